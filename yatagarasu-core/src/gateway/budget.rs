@@ -1,0 +1,75 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bounds the memory that objects take while they are being fetched.
+#[derive(Debug)]
+pub struct FillBudget {
+    reserved: AtomicU64,
+    bytes_max: u64,
+}
+
+impl FillBudget {
+    /// Allows `bytes_max` bytes at a time.
+    pub fn new(bytes_max: u64) -> Self {
+        Self { reserved: AtomicU64::new(0), bytes_max }
+    }
+
+    /// Bytes reserved now.
+    pub fn reserved(&self) -> u64 {
+        self.reserved.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that may be reserved at a time.
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Takes `bytes`, or nothing where they are not left.
+    pub(super) fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
+        let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0 };
+        reservation.grow(bytes).then_some(reservation)
+    }
+}
+
+/// A part of the budget; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    budget: Arc<FillBudget>,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Takes `more` bytes; says whether they were left.
+    pub(super) fn grow(&mut self, more: u64) -> bool {
+        let limit = self.budget.bytes_max;
+        let taken = self.budget.reserved.try_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
+            reserved.checked_add(more).filter(|&sum| sum <= limit)
+        });
+        if taken.is_ok() {
+            self.bytes += more;
+        }
+        taken.is_ok()
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_is_given_back_and_never_exceeds() {
+        let budget = Arc::new(FillBudget::new(10));
+        let mut first = budget.reserve(6).unwrap();
+        assert!(budget.reserve(5).is_none());
+        assert!(!first.grow(u64::MAX) && first.grow(4));
+        assert_eq!(budget.reserved(), 10);
+        drop(first);
+        assert_eq!(budget.reserved(), 0);
+    }
+}

@@ -1,0 +1,239 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::stored::SegmentsBuilder;
+use crate::{Object, ObjectMeta, SourceError, StoredObject};
+
+/// One object being fetched, and everyone who waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Fill {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stage: Stage,
+    /// Readers that wait for the next stage or the next bytes.
+    waiting: HashMap<u64, Waker>,
+    readers: usize,
+    last_reader: u64,
+    /// Who fetches the object, waiting to hear that nobody wants it any more.
+    lead: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    /// The source has not answered yet.
+    #[default]
+    Asking,
+    /// The object is small enough: its bytes arrive here, `length` in all.
+    Receiving { meta: Arc<ObjectMeta>, length: u64, bytes: SegmentsBuilder },
+    /// All of it is here.
+    Complete(Arc<StoredObject>),
+    /// It will not be stored. The first reader to come takes the open object, the others ask for themselves.
+    Released(Option<Object>),
+    /// The source failed, after its head or before.
+    Failed(SourceError),
+}
+
+/// What a reader finds once the source has answered.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// The object's fields; the reader will give its bytes.
+    Receiving(Arc<ObjectMeta>),
+    /// The object, to be streamed by this reader's client alone.
+    Streaming(Object),
+    /// Nothing: the reader's client has to ask for itself.
+    Released,
+    /// The source's failure.
+    Failed(SourceError),
+}
+
+impl Fill {
+    /// The object, if all of it is here.
+    pub(super) fn complete(&self) -> Option<Arc<StoredObject>> {
+        match &self.state().stage {
+            Stage::Complete(stored) => Some(Arc::clone(stored)),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody reads.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.state().readers == 0
+    }
+
+    /// Waits until nobody reads. Only the fill's lead may wait.
+    pub(super) async fn deserted(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state();
+            if state.readers == 0 {
+                return Poll::Ready(());
+            }
+            state.lead = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Says that `length` bytes will arrive here.
+    pub(super) fn receive(&self, meta: Arc<ObjectMeta>, length: u64) {
+        self.advance(Stage::Receiving { meta, length, bytes: SegmentsBuilder::new(Some(length)) });
+    }
+
+    /// Takes the next bytes.
+    pub(super) fn push(&self, chunk: &[u8]) {
+        let mut state = self.state();
+        let Stage::Receiving { bytes, .. } = &mut state.stage else {
+            unreachable!("bytes arrive while receiving only")
+        };
+        bytes.push(chunk);
+        wake(state);
+    }
+
+    /// Ends the object: `store` makes of its bytes what is served and stored from now on.
+    pub(super) fn finish(
+        &self,
+        store: impl FnOnce(SegmentsBuilder) -> Arc<StoredObject>,
+    ) -> Arc<StoredObject> {
+        let mut state = self.state();
+        let Stage::Receiving { bytes, .. } = &mut state.stage else {
+            unreachable!("what ends was being received")
+        };
+        let stored = store(std::mem::take(bytes));
+        state.stage = Stage::Complete(Arc::clone(&stored));
+        wake(state);
+        stored
+    }
+
+    /// Gives the open object to one reader and sends the others to the source.
+    pub(super) fn release(&self, object: Object) {
+        self.advance(Stage::Released(Some(object)));
+    }
+
+    /// Shares the source's failure.
+    pub(super) fn fail(&self, error: SourceError) {
+        self.advance(Stage::Failed(error));
+    }
+
+    fn advance(&self, stage: Stage) {
+        let mut state = self.state();
+        state.stage = stage;
+        wake(state);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes the readers, after the lock is gone, so that none of them runs into it.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waiting = std::mem::take(&mut state.waiting);
+    drop(state);
+    waiting.into_values().for_each(Waker::wake);
+}
+
+/// One client's place in a fill. Goes at its own pace and holds no bytes of its own.
+pub struct FillReader {
+    fill: Arc<Fill>,
+    id: u64,
+    offset: u64,
+    length: u64,
+}
+
+impl FillReader {
+    pub(super) fn new(fill: Arc<Fill>) -> Self {
+        let mut state = fill.state();
+        state.readers += 1;
+        state.last_reader += 1;
+        let id = state.last_reader;
+        drop(state);
+        Self { fill, id, offset: 0, length: 0 }
+    }
+
+    pub(super) fn fill(&self) -> Arc<Fill> {
+        Arc::clone(&self.fill)
+    }
+
+    /// The bytes this client has not read yet.
+    pub fn remaining(&self) -> u64 {
+        self.length - self.offset
+    }
+
+    /// Waits for the source's answer.
+    pub(super) async fn opened(&mut self) -> Opened {
+        poll_fn(|cx| {
+            let mut state = self.fill.state();
+            let (opened, length) = match &mut state.stage {
+                Stage::Asking => {
+                    state.waiting.insert(self.id, cx.waker().clone());
+                    return Poll::Pending;
+                }
+                Stage::Receiving { meta, length, .. } => (Opened::Receiving(Arc::clone(meta)), *length),
+                Stage::Complete(stored) => {
+                    (Opened::Receiving(Arc::new(stored.meta().clone())), stored.body().length())
+                }
+                Stage::Released(object) => (object.take().map_or(Opened::Released, Opened::Streaming), 0),
+                Stage::Failed(error) => (Opened::Failed(error.clone()), 0),
+            };
+            drop(state);
+            self.length = length;
+            Poll::Ready(opened)
+        })
+        .await
+    }
+
+    /// Gives the next bytes that are here, all of them up to the end of a segment.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SourceError>>> {
+        if self.remaining() == 0 {
+            return Poll::Ready(None);
+        }
+        let mut state = self.fill.state();
+        let bytes = match &state.stage {
+            Stage::Receiving { bytes, .. } => bytes.read(self.offset),
+            Stage::Complete(stored) => stored.body().slice(&(self.offset..self.length)),
+            Stage::Failed(error) => {
+                let error = error.clone();
+                drop(state);
+                self.offset = self.length;
+                return Poll::Ready(Some(Err(error)));
+            }
+            Stage::Asking | Stage::Released(_) => unreachable!("a reader reads what it found receiving"),
+        };
+        if bytes.is_empty() {
+            state.waiting.insert(self.id, cx.waker().clone());
+            return Poll::Pending;
+        }
+        drop(state);
+        self.offset += bytes.len() as u64;
+        Poll::Ready(Some(Ok(bytes)))
+    }
+}
+
+impl Drop for FillReader {
+    fn drop(&mut self) {
+        let mut state = self.fill.state();
+        state.readers -= 1;
+        state.waiting.remove(&self.id);
+        let lead = if state.readers == 0 { state.lead.take() } else { None };
+        drop(state);
+        if let Some(lead) = lead {
+            lead.wake();
+        }
+    }
+}
+
+impl fmt::Debug for FillReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FillReader")
+            .field("offset", &self.offset)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}

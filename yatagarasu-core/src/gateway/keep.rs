@@ -1,0 +1,114 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use super::Shared;
+use super::budget::Reservation;
+use super::storage::StorePermit;
+use crate::storable::{Storable, decide};
+use crate::stored::SegmentsBuilder;
+use crate::{Object, ObjectBody, ObjectMeta, SourceError, StoredObject};
+
+impl Shared {
+    /// Streams `object` to its client and, where it may be stored, keeps a copy on the way. Says whether it does.
+    pub(super) fn keep(self: &Arc<Self>, object: Object, permit: StorePermit) -> (Object, bool) {
+        let received = self.clock.now();
+        let Some(policy) = &self.policy.cache else { return (object, false) };
+        match decide(&object.meta, received, policy, &self.policy.forward_headers) {
+            Storable::Whole { lifetime, .. } | Storable::UnknownLength { lifetime } => {
+                (keeping(self, object, permit, received, lifetime), true)
+            }
+            Storable::No => (object, false),
+        }
+    }
+}
+
+/// Wraps an object's body so that a copy of it is stored if it ends within the limit.
+pub(super) fn keeping(
+    gateway: &Arc<Shared>,
+    object: Object,
+    permit: StorePermit,
+    received: SystemTime,
+    lifetime: Duration,
+) -> Object {
+    let Some(reservation) = gateway.budget.reserve(0) else { return object };
+    let length = object.body.remaining();
+    let copy = Copy {
+        gateway: Arc::clone(gateway),
+        meta: object.meta.detached(),
+        bytes: SegmentsBuilder::new(length),
+        reservation,
+        permit,
+        received,
+        lifetime,
+    };
+    let body = Keeping { body: object.body, copy: Some(copy) };
+    Object { meta: object.meta, body: ObjectBody::new(Box::pin(body), length) }
+}
+
+/// A body on its way to one client, copied while it passes.
+struct Keeping {
+    body: ObjectBody,
+    /// Gone once the body proves too long or breaks.
+    copy: Option<Copy>,
+}
+
+struct Copy {
+    gateway: Arc<Shared>,
+    meta: ObjectMeta,
+    bytes: SegmentsBuilder,
+    reservation: Reservation,
+    permit: StorePermit,
+    received: SystemTime,
+    lifetime: Duration,
+}
+
+impl Copy {
+    /// Takes the next bytes; gives up once they are more than may be stored.
+    fn push(mut self, chunk: &[u8]) -> Option<Self> {
+        let more = chunk.len() as u64;
+        let limit = self.gateway.policy.cache.as_ref().map_or(0, |policy| policy.max_item_size);
+        if self.bytes.length() + more > limit || !self.reservation.grow(more) {
+            return None;
+        }
+        self.bytes.push(chunk);
+        Some(self)
+    }
+
+    /// Stores what was copied, in the background: the client has its last byte already.
+    #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
+    fn store(self) {
+        let stored =
+            Arc::new(StoredObject::new(self.meta, self.bytes.finish(), self.received, self.lifetime));
+        tokio::spawn(async move {
+            if self.permit.store(&self.gateway.storage, stored).await {
+                self.gateway.stats.stored();
+            }
+            drop(self.reservation);
+        });
+    }
+}
+
+impl Stream for Keeping {
+    type Item = Result<Bytes, SourceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = std::task::ready!(Pin::new(&mut self.body).poll_next(cx));
+        match &item {
+            Some(Ok(chunk)) => self.copy = self.copy.take().and_then(|copy| copy.push(chunk)),
+            Some(Err(_)) => self.copy = None,
+            None => {}
+        }
+        // A client is not obliged to poll again once it has all the bytes it was promised.
+        if item.is_none() || self.body.remaining() == Some(0) {
+            if let Some(copy) = self.copy.take() {
+                copy.store();
+            }
+        }
+        Poll::Ready(item)
+    }
+}

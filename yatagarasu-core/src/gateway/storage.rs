@@ -1,0 +1,100 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::RwLock;
+
+use crate::{Admission, CacheKey, ObjectCache, Purge, StoredObject, Usage};
+
+/// A bucket's cache, and the order between purges and the stores that began before them.
+///
+/// Whoever means to store what it is about to fetch takes a [`StorePermit`] before it asks the source. A purge
+/// revokes the permits it selects, with all stores held off, and only then drops what is stored: whatever the
+/// interleaving, nothing fetched before a purge is in the cache after it.
+#[derive(Debug)]
+pub(super) struct Storage {
+    cache: Arc<dyn ObjectCache>,
+    permits: Arc<Permits>,
+    /// Stores share it, a purge has it alone.
+    gate: RwLock<()>,
+}
+
+#[derive(Debug, Default)]
+struct Permits {
+    last: AtomicU64,
+    granted: Mutex<HashMap<u64, (CacheKey, Arc<AtomicBool>)>>,
+}
+
+impl Permits {
+    fn granted(&self) -> MutexGuard<'_, HashMap<u64, (CacheKey, Arc<AtomicBool>)>> {
+        self.granted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to store one object, unless a purge takes it away.
+#[derive(Debug)]
+pub(super) struct StorePermit {
+    permits: Arc<Permits>,
+    id: u64,
+    key: CacheKey,
+    revoked: Arc<AtomicBool>,
+}
+
+impl Storage {
+    pub(super) fn new(cache: Arc<dyn ObjectCache>) -> Self {
+        Self { cache, permits: Arc::default(), gate: RwLock::new(()) }
+    }
+
+    pub(super) async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>> {
+        self.cache.lookup(key).await
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        self.cache.usage()
+    }
+
+    /// Permits storing `key` later. Take it before asking the source.
+    pub(super) fn permit(&self, key: CacheKey) -> StorePermit {
+        let id = self.permits.last.fetch_add(1, Ordering::Relaxed);
+        let revoked = Arc::new(AtomicBool::new(false));
+        self.permits.granted().insert(id, (key.clone(), Arc::clone(&revoked)));
+        StorePermit { permits: Arc::clone(&self.permits), id, key, revoked }
+    }
+
+    /// Drops what `selector` selects. `detach` keeps requests from joining fills that began before.
+    pub(super) async fn purge(&self, selector: &Purge, detach: impl FnOnce()) -> u64 {
+        let _alone = self.gate.write().await;
+        for (key, revoked) in self.permits.granted().values() {
+            if selector.selects(key) {
+                revoked.store(true, Ordering::Relaxed);
+            }
+        }
+        detach();
+        self.cache.purge(selector).await
+    }
+}
+
+impl StorePermit {
+    /// What it permits to store.
+    pub(super) fn key(&self) -> &CacheKey {
+        &self.key
+    }
+
+    /// Stores `object` if no purge came between; says whether it is stored.
+    pub(super) async fn store(self, storage: &Storage, object: Arc<StoredObject>) -> bool {
+        let _shared = storage.gate.read().await;
+        if self.revoked.load(Ordering::Relaxed) {
+            return false;
+        }
+        match storage.cache.store(self.key.clone(), object).await {
+            Admission::Stored => true,
+            Admission::Declined => false,
+        }
+    }
+}
+
+impl Drop for StorePermit {
+    fn drop(&mut self) {
+        self.permits.granted().remove(&self.id);
+    }
+}

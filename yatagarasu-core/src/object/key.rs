@@ -1,0 +1,87 @@
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of an object within its bucket, as S3 knows it: decoded, 1 to 1,024 bytes of UTF-8.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey(Arc<str>);
+
+/// Why a text is not a key this gateway serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// There is no key at all.
+    #[error("the key is empty")]
+    Empty,
+    /// S3 takes no longer keys.
+    #[error("the key is longer than {max} bytes", max = ObjectKey::BYTES_MAX)]
+    TooLong,
+    /// A `.` or `..` segment, which clients and intermediaries resolve as they see fit, so that two of them
+    /// would disagree about which object is meant.
+    #[error("the key has a `.` or `..` segment")]
+    DotSegment,
+    /// A NUL byte.
+    #[error("the key has a NUL byte")]
+    Nul,
+}
+
+impl ObjectKey {
+    /// The longest key S3 accepts, in bytes of UTF-8.
+    pub const BYTES_MAX: usize = 1024;
+
+    /// Takes a decoded key.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        if text.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        if text.len() > Self::BYTES_MAX {
+            return Err(KeyError::TooLong);
+        }
+        if text.contains('\0') {
+            return Err(KeyError::Nul);
+        }
+        if text.split('/').any(|segment| segment == "." || segment == "..") {
+            return Err(KeyError::DotSegment);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<(), KeyError>) {
+        assert_eq!(ObjectKey::parse(text).map(|key| assert_eq!(key.as_str(), text)), expected, "{text:?}");
+    }
+
+    #[test]
+    fn keys_are_taken_as_they_are_unless_ambiguous() {
+        check("css/a b+c%.css", Ok(()));
+        check("//a//", Ok(()));
+        check(".hidden/..x/...", Ok(()));
+        check("", Err(KeyError::Empty));
+        check("a/../b", Err(KeyError::DotSegment));
+        check("./a", Err(KeyError::DotSegment));
+        check("a/..", Err(KeyError::DotSegment));
+        check("a\0b", Err(KeyError::Nul));
+        check(&"k".repeat(1024), Ok(()));
+        check(&"\u{e9}".repeat(513), Err(KeyError::TooLong));
+    }
+}

@@ -1,0 +1,57 @@
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// The end-to-end header fields a source sent with an object.
+///
+/// Hop-by-hop fields and those that speak of the source rather than of the object are gone already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObjectMeta {
+    headers: HeaderMap,
+}
+
+impl ObjectMeta {
+    /// Takes the end-to-end fields of a response.
+    pub fn new(headers: HeaderMap) -> Self {
+        Self { headers }
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Gives the header fields away.
+    pub fn into_headers(self) -> HeaderMap {
+        self.headers
+    }
+
+    /// Length in bytes of the content these fields came with, where they say it (RFC 9110 8.6).
+    pub fn content_length(&self) -> Option<u64> {
+        self.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+    }
+
+    /// Whether the content is a part of the object (RFC 9110 14.4).
+    pub fn is_partial(&self) -> bool {
+        self.headers.contains_key(header::CONTENT_RANGE)
+    }
+
+    /// Copies every field out of the buffers it was received in.
+    ///
+    /// A header value read from a socket is a slice of the read buffer and keeps all of it alive; what is
+    /// stored must not.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let mut headers = HeaderMap::with_capacity(self.headers.keys_len());
+        for (name, value) in &self.headers {
+            let mut copy = HeaderValue::from_bytes(value.as_bytes()).expect("a header value stays one");
+            copy.set_sensitive(value.is_sensitive());
+            let name = HeaderName::from_bytes(name.as_str().as_bytes()).expect("a header name stays one");
+            headers.append(name, copy);
+        }
+        Self { headers }
+    }
+
+    /// Bytes the fields take: names and values.
+    pub fn weight(&self) -> usize {
+        self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+    }
+}

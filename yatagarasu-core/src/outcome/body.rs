@@ -1,0 +1,73 @@
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use crate::gateway::FillReader;
+use crate::{ObjectBody, SourceError, StoredObject};
+
+/// The content of a response, wherever it comes from.
+#[derive(Debug)]
+pub enum ReplyBody {
+    /// Nothing.
+    Empty,
+    /// From memory.
+    Stored(StoredBody),
+    /// From memory, while it arrives there.
+    Filling(FillReader),
+    /// From the source, through this one client's buffers.
+    Streamed(ObjectBody),
+}
+
+impl ReplyBody {
+    /// The bytes still to come, where that is known.
+    pub fn remaining(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Stored(body) => Some(body.rest.end - body.rest.start),
+            Self::Filling(reader) => Some(reader.remaining()),
+            Self::Streamed(body) => body.remaining(),
+        }
+    }
+
+    /// Waits for the next bytes.
+    pub async fn next(&mut self) -> Option<Result<Bytes, SourceError>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for ReplyBody {
+    type Item = Result<Bytes, SourceError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Stored(body) => Poll::Ready(body.next().map(Ok)),
+            Self::Filling(reader) => reader.poll_next(cx),
+            Self::Streamed(body) => Pin::new(body).poll_next(cx),
+        }
+    }
+}
+
+/// A part of a stored object on its way to a client. Holds no memory but the object's own.
+#[derive(Debug)]
+pub struct StoredBody {
+    object: Arc<StoredObject>,
+    rest: Range<u64>,
+}
+
+impl StoredBody {
+    /// Serves `range` of `object`.
+    pub fn new(object: Arc<StoredObject>, range: Range<u64>) -> Self {
+        Self { object, rest: range }
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let slice = self.object.body().slice(&self.rest);
+        self.rest.start += slice.len() as u64;
+        (!slice.is_empty()).then_some(slice)
+    }
+}

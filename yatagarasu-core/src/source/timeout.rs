@@ -1,0 +1,87 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{Answer, ObjectSource, SourceRequest};
+use crate::{Object, ObjectBody, ObjectKey, ObjectMeta, SourceError};
+
+/// Gives up on a source that stays silent.
+///
+/// Only the time a client spends waiting for the source counts: a client that reads slowly is not held
+/// against it.
+#[derive(Debug)]
+pub struct Timed {
+    inner: Arc<dyn ObjectSource>,
+    answer: Duration,
+    idle: Duration,
+}
+
+impl Timed {
+    /// Waits `answer` for a response head and `idle` for each further chunk of a body.
+    pub fn new(inner: Arc<dyn ObjectSource>, answer: Duration, idle: Duration) -> Self {
+        Self { inner, answer, idle }
+    }
+
+    async fn within<T>(&self, asked: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
+        tokio::time::timeout(self.answer, asked).await.unwrap_or(Err(SourceError::TimedOut(self.answer)))
+    }
+}
+
+#[async_trait]
+impl ObjectSource for Timed {
+    async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
+        Ok(match self.within(self.inner.get(key, request)).await? {
+            Answer::Object(Object { meta, body }) => {
+                let length = body.remaining();
+                let body =
+                    TimedBody { body, idle: self.idle, timer: Box::pin(sleep(self.idle)), waiting: false };
+                Answer::Object(Object { meta, body: ObjectBody::new(Box::pin(body), length) })
+            }
+            Answer::NotModified(meta) => Answer::NotModified(meta),
+        })
+    }
+
+    async fn head(
+        &self,
+        key: &ObjectKey,
+        request: &SourceRequest,
+    ) -> Result<Answer<ObjectMeta>, SourceError> {
+        self.within(self.inner.head(key, request)).await
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        self.within(self.inner.probe()).await
+    }
+}
+
+struct TimedBody {
+    body: ObjectBody,
+    idle: Duration,
+    timer: Pin<Box<Sleep>>,
+    /// Whether the timer was set for the chunk that is awaited now.
+    waiting: bool,
+}
+
+impl Stream for TimedBody {
+    type Item = Result<Bytes, SourceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Poll::Ready(item) = Pin::new(&mut self.body).poll_next(cx) {
+            self.waiting = false;
+            return Poll::Ready(item);
+        }
+        if !self.waiting {
+            let deadline = Instant::now() + self.idle;
+            self.timer.as_mut().reset(deadline);
+            self.waiting = true;
+        }
+        self.timer.as_mut().poll(cx).map(|()| Some(Err(SourceError::TimedOut(self.idle))))
+    }
+}

@@ -1,0 +1,165 @@
+use std::ops::Range;
+
+use bytes::Bytes;
+
+/// Length of every segment but the last.
+///
+/// Large enough that a hit is written in few system calls, small enough that an object being fetched is never
+/// copied in one piece while a thread's other clients wait.
+pub const SEGMENT_BYTES: usize = 256 * 1024;
+
+/// The bytes of an object, in allocations of their own: nothing here keeps a read buffer alive.
+#[derive(Debug, Clone, Default)]
+pub struct Segments {
+    segments: Vec<Bytes>,
+    length: u64,
+}
+
+impl Segments {
+    /// Bytes of the object.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Bytes of memory taken, the list of segments included.
+    pub fn allocated(&self) -> usize {
+        let bytes: usize = self.segments.iter().map(Bytes::len).sum();
+        bytes + self.segments.capacity() * size_of::<Bytes>()
+    }
+
+    /// The bytes from `range.start` on that lie in one segment and in `range`; empty once nothing is left.
+    pub fn slice(&self, range: &Range<u64>) -> Bytes {
+        let (index, offset) = locate(range.start);
+        match self.segments.get(index) {
+            Some(segment) if range.start < range.end => {
+                let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                segment.slice(offset.min(segment.len())..segment.len().min(offset.saturating_add(wanted)))
+            }
+            _ => Bytes::new(),
+        }
+    }
+}
+
+/// Finds the segment and the place in it where an offset lies.
+fn locate(offset: u64) -> (usize, usize) {
+    let segment = SEGMENT_BYTES as u64;
+    let index = usize::try_from(offset / segment).unwrap_or(usize::MAX);
+    (index, usize::try_from(offset % segment).expect("less than a segment"))
+}
+
+/// Copies bytes out of the buffers they arrive in, into segments, while others read them.
+#[derive(Debug, Default)]
+pub struct SegmentsBuilder {
+    sealed: Segments,
+    open: Vec<u8>,
+    /// Bytes still promised, so that the last segment is allocated to size.
+    promised: Option<u64>,
+}
+
+impl SegmentsBuilder {
+    /// Begins an object of `length` bytes where that is known.
+    pub fn new(length: Option<u64>) -> Self {
+        let segments = length.map_or(0, |length| locate(length).0 + 1);
+        let sealed = Segments { segments: Vec::with_capacity(segments), length: 0 };
+        Self { sealed, open: Vec::new(), promised: length }
+    }
+
+    /// Bytes taken so far.
+    pub fn length(&self) -> u64 {
+        self.sealed.length + self.open.len() as u64
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, mut chunk: &[u8]) {
+        while !chunk.is_empty() {
+            if self.open.capacity() == 0 {
+                let rest = self.promised.map_or(0, |promised| promised.saturating_sub(self.sealed.length));
+                self.open.reserve_exact(usize::try_from(rest).unwrap_or(usize::MAX).min(SEGMENT_BYTES));
+            }
+            let (now, later) = chunk.split_at(chunk.len().min(SEGMENT_BYTES - self.open.len()));
+            self.open.extend_from_slice(now);
+            chunk = later;
+            if self.open.len() == SEGMENT_BYTES {
+                self.seal();
+            }
+        }
+    }
+
+    /// The bytes from `offset` on that are here already; empty where none is.
+    ///
+    /// Sealed segments are shared; of the segment that still grows the caller gets a copy.
+    pub fn read(&self, offset: u64) -> Bytes {
+        match offset.checked_sub(self.sealed.length) {
+            None => self.sealed.slice(&(offset..self.sealed.length)),
+            Some(into) => {
+                let into = usize::try_from(into).unwrap_or(usize::MAX);
+                self.open.get(into..).map_or_else(Bytes::new, Bytes::copy_from_slice)
+            }
+        }
+    }
+
+    /// Ends the object.
+    #[must_use]
+    pub fn finish(mut self) -> Segments {
+        self.seal();
+        self.sealed.segments.shrink_to_fit();
+        self.sealed
+    }
+
+    fn seal(&mut self) {
+        if !self.open.is_empty() {
+            let mut segment = std::mem::take(&mut self.open);
+            segment.shrink_to_fit();
+            self.sealed.length += segment.len() as u64;
+            self.sealed.segments.push(Bytes::from(segment));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes(length: usize) -> Vec<u8> {
+        (0..length).map(|index| (index % 251) as u8).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn whatever_is_pushed_is_read(
+            length in 0usize..3 * SEGMENT_BYTES,
+            step in 1usize..100_000,
+            start in 0u64..800_000,
+            span in 0u64..800_000,
+            known: bool,
+        ) {
+            let content = bytes(length);
+            let mut builder = SegmentsBuilder::new(known.then_some(length as u64));
+            let mut seen = Vec::new();
+            for chunk in content.chunks(step) {
+                builder.push(chunk);
+                while (seen.len() as u64) < builder.length() {
+                    seen.extend_from_slice(&builder.read(seen.len() as u64));
+                }
+            }
+            prop_assert_eq!(&seen, &content);
+            let segments = builder.finish();
+            prop_assert_eq!(segments.length(), length as u64);
+            prop_assert!(segments.allocated() <= length + (length / SEGMENT_BYTES + 2) * size_of::<Bytes>());
+
+            let mut range = start.min(length as u64)..start.saturating_add(span).min(length as u64);
+            let expected = content[range.start as usize..range.end as usize].to_vec();
+            let mut part = Vec::new();
+            while range.start < range.end {
+                let slice = segments.slice(&range);
+                prop_assert!(!slice.is_empty());
+                range.start += slice.len() as u64;
+                part.extend_from_slice(&slice);
+            }
+            prop_assert_eq!(part, expected);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::{Admission, CacheKey, ObjectCache, Purge, StoredObject, Usage};
+
+/// A cache that keeps what it can and evicts nothing: the model other caches are compared with.
+#[derive(Debug)]
+pub struct MemoryCache {
+    objects: Mutex<HashMap<CacheKey, Arc<StoredObject>>>,
+    capacity: u64,
+}
+
+impl MemoryCache {
+    /// Holds up to `capacity` bytes.
+    pub fn new(capacity: u64) -> Self {
+        Self { objects: Mutex::default(), capacity }
+    }
+
+    fn objects(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<StoredObject>>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn weight(key: &CacheKey, object: &StoredObject) -> u64 {
+    (key.weight() + object.weight()) as u64
+}
+
+#[async_trait]
+impl ObjectCache for MemoryCache {
+    async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>> {
+        self.objects().get(key).cloned()
+    }
+
+    async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {
+        let mut objects = self.objects();
+        objects.remove(&key);
+        let used: u64 = objects.iter().map(|(key, object)| weight(key, object)).sum();
+        if used + weight(&key, &object) > self.capacity {
+            return Admission::Declined;
+        }
+        objects.insert(key, object);
+        Admission::Stored
+    }
+
+    async fn purge(&self, selector: &Purge) -> u64 {
+        let mut objects = self.objects();
+        let before = objects.len();
+        objects.retain(|key, _| !selector.selects(key));
+        (before - objects.len()) as u64
+    }
+
+    fn usage(&self) -> Usage {
+        let objects = self.objects();
+        let bytes = objects.iter().map(|(key, object)| weight(key, object)).sum();
+        Usage { objects: objects.len() as u64, bytes, capacity: self.capacity }
+    }
+}

@@ -1,0 +1,136 @@
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::SourceBed;
+use crate::conditional::{Verdict, evaluate, range_applies};
+use crate::range::{Selection, content_range, select};
+use crate::validator::Validators;
+use crate::{
+    Answer, Method, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
+};
+
+/// A source whose objects are in memory. Counts what it is asked; clones are the same source.
+#[derive(Debug, Clone, Default)]
+pub struct MemorySource {
+    objects: Arc<Mutex<HashMap<String, (HeaderMap, Bytes)>>>,
+    gets: Arc<AtomicU64>,
+    heads: Arc<AtomicU64>,
+}
+
+impl MemorySource {
+    /// Holds `content` under `key` from now on.
+    pub fn insert(&self, key: &str, headers: &[(&str, &str)], content: impl Into<Bytes>) {
+        let content = content.into();
+        let mut fields: HeaderMap = headers.iter().map(|(name, value)| field(name, value)).collect();
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(content.len()));
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), (fields, content));
+    }
+
+    /// GETs asked so far.
+    pub fn gets(&self) -> u64 {
+        self.gets.load(Ordering::Relaxed)
+    }
+
+    /// HEADs asked so far.
+    pub fn heads(&self) -> u64 {
+        self.heads.load(Ordering::Relaxed)
+    }
+
+    fn open(
+        &self,
+        method: Method,
+        key: &ObjectKey,
+        asked: &HeaderMap,
+    ) -> Result<Answer<Object>, SourceError> {
+        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((headers, content)) = objects.get(key.as_str()) else {
+            return Err(SourceError::NotFound { code: "NoSuchKey".to_owned() });
+        };
+        let (mut headers, mut content) = (headers.clone(), content.clone());
+        drop(objects);
+        let validators = Validators::of(&headers);
+        match evaluate(asked, &validators) {
+            Verdict::PreconditionFailed => return Err(SourceError::PreconditionFailed),
+            Verdict::NotModified => return Ok(Answer::NotModified(ObjectMeta::new(headers))),
+            Verdict::Proceed => {}
+        }
+        let length = content.len() as u64;
+        if range_applies(method, asked, &validators) {
+            match select(asked, length) {
+                Selection::Whole => {}
+                Selection::Part(part) => {
+                    headers.insert(header::CONTENT_RANGE, content_range(&part, length));
+                    let bound = |offset: u64| usize::try_from(offset).expect("within memory");
+                    content = content.slice(bound(part.start)..bound(part.end));
+                    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(content.len()));
+                }
+                Selection::Unsatisfiable => {
+                    return Err(SourceError::RangeNotSatisfiable { complete_length: Some(length) });
+                }
+            }
+        }
+        let length = content.len() as u64;
+        let body = ObjectBody::new(Box::pin(Chunks(content)), Some(length));
+        Ok(Answer::Object(Object { meta: ObjectMeta::new(headers), body }))
+    }
+}
+
+fn field(name: &str, value: &str) -> (HeaderName, HeaderValue) {
+    (name.parse().expect("a test names valid fields"), value.parse().expect("a test gives valid values"))
+}
+
+#[async_trait]
+impl ObjectSource for MemorySource {
+    async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
+        self.open(Method::Get, key, &request.headers)
+    }
+
+    async fn head(
+        &self,
+        key: &ObjectKey,
+        request: &SourceRequest,
+    ) -> Result<Answer<ObjectMeta>, SourceError> {
+        self.heads.fetch_add(1, Ordering::Relaxed);
+        Ok(match self.open(Method::Head, key, &request.headers)? {
+            Answer::Object(object) => Answer::Object(object.meta),
+            Answer::NotModified(meta) => Answer::NotModified(meta),
+        })
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SourceBed for MemorySource {
+    async fn put(&self, key: &str, headers: &[(&str, &str)], content: Bytes) {
+        self.insert(key, headers, content);
+    }
+
+    fn source(&self) -> Arc<dyn ObjectSource> {
+        Arc::new(self.clone())
+    }
+}
+
+/// Content in pieces, as it comes from a socket.
+struct Chunks(Bytes);
+
+impl Stream for Chunks {
+    type Item = Result<Bytes, SourceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.0.len().min(16 * 1024);
+        let chunk = self.0.split_to(next);
+        Poll::Ready((!chunk.is_empty()).then_some(Ok(chunk)))
+    }
+}

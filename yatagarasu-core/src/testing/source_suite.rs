@@ -1,0 +1,240 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{Answer, Object, ObjectKey, ObjectSource, SourceError, SourceRequest};
+
+/// A source under test, and a way to put objects where it finds them.
+#[async_trait]
+pub trait SourceBed: Send + Sync {
+    /// Puts an object. `headers` always name an `etag` and a `last-modified`.
+    async fn put(&self, key: &str, headers: &[(&str, &str)], content: Bytes);
+
+    /// The source.
+    fn source(&self) -> Arc<dyn ObjectSource>;
+}
+
+const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+const FIELDS: [(&str, &str); 8] = [
+    ("etag", "\"0123456789abcdef0123456789abcdef\""),
+    ("last-modified", MODIFIED),
+    ("content-type", "text/css; charset=utf-8"),
+    ("content-encoding", "br"),
+    ("content-disposition", "attachment; filename=\"a.css\""),
+    ("content-language", "de"),
+    ("cache-control", "max-age=60, public"),
+    ("x-amz-meta-colour", "green"),
+];
+
+/// Runs every test of the [`ObjectSource`] contract.
+pub async fn source_conformance(bed: &dyn SourceBed) {
+    objects_come_whole_with_their_fields(bed).await;
+    ranges_come_as_asked(bed).await;
+    conditions_are_decided_by_the_source(bed).await;
+    missing_objects_are_not_found(bed).await;
+    bodies_of_every_size_come_byte_for_byte(bed).await;
+    odd_keys_are_fetched_byte_for_byte(bed).await;
+    bed.source().probe().await.expect("the source is reachable");
+}
+
+async fn objects_come_whole_with_their_fields(bed: &dyn SourceBed) {
+    bed.put("fields", &FIELDS, Bytes::from_static(b"body { }")).await;
+    let (key, plain) = (key("fields"), SourceRequest::default());
+    let object = opened(bed.source().get(&key, &plain).await);
+    assert_eq!(object.meta.content_length(), Some(8));
+    assert!(!object.meta.is_partial());
+    let Ok(Answer::Object(head)) = bed.source().head(&key, &plain).await else {
+        panic!("HEAD finds the object")
+    };
+    for (name, value) in FIELDS {
+        assert_eq!(object.meta.headers().get(name).expect(name), value, "GET {name}");
+        assert_eq!(head.headers().get(name).expect(name), value, "HEAD {name}");
+    }
+    assert_eq!(head.content_length(), Some(8));
+    for name in ["x-amz-request-id", "x-amz-id-2", "connection", "keep-alive", "transfer-encoding"] {
+        assert!(!object.meta.headers().contains_key(name), "{name} is the source's own");
+    }
+    assert_eq!(read(object).await, b"body { }");
+}
+
+async fn ranges_come_as_asked(bed: &dyn SourceBed) {
+    bed.put("range", &FIELDS[..2], Bytes::from_static(b"0123456789")).await;
+    for (range, expected, content_range) in [
+        ("bytes=2-4", "234", "bytes 2-4/10"),
+        ("bytes=7-", "789", "bytes 7-9/10"),
+        ("bytes=-2", "89", "bytes 8-9/10"),
+        ("bytes=8-99", "89", "bytes 8-9/10"),
+    ] {
+        let object = opened(bed.source().get(&key("range"), &asking(&[("range", range)])).await);
+        assert!(object.meta.is_partial());
+        assert_eq!(object.meta.headers()["content-range"], content_range);
+        assert_eq!(object.meta.content_length(), Some(expected.len() as u64));
+        assert_eq!(read(object).await, expected.as_bytes());
+    }
+    let beyond = bed.source().get(&key("range"), &asking(&[("range", "bytes=10-")])).await;
+    assert!(matches!(beyond, Err(SourceError::RangeNotSatisfiable { .. })), "{beyond:?}");
+}
+
+async fn conditions_are_decided_by_the_source(bed: &dyn SourceBed) {
+    bed.put("conditions", &FIELDS[..2], Bytes::from_static(b"x")).await;
+    let (key, etag) = (key("conditions"), FIELDS[0].1);
+    for condition in [("if-none-match", etag), ("if-modified-since", MODIFIED)] {
+        let answer = bed.source().get(&key, &asking(&[condition])).await;
+        assert!(matches!(answer, Ok(Answer::NotModified(_))), "GET {condition:?}: {answer:?}");
+        let answer = bed.source().head(&key, &asking(&[condition])).await;
+        assert!(matches!(answer, Ok(Answer::NotModified(_))), "HEAD {condition:?}: {answer:?}");
+    }
+    for condition in [("if-match", "\"another\""), ("if-unmodified-since", "Sat, 05 Nov 1994 08:49:37 GMT")] {
+        let answer = bed.source().get(&key, &asking(&[condition])).await;
+        assert!(matches!(answer, Err(SourceError::PreconditionFailed)), "GET {condition:?}: {answer:?}");
+        let answer = bed.source().head(&key, &asking(&[condition])).await;
+        assert!(matches!(answer, Err(SourceError::PreconditionFailed)), "HEAD {condition:?}: {answer:?}");
+    }
+    for condition in [("if-match", etag), ("if-none-match", "\"another\""), ("if-unmodified-since", LATER)] {
+        opened(bed.source().get(&key, &asking(&[condition])).await);
+    }
+}
+
+async fn missing_objects_are_not_found(bed: &dyn SourceBed) {
+    let missing = bed.source().get(&key("missing"), &SourceRequest::default()).await;
+    assert!(matches!(missing, Err(SourceError::NotFound { .. })), "{missing:?}");
+    let missing = bed.source().head(&key("missing"), &SourceRequest::default()).await;
+    assert!(matches!(missing, Err(SourceError::NotFound { .. })), "{missing:?}");
+}
+
+async fn bodies_of_every_size_come_byte_for_byte(bed: &dyn SourceBed) {
+    for length in [0, 1, 4_095, 65_536, 5_000_001] {
+        let content: Vec<u8> = (0..length).map(|index: u32| (index % 253) as u8).collect();
+        bed.put("size", &FIELDS[..2], content.clone().into()).await;
+        let object = opened(bed.source().get(&key("size"), &SourceRequest::default()).await);
+        assert_eq!(object.body.remaining(), Some(u64::from(length)));
+        assert!(read(object).await == content, "{length} bytes");
+    }
+}
+
+async fn odd_keys_are_fetched_byte_for_byte(bed: &dyn SourceBed) {
+    for (index, odd) in odd_keys().iter().enumerate() {
+        bed.put(odd, &FIELDS[..2], format!("{index}").into()).await;
+    }
+    for (index, odd) in odd_keys().iter().enumerate() {
+        let object = match bed.source().get(&key(odd), &SourceRequest::default()).await {
+            Ok(Answer::Object(object)) => object,
+            other => panic!("{odd:?}: {other:?}"),
+        };
+        assert_eq!(read(object).await, format!("{index}").as_bytes(), "{odd:?}");
+    }
+}
+
+/// Two hundred keys that are legal and awkward: reserved characters, percent signs, unicode, slashes, length.
+pub fn odd_keys() -> Vec<String> {
+    let mut keys: Vec<String> = [
+        "a b",
+        "a+b",
+        "a%20b",
+        "a%2Bb",
+        "100%",
+        "%",
+        "%%",
+        "a(b)",
+        "it's",
+        "!*'()",
+        "a//b",
+        "//",
+        "/lead",
+        "trail/",
+        ".hidden",
+        "..two",
+        "a/.b/..c",
+        "...",
+        "a=b&c=d",
+        "a;b,c",
+        "q?x=1",
+        "h#x",
+        "a\\b",
+        "\"quoted\"",
+        "<a>",
+        "[1]",
+        "{x}",
+        "a|b",
+        "a^b",
+        "a`b",
+        "a~b",
+        "a@b",
+        "a:b",
+        "a$b",
+        "\u{e9}",
+        "e\u{301}",
+        "\u{65e5}\u{672c}",
+        "\u{1f98a}/\u{1f426}",
+        "\u{202e}x",
+        "\u{feff}bom",
+        " ",
+        " a ",
+        "a\tb",
+        "a\nb",
+        "\u{7f}",
+        "A",
+        "a",
+        "_",
+        "-",
+        "index.html",
+        "?acl",
+        "a?uploads",
+        "%2e%2e/x",
+        "%2F",
+        "con",
+        "x.metadata",
+    ]
+    .map(str::to_owned)
+    .into();
+    keys.push("k".repeat(1024));
+    keys.push("\u{e9}".repeat(512));
+    keys.push("d/".repeat(511) + "x");
+    let awkward: Vec<char> = " +%/?#&='\"()[]~\u{fc}\u{65e5}\u{1f98a}aB0.-_".chars().collect();
+    let mut seed = 1u64;
+    while keys.len() < 200 {
+        let key: String = (0..12)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                awkward[usize::try_from(seed >> 33).expect("31 bits") % awkward.len()]
+            })
+            .collect();
+        if ObjectKey::parse(&key).is_ok() && !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+fn key(text: &str) -> ObjectKey {
+    ObjectKey::parse(text).expect("a test names valid keys")
+}
+
+fn asking(fields: &[(&'static str, &str)]) -> SourceRequest {
+    let headers: HeaderMap = fields
+        .iter()
+        .map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a valid value"))
+        })
+        .collect();
+    SourceRequest { headers, query: None }
+}
+
+#[track_caller]
+fn opened(answer: Result<Answer<Object>, SourceError>) -> Object {
+    match answer {
+        Ok(Answer::Object(object)) => object,
+        other => panic!("expected an object: {other:?}"),
+    }
+}
+
+async fn read(mut object: Object) -> Vec<u8> {
+    let mut content = Vec::new();
+    while let Some(chunk) = object.body.next().await {
+        content.extend_from_slice(&chunk.expect("the body is whole"));
+    }
+    content
+}

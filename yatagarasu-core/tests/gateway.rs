@@ -1,0 +1,16 @@
+//! The gateway over scripted sources: collapsing, storing, purging, leaving, against a manual clock.
+
+#[path = "gateway/bed.rs"]
+mod bed;
+#[path = "gateway/collapse.rs"]
+mod collapse;
+#[path = "gateway/conformance.rs"]
+mod conformance;
+#[path = "gateway/model.rs"]
+mod model;
+#[path = "gateway/purge.rs"]
+mod purge;
+#[path = "gateway/storing.rs"]
+mod storing;
+#[path = "gateway/timeout.rs"]
+mod timeout;

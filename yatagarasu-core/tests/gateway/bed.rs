@@ -1,0 +1,78 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
+use yatagarasu_core::{
+    BucketPolicy, CachePolicy, Gateway, Method, ObjectSource, Outcome, ReplyBody, Request, SourceError,
+};
+
+/// Longest object the gateways here store.
+pub(crate) const ITEM_MAX: u64 = 1000;
+
+pub(crate) struct Bed {
+    pub(crate) gateway: Gateway,
+    pub(crate) clock: ManualClock,
+    pub(crate) budget: Arc<FillBudget>,
+}
+
+impl Bed {
+    pub(crate) fn over(source: Arc<dyn ObjectSource>) -> Self {
+        let policy = CachePolicy { max_item_size: ITEM_MAX, ttl: Duration::from_secs(60) };
+        let policy = BucketPolicy { cache: Some(policy), forward_headers: Vec::new() };
+        let clock = ManualClock::default();
+        let budget = Arc::new(FillBudget::new(4 * ITEM_MAX));
+        let gateway = Gateway::new(
+            source,
+            Arc::new(MemoryCache::new(1 << 20)),
+            policy,
+            Arc::clone(&budget),
+            Arc::new(clock.clone()),
+        );
+        Self { gateway, clock, budget }
+    }
+
+    pub(crate) fn scripted() -> (Self, mpsc::UnboundedReceiver<Script>) {
+        let (source, scripts) = ScriptedSource::new();
+        (Self::over(Arc::new(source)), scripts)
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Outcome {
+        self.gateway.answer(&request(Method::Get, key)).await
+    }
+
+    /// Begins a GET as a client of its own.
+    pub(crate) fn begin(&self, key: &str) -> tokio::task::JoinHandle<Outcome> {
+        self.begin_with(request(Method::Get, key))
+    }
+
+    pub(crate) fn begin_with(&self, request: Request) -> tokio::task::JoinHandle<Outcome> {
+        let gateway = self.gateway.clone();
+        tokio::spawn(async move { gateway.answer(&request).await })
+    }
+}
+
+/// Lets every task run until it waits for something.
+pub(crate) async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+pub(crate) fn handling(outcome: &Outcome) -> String {
+    outcome.handling.to_string()
+}
+
+pub(crate) async fn body(outcome: Outcome) -> Result<Vec<u8>, SourceError> {
+    let mut body = outcome.reply?.body;
+    read(&mut body).await
+}
+
+pub(crate) async fn read(body: &mut ReplyBody) -> Result<Vec<u8>, SourceError> {
+    let mut content = Vec::new();
+    while let Some(chunk) = body.next().await {
+        content.extend_from_slice(&chunk?);
+    }
+    Ok(content)
+}

@@ -1,0 +1,159 @@
+use yatagarasu_core::SourceError;
+
+use crate::bed::{Bed, body, handling, settle};
+
+const FIVE: [(&str, &str); 2] = [("content-length", "5"), ("etag", "\"e\"")];
+
+#[tokio::test]
+async fn clients_of_one_object_share_one_get() {
+    let (bed, mut scripts) = Bed::scripted();
+    let clients: Vec<_> = (0..50).map(|_| bed.begin("k")).collect();
+    let source = scripts.recv().await.unwrap().open(&FIVE);
+    source.send("he");
+    source.send("llo");
+    let mut collapsed = 0;
+    for client in clients {
+        let outcome = client.await.unwrap();
+        collapsed += u32::from(handling(&outcome) == "fwd=uri-miss; collapsed");
+        assert_eq!(body(outcome).await.unwrap(), b"hello");
+    }
+    assert_eq!(collapsed, 49);
+    assert!(scripts.try_recv().is_err(), "one GET");
+    settle().await;
+    assert_eq!(handling(&bed.get("k").await), "hit; ttl=60");
+}
+
+#[tokio::test]
+async fn one_who_joins_late_gets_what_is_there_at_once() {
+    let (bed, mut scripts) = Bed::scripted();
+    let first = bed.begin("k");
+    let source = scripts.recv().await.unwrap().open(&FIVE);
+    source.send("hel");
+    let _first = first.await.unwrap();
+    settle().await;
+    let mut late = bed.get("k").await.reply.unwrap().body;
+    assert_eq!(late.next().await.unwrap().unwrap(), "hel");
+    source.send("lo");
+    assert_eq!(late.next().await.unwrap().unwrap(), "lo");
+    assert!(late.next().await.is_none());
+}
+
+#[tokio::test]
+async fn too_large_an_object_releases_those_who_wait() {
+    let (bed, mut scripts) = Bed::scripted();
+    let clients = [bed.begin("k"), bed.begin("k")];
+    let mut bodies = vec![scripts.recv().await.unwrap().open(&[("content-length", "5000")])];
+    bodies.push(scripts.recv().await.unwrap().open(&[("content-length", "5000")]));
+    for source in &bodies {
+        source.send(vec![b'x'; 5000]);
+    }
+    for client in clients {
+        assert_eq!(body(client.await.unwrap()).await.unwrap().len(), 5000);
+    }
+    assert!(scripts.try_recv().is_err(), "each asked once");
+    assert_eq!(bed.gateway.usage().objects, 0);
+}
+
+#[tokio::test]
+async fn the_sources_refusal_is_shared() {
+    let (bed, mut scripts) = Bed::scripted();
+    let clients = [bed.begin("k"), bed.begin("k")];
+    let script = scripts.recv().await.unwrap();
+    settle().await;
+    script.fail(SourceError::NotFound { code: "NoSuchKey".to_owned() });
+    for client in clients {
+        assert!(matches!(body(client.await.unwrap()).await, Err(SourceError::NotFound { .. })));
+    }
+    assert!(scripts.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_broken_fill_breaks_its_clients_and_stores_nothing() {
+    let (bed, mut scripts) = Bed::scripted();
+    let client = bed.begin("k");
+    let source = scripts.recv().await.unwrap().open(&FIVE);
+    source.send("hel");
+    drop(source);
+    assert!(matches!(body(client.await.unwrap()).await, Err(SourceError::Broken { .. })));
+    settle().await;
+    assert_eq!((bed.gateway.usage().objects, bed.budget.reserved()), (0, 0));
+    let again = bed.begin("k");
+    scripts.recv().await.unwrap().open(&FIVE).send("again");
+    assert_eq!(body(again.await.unwrap()).await.unwrap(), b"again");
+}
+
+#[tokio::test]
+async fn a_client_who_leaves_before_the_head_takes_the_request_along() {
+    let (bed, mut scripts) = Bed::scripted();
+    let client = bed.begin("k");
+    let mut script = scripts.recv().await.unwrap();
+    client.abort();
+    script.abandoned().await;
+}
+
+#[tokio::test]
+async fn a_fill_others_wait_for_goes_on() {
+    let (bed, mut scripts) = Bed::scripted();
+    let first = bed.begin("k");
+    let script = scripts.recv().await.unwrap();
+    let second = bed.begin("k");
+    settle().await;
+    first.abort();
+    settle().await;
+    let source = script.open(&FIVE);
+    source.send("hello");
+    assert_eq!(body(second.await.unwrap()).await.unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn a_fill_known_to_be_small_goes_on_by_itself() {
+    let (bed, mut scripts) = Bed::scripted();
+    let client = bed.begin("k");
+    let source = scripts.recv().await.unwrap().open(&FIVE);
+    source.send("he");
+    drop(client.await.unwrap());
+    source.send("llo");
+    settle().await;
+    let hit = bed.get("k").await;
+    assert_eq!(handling(&hit), "hit; ttl=60");
+    assert_eq!(body(hit).await.unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn a_client_who_leaves_a_stream_ends_it_at_the_source() {
+    let (bed, mut scripts) = Bed::scripted();
+    let client = bed.begin("k");
+    let source = scripts.recv().await.unwrap().open(&[("content-length", "5000")]);
+    source.send("first");
+    drop(client.await.unwrap());
+    source.abandoned().await;
+}
+
+#[tokio::test]
+async fn the_slowest_client_delays_no_one() {
+    let (bed, mut scripts) = Bed::scripted();
+    let (slow, quick) = (bed.begin("k"), bed.begin("k"));
+    let source = scripts.recv().await.unwrap().open(&FIVE);
+    source.send("hello");
+    let slow = slow.await.unwrap();
+    assert_eq!(body(quick.await.unwrap()).await.unwrap(), b"hello");
+    assert_eq!(body(slow).await.unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn fills_beyond_the_budget_are_streamed() {
+    let (bed, mut scripts) = Bed::scripted();
+    let mut sources = Vec::new();
+    for index in 0..5 {
+        let client = bed.begin(&index.to_string());
+        let source = scripts.recv().await.unwrap().open(&[("content-length", "1000")]);
+        source.send("x");
+        let stored = handling(&client.await.unwrap()).contains("stored");
+        assert_eq!(stored, index < 4, "four objects of 1000 bytes fit");
+        sources.push(source);
+    }
+    assert_eq!(bed.budget.reserved(), bed.budget.bytes_max());
+    sources.clear();
+    settle().await;
+    assert_eq!(bed.budget.reserved(), 0);
+}

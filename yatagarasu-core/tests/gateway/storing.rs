@@ -1,0 +1,155 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use yatagarasu_core::testing::{MemorySource, request};
+use yatagarasu_core::{Method, Request, SourceError};
+
+use crate::bed::{Bed, body, handling, settle};
+
+fn asking(method: Method, key: &str, fields: &[(&'static str, &str)]) -> Request {
+    let mut request = request(method, key);
+    for (name, value) in fields {
+        request.headers.append(*name, value.parse().unwrap());
+    }
+    request
+}
+
+async fn answer(bed: &Bed, method: Method, fields: &[(&'static str, &str)]) -> (String, u16, Vec<u8>) {
+    let outcome = bed.gateway.answer(&asking(method, "k", fields)).await;
+    let (handling, reply) = (handling(&outcome), outcome.reply.unwrap());
+    let status = reply.status.as_u16();
+    let mut content = reply.body;
+    (handling, status, crate::bed::read(&mut content).await.unwrap())
+}
+
+fn filled() -> (Bed, MemorySource) {
+    let source = MemorySource::default();
+    source.insert("k", &[("etag", "\"e\""), ("content-type", "text/plain")], "0123456789");
+    (Bed::over(Arc::new(source.clone())), source)
+}
+
+#[tokio::test]
+async fn the_second_request_is_answered_from_memory() {
+    let (bed, source) = filled();
+    assert_eq!(
+        answer(&bed, Method::Get, &[]).await,
+        ("fwd=uri-miss; stored".into(), 200, b"0123456789".into())
+    );
+    settle().await;
+    bed.clock.advance(Duration::from_secs(7));
+    let hit = bed.get("k").await;
+    assert_eq!(handling(&hit), "hit; ttl=53");
+    let reply = hit.reply.unwrap();
+    assert_eq!(
+        (&reply.headers["age"], &reply.headers["content-type"]),
+        (&"7".parse().unwrap(), &"text/plain".parse().unwrap())
+    );
+    assert_eq!((source.gets(), source.heads()), (1, 0));
+}
+
+#[tokio::test]
+async fn heads_ranges_and_conditions_are_answered_from_memory() {
+    let (bed, source) = filled();
+    answer(&bed, Method::Get, &[]).await;
+    settle().await;
+    let hit = |status, content: &str| ("hit; ttl=60".to_owned(), status, content.as_bytes().to_vec());
+    assert_eq!(answer(&bed, Method::Head, &[]).await, hit(200, ""));
+    assert_eq!(answer(&bed, Method::Get, &[("range", "bytes=2-4")]).await, hit(206, "234"));
+    assert_eq!(
+        answer(&bed, Method::Get, &[("range", "bytes=2-4"), ("if-range", "\"x\"")]).await,
+        hit(200, "0123456789")
+    );
+    assert_eq!(answer(&bed, Method::Get, &[("if-none-match", "\"e\"")]).await, hit(304, ""));
+    for (field, wanted) in [(("range", "bytes=10-"), 416), (("if-match", "\"x\""), 412)] {
+        let outcome = bed.gateway.answer(&asking(Method::Get, "k", &[field])).await;
+        match (wanted, outcome.reply) {
+            (416, Err(SourceError::RangeNotSatisfiable { complete_length: Some(10) }))
+            | (412, Err(SourceError::PreconditionFailed)) => {}
+            (_, reply) => panic!("{field:?}: {reply:?}"),
+        }
+    }
+    assert_eq!((source.gets(), source.heads()), (1, 0));
+}
+
+#[tokio::test]
+async fn ranges_and_heads_pass_on_a_miss_and_store_nothing() {
+    let (bed, source) = filled();
+    assert_eq!(
+        answer(&bed, Method::Get, &[("range", "bytes=2-4")]).await,
+        ("fwd=uri-miss".into(), 206, b"234".into())
+    );
+    assert_eq!(answer(&bed, Method::Head, &[]).await, ("fwd=uri-miss".into(), 200, vec![]));
+    settle().await;
+    assert_eq!(bed.gateway.usage().objects, 0);
+    assert_eq!((source.gets(), source.heads()), (1, 1));
+}
+
+#[tokio::test]
+async fn an_object_that_comes_whole_after_all_is_stored() {
+    let (bed, _) = filled();
+    let conditional = [("if-none-match", "\"old\"")];
+    assert_eq!(
+        answer(&bed, Method::Get, &[("if-none-match", "\"e\"")]).await,
+        ("fwd=uri-miss".into(), 304, vec![])
+    );
+    assert_eq!(answer(&bed, Method::Get, &conditional).await.0, "fwd=uri-miss; stored");
+    settle().await;
+    assert_eq!(answer(&bed, Method::Get, &conditional).await.0, "hit; ttl=60");
+}
+
+#[tokio::test]
+async fn after_its_lifetime_the_source_is_asked_again() {
+    let (bed, source) = filled();
+    answer(&bed, Method::Get, &[]).await;
+    settle().await;
+    bed.clock.advance(Duration::from_secs(59));
+    assert_eq!(answer(&bed, Method::Get, &[]).await.0, "hit; ttl=1");
+    bed.clock.advance(Duration::from_secs(1));
+    source.insert("k", &[], "new");
+    assert_eq!(answer(&bed, Method::Get, &[]).await, ("fwd=stale; stored".into(), 200, b"new".into()));
+    settle().await;
+    assert_eq!(answer(&bed, Method::Get, &[]).await.0, "hit; ttl=60");
+    assert_eq!(source.gets(), 2);
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_is_stored_if_it_ends_in_time() {
+    for (length, objects) in [(1000, 1), (1001, 0)] {
+        let (bed, mut scripts) = Bed::scripted();
+        let client = bed.begin("k");
+        let source = scripts.recv().await.unwrap().open(&[]);
+        for _ in 0..length {
+            source.send("x");
+        }
+        drop(source);
+        assert_eq!(body(client.await.unwrap()).await.unwrap().len(), length);
+        settle().await;
+        assert_eq!(bed.gateway.usage().objects, objects, "{length} bytes");
+        assert_eq!(bed.budget.reserved(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_body_of_unknown_length_is_not_stored() {
+    let (bed, mut scripts) = Bed::scripted();
+    let client = bed.begin("k");
+    let source = scripts.recv().await.unwrap().open(&[]);
+    source.send("x");
+    source.fail(SourceError::broken("cut"));
+    assert!(body(client.await.unwrap()).await.is_err());
+    settle().await;
+    assert_eq!(bed.gateway.usage().objects, 0);
+}
+
+#[tokio::test]
+async fn what_is_stored_holds_no_buffer_of_the_source() {
+    let (bed, mut scripts) = Bed::scripted();
+    let client = bed.begin("k");
+    let source = scripts.recv().await.unwrap().open(&[("content-length", "2")]);
+    let buffer = bytes::Bytes::from(vec![b'x'; 4096]);
+    source.send(buffer.slice(..2));
+    assert_eq!(body(client.await.unwrap()).await.unwrap(), b"xx");
+    drop(source);
+    settle().await;
+    assert!(buffer.is_unique(), "nothing but the test holds the read buffer");
+}

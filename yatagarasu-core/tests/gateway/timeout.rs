@@ -1,0 +1,43 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use yatagarasu_core::SourceError;
+use yatagarasu_core::source::Timed;
+use yatagarasu_core::testing::ScriptedSource;
+
+use crate::bed::{Bed, body};
+
+#[tokio::test(start_paused = true)]
+async fn silence_ends_in_an_error_before_and_after_the_head() {
+    let (source, mut scripts) = ScriptedSource::new();
+    let timed = Timed::new(Arc::new(source), Duration::from_secs(10), Duration::from_secs(3));
+    let bed = Bed::over(Arc::new(timed));
+
+    let client = bed.begin("k");
+    let mut asked = scripts.recv().await.unwrap();
+    let limit = body(client.await.unwrap()).await.unwrap_err();
+    assert!(matches!(limit, SourceError::TimedOut(limit) if limit == Duration::from_secs(10)), "{limit:?}");
+    asked.abandoned().await;
+
+    let client = bed.begin("k");
+    let source = scripts.recv().await.unwrap().open(&[("content-length", "2")]);
+    source.send("x");
+    let limit = body(client.await.unwrap()).await.unwrap_err();
+    assert!(matches!(limit, SourceError::TimedOut(limit) if limit == Duration::from_secs(3)), "{limit:?}");
+    source.abandoned().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_slowly_is_not_held_against_the_source() {
+    let (source, mut scripts) = ScriptedSource::new();
+    let timed = Timed::new(Arc::new(source), Duration::from_secs(10), Duration::from_secs(3));
+    let bed = Bed::over(Arc::new(timed));
+    let client = bed.begin("k");
+    let source = scripts.recv().await.unwrap().open(&[("content-length", "5000")]);
+    source.send(vec![b'x'; 2500]);
+    let mut body = client.await.unwrap().reply.unwrap().body;
+    assert_eq!(body.next().await.unwrap().unwrap().len(), 2500);
+    tokio::time::advance(Duration::from_secs(100)).await;
+    source.send(vec![b'x'; 2500]);
+    assert_eq!(body.next().await.unwrap().unwrap().len(), 2500);
+}
