@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
+use crate::range::requested;
 use crate::{Method, Request, SourceRequest};
 
 /// Conditions of RFC 9110 13.1 that a source evaluates; `If-Range` counts as part of a range.
@@ -37,11 +38,12 @@ pub fn may_forward(name: &HeaderName) -> bool {
 
 /// Makes the request a source gets when the client's own range and conditions are to be decided there.
 ///
-/// A range means something for GET only (RFC 9110 14.2).
+/// A range means something for GET only, and one that would be ignored on a hit is not sent on a miss either
+/// (RFC 9110 14.2).
 pub fn pass(request: &Request, forward_headers: &[HeaderName]) -> SourceRequest {
     let mut headers = fill(request, forward_headers).headers;
     copy(&request.headers, &CONDITIONS, &mut headers);
-    if request.method == Method::Get {
+    if request.method == Method::Get && requested(&request.headers).is_some() {
         copy(&request.headers, &[header::RANGE, header::IF_RANGE], &mut headers);
     }
     SourceRequest { headers, query: request.key.query.clone() }
@@ -89,6 +91,8 @@ mod tests {
         let forwarded = [HeaderName::from_static("origin")];
         assert_eq!(names(&pass(&asked, &forwarded)), ["if-none-match", "if-range", "origin", "range"]);
         assert_eq!(names(&fill(&asked, &forwarded)), ["origin"]);
+        asked.headers.insert(header::RANGE, "bytes=0-1,3-4".parse().unwrap());
+        assert_eq!(names(&pass(&asked, &[])), ["if-none-match"]);
         asked.method = Method::Head;
         assert_eq!(names(&pass(&asked, &[])), ["if-none-match"]);
     }

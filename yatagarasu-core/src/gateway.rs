@@ -12,11 +12,12 @@ mod storage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{self, HeaderName};
+use http::header::HeaderName;
 
 use crate::forward::{self, CONDITIONS};
 use crate::outcome::Forward;
 use crate::plan::{Caching, Facts, Plan, Scope, plan};
+use crate::range::requested;
 use crate::source::Answer;
 use crate::{
     Clock, Handling, Method, ObjectCache, ObjectSource, Outcome, Purge, Reply, ReplyBody, Request,
@@ -219,7 +220,7 @@ impl Shared {
 }
 
 fn scope(request: &Request) -> Scope {
-    if request.method == Method::Get && request.headers.contains_key(header::RANGE) {
+    if request.method == Method::Get && requested(&request.headers).is_some() {
         Scope::Part
     } else if CONDITIONS.iter().any(|name| request.headers.contains_key(name)) {
         Scope::Conditional

@@ -55,14 +55,19 @@ pub enum Selection {
     Unsatisfiable,
 }
 
-/// Decides what `headers` select of an object of `length` bytes.
+/// Reads the one range of bytes that `headers` ask for.
 ///
 /// Other units, malformed ranges and requests for several ranges at once count as no range: a server may
 /// ignore `Range` (RFC 9110 14.2), and S3 answers them with the whole object too.
-pub fn select(headers: &HeaderMap, length: u64) -> Selection {
+pub fn requested(headers: &HeaderMap) -> Option<ByteRange> {
     let mut fields = headers.get_all(header::RANGE).iter();
-    let (Some(field), None) = (fields.next(), fields.next()) else { return Selection::Whole };
-    let Some(range) = single(field) else { return Selection::Whole };
+    let (field, None) = (fields.next()?, fields.next()) else { return None };
+    single(field)
+}
+
+/// Decides what `headers` select of an object of `length` bytes.
+pub fn select(headers: &HeaderMap, length: u64) -> Selection {
+    let Some(range) = requested(headers) else { return Selection::Whole };
     match range.resolve(length) {
         Some(part) => Selection::Part(part),
         None => Selection::Unsatisfiable,

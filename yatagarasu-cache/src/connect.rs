@@ -1,0 +1,38 @@
+use std::sync::Arc;
+
+use yatagarasu_core::ObjectCache;
+
+use crate::{CacheBackend, CacheConfig};
+
+/// Why a cache cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The backend is not part of this build.
+    #[error("the cache backend `{backend}` is not compiled in: build with `--features {feature}`")]
+    NotCompiled {
+        /// The backend's name in the configuration.
+        backend: &'static str,
+        /// The feature of this crate that adds it.
+        feature: &'static str,
+    },
+    /// An object of the largest size allowed would not fit.
+    #[error("`max_item_size` is {max_item_size} bytes, but a cache of {max_size} bytes takes at most {fits}")]
+    ItemTooLarge {
+        /// Bytes of the longest object configured.
+        max_item_size: u64,
+        /// Bytes of the cache configured.
+        max_size: u64,
+        /// Bytes of the longest object such a cache takes.
+        fits: u64,
+    },
+}
+
+/// Makes the cache that `config` describes.
+pub fn connect(config: &CacheConfig) -> Result<Arc<dyn ObjectCache>, ConnectError> {
+    match config.backend {
+        #[cfg(feature = "foyer")]
+        CacheBackend::Foyer => Ok(Arc::new(crate::foyer::FoyerCache::new(config)?)),
+        #[cfg(not(feature = "foyer"))]
+        CacheBackend::Foyer => Err(ConnectError::NotCompiled { backend: "foyer", feature: "foyer" }),
+    }
+}

@@ -1,0 +1,11 @@
+//! Cache backends, each behind a Cargo feature. Which one serves a bucket is configuration.
+
+mod config;
+mod connect;
+#[cfg(feature = "foyer")]
+mod foyer;
+#[cfg(feature = "foyer")]
+mod weight;
+
+pub use config::{CacheBackend, CacheConfig, EvictionPolicy};
+pub use connect::{ConnectError, connect};

@@ -1,0 +1,85 @@
+//! What a cache says it uses is no less than what it takes from the allocator.
+#![cfg(feature = "foyer")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use http::header::{HeaderMap, HeaderValue};
+use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy, connect};
+use yatagarasu_core::stored::SegmentsBuilder;
+use yatagarasu_core::testing::cache_key;
+use yatagarasu_core::{ObjectMeta, StoredObject};
+
+struct Counting;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+/// What glibc adds to an allocation, and rounds it up to.
+fn gross(layout: Layout) -> usize {
+    (layout.size() + 8).next_multiple_of(16).max(32)
+}
+
+#[expect(unsafe_code, reason = "an allocator is unsafe by its trait; this one only counts")]
+// SAFETY: every call is handed to the system allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(gross(layout), Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(gross(layout), Ordering::Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn object(length: usize) -> Arc<StoredObject> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("content-type", "text/plain"),
+        ("etag", "\"0123456789abcdef0123456789abcdef\""),
+        ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("accept-ranges", "bytes"),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("x-amz-meta-colour", "green"),
+    ] {
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+    }
+    let mut bytes = SegmentsBuilder::new(Some(length as u64));
+    bytes.push(&vec![0; length]);
+    let meta = ObjectMeta::new(headers).detached();
+    Arc::new(StoredObject::new(meta, bytes.finish(), SystemTime::UNIX_EPOCH, Duration::from_secs(60)))
+}
+
+/// One test for all policies, because it counts what the whole process allocates.
+#[tokio::test]
+async fn usage_is_no_less_than_what_is_allocated() {
+    for eviction in [EvictionPolicy::S3Fifo, EvictionPolicy::Lfu, EvictionPolicy::Lru, EvictionPolicy::Sieve]
+    {
+        for length in [0, 100, 5_000] {
+            let max_size = 16 << 20;
+            let config =
+                CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size: 10_000, eviction };
+            let before = ALLOCATED.load(Ordering::Relaxed);
+            let cache = connect(&config).unwrap();
+            // Three times what fits, so that eviction and its ghosts are counted as well.
+            let objects = 3 * max_size / (length as u64 + 1_000);
+            for index in 0..objects {
+                cache.store(cache_key(&format!("some/folder/object-{index}")), object(length)).await;
+            }
+            let allocated = ALLOCATED.load(Ordering::Relaxed) - before;
+            let usage = cache.usage();
+            assert!(usage.bytes > max_size / 10 * 9, "{eviction:?}: the cache is full: {usage:?}");
+            assert!(
+                allocated as u64 <= usage.capacity + (1 << 20),
+                "{eviction:?} of {length} bytes each: {allocated} allocated, {usage:?}"
+            );
+            drop(cache);
+        }
+    }
+}
