@@ -1,0 +1,90 @@
+//! What an S3 answer that is no object means (Amazon S3 API reference, "Error responses").
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use yatagarasu_core::SourceError;
+
+/// Longest error document that is read.
+pub(crate) const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// Reads S3's error code out of its XML; empty where there is none, as in an answer to HEAD.
+pub(crate) fn code_in(document: &[u8]) -> String {
+    let document = String::from_utf8_lossy(document);
+    let code = document.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    code.map(|(code, _)| code.trim().chars().filter(char::is_ascii_alphanumeric).take(64).collect())
+        .unwrap_or_default()
+}
+
+/// Turns the head of a failed answer, and the code in its body, into what the gateway does next.
+pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, code: String) -> SourceError {
+    match (status.as_u16(), code.as_str()) {
+        (503 | 429, _) | (_, "SlowDown" | "RequestLimitExceeded" | "TooManyRequests") => {
+            SourceError::Throttled { retry_after: retry_after(headers) }
+        }
+        (404, _) => SourceError::NotFound { code },
+        (403, _) | (400, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
+            SourceError::Denied { code }
+        }
+        (412, _) => SourceError::PreconditionFailed,
+        (416, _) => SourceError::RangeNotSatisfiable { complete_length: complete_length(headers) },
+        (500 | 502 | 504, _) => SourceError::unavailable(format!("it answered {}", words(status, &code))),
+        (301 | 307 | 308, _) | (400, "AuthorizationHeaderMalformed") => SourceError::broken(format!(
+            "it answered {}: `region` or `endpoint` of the bucket is wrong",
+            words(status, &code)
+        )),
+        _ => SourceError::broken(format!("it answered {}", words(status, &code))),
+    }
+}
+
+fn words(status: StatusCode, code: &str) -> String {
+    if code.is_empty() { status.as_u16().to_string() } else { format!("{} {code}", status.as_u16()) }
+}
+
+/// Reads `Retry-After` where it counts seconds (RFC 9110 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Reads `Content-Range: bytes */LENGTH` (RFC 9110 14.4).
+fn complete_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes */")?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, code: &str, expected: &str) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, "7".parse().unwrap());
+        headers.insert(header::CONTENT_RANGE, "bytes */12".parse().unwrap());
+        let error = failure(StatusCode::from_u16(status).unwrap(), &headers, code.to_owned());
+        assert_eq!(format!("{error:?}").split([' ', '{']).next().unwrap(), expected, "{status} {code}");
+    }
+
+    #[test]
+    fn every_answer_has_its_meaning() {
+        check(404, "NoSuchKey", "NotFound");
+        check(403, "SignatureDoesNotMatch", "Denied");
+        check(400, "ExpiredToken", "Denied");
+        check(412, "", "PreconditionFailed");
+        check(416, "InvalidRange", "RangeNotSatisfiable");
+        check(503, "SlowDown", "Throttled");
+        check(429, "", "Throttled");
+        check(500, "InternalError", "Unavailable");
+        check(301, "PermanentRedirect", "Broken");
+        check(400, "InvalidArgument", "Broken");
+        check(204, "", "Broken");
+    }
+
+    #[test]
+    fn codes_are_found_and_kept_harmless() {
+        let document = b"<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Message>x</Message></Error>";
+        assert_eq!(code_in(document), "NoSuchKey");
+        assert_eq!(code_in(b""), "");
+        assert_eq!(code_in(b"<Code>a\r\nb\"</Code>"), "ab");
+        assert_eq!(code_in(b"<Code>unended"), "");
+    }
+}

@@ -1,0 +1,98 @@
+use std::sync::Arc;
+
+use yatagarasu_core::{Clock, ObjectSource};
+
+use crate::address::{Address, AddressError};
+use crate::credentials::{Credentials, CredentialsStatus};
+use crate::sender::Sender;
+use crate::transport::{TlsError, Transport};
+use crate::{SourceBackend, SourceConfig};
+
+/// Why a source cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The backend is not part of this build.
+    #[error("the source backend `{backend}` is not compiled in: build with `--features {feature}`")]
+    NotCompiled {
+        /// The backend's name in the configuration.
+        backend: &'static str,
+        /// The feature of this crate that adds it.
+        feature: &'static str,
+    },
+    /// The endpoint or the bucket's name cannot be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// There are no certificates to check S3's with.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// A source, and what else is worth knowing about it.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    /// The bucket's objects.
+    pub source: Arc<dyn ObjectSource>,
+    /// The region requests are signed for.
+    pub region: String,
+    sender: Arc<Sender>,
+}
+
+impl Connected {
+    /// How the credentials stand, without asking for any.
+    pub fn credentials(&self) -> CredentialsStatus {
+        self.sender.credentials.status()
+    }
+}
+
+impl SourceBackend {
+    /// Says whether the backend is part of this build.
+    pub fn compiled(self) -> Result<(), ConnectError> {
+        match self {
+            Self::Native if cfg!(feature = "native") => Ok(()),
+            Self::Native => Err(ConnectError::NotCompiled { backend: "native", feature: "native" }),
+            Self::Rusoto if cfg!(feature = "rusoto") => Ok(()),
+            Self::Rusoto => Err(ConnectError::NotCompiled { backend: "rusoto", feature: "rusoto" }),
+        }
+    }
+}
+
+impl SourceConfig {
+    /// Says whether a source can be made of this, as far as that can be said without the network.
+    pub fn check(&self) -> Result<(), ConnectError> {
+        self.backend.compiled()?;
+        Address::new(self, self.region.as_deref().unwrap_or("us-east-1"))?;
+        Ok(())
+    }
+}
+
+/// Makes the source that `config` describes. Opens no connection and fetches no credentials yet.
+pub async fn connect(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Connected, ConnectError> {
+    config.backend.compiled()?;
+    let region = match &config.region {
+        Some(region) => region.clone(),
+        None => crate::region::find().await,
+    };
+    let plain = config.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let transport = match plain {
+        true => Transport::plain(config.connect_timeout),
+        false => Transport::tls(config.connect_timeout)?,
+    };
+    let sender = Arc::new(Sender {
+        address: Address::new(config, &region)?,
+        region: region.clone(),
+        credentials: Credentials::new(&config.access, Arc::clone(&clock)),
+        transport,
+        clock,
+    });
+    let source: Arc<dyn ObjectSource> = match config.backend {
+        #[cfg(feature = "native")]
+        SourceBackend::Native => Arc::new(crate::native::NativeSource::new(Arc::clone(&sender))),
+        #[cfg(feature = "rusoto")]
+        SourceBackend::Rusoto => {
+            Arc::new(crate::rusoto::RusotoSource::new(Arc::clone(&sender), &config.bucket))
+        }
+        #[cfg(not(all(feature = "native", feature = "rusoto")))]
+        backend => return backend.compiled().map(|()| unreachable!("checked above")),
+    };
+    Ok(Connected { source, region, sender })
+}

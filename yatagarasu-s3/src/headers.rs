@@ -1,0 +1,57 @@
+//! Which fields of an S3 answer belong to the object.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// Fields of one connection (RFC 9110 7.6.1) and of one request at S3.
+const NOT_OF_THE_OBJECT: [&str; 10] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-amz-id-2",
+    "x-amz-request-id",
+];
+
+/// Leaves the end-to-end fields: those named by `Connection` go as well.
+pub(crate) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in NOT_OF_THE_OBJECT {
+        headers.remove(name);
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hops_and_the_sources_own_fields_go() {
+        let headers = [
+            ("connection", "X-Hop , close"),
+            ("x-hop", "1"),
+            ("x-amz-request-id", "1"),
+            ("x-amz-id-2", "1"),
+            ("transfer-encoding", "chunked"),
+            ("x-amz-version-id", "v"),
+            ("etag", "\"e\""),
+        ];
+        let headers =
+            headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let mut left: Vec<_> = end_to_end(headers).keys().map(ToString::to_string).collect();
+        left.sort();
+        assert_eq!(left, ["etag", "x-amz-version-id"]);
+    }
+}

@@ -1,0 +1,26 @@
+//! S3 backends, each behind a Cargo feature. Which one serves a bucket is configuration.
+//!
+//! Both backends share everything but the making of a request: addressing, signing, credentials, connections and
+//! the reading of answers.
+
+mod address;
+mod classify;
+mod config;
+mod connect;
+mod credentials;
+mod headers;
+#[cfg(feature = "native")]
+mod native;
+mod probe;
+mod region;
+#[cfg(feature = "rusoto")]
+mod rusoto;
+mod sender;
+pub mod sign;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod transport;
+
+pub use config::{Access, Addressing, SourceBackend, SourceConfig, StaticCredentials};
+pub use connect::{ConnectError, Connected, connect};
+pub use credentials::CredentialsStatus;

@@ -1,0 +1,83 @@
+//! The native backend: requests made here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{Method, Response, StatusCode};
+use yatagarasu_core::{
+    Answer, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
+};
+
+use crate::address::escape;
+use crate::classify::{ERROR_BYTES_MAX, code_in, failure};
+use crate::headers::end_to_end;
+use crate::probe::probe;
+use crate::sender::Sender;
+use crate::transport::Content;
+
+/// A bucket reached by signed HTTP/1.1 requests.
+#[derive(Debug)]
+pub(crate) struct NativeSource {
+    sender: Arc<Sender>,
+}
+
+impl NativeSource {
+    pub(crate) fn new(sender: Arc<Sender>) -> Self {
+        Self { sender }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        key: &ObjectKey,
+        request: &SourceRequest,
+    ) -> Result<Response<Content>, SourceError> {
+        self.sender.send(method, &escape(key), request.query.as_deref(), request.headers.clone()).await
+    }
+}
+
+#[async_trait]
+impl ObjectSource for NativeSource {
+    async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
+        let (head, content) = self.send(Method::GET, key, request).await?.into_parts();
+        match head.status {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
+                let meta = ObjectMeta::new(end_to_end(head.headers));
+                let body = ObjectBody::new(Box::pin(content), meta.content_length());
+                Ok(Answer::Object(Object { meta, body }))
+            }
+            StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),
+            status => Err(failure(status, &head.headers, code_in(&document(content).await))),
+        }
+    }
+
+    async fn head(
+        &self,
+        key: &ObjectKey,
+        request: &SourceRequest,
+    ) -> Result<Answer<ObjectMeta>, SourceError> {
+        let head = self.send(Method::HEAD, key, request).await?.into_parts().0;
+        match head.status {
+            StatusCode::OK => Ok(Answer::Object(ObjectMeta::new(end_to_end(head.headers)))),
+            StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),
+            status => Err(failure(status, &head.headers, String::new())),
+        }
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        probe(self, &self.sender.credentials).await
+    }
+}
+
+/// Reads an error document, as far as it is read at all. A broken one has no code.
+async fn document(content: Content) -> Vec<u8> {
+    let mut body = ObjectBody::new(Box::pin(content), None);
+    let mut document = Vec::new();
+    while let Some(Ok(chunk)) = body.next().await {
+        document.extend_from_slice(&chunk[..chunk.len().min(ERROR_BYTES_MAX - document.len())]);
+        if document.len() == ERROR_BYTES_MAX {
+            break;
+        }
+    }
+    document
+}

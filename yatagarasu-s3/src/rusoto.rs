@@ -1,0 +1,141 @@
+//! The rusoto backend: `rusoto_s3` makes the requests, the sender signs and sends them.
+//!
+//! `rusoto_s3` 0.48 is no longer maintained (RUSTSEC-2022-0071). Its answers have a place for the fields it knows
+//! only, its own transport is a hyper 0.14 with an old rustls, and it knows neither virtual hosts nor further
+//! request fields. So it gets a dispatcher of ours for each request: what rusoto asks for goes out over the same
+//! signed connections as the native backend's, and the answer's head is kept aside, whole.
+
+mod dispatch;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Response, StatusCode};
+use rusoto_core::{ByteStream, Client, Region, RusotoError};
+use rusoto_s3::{GetObjectError, GetObjectRequest, HeadObjectRequest, S3, S3Client};
+use yatagarasu_core::{
+    Answer, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
+};
+
+use crate::classify::{code_in, failure};
+use crate::headers::end_to_end;
+use crate::probe::probe;
+use crate::sender::Sender;
+
+use dispatch::{Dispatch, source_error};
+
+/// A bucket reached by requests that `rusoto_s3` makes.
+pub(crate) struct RusotoSource {
+    sender: Arc<Sender>,
+    bucket: String,
+}
+
+impl RusotoSource {
+    pub(crate) fn new(sender: Arc<Sender>, bucket: &str) -> Self {
+        Self { sender, bucket: bucket.to_owned() }
+    }
+
+    /// Makes the client and the dispatcher of one request.
+    fn client(&self, request: &SourceRequest) -> (S3Client, Arc<Dispatch>) {
+        let dispatch = Arc::new(Dispatch::new(Arc::clone(&self.sender), &self.bucket, request.clone()));
+        // The endpoint is the sender's to know.
+        let region =
+            Region::Custom { name: self.sender.region.clone(), endpoint: "http://unused".to_owned() };
+        let client = S3Client::new_with_client(Client::new_not_signing(Arc::clone(&dispatch)), region);
+        (client, dispatch)
+    }
+}
+
+#[async_trait]
+impl ObjectSource for RusotoSource {
+    async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
+        let field = |name: HeaderName| text(&request.headers, &name);
+        let input = GetObjectRequest {
+            bucket: self.bucket.clone(),
+            key: key.as_str().to_owned(),
+            range: field(header::RANGE),
+            if_match: field(header::IF_MATCH),
+            if_none_match: field(header::IF_NONE_MATCH),
+            if_modified_since: field(header::IF_MODIFIED_SINCE),
+            if_unmodified_since: field(header::IF_UNMODIFIED_SINCE),
+            ..GetObjectRequest::default()
+        };
+        let (client, dispatch) = self.client(request);
+        let code = match client.get_object(input).await {
+            Ok(output) => {
+                let (meta, body) = (dispatch.head()?.into_parts().0.headers, output.body);
+                return Ok(Answer::Object(object(meta, body)));
+            }
+            Err(RusotoError::Service(GetObjectError::NoSuchKey(_))) => "NoSuchKey".to_owned(),
+            Err(RusotoError::Service(GetObjectError::InvalidObjectState(_))) => {
+                "InvalidObjectState".to_owned()
+            }
+            Err(error) => code_of(&error),
+        };
+        refused(dispatch.head()?, code)
+    }
+
+    async fn head(
+        &self,
+        key: &ObjectKey,
+        request: &SourceRequest,
+    ) -> Result<Answer<ObjectMeta>, SourceError> {
+        let field = |name: HeaderName| text(&request.headers, &name);
+        let input = HeadObjectRequest {
+            bucket: self.bucket.clone(),
+            key: key.as_str().to_owned(),
+            if_match: field(header::IF_MATCH),
+            if_none_match: field(header::IF_NONE_MATCH),
+            if_modified_since: field(header::IF_MODIFIED_SINCE),
+            if_unmodified_since: field(header::IF_UNMODIFIED_SINCE),
+            ..HeadObjectRequest::default()
+        };
+        let (client, dispatch) = self.client(request);
+        match client.head_object(input).await {
+            Ok(_) => Ok(Answer::Object(ObjectMeta::new(end_to_end(dispatch.head()?.into_parts().0.headers)))),
+            Err(error) => refused(dispatch.head()?, code_of(&error)),
+        }
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        probe(self, &self.sender.credentials).await
+    }
+}
+
+impl fmt::Debug for RusotoSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RusotoSource").field("sender", &self.sender).finish_non_exhaustive()
+    }
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+fn object(headers: HeaderMap, body: Option<ByteStream>) -> Object {
+    let meta = ObjectMeta::new(end_to_end(headers));
+    let length = meta.content_length();
+    let stream = body.unwrap_or_else(|| ByteStream::from(Vec::new())).map_err(source_error);
+    Object { meta, body: ObjectBody::new(Box::pin(stream), length) }
+}
+
+/// Reads S3's code from an answer that rusoto has no type for.
+fn code_of<E>(error: &RusotoError<E>) -> String {
+    match error {
+        RusotoError::Unknown(response) => code_in(&response.body),
+        _ => String::new(),
+    }
+}
+
+/// Turns an answer that is no object into what the gateway does next.
+fn refused<T>(head: Response<()>, code: String) -> Result<Answer<T>, SourceError> {
+    let (head, ()) = head.into_parts();
+    match head.status {
+        StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),
+        status if status.is_success() => Err(SourceError::broken("rusoto could not read the answer")),
+        status => Err(failure(status, &head.headers, code)),
+    }
+}

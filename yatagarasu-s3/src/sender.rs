@@ -1,0 +1,48 @@
+//! One signed request to one bucket, whoever made it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::Empty;
+use yatagarasu_core::{Clock, SourceError};
+
+use crate::address::Address;
+use crate::credentials::Credentials;
+use crate::sign::sign_request;
+use crate::transport::{Content, Transport};
+
+/// Signs requests and sends them.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    pub(crate) address: Address,
+    pub(crate) region: String,
+    pub(crate) credentials: Credentials,
+    pub(crate) transport: Transport,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Sender {
+    /// Sends `method` for the object whose escaped key is `key`, with `headers` as they are.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        key: &str,
+        query: Option<&str>,
+        mut headers: HeaderMap,
+    ) -> Result<Response<Content>, SourceError> {
+        let uri = self.address.locate(key, query).map_err(|error| SourceError::broken(error.to_string()))?;
+        self.sign(&method, &uri, &mut headers).await?;
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        self.transport.send(request).await
+    }
+
+    async fn sign(&self, method: &Method, uri: &Uri, headers: &mut HeaderMap) -> Result<(), SourceError> {
+        let Some(credentials) = self.credentials.current().await? else { return Ok(()) };
+        sign_request(method, uri, headers, &credentials, &self.region, self.clock.now())
+            .map_err(|error| SourceError::Broken { reason: error.to_string(), cause: Some(Arc::new(error)) })
+    }
+}

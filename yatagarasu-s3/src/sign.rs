@@ -1,0 +1,97 @@
+//! Signature Version 4 of the requests this gateway makes: bodiless, with the signature in header fields.
+
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningParams, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+
+/// SHA-256 of no bytes.
+const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// A request that cannot be signed.
+#[derive(Debug, thiserror::Error)]
+#[error("the request cannot be signed")]
+pub struct SignError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+/// Adds the fields that sign a request for S3 in `region` at `now`.
+///
+/// Only `host` and `x-amz-*` are signed, so that ranges and conditions need not be. The path of `uri` is taken to
+/// be escaped already, as [`address`](crate::address) does.
+pub fn sign_request(
+    method: &Method,
+    uri: &Uri,
+    headers: &mut HeaderMap,
+    credentials: &Credentials,
+    region: &str,
+    now: SystemTime,
+) -> Result<(), SignError> {
+    let wrap = |error: Box<dyn std::error::Error + Send + Sync>| SignError(error);
+    let identity = credentials.clone().into();
+    let params: SigningParams<'_> = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name("s3")
+        .time(now)
+        .settings(settings())
+        .build()
+        .map_err(|error| wrap(error.into()))?
+        .into();
+    let uri = uri.to_string();
+    let request = SignableRequest::new(
+        method.as_str(),
+        &uri,
+        std::iter::empty(),
+        SignableBody::Precomputed(EMPTY_PAYLOAD.to_owned()),
+    )
+    .map_err(|error| wrap(error.into()))?;
+    let (instructions, _) = sign(request, &params).map_err(|error| wrap(error.into()))?.into_parts();
+    let (fields, _) = instructions.into_parts();
+    for field in fields {
+        let mut value = HeaderValue::from_str(field.value()).map_err(|error| wrap(error.into()))?;
+        value.set_sensitive(true);
+        headers.insert(HeaderName::from_static(field.name()), value);
+    }
+    Ok(())
+}
+
+/// What S3 does otherwise than the other services: paths are escaped once and left as they are.
+fn settings() -> SigningSettings {
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn only_host_and_amz_fields_are_signed() {
+        let credentials = Credentials::new("AKIDEXAMPLE", "secret", Some("token".into()), None, "test");
+        let mut headers = HeaderMap::new();
+        headers.insert("range", HeaderValue::from_static("bytes=0-9"));
+        let uri = "https://examplebucket.s3.amazonaws.com/test%24file.text".parse().unwrap();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
+        sign_request(&Method::GET, &uri, &mut headers, &credentials, "us-east-1", now).unwrap();
+        let authorization = headers["authorization"].to_str().unwrap();
+        assert!(
+            authorization.contains("Credential=AKIDEXAMPLE/20130524/us-east-1/s3/aws4_request"),
+            "{authorization}"
+        );
+        assert!(
+            authorization.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token"),
+            "{authorization}"
+        );
+        assert_eq!(headers["x-amz-date"], "20130524T000000Z");
+        assert!(headers["authorization"].is_sensitive() && headers["x-amz-security-token"].is_sensitive());
+    }
+}

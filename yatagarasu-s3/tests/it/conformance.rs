@@ -1,0 +1,92 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use yatagarasu_core::testing::{SourceBed, source_conformance};
+use yatagarasu_core::{ObjectSource, SystemClock};
+use yatagarasu_s3::testing::{S3Server, SESSION_TOKEN};
+use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, connect};
+
+struct Bed {
+    server: S3Server,
+    source: Arc<dyn ObjectSource>,
+}
+
+#[async_trait]
+impl SourceBed for Bed {
+    async fn put(&self, key: &str, headers: &[(&str, &str)], content: Bytes) {
+        self.server.objects().put("bucket", key, headers, content);
+    }
+
+    fn source(&self) -> Arc<dyn ObjectSource> {
+        Arc::clone(&self.source)
+    }
+}
+
+async fn conforms(backend: SourceBackend, change: impl FnOnce(&S3Server, &mut SourceConfig)) {
+    let server = S3Server::start().await.unwrap();
+    let mut config = server.source_config("bucket", backend);
+    change(&server, &mut config);
+    let source = connect(&config, Arc::new(SystemClock)).await.unwrap().source;
+    source_conformance(&Bed { server, source }).await;
+}
+
+fn virtual_host(server: &S3Server, config: &mut SourceConfig) {
+    config.endpoint = Some(server.virtual_host_endpoint());
+    config.addressing = Addressing::VirtualHost;
+}
+
+fn session(_: &S3Server, config: &mut SourceConfig) {
+    let Access::Static(credentials) = &mut config.access else { panic!("static by default") };
+    credentials.session_token = Some(SESSION_TOKEN.to_owned());
+}
+
+fn anonymous(server: &S3Server, config: &mut SourceConfig) {
+    server.objects().publish("bucket");
+    config.access = Access::Anonymous;
+}
+
+#[tokio::test]
+async fn native_with_the_bucket_in_the_path() {
+    conforms(SourceBackend::Native, |_, _| {}).await;
+}
+
+#[tokio::test]
+async fn native_with_the_bucket_in_the_host() {
+    conforms(SourceBackend::Native, virtual_host).await;
+}
+
+#[tokio::test]
+async fn native_with_a_session_token() {
+    conforms(SourceBackend::Native, session).await;
+}
+
+#[tokio::test]
+async fn native_without_credentials() {
+    conforms(SourceBackend::Native, anonymous).await;
+}
+
+#[cfg(feature = "rusoto")]
+mod rusoto {
+    use super::*;
+
+    #[tokio::test]
+    async fn rusoto_with_the_bucket_in_the_path() {
+        conforms(SourceBackend::Rusoto, |_, _| {}).await;
+    }
+
+    #[tokio::test]
+    async fn rusoto_with_the_bucket_in_the_host() {
+        conforms(SourceBackend::Rusoto, virtual_host).await;
+    }
+
+    #[tokio::test]
+    async fn rusoto_with_a_session_token() {
+        conforms(SourceBackend::Rusoto, session).await;
+    }
+
+    #[tokio::test]
+    async fn rusoto_without_credentials() {
+        conforms(SourceBackend::Rusoto, anonymous).await;
+    }
+}

@@ -1,0 +1,129 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use yatagarasu_core::{Answer, Object, ObjectKey, ObjectSource, SourceError, SourceRequest, SystemClock};
+use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, connect};
+
+/// A socket that reads one request, writes `answer` and waits until it is closed.
+async fn scripted(answer: &'static str) -> (SocketAddr, JoinHandle<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connection = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(socket.read_u8().await.unwrap());
+        }
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        socket
+    });
+    (address, connection)
+}
+
+async fn source(address: SocketAddr, backend: SourceBackend) -> Arc<dyn ObjectSource> {
+    let config = SourceConfig {
+        backend,
+        bucket: "bucket".to_owned(),
+        region: Some("us-east-1".to_owned()),
+        endpoint: Some(format!("http://{address}")),
+        addressing: Addressing::Path,
+        access: Access::Anonymous,
+        connect_timeout: Duration::from_secs(5),
+    };
+    connect(&config, Arc::new(SystemClock)).await.unwrap().source
+}
+
+async fn get(source: &dyn ObjectSource) -> Result<Object, SourceError> {
+    match source.get(&ObjectKey::parse("k").unwrap(), &SourceRequest::default()).await? {
+        Answer::Object(object) => Ok(object),
+        Answer::NotModified(_) => panic!("no condition was sent"),
+    }
+}
+
+fn backends() -> Vec<SourceBackend> {
+    [SourceBackend::Native, SourceBackend::Rusoto]
+        .into_iter()
+        .filter(|backend| backend.compiled().is_ok())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_body_cut_short_is_an_error() {
+    for backend in backends() {
+        let (address, connection) = scripted("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
+        let mut object = get(&*source(address, backend).await).await.unwrap();
+        drop(connection.await.unwrap());
+        assert_eq!(object.body.next().await.unwrap().unwrap(), "hello");
+        let cut = object.body.next().await.unwrap();
+        assert!(matches!(cut, Err(SourceError::Broken { .. })), "{cut:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_dropped_closes_the_connection() {
+    for backend in backends() {
+        let (address, connection) = scripted("HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\nhello").await;
+        let source = source(address, backend).await;
+        let object = get(&*source).await.unwrap();
+        let mut socket = connection.await.unwrap();
+        drop(object);
+        assert_eq!(socket.read(&mut [0; 1]).await.unwrap_or(0), 0, "closed by the gateway");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_dropped_closes_the_connection() {
+    for backend in backends() {
+        let (address, connection) = scripted("").await;
+        let source = source(address, backend).await;
+        let asked = tokio::spawn(async move { get(&*source).await.map(|_| ()) });
+        let mut socket = connection.await.unwrap();
+        asked.abort();
+        assert_eq!(socket.read(&mut [0; 1]).await.unwrap_or(0), 0, "closed by the gateway");
+    }
+}
+
+#[tokio::test]
+async fn nonsense_and_refused_connections_are_told_apart() {
+    for backend in backends() {
+        let (address, _connection) = scripted("SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
+        let nonsense = get(&*source(address, backend).await).await.unwrap_err();
+        assert!(matches!(nonsense, SourceError::Broken { .. }), "{nonsense:?}");
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let refused = get(&*source(address, backend).await).await.unwrap_err();
+        assert!(matches!(refused, SourceError::Unavailable { .. }), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn throttling_says_when_to_come_back() {
+    const SLOW: &str = "HTTP/1.1 503 Slow Down\r\nretry-after: 3\r\ncontent-length: 36\r\n\r\n\
+        <Error><Code>SlowDown</Code></Error>";
+    for backend in backends() {
+        let (address, _connection) = scripted(SLOW).await;
+        let slow = get(&*source(address, backend).await).await.unwrap_err();
+        assert!(
+            matches!(slow, SourceError::Throttled { retry_after: Some(wait) } if wait == Duration::from_secs(3)),
+            "{slow:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn fields_rusoto_would_choke_on_do_no_harm() {
+    const ODD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-amz-missing-meta: many\r\n\
+        x-amz-delete-marker: perhaps\r\nx-unknown: kept\r\n\r\nok";
+    for backend in backends() {
+        let (address, _connection) = scripted(ODD).await;
+        let mut object = get(&*source(address, backend).await).await.unwrap();
+        assert_eq!(object.meta.headers()["x-unknown"], "kept");
+        assert_eq!(object.body.next().await.unwrap().unwrap(), "ok");
+    }
+}
