@@ -27,12 +27,32 @@ pub enum ConnectError {
     },
 }
 
+impl CacheConfig {
+    /// Says whether a cache can be made of this.
+    pub fn check(&self) -> Result<(), ConnectError> {
+        match self.backend {
+            #[cfg(feature = "foyer")]
+            CacheBackend::Foyer => {
+                let fits = crate::weight::longest_body(self.max_size);
+                let &Self { max_item_size, max_size, .. } = self;
+                if max_item_size > fits {
+                    return Err(ConnectError::ItemTooLarge { max_item_size, max_size, fits });
+                }
+                Ok(())
+            }
+            #[cfg(not(feature = "foyer"))]
+            CacheBackend::Foyer => Err(ConnectError::NotCompiled { backend: "foyer", feature: "foyer" }),
+        }
+    }
+}
+
 /// Makes the cache that `config` describes.
 pub fn connect(config: &CacheConfig) -> Result<Arc<dyn ObjectCache>, ConnectError> {
+    config.check()?;
     match config.backend {
         #[cfg(feature = "foyer")]
-        CacheBackend::Foyer => Ok(Arc::new(crate::foyer::FoyerCache::new(config)?)),
+        CacheBackend::Foyer => Ok(Arc::new(crate::foyer::FoyerCache::new(config))),
         #[cfg(not(feature = "foyer"))]
-        CacheBackend::Foyer => Err(ConnectError::NotCompiled { backend: "foyer", feature: "foyer" }),
+        CacheBackend::Foyer => unreachable!("checked above"),
     }
 }

@@ -6,8 +6,8 @@ use foyer::{Cache, CacheBuilder, EvictionConfig, LfuConfig, LruConfig, S3FifoCon
 use futures_util::FutureExt;
 use yatagarasu_core::{Admission, CacheKey, ObjectCache, Purge, StoredObject, Usage};
 
-use crate::weight::{longest_body, weigh};
-use crate::{CacheConfig, ConnectError, EvictionPolicy};
+use crate::weight::weigh;
+use crate::{CacheConfig, EvictionPolicy};
 
 /// More shards than this gain nothing on the machines this runs on, and make the largest object smaller.
 const SHARDS_MAX: u64 = 16;
@@ -26,12 +26,7 @@ pub(crate) struct FoyerCache {
 }
 
 impl FoyerCache {
-    pub(crate) fn new(config: &CacheConfig) -> Result<Self, ConnectError> {
-        let fits = longest_body(config.max_size);
-        if config.max_item_size > fits {
-            let &CacheConfig { max_item_size, max_size, .. } = config;
-            return Err(ConnectError::ItemTooLarge { max_item_size, max_size, fits });
-        }
+    pub(crate) fn new(config: &CacheConfig) -> Self {
         let largest = config.max_item_size.max(1);
         let shards = (config.max_size / largest / LARGEST_PER_SHARD).clamp(1, SHARDS_MAX);
         let capacity = usize::try_from(config.max_size).unwrap_or(usize::MAX);
@@ -41,7 +36,7 @@ impl FoyerCache {
             .with_eviction_config(eviction(config.eviction))
             .with_weighter(|key: &CacheKey, object: &Arc<StoredObject>| weigh(key, object))
             .build();
-        Ok(Self { objects, shard_bytes: capacity / shards })
+        Self { objects, shard_bytes: capacity / shards }
     }
 }
 

@@ -27,6 +27,29 @@ pub trait ObjectCache: Send + Sync + Debug {
     fn usage(&self) -> Usage;
 }
 
+/// The cache of a bucket that has none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoCache;
+
+#[async_trait]
+impl ObjectCache for NoCache {
+    async fn lookup(&self, _: &CacheKey) -> Option<Arc<StoredObject>> {
+        None
+    }
+
+    async fn store(&self, _: CacheKey, _: Arc<StoredObject>) -> Admission {
+        Admission::Declined
+    }
+
+    async fn purge(&self, _: &Purge) -> u64 {
+        0
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
 /// What an object is stored under: its key, and the query parameters the bucket forwards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheKey {

@@ -29,6 +29,16 @@ pub enum AddressError {
     Bucket(String),
 }
 
+impl AddressError {
+    /// Whether the bucket's name is what is wrong, not the endpoint.
+    pub fn is_bucket(&self) -> bool {
+        match self {
+            Self::Bucket(_) => true,
+            Self::Endpoint(_) => false,
+        }
+    }
+}
+
 impl Address {
     /// Finds the address of the configured bucket in `region`.
     pub(crate) fn new(config: &SourceConfig, region: &str) -> Result<Self, AddressError> {

@@ -21,6 +21,8 @@ pub mod sign;
 pub mod testing;
 mod transport;
 
+pub use address::AddressError;
 pub use config::{Access, Addressing, SourceBackend, SourceConfig, StaticCredentials};
 pub use connect::{ConnectError, Connected, connect};
 pub use credentials::CredentialsStatus;
+pub use transport::TlsError;

@@ -1,0 +1,135 @@
+//! The operators' listener: health, readiness, metrics, statistics, purge. Never on the public one.
+
+mod purge;
+mod ready;
+mod stats;
+mod token;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use yatagarasu_core::gateway::FillBudget;
+
+use crate::config::Secret;
+use crate::http::Front;
+use crate::metrics::{Metrics, exposition};
+use crate::server::accept;
+
+/// Longest wait for an operator's request head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Answers operators.
+#[derive(Debug)]
+pub struct Admin {
+    front: Arc<Front>,
+    metrics: Arc<Metrics>,
+    budget: Arc<FillBudget>,
+    token: Option<Secret>,
+}
+
+impl Admin {
+    pub(crate) fn new(
+        front: Arc<Front>,
+        metrics: Arc<Metrics>,
+        budget: Arc<FillBudget>,
+        token: Option<Secret>,
+    ) -> Self {
+        Self { front, metrics, budget, token }
+    }
+
+    pub(crate) fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
+
+    /// Accepts operators' connections for ever; they end with this future.
+    pub(crate) async fn serve(self: &Arc<Self>, listener: &TcpListener) {
+        let mut connections = JoinSet::new();
+        accept(listener, |socket| {
+            while connections.try_join_next().is_some() {}
+            connections.spawn(Arc::clone(self).converse(socket));
+        })
+        .await;
+    }
+
+    async fn converse(self: Arc<Self>, socket: TcpStream) {
+        let service = service_fn(move |request| {
+            let admin = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(admin.answer(request).await) }
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+        if let Err(error) = builder.serve_connection(TokioIo::new(socket), service).await {
+            tracing::debug!(%error, "an operator's connection failed");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let trusted = token::shown(self.token.as_ref(), &head.headers);
+        let read = matches!(head.method, Method::GET | Method::HEAD);
+        match (head.uri.path(), read) {
+            ("/health", true) => document(StatusCode::OK, &json!({ "status": "ok" })),
+            ("/ready", true) => ready::answer(self.front.buckets(), trusted).await,
+            ("/stats" | "/metrics" | "/purge", _) if !trusted => unauthorized(),
+            ("/stats", true) => document(StatusCode::OK, &stats::stats(&self.front, &self.budget)),
+            ("/metrics", true) => metrics(exposition(&self.metrics, &self.front, self.budget.reserved())),
+            ("/purge", false) if head.method == Method::POST => {
+                purge::answer(self.front.buckets(), &head.headers, body).await
+            }
+            ("/health" | "/ready" | "/stats" | "/metrics", false) => not_allowed("GET, HEAD"),
+            ("/purge", _) => not_allowed("POST"),
+            _ => {
+                problem(StatusCode::NOT_FOUND, "there are /health, /ready, /stats, /metrics and /purge here")
+            }
+        }
+    }
+}
+
+fn document(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{value}\n")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
+    let title = status.canonical_reason();
+    let mut response =
+        document(status, &json!({ "title": title, "status": status.as_u16(), "detail": detail }));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+fn unauthorized() -> Response<Full<Bytes>> {
+    let detail = "show the token of the configuration: `Authorization: Bearer TOKEN`";
+    let mut response = problem(StatusCode::UNAUTHORIZED, detail);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+fn not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, &format!("use {allow}"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+fn metrics(text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}

@@ -1,0 +1,31 @@
+use serde_json::{Value, json};
+use yatagarasu_core::gateway::FillBudget;
+
+use crate::http::Front;
+
+/// What every bucket has done and holds.
+pub(super) fn stats(front: &Front, budget: &FillBudget) -> Value {
+    let buckets: Vec<Value> = front
+        .buckets()
+        .iter()
+        .map(|bucket| {
+            let (stats, usage) = (bucket.gateway.stats(), bucket.gateway.usage());
+            json!({
+                "bucket": *bucket.name,
+                "path_prefix": bucket.path_prefix,
+                "objects": usage.objects,
+                "bytes": usage.bytes,
+                "max_bytes": usage.capacity,
+                "hits": stats.hits,
+                "forwards": stats.forwards,
+                "collapsed": stats.collapsed,
+                "stored": stats.stored,
+                "errors": stats.errors,
+            })
+        })
+        .collect();
+    json!({
+        "buckets": buckets,
+        "fill_memory": { "bytes": budget.reserved(), "max_bytes": budget.bytes_max() },
+    })
+}

@@ -1,0 +1,20 @@
+//! Configuration: read, checked as a whole, and shown as it takes effect.
+
+mod effective;
+mod environment;
+mod error;
+mod load;
+mod overrides;
+mod settings;
+mod show;
+mod substitute;
+mod units;
+mod validate;
+
+pub use effective::{AdminConfig, BucketConfig, Config, Secret, ServerConfig};
+pub use environment::Environment;
+pub use error::{ConfigError, ConfigErrors};
+pub use show::show;
+
+/// A commented configuration file to begin with.
+pub const EXAMPLE: &str = include_str!("config/example.yaml");

@@ -1,0 +1,183 @@
+use std::path::Path;
+
+use config::{ConfigError as Cause, FileFormat, Format, Value, ValueKind};
+use serde_path_to_error::Segment;
+
+use super::error::{ConfigError, ConfigErrors};
+use super::settings::Settings;
+use super::{Config, Environment, overrides, substitute, validate};
+
+impl Config {
+    /// Reads and checks a file; its extension says whether it is YAML, TOML or JSON.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once.
+    pub fn load(file: &Path, environment: &Environment) -> Result<Self, ConfigErrors> {
+        let name = file.display().to_string();
+        let alone = |message: String| {
+            ConfigErrors(vec![ConfigError { file: name.clone(), key: String::new(), message }])
+        };
+        let format = match file.extension().and_then(|extension| extension.to_str()) {
+            Some("yaml" | "yml") => FileFormat::Yaml,
+            Some("toml") => FileFormat::Toml,
+            Some("json") => FileFormat::Json,
+            _ => return Err(alone("expected a file that ends in .yaml, .yml, .toml or .json".to_owned())),
+        };
+        let text =
+            std::fs::read_to_string(file).map_err(|error| alone(format!("cannot be read: {error}")))?;
+        Self::parse(&name, &text, format, environment)
+    }
+
+    /// Reads and checks YAML; `name` stands for the file in messages.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once.
+    pub fn from_yaml(name: &str, text: &str, environment: &Environment) -> Result<Self, ConfigErrors> {
+        Self::parse(name, text, FileFormat::Yaml, environment)
+    }
+
+    fn parse(
+        name: &str,
+        text: &str,
+        format: FileFormat,
+        environment: &Environment,
+    ) -> Result<Self, ConfigErrors> {
+        let mut errors = Errors { file: name.to_owned(), list: Vec::new() };
+        let table = match Format::parse(&format, Some(&name.to_owned()), text.trim_start_matches('\u{feff}'))
+        {
+            Ok(table) => table,
+            Err(error) => {
+                errors.add("", error.to_string().trim_end_matches(&format!(" in {name}")));
+                return Err(errors.end());
+            }
+        };
+        let mut root = Value::new(Some(&name.to_owned()), ValueKind::Table(table));
+        overrides::apply(&mut root, environment, &mut |variable, message| {
+            errors.list.push(ConfigError {
+                file: "environment".to_owned(),
+                key: variable.to_owned(),
+                message,
+            });
+        });
+        substitute::substitute(&mut root, "", environment, &mut |key, message| errors.add(key, &message));
+        strip_nothing(&mut root);
+        let settings = deserialize(root, &mut errors);
+        let config = validate::validate(settings, environment, &mut |key, message| errors.add(key, message));
+        match config {
+            Some(config) if errors.list.is_empty() => Ok(config),
+            _ => Err(errors.end()),
+        }
+    }
+}
+
+struct Errors {
+    file: String,
+    list: Vec<ConfigError>,
+}
+
+impl Errors {
+    /// Notes an error, unless the key has one already: the first says why the others follow.
+    fn add(&mut self, key: &str, message: &str) {
+        if key.is_empty() || !self.list.iter().any(|error| error.key == key) {
+            let (file, key) = (self.file.clone(), key.to_owned());
+            self.list.push(ConfigError { file, key, message: message.to_owned() });
+        }
+    }
+
+    fn end(mut self) -> ConfigErrors {
+        self.list.sort();
+        ConfigErrors(self.list)
+    }
+}
+
+/// Takes keys without a value (`cache:`) for keys that are not there.
+fn strip_nothing(value: &mut Value) {
+    match &mut value.kind {
+        ValueKind::Table(table) => {
+            table.retain(|_, value| value.kind != ValueKind::Nil);
+            table.values_mut().for_each(strip_nothing);
+        }
+        ValueKind::Array(values) => values.iter_mut().for_each(strip_nothing),
+        _ => {}
+    }
+}
+
+/// Reads the settings, noting every unknown key and every value of a wrong type: the value is taken out and the
+/// rest is read again.
+fn deserialize(mut root: Value, errors: &mut Errors) -> Settings {
+    loop {
+        let mut unknown = Vec::new();
+        let mut note = |path: serde_ignored::Path<'_>| unknown.push(written(&path));
+        let tree = serde_ignored::Deserializer::new(root.clone(), &mut note);
+        match serde_path_to_error::deserialize::<_, Settings>(tree) {
+            Ok(settings) => {
+                for key in unknown {
+                    errors.add(&key, "unknown key");
+                }
+                return settings;
+            }
+            Err(error) => {
+                let segments: Vec<_> = error.path().iter().cloned().collect();
+                errors.add(&key_of(&segments), &bare(error.inner()));
+                if !remove(&mut root, &segments) {
+                    return Settings::default();
+                }
+            }
+        }
+    }
+}
+
+fn written(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", written(parent)),
+        Path::Map { parent, key } => match written(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            written(parent)
+        }
+    }
+}
+
+fn key_of(segments: &[Segment]) -> String {
+    segments.iter().fold(String::new(), |key, segment| match segment {
+        Segment::Seq { index } => format!("{key}[{index}]"),
+        Segment::Map { key: name } if key.is_empty() => name.clone(),
+        Segment::Map { key: name } => format!("{key}.{name}"),
+        Segment::Enum { .. } | Segment::Unknown => key,
+    })
+}
+
+/// What is wrong, without the place: that is said already, and better.
+fn bare(error: &Cause) -> String {
+    match error {
+        Cause::At { error, .. } => bare(error),
+        Cause::Type { unexpected, expected, .. } => {
+            format!("invalid type: {unexpected}, expected {expected}")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Takes the value at `path` out; says whether there was one.
+fn remove(value: &mut Value, path: &[Segment]) -> bool {
+    match (path, &mut value.kind) {
+        ([Segment::Map { key }], ValueKind::Table(table)) => table.remove(key).is_some(),
+        ([Segment::Seq { index }], ValueKind::Array(values)) if *index < values.len() => {
+            values.remove(*index);
+            true
+        }
+        ([Segment::Map { key }, rest @ ..], ValueKind::Table(table)) => {
+            table.get_mut(key).is_some_and(|value| remove(value, rest))
+        }
+        ([Segment::Seq { index }, rest @ ..], ValueKind::Array(values)) => {
+            values.get_mut(*index).is_some_and(|value| remove(value, rest))
+        }
+        _ => false,
+    }
+}

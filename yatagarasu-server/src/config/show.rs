@@ -1,0 +1,97 @@
+use serde_json::{Value, json};
+use yaml_rust2::yaml::Hash;
+use yaml_rust2::{Yaml, YamlEmitter};
+use yatagarasu_cache::{CacheBackend, EvictionPolicy};
+use yatagarasu_s3::{Access, Addressing, SourceBackend};
+
+use super::units::{write_size, write_span};
+use super::{BucketConfig, Config};
+
+/// What stands for a secret.
+const MASKED: &str = "***";
+
+/// Writes the configuration as it takes effect: YAML, every default spelled out, secrets masked.
+pub fn show(config: &Config) -> String {
+    let server = &config.server;
+    let admin = &config.admin;
+    let tree = json!({
+        "server": {
+            "address": server.address.to_string(),
+            "threads": server.threads,
+            "fill_memory": write_size(server.fill_memory),
+            "header_timeout": write_span(server.header_timeout),
+            "shutdown_grace": write_span(server.shutdown_grace),
+        },
+        "admin": {
+            "address": admin.address.to_string(),
+            "token": admin.token.as_ref().map(|_| MASKED),
+        },
+        "buckets": config.buckets.iter().map(bucket).collect::<Vec<_>>(),
+    });
+    let mut text = String::new();
+    YamlEmitter::new(&mut text).dump(&yaml(&tree)).expect("a string takes what is written");
+    text.push('\n');
+    text.trim_start_matches("---\n").to_owned()
+}
+
+fn bucket(bucket: &BucketConfig) -> Value {
+    let source = &bucket.source;
+    let mut s3 = json!({
+        "backend": match source.backend {
+            SourceBackend::Native => "native",
+            SourceBackend::Rusoto => "rusoto",
+        },
+        "bucket": source.bucket,
+        "region": source.region,
+        "endpoint": source.endpoint,
+        "path_style": source.addressing == Addressing::Path,
+        "anonymous": matches!(source.access, Access::Anonymous),
+    });
+    if let Access::Static(credentials) = &source.access {
+        s3["access_key"] = json!(MASKED);
+        s3["secret_key"] = json!(MASKED);
+        s3["session_token"] = json!(credentials.session_token.as_ref().map(|_| MASKED));
+    }
+    s3["forward_headers"] = bucket.forward_headers.iter().map(http::HeaderName::as_str).collect();
+    s3["forward_query"] = json!(bucket.forward_query);
+    s3["connect_timeout"] = json!(write_span(source.connect_timeout));
+    s3["response_timeout"] = json!(write_span(bucket.response_timeout));
+    s3["idle_timeout"] = json!(write_span(bucket.idle_timeout));
+    let cache = match &bucket.cache {
+        None => json!({ "enabled": false }),
+        Some(cache) => json!({
+            "enabled": true,
+            "backend": match cache.backend {
+                CacheBackend::Foyer => "foyer",
+            },
+            "max_item_size": write_size(cache.max_item_size),
+            "max_size": write_size(cache.max_size),
+            "ttl": write_span(bucket.ttl),
+            "eviction": match cache.eviction {
+                EvictionPolicy::S3Fifo => "s3fifo",
+                EvictionPolicy::Lfu => "lfu",
+                EvictionPolicy::Lru => "lru",
+                EvictionPolicy::Sieve => "sieve",
+            },
+        }),
+    };
+    json!({ "name": bucket.name, "path_prefix": bucket.path_prefix, "s3": s3, "cache": cache })
+}
+
+/// Turns a tree into YAML, leaving out what has no value.
+fn yaml(tree: &Value) -> Yaml {
+    match tree {
+        Value::Null => Yaml::Null,
+        Value::Bool(value) => Yaml::Boolean(*value),
+        Value::Number(number) => {
+            number.as_i64().map_or_else(|| Yaml::Real(number.to_string()), Yaml::Integer)
+        }
+        Value::String(text) => Yaml::String(text.clone()),
+        Value::Array(values) => Yaml::Array(values.iter().map(yaml).collect()),
+        Value::Object(members) => {
+            let members = members.iter().filter(|(_, value)| !value.is_null());
+            let hash: Hash = members.map(|(name, value)| (Yaml::String(name.clone()), yaml(value))).collect();
+            Yaml::Hash(hash)
+        }
+    }
+}

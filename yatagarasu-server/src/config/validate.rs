@@ -1,0 +1,97 @@
+//! From what is written to what takes effect.
+
+mod bucket;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::time::Duration;
+
+use super::settings::{AdminSettings, ServerSettings, Settings};
+use super::{AdminConfig, Config, Environment, Secret, ServerConfig};
+
+/// Bytes for objects being fetched, where the file says nothing.
+const FILL_MEMORY: u64 = 256_000_000;
+
+/// Takes the key and what is wrong with it.
+pub(super) type Complain<'a> = &'a mut dyn FnMut(&str, &str);
+
+/// Checks the settings as a whole. Complains of everything that is wrong; nothing comes of it then.
+pub(super) fn validate(
+    settings: Settings,
+    environment: &Environment,
+    complain: Complain<'_>,
+) -> Option<Config> {
+    let server = server(&settings.server, complain);
+    let admin = admin(settings.admin, environment, complain);
+    if let (Some(server), Some(admin)) = (&server, &admin) {
+        if server.address == admin.address && server.address.port() != 0 {
+            complain("admin.address", "is the public address too: give the admin API one of its own");
+        }
+    }
+    if settings.buckets.is_empty() {
+        complain("buckets", "expected at least one bucket with `name` and `path_prefix`");
+    }
+    let mut buckets = Vec::new();
+    for (index, bucket) in settings.buckets.into_iter().enumerate() {
+        buckets.push(bucket::bucket(bucket, &format!("buckets[{index}]"), complain));
+    }
+    let named = buckets.iter().map(|bucket| bucket.as_ref().map(|bucket| bucket.name.as_str()));
+    unique(named, "name", complain);
+    let prefixes = buckets.iter().map(|bucket| bucket.as_ref().map(|bucket| bucket.path_prefix.as_str()));
+    unique(prefixes, "path_prefix", complain);
+    Some(Config { server: server?, admin: admin?, buckets: buckets.into_iter().collect::<Option<_>>()? })
+}
+
+fn unique<'a>(values: impl Iterator<Item = Option<&'a str>>, key: &str, complain: Complain<'_>) {
+    let mut seen = HashMap::new();
+    for (index, value) in values.enumerate().filter_map(|(index, value)| Some((index, value?))) {
+        if let Some(first) = seen.insert(value, index) {
+            complain(
+                &format!("buckets[{index}].{key}"),
+                &format!("`{value}` is taken by buckets[{first}] already"),
+            );
+        }
+    }
+}
+
+fn server(settings: &ServerSettings, complain: Complain<'_>) -> Option<ServerConfig> {
+    let threads = match settings.threads {
+        None | Some(0) => std::thread::available_parallelism().map_or(1, NonZero::get),
+        Some(threads) => threads.into(),
+    };
+    Some(ServerConfig {
+        address: address(settings.address.as_deref(), "127.0.0.1:8080", "server.address", complain)?,
+        threads,
+        fill_memory: settings.fill_memory.map_or(FILL_MEMORY, |size| size.0),
+        header_timeout: settings.header_timeout.map_or(Duration::from_secs(60), |span| span.0),
+        shutdown_grace: settings.shutdown_grace.map_or(Duration::from_secs(30), |span| span.0),
+    })
+}
+
+fn admin(settings: AdminSettings, environment: &Environment, complain: Complain<'_>) -> Option<AdminConfig> {
+    let address = address(settings.address.as_deref(), "127.0.0.1:9090", "admin.address", complain)?;
+    let token = settings.token.or_else(|| environment.get("YATAGARASU_ADMIN_TOKEN").map(str::to_owned));
+    let token = token.filter(|token| !token.is_empty());
+    if token.is_none() && !address.ip().is_loopback() {
+        complain(
+            "admin.token",
+            "expected a token, because `admin.address` is not loopback: set it, or YATAGARASU_ADMIN_TOKEN",
+        );
+        return None;
+    }
+    Some(AdminConfig { address, token: token.map(Secret::new) })
+}
+
+fn address(given: Option<&str>, default: &str, key: &str, complain: Complain<'_>) -> Option<SocketAddr> {
+    let text = given.unwrap_or(default);
+    let numeric = text.strip_prefix("localhost:").map_or(text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    let parsed = numeric.parse().ok();
+    if parsed.is_none() {
+        complain(
+            key,
+            &format!("expected `IP:PORT` such as \"0.0.0.0:8080\" or \"[::]:8080\", found `{text}`"),
+        );
+    }
+    parsed
+}

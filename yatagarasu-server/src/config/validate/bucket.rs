@@ -1,0 +1,259 @@
+use std::time::Duration;
+
+use http::HeaderName;
+use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy};
+use yatagarasu_core::forward::may_forward;
+use yatagarasu_s3::{Access, Addressing, ConnectError, SourceBackend, SourceConfig, StaticCredentials};
+
+use super::super::BucketConfig;
+use super::super::settings::{BucketSettings, CacheSettings, S3Settings};
+use super::Complain;
+
+/// Longest object stored, where the file says nothing.
+const MAX_ITEM_SIZE: u64 = 10_000_000;
+
+/// Size of a bucket's cache, where the file says nothing.
+const MAX_SIZE: u64 = 1_000_000_000;
+
+/// Lifetime of an object that names none, where the file says nothing.
+const TTL: Duration = Duration::from_secs(3600);
+
+/// Checks one bucket; complains of all that is wrong with it.
+pub(super) fn bucket(settings: BucketSettings, key: &str, complain: Complain<'_>) -> Option<BucketConfig> {
+    let name = settings.name.filter(|name| !name.is_empty());
+    if name.is_none() {
+        complain(&format!("{key}.name"), "expected the bucket's name");
+    }
+    let path_prefix = path_prefix(settings.path_prefix.as_deref(), &format!("{key}.path_prefix"), complain);
+    let s3 = &settings.s3;
+    let forward_headers =
+        forward_headers(&s3.forward_headers, &format!("{key}.s3.forward_headers"), complain);
+    let forward_query = forward_query(&s3.forward_query, &format!("{key}.s3.forward_query"), complain);
+    let span = |span: Option<super::super::units::Span>, default| {
+        span.map_or(Duration::from_secs(default), |span| span.0)
+    };
+    let (response_timeout, idle_timeout) = (span(s3.response_timeout, 30), span(s3.idle_timeout, 30));
+    let ttl = settings.cache.ttl.map_or(TTL, |span| span.0);
+    let source = source(settings.s3, name.as_deref(), &format!("{key}.s3"), complain);
+    let cache = cache(&settings.cache, &format!("{key}.cache"), complain);
+    Some(BucketConfig {
+        name: name?,
+        path_prefix: path_prefix?,
+        source: source?,
+        response_timeout,
+        idle_timeout,
+        forward_headers: forward_headers?,
+        forward_query: forward_query?,
+        cache: cache?,
+        ttl,
+    })
+}
+
+/// Brings a prefix into its one form, so that `/static` and `/static/` are seen to be the same.
+fn path_prefix(given: Option<&str>, key: &str, complain: Complain<'_>) -> Option<String> {
+    const EXPECTED: &str = "expected a path such as \"/static\", or \"/\" for all paths";
+    let Some(given) = given else {
+        complain(key, EXPECTED);
+        return None;
+    };
+    let Some(inner) = given.strip_prefix('/') else {
+        complain(key, &format!("{EXPECTED}; found `{given}`"));
+        return None;
+    };
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let plain =
+        |segment: &str| !matches!(segment, "" | "." | "..") && !segment.contains(['%', '?', '#', '\0']);
+    if !inner.is_empty() && !inner.split('/').all(plain) {
+        complain(
+            key,
+            &format!("{EXPECTED}, not escaped, without `//`, `.` or `..` segments; found `{given}`"),
+        );
+        return None;
+    }
+    Some(format!("/{inner}"))
+}
+
+fn forward_headers(given: &[String], key: &str, complain: Complain<'_>) -> Option<Vec<HeaderName>> {
+    let mut names = Some(Vec::new());
+    for (index, name) in given.iter().enumerate() {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) if may_forward(&name) => names.iter_mut().for_each(|names| names.push(name.clone())),
+            Ok(name) => {
+                complain(&format!("{key}[{index}]"), &format!("`{name}` is never forwarded, or always"));
+                names = None;
+            }
+            Err(_) => {
+                complain(
+                    &format!("{key}[{index}]"),
+                    &format!("expected a header field's name, found `{name}`"),
+                );
+                names = None;
+            }
+        }
+    }
+    names
+}
+
+/// Parameters that select an S3 sub-resource or carry a signature: none of them may be a client's to choose.
+fn forward_query(given: &[String], key: &str, complain: Complain<'_>) -> Option<Vec<String>> {
+    const SUB_RESOURCES: [&str; 26] = [
+        "accelerate",
+        "acl",
+        "analytics",
+        "attributes",
+        "cors",
+        "delete",
+        "encryption",
+        "inventory",
+        "legal-hold",
+        "lifecycle",
+        "list-type",
+        "location",
+        "logging",
+        "metrics",
+        "notification",
+        "object-lock",
+        "policy",
+        "replication",
+        "requestPayment",
+        "restore",
+        "retention",
+        "select",
+        "tagging",
+        "torrent",
+        "uploadId",
+        "uploads",
+    ];
+    let mut sorted = given.to_vec();
+    sorted.sort();
+    sorted.dedup();
+    let mut good = true;
+    for (index, name) in given.iter().enumerate() {
+        let signature = name.to_ascii_lowercase().starts_with("x-amz-");
+        if name.is_empty() || signature || SUB_RESOURCES.contains(&name.as_str()) {
+            complain(
+                &format!("{key}[{index}]"),
+                &format!(
+                    "`{name}` cannot be forwarded: it selects an S3 sub-resource or is part of a signature"
+                ),
+            );
+            good = false;
+        }
+    }
+    good.then_some(sorted)
+}
+
+fn source(
+    settings: S3Settings,
+    name: Option<&str>,
+    key: &str,
+    complain: Complain<'_>,
+) -> Option<SourceConfig> {
+    let backend = match settings.backend.as_deref() {
+        None | Some("native") => Some(SourceBackend::Native),
+        Some("rusoto") => Some(SourceBackend::Rusoto),
+        Some(other) => {
+            complain(&format!("{key}.backend"), &format!("expected `native` or `rusoto`, found `{other}`"));
+            None
+        }
+    };
+    let access = access(&settings, key, complain);
+    let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
+    let config = SourceConfig {
+        backend: backend?,
+        bucket: settings.bucket.or_else(|| name.map(str::to_owned))?,
+        region: settings.region.filter(|region| !region.is_empty()),
+        endpoint: settings.endpoint,
+        addressing: if path_style { Addressing::Path } else { Addressing::VirtualHost },
+        access: access?,
+        connect_timeout: settings.connect_timeout.map_or(Duration::from_secs(5), |span| span.0),
+    };
+    match config.check() {
+        Ok(()) => Some(config),
+        Err(error) => {
+            let part = match &error {
+                ConnectError::NotCompiled { .. } => "backend",
+                ConnectError::Address(error) if error.is_bucket() => "bucket",
+                ConnectError::Address(_) | ConnectError::Tls(_) => "endpoint",
+            };
+            complain(&format!("{key}.{part}"), &error.to_string());
+            None
+        }
+    }
+}
+
+fn access(settings: &S3Settings, key: &str, complain: Complain<'_>) -> Option<Access> {
+    let anonymous = settings.anonymous.unwrap_or(false);
+    let session_token = settings.session_token.clone();
+    match (anonymous, &settings.access_key, &settings.secret_key) {
+        (true, None, None) if session_token.is_none() => Some(Access::Anonymous),
+        (true, ..) => {
+            complain(
+                &format!("{key}.anonymous"),
+                "requests cannot be anonymous and signed: drop it or the keys",
+            );
+            None
+        }
+        (false, Some(access_key), Some(secret_key)) => Some(Access::Static(StaticCredentials {
+            access_key: access_key.clone(),
+            secret_key: secret_key.clone(),
+            session_token,
+        })),
+        (false, Some(_), None) => {
+            complain(&format!("{key}.secret_key"), "expected the secret that goes with `access_key`");
+            None
+        }
+        (false, None, Some(_)) => {
+            complain(&format!("{key}.access_key"), "expected the id that goes with `secret_key`");
+            None
+        }
+        (false, None, None) if session_token.is_some() => {
+            complain(&format!("{key}.session_token"), "expected `access_key` and `secret_key` with it");
+            None
+        }
+        (false, None, None) => Some(Access::Chain),
+    }
+}
+
+/// `None` where something is wrong, `Some(None)` where nothing is to be stored.
+#[expect(clippy::option_option, reason = "wrong, off and on are three things")]
+fn cache(settings: &CacheSettings, key: &str, complain: Complain<'_>) -> Option<Option<CacheConfig>> {
+    let backend = match settings.backend.as_deref() {
+        None | Some("foyer") => Some(CacheBackend::Foyer),
+        Some(other) => {
+            complain(&format!("{key}.backend"), &format!("expected `foyer`, found `{other}`"));
+            None
+        }
+    };
+    let eviction = match settings.eviction.as_deref() {
+        None | Some("s3fifo") => Some(EvictionPolicy::S3Fifo),
+        Some("lfu") => Some(EvictionPolicy::Lfu),
+        Some("lru") => Some(EvictionPolicy::Lru),
+        Some("sieve") => Some(EvictionPolicy::Sieve),
+        Some(other) => {
+            let message = format!("expected `s3fifo`, `lfu`, `lru` or `sieve`, found `{other}`");
+            complain(&format!("{key}.eviction"), &message);
+            None
+        }
+    };
+    let config = CacheConfig {
+        backend: backend?,
+        max_size: settings.max_size.map_or(MAX_SIZE, |size| size.0),
+        max_item_size: settings.max_item_size.map_or(MAX_ITEM_SIZE, |size| size.0),
+        eviction: eviction?,
+    };
+    if settings.enabled == Some(false) {
+        return Some(None);
+    }
+    match config.check() {
+        Ok(()) => Some(Some(config)),
+        Err(error) => {
+            let part = match error {
+                yatagarasu_cache::ConnectError::NotCompiled { .. } => "backend",
+                yatagarasu_cache::ConnectError::ItemTooLarge { .. } => "max_item_size",
+            };
+            complain(&format!("{key}.{part}"), &error.to_string());
+            None
+        }
+    }
+}

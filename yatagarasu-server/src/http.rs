@@ -1,0 +1,14 @@
+//! The public front end: connections, routes, responses.
+
+mod body;
+mod connection;
+mod front;
+mod limits;
+mod problem;
+mod request_id;
+mod response;
+mod route;
+
+pub use body::ResponseBody;
+pub(crate) use connection::serve;
+pub use front::{Bucket, Front};

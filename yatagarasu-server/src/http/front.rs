@@ -1,0 +1,75 @@
+use std::sync::Arc;
+
+use http::{Method, Request, Response};
+use yatagarasu_core::{Gateway, Request as ObjectRequest};
+
+use super::body::ResponseBody;
+use super::problem::Problem;
+use super::request_id::RequestIds;
+use super::response;
+use super::route::{Route, Routes, cache_key};
+use crate::access_log::Entry;
+use crate::metrics::Metrics;
+
+/// A bucket that is served.
+#[derive(Debug)]
+pub struct Bucket {
+    /// What operators call it.
+    pub name: Arc<str>,
+    /// Where it is served.
+    pub path_prefix: String,
+    /// Query parameters that are passed on.
+    pub forward_query: Vec<String>,
+    /// Who answers for it.
+    pub gateway: Gateway,
+    /// Its source.
+    pub connected: yatagarasu_s3::Connected,
+}
+
+/// Answers the requests of all clients.
+#[derive(Debug)]
+pub struct Front {
+    buckets: Vec<Bucket>,
+    routes: Routes,
+    request_ids: RequestIds,
+    metrics: Arc<Metrics>,
+}
+
+impl Front {
+    /// Serves `buckets`, each under its prefix.
+    pub fn new(buckets: Vec<Bucket>, metrics: Arc<Metrics>) -> Self {
+        let routes = Routes::new(buckets.iter().map(|bucket| bucket.path_prefix.as_str()));
+        Self { buckets, routes, request_ids: RequestIds::new(), metrics }
+    }
+
+    /// The buckets, in the order of the configuration.
+    pub fn buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
+    /// Answers one request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody> {
+        let (head, _) = request.into_parts();
+        let request_id = self.request_ids.of(&head.headers);
+        let entry = Entry::begin(&head.method, head.uri.path(), &request_id, &self.metrics);
+        let method = match head.method {
+            Method::GET => yatagarasu_core::Method::Get,
+            Method::HEAD => yatagarasu_core::Method::Head,
+            Method::OPTIONS => return response::options(&request_id, entry),
+            _ => return response::problem(&Problem::MethodNotAllowed, &request_id, entry),
+        };
+        let (bucket, object) = match self.routes.find(head.uri.path()) {
+            Route::Object(index, key) => (&self.buckets[index], key),
+            Route::Nowhere => return response::problem(&Problem::NoSuchPrefix, &request_id, entry),
+            Route::Malformed(reason) => {
+                return response::problem(&Problem::BadPath(reason), &request_id, entry);
+            }
+        };
+        let entry = entry.of(&bucket.name, &object);
+        let key = cache_key(object, head.uri.query(), &bucket.forward_query);
+        let request = ObjectRequest { method, key, headers: head.headers };
+        let outcome = bucket.gateway.answer(&request).await;
+        let entry = entry.handled(&outcome);
+        response::outcome(outcome, &request_id, entry)
+    }
+}

@@ -1,0 +1,149 @@
+//! Errors as clients see them: `application/problem+json` (RFC 9457). The one place where an error gets a status.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use serde_json::json;
+use yatagarasu_core::SourceError;
+use yatagarasu_core::range::unsatisfied_range;
+
+/// Methods a read-only gateway has.
+pub(super) const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+
+/// How long a client that is to come back later should wait, where S3 did not say.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a request is not answered with an object.
+#[derive(Debug)]
+pub(super) enum Problem<'a> {
+    /// The request's path is none.
+    BadPath(&'static str),
+    /// No bucket is served under the path.
+    NoSuchPrefix,
+    /// The gateway only reads.
+    MethodNotAllowed,
+    /// The source gave no object.
+    Source(&'a SourceError),
+}
+
+impl Problem<'_> {
+    /// The status that says it.
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::BadPath(_) => StatusCode::BAD_REQUEST,
+            Self::NoSuchPrefix => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Source(error) => match error {
+                SourceError::NotFound { .. } => StatusCode::NOT_FOUND,
+                SourceError::Denied { .. } => StatusCode::FORBIDDEN,
+                SourceError::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+                SourceError::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+                SourceError::Throttled { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                SourceError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+                SourceError::Unavailable { .. }
+                | SourceError::NoCredentials(_)
+                | SourceError::Broken { .. } => StatusCode::BAD_GATEWAY,
+            },
+        }
+    }
+
+    /// What a client may know of it: nothing of the source's address, credentials or words.
+    fn detail(&self) -> &str {
+        match self {
+            Self::BadPath(reason) => reason,
+            Self::NoSuchPrefix => "nothing is served under this path",
+            Self::MethodNotAllowed => "this gateway only reads: use GET, HEAD or OPTIONS",
+            Self::Source(error) => match error {
+                SourceError::NotFound { .. } => "there is no such object",
+                SourceError::Denied { .. } => "the source denied access to the object",
+                SourceError::PreconditionFailed => "a condition of the request does not hold",
+                SourceError::RangeNotSatisfiable { .. } => "the range lies outside the object",
+                SourceError::Throttled { .. } => "the source asks to slow down",
+                SourceError::TimedOut(_) => "the source did not answer in time",
+                SourceError::Unavailable { .. } => "the source cannot be reached",
+                SourceError::NoCredentials(_) => "the gateway has no valid credentials for the source",
+                SourceError::Broken { .. } => "the source broke its protocol",
+            },
+        }
+    }
+
+    fn fields(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::MethodNotAllowed => {
+                headers.insert(header::ALLOW, ALLOW);
+            }
+            Self::Source(SourceError::RangeNotSatisfiable { complete_length: Some(length) }) => {
+                headers.insert(header::CONTENT_RANGE, unsatisfied_range(*length));
+            }
+            Self::Source(SourceError::Throttled { retry_after }) => {
+                let seconds = retry_after.unwrap_or(RETRY_AFTER).as_secs().max(1);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Self::BadPath(_) | Self::NoSuchPrefix | Self::Source(_) => {}
+        }
+    }
+
+    /// Renders it, with the id under which the log knows more.
+    pub(super) fn render(&self, request_id: &HeaderValue) -> Response<Bytes> {
+        let status = self.status();
+        let document = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "detail": self.detail(),
+            "request_id": String::from_utf8_lossy(request_id.as_bytes()),
+        });
+        let mut response = Response::new(Bytes::from(format!("{document}\n")));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.fields(headers);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(problem: &Problem<'_>, status: u16, field: Option<(&str, &str)>) {
+        let response = problem.render(&HeaderValue::from_static("id-1"));
+        assert_eq!(response.status().as_u16(), status, "{problem:?}");
+        if let Some((name, value)) = field {
+            assert_eq!(response.headers()[name], value);
+        }
+        let document: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!((&document["status"], &document["request_id"]), (&json!(status), &json!("id-1")));
+        assert!(!document.to_string().contains("10.0.0.1"), "{document}");
+    }
+
+    #[test]
+    fn every_error_has_its_status() {
+        check(&Problem::BadPath("x"), 400, None);
+        check(&Problem::NoSuchPrefix, 404, None);
+        check(&Problem::MethodNotAllowed, 405, Some(("allow", "GET, HEAD, OPTIONS")));
+        let source = |error, status, field| check(&Problem::Source(&error), status, field);
+        source(SourceError::NotFound { code: String::new() }, 404, None);
+        source(SourceError::Denied { code: String::new() }, 403, None);
+        source(SourceError::PreconditionFailed, 412, None);
+        source(
+            SourceError::RangeNotSatisfiable { complete_length: Some(9) },
+            416,
+            Some(("content-range", "bytes */9")),
+        );
+        source(SourceError::Throttled { retry_after: None }, 503, Some(("retry-after", "1")));
+        source(
+            SourceError::Throttled { retry_after: Some(Duration::from_secs(7)) },
+            503,
+            Some(("retry-after", "7")),
+        );
+        source(SourceError::TimedOut(RETRY_AFTER), 504, None);
+        source(SourceError::unavailable("10.0.0.1 refused"), 502, None);
+        source(SourceError::broken("10.0.0.1 said nonsense"), 502, None);
+        source(SourceError::NoCredentials("10.0.0.1".into()), 502, None);
+    }
+}

@@ -1,0 +1,176 @@
+//! From a request's path and query to a bucket and what is asked of it.
+
+use percent_encoding::percent_decode_str;
+use yatagarasu_core::object::KeyError;
+use yatagarasu_core::{CacheKey, ObjectKey};
+
+/// Where a path leads.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// To this bucket, counted from 0, and this object in it.
+    Object(usize, ObjectKey),
+    /// Nowhere.
+    Nowhere,
+    /// It is no path: this is wrong with it.
+    Malformed(&'static str),
+}
+
+/// The prefixes of all buckets, the longest first.
+#[derive(Debug)]
+pub(super) struct Routes(Vec<(String, usize)>);
+
+impl Routes {
+    /// Takes the prefixes in the order of the buckets: `/`, or `/a/b` without a slash at the end.
+    pub(super) fn new<'a>(prefixes: impl Iterator<Item = &'a str>) -> Self {
+        let mut routes: Vec<_> =
+            prefixes.map(|prefix| prefix.trim_end_matches('/').to_owned()).zip(0..).collect();
+        routes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Self(routes)
+    }
+
+    /// Finds the object a path as it stands in the request means: decoded once, longest prefix first.
+    pub(super) fn find(&self, path: &str) -> Route {
+        let path = match decode(path) {
+            Ok(path) => path,
+            Err(reason) => return Route::Malformed(reason),
+        };
+        let found = self.0.iter().find_map(|(prefix, index)| {
+            let key = path.strip_prefix(prefix.as_str())?.strip_prefix('/')?;
+            Some((*index, key))
+        });
+        // A bad path is bad wherever it leads.
+        let key = found.map_or_else(|| path.trim_start_matches('/'), |(_, key)| key);
+        match (ObjectKey::parse(key), found) {
+            (Ok(key), Some((index, _))) => Route::Object(index, key),
+            (Ok(_) | Err(KeyError::Empty), _) => Route::Nowhere,
+            (Err(KeyError::TooLong), _) => Route::Malformed("the key is longer than 1024 bytes"),
+            (Err(KeyError::DotSegment), _) => Route::Malformed("the path has a `.` or `..` segment"),
+            (Err(KeyError::Nul), _) => Route::Malformed("the path has a NUL byte"),
+        }
+    }
+}
+
+fn decode(path: &str) -> Result<String, &'static str> {
+    if !path.starts_with('/') {
+        return Err("the path does not begin with `/`");
+    }
+    let escapes_are_whole = path.split('%').skip(1).all(|rest| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    });
+    if !escapes_are_whole {
+        return Err("`%` is not followed by two hexadecimal digits: write `%25` for a percent sign");
+    }
+    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| "the path is not UTF-8 once decoded")?;
+    Ok(decoded.into_owned())
+}
+
+/// Keeps the parameters that a bucket forwards, in the order of their names, escaped one way only, so that one
+/// object has one cache key. All others are dropped.
+pub(super) fn forwarded_query(query: Option<&str>, names: &[String]) -> Option<std::sync::Arc<str>> {
+    if names.is_empty() {
+        return None;
+    }
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let mut kept: Vec<(String, String)> = query?
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .filter(|(name, _)| names.contains(name))
+        .collect();
+    kept.sort();
+    let encode = |text: &str| percent_encoding::utf8_percent_encode(text, QUERY).to_string();
+    let pairs: Vec<_> =
+        kept.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    (!pairs.is_empty()).then(|| pairs.join("&").into())
+}
+
+/// What stays as it is in a query that is signed.
+const QUERY: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Names an object and what of the query belongs to it.
+pub(super) fn cache_key(object: ObjectKey, query: Option<&str>, names: &[String]) -> CacheKey {
+    CacheKey { object, query: forwarded_query(query, names) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn routes() -> Routes {
+        Routes::new(["/media", "/static", "/static/img", "/st\u{e9}"].into_iter())
+    }
+
+    #[track_caller]
+    fn check(path: &str, expected: Result<(usize, &str), &str>) {
+        let found = match routes().find(path) {
+            Route::Object(index, key) => Ok((index, key.to_string())),
+            Route::Nowhere => Err("nowhere".to_owned()),
+            Route::Malformed(_) => Err("malformed".to_owned()),
+        };
+        let found = found.as_ref().map(|(index, key)| (*index, key.as_str())).map_err(String::as_str);
+        assert_eq!(found, expected, "{path}");
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_and_the_rest_is_the_key() {
+        check("/static/css/a%20b.css", Ok((1, "css/a b.css")));
+        check("/static/img/a.png", Ok((2, "a.png")));
+        check("/static/imgs/a.png", Ok((1, "imgs/a.png")));
+        check("/static//a//", Ok((1, "/a//")));
+        check("/st%C3%A9/%2Ba+%2520", Ok((3, "+a+%20")));
+        check("/static%2Fa", Ok((1, "a")));
+    }
+
+    #[test]
+    fn other_paths_lead_nowhere() {
+        for path in ["/", "/static", "/static/", "/statics/a", "/other/a"] {
+            check(path, Err("nowhere"));
+        }
+    }
+
+    #[test]
+    fn bad_paths_are_told_from_missing_ones() {
+        for path in [
+            "/static/../media/a",
+            "/static/%2e%2e/a",
+            "/static/./a",
+            "/static/a%00b",
+            "/static/%zz",
+            "/static/%",
+            "/static/%ff",
+            "*",
+            "/other/../static/a",
+        ] {
+            check(path, Err("malformed"));
+        }
+        check(&format!("/static/{}", "k".repeat(1025)), Err("malformed"));
+    }
+
+    #[test]
+    fn only_named_parameters_are_kept_in_one_form() {
+        let names = ["v".to_owned(), "versionId".to_owned()];
+        let check = |query, expected: Option<&str>| {
+            assert_eq!(forwarded_query(query, &names).as_deref(), expected, "{query:?}");
+        };
+        check(Some("versionId=a+b&acl&v=%31"), Some("v=1&versionId=a%20b"));
+        check(Some("acl&uploads"), None);
+        check(Some("v"), Some("v="));
+        check(None, None);
+        assert_eq!(forwarded_query(Some("v=1"), &[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_escaped_is_found(key in "[^\0]{1,40}") {
+            prop_assume!(ObjectKey::parse(&key).is_ok());
+            let escaped = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC);
+            let route = Routes::new(["/"].into_iter()).find(&format!("/{escaped}"));
+            prop_assert_eq!(route, Route::Object(0, ObjectKey::parse(&key).unwrap()));
+        }
+    }
+}

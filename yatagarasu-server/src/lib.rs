@@ -1,0 +1,14 @@
+//! The Yatagarasu server: configuration, the public HTTP front end, the admin API, and their assembly.
+
+pub mod access_log;
+pub mod admin;
+pub mod assemble;
+pub mod config;
+pub mod http;
+pub mod metrics;
+pub mod server;
+pub mod shutdown;
+
+pub use assemble::StartError;
+pub use config::Config;
+pub use server::Server;

@@ -1,0 +1,78 @@
+//! The server binary.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use yatagarasu_server::config::Environment;
+use yatagarasu_server::{Config, Server, shutdown};
+
+/// Serves S3 buckets over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "yatagarasu-server", version)]
+struct Arguments {
+    /// The configuration: YAML, TOML or JSON.
+    #[arg(long, short, value_name = "FILE", env = "YATAGARASU_CONFIG")]
+    config: PathBuf,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+    /// What is logged, as in `info,yatagarasu::access=off`.
+    #[arg(long, value_name = "FILTER", env = "YATAGARASU_LOG", default_value = "info,aws_config=warn")]
+    log: String,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Status of a start that failed: nothing was served.
+const NOT_STARTED: u8 = 2;
+
+fn main() -> ExitCode {
+    match start(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the log may not be set up yet")]
+            {
+                eprintln!("yatagarasu-server: {error:#}");
+            }
+            ExitCode::from(NOT_STARTED)
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    log(arguments)?;
+    let config = Config::load(&arguments.config, &Environment::of_process())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let server = Server::start(&config).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        tracing::info!(address = %server.address(), admin = %server.admin_address(), "serving");
+        let whole = server
+            .run(async {
+                if let Err(error) = shutdown::requested().await {
+                    tracing::error!(%error, "signals cannot be waited for: stopping");
+                }
+            })
+            .await;
+        if !whole {
+            tracing::warn!("responses were still running and have been cut off");
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn log(arguments: &Arguments) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&arguments.log).context("--log: expected a filter such as `info`")?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.log_format {
+        LogFormat::Text => builder.with_ansi(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

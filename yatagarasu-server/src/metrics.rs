@@ -1,0 +1,121 @@
+//! What the server counts, and its form for Prometheus.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use http::StatusCode;
+use yatagarasu_s3::CredentialsStatus;
+
+use crate::http::Front;
+
+/// Counters of the public side.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Responses by class: 1xx to 5xx.
+    responses: [AtomicU64; 5],
+    body_bytes: AtomicU64,
+    connections: AtomicU64,
+}
+
+impl Metrics {
+    /// Counts a response that has ended.
+    pub(crate) fn responded(&self, status: StatusCode, bytes: u64) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        self.responses[class].fetch_add(1, Ordering::Relaxed);
+        self.body_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a connection for as long as the value lives.
+    pub(crate) fn connected(self: &std::sync::Arc<Self>) -> Connection {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Connection(std::sync::Arc::clone(self))
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(crate) struct Connection(std::sync::Arc<Metrics>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Writes everything in Prometheus's text format.
+pub(crate) fn exposition(metrics: &Metrics, front: &Front, fill_bytes: u64) -> String {
+    let mut text = Exposition(String::new());
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    text.family("yatagarasu_responses_total", "counter", "Responses by class of status.");
+    for (index, counter) in metrics.responses.iter().enumerate() {
+        text.sample("yatagarasu_responses_total", &format!("class=\"{}xx\"", index + 1), read(counter));
+    }
+    text.family("yatagarasu_response_body_bytes_total", "counter", "Bytes of response bodies.");
+    text.sample("yatagarasu_response_body_bytes_total", "", read(&metrics.body_bytes));
+    text.family("yatagarasu_connections", "gauge", "Open client connections.");
+    text.sample("yatagarasu_connections", "", read(&metrics.connections));
+    text.family("yatagarasu_fill_bytes", "gauge", "Bytes reserved for objects being fetched.");
+    text.sample("yatagarasu_fill_bytes", "", fill_bytes);
+    buckets(&mut text, front);
+    text.0
+}
+
+fn buckets(text: &mut Exposition, front: &Front) {
+    type Read = fn(&crate::http::Bucket) -> u64;
+    let families: [(&str, &str, &str, Read); 7] = [
+        ("hits_total", "counter", "Requests answered from the cache.", |bucket| bucket.gateway.stats().hits),
+        ("forwards_total", "counter", "Requests the source answered.", |bucket| {
+            bucket.gateway.stats().forwards
+        }),
+        ("collapsed_total", "counter", "Requests that joined one to the source.", |bucket| {
+            bucket.gateway.stats().collapsed
+        }),
+        ("stored_total", "counter", "Objects stored.", |bucket| bucket.gateway.stats().stored),
+        ("errors_total", "counter", "Requests answered with an error.", |bucket| {
+            bucket.gateway.stats().errors
+        }),
+        ("cache_objects", "gauge", "Objects in the cache.", |bucket| bucket.gateway.usage().objects),
+        ("cache_bytes", "gauge", "Bytes in the cache, bookkeeping included.", |bucket| {
+            bucket.gateway.usage().bytes
+        }),
+    ];
+    for (name, kind, help, read) in families {
+        let name = format!("yatagarasu_{name}");
+        text.family(&name, kind, help);
+        for bucket in front.buckets() {
+            text.sample(&name, &label(bucket), read(bucket));
+        }
+    }
+    text.family("yatagarasu_credentials_valid", "gauge", "Whether requests to the source can be signed.");
+    for bucket in front.buckets() {
+        let missing = matches!(bucket.connected.credentials(), CredentialsStatus::Missing { .. });
+        text.sample("yatagarasu_credentials_valid", &label(bucket), u64::from(!missing));
+    }
+    text.family("yatagarasu_credentials_expiry_timestamp_seconds", "gauge", "When the credentials expire.");
+    for bucket in front.buckets() {
+        if let CredentialsStatus::Valid { until: Some(until) } = bucket.connected.credentials() {
+            let seconds = until.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            text.sample("yatagarasu_credentials_expiry_timestamp_seconds", &label(bucket), seconds);
+        }
+    }
+}
+
+fn label(bucket: &crate::http::Bucket) -> String {
+    let name = bucket.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("bucket=\"{name}\"")
+}
+
+struct Exposition(String);
+
+impl Exposition {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}")
+            .expect("a string takes what is written");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: u64) {
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        writeln!(self.0, "{name}{labels} {value}").expect("a string takes what is written");
+    }
+}

@@ -1,0 +1,125 @@
+//! A running server: its listeners, its threads, its end.
+//!
+//! The thread that calls [`Server::run`] accepts connections and answers the admin API. Each connection is handed
+//! to the worker with the fewest, and stays there: a worker is a thread with a single-threaded runtime of its own,
+//! so that nothing of a request moves between cores. One listener for all of them, rather than one each with
+//! `SO_REUSEPORT`, spreads few connections evenly and leaves a second server no chance to share the port unseen.
+
+mod worker;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::admin::Admin;
+use crate::assemble::{StartError, assemble};
+use crate::config::Config;
+use crate::http::Front;
+
+use worker::Workers;
+
+/// Connections the system may hold for us to accept.
+const BACKLOG: i32 = 4096;
+
+/// Pause after the system refused a connection for lack of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A server whose addresses are taken and whose threads run, but which accepts nothing before [`run`](Self::run).
+#[derive(Debug)]
+pub struct Server {
+    public: TcpListener,
+    admin_listener: TcpListener,
+    admin: Arc<Admin>,
+    workers: Workers,
+    stop: watch::Sender<bool>,
+    grace: Duration,
+}
+
+impl Server {
+    /// Starts a server. Leaves nothing behind where it fails.
+    ///
+    /// # Errors
+    ///
+    /// What of the configuration cannot be had on this machine.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let public = listen("server.address", config.server.address)?;
+        let admin_listener = listen("admin.address", config.admin.address)?;
+        let assembly = assemble(config).await?;
+        let (stop, stopped) = watch::channel(false);
+        let workers = Workers::start(
+            config.server.threads,
+            &assembly.front,
+            &assembly.metrics,
+            config.server.header_timeout,
+            &stopped,
+        )
+        .map_err(StartError::Thread)?;
+        let admin = Admin::new(assembly.front, assembly.metrics, assembly.budget, config.admin.token.clone());
+        let grace = config.server.shutdown_grace;
+        Ok(Self { public, admin_listener, admin: Arc::new(admin), workers, stop, grace })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.public.local_addr().expect("a listener has an address")
+    }
+
+    /// Where operators connect.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_listener.local_addr().expect("a listener has an address")
+    }
+
+    /// The public front end, as the workers serve it.
+    pub fn front(&self) -> &Arc<Front> {
+        self.admin.front()
+    }
+
+    /// Serves until `until` ends, then stops accepting and lets running responses go on for the time configured.
+    /// Says whether all of them ended by themselves.
+    pub async fn run(self, until: impl Future<Output = ()>) -> bool {
+        let Self { public, admin_listener, admin, workers, stop, grace } = self;
+        tokio::select! {
+            () = accept(&public, |socket| workers.hand(socket)) => {}
+            () = admin.serve(&admin_listener) => {}
+            () = until => {}
+        }
+        drop((public, admin_listener));
+        tracing::info!(seconds = grace.as_secs(), "stopping: running responses may end");
+        stop.send_replace(true);
+        workers.finish(grace).await
+    }
+}
+
+/// Accepts connections for ever.
+pub(crate) async fn accept(listener: &TcpListener, mut take: impl FnMut(tokio::net::TcpStream)) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => take(socket),
+            // A client that left before it was accepted is nobody's failure; a lack of descriptors passes.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::error!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // A port in TIME_WAIT may be taken again at once; one that is listened on may not.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket.into())
+    };
+    bind().map_err(|cause| StartError::Bind { key, address, cause })
+}

@@ -1,0 +1,167 @@
+use std::io;
+use std::net::TcpStream as StdStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::http::{Front, serve};
+use crate::metrics::Metrics;
+
+/// The threads that serve clients.
+#[derive(Debug)]
+pub(super) struct Workers(Vec<Worker>);
+
+#[derive(Debug)]
+struct Worker {
+    sockets: mpsc::UnboundedSender<StdStream>,
+    /// Connections handed over and not ended yet.
+    load: Arc<AtomicUsize>,
+    /// Resolves when all connections have ended.
+    ended: oneshot::Receiver<()>,
+    /// Ends the thread, whatever it is doing.
+    abandon: oneshot::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Workers {
+    /// Starts `count` threads.
+    pub(super) fn start(
+        count: usize,
+        front: &Arc<Front>,
+        metrics: &Arc<Metrics>,
+        header_timeout: Duration,
+        stop: &watch::Receiver<bool>,
+    ) -> io::Result<Self> {
+        let worker = |index| Worker::start(index, front, metrics, header_timeout, stop);
+        (0..count.max(1)).map(worker).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Hands a connection to the worker with the fewest.
+    pub(super) fn hand(&self, socket: TcpStream) {
+        let least = self.0.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
+        let worker = least.expect("there is at least one worker");
+        match socket.into_std() {
+            Ok(socket) => {
+                worker.load.fetch_add(1, Ordering::Relaxed);
+                // A worker that is gone drops the connection: the process is ending.
+                let _ = worker.sockets.send(socket);
+            }
+            Err(error) => tracing::error!(%error, "a connection cannot be handed over"),
+        }
+    }
+
+    /// Waits until all connections have ended, for `grace` at most; says whether they have.
+    pub(super) async fn finish(self, grace: Duration) -> bool {
+        let mut waiting = Vec::new();
+        let mut threads = Vec::new();
+        for Worker { sockets, ended, abandon, thread, .. } in self.0 {
+            drop(sockets);
+            waiting.push(ended);
+            threads.push((abandon, thread));
+        }
+        let all_ended = async {
+            for ended in waiting {
+                // A worker that died has no connections left either.
+                let _ = ended.await;
+            }
+        };
+        let whole = tokio::time::timeout(grace, all_ended).await.is_ok();
+        for (abandon, thread) in threads {
+            let _ = abandon.send(());
+            if thread.join().is_err() {
+                tracing::error!("a worker thread had panicked");
+            }
+        }
+        whole
+    }
+}
+
+impl Worker {
+    fn start(
+        index: usize,
+        front: &Arc<Front>,
+        metrics: &Arc<Metrics>,
+        header_timeout: Duration,
+        stop: &watch::Receiver<bool>,
+    ) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (sockets, received) = mpsc::unbounded_channel();
+        let (ended_sender, ended) = oneshot::channel();
+        let (abandon, abandoned) = oneshot::channel();
+        let load = Arc::new(AtomicUsize::new(0));
+        let work = Work {
+            front: Arc::clone(front),
+            metrics: Arc::clone(metrics),
+            header_timeout,
+            stop: stop.clone(),
+            load: Arc::clone(&load),
+        };
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = work.until_ended(received) => {
+                        let _ = ended_sender.send(());
+                    }
+                    _ = abandoned => {}
+                }
+            });
+            // Fills that outlive their clients end here.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { sockets, load, ended, abandon, thread })
+    }
+}
+
+struct Work {
+    front: Arc<Front>,
+    metrics: Arc<Metrics>,
+    header_timeout: Duration,
+    stop: watch::Receiver<bool>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Work {
+    /// Serves connections until no more come and all have ended.
+    async fn until_ended(self, mut received: mpsc::UnboundedReceiver<StdStream>) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                socket = received.recv() => match socket {
+                    Some(socket) => self.begin(socket, &mut connections),
+                    None => break,
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        while connections.join_next().await.is_some() {}
+    }
+
+    fn begin(&self, socket: StdStream, connections: &mut JoinSet<()>) {
+        let load = Load(Arc::clone(&self.load));
+        let socket = match TcpStream::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::error!(%error, "a connection cannot be served"),
+        };
+        let counted = self.metrics.connected();
+        let serving = serve(socket, Arc::clone(&self.front), self.header_timeout, self.stop.clone());
+        connections.spawn(async move {
+            serving.await;
+            drop((load, counted));
+        });
+    }
+}
+
+/// One connection of a worker's load.
+struct Load(Arc<AtomicUsize>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
