@@ -5,6 +5,7 @@
 mod resolve;
 
 use std::error::Error as StdError;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -31,9 +32,15 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 /// How long a connection is kept for the next request. S3 closes its own after about 20 s.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// A pool of connections.
+/// A pool of connections, and how long opening one may take.
 #[derive(Debug, Clone)]
-pub(crate) enum Transport {
+pub(crate) struct Transport {
+    pool: Pool,
+    connect_timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum Pool {
     Plain(Client<HttpConnector<Resolver>, Empty<Bytes>>),
     Tls(Client<HttpsConnector<HttpConnector<Resolver>>, Empty<Bytes>>),
 }
@@ -48,7 +55,7 @@ pub struct TlsError {
 impl Transport {
     /// A pool without TLS, for `http://` endpoints.
     pub(crate) fn plain(connect_timeout: Duration) -> Self {
-        Self::Plain(pool().build(connector(connect_timeout)))
+        Self { pool: Pool::Plain(pool().build(connector(connect_timeout))), connect_timeout }
     }
 
     /// A pool with TLS that trusts the certificates the system trusts, or those in `SSL_CERT_FILE`.
@@ -73,7 +80,7 @@ impl Transport {
             .https_only()
             .enable_http1()
             .wrap_connector(connector);
-        Ok(Self::Tls(pool().build(connector)))
+        Ok(Self { pool: Pool::Tls(pool().build(connector)), connect_timeout })
     }
 
     /// Sends a request and waits for the response head.
@@ -85,12 +92,13 @@ impl Transport {
         &self,
         request: Request<Empty<Bytes>>,
     ) -> Result<Response<Content>, SourceError> {
-        let response = match self {
-            Self::Plain(client) => client.request(request).await,
-            Self::Tls(client) => client.request(request).await,
+        let response = match &self.pool {
+            Pool::Plain(client) => client.request(request).await,
+            Pool::Tls(client) => client.request(request).await,
         };
         match response {
             Ok(response) => Ok(response.map(Content)),
+            Err(error) if timed_out(&error) => Err(SourceError::TimedOut(self.connect_timeout)),
             Err(error) => Err(failed(error)),
         }
     }
@@ -116,6 +124,12 @@ fn failed(error: hyper_util::client::legacy::Error) -> SourceError {
     }
     let reason = format!("no response: {}", innermost(&error));
     SourceError::Broken { reason, cause: Some(Arc::new(error)) }
+}
+
+/// Whether connecting took too long. Nothing else in the pool has a timer.
+fn timed_out(error: &(dyn StdError + 'static)) -> bool {
+    let own = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+    own || error.source().is_some_and(timed_out)
 }
 
 fn innermost(error: &dyn StdError) -> String {

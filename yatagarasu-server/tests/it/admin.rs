@@ -1,0 +1,163 @@
+use crate::site::{Site, bucket, document};
+
+#[tokio::test]
+async fn purges_say_how_many_objects_went() {
+    let site = Site::start().await;
+    for key in ["a", "css/1", "css/2", "b c"] {
+        site.put(key, &[], key.to_owned());
+        let path = format!("/static/{}", key.replace(' ', "%20"));
+        site.client.get(&path).await;
+    }
+    let check = async |order: &str, purged: u64| {
+        let answer = site.purge(order).await;
+        assert_eq!((answer.status, &answer.json()["purged"]), (200, &purged.into()), "{order}");
+    };
+    check(r#"{"bucket":"assets","key":"b c"}"#, 1).await;
+    check(r#"{"bucket":"assets","key":"b c"}"#, 0).await;
+    assert_eq!(site.client.get("/static/b%20c").await.field("x-cache"), "MISS");
+    check(r#"{"bucket":"assets","prefix":"css/"}"#, 2).await;
+    check(r#"{"bucket":"assets","all":true}"#, 2).await;
+    check(r#"{"bucket":"videos","all":true}"#, 0).await;
+}
+
+#[tokio::test]
+async fn bad_orders_say_what_is_expected() {
+    let site = Site::start().await;
+    for (order, status, words) in [
+        ("", 400, "expected {\"bucket\""),
+        ("{\"bucket\":\"assets\"}", 400, "\"all\": true"),
+        (r#"{"bucket":"assets","key":"a","all":true}"#, 400, "one of"),
+        (r#"{"bucket":"assets","kee":"a"}"#, 400, "unknown field"),
+        (r#"{"bucket":"assets","key":"a/../b"}"#, 400, "segment"),
+        (r#"{"bucket":"other","all":true}"#, 404, "there are: assets, videos"),
+    ] {
+        let answer = site.purge(order).await;
+        let detail = answer.json()["detail"].to_string();
+        assert_eq!(answer.status, status, "{order}");
+        assert!(detail.replace('\\', "").contains(words), "{order}: {detail}");
+    }
+    assert_eq!(site.admin.send("POST", "/purge", &[], "{}".into()).await.status, 415);
+    let get = site.admin.get("/purge").await;
+    assert_eq!((get.status, get.field("allow")), (405, "POST"));
+    assert_eq!(site.admin.send("DELETE", "/stats", &[], "".into()).await.status, 405);
+    assert_eq!(site.admin.get("/static/k").await.status, 404);
+    assert_eq!(site.client.get("/stats").await.status, 404, "never on the public listener");
+}
+
+#[tokio::test]
+async fn readiness_asks_every_source() {
+    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    s3.objects().put("bucket", "k", &[], "x");
+    let endpoint = s3.endpoint();
+    let good = bucket(&endpoint, "good", "/good", "", "");
+    let nobody = format!("http://{}", crate::scripted::nobody().await);
+    let unreachable = bucket(&nobody, "unreachable", "/unreachable", "", "");
+    let denied = bucket(&endpoint, "denied", "/denied", "session_token: \"unknown\"", "");
+    let site = Site::run(s3, &document("", &[good.clone()])).await;
+    assert_eq!((site.admin.get("/health").await.status, site.admin.get("/ready").await.status), (200, 200));
+    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let site = Site::run(s3, &document("", &[good, unreachable, denied])).await;
+    let answer = site.admin.get("/ready").await;
+    assert_eq!(answer.status, 503);
+    let list = answer.json()["buckets"].clone();
+    assert_eq!(
+        (&list[0]["ready"], &list[1]["ready"], &list[2]["ready"]),
+        (&true.into(), &false.into(), &false.into())
+    );
+    assert!(list[1]["reason"].as_str().unwrap().contains("cannot connect"), "{list}");
+    assert_eq!(site.admin.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_token_guards_what_is_not_for_everyone() {
+    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    s3.objects().put("bucket", "k", &[], "x");
+    let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]).replace(
+        "admin: { address: \"127.0.0.1:0\" }",
+        "admin: { address: \"0.0.0.0:0\", token: \"s3cret\" }",
+    );
+    let site = Site::run(s3, &yaml).await;
+    assert_eq!(site.admin.get("/stats").await.status, 200);
+    let stranger = site.admin.clone().bearing(None);
+    let guesser = site.admin.clone().bearing(Some("guess".to_owned()));
+    for client in [stranger, guesser] {
+        for path in ["/stats", "/metrics", "/purge"] {
+            let answer = client.get(path).await;
+            assert_eq!((answer.status, answer.field("www-authenticate")), (401, "Bearer"), "{path}");
+        }
+        assert_eq!((client.get("/health").await.status, client.get("/ready").await.status), (200, 200));
+    }
+}
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let site = Site::start().await;
+    site.put("k", &[], "hello");
+    for path in ["/static/k", "/static/k", "/static/missing", "/nowhere"] {
+        site.client.get(path).await;
+    }
+    let stats = site.admin.get("/stats").await.json();
+    let assets = &stats["buckets"][0];
+    let count = |name: &str| assets[name].as_u64().unwrap();
+    assert_eq!(
+        (count("hits"), count("forwards"), count("errors"), count("stored"), count("objects")),
+        (1, 2, 1, 1, 1)
+    );
+    assert_eq!(stats["fill_memory"]["max_bytes"], 256_000_000);
+    // A response is counted when its body has gone: ask until it has.
+    let metrics = loop {
+        let metrics = site.admin.get("/metrics").await;
+        let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+        if text.contains("yatagarasu_responses_total{class=\"4xx\"} 2") {
+            break text;
+        }
+    };
+    for line in [
+        "yatagarasu_responses_total{class=\"2xx\"} 2",
+        "yatagarasu_hits_total{bucket=\"assets\"} 1",
+        "yatagarasu_forwards_total{bucket=\"assets\"} 2",
+        "yatagarasu_cache_objects{bucket=\"assets\"} 1",
+        "yatagarasu_credentials_valid{bucket=\"assets\"} 1",
+        "# TYPE yatagarasu_cache_bytes gauge",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn stopping_lets_responses_end_and_accepts_no_more() {
+    use tokio::io::AsyncReadExt;
+
+    let (s3, mut site) = crate::scripted::Scripted::start("").await;
+    let client = tokio::spawn(crate::client::begin(site.address, "/static/k"));
+    let mut exchange = s3.next().await;
+    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
+    let mut client = client.await.unwrap();
+    let idle = crate::client::begin(site.address, "/nowhere").await;
+    let running = site.stop();
+    // Refused as soon as the listener is closed.
+    while tokio::net::TcpStream::connect(site.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!running.is_finished());
+    exchange.write(vec![7; 2_000_000]).await;
+    let mut body = Vec::new();
+    client.read_to_end(&mut body).await.unwrap();
+    assert_eq!(body.len(), 2_000_000);
+    assert!(running.await.unwrap(), "all responses ended by themselves");
+    drop(idle);
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_longer_than_it_may() {
+    let s3 = crate::scripted::Scripted::start("").await.0;
+    let server = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let entry = bucket(&format!("http://{}", s3.address()), "assets", "/static", "", "");
+    let mut site = Site::run(server, &document("shutdown_grace: \"50ms\"", &[entry])).await;
+    let client = tokio::spawn(crate::client::begin(site.address, "/static/k"));
+    let mut exchange = s3.next().await;
+    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
+    let _client = client.await.unwrap();
+    assert!(!site.stop().await.unwrap(), "one response was cut off");
+    exchange.closed().await;
+}

@@ -1,0 +1,136 @@
+use crate::client::Answer;
+use crate::site::Site;
+
+fn summary(answer: &Answer) -> (u16, &str, &str) {
+    (answer.status, answer.field("x-cache"), answer.field("cache-status"))
+}
+
+#[tokio::test]
+async fn the_second_request_is_a_hit_from_memory() {
+    let site = Site::with("", "max_item_size: \"1MB\", ttl: \"2h\"").await;
+    site.put("k", &[("content-type", "text/plain")], "hello");
+    let miss = site.client.get("/static/k").await;
+    assert_eq!(summary(&miss), (200, "MISS", "Yatagarasu; fwd=uri-miss; stored"));
+    let hit = site.client.get("/static/k").await;
+    let (status, x_cache, cache_status) = summary(&hit);
+    assert_eq!((status, x_cache), (200, "HIT"));
+    let ttl: u64 = cache_status.strip_prefix("Yatagarasu; hit; ttl=").unwrap().parse().unwrap();
+    assert!((7100..=7200).contains(&ttl), "the bucket's ttl: {cache_status}");
+    assert!(hit.field("age").parse::<u64>().unwrap() < 100, "{}", hit.field("age"));
+    assert_eq!((hit.field("content-type"), &hit.body[..]), ("text/plain", &b"hello"[..]));
+    assert_eq!((site.s3.objects().gets(), site.s3.objects().heads()), (1, 0));
+}
+
+#[tokio::test]
+async fn hits_answer_heads_ranges_and_conditions() {
+    let site = Site::start().await;
+    site.put("k", &[("etag", "\"e\"")], "0123456789");
+    site.client.get("/static/k").await;
+    let get = |headers: &'static [(&str, &str)]| site.client.get_with("/static/k", headers);
+
+    let head = site.client.head("/static/k").await;
+    assert_eq!((head.status, head.field("content-length"), head.field("x-cache")), (200, "10", "HIT"));
+    let part = get(&[("range", "bytes=-3")]).await;
+    assert_eq!(
+        (part.status, part.field("content-range"), &part.body[..]),
+        (206, "bytes 7-9/10", &b"789"[..])
+    );
+    let several = get(&[("range", "bytes=0-1,4-5")]).await;
+    assert_eq!((several.status, several.body.len()), (200, 10));
+    let same = get(&[("if-none-match", "W/\"e\"")]).await;
+    assert_eq!((same.status, same.field("etag"), same.field("x-cache")), (304, "\"e\"", "HIT"));
+    assert!(!same.headers.contains_key("content-length") && same.body.is_empty());
+    let unsince = get(&[("if-unmodified-since", "Sat, 05 Nov 1994 08:49:37 GMT")]).await;
+    assert_eq!((unsince.status, unsince.field("content-type")), (412, "application/problem+json"));
+    let beyond = get(&[("range", "bytes=10-")]).await;
+    assert_eq!((beyond.status, beyond.field("content-range")), (416, "bytes */10"));
+    let fresh_copy = get(&[("if-range", "\"e\""), ("range", "bytes=0-0")]).await;
+    assert_eq!((fresh_copy.status, &fresh_copy.body[..]), (206, &b"0"[..]));
+    assert_eq!(site.s3.objects().gets(), 1);
+}
+
+#[tokio::test]
+async fn misses_pass_heads_ranges_and_conditions() {
+    let site = Site::start().await;
+    site.put("k", &[("etag", "\"e\"")], "0123456789");
+    assert_eq!(summary(&site.client.head("/static/k").await), (200, "MISS", "Yatagarasu; fwd=uri-miss"));
+    assert_eq!((site.s3.objects().gets(), site.s3.objects().heads()), (0, 1), "HEAD stays HEAD");
+    let get = |headers: &'static [(&str, &str)]| site.client.get_with("/static/k", headers);
+    let part = get(&[("range", "bytes=2-3")]).await;
+    assert_eq!((part.status, part.field("content-range"), &part.body[..]), (206, "bytes 2-3/10", &b"23"[..]));
+    assert_eq!(get(&[("if-none-match", "\"e\"")]).await.status, 304);
+    assert_eq!(get(&[("if-match", "\"other\"")]).await.status, 412);
+    assert_eq!(get(&[("range", "bytes=99-")]).await.field("content-range"), "bytes */10");
+    assert_eq!(get(&[("if-range", "\"other\""), ("range", "bytes=0-0")]).await.status, 200);
+    let stats = site.admin.get("/stats").await.json();
+    assert_eq!(stats["buckets"][0]["objects"], 0, "no part was stored: {stats}");
+}
+
+#[tokio::test]
+async fn a_miss_costs_one_get_and_large_objects_are_not_stored() {
+    let site = Site::start().await;
+    let (small, large) = (vec![1; 1_000_000], vec![2; 1_000_001]);
+    site.put("small", &[], small.clone());
+    site.put("large", &[], large.clone());
+    for (key, content, outcomes) in [("small", small, ["MISS", "HIT"]), ("large", large, ["MISS", "MISS"])] {
+        for outcome in outcomes {
+            let answer = site.client.get(&format!("/static/{key}")).await;
+            assert_eq!(answer.field("x-cache"), outcome, "{key}");
+            assert!(answer.body == content, "{key}");
+        }
+    }
+    assert_eq!((site.s3.objects().gets(), site.s3.objects().heads()), (3, 0));
+}
+
+#[tokio::test]
+async fn the_object_says_whether_and_how_long() {
+    let site = Site::start().await;
+    for (index, control) in
+        ["no-store", "private", "no-cache", "max-age=0", "s-maxage=0, max-age=60"].iter().enumerate()
+    {
+        let key = format!("unstored{index}");
+        site.put(&key, &[("cache-control", control)], "x");
+        site.client.get(&format!("/static/{key}")).await;
+        assert_eq!(site.client.get(&format!("/static/{key}")).await.field("x-cache"), "MISS", "{control}");
+    }
+    site.put("named", &[("cache-control", "max-age=9999, s-maxage=100")], "x");
+    site.client.get("/static/named").await;
+    let hit = site.client.get("/static/named").await;
+    let ttl = hit.field("cache-status").strip_prefix("Yatagarasu; hit; ttl=").unwrap();
+    assert!((90..=100).contains(&ttl.parse::<u64>().unwrap()), "{ttl}");
+}
+
+#[tokio::test]
+async fn buckets_without_a_cache_store_nothing() {
+    let site = Site::start().await;
+    site.put("k", &[], "x");
+    for _ in 0..2 {
+        assert_eq!(summary(&site.client.get("/media/k").await), (200, "MISS", "Yatagarasu; fwd=bypass"));
+    }
+    assert_eq!(site.s3.objects().gets(), 2);
+}
+
+#[tokio::test]
+async fn every_eviction_policy_and_the_fill_memory_are_heeded() {
+    for eviction in ["s3fifo", "lfu", "lru", "sieve"] {
+        let cache =
+            format!("max_item_size: \"10KB\", max_size: \"200KB\", eviction: {eviction}, backend: foyer");
+        let site = Site::with("", &cache).await;
+        for index in 0..100 {
+            site.put(&index.to_string(), &[], vec![7; 9_000]);
+            assert_eq!(site.client.get(&format!("/static/{index}")).await.status, 200);
+        }
+        let stats = site.admin.get("/stats").await.json();
+        let bytes = stats["buckets"][0]["bytes"].as_u64().unwrap();
+        assert!((90_000..=200_000).contains(&bytes), "{eviction}: {stats}");
+        assert_eq!(stats["buckets"][0]["max_bytes"], 200_000);
+    }
+    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let buckets = [crate::site::bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")];
+    let site = Site::run(s3, &crate::site::document("fill_memory: \"10KB\"", &buckets)).await;
+    site.put("k", &[], vec![7; 10_001]);
+    let streamed = site.client.get("/static/k").await;
+    assert_eq!(summary(&streamed), (200, "MISS", "Yatagarasu; fwd=uri-miss"), "no memory to fetch it into");
+    site.put("k", &[], vec![7; 10_000]);
+    assert_eq!(site.client.get("/static/k").await.field("cache-status"), "Yatagarasu; fwd=uri-miss; stored");
+}

@@ -1,0 +1,236 @@
+use std::fs;
+
+use yatagarasu_s3::{Access, Addressing};
+use yatagarasu_server::Config;
+use yatagarasu_server::config::{EXAMPLE, Environment, show};
+
+/// The short configuration every newcomer starts from.
+const SHORT: &str = r#"buckets:
+  # Videos: stream everything
+  - name: "videos"
+    path_prefix: "/media"
+    cache:
+      enabled: false
+
+  # Assets: cache small files only
+  - name: "assets"
+    path_prefix: "/static"
+    cache:
+      enabled: true
+      max_item_size: "10MB"  # larger objects are streamed
+      max_size: "1GB"        # this bucket's cache, bookkeeping included
+      ttl: 3600              # lifetime of an object that names none itself
+"#;
+
+/// Every key, with its default or a value of its kind.
+const LONG: &str = r#"server:
+  address: "127.0.0.1:8080"
+  threads: 0                 # 0: one per core
+admin:
+  address: "127.0.0.1:9090"  # health, readiness, metrics, purge, stats; never on the public listener
+  token: "${YATAGARASU_ADMIN_TOKEN}"   # required as soon as the address is not loopback
+buckets:
+  - name: "assets"
+    path_prefix: "/static"
+    s3:
+      backend: native        # or rusoto, where built with that feature
+      bucket: "assets"       # default: name
+      region: "us-east-1"    # default: AWS_REGION, the profile, then us-east-1
+      endpoint: "http://127.0.0.1:9000"  # default: AWS
+      path_style: true       # default: true with an endpoint, false on AWS
+      access_key: "..."      # default: the AWS credential chain (env, profile, SSO, web identity, ECS/EKS, IMDSv2)
+      secret_key: "..."
+      session_token: "..."
+      anonymous: false       # true: unsigned requests, for public buckets
+      forward_headers: []    # request fields passed on besides ranges and conditions
+      forward_query: []      # query parameters passed on and made part of the cache key
+"#;
+
+fn load(yaml: &str) -> Result<Config, String> {
+    load_in(yaml, &[])
+}
+
+fn load_in(yaml: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    let environment: Environment = environment.iter().copied().collect();
+    Config::from_yaml("f.yaml", yaml, &environment).map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn the_short_configuration_works_as_it_stands() {
+    let config = load(SHORT).unwrap();
+    let [videos, assets] = &config.buckets[..] else { panic!("two buckets") };
+    assert!(videos.cache.is_none());
+    assert_eq!((videos.name.as_str(), videos.path_prefix.as_str()), ("videos", "/media"));
+    let cache = assets.cache.as_ref().unwrap();
+    assert_eq!(
+        (cache.max_item_size, cache.max_size, assets.ttl.as_secs()),
+        (10_000_000, 1_000_000_000, 3600)
+    );
+    assert!(matches!(assets.source.access, Access::Chain));
+    assert_eq!(
+        (assets.source.bucket.as_str(), assets.source.addressing),
+        ("assets", Addressing::VirtualHost)
+    );
+    assert_eq!(config.server.address.to_string(), "127.0.0.1:8080");
+    assert!(config.server.threads >= 1);
+}
+
+#[test]
+fn the_long_configuration_works_as_it_stands() {
+    let config = load_in(LONG, &[("YATAGARASU_ADMIN_TOKEN", "t0ken")]).unwrap();
+    assert_eq!(config.admin.token.as_ref().unwrap().expose(), "t0ken");
+    let source = &config.buckets[0].source;
+    assert_eq!(source.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
+    assert!(matches!(&source.access, Access::Static(keys) if keys.session_token.is_some()));
+    assert!(
+        load(LONG)
+            .unwrap_err()
+            .contains("admin.token: the environment variable `YATAGARASU_ADMIN_TOKEN` is not set")
+    );
+}
+
+#[test]
+fn the_example_says_the_defaults() {
+    let example = load(EXAMPLE).unwrap();
+    // What is commented out is the default: with the comments taken off, the same takes effect.
+    let uncommented: Vec<_> = EXAMPLE
+        .lines()
+        .map(|line| match line.trim_start().strip_prefix("# ") {
+            Some(key)
+                if line.starts_with(' ')
+                    && key.split_once(": ").is_some_and(|(name, _)| !name.contains([' ', '('])) =>
+            {
+                let indent = line.len() - line.trim_start().len();
+                format!("{}{key}", &line[..indent])
+            }
+            _ => line.to_owned(),
+        })
+        .filter(|line| {
+            !["endpoint:", "path_style:", "access_key:", "secret_key:", "session_token:", "token:"]
+                .iter()
+                .any(|key| line.trim_start().starts_with(key))
+        })
+        .collect();
+    let explicit = load(&uncommented.join("\n")).unwrap();
+    let shown = show(&explicit).replace("      region: us-east-1\n", "");
+    assert_eq!(shown, show(&example));
+    for key in shown
+        .lines()
+        .filter_map(|line| line.trim_start_matches([' ', '-']).split_once(':'))
+        .map(|(key, _)| key)
+    {
+        assert!(EXAMPLE.contains(&format!(" {key}:")) || EXAMPLE.contains(&format!("\n{key}:")), "{key}");
+    }
+}
+
+#[test]
+fn toml_and_json_say_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = [
+        ("c.yaml", "server: { threads: 3 }\nbuckets: [{ name: a, path_prefix: /a, cache: { ttl: 1m } }]\n"),
+        (
+            "c.toml",
+            "[server]\nthreads = 3\n[[buckets]]\nname = \"a\"\npath_prefix = \"/a\"\ncache = { ttl = 60 }\n",
+        ),
+        (
+            "c.json",
+            r#"{"server":{"threads":3},"buckets":[{"name":"a","path_prefix":"/a","cache":{"ttl":"60s"}}]}"#,
+        ),
+    ];
+    let shown = texts.map(|(name, text)| {
+        let file = folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        show(&Config::load(&file, &Environment::default()).unwrap())
+    });
+    assert_eq!((&shown[0], &shown[0]), (&shown[1], &shown[2]));
+    assert!(shown[0].contains("threads: 3") && shown[0].contains("ttl: 60s"), "{}", shown[0]);
+    let other = Config::load(&folder.path().join("c.ini"), &Environment::default()).unwrap_err();
+    assert!(other.to_string().contains("expected a file that ends in .yaml"));
+}
+
+#[test]
+fn the_environment_overrides_and_fills_in() {
+    let environment = [
+        ("YATAGARASU__SERVER__ADDRESS", "0.0.0.0:80"),
+        ("YATAGARASU__SERVER__THREADS", "5"),
+        ("YATAGARASU__BUCKETS__0__CACHE__TTL", "2h"),
+        ("YATAGARASU__BUCKETS__0__CACHE__ENABLED", "true"),
+        ("YATAGARASU__BUCKETS__1__S3__FORWARD_HEADERS__0", "origin"),
+        ("KEY", "the-key"),
+    ];
+    let keyed = format!("{SHORT}    s3: {{ access_key: \"${{KEY}}\", secret_key: \"x${{KEY}}\" }}\n");
+    let config = load_in(&keyed, &environment).unwrap();
+    assert_eq!((config.server.address.port(), config.server.threads), (80, 5));
+    assert_eq!((config.buckets[0].ttl.as_secs(), config.buckets[0].cache.is_some()), (7200, true));
+    assert_eq!(config.buckets[1].forward_headers, ["origin"]);
+    let Access::Static(keys) = &config.buckets[1].source.access else { panic!("static") };
+    assert_eq!((keys.access_key.as_str(), keys.secret_key.as_str()), ("the-key", "xthe-key"));
+
+    let wrong = load_in(SHORT, &[("YATAGARASU__SERVER__ADRESS", "x"), ("YATAGARASU__BUCKETS__7__NAME", "x")])
+        .unwrap_err();
+    assert!(
+        wrong.contains("server.adress: unknown key") && wrong.contains("YATAGARASU__BUCKETS__7__NAME"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let wrong = r#"
+server: { address: "here", threads: many, colour: blue }
+admin: { address: "0.0.0.0:9090" }
+buckets:
+  - { name: a, path_prefix: /a, cache: { ttl: -1, size: 3 } }
+  - { name: a, path_prefix: /a/, s3: { anonymous: true, access_key: x } }
+  - { path_prefix: a, s3: { backend: minio, forward_query: [acl], forward_headers: [cookie] } }
+  - { name: d, path_prefix: /d, s3: { endpoint: "minio:9000", access_key: x }, cache: { eviction: fifo } }
+  - { name: e, path_prefix: "/e%20", cache: { max_size: 1MB } }
+"#;
+    let said = load(wrong).unwrap_err();
+    for line in [
+        "f.yaml: admin.token: expected a token",
+        "f.yaml: buckets[0].cache.size: unknown key",
+        "f.yaml: buckets[0].cache.ttl: invalid value: integer `-1`, expected seconds or a duration",
+        "f.yaml: buckets[1].s3.anonymous: requests cannot be anonymous and signed",
+        "f.yaml: buckets[2].name: expected the bucket's name",
+        "f.yaml: buckets[2].path_prefix: expected a path such as \"/static\"",
+        "f.yaml: buckets[2].s3.backend: expected `native` or `rusoto`, found `minio`",
+        "f.yaml: buckets[2].s3.forward_headers[0]: `cookie` is never forwarded",
+        "f.yaml: buckets[2].s3.forward_query[0]: `acl` cannot be forwarded",
+        "f.yaml: buckets[3].cache.eviction: expected `s3fifo`, `lfu`, `lru` or `sieve`, found `fifo`",
+        "f.yaml: buckets[3].s3.secret_key: expected the secret that goes with `access_key`",
+        "f.yaml: buckets[4].cache.max_item_size: `max_item_size` is 10000000 bytes",
+        "f.yaml: buckets[4].path_prefix: expected a path",
+        "f.yaml: server.address: expected `IP:PORT`",
+        "f.yaml: server.colour: unknown key",
+        "f.yaml: server.threads: invalid type: string \"many\", expected",
+    ] {
+        assert!(said.lines().any(|found| found.starts_with(line)), "{line}\nin\n{said}");
+    }
+    assert_eq!(said.lines().count(), 16, "{said}");
+}
+
+#[test]
+fn overlapping_names_and_prefixes_are_refused() {
+    let two = |first: &str, second: &str| load(&format!("buckets:\n  - {{ {first} }}\n  - {{ {second} }}\n"));
+    let names = two("name: a, path_prefix: /a", "name: a, path_prefix: /b").unwrap_err();
+    assert_eq!(names, "f.yaml: buckets[1].name: `a` is taken by buckets[0] already");
+    let prefixes = two("name: a, path_prefix: /a", "name: b, path_prefix: /a/").unwrap_err();
+    assert_eq!(prefixes, "f.yaml: buckets[1].path_prefix: `/a` is taken by buckets[0] already");
+    two("name: a, path_prefix: /a", "name: b, path_prefix: /a/b").unwrap();
+    assert!(load("buckets: []").unwrap_err().contains("expected at least one bucket"));
+    assert!(load("buckets:\n\t- x").unwrap_err().contains("line 2"));
+    let same =
+        load("server: { address: \"127.0.0.1:9090\" }\nbuckets: [{ name: a, path_prefix: / }]").unwrap_err();
+    assert!(same.contains("admin.address: is the public address too"), "{same}");
+}
+
+#[test]
+fn what_is_shown_loads_again_and_hides_secrets() {
+    let config = load_in(LONG, &[("YATAGARASU_ADMIN_TOKEN", "t0ken")]).unwrap();
+    let shown = show(&config);
+    assert!(!shown.contains("t0ken") && !shown.contains("..."), "{shown}");
+    assert_eq!(shown.matches("\"***\"").count() + shown.matches(": ***").count(), 4, "{shown}");
+    assert_eq!(show(&load(&shown).unwrap()), shown);
+    assert!(!format!("{config:?}").contains("t0ken") && !format!("{config:?}").contains("\"...\""));
+}

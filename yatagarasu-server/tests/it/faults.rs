@@ -1,0 +1,180 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::client::begin;
+use crate::scripted::Scripted;
+use crate::site::Site;
+
+const LARGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nfirst";
+
+#[tokio::test]
+async fn a_client_that_leaves_a_stream_ends_it_at_s3_within_100_ms() {
+    let (s3, site) = Scripted::start("").await;
+    let client = tokio::spawn(begin(site.address, "/static/k"));
+    let mut exchange = s3.next().await;
+    exchange.write(LARGE).await;
+    let mut client = client.await.unwrap();
+    assert_eq!(client.read_u8().await.unwrap(), b'f');
+    drop(client);
+    let left = Instant::now();
+    exchange.closed().await;
+    assert!(left.elapsed() < Duration::from_millis(100), "{:?}", left.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_head_ends_the_request_within_100_ms() {
+    let (s3, site) = Scripted::start("").await;
+    let mut client = TcpStream::connect(site.address).await.unwrap();
+    client.write_all(b"GET /static/k HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    let mut exchange = s3.next().await;
+    drop(client);
+    let left = Instant::now();
+    exchange.closed().await;
+    assert!(left.elapsed() < Duration::from_millis(100), "{:?}", left.elapsed());
+}
+
+#[tokio::test]
+async fn a_fill_goes_on_for_those_who_wait() {
+    let (s3, site) = Scripted::start("").await;
+    let first = tokio::spawn(begin(site.address, "/static/k"));
+    let mut exchange = s3.next().await;
+    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
+    let first = first.await.unwrap();
+    let client = site.client.clone();
+    let mut second = begin(site.address, "/static/k").await;
+    drop(first);
+    exchange.write("world").await;
+    let mut body = [0; 10];
+    second.read_exact(&mut body).await.unwrap();
+    assert_eq!(&body, b"helloworld");
+    let hit = client.get("/static/k").await;
+    assert_eq!((hit.field("x-cache"), &hit.body[..]), ("HIT", &b"helloworld"[..]));
+}
+
+#[tokio::test]
+async fn a_body_cut_short_breaks_the_clients_connection_and_stores_nothing() {
+    for length in [10, 100_000_000] {
+        let (s3, site) = Scripted::start("").await;
+        let client = tokio::spawn(begin(site.address, "/static/k"));
+        let mut exchange = s3.next().await;
+        exchange.write(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\nhello")).await;
+        let mut client = client.await.unwrap();
+        drop(exchange);
+        let mut body = Vec::new();
+        // Closed or reset: either way before the length it was promised.
+        let _ = client.read_to_end(&mut body).await;
+        assert!(body.len() <= 5, "{length}");
+        assert_eq!(site.admin.get("/stats").await.json()["buckets"][0]["objects"], 0);
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_body_cut_short_is_not_taken_for_whole() {
+    let (s3, site) = Scripted::start("").await;
+    let client = tokio::spawn(begin(site.address, "/static/k"));
+    let mut exchange = s3.next().await;
+    exchange.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+    let mut client = client.await.unwrap();
+    drop(exchange);
+    let mut body = Vec::new();
+    let _ = client.read_to_end(&mut body).await;
+    assert!(!body.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&body));
+    assert_eq!(site.admin.get("/stats").await.json()["buckets"][0]["objects"], 0);
+}
+
+#[tokio::test]
+async fn a_chunked_body_that_ends_within_the_limit_is_stored() {
+    let (s3, site) = Scripted::start("").await;
+    let client = site.client.clone();
+    let asked = tokio::spawn(async move { client.get("/static/k").await });
+    let mut exchange = s3.next().await;
+    exchange.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").await;
+    assert_eq!(asked.await.unwrap().body, "hello");
+    let hit = site.client.get("/static/k").await;
+    assert_eq!((hit.field("x-cache"), hit.field("content-length")), ("HIT", "5"));
+}
+
+#[tokio::test]
+async fn a_source_that_falls_silent_breaks_the_connection() {
+    let (s3, site) = Scripted::start("idle_timeout: \"100ms\"").await;
+    let client = tokio::spawn(begin(site.address, "/static/k"));
+    let mut exchange = s3.next().await;
+    exchange.write(LARGE).await;
+    let mut client = client.await.unwrap();
+    let mut body = Vec::new();
+    let _ = client.read_to_end(&mut body).await;
+    assert!(body.len() <= 5);
+    exchange.closed().await;
+}
+
+#[tokio::test]
+async fn a_slow_client_slows_s3_down() {
+    let (s3, site) = Scripted::start("").await;
+    let client = tokio::spawn(begin(site.address, "/static/k"));
+    let mut exchange = s3.next().await;
+    // Small kernel buffers on the way, so that what is held is what the gateway holds.
+    let socket = socket2::SockRef::from(&exchange.socket);
+    socket.set_send_buffer_size(64 * 1024).unwrap();
+    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await;
+    let client = client.await.unwrap();
+    let mut taken = 0;
+    let chunk = vec![0; 64 * 1024];
+    // Until nothing more is taken for a while: the kernel's buffers and the gateway's are full then.
+    while let Ok(written) = timeout(Duration::from_millis(500), exchange.socket.write(&chunk)).await {
+        taken += written.unwrap();
+        assert!(taken < 64 << 20, "S3 is read although the client does not read");
+    }
+    drop(client);
+    exchange.closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_let_go() {
+    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let entry = crate::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
+    let site = Site::run(s3, &crate::site::document("header_timeout: \"200ms\"", &[entry])).await;
+    site.put("k", &[], "x");
+    for said in ["", "G", "GET /static/k HTTP/1.1\r\nhost:"] {
+        let mut client = TcpStream::connect(site.address).await.unwrap();
+        client.write_all(said.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let ended = timeout(Duration::from_secs(10), client.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "after {said:?}");
+    }
+    // Idle between two requests as well.
+    let mut client = begin(site.address, "/static/k").await;
+    let mut rest = Vec::new();
+    timeout(Duration::from_secs(10), client.read_to_end(&mut rest)).await.unwrap().unwrap();
+    assert_eq!(rest, b"x");
+}
+
+#[tokio::test]
+async fn a_purge_wins_over_a_fill_that_began_before_it() {
+    let (s3, site) = Scripted::start("").await;
+    let client = tokio::spawn(begin(site.address, "/static/k"));
+    let mut exchange = s3.next().await;
+    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nol").await;
+    let mut client = client.await.unwrap();
+    assert_eq!(site.purge("{\"bucket\":\"assets\",\"key\":\"k\"}").await.json()["purged"], 0);
+    exchange.write("d").await;
+    let mut body = [0; 3];
+    client.read_exact(&mut body).await.unwrap();
+    assert_eq!(&body, b"old");
+
+    let again = site.client.clone();
+    let again = tokio::spawn(async move { again.get("/static/k").await });
+    // The connection of the first request may be used again.
+    let new = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nnew";
+    tokio::select! {
+        mut next = s3.next() => next.write(new).await,
+        byte = exchange.socket.read_u8() => {
+            assert_eq!(byte.unwrap(), b'G');
+            exchange.write(new).await;
+        }
+    }
+    let again = again.await.unwrap();
+    assert_eq!((again.field("x-cache"), &again.body[..]), ("MISS", &b"new"[..]));
+}

@@ -1,0 +1,38 @@
+use crate::client::Client;
+use crate::scripted::Scripted;
+use crate::site::Site;
+
+#[tokio::test]
+async fn http2_with_prior_knowledge_is_served_on_the_same_port() {
+    let site = Site::start().await;
+    let content: Vec<u8> = (0..700_000u32).map(|index| (index % 255) as u8).collect();
+    site.put("k", &[("content-type", "text/plain")], content.clone());
+    let client = Client::http2(site.address);
+    for expected in ["MISS", "HIT"] {
+        let answer = client.get("/static/k").await;
+        assert_eq!((answer.status, answer.field("x-cache")), (200, expected));
+        assert!(answer.body == content);
+    }
+    let many: Vec<_> = (0..50)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.get_with("/static/k", &[("range", "bytes=1-2")]).await })
+        })
+        .collect();
+    for one in many {
+        assert_eq!(one.await.unwrap().body[..], [1, 2]);
+    }
+    assert_eq!(client.get("/static/missing").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_body_cut_short_resets_the_stream() {
+    let (s3, site) = Scripted::start("").await;
+    let client = Client::http2(site.address);
+    let asked = tokio::spawn(async move { client.try_send("GET", "/static/k", &[], "".into()).await });
+    let mut exchange = s3.next().await;
+    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
+    drop(exchange);
+    let broken = asked.await.unwrap().unwrap_err();
+    assert!(format!("{broken:?}").contains("INTERNAL_ERROR"), "{broken:?}");
+}

@@ -1,0 +1,75 @@
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+use yatagarasu_s3::testing::{MemoryObjects, S3Server};
+
+use crate::client::begin;
+use crate::process::Process;
+use crate::site::{bucket, document};
+
+const MIB: u64 = 1 << 20;
+
+async fn serving(length: u64) -> (S3Server, Process) {
+    let s3 = S3Server::start().await.unwrap();
+    s3.objects().put_pattern("bucket", "large", length);
+    s3.objects().put("bucket", "small", &[], "x");
+    let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")]);
+    let process = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);
+    // Warm: connections, buffers and the allocator's arenas are what they are from now on.
+    for _ in 0..4 {
+        begin(process.address, "/static/small").await.read_u8().await.unwrap();
+    }
+    (s3, process)
+}
+
+/// The digest of a pattern object, without ever holding it.
+fn pattern_digest(length: u64) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    let mut offset = 0;
+    while offset < length {
+        let next = length.min(offset + MIB);
+        digest.update(MemoryObjects::pattern(offset, next));
+        offset = next;
+    }
+    digest.finalize().to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gibibyte_arrives_whole_through_little_memory() {
+    const LENGTH: u64 = 1 << 30;
+    let (_s3, process) = serving(LENGTH).await;
+    let idle = process.memory();
+    let mut socket = begin(process.address, "/static/large").await;
+    let (mut digest, mut left, mut peak) = (Sha256::new(), LENGTH, idle);
+    let mut buffer = vec![0; 256 * 1024];
+    let mut measured = 0;
+    while left > 0 {
+        let read = socket.read(&mut buffer).await.unwrap();
+        assert!(read > 0, "{left} bytes are missing");
+        digest.update(&buffer[..read]);
+        left -= read as u64;
+        measured += read as u64;
+        if measured > 32 * MIB {
+            measured = 0;
+            peak = peak.max(process.memory());
+        }
+    }
+    assert_eq!(digest.finalize().to_vec(), pattern_digest(LENGTH));
+    println!("1 GiB streamed: {} KiB over idle", (peak - idle) / 1024);
+    assert!(peak - idle < 32 * MIB, "{idle} idle, {peak} at most");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_gibibytes_to_a_slow_client_take_no_more_than_a_few_buffers() {
+    let (_s3, process) = serving(10 << 30).await;
+    let idle = process.memory();
+    let mut socket = begin(process.address, "/static/large").await;
+    let mut buffer = vec![0; 64 * 1024];
+    let mut peak = idle;
+    for _ in 0..200 {
+        // Read a little, then let the gateway run into its limits.
+        socket.read_exact(&mut buffer).await.unwrap();
+        peak = peak.max(process.memory());
+    }
+    println!("a slow client of 10 GiB: {} KiB over idle", (peak - idle) / 1024);
+    assert!(peak - idle < MIB, "{idle} idle, {peak} at most");
+}

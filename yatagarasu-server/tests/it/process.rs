@@ -1,0 +1,232 @@
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use tempfile::TempDir;
+use yatagarasu_s3::testing::{ACCESS_KEY, S3Server, SECRET_KEY};
+
+use crate::client::Client;
+use crate::site::{bucket, document};
+
+/// The server binary, running.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: mpsc::Receiver<serde_json::Value>,
+    _folder: TempDir,
+}
+
+fn command(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_yatagarasu-server"));
+    command.args(["--log-format", "json", "--config"]).arg(config);
+    command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").stdin(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn write(yaml: &str) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("yatagarasu.yaml");
+    fs::write(&file, yaml).unwrap();
+    (folder, file)
+}
+
+impl Process {
+    /// Starts the server and waits until it serves.
+    pub(crate) fn start(yaml: &str, environment: &[(&str, &str)]) -> Self {
+        let (folder, file) = write(yaml);
+        let mut child = command(&file).envs(environment.iter().copied()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines, log) = mpsc::channel::<serde_json::Value>();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let Ok(line) = serde_json::from_str(&line) else { panic!("not JSON: {line}") };
+                if lines.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let serving = log.iter().find(|line| line["message"] == "serving").expect("the server starts");
+        let address = serving["address"].as_str().unwrap().parse().unwrap();
+        Self { child, address, log, _folder: folder }
+    }
+
+    /// Bytes of memory the process has to itself: what it shares with no other, resident.
+    pub(crate) fn memory(&self) -> u64 {
+        let smaps = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
+        let line = smaps.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).expect("the kernel tells");
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
+    fn log(&self) -> impl Iterator<Item = serde_json::Value> {
+        self.log.iter()
+    }
+
+    fn terminate(mut self) -> Option<i32> {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the server where it cannot start; gives what it says.
+fn refused(yaml: &str) -> String {
+    let (_folder, file) = write(yaml);
+    refused_file(&file)
+}
+
+fn refused_file(file: &Path) -> String {
+    let mut child = command(file).spawn().unwrap();
+    let mut words = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(2), "{words}");
+    words
+}
+
+#[test]
+fn what_cannot_start_says_why_in_one_message_and_exits_with_2() {
+    let good = document("", &[bucket("http://127.0.0.1:1", "a", "/a", "", "")]);
+    let check = |yaml: String, words: &[&str]| {
+        let said = refused(&yaml);
+        for word in words {
+            assert!(said.contains(word), "{word:?} in {said}");
+        }
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    };
+    check(good.replace("threads: 2", "treads: 2"), &["yatagarasu.yaml: server.treads: unknown key"]);
+    check(good.replace("cache: {  }", "cache: { ttl: soon }"), &["buckets[0].cache.ttl", "soon", "\"1h\""]);
+    check(good.replace("cache: {  }", "cache: { max_size: 1MB, max_item_size: 2MB }"), &["max_item_size"]);
+    check(
+        good.replace("cache: {  }", "cache: { max_size: \"${MISSING_SIZE}\" }"),
+        &["cache.max_size", "MISSING_SIZE"],
+    );
+    check(good.replace("buckets:", "buckets"), &["yatagarasu.yaml", "line"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = taken.local_addr().unwrap().to_string();
+    for key in ["server", "admin"] {
+        let yaml = good.replacen(
+            &format!("{key}: {{ address: \"127.0.0.1:0\""),
+            &format!("{key}: {{ address: {busy:?}"),
+            1,
+        );
+        check(yaml, &[&format!("{key}.address"), &busy, "another program listens"]);
+    }
+    if cfg!(not(feature = "rusoto")) {
+        let yaml = good.replace("region:", "backend: rusoto, region:");
+        check(yaml, &["buckets[0].s3.backend", "--features rusoto"]);
+    }
+    let missing = refused_file(Path::new("/does/not/exist.yaml"));
+    assert!(missing.contains("/does/not/exist.yaml: cannot be read"), "{missing}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_are_logged_one_line_each_and_sigterm_exits_with_0() {
+    let s3 = S3Server::start().await.unwrap();
+    s3.objects().put("bucket", "a b", &[], "hello");
+    let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
+    let process = Process::start(&yaml, &[]);
+    let answer = Client::new(process.address).get("/static/a%20b").await;
+    assert_eq!(answer.status, 200);
+    let line = process.log().find(|line| line["message"] == "response").unwrap();
+    for (field, value) in [
+        ("method", "GET".into()),
+        ("bucket", "assets".into()),
+        ("key", "a b".into()),
+        ("status", 200.into()),
+        ("bytes", 5.into()),
+        ("cache", "fwd=uri-miss; stored".into()),
+        ("request_id", answer.field("x-request-id").into()),
+        ("whole", true.into()),
+        ("level", serde_json::Value::from("INFO")),
+    ] {
+        assert_eq!(line[field], value, "{line}");
+    }
+    assert!(line["duration_ms"].is_u64());
+    assert_eq!(process.terminate(), Some(0));
+
+    let quiet = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);
+    assert_eq!(Client::new(quiet.address).get("/static/a%20b").await.status, 200);
+    let status = Command::new("kill").args(["-TERM", &quiet.child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    assert!(quiet.log().all(|line| line["message"] != "response"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_come_from_the_environment_or_a_profile() {
+    let s3 = S3Server::start().await.unwrap();
+    s3.objects().put("bucket", "k", &[], "hello");
+    let entry = bucket(&s3.endpoint(), "assets", "/static", "", "");
+    let keys = format!("access_key: {ACCESS_KEY:?}, secret_key: {SECRET_KEY:?}, ");
+    let yaml = document("", &[entry.replace(&keys, "").replace("region: \"us-east-1\", ", "")]);
+    let environment = [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
+    let process = Process::start(&yaml, &environment);
+    assert_eq!(Client::new(process.address).get("/static/k").await.body, "hello");
+
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("credentials");
+    let profile = format!("[site]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n");
+    fs::write(&file, profile).unwrap();
+    let file = file.to_str().unwrap();
+    let process = Process::start(&yaml, &[("AWS_SHARED_CREDENTIALS_FILE", file), ("AWS_PROFILE", "site")]);
+    assert_eq!(Client::new(process.address).get("/static/k").await.body, "hello");
+
+    let process = Process::start(&yaml, &[]);
+    assert_eq!(Client::new(process.address).get("/static/k").await.status, 502);
+    let complaint = process.log().find(|line| line["level"] == "ERROR").unwrap();
+    assert!(complaint["message"].as_str().unwrap().contains("no valid credentials"), "{complaint}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_is_reached_over_tls() {
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, certified.cert.pem()).unwrap();
+    let s3 = S3Server::start().await.unwrap();
+    s3.objects().put("bucket", "k", &[], "hello");
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let key = tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der())
+        .unwrap();
+    let config = tokio_rustls::rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let plain = s3.endpoint().trim_start_matches("http://").to_owned();
+    let tunnel = tokio::spawn(async move {
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        while let Ok((socket, _)) = listener.accept().await {
+            let Ok(mut outside) = acceptor.accept(socket).await else { continue };
+            let mut inside = tokio::net::TcpStream::connect(&plain).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+        }
+    });
+    let entry = bucket(&format!("https://127.0.0.1:{port}"), "assets", "/static", "", "");
+    let yaml = document("", &[entry]);
+    let process = Process::start(&yaml, &[("SSL_CERT_FILE", file.to_str().unwrap())]);
+    let answer = Client::new(process.address).get("/static/k").await;
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]), "{answer:?}");
+
+    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    fs::write(&file, other.cert.pem()).unwrap();
+    let stranger = Process::start(&yaml, &[("SSL_CERT_FILE", file.to_str().unwrap())]);
+    assert_eq!(
+        Client::new(stranger.address).get("/static/k").await.status,
+        502,
+        "a certificate nobody vouches for"
+    );
+    tunnel.abort();
+}

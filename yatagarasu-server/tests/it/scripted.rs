@@ -1,0 +1,69 @@
+//! An S3 server that misbehaves as a test says.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use yatagarasu_s3::testing::S3Server;
+
+use crate::site::{Site, bucket, document};
+
+/// A listener in the place of S3.
+pub(crate) struct Scripted {
+    listener: TcpListener,
+}
+
+/// One request that reached it.
+pub(crate) struct Exchange {
+    pub(crate) request: String,
+    pub(crate) socket: TcpStream,
+}
+
+impl Scripted {
+    /// A gateway whose source is the listener. `s3` are further settings of the bucket.
+    pub(crate) async fn start(s3: &str) -> (Self, Site) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
+        let yaml = document("", &[bucket(&endpoint, "assets", "/static", s3, cache)]);
+        (Self { listener }, Site::run(S3Server::start().await.unwrap(), &yaml).await)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// Takes the next connection and reads its first request.
+    pub(crate) async fn next(&self) -> Exchange {
+        let (socket, _) = self.listener.accept().await.unwrap();
+        let mut exchange = Exchange { request: String::new(), socket };
+        exchange.read_request().await;
+        exchange
+    }
+}
+
+impl Exchange {
+    async fn read_request(&mut self) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(self.socket.read_u8().await.unwrap());
+        }
+        self.request = String::from_utf8(request).unwrap();
+    }
+
+    pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Waits until the gateway has closed the connection.
+    pub(crate) async fn closed(&mut self) {
+        let mut rest = [0; 1024];
+        while self.socket.read(&mut rest).await.unwrap_or(0) > 0 {}
+    }
+}
+
+/// The address of a port nobody listens on.
+pub(crate) async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}

@@ -1,0 +1,96 @@
+//! A gateway with an S3 server behind it, for one test.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use yatagarasu_s3::testing::{ACCESS_KEY, S3Server, SECRET_KEY};
+use yatagarasu_server::config::Environment;
+use yatagarasu_server::{Config, Server};
+
+use crate::client::Client;
+
+/// A running gateway. Ends when dropped.
+pub(crate) struct Site {
+    pub(crate) s3: S3Server,
+    pub(crate) client: Client,
+    pub(crate) admin: Client,
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<bool>>,
+}
+
+/// The configuration of one bucket, `bucket` at S3, as an entry of the list `buckets`.
+pub(crate) fn bucket(endpoint: &str, name: &str, prefix: &str, s3: &str, cache: &str) -> String {
+    format!(
+        "  - name: {name:?}\n    path_prefix: {prefix:?}\n    s3: {{ bucket: \"bucket\", region: \"us-east-1\", endpoint: \
+         {endpoint:?}, access_key: {ACCESS_KEY:?}, secret_key: {SECRET_KEY:?}, {s3} }}\n    cache: {{ {cache} }}\n"
+    )
+}
+
+/// A configuration whose addresses are free ones.
+pub(crate) fn document(server: &str, buckets: &[String]) -> String {
+    let mut text = format!(
+        "server: {{ address: \"127.0.0.1:0\", threads: 2, {server} }}\nadmin: {{ address: \"127.0.0.1:0\" }}\nbuckets:\n"
+    );
+    for bucket in buckets {
+        write!(text, "{bucket}").expect("a string takes what is written");
+    }
+    text
+}
+
+impl Site {
+    /// Two buckets over the same objects: `/static` stores up to 1 MB, `/media` nothing.
+    pub(crate) async fn start() -> Self {
+        Self::with("", "max_item_size: \"1MB\", max_size: \"64MB\"").await
+    }
+
+    /// The same, with further settings of `/static`.
+    pub(crate) async fn with(s3: &str, cache: &str) -> Self {
+        let server = S3Server::start().await.unwrap();
+        let endpoint = server.endpoint();
+        let buckets = [
+            bucket(&endpoint, "assets", "/static", s3, cache),
+            bucket(&endpoint, "videos", "/media", "", "enabled: false"),
+        ];
+        Self::run(server, &document("", &buckets)).await
+    }
+
+    /// A gateway of any configuration in front of `s3`.
+    pub(crate) async fn run(s3: S3Server, yaml: &str) -> Self {
+        let config = Config::from_yaml("test.yaml", yaml, &Environment::default()).unwrap();
+        let server = Server::start(&config).await.unwrap();
+        let (address, admin) = (server.address(), server.admin_address());
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        let token = config.admin.token.as_ref().map(|token| token.expose().to_owned());
+        Self {
+            s3,
+            client: Client::new(address),
+            admin: Client::new(admin).bearing(token),
+            address,
+            stop: Some(stop),
+            running: Some(running),
+        }
+    }
+
+    /// Holds an object.
+    pub(crate) fn put(&self, key: &str, headers: &[(&str, &str)], content: impl Into<bytes::Bytes>) {
+        self.s3.objects().put("bucket", key, headers, content);
+    }
+
+    /// Tells the server to stop; the handle says whether all responses ended by themselves.
+    pub(crate) fn stop(&mut self) -> JoinHandle<bool> {
+        drop(self.stop.take());
+        self.running.take().expect("stopped once")
+    }
+
+    /// Purges through the admin API.
+    pub(crate) async fn purge(&self, order: &str) -> crate::client::Answer {
+        let json = [("content-type", "application/json")];
+        self.admin.send("POST", "/purge", &json, order.to_owned().into()).await
+    }
+}
