@@ -1,5 +1,6 @@
 //! What a cache says it uses is no less than what it takes from the allocator.
 #![cfg(feature = "foyer")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod clock;
 mod fault;
 mod memory_cache;
 mod memory_source;
+mod odd_keys;
 mod source_suite;
 
 pub use cache_suite::cache_conformance;
@@ -12,7 +13,8 @@ pub use clock::ManualClock;
 pub use fault::{Script, ScriptedBody, ScriptedSource};
 pub use memory_cache::MemoryCache;
 pub use memory_source::MemorySource;
-pub use source_suite::{SourceBed, odd_keys, source_conformance};
+pub use odd_keys::odd_keys;
+pub use source_suite::{SourceBed, source_conformance};
 
 use http::HeaderMap;
 

@@ -1,4 +1,9 @@
 //! The gateway over scripted sources: collapsing, storing, purging, leaving, against a manual clock.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed, and its tasks end with it"
+)]
 
 #[path = "gateway/bed.rs"]
 mod bed;

@@ -73,9 +73,10 @@ pub async fn connect(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Con
         None => crate::region::find().await,
     };
     let plain = config.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-    let transport = match plain {
-        true => Transport::plain(config.connect_timeout),
-        false => Transport::tls(config.connect_timeout)?,
+    let transport = if plain {
+        Transport::plain(config.connect_timeout)
+    } else {
+        Transport::tls(config.connect_timeout)?
     };
     let sender = Arc::new(Sender {
         address: Address::new(config, &region)?,

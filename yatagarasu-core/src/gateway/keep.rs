@@ -104,10 +104,10 @@ impl Stream for Keeping {
             None => {}
         }
         // A client is not obliged to poll again once it has all the bytes it was promised.
-        if item.is_none() || self.body.remaining() == Some(0) {
-            if let Some(copy) = self.copy.take() {
-                copy.store();
-            }
+        if (item.is_none() || self.body.remaining() == Some(0))
+            && let Some(copy) = self.copy.take()
+        {
+            copy.store();
         }
         Poll::Ready(item)
     }

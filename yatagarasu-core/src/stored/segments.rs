@@ -122,8 +122,12 @@ mod tests {
 
     use super::*;
 
+    fn bound(offset: u64) -> usize {
+        usize::try_from(offset).unwrap()
+    }
+
     fn bytes(length: usize) -> Vec<u8> {
-        (0..length).map(|index| (index % 251) as u8).collect()
+        (0..length).map(|index| (index % 251).to_le_bytes()[0]).collect()
     }
 
     proptest! {
@@ -151,7 +155,7 @@ mod tests {
             prop_assert!(segments.allocated() <= length + (length / SEGMENT_BYTES + 2) * size_of::<Bytes>());
 
             let mut range = start.min(length as u64)..start.saturating_add(span).min(length as u64);
-            let expected = content[range.start as usize..range.end as usize].to_vec();
+            let expected = content[bound(range.start)..bound(range.end)].to_vec();
             let mut part = Vec::new();
             while range.start < range.end {
                 let slice = segments.slice(&range);

@@ -39,10 +39,10 @@ struct Model {
 
 impl Model {
     fn get(&mut self, key: u8) -> Option<Vec<u8>> {
-        if let Some((stored_at, content)) = self.stored.get(&key) {
-            if self.now < stored_at + 60 {
-                return Some(content.clone());
-            }
+        if let Some((stored_at, content)) = self.stored.get(&key)
+            && self.now < stored_at + 60
+        {
+            return Some(content.clone());
         }
         self.gets += 1;
         let content = self.source.get(&key)?;
@@ -71,7 +71,7 @@ async fn follow(steps: Vec<Step>) {
                 assert_eq!(source.gets(), model.gets, "one GET for each miss, none for a hit");
             }
             Step::Change(key, length) => {
-                let content = vec![(version % 256) as u8; usize::from(length)];
+                let content = vec![version.to_le_bytes()[0]; usize::from(length)];
                 source.insert(&key.to_string(), &[], content.clone());
                 model.source.insert(key, content);
             }

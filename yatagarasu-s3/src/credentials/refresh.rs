@@ -130,7 +130,7 @@ impl Refreshed {
     fn complain(&self, reason: String) {
         match self.status() {
             CredentialsStatus::Valid { .. } => {
-                tracing::warn!(%reason, "credentials could not be refreshed yet")
+                tracing::warn!(%reason, "credentials could not be refreshed yet");
             }
             CredentialsStatus::Settled | CredentialsStatus::Missing { .. } => {
                 tracing::error!(%reason, "no valid credentials: requests to the source fail");

@@ -14,13 +14,16 @@ use crate::classify::ERROR_BYTES_MAX;
 use crate::sender::Sender;
 use crate::transport::Content;
 
+/// The head of an answer, or why there is none.
+type Head = Result<Response<()>, SourceError>;
+
 /// Sends the one request rusoto makes for one call, and keeps the head of its answer.
 pub(super) struct Dispatch {
     sender: Arc<Sender>,
     /// What rusoto puts before a key: it always has the bucket in the path.
     prefix: String,
     request: SourceRequest,
-    head: Arc<Mutex<Option<Result<Response<()>, SourceError>>>>,
+    head: Arc<Mutex<Option<Head>>>,
 }
 
 impl Dispatch {
@@ -29,7 +32,7 @@ impl Dispatch {
     }
 
     /// The head of the answer, once: rusoto's own view of it has lost half of the fields.
-    pub(super) fn head(&self) -> Result<Response<()>, SourceError> {
+    pub(super) fn head(&self) -> Head {
         self.head
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -66,7 +66,7 @@ mod tests {
         let environment: Environment = [("A", "1"), ("B", "${A}")].into_iter().collect();
         let check = |text, expected: Result<&str, &str>| {
             assert_eq!(
-                expand(text, &environment).as_deref().map_err(|error| error.as_str()),
+                expand(text, &environment).as_deref().map_err(std::string::String::as_str),
                 expected,
                 "{text}"
             );

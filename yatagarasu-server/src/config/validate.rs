@@ -24,10 +24,11 @@ pub(super) fn validate(
 ) -> Option<Config> {
     let server = server(&settings.server, complain);
     let admin = admin(settings.admin, environment, complain);
-    if let (Some(server), Some(admin)) = (&server, &admin) {
-        if server.address == admin.address && server.address.port() != 0 {
-            complain("admin.address", "is the public address too: give the admin API one of its own");
-        }
+    if let (Some(server), Some(admin)) = (&server, &admin)
+        && server.address == admin.address
+        && server.address.port() != 0
+    {
+        complain("admin.address", "is the public address too: give the admin API one of its own");
     }
     if settings.buckets.is_empty() {
         complain("buckets", "expected at least one bucket with `name` and `path_prefix`");

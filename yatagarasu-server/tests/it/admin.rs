@@ -53,7 +53,7 @@ async fn readiness_asks_every_source() {
     let nobody = format!("http://{}", crate::scripted::nobody().await);
     let unreachable = bucket(&nobody, "unreachable", "/unreachable", "", "");
     let denied = bucket(&endpoint, "denied", "/denied", "session_token: \"unknown\"", "");
-    let site = Site::run(s3, &document("", &[good.clone()])).await;
+    let site = Site::run(s3, &document("", std::slice::from_ref(&good))).await;
     assert_eq!((site.admin.get("/health").await.status, site.admin.get("/ready").await.status), (200, 200));
     let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
     let site = Site::run(s3, &document("", &[good, unreachable, denied])).await;

@@ -1,0 +1,85 @@
+//! A hit, from the request to its last byte, without sockets.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use tokio::runtime::Runtime;
+use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy};
+use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::testing::{MemorySource, request};
+use yatagarasu_core::{BucketPolicy, CachePolicy, Gateway, Method, Request, SystemClock};
+
+const FIELDS: [(&str, &str); 6] = [
+    ("content-type", "text/css"),
+    ("etag", "\"0123456789abcdef0123456789abcdef\""),
+    ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ("accept-ranges", "bytes"),
+    ("cache-control", "max-age=3600"),
+    ("x-amz-meta-colour", "green"),
+];
+
+fn gateway(source: &MemorySource) -> Gateway {
+    let config = CacheConfig {
+        backend: CacheBackend::Foyer,
+        max_size: 256 << 20,
+        max_item_size: 10_000_000,
+        eviction: EvictionPolicy::S3Fifo,
+    };
+    let policy = CachePolicy { max_item_size: config.max_item_size, ttl: Duration::from_secs(3600) };
+    Gateway::new(
+        Arc::new(source.clone()),
+        yatagarasu_cache::connect(&config).expect("foyer is compiled in"),
+        BucketPolicy { cache: Some(policy), forward_headers: Vec::new() },
+        Arc::new(FillBudget::new(256 << 20)),
+        Arc::new(SystemClock),
+    )
+}
+
+async fn whole(gateway: &Gateway, request: &Request) -> usize {
+    let mut body = gateway.answer(request).await.reply.expect("an object").body;
+    let mut length = 0;
+    while let Some(chunk) = body.next().await {
+        length += black_box(chunk.expect("from memory")).len();
+    }
+    length
+}
+
+fn hit(criterion: &mut Criterion) {
+    let runtime: Runtime =
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime without I/O");
+    let source = MemorySource::default();
+    let gateway = gateway(&source);
+    let mut group = criterion.benchmark_group("hit");
+    for length in [1024, 10 * 1024, 100 * 1024, 1024 * 1024] {
+        let key = length.to_string();
+        source.insert(&key, &FIELDS, vec![7; length]);
+        let asked = request(Method::Get, &key);
+        runtime.block_on(async {
+            whole(&gateway, &asked).await;
+            // The fill ends in a task of its own.
+            while !gateway.answer(&asked).await.handling.is_hit() {
+                tokio::task::yield_now().await;
+            }
+        });
+        group.throughput(Throughput::Elements(1));
+        group.bench_with_input(BenchmarkId::new("whole", length), &asked, |bencher, asked| {
+            bencher.iter(|| assert_eq!(runtime.block_on(whole(&gateway, asked)), length));
+        });
+    }
+    let mut part = request(Method::Get, "1048576");
+    part.headers.insert("range", "bytes=500000-500099".parse().expect("a value"));
+    group.bench_function("part", |bencher| {
+        bencher.iter(|| assert_eq!(runtime.block_on(whole(&gateway, &part)), 100));
+    });
+    let mut unchanged = request(Method::Get, "1024");
+    unchanged.headers.insert("if-none-match", FIELDS[1].1.parse().expect("a value"));
+    group.bench_function("not_modified", |bencher| {
+        bencher.iter(|| assert_eq!(runtime.block_on(whole(&gateway, &unchanged)), 0));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, hit);
+criterion_main!(benches);

@@ -1,0 +1,43 @@
+//! Reading the header fields a decision depends on.
+
+use std::hint::black_box;
+use std::time::{Duration, SystemTime};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::HeaderMap;
+use yatagarasu_core::cache_control::CacheControl;
+use yatagarasu_core::conditional::evaluate;
+use yatagarasu_core::freshness::lifetime;
+use yatagarasu_core::range::select;
+use yatagarasu_core::validator::Validators;
+
+fn fields(list: &[(&'static str, &str)]) -> HeaderMap {
+    list.iter()
+        .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")))
+        .collect()
+}
+
+fn parse(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("parse");
+    let range = fields(&[("range", "bytes=1000-1999")]);
+    group.bench_function("range", |bencher| bencher.iter(|| select(black_box(&range), 1_000_000)));
+
+    let response = fields(&[
+        ("cache-control", "public, max-age=31536000, s-maxage=\"3600\", immutable"),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("etag", "\"0123456789abcdef0123456789abcdef\""),
+        ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ]);
+    group.bench_function("cache_control", |bencher| bencher.iter(|| CacheControl::of(black_box(&response))));
+    group.bench_function("lifetime", |bencher| {
+        bencher.iter(|| lifetime(black_box(&response), SystemTime::UNIX_EPOCH, Duration::ZERO));
+    });
+    let request = fields(&[("if-none-match", "\"a\", W/\"b\", \"0123456789abcdef0123456789abcdef\"")]);
+    group.bench_function("conditions", |bencher| {
+        bencher.iter(|| evaluate(black_box(&request), &Validators::of(black_box(&response))));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, parse);
+criterion_main!(benches);

@@ -1,0 +1,26 @@
+//! Signing a request for S3.
+
+use std::hint::black_box;
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, Method, Uri};
+use yatagarasu_s3::sign::sign_request;
+
+fn sign(criterion: &mut Criterion) {
+    let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "bench");
+    let uri: Uri = "https://examplebucket.s3.eu-west-1.amazonaws.com/css/a%20b.css".parse().expect("a URI");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    criterion.bench_function("sign", |bencher| {
+        bencher.iter(|| {
+            let mut headers = HeaderMap::new();
+            sign_request(&Method::GET, black_box(&uri), &mut headers, &credentials, "eu-west-1", now)
+                .expect("it can be signed");
+            headers
+        });
+    });
+}
+
+criterion_group!(benches, sign);
+criterion_main!(benches);
