@@ -121,6 +121,17 @@ impl Fill {
         self.advance(Stage::Failed(error));
     }
 
+    /// Ends a fill that its lead has left in the middle: those who wait would wait for ever.
+    pub(super) fn abandon(&self) {
+        let unfinished = match self.state().stage {
+            Stage::Asking | Stage::Receiving { .. } => true,
+            Stage::Complete(_) | Stage::Released(_) | Stage::Failed(_) => false,
+        };
+        if unfinished {
+            self.fail(SourceError::broken("the fetch was given up"));
+        }
+    }
+
     fn advance(&self, stage: Stage) {
         let mut state = self.state();
         state.stage = stage;

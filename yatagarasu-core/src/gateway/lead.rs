@@ -7,7 +7,7 @@ use super::{Shared, keep};
 use crate::source::Answer;
 use crate::storable::{Storable, decide};
 use crate::stored::SegmentsBuilder;
-use crate::{Object, SourceError, SourceRequest, StoredObject};
+use crate::{CacheKey, Object, SourceError, SourceRequest, StoredObject};
 
 /// The task that fetches an object for everyone who waits for it.
 ///
@@ -23,7 +23,13 @@ impl Lead {
     /// Starts the task. It ends with the source's answer, at the latest when the source's timeouts end it.
     #[expect(clippy::disallowed_methods, reason = "ends by itself, and early when nobody waits any more")]
     pub(super) fn spawn(self) {
+        let unfinished = Unfinished {
+            gateway: Arc::clone(&self.gateway),
+            key: self.permit.key().clone(),
+            fill: Arc::clone(&self.fill),
+        };
         tokio::spawn(async move {
+            let _unfinished = unfinished;
             if let Some(answer) = self.ask().await {
                 self.open(answer).await;
             }
@@ -106,5 +112,19 @@ impl Lead {
     fn fail(self, error: SourceError) {
         self.gateway.fills.remove(self.permit.key(), &self.fill);
         self.fill.fail(error);
+    }
+}
+
+/// Ends the fill even where its task does not get to: when it panics, or its runtime ends.
+struct Unfinished {
+    gateway: Arc<Shared>,
+    key: CacheKey,
+    fill: Arc<Fill>,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.gateway.fills.remove(&self.key, &self.fill);
+        self.fill.abandon();
     }
 }

@@ -1,4 +1,7 @@
-use yatagarasu_core::SourceError;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use yatagarasu_core::{Answer, Object, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest};
 
 use crate::bed::{Bed, body, handling, settle};
 
@@ -138,6 +141,34 @@ async fn the_slowest_client_delays_no_one() {
     let slow = slow.await.unwrap();
     assert_eq!(body(quick.await.unwrap()).await.unwrap(), b"hello");
     assert_eq!(body(slow).await.unwrap(), b"hello");
+}
+
+/// A source with a bug.
+#[derive(Debug)]
+struct Panicking;
+
+#[async_trait]
+impl ObjectSource for Panicking {
+    async fn get(&self, _: &ObjectKey, _: &SourceRequest) -> Result<Answer<Object>, SourceError> {
+        tokio::task::yield_now().await;
+        panic!("as this test wants it");
+    }
+
+    async fn head(&self, _: &ObjectKey, _: &SourceRequest) -> Result<Answer<ObjectMeta>, SourceError> {
+        unreachable!("not asked");
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_panics_leaves_nobody_waiting() {
+    let bed = Bed::over(Arc::new(Panicking));
+    for client in [bed.begin("k"), bed.begin("k")] {
+        assert!(matches!(body(client.await.unwrap()).await, Err(SourceError::Broken { .. })));
+    }
 }
 
 #[tokio::test]

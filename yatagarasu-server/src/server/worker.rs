@@ -24,7 +24,7 @@ struct Worker {
     load: Arc<AtomicUsize>,
     /// Resolves when all connections have ended.
     ended: oneshot::Receiver<()>,
-    /// Ends the thread, whatever it is doing.
+    /// Ends the thread, whatever it is doing. Sent once all workers' connections have ended, or have to.
     abandon: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
 }
@@ -104,14 +104,18 @@ impl Worker {
         };
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             runtime.block_on(async {
+                let work = async {
+                    work.until_ended(received).await;
+                    let _ = ended_sender.send(());
+                    // What this thread fetches, another thread's client may be waiting for.
+                    std::future::pending::<()>().await;
+                };
                 tokio::select! {
-                    () = work.until_ended(received) => {
-                        let _ = ended_sender.send(());
-                    }
+                    () = work => {}
                     _ = abandoned => {}
                 }
             });
-            // Fills that outlive their clients end here.
+            // Fills nobody waits for any more end here.
             runtime.shutdown_background();
         })?;
         Ok(Self { sockets, load, ended, abandon, thread })

@@ -22,8 +22,13 @@ pub(crate) struct Process {
 
 fn command(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_yatagarasu-server"));
-    command.args(["--log-format", "json", "--config"]).arg(config);
-    command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").stdin(Stdio::null()).stderr(Stdio::piped());
+    command.args(["--log-format", "json"]);
+    command
+        .env_clear()
+        .env("YATAGARASU_CONFIG", config)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -125,6 +130,14 @@ fn what_cannot_start_says_why_in_one_message_and_exits_with_2() {
         let yaml = good.replace("region:", "backend: rusoto, region:");
         check(yaml, &["buckets[0].s3.backend", "--features rusoto"]);
     }
+    let twice = document(
+        "",
+        &[bucket("http://127.0.0.1:1", "a", "/a", "", ""), bucket("http://127.0.0.1:1", "a", "/b", "", "")],
+    );
+    check(twice, &["buckets[1].name: `a` is taken by buckets[0]"]);
+    let nothing = Command::new(env!("CARGO_BIN_EXE_yatagarasu-server")).env_clear().output().unwrap();
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("--config"), "{nothing:?}");
     let missing = refused_file(Path::new("/does/not/exist.yaml"));
     assert!(missing.contains("/does/not/exist.yaml: cannot be read"), "{missing}");
 }
