@@ -222,9 +222,12 @@ async fn s3_is_reached_over_tls() {
     let tunnel = tokio::spawn(async move {
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         while let Ok((socket, _)) = listener.accept().await {
-            let Ok(mut outside) = acceptor.accept(socket).await else { continue };
-            let mut inside = tokio::net::TcpStream::connect(&plain).await.unwrap();
-            let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            let (acceptor, plain) = (acceptor.clone(), plain.clone());
+            tokio::spawn(async move {
+                let Ok(mut outside) = acceptor.accept(socket).await else { return };
+                let mut inside = tokio::net::TcpStream::connect(&plain).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            });
         }
     });
     let entry = bucket(&format!("https://127.0.0.1:{port}"), "assets", "/static", "", "");
