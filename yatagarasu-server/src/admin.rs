@@ -24,8 +24,8 @@ use yatagarasu_core::gateway::FillBudget;
 
 use crate::config::Secret;
 use crate::http::Front;
+use crate::listener::accept;
 use crate::metrics::{Metrics, exposition};
-use crate::server::accept;
 
 /// Longest wait for an operator's request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);

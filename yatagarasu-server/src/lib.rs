@@ -5,6 +5,7 @@ pub mod admin;
 pub mod assemble;
 pub mod config;
 pub mod http;
+mod listener;
 pub mod metrics;
 pub mod server;
 pub mod shutdown;

@@ -8,12 +8,10 @@
 mod worker;
 
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -21,14 +19,9 @@ use crate::admin::Admin;
 use crate::assemble::{StartError, assemble};
 use crate::config::Config;
 use crate::http::Front;
+use crate::listener::{accept, listen};
 
 use worker::Workers;
-
-/// Connections the system may hold for us to accept.
-const BACKLOG: i32 = 4096;
-
-/// Pause after the system refused a connection for lack of file descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A server whose addresses are taken and whose threads run, but which accepts nothing before [`run`](Self::run).
 #[derive(Debug)]
@@ -94,32 +87,4 @@ impl Server {
         stop.send_replace(true);
         workers.finish(grace).await
     }
-}
-
-/// Accepts connections for ever.
-pub(crate) async fn accept(listener: &TcpListener, mut take: impl FnMut(tokio::net::TcpStream)) {
-    loop {
-        match listener.accept().await {
-            Ok((socket, _)) => take(socket),
-            // A client that left before it was accepted is nobody's failure; a lack of descriptors passes.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                tracing::error!(%error, "a connection cannot be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // A port in TIME_WAIT may be taken again at once; one that is listened on may not.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        TcpListener::from_std(socket.into())
-    };
-    bind().map_err(|cause| StartError::Bind { key, address, cause })
 }

@@ -8,6 +8,8 @@ use tokio::task::JoinHandle;
 use yatagarasu_core::{Answer, Object, ObjectKey, ObjectSource, SourceError, SourceRequest, SystemClock};
 use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, connect};
 
+use crate::backends;
+
 /// A socket that reads one request, writes `answer` and waits until it is closed.
 async fn scripted(answer: &'static str) -> (SocketAddr, JoinHandle<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -42,13 +44,6 @@ async fn get(source: &dyn ObjectSource) -> Result<Object, SourceError> {
         Answer::Object(object) => Ok(object),
         Answer::NotModified(_) => panic!("no condition was sent"),
     }
-}
-
-fn backends() -> Vec<SourceBackend> {
-    [SourceBackend::Native, SourceBackend::Rusoto]
-        .into_iter()
-        .filter(|backend| backend.compiled().is_ok())
-        .collect()
 }
 
 #[tokio::test]

@@ -8,3 +8,11 @@
 mod conformance;
 mod faults;
 mod signing;
+
+use yatagarasu_s3::SourceBackend;
+
+/// Every backend that is compiled in.
+fn backends() -> Vec<SourceBackend> {
+    let all = [SourceBackend::Native, SourceBackend::Rusoto];
+    all.into_iter().filter(|backend| backend.compiled().is_ok()).collect()
+}

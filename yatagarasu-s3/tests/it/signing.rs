@@ -6,6 +6,8 @@ use yatagarasu_s3::{
     Access, Addressing, ConnectError, CredentialsStatus, SourceBackend, SourceConfig, connect,
 };
 
+use crate::backends;
+
 fn key(text: &str) -> ObjectKey {
     ObjectKey::parse(text).unwrap()
 }
@@ -19,14 +21,6 @@ async fn get(config: &SourceConfig, request: &SourceRequest) -> Result<(), Sourc
 fn secret(config: &mut SourceConfig, change: impl FnOnce(&mut yatagarasu_s3::StaticCredentials)) {
     let Access::Static(credentials) = &mut config.access else { panic!("static by default") };
     change(credentials);
-}
-
-/// Every compiled backend.
-fn backends() -> Vec<SourceBackend> {
-    [SourceBackend::Native, SourceBackend::Rusoto]
-        .into_iter()
-        .filter(|backend| backend.compiled().is_ok())
-        .collect()
 }
 
 #[tokio::test]
