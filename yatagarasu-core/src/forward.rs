@@ -11,13 +11,14 @@ pub const CONDITIONS: [HeaderName; 4] =
 
 /// Fields that never cross, whatever a bucket asks for: the client's identity, what the gateway sets by
 /// itself, and hop-by-hop fields (RFC 9110 7.6.1).
-const NEVER: [&str; 16] = [
+const NEVER: [&str; 17] = [
     "authorization",
     "connection",
     "content-length",
     "cookie",
     "expect",
     "host",
+    "if-range",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",

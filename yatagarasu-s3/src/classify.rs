@@ -8,16 +8,19 @@ use yatagarasu_core::SourceError;
 /// Longest error document that is read.
 pub(crate) const ERROR_BYTES_MAX: usize = 64 * 1024;
 
-/// Reads S3's error code out of its XML; empty where there is none, as in an answer to HEAD.
-pub(crate) fn code_in(document: &[u8]) -> String {
+/// Reads an element out of S3's XML; empty where there is none, as in an answer to HEAD.
+fn element(document: &[u8], name: &str) -> String {
     let document = String::from_utf8_lossy(document);
-    let code = document.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    code.map(|(code, _)| code.trim().chars().filter(char::is_ascii_alphanumeric).take(64).collect())
+    let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
+    let content = document.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
+    content
+        .map(|(content, _)| content.trim().chars().filter(char::is_ascii_alphanumeric).take(64).collect())
         .unwrap_or_default()
 }
 
-/// Turns the head of a failed answer, and the code in its body, into what the gateway does next.
-pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, code: String) -> SourceError {
+/// Turns a failed answer, with the XML in its body, into what the gateway does next.
+pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, document: &[u8]) -> SourceError {
+    let code = element(document, "Code");
     match (status.as_u16(), code.as_str()) {
         (503 | 429, _) | (_, "SlowDown" | "RequestLimitExceeded" | "TooManyRequests") => {
             SourceError::Throttled { retry_after: retry_after(headers) }
@@ -27,7 +30,11 @@ pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, code: String) -> 
             SourceError::Denied { code }
         }
         (412, _) => SourceError::PreconditionFailed,
-        (416, _) => SourceError::RangeNotSatisfiable { complete_length: complete_length(headers) },
+        (416, _) => {
+            let complete_length =
+                complete_length(headers).or_else(|| element(document, "ActualObjectSize").parse().ok());
+            SourceError::RangeNotSatisfiable { complete_length }
+        }
         (500 | 502 | 504, _) => SourceError::unavailable(format!("it answered {}", words(status, &code))),
         (301 | 307 | 308, _) | (400, "AuthorizationHeaderMalformed") => SourceError::broken(format!(
             "it answered {}: `region` or `endpoint` of the bucket is wrong",
@@ -60,7 +67,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::RETRY_AFTER, "7".parse().unwrap());
         headers.insert(header::CONTENT_RANGE, "bytes */12".parse().unwrap());
-        let error = failure(StatusCode::from_u16(status).unwrap(), &headers, code.to_owned());
+        let document = format!("<Error><Code>{code}</Code></Error>");
+        let error = failure(StatusCode::from_u16(status).unwrap(), &headers, document.as_bytes());
         assert_eq!(format!("{error:?}").split([' ', '{']).next().unwrap(), expected, "{status} {code}");
     }
 
@@ -82,9 +90,26 @@ mod tests {
     #[test]
     fn codes_are_found_and_kept_harmless() {
         let document = b"<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Message>x</Message></Error>";
-        assert_eq!(code_in(document), "NoSuchKey");
-        assert_eq!(code_in(b""), "");
-        assert_eq!(code_in(b"<Code>a\r\nb\"</Code>"), "ab");
-        assert_eq!(code_in(b"<Code>unended"), "");
+        assert_eq!(element(document, "Code"), "NoSuchKey");
+        assert_eq!(element(b"", "Code"), "");
+        assert_eq!(element(b"<Code>a\r\nb\"</Code>", "Code"), "ab");
+        assert_eq!(element(b"<Code>unended", "Code"), "");
+    }
+
+    #[test]
+    fn the_length_is_found_where_s3_says_it() {
+        let document = b"<Error><Code>InvalidRange</Code><ActualObjectSize>3</ActualObjectSize></Error>";
+        let length = |headers: &HeaderMap, document| match failure(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            headers,
+            document,
+        ) {
+            SourceError::RangeNotSatisfiable { complete_length } => complete_length,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(length(&HeaderMap::new(), document), Some(3));
+        assert_eq!(length(&HeaderMap::new(), b""), None);
+        let headers = [(header::CONTENT_RANGE, "bytes */9".parse().unwrap())].into_iter().collect();
+        assert_eq!(length(&headers, document), Some(9));
     }
 }

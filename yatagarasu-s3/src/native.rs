@@ -9,7 +9,7 @@ use yatagarasu_core::{
 };
 
 use crate::address::escape;
-use crate::classify::{ERROR_BYTES_MAX, code_in, failure};
+use crate::classify::{ERROR_BYTES_MAX, failure};
 use crate::headers::end_to_end;
 use crate::probe::probe;
 use crate::sender::Sender;
@@ -47,7 +47,7 @@ impl ObjectSource for NativeSource {
                 Ok(Answer::Object(Object { meta, body }))
             }
             StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),
-            status => Err(failure(status, &head.headers, code_in(&document(content).await))),
+            status => Err(failure(status, &head.headers, &document(content).await)),
         }
     }
 
@@ -60,7 +60,7 @@ impl ObjectSource for NativeSource {
         match head.status {
             StatusCode::OK => Ok(Answer::Object(ObjectMeta::new(end_to_end(head.headers)))),
             StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),
-            status => Err(failure(status, &head.headers, String::new())),
+            status => Err(failure(status, &head.headers, &[])),
         }
     }
 

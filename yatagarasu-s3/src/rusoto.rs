@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Response, StatusCode};
@@ -20,7 +21,7 @@ use yatagarasu_core::{
     Answer, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
 };
 
-use crate::classify::{code_in, failure};
+use crate::classify::failure;
 use crate::headers::end_to_end;
 use crate::probe::probe;
 use crate::sender::Sender;
@@ -64,18 +65,20 @@ impl ObjectSource for RusotoSource {
             ..GetObjectRequest::default()
         };
         let (client, dispatch) = self.client(request);
-        let code = match client.get_object(input).await {
+        let document = match client.get_object(input).await {
             Ok(output) => {
                 let (meta, body) = (dispatch.head()?.into_parts().0.headers, output.body);
                 return Ok(Answer::Object(object(meta, body)));
             }
-            Err(RusotoError::Service(GetObjectError::NoSuchKey(_))) => "NoSuchKey".to_owned(),
-            Err(RusotoError::Service(GetObjectError::InvalidObjectState(_))) => {
-                "InvalidObjectState".to_owned()
+            Err(RusotoError::Service(GetObjectError::NoSuchKey(_))) => {
+                Bytes::from_static(b"<Code>NoSuchKey</Code>")
             }
-            Err(error) => code_of(&error),
+            Err(RusotoError::Service(GetObjectError::InvalidObjectState(_))) => {
+                Bytes::from_static(b"<Code>InvalidObjectState</Code>")
+            }
+            Err(error) => document_of(error),
         };
-        refused(dispatch.head()?, code)
+        refused(dispatch.head()?, &document)
     }
 
     async fn head(
@@ -96,7 +99,7 @@ impl ObjectSource for RusotoSource {
         let (client, dispatch) = self.client(request);
         match client.head_object(input).await {
             Ok(_) => Ok(Answer::Object(ObjectMeta::new(end_to_end(dispatch.head()?.into_parts().0.headers)))),
-            Err(error) => refused(dispatch.head()?, code_of(&error)),
+            Err(error) => refused(dispatch.head()?, &document_of(error)),
         }
     }
 
@@ -122,20 +125,20 @@ fn object(headers: HeaderMap, body: Option<ByteStream>) -> Object {
     Object { meta, body: ObjectBody::new(Box::pin(stream), length) }
 }
 
-/// Reads S3's code from an answer that rusoto has no type for.
-fn code_of<E>(error: &RusotoError<E>) -> String {
+/// The XML of an answer that rusoto has no type for.
+fn document_of<E>(error: RusotoError<E>) -> Bytes {
     match error {
-        RusotoError::Unknown(response) => code_in(&response.body),
-        _ => String::new(),
+        RusotoError::Unknown(response) => response.body,
+        _ => Bytes::new(),
     }
 }
 
 /// Turns an answer that is no object into what the gateway does next.
-fn refused<T>(head: Response<()>, code: String) -> Result<Answer<T>, SourceError> {
+fn refused<T>(head: Response<()>, document: &[u8]) -> Result<Answer<T>, SourceError> {
     let (head, ()) = head.into_parts();
     match head.status {
         StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),
         status if status.is_success() => Err(SourceError::broken("rusoto could not read the answer")),
-        status => Err(failure(status, &head.headers, code)),
+        status => Err(failure(status, &head.headers, document)),
     }
 }
