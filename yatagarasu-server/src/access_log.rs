@@ -22,6 +22,11 @@ pub(crate) struct Entry {
     line: Option<Box<Line>>,
 }
 
+/// What is logged for a client that left before its response began: 499, as nginx has it.
+fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).expect("three digits")
+}
+
 #[derive(Debug)]
 struct Line {
     begun: Instant,
@@ -55,7 +60,7 @@ impl Entry {
                 expected: None,
             })
         });
-        Self { metrics: Arc::clone(metrics), status: StatusCode::INTERNAL_SERVER_ERROR, bytes: 0, line }
+        Self { metrics: Arc::clone(metrics), status: client_left(), bytes: 0, line }
     }
 
     /// Notes where the request leads.
