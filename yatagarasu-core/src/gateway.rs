@@ -5,6 +5,7 @@ mod collapse;
 mod fill;
 mod keep;
 mod lead;
+mod receive;
 mod serve;
 mod stats;
 mod storage;
@@ -20,8 +21,8 @@ use crate::plan::{Caching, Facts, Plan, Scope, plan};
 use crate::range::requested;
 use crate::source::Answer;
 use crate::{
-    Clock, Handling, Method, ObjectCache, ObjectSource, Outcome, Purge, Reply, ReplyBody, Request,
-    SourceError, StoredObject, Usage,
+    Clock, Handling, Method, ObjectCache, ObjectSource, Outcome, Purge, Request, SourceError, StoredObject,
+    Usage,
 };
 
 use collapse::{Fills, Join};
@@ -155,14 +156,14 @@ impl Shared {
         let key = &request.key.object;
         let reply = match request.method {
             Method::Get => self.source.get(key, &asked).await.map(|answer| match answer {
-                Answer::Object(object) => {
-                    let (object, kept) = match permit {
-                        Some(permit) => self.keep(object, permit),
-                        None => (object, false),
-                    };
-                    handling = Handling::Forwarded { reason, collapsed: false, stored: kept };
-                    serve::streamed(object)
-                }
+                Answer::Object(object) => match permit {
+                    Some(permit) => {
+                        let (reply, stored) = self.keep(object, permit);
+                        handling = Handling::Forwarded { reason, collapsed: false, stored };
+                        reply
+                    }
+                    None => serve::streamed(object),
+                },
                 Answer::NotModified(meta) => serve::not_modified(meta.into_headers()),
             }),
             Method::Head => self.source.head(key, &asked).await.map(|answer| match answer {
@@ -188,9 +189,7 @@ impl Shared {
         match reader.opened().await {
             Opened::Receiving(meta) => {
                 let handling = Handling::Forwarded { reason, collapsed, stored: !collapsed };
-                let headers = meta.headers().clone();
-                let reply = Reply { status: http::StatusCode::OK, headers, body: ReplyBody::Filling(reader) };
-                Outcome { handling, reply: Ok(reply) }
+                Outcome { handling, reply: Ok(serve::filling(&meta, reader)) }
             }
             Opened::Streaming(object) => {
                 let handling = Handling::Forwarded { reason, collapsed, stored: false };

@@ -22,6 +22,8 @@ struct State {
     waiting: HashMap<u64, Waker>,
     readers: usize,
     last_reader: u64,
+    /// Whether the reader that began the fill has left.
+    beginner_left: bool,
     /// Who fetches the object, waiting to hear that nobody wants it any more.
     lead: Option<Waker>,
 }
@@ -35,7 +37,8 @@ enum Stage {
     Receiving { meta: Arc<ObjectMeta>, length: u64, bytes: SegmentsBuilder },
     /// All of it is here.
     Complete(Arc<StoredObject>),
-    /// It will not be stored. The first reader to come takes the open object, the others ask for themselves.
+    /// It will not be stored. The open object is for the reader that began the fill, whose request fields it was
+    /// asked with; the others ask for themselves.
     Released(Option<Object>),
     /// The source failed, after its head or before.
     Failed(SourceError),
@@ -111,9 +114,13 @@ impl Fill {
         stored
     }
 
-    /// Gives the open object to one reader and sends the others to the source.
+    /// Gives the open object to the reader that began the fill and sends the others to the source.
     pub(super) fn release(&self, object: Object) {
-        self.advance(Stage::Released(Some(object)));
+        let mut state = self.state();
+        let (given, unwanted) = if state.beginner_left { (None, Some(object)) } else { (Some(object), None) };
+        state.stage = Stage::Released(given);
+        wake(state);
+        drop(unwanted);
     }
 
     /// Shares the source's failure.
@@ -150,6 +157,9 @@ fn wake(mut state: MutexGuard<'_, State>) {
     waiting.into_values().for_each(Waker::wake);
 }
 
+/// The reader that begins a fill.
+const BEGINNER: u64 = 1;
+
 /// One client's place in a fill. Goes at its own pace and holds no bytes of its own.
 pub struct FillReader {
     fill: Arc<Fill>,
@@ -172,6 +182,12 @@ impl FillReader {
         Arc::clone(&self.fill)
     }
 
+    /// Begins to read what is known to be received.
+    pub(super) fn receiving(mut self, length: u64) -> Self {
+        self.length = length;
+        self
+    }
+
     /// The bytes this client has not read yet.
     pub fn remaining(&self) -> u64 {
         self.length - self.offset
@@ -190,7 +206,10 @@ impl FillReader {
                 Stage::Complete(stored) => {
                     (Opened::Receiving(Arc::new(stored.meta().clone())), stored.body().length())
                 }
-                Stage::Released(object) => (object.take().map_or(Opened::Released, Opened::Streaming), 0),
+                Stage::Released(object) if self.id == BEGINNER => {
+                    (object.take().map_or(Opened::Released, Opened::Streaming), 0)
+                }
+                Stage::Released(_) => (Opened::Released, 0),
                 Stage::Failed(error) => (Opened::Failed(error.clone()), 0),
             };
             drop(state);
@@ -232,8 +251,15 @@ impl Drop for FillReader {
         let mut state = self.fill.state();
         state.readers -= 1;
         state.waiting.remove(&self.id);
+        state.beginner_left |= self.id == BEGINNER;
         let lead = if state.readers == 0 { state.lead.take() } else { None };
+        let beginner_left = state.beginner_left;
+        let unwanted = match &mut state.stage {
+            Stage::Released(object) if beginner_left => object.take(),
+            _ => None,
+        };
         drop(state);
+        drop(unwanted);
         if let Some(lead) = lead {
             lead.wake();
         }

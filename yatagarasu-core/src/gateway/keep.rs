@@ -6,23 +6,40 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::Shared;
 use super::budget::Reservation;
+use super::fill::FillReader;
+use super::receive::Receive;
 use super::storage::StorePermit;
+use super::{Shared, serve};
 use crate::storable::{Storable, decide};
 use crate::stored::SegmentsBuilder;
-use crate::{Object, ObjectBody, ObjectMeta, SourceError, StoredObject};
+use crate::{Object, ObjectBody, ObjectMeta, Reply, SourceError, StoredObject};
 
 impl Shared {
-    /// Streams `object` to its client and, where it may be stored, keeps a copy on the way. Says whether it does.
-    pub(super) fn keep(self: &Arc<Self>, object: Object, permit: StorePermit) -> (Object, bool) {
+    /// Serves an object that came whole and stores it where it may be. Says whether it means to.
+    ///
+    /// Where the length is known, a task receives it at the source's pace, whatever the client's; only of a body
+    /// of unknown length a copy is made while it passes.
+    pub(super) fn keep(self: &Arc<Self>, object: Object, permit: StorePermit) -> (Reply, bool) {
         let received = self.clock.now();
-        let Some(policy) = &self.policy.cache else { return (object, false) };
+        let Some(policy) = &self.policy.cache else { return (serve::streamed(object), false) };
         match decide(&object.meta, received, policy, &self.policy.forward_headers) {
-            Storable::Whole { lifetime, .. } | Storable::UnknownLength { lifetime } => {
-                (keeping(self, object, permit, received, lifetime), true)
+            Storable::Whole { length, lifetime } => match self.budget.reserve(length) {
+                Some(reservation) => {
+                    let reader = FillReader::new(Arc::default());
+                    let receive =
+                        Receive { gateway: Arc::clone(self), fill: reader.fill(), permit, reservation };
+                    let meta = receive.begin(&object, length);
+                    let reader = reader.receiving(length);
+                    receive.spawn(object, Arc::clone(&meta), received, lifetime);
+                    (serve::filling(&meta, reader), true)
+                }
+                None => (serve::streamed(object), false),
+            },
+            Storable::UnknownLength { lifetime } => {
+                (serve::streamed(keeping(self, object, permit, received, lifetime)), true)
             }
-            Storable::No => (object, false),
+            Storable::No => (serve::streamed(object), false),
         }
     }
 }

@@ -2,12 +2,12 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use super::fill::Fill;
+use super::receive::{Receive, Unfinished};
 use super::storage::StorePermit;
 use super::{Shared, keep};
 use crate::source::Answer;
 use crate::storable::{Storable, decide};
-use crate::stored::SegmentsBuilder;
-use crate::{CacheKey, Object, SourceError, SourceRequest, StoredObject};
+use crate::{CacheKey, Object, SourceError, SourceRequest};
 
 /// The task that fetches an object for everyone who waits for it.
 ///
@@ -23,13 +23,13 @@ impl Lead {
     /// Starts the task. It ends with the source's answer, at the latest when the source's timeouts end it.
     #[expect(clippy::disallowed_methods, reason = "ends by itself, and early when nobody waits any more")]
     pub(super) fn spawn(self) {
-        let unfinished = Unfinished {
+        let unlisted = Unlisted {
             gateway: Arc::clone(&self.gateway),
             key: self.permit.key().clone(),
-            fill: Arc::clone(&self.fill),
+            unfinished: Unfinished(Arc::clone(&self.fill)),
         };
         tokio::spawn(async move {
-            let _unfinished = unfinished;
+            let _unlisted = unlisted;
             if let Some(answer) = self.ask().await {
                 self.open(answer).await;
             }
@@ -72,13 +72,11 @@ impl Lead {
             Storable::UnknownLength { .. } | Storable::No => None,
         };
         match (storable, reservation) {
-            (Storable::Whole { length, lifetime }, Some(_reservation)) => {
-                let meta = Arc::new(object.meta.detached());
-                self.fill.receive(Arc::clone(&meta), length);
-                self.receive(object, |bytes| {
-                    Arc::new(StoredObject::new((*meta).clone(), bytes.finish(), received, lifetime))
-                })
-                .await;
+            (Storable::Whole { length, lifetime }, Some(reservation)) => {
+                let Self { gateway, fill, permit, .. } = self;
+                let receive = Receive { gateway, fill, permit, reservation };
+                let meta = receive.begin(&object, length);
+                receive.run(object, meta, received, lifetime).await;
             }
             (Storable::UnknownLength { lifetime }, _) => {
                 let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
@@ -92,39 +90,21 @@ impl Lead {
         }
     }
 
-    /// Takes the whole body in, then stores it. What waits for it has it before it is stored.
-    async fn receive(self, mut object: Object, store: impl FnOnce(SegmentsBuilder) -> Arc<StoredObject>) {
-        while let Some(chunk) = object.body.next().await {
-            match chunk {
-                Ok(chunk) => self.fill.push(&chunk),
-                Err(error) => return self.fail(error),
-            }
-        }
-        let stored = self.fill.finish(store);
-        let (gateway, fill) = (self.gateway, self.fill);
-        let key = self.permit.key().clone();
-        if self.permit.store(&gateway.storage, stored).await {
-            gateway.stats.stored();
-        }
-        gateway.fills.remove(&key, &fill);
-    }
-
     fn fail(self, error: SourceError) {
         self.gateway.fills.remove(self.permit.key(), &self.fill);
         self.fill.fail(error);
     }
 }
 
-/// Ends the fill even where its task does not get to: when it panics, or its runtime ends.
-struct Unfinished {
+/// Takes a fill whose task is lost out of the table.
+struct Unlisted {
     gateway: Arc<Shared>,
     key: CacheKey,
-    fill: Arc<Fill>,
+    unfinished: Unfinished,
 }
 
-impl Drop for Unfinished {
+impl Drop for Unlisted {
     fn drop(&mut self) {
-        self.gateway.fills.remove(&self.key, &self.fill);
-        self.fill.abandon();
+        self.gateway.fills.remove(&self.key, &self.unfinished.0);
     }
 }

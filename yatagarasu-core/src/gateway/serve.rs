@@ -4,6 +4,7 @@ use std::time::SystemTime;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::fill::FillReader;
 use crate::conditional::{Verdict, evaluate, range_applies};
 use crate::freshness::Freshness;
 use crate::outcome::StoredBody;
@@ -67,6 +68,11 @@ fn reply(request: &Request, stored: Arc<StoredObject>, now: SystemTime) -> Resul
 pub(super) fn streamed(object: Object) -> Reply {
     let status = if object.meta.is_partial() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     Reply { status, headers: object.meta.into_headers(), body: ReplyBody::Streamed(object.body) }
+}
+
+/// Answers with an object that is being received.
+pub(super) fn filling(meta: &ObjectMeta, reader: FillReader) -> Reply {
+    Reply { status: StatusCode::OK, headers: meta.headers().clone(), body: ReplyBody::Filling(reader) }
 }
 
 /// Answers a HEAD with what a source says.

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
-use tokio::sync::RwLock;
+use tokio::sync::Mutex;
 
 use crate::{Admission, CacheKey, ObjectCache, Purge, StoredObject, Usage};
 
@@ -10,19 +10,20 @@ use crate::{Admission, CacheKey, ObjectCache, Purge, StoredObject, Usage};
 ///
 /// Whoever means to store what it is about to fetch takes a [`StorePermit`] before it asks the source. A purge
 /// revokes the permits it selects, with all stores held off, and only then drops what is stored: whatever the
-/// interleaving, nothing fetched before a purge is in the cache after it.
+/// interleaving, nothing fetched before a purge is in the cache after it. A store revokes the older permits for its
+/// key, so that no slow copy replaces what was fetched after it.
 #[derive(Debug)]
 pub(super) struct Storage {
     cache: Arc<dyn ObjectCache>,
     permits: Arc<Permits>,
-    /// Stores share it, a purge has it alone.
-    gate: RwLock<()>,
+    /// Stores and purges come one after the other.
+    gate: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Permits {
     last: AtomicU64,
-    granted: Mutex<HashMap<u64, (CacheKey, Arc<AtomicBool>)>>,
+    granted: StdMutex<HashMap<u64, (CacheKey, Arc<AtomicBool>)>>,
 }
 
 impl Permits {
@@ -42,7 +43,7 @@ pub(super) struct StorePermit {
 
 impl Storage {
     pub(super) fn new(cache: Arc<dyn ObjectCache>) -> Self {
-        Self { cache, permits: Arc::default(), gate: RwLock::new(()) }
+        Self { cache, permits: Arc::default(), gate: Mutex::new(()) }
     }
 
     pub(super) async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>> {
@@ -63,7 +64,7 @@ impl Storage {
 
     /// Drops what `selector` selects. `detach` keeps requests from joining fills that began before.
     pub(super) async fn purge(&self, selector: &Purge, detach: impl FnOnce()) -> u64 {
-        let _alone = self.gate.write().await;
+        let _alone = self.gate.lock().await;
         for (key, revoked) in self.permits.granted().values() {
             if selector.selects(key) {
                 revoked.store(true, Ordering::Relaxed);
@@ -80,11 +81,16 @@ impl StorePermit {
         &self.key
     }
 
-    /// Stores `object` if no purge came between; says whether it is stored.
+    /// Stores `object` if neither a purge nor a newer one came between; says whether it is stored.
     pub(super) async fn store(self, storage: &Storage, object: Arc<StoredObject>) -> bool {
-        let _shared = storage.gate.read().await;
+        let _alone = storage.gate.lock().await;
         if self.revoked.load(Ordering::Relaxed) {
             return false;
+        }
+        for (id, (key, revoked)) in self.permits.granted().iter() {
+            if *id < self.id && *key == self.key {
+                revoked.store(true, Ordering::Relaxed);
+            }
         }
         match storage.cache.store(self.key.clone(), object).await {
             Admission::Stored => true,

@@ -58,6 +58,35 @@ async fn too_large_an_object_releases_those_who_wait() {
 }
 
 #[tokio::test]
+async fn an_open_object_is_for_the_client_it_was_asked_for() {
+    let (bed, mut scripts) = Bed::scripted();
+    let (first, second) = (bed.begin("k"), bed.begin("k"));
+    let asked = scripts.recv().await.unwrap();
+    settle().await;
+    asked.open(&[("content-length", "5000"), ("x-for", "first")]).send(vec![b'x'; 5000]);
+    // Whoever looks first: the one that joined asks for itself.
+    let own = scripts.recv().await.unwrap();
+    own.open(&[("content-length", "5000"), ("x-for", "second")]).send(vec![b'x'; 5000]);
+    assert_eq!(second.await.unwrap().reply.unwrap().headers["x-for"], "second");
+    assert_eq!(first.await.unwrap().reply.unwrap().headers["x-for"], "first");
+}
+
+#[tokio::test]
+async fn an_open_object_whose_client_has_left_is_dropped_at_once() {
+    let (bed, mut scripts) = Bed::scripted();
+    let first = bed.begin("k");
+    let asked = scripts.recv().await.unwrap();
+    let second = bed.begin("k");
+    settle().await;
+    first.abort();
+    settle().await;
+    let source = asked.open(&[("content-length", "5000")]);
+    source.abandoned().await;
+    scripts.recv().await.unwrap().open(&[("content-length", "5000")]).send(vec![b'x'; 5000]);
+    assert_eq!(body(second.await.unwrap()).await.unwrap().len(), 5000);
+}
+
+#[tokio::test]
 async fn the_sources_refusal_is_shared() {
     let (bed, mut scripts) = Bed::scripted();
     let clients = [bed.begin("k"), bed.begin("k")];

@@ -98,6 +98,39 @@ async fn an_object_that_comes_whole_after_all_is_stored() {
 }
 
 #[tokio::test]
+async fn a_slow_client_of_a_whole_object_holds_nothing_up() {
+    let (bed, mut scripts) = Bed::scripted();
+    let client = bed.begin_with(asking(Method::Get, "k", &[("if-none-match", "\"old\"")]));
+    let source = scripts.recv().await.unwrap().open(&[("content-length", "3")]);
+    source.send("new");
+    let unread = client.await.unwrap();
+    settle().await;
+    assert_eq!(
+        (bed.gateway.usage().objects, bed.budget.reserved()),
+        (1, 0),
+        "stored before the client reads"
+    );
+    assert_eq!(body(unread).await.unwrap(), b"new");
+}
+
+#[tokio::test]
+async fn a_slow_copy_does_not_replace_what_was_fetched_after_it() {
+    let (bed, mut scripts) = Bed::scripted();
+    let slow = bed.begin_with(asking(Method::Get, "k", &[("if-none-match", "\"other\"")]));
+    let old = scripts.recv().await.unwrap().open(&[]);
+    old.send("old");
+    let slow = slow.await.unwrap();
+    let quick = bed.begin("k");
+    scripts.recv().await.unwrap().open(&[("content-length", "3")]).send("new");
+    assert_eq!(body(quick.await.unwrap()).await.unwrap(), b"new");
+    settle().await;
+    drop(old);
+    assert_eq!(body(slow).await.unwrap(), b"old");
+    settle().await;
+    assert_eq!(body(bed.get("k").await).await.unwrap(), b"new");
+}
+
+#[tokio::test]
 async fn after_its_lifetime_the_source_is_asked_again() {
     let (bed, source) = filled();
     answer(&bed, Method::Get, &[]).await;
