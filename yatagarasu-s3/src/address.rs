@@ -70,6 +70,11 @@ impl Address {
         Ok(Self { base })
     }
 
+    /// Whether requests go over TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.base.starts_with("https://")
+    }
+
     /// The URI of the object whose key, escaped, is `key`.
     pub(crate) fn locate(&self, key: &str, query: Option<&str>) -> Result<Uri, InvalidUri> {
         let (mark, query) = query.map_or(("", ""), |query| ("?", query));
@@ -117,6 +122,7 @@ mod tests {
         check("eu-west-1", None, Path, &format!("https://s3.eu-west-1.amazonaws.com/my.bucket{KEY}"));
         check("cn-north-1", None, Path, &format!("https://s3.cn-north-1.amazonaws.com.cn/my.bucket{KEY}"));
         check("x", Some("http://127.0.0.1:9000"), Path, &format!("http://127.0.0.1:9000/my.bucket{KEY}"));
+        check("x", Some("HTTP://minio"), Path, &format!("http://minio/my.bucket{KEY}"));
         check("x", Some("http://minio:9000/"), VirtualHost, &format!("http://my.bucket.minio:9000{KEY}"));
     }
 

@@ -72,14 +72,14 @@ pub async fn connect(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Con
         Some(region) => region.clone(),
         None => crate::region::find().await,
     };
-    let plain = config.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-    let transport = if plain {
-        Transport::plain(config.connect_timeout)
-    } else {
+    let address = Address::new(config, &region)?;
+    let transport = if address.is_tls() {
         Transport::tls(config.connect_timeout)?
+    } else {
+        Transport::plain(config.connect_timeout)
     };
     let sender = Arc::new(Sender {
-        address: Address::new(config, &region)?,
+        address,
         region: region.clone(),
         credentials: Credentials::new(&config.access, Arc::clone(&clock)),
         transport,

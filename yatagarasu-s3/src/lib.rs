@@ -4,6 +4,7 @@
 //! the reading of answers.
 
 mod address;
+mod answer;
 mod classify;
 mod config;
 mod connect;

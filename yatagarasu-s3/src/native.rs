@@ -9,6 +9,7 @@ use yatagarasu_core::{
 };
 
 use crate::address::escape;
+use crate::answer::object_meta;
 use crate::classify::{ERROR_BYTES_MAX, failure};
 use crate::headers::end_to_end;
 use crate::probe::probe;
@@ -42,7 +43,7 @@ impl ObjectSource for NativeSource {
         let (head, content) = self.send(Method::GET, key, request).await?.into_parts();
         match head.status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
-                let meta = ObjectMeta::new(end_to_end(head.headers));
+                let meta = object_meta(head.status, head.headers, request)?;
                 let body = ObjectBody::new(Box::pin(content), meta.content_length());
                 Ok(Answer::Object(Object { meta, body }))
             }

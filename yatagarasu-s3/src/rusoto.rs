@@ -21,6 +21,7 @@ use yatagarasu_core::{
     Answer, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
 };
 
+use crate::answer::object_meta;
 use crate::classify::failure;
 use crate::headers::end_to_end;
 use crate::probe::probe;
@@ -67,8 +68,9 @@ impl ObjectSource for RusotoSource {
         let (client, dispatch) = self.client(request);
         let document = match client.get_object(input).await {
             Ok(output) => {
-                let (meta, body) = (dispatch.head()?.into_parts().0.headers, output.body);
-                return Ok(Answer::Object(object(meta, body)));
+                let (head, ()) = dispatch.head()?.into_parts();
+                let meta = object_meta(head.status, head.headers, request)?;
+                return Ok(Answer::Object(object(meta, output.body)));
             }
             Err(RusotoError::Service(GetObjectError::NoSuchKey(_))) => {
                 Bytes::from_static(b"<Code>NoSuchKey</Code>")
@@ -118,8 +120,7 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-fn object(headers: HeaderMap, body: Option<ByteStream>) -> Object {
-    let meta = ObjectMeta::new(end_to_end(headers));
+fn object(meta: ObjectMeta, body: Option<ByteStream>) -> Object {
     let length = meta.content_length();
     let stream = body.unwrap_or_else(|| ByteStream::from(Vec::new())).map_err(source_error);
     Object { meta, body: ObjectBody::new(Box::pin(stream), length) }

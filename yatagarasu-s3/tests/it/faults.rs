@@ -122,3 +122,16 @@ async fn fields_rusoto_would_choke_on_do_no_harm() {
         assert_eq!(object.body.next().await.unwrap().unwrap(), "ok");
     }
 }
+
+#[tokio::test]
+async fn a_part_nobody_asked_for_is_not_taken_for_the_whole() {
+    for head in ["HTTP/1.1 206 Partial Content", "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-1/9"]
+    {
+        for backend in backends() {
+            let answer: &'static str = format!("{head}\r\ncontent-length: 2\r\n\r\nok").leak();
+            let (address, _connection) = scripted(answer).await;
+            let part = get(&*source(address, backend).await).await.unwrap_err();
+            assert!(matches!(part, SourceError::Broken { .. }), "{part:?}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use http::{Method, Request, Response};
+use http::header::HOST;
+use http::{Method, Request, Response, Version};
 use yatagarasu_core::{Gateway, Request as ObjectRequest};
 
 use super::body::ResponseBody;
@@ -47,11 +48,14 @@ impl Front {
         &self.buckets
     }
 
-    /// Answers one request.
+    /// Answers one request. HTTP/1.1 wants a `Host` in it (RFC 9112 3.2).
     pub async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody> {
         let (head, _) = request.into_parts();
         let request_id = self.request_ids.of(&head.headers);
         let entry = Entry::begin(&head.method, head.uri.path(), &request_id, &self.metrics);
+        if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+            return response::problem(&Problem::BadRequest("expected one Host field"), &request_id, entry);
+        }
         let method = match head.method {
             Method::GET => yatagarasu_core::Method::Get,
             Method::HEAD => yatagarasu_core::Method::Head,
@@ -62,7 +66,7 @@ impl Front {
             Route::Object(index, key) => (&self.buckets[index], key),
             Route::Nowhere => return response::problem(&Problem::NoSuchPrefix, &request_id, entry),
             Route::Malformed(reason) => {
-                return response::problem(&Problem::BadPath(reason), &request_id, entry);
+                return response::problem(&Problem::BadRequest(reason), &request_id, entry);
             }
         };
         let entry = entry.of(&bucket.name, &object);

@@ -18,8 +18,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Why a request is not answered with an object.
 #[derive(Debug)]
 pub(super) enum Problem<'a> {
-    /// The request's path is none.
-    BadPath(&'static str),
+    /// The request is none: this is wrong with it.
+    BadRequest(&'static str),
     /// No bucket is served under the path.
     NoSuchPrefix,
     /// The gateway only reads.
@@ -32,7 +32,7 @@ impl Problem<'_> {
     /// The status that says it.
     fn status(&self) -> StatusCode {
         match self {
-            Self::BadPath(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NoSuchPrefix => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Source(error) => match error {
@@ -52,7 +52,7 @@ impl Problem<'_> {
     /// What a client may know of it: nothing of the source's address, credentials or words.
     fn detail(&self) -> &str {
         match self {
-            Self::BadPath(reason) => reason,
+            Self::BadRequest(reason) => reason,
             Self::NoSuchPrefix => "nothing is served under this path",
             Self::MethodNotAllowed => "this gateway only reads: use GET, HEAD or OPTIONS",
             Self::Source(error) => match error {
@@ -81,7 +81,7 @@ impl Problem<'_> {
                 let seconds = retry_after.unwrap_or(RETRY_AFTER).as_secs().max(1);
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
-            Self::BadPath(_) | Self::NoSuchPrefix | Self::Source(_) => {}
+            Self::BadRequest(_) | Self::NoSuchPrefix | Self::Source(_) => {}
         }
     }
 
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn every_error_has_its_status() {
-        check(&Problem::BadPath("x"), 400, None);
+        check(&Problem::BadRequest("x"), 400, None);
         check(&Problem::NoSuchPrefix, 404, None);
         check(&Problem::MethodNotAllowed, 405, Some(("allow", "GET, HEAD, OPTIONS")));
         let source = |error, status, field| check(&Problem::Source(&error), status, field);

@@ -1,4 +1,5 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use yatagarasu_core::testing::odd_keys;
 
 use crate::scripted::Scripted;
@@ -147,4 +148,22 @@ async fn forwarded_parameters_make_another_object() {
         assert_eq!(site.client.get(&format!("/static/k{query}")).await.field("x-cache"), expected, "{query}");
     }
     assert_eq!(site.purge("{\"bucket\":\"assets\",\"key\":\"k\"}").await.json()["purged"], 3);
+}
+
+#[tokio::test]
+async fn a_request_says_once_whom_it_is_for() {
+    let site = Site::start().await;
+    site.put("k", &[], "x");
+    for (head, status) in [
+        ("GET /static/k HTTP/1.1\r\nconnection: close", "HTTP/1.1 400"),
+        ("GET /static/k HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close", "HTTP/1.1 400"),
+        ("GET /static/k HTTP/1.1\r\nhost: a\r\nconnection: close", "HTTP/1.1 200"),
+        ("GET /static/k HTTP/1.0", "HTTP/1.0 200"),
+    ] {
+        let mut socket = tokio::net::TcpStream::connect(site.address).await.unwrap();
+        socket.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(status), "{head}: {answer}");
+    }
 }
