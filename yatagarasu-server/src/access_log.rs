@@ -18,6 +18,8 @@ pub(crate) struct Entry {
     metrics: Arc<Metrics>,
     status: StatusCode,
     bytes: u64,
+    request_id: HeaderValue,
+    bucket: Option<Arc<str>>,
     /// Nothing is put together for a line that nobody reads.
     line: Option<Box<Line>>,
 }
@@ -31,13 +33,22 @@ fn client_left() -> StatusCode {
 struct Line {
     begun: Instant,
     method: Method,
-    bucket: Option<Arc<str>>,
     /// The object's key, or the path where there is no bucket.
     key: String,
-    request_id: HeaderValue,
     cache: Option<Handling>,
     failure: Option<String>,
-    expected: Option<u64>,
+    body: Progress,
+}
+
+/// How far a body got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// This many bytes are promised, or as many as come.
+    Promised(Option<u64>),
+    /// It came to its end.
+    Ended,
+    /// The source broke it off.
+    Broken,
 }
 
 impl Entry {
@@ -52,36 +63,56 @@ impl Entry {
             Box::new(Line {
                 begun: Instant::now(),
                 method: method.clone(),
-                bucket: None,
                 key: path.to_owned(),
-                request_id: request_id.clone(),
                 cache: None,
                 failure: None,
-                expected: None,
+                body: Progress::Promised(None),
             })
         });
-        Self { metrics: Arc::clone(metrics), status: client_left(), bytes: 0, line }
+        let (metrics, request_id) = (Arc::clone(metrics), request_id.clone());
+        Self { metrics, status: client_left(), bytes: 0, request_id, bucket: None, line }
     }
 
     /// Notes where the request leads.
     pub(crate) fn of(mut self, bucket: &Arc<str>, key: &ObjectKey) -> Self {
+        self.bucket = Some(Arc::clone(bucket));
         if let Some(line) = &mut self.line {
-            line.bucket = Some(Arc::clone(bucket));
             line.key = key.to_string();
         }
         self
     }
 
-    /// Notes what became of it. Failures of the source are logged by themselves as well, with their cause.
+    /// Notes what became of it. Failures that may pass are logged by themselves as well.
     pub(crate) fn handled(mut self, outcome: &Outcome) -> Self {
         if let Err(error) = &outcome.reply {
             self.failed(error);
         }
         if let Some(line) = &mut self.line {
             line.cache = Some(outcome.handling);
-            line.expected = outcome.reply.as_ref().ok().and_then(|reply| reply.body.remaining());
         }
         self
+    }
+
+    /// Notes how long the body will be, where that is known.
+    pub(crate) fn promised(&mut self, length: Option<u64>) {
+        self.progress(Progress::Promised(length));
+    }
+
+    /// Notes that the body came to its end.
+    pub(crate) fn ended(&mut self) {
+        self.progress(Progress::Ended);
+    }
+
+    /// Notes that the source broke the body off.
+    pub(crate) fn broken(&mut self, error: &SourceError) {
+        self.failed(error);
+        self.progress(Progress::Broken);
+    }
+
+    fn progress(&mut self, body: Progress) {
+        if let Some(line) = &mut self.line {
+            line.body = body;
+        }
     }
 
     /// Notes the status.
@@ -94,10 +125,10 @@ impl Entry {
         self.bytes += bytes;
     }
 
-    /// Notes a failure of the source.
-    pub(crate) fn failed(&mut self, error: &SourceError) {
+    fn failed(&mut self, error: &SourceError) {
         if error.is_transient() {
-            tracing::warn!(error = %error, "the source failed");
+            let request_id = self.request_id.to_str().unwrap_or_default();
+            tracing::warn!(%error, bucket = self.bucket.as_deref(), request_id, "the source failed");
         }
         if let Some(line) = &mut self.line {
             line.failure = Some(error.to_string());
@@ -109,17 +140,21 @@ impl Drop for Entry {
     fn drop(&mut self) {
         self.metrics.responded(self.status, self.bytes);
         let Some(line) = &self.line else { return };
-        let whole = line.failure.is_none() && line.expected.is_none_or(|expected| expected == self.bytes);
+        let whole = match line.body {
+            Progress::Promised(length) => length == Some(self.bytes),
+            Progress::Ended => true,
+            Progress::Broken => false,
+        };
         tracing::info!(
             target: TARGET,
             method = %line.method,
-            bucket = line.bucket.as_deref(),
+            bucket = self.bucket.as_deref(),
             key = line.key,
             status = self.status.as_u16(),
             bytes = self.bytes,
             duration_ms = u64::try_from(line.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             cache = line.cache.map(|cache| cache.to_string()),
-            request_id = line.request_id.to_str().unwrap_or_default(),
+            request_id = self.request_id.to_str().unwrap_or_default(),
             error = line.failure,
             whole,
             "response"

@@ -53,13 +53,15 @@ fn start(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let server = Server::start(&config).await.map_err(|error| anyhow::anyhow!("{error}"))?;
         tracing::info!(address = %server.address(), admin = %server.admin_address(), "serving");
-        let whole = server
-            .run(async {
-                if let Err(error) = shutdown::requested().await {
-                    tracing::error!(%error, "signals cannot be waited for: stopping");
-                }
-            })
-            .await;
+        let serving = server.run(async {
+            if let Err(error) = shutdown::requested().await {
+                tracing::error!(%error, "signals cannot be waited for: stopping");
+            }
+        });
+        let whole = tokio::select! {
+            whole = serving => whole,
+            Ok(()) = shutdown::insisted() => false,
+        };
         if !whole {
             tracing::warn!("responses were still running and have been cut off");
         }

@@ -2,7 +2,7 @@
 //!
 //! The thread that calls [`Server::run`] accepts connections and answers the admin API. Each connection is handed
 //! to the worker with the fewest, and stays there: a worker is a thread with a single-threaded runtime of its own,
-//! so that nothing of a request moves between cores. One listener for all of them, rather than one each with
+//! so that what a client sends and gets stays on one core. One listener for all of them, rather than one each with
 //! `SO_REUSEPORT`, spreads few connections evenly and leaves a second server no chance to share the port unseen.
 
 mod worker;

@@ -12,6 +12,8 @@ use crate::http::Bucket;
 /// Longest request that is read.
 const BYTES_MAX: usize = 64 * 1024;
 
+const JSON: &[u8] = b"application/json";
+
 const EXPECTED: &str =
     "expected {\"bucket\": NAME} with one of \"key\": KEY, \"prefix\": PREFIX and \"all\": true";
 
@@ -30,7 +32,8 @@ pub(super) async fn answer(buckets: &[Bucket], headers: &HeaderMap, body: Incomi
     // A web page can make a browser send anything here but JSON: that it would have to ask for first.
     let json_sent = headers
         .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+        .and_then(|value| value.as_bytes().get(..JSON.len()))
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(JSON));
     if !json_sent {
         return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected `Content-Type: application/json`");
     }

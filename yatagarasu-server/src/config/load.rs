@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use config::{ConfigError as Cause, FileFormat, Format, Value, ValueKind};
+use config::{ConfigError as Cause, FileFormat, Format, Map, Value, ValueKind};
 use serde_path_to_error::Segment;
 
 use super::error::{ConfigError, ConfigErrors};
@@ -54,6 +54,8 @@ impl Config {
             }
         };
         let mut root = Value::new(Some(&name.to_owned()), ValueKind::Table(table));
+        substitute::substitute(&mut root, "", environment, &mut |key, message| errors.add(key, &message));
+        // Afterwards: what a variable holds is not looked at again.
         overrides::apply(&mut root, environment, &mut |variable, message| {
             errors.list.push(ConfigError {
                 file: "environment".to_owned(),
@@ -61,7 +63,6 @@ impl Config {
                 message,
             });
         });
-        substitute::substitute(&mut root, "", environment, &mut |key, message| errors.add(key, &message));
         strip_nothing(&mut root);
         let settings = deserialize(root, &mut errors);
         let config = validate::validate(settings, environment, &mut |key, message| errors.add(key, message));
@@ -78,9 +79,13 @@ struct Errors {
 }
 
 impl Errors {
-    /// Notes an error, unless the key has one already: the first says why the others follow.
+    /// Notes an error, unless the key or what it stands in has one already: the first says why the others follow.
     fn add(&mut self, key: &str, message: &str) {
-        if key.is_empty() || !self.list.iter().any(|error| error.key == key) {
+        let covers = |error: &ConfigError| {
+            let rest = key.strip_prefix(error.key.as_str());
+            !error.key.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        if !self.list.iter().any(covers) {
             let (file, key) = (self.file.clone(), key.to_owned());
             self.list.push(ConfigError { file, key, message: message.to_owned() });
         }
@@ -168,8 +173,14 @@ fn bare(error: &Cause) -> String {
 fn remove(value: &mut Value, path: &[Segment]) -> bool {
     match (path, &mut value.kind) {
         ([Segment::Map { key }], ValueKind::Table(table)) => table.remove(key).is_some(),
+        // What follows keeps its place, so that its keys are still right; twice wrong, it goes after all.
         ([Segment::Seq { index }], ValueKind::Array(values)) if *index < values.len() => {
-            values.remove(*index);
+            let nothing = Value::new(None, ValueKind::Table(Map::new()));
+            if values[*index].kind == nothing.kind {
+                values.remove(*index);
+            } else {
+                values[*index] = nothing;
+            }
             true
         }
         ([Segment::Map { key }, rest @ ..], ValueKind::Table(table)) => {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::units::{ByteSize, Span};
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "the keys `server`, `admin` and `buckets`")]
 pub(super) struct Settings {
     pub(super) server: ServerSettings,
     pub(super) admin: AdminSettings,
@@ -13,7 +13,7 @@ pub(super) struct Settings {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "the keys of `server`")]
 pub(super) struct ServerSettings {
     pub(super) address: Option<String>,
     pub(super) threads: Option<u16>,
@@ -23,14 +23,14 @@ pub(super) struct ServerSettings {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "the keys of `admin`")]
 pub(super) struct AdminSettings {
     pub(super) address: Option<String>,
     pub(super) token: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a bucket: `name`, `path_prefix` and more")]
 pub(super) struct BucketSettings {
     pub(super) name: Option<String>,
     pub(super) path_prefix: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct BucketSettings {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "the keys of `s3`")]
 pub(super) struct S3Settings {
     pub(super) backend: Option<String>,
     pub(super) bucket: Option<String>,
@@ -58,7 +58,7 @@ pub(super) struct S3Settings {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "the keys of `cache`")]
 pub(super) struct CacheSettings {
     pub(super) enabled: Option<bool>,
     pub(super) backend: Option<String>,

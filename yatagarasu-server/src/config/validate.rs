@@ -33,26 +33,28 @@ pub(super) fn validate(
     if settings.buckets.is_empty() {
         complain("buckets", "expected at least one bucket with `name` and `path_prefix`");
     }
+    // As they are written: a bucket with another fault has a name and a prefix all the same.
+    let named = settings.buckets.iter().map(|bucket| bucket.name.clone());
+    unique(named, "name", complain);
+    let prefixes = settings.buckets.iter().map(|bucket| bucket.path_prefix.as_deref());
+    let prefixes =
+        prefixes.map(|prefix| prefix.filter(|prefix| prefix.starts_with('/')).map(bucket::one_form));
+    unique(prefixes, "path_prefix", complain);
     let mut buckets = Vec::new();
     for (index, bucket) in settings.buckets.into_iter().enumerate() {
         buckets.push(bucket::bucket(bucket, &format!("buckets[{index}]"), complain));
     }
-    let named = buckets.iter().map(|bucket| bucket.as_ref().map(|bucket| bucket.name.as_str()));
-    unique(named, "name", complain);
-    let prefixes = buckets.iter().map(|bucket| bucket.as_ref().map(|bucket| bucket.path_prefix.as_str()));
-    unique(prefixes, "path_prefix", complain);
     Some(Config { server: server?, admin: admin?, buckets: buckets.into_iter().collect::<Option<_>>()? })
 }
 
-fn unique<'a>(values: impl Iterator<Item = Option<&'a str>>, key: &str, complain: Complain<'_>) {
+fn unique(values: impl Iterator<Item = Option<String>>, key: &str, complain: Complain<'_>) {
     let mut seen = HashMap::new();
     for (index, value) in values.enumerate().filter_map(|(index, value)| Some((index, value?))) {
-        if let Some(first) = seen.insert(value, index) {
-            complain(
-                &format!("buckets[{index}].{key}"),
-                &format!("`{value}` is taken by buckets[{first}] already"),
-            );
+        if let Some(first) = seen.get(&value) {
+            let message = format!("`{value}` is taken by buckets[{first}] already");
+            complain(&format!("buckets[{index}].{key}"), &message);
         }
+        seen.entry(value).or_insert(index);
     }
 }
 

@@ -23,11 +23,18 @@ enum Content {
 
 impl ResponseBody {
     pub(super) fn document(document: Bytes, entry: Entry) -> Self {
-        Self { content: Content::Document(document), entry }
+        Self::new(Content::Document(document), entry)
     }
 
     pub(super) fn reply(reply: ReplyBody, entry: Entry) -> Self {
-        Self { content: Content::Reply(reply), entry }
+        Self::new(Content::Reply(reply), entry)
+    }
+
+    fn new(content: Content, entry: Entry) -> Self {
+        let mut body = Self { content, entry };
+        let length = body.remaining();
+        body.entry.promised(length);
+        body
     }
 
     fn remaining(&self) -> Option<u64> {
@@ -55,8 +62,8 @@ impl Body for ResponseBody {
         };
         match &item {
             Some(Ok(chunk)) => self.entry.sent(chunk.len() as u64),
-            Some(Err(error)) => self.entry.failed(error),
-            None => {}
+            Some(Err(error)) => self.entry.broken(error),
+            None => self.entry.ended(),
         }
         Poll::Ready(item.map(|item| item.map(Frame::data)))
     }

@@ -184,7 +184,9 @@ buckets:
   - { name: a, path_prefix: /a/, s3: { anonymous: true, access_key: x } }
   - { path_prefix: a, s3: { backend: minio, forward_query: [acl], forward_headers: [cookie] } }
   - { name: d, path_prefix: /d, s3: { endpoint: "minio:9000", access_key: x }, cache: { eviction: fifo } }
-  - { name: e, path_prefix: "/e%20", cache: { max_size: 1MB } }
+  - { name: e, path_prefix: "/e%20", cache: { max_size: 1MB, backend: disk } }
+  - just a text
+  - { name: d, path_prefix: /g, s3: { access_key: "", secret_key: x, bucket: "g h" } }
 "#;
     let said = load(wrong).unwrap_err();
     for line in [
@@ -201,13 +203,21 @@ buckets:
         "f.yaml: buckets[3].s3.secret_key: expected the secret that goes with `access_key`",
         "f.yaml: buckets[4].cache.max_item_size: `max_item_size` is 10000000 bytes",
         "f.yaml: buckets[4].path_prefix: expected a path",
+        "f.yaml: buckets[1].name: `a` is taken by buckets[0] already",
+        "f.yaml: buckets[1].path_prefix: `/a` is taken by buckets[0] already",
+        "f.yaml: buckets[3].s3.endpoint: the endpoint `minio:9000` is not",
+        "f.yaml: buckets[4].cache.backend: expected `foyer`, found `disk`",
+        "f.yaml: buckets[5]: invalid type: string \"just a text\", expected a bucket",
+        "f.yaml: buckets[6].name: `d` is taken by buckets[3] already",
+        "f.yaml: buckets[6].s3.access_key: is empty",
+        "f.yaml: buckets[6].s3.bucket: the bucket `g h` cannot be addressed",
         "f.yaml: server.address: expected `IP:PORT`",
         "f.yaml: server.colour: unknown key",
         "f.yaml: server.threads: invalid type: string \"many\", expected",
     ] {
         assert!(said.lines().any(|found| found.starts_with(line)), "{line}\nin\n{said}");
     }
-    assert_eq!(said.lines().count(), 16, "{said}");
+    assert_eq!(said.lines().count(), 24, "{said}");
 }
 
 #[test]

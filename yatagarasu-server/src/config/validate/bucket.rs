@@ -70,14 +70,23 @@ fn path_prefix(given: Option<&str>, key: &str, complain: Complain<'_>) -> Option
         );
         return None;
     }
-    Some(format!("/{inner}"))
+    Some(one_form(given))
+}
+
+/// Writes a prefix with the slash it begins with and without one at its end.
+pub(super) fn one_form(given: &str) -> String {
+    let inner = given.strip_prefix('/').unwrap_or(given);
+    format!("/{}", inner.strip_suffix('/').unwrap_or(inner))
 }
 
 fn forward_headers(given: &[String], key: &str, complain: Complain<'_>) -> Option<Vec<HeaderName>> {
     let mut names = Some(Vec::new());
     for (index, name) in given.iter().enumerate() {
         match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) if may_forward(&name) => names.iter_mut().for_each(|names| names.push(name.clone())),
+            Ok(name) if may_forward(&name) => names
+                .iter_mut()
+                .filter(|names| !names.contains(&name))
+                .for_each(|names| names.push(name.clone())),
             Ok(name) => {
                 complain(&format!("{key}[{index}]"), &format!("`{name}` is never forwarded, or always"));
                 names = None;
@@ -96,7 +105,7 @@ fn forward_headers(given: &[String], key: &str, complain: Complain<'_>) -> Optio
 
 /// Parameters that select an S3 sub-resource or carry a signature: none of them may be a client's to choose.
 fn forward_query(given: &[String], key: &str, complain: Complain<'_>) -> Option<Vec<String>> {
-    const SUB_RESOURCES: [&str; 26] = [
+    const SUB_RESOURCES: [&str; 33] = [
         "accelerate",
         "acl",
         "analytics",
@@ -104,6 +113,7 @@ fn forward_query(given: &[String], key: &str, complain: Complain<'_>) -> Option<
         "cors",
         "delete",
         "encryption",
+        "intelligent-tiering",
         "inventory",
         "legal-hold",
         "lifecycle",
@@ -113,7 +123,10 @@ fn forward_query(given: &[String], key: &str, complain: Complain<'_>) -> Option<
         "metrics",
         "notification",
         "object-lock",
+        "ownershipControls",
         "policy",
+        "policyStatus",
+        "publicAccessBlock",
         "replication",
         "requestPayment",
         "restore",
@@ -123,6 +136,9 @@ fn forward_query(given: &[String], key: &str, complain: Complain<'_>) -> Option<
         "torrent",
         "uploadId",
         "uploads",
+        "versioning",
+        "versions",
+        "website",
     ];
     let mut sorted = given.to_vec();
     sorted.sort();
@@ -159,32 +175,38 @@ fn source(
     };
     let access = access(&settings, key, complain);
     let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
+    let bucket = settings.bucket.or_else(|| name.map(str::to_owned));
+    // What is wrong already is left out of the further checks, not in their way.
     let config = SourceConfig {
-        backend: backend?,
-        bucket: settings.bucket.or_else(|| name.map(str::to_owned))?,
+        backend: backend.unwrap_or_default(),
+        bucket: bucket.clone().unwrap_or_else(|| "unnamed".to_owned()),
         region: settings.region.filter(|region| !region.is_empty()),
         endpoint: settings.endpoint,
         addressing: if path_style { Addressing::Path } else { Addressing::VirtualHost },
-        access: access?,
+        access: access.clone().unwrap_or(Access::Anonymous),
         connect_timeout: settings.connect_timeout.map_or(Duration::from_secs(5), |span| span.0),
     };
-    match config.check() {
-        Ok(()) => Some(config),
-        Err(error) => {
-            let part = match &error {
-                ConnectError::NotCompiled { .. } => "backend",
-                ConnectError::Address(error) if error.is_bucket() => "bucket",
-                ConnectError::Address(_) | ConnectError::Tls(_) => "endpoint",
-            };
-            complain(&format!("{key}.{part}"), &error.to_string());
-            None
-        }
+    let checked = config.check();
+    if let Err(error) = &checked {
+        let part = match error {
+            ConnectError::NotCompiled { .. } => "backend",
+            ConnectError::Address(error) if error.is_bucket() => "bucket",
+            ConnectError::Address(_) | ConnectError::Tls(_) => "endpoint",
+        };
+        complain(&format!("{key}.{part}"), &error.to_string());
     }
+    (checked.is_ok() && backend.is_some() && bucket.is_some() && access.is_some()).then_some(config)
 }
 
 fn access(settings: &S3Settings, key: &str, complain: Complain<'_>) -> Option<Access> {
     let anonymous = settings.anonymous.unwrap_or(false);
     let session_token = settings.session_token.clone();
+    for (name, value) in [("access_key", &settings.access_key), ("secret_key", &settings.secret_key)] {
+        if value.as_ref().is_some_and(String::is_empty) {
+            complain(&format!("{key}.{name}"), "is empty: leave it out for the AWS credential chain");
+            return None;
+        }
+    }
     match (anonymous, &settings.access_key, &settings.secret_key) {
         (true, None, None) if session_token.is_none() => Some(Access::Anonymous),
         (true, ..) => {
@@ -237,23 +259,22 @@ fn cache(settings: &CacheSettings, key: &str, complain: Complain<'_>) -> Option<
         }
     };
     let config = CacheConfig {
-        backend: backend?,
+        backend: backend.unwrap_or_default(),
         max_size: settings.max_size.map_or(MAX_SIZE, |size| size.0),
         max_item_size: settings.max_item_size.map_or(MAX_ITEM_SIZE, |size| size.0),
-        eviction: eviction?,
+        eviction: eviction.unwrap_or_default(),
     };
+    let right = backend.is_some() && eviction.is_some();
     if settings.enabled == Some(false) {
-        return Some(None);
+        return right.then_some(None);
     }
-    match config.check() {
-        Ok(()) => Some(Some(config)),
-        Err(error) => {
-            let part = match error {
-                yatagarasu_cache::ConnectError::NotCompiled { .. } => "backend",
-                yatagarasu_cache::ConnectError::ItemTooLarge { .. } => "max_item_size",
-            };
-            complain(&format!("{key}.{part}"), &error.to_string());
-            None
-        }
+    let checked = config.check();
+    if let Err(error) = &checked {
+        let part = match error {
+            yatagarasu_cache::ConnectError::NotCompiled { .. } => "backend",
+            yatagarasu_cache::ConnectError::ItemTooLarge { .. } => "max_item_size",
+        };
+        complain(&format!("{key}.{part}"), &error.to_string());
     }
+    (checked.is_ok() && right).then_some(Some(config))
 }
