@@ -1,0 +1,134 @@
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Request, StatusCode, Uri, request};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use yatagarasu_server::config::Secret;
+
+use super::connector::connector;
+use super::error::AdminError;
+use super::stats::Stats;
+use crate::args::{AdminArguments, Selection};
+
+/// Longest wait for a whole answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest answer that is read.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Whom the commands ask.
+pub(super) struct AdminClient {
+    /// `http://HOST:PORT`, without a slash at the end.
+    url: String,
+    authorization: Option<HeaderValue>,
+    pool: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+/// What the server says of an error (RFC 9457).
+#[derive(Debug, Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Purged {
+    purged: u64,
+}
+
+impl AdminClient {
+    /// Connects to nobody yet.
+    pub(super) fn new(arguments: &AdminArguments) -> Result<Self, AdminError> {
+        let url = arguments.admin.trim_end_matches('/').to_owned();
+        let unusable = || AdminError::Address(arguments.admin.clone());
+        let uri: Uri = url.parse().map_err(|_| unusable())?;
+        let (Some("http" | "https"), Some(_), None) = (uri.scheme_str(), uri.host(), uri.query()) else {
+            return Err(unusable());
+        };
+        let token = arguments.token.as_ref().filter(|token| !token.expose().is_empty());
+        let authorization = token.map(bearer).transpose()?;
+        let pool = Client::builder(TokioExecutor::new()).build(connector(&uri));
+        Ok(Self { url, authorization, pool })
+    }
+
+    /// Asks what the buckets have done and hold.
+    pub(super) async fn stats(&self) -> Result<Stats, AdminError> {
+        self.ask(Request::get(format!("{}/stats", self.url)), Bytes::new()).await
+    }
+
+    /// Purges a bucket's cache; gives how many objects went.
+    pub(super) async fn purge(&self, bucket: &str, selection: &Selection) -> Result<u64, AdminError> {
+        let order = match selection {
+            Selection { key: Some(key), .. } => json!({ "bucket": bucket, "key": key }),
+            Selection { prefix: Some(prefix), .. } => json!({ "bucket": bucket, "prefix": prefix }),
+            Selection { all, .. } => json!({ "bucket": bucket, "all": all }),
+        };
+        let request = Request::post(format!("{}/purge", self.url)).header(CONTENT_TYPE, "application/json");
+        let Purged { purged } = self.ask(request, order.to_string().into()).await?;
+        Ok(purged)
+    }
+
+    /// Sends a request and reads the answer.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        mut request: request::Builder,
+        body: Bytes,
+    ) -> Result<T, AdminError> {
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request.body(Full::new(body)).expect("the address was parsed before");
+        let exchange = async {
+            let response = self.pool.request(request).await.map_err(|error| innermost(&error))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, BYTES_MAX).collect().await.map_err(|error| innermost(&*error))?;
+            Ok::<_, String>((head.status, body.to_bytes()))
+        };
+        let answer = tokio::time::timeout(TIMEOUT, exchange).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs())));
+        let (status, body) =
+            answer.map_err(|reason| AdminError::Unreachable { url: self.url.clone(), reason })?;
+        self.read(status, &body)
+    }
+
+    fn read<T: DeserializeOwned>(&self, status: StatusCode, body: &[u8]) -> Result<T, AdminError> {
+        let url = self.url.clone();
+        if status.is_success() {
+            return serde_json::from_slice(body)
+                .map_err(|error| AdminError::Strange { url, reason: error.to_string() });
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let complaint =
+                if self.authorization.is_some() { "does not take this token" } else { "wants a token" };
+            return Err(AdminError::Unauthorized { url, complaint });
+        }
+        Err(match serde_json::from_slice::<Problem>(body) {
+            Ok(problem) => AdminError::Refused(problem.detail),
+            Err(_) => AdminError::Strange { url, reason: format!("it answered {status}") },
+        })
+    }
+}
+
+fn bearer(token: &Secret) -> Result<HeaderValue, AdminError> {
+    let text = format!("Bearer {}", token.expose());
+    let mut value = HeaderValue::from_str(&text).map_err(|_| AdminError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// What lies at the bottom of an error: the rest repeats that there is one.
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut error = error;
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error.to_string()
+}

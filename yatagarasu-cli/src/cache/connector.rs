@@ -1,0 +1,23 @@
+use std::sync::Arc;
+
+use http::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Connects to `uri`'s server, with TLS where it says so.
+///
+/// The system's certificates are read only where they are needed. Where there are none, no server is trusted.
+pub(super) fn connector(uri: &Uri) -> HttpsConnector<HttpConnector> {
+    let mut roots = RootCertStore::empty();
+    if uri.scheme_str() == Some("https") {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has what the default versions of TLS need")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build()
+}

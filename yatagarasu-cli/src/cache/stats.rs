@@ -1,0 +1,167 @@
+use serde::{Deserialize, Serialize};
+
+use super::error::AdminError;
+use super::table::table;
+use crate::words::{ratio, size};
+
+/// What a server has done and holds, as its admin API says.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Stats {
+    buckets: Vec<BucketStats>,
+    fill_memory: FillMemory,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct BucketStats {
+    bucket: String,
+    path_prefix: String,
+    objects: u64,
+    bytes: u64,
+    /// 0 where there is no cache.
+    max_bytes: u64,
+    hits: u64,
+    forwards: u64,
+    collapsed: u64,
+    stored: u64,
+    errors: u64,
+}
+
+/// Memory of objects on their way into the caches.
+#[derive(Debug, Deserialize, Serialize)]
+struct FillMemory {
+    bytes: u64,
+    max_bytes: u64,
+}
+
+/// Headings of the table.
+const HEADINGS: [&str; 11] = [
+    "BUCKET",
+    "PREFIX",
+    "OBJECTS",
+    "SIZE",
+    "MAX SIZE",
+    "HITS",
+    "FORWARDS",
+    "HIT RATIO",
+    "COLLAPSED",
+    "STORED",
+    "ERRORS",
+];
+
+/// How many of them are over text, not numbers.
+const TEXT_COLUMNS: usize = 2;
+
+impl Stats {
+    /// Leaves out all buckets but one.
+    pub(super) fn only(mut self, bucket: &str) -> Result<Self, AdminError> {
+        let known: Vec<String> = self.buckets.iter().map(|stats| stats.bucket.clone()).collect();
+        self.buckets.retain(|stats| stats.bucket == bucket);
+        if self.buckets.is_empty() {
+            return Err(AdminError::NoSuchBucket { bucket: bucket.to_owned(), known: known.join(", ") });
+        }
+        Ok(self)
+    }
+
+    /// Writes everything for programs.
+    pub(super) fn json(&self) -> String {
+        let text = serde_json::to_string_pretty(self).expect("numbers and texts are JSON");
+        format!("{text}\n")
+    }
+
+    /// Writes everything for people.
+    pub(super) fn table(&self) -> String {
+        let headings = HEADINGS.map(str::to_owned);
+        let rows: Vec<_> = std::iter::once(headings).chain(self.buckets.iter().map(cells)).collect();
+        let FillMemory { bytes, max_bytes } = self.fill_memory;
+        format!(
+            "{}\nmemory of objects being stored, all buckets: {} of {}\n",
+            table(&rows, TEXT_COLUMNS),
+            size(bytes),
+            size(max_bytes)
+        )
+    }
+}
+
+fn cells(stats: &BucketStats) -> [String; HEADINGS.len()] {
+    let cached = |text: String| if stats.max_bytes == 0 { "-".to_owned() } else { text };
+    [
+        stats.bucket.clone(),
+        stats.path_prefix.clone(),
+        cached(stats.objects.to_string()),
+        cached(size(stats.bytes)),
+        cached(size(stats.max_bytes)),
+        stats.hits.to_string(),
+        stats.forwards.to_string(),
+        ratio(stats.hits, stats.hits.saturating_add(stats.forwards)),
+        stats.collapsed.to_string(),
+        stats.stored.to_string(),
+        stats.errors.to_string(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = r#"{
+  "buckets": [
+    {
+      "bucket": "assets",
+      "path_prefix": "/static",
+      "objects": 12,
+      "bytes": 1234567,
+      "max_bytes": 1000000000,
+      "hits": 2,
+      "forwards": 1,
+      "collapsed": 0,
+      "stored": 1,
+      "errors": 0
+    },
+    {
+      "bucket": "v",
+      "path_prefix": "/",
+      "objects": 0,
+      "bytes": 0,
+      "max_bytes": 0,
+      "hits": 0,
+      "forwards": 0,
+      "collapsed": 0,
+      "stored": 0,
+      "errors": 0
+    }
+  ],
+  "fill_memory": {
+    "bytes": 0,
+    "max_bytes": 256000000
+  }
+}
+"#;
+
+    fn stats() -> Stats {
+        serde_json::from_str(ANSWER).unwrap()
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let expected = "\
+BUCKET  PREFIX   OBJECTS    SIZE  MAX SIZE  HITS  FORWARDS  HIT RATIO  COLLAPSED  STORED  ERRORS
+assets  /static       12  1.2 MB      1 GB     2         1      66.6%          0       1       0
+v       /              -       -         -     0         0          -          0       0       0
+
+memory of objects being stored, all buckets: 0 B of 256 MB
+";
+        assert_eq!(stats().table(), expected);
+    }
+
+    #[test]
+    fn json_is_what_the_server_says() {
+        assert_eq!(stats().json(), ANSWER);
+    }
+
+    #[test]
+    fn an_unknown_bucket_names_those_there_are() {
+        assert_eq!(stats().only("v").unwrap().buckets.len(), 1);
+        let error = stats().only("x").unwrap_err().to_string();
+        assert_eq!(error, "there is no bucket `x`; there are: assets, v");
+    }
+}

@@ -1,0 +1,29 @@
+/// Lays rows out in columns, two spaces apart: the first `text_columns` to the left, all others to the right.
+pub(super) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]], text_columns: usize) -> String {
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    });
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+            if column < text_columns { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_widest_cell_sets_the_width() {
+        let rows = [["a", "b", "c"], ["\u{e9}\u{e9}", "1", "100"], ["", "22", ""]];
+        let rows = rows.map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows, 1), "a    b    c\n\u{e9}\u{e9}   1  100\n    22\n");
+        assert_eq!(table::<2>(&[], 1), "");
+    }
+}

@@ -1,0 +1,54 @@
+use std::net::SocketAddr;
+
+use yatagarasu_server::Config;
+use yatagarasu_server::config::Environment;
+
+use super::DemoError;
+use super::s3::{BUCKET, Keys};
+use crate::args::DemoArguments;
+
+/// The one variable that means something here: the demo is the same everywhere else.
+pub(super) const TOKEN: &str = "YATAGARASU_ADMIN_TOKEN";
+
+/// Makes the gateway's configuration, as a file would have it.
+pub(super) fn config(arguments: &DemoArguments, s3: SocketAddr, keys: &Keys) -> Result<Config, DemoError> {
+    let process = Environment::of_process();
+    let environment: Environment = process.get(TOKEN).map(|token| (TOKEN, token)).into_iter().collect();
+    let yaml = format!(
+        r#"
+server:
+  address: "{address}"
+  shutdown_grace: "2s"
+admin:
+  address: "{admin}"
+buckets:
+  - name: "{BUCKET}"
+    path_prefix: "/"
+    s3:
+      endpoint: "http://{s3}"
+      region: "us-east-1"
+      access_key: "{access_key}"
+      secret_key: "{secret_key}"
+    cache:
+      max_item_size: "10MB"
+      max_size: "256MB"
+"#,
+        address = arguments.address,
+        admin = arguments.admin_address,
+        access_key = keys.access_key,
+        secret_key = keys.secret_key,
+    );
+    Config::from_yaml("demo", &yaml, &environment).map_err(|errors| {
+        let lines = errors.0.iter().map(|error| format!("{}: {}", option(&error.key), error.message));
+        DemoError::Settings(lines.collect::<Vec<_>>().join("\n"))
+    })
+}
+
+/// The option that sets a key of the configuration; the key itself where there is none.
+pub(super) fn option(key: &str) -> &str {
+    match key {
+        "server.address" => "--address",
+        "admin.address" | "admin.token" => "--admin-address",
+        other => other,
+    }
+}

@@ -1,0 +1,57 @@
+//! The `yatagarasu` command: sets the gateway up, looks after its caches, and shows what it does.
+#![expect(clippy::print_stderr, reason = "errors are this program's to say")]
+
+mod args;
+mod cache;
+mod config;
+#[cfg(feature = "demo")]
+mod demo;
+mod stdout;
+mod words;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
+
+use args::{Arguments, Command};
+
+/// Status where a server did not do as it was asked.
+const FAILED: u8 = 1;
+
+/// Status where what was given is wrong, and nothing was begun.
+const NOT_STARTED: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    match run(&command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            for line in format!("{error:#}").lines() {
+                eprintln!("yatagarasu: {line}");
+            }
+            ExitCode::from(failure_status(&command))
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Config(command) => stdout::print(&config::run(command)?).context(stdout::FAILED),
+        Command::Cache(arguments) => {
+            let text = runtime()?.block_on(cache::run(arguments))?;
+            stdout::print(&text).context(stdout::FAILED)
+        }
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => Ok(runtime()?.block_on(demo::run(arguments))?),
+    }
+}
+
+fn failure_status(command: &Command) -> u8 {
+    if matches!(command, Command::Cache(_)) { FAILED } else { NOT_STARTED }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("a runtime cannot be started")
+}

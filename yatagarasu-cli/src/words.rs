@@ -1,0 +1,64 @@
+//! Numbers as people read them.
+
+const UNITS: [(&str, u64); 5] =
+    [("B", 1), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000)];
+
+/// Counts something: `1 object`, `2 objects`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// Writes a number of bytes in its largest unit, with one decimal unless that is zero; the rest is cut off.
+pub(crate) fn size(bytes: u64) -> String {
+    let (unit, factor) = UNITS.into_iter().rev().find(|(_, factor)| bytes >= *factor).unwrap_or(("B", 1));
+    let whole = bytes / factor;
+    match (bytes % factor) * 10 / factor {
+        0 => format!("{whole} {unit}"),
+        tenths => format!("{whole}.{tenths} {unit}"),
+    }
+}
+
+/// Writes `part` of `total` in per cent, with one decimal; `-` where there is nothing to divide.
+pub(crate) fn ratio(part: u64, total: u64) -> String {
+    let Some(per_mille) = (u128::from(part) * 1000).checked_div(u128::from(total)) else {
+        return "-".to_owned();
+    };
+    format!("{}.{}%", per_mille / 10, per_mille % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        for (count, words) in [(0, "0 objects"), (1, "1 object"), (2, "2 objects")] {
+            assert_eq!(counted(count, "object"), words);
+        }
+    }
+
+    #[test]
+    fn sizes_have_a_unit_and_one_decimal_at_most() {
+        for (bytes, words) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1 KB"),
+            (1_234_567, "1.2 MB"),
+            (256_000_000, "256 MB"),
+            (999_999_999, "999.9 MB"),
+            (5_050_000_000_000, "5 TB"),
+            (u64::MAX, "18446744 TB"),
+        ] {
+            assert_eq!(size(bytes), words);
+        }
+    }
+
+    #[test]
+    fn ratios_are_per_cent() {
+        for (part, total, words) in
+            [(0, 0, "-"), (0, 3, "0.0%"), (2, 3, "66.6%"), (3, 3, "100.0%"), (u64::MAX, u64::MAX, "100.0%")]
+        {
+            assert_eq!(ratio(part, total), words);
+        }
+    }
+}

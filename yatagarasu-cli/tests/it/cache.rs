@@ -1,0 +1,151 @@
+use std::net::SocketAddr;
+
+use yatagarasu_s3::testing::{ACCESS_KEY, S3Server, SECRET_KEY};
+use yatagarasu_server::config::Environment;
+use yatagarasu_server::{Config, Server};
+
+use crate::client::get;
+use crate::process::{Said, command, finish, run};
+
+/// A running server with two buckets over the same objects: `assets`, and `videos` without a cache.
+struct Site {
+    s3: S3Server,
+    public: SocketAddr,
+    admin: String,
+}
+
+impl Site {
+    async fn start(admin: &str) -> Self {
+        let s3 = S3Server::start().await.unwrap();
+        for key in ["a", "b c", "css/1", "css/2"] {
+            s3.objects().put("bucket", key, &[], key);
+        }
+        let source = format!(
+            "{{ bucket: bucket, region: us-east-1, endpoint: {:?}, access_key: {ACCESS_KEY:?}, secret_key: \
+             {SECRET_KEY:?} }}",
+            s3.endpoint()
+        );
+        let yaml = format!(
+            "server: {{ address: \"127.0.0.1:0\", threads: 1 }}\n\
+             admin: {{ address: \"127.0.0.1:0\", {admin} }}\n\
+             buckets:\n  \
+             - {{ name: assets, path_prefix: /static, s3: {source} }}\n  \
+             - {{ name: videos, path_prefix: /media, s3: {source}, cache: {{ enabled: false }} }}\n"
+        );
+        let config = Config::from_yaml("test.yaml", &yaml, &Environment::default()).unwrap();
+        let server = Server::start(&config).await.unwrap();
+        let (public, admin) = (server.address(), format!("http://{}", server.admin_address()));
+        tokio::spawn(server.run(std::future::pending()));
+        Self { s3, public, admin }
+    }
+
+    /// Runs `yatagarasu cache`.
+    fn cache(&self, arguments: &[&str]) -> Said {
+        run(&[&["cache", "--admin", self.admin.as_str()][..], arguments].concat())
+    }
+
+    fn fetch(&self, paths: &[&str]) {
+        for path in paths {
+            get(self.public, path, &[]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stats_are_a_table_or_json() {
+    let site = Site::start("").await;
+    site.fetch(&["/static/a", "/static/a", "/static/missing", "/media/a"]);
+    let said = site.cache(&["stats"]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
+    let words = |line: &'static str| line.split_whitespace().collect::<Vec<_>>();
+    let lines: Vec<Vec<&str>> = said.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0][..2], words("BUCKET PREFIX"));
+    assert_eq!(lines[1][..2], words("assets /static"));
+    assert!(lines[1].contains(&"33.3%"), "{}", said.stdout);
+    assert_eq!(lines[2], words("videos /media - - - 0 1 0.0% 0 0 0"));
+    assert!(said.stdout.ends_with(" of 256 MB\n"), "{}", said.stdout);
+
+    let said = site.cache(&["stats", "--json", "--bucket", "assets"]);
+    let stats: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    let assets = &stats["buckets"][0];
+    assert_eq!(stats["buckets"].as_array().unwrap().len(), 1);
+    assert_eq!((&assets["hits"], &assets["forwards"], &assets["errors"]), (&1.into(), &2.into(), &1.into()));
+
+    let said = site.cache(&["stats", "--bucket", "x"]);
+    let expected = "yatagarasu: there is no bucket `x`; there are: assets, videos\n";
+    assert_eq!((said.status, said.stderr.as_str()), (1, expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purges_say_how_many_objects_went() {
+    let site = Site::start("").await;
+    site.fetch(&["/static/a", "/static/b%20c", "/static/css/1", "/static/css/2"]);
+    let check = |arguments: &[&str], words: &str| {
+        let said = site.cache(&[&["purge", "--bucket"][..], arguments].concat());
+        assert_eq!((said.status, said.stdout.as_str(), said.stderr.as_str()), (0, words, ""));
+    };
+    check(&["assets", "--key", "b c"], "1 object purged from bucket assets\n");
+    check(&["assets", "--key", "b c"], "0 objects purged from bucket assets\n");
+    check(&["assets", "--prefix", "css/"], "2 objects purged from bucket assets\n");
+    check(&["assets", "--all"], "1 object purged from bucket assets\n");
+    check(&["videos", "--all"], "0 objects purged from bucket videos\n");
+    assert_eq!(get(site.public, "/static/a", &[]).field("x-cache"), "MISS");
+
+    let refused = |arguments: &[&str], words: &str| {
+        let said = site.cache(&[&["purge", "--bucket"][..], arguments].concat());
+        assert_eq!((said.status, said.stdout.as_str()), (1, ""));
+        assert!(said.stderr.starts_with("yatagarasu: ") && said.stderr.contains(words), "{}", said.stderr);
+    };
+    refused(&["x", "--all"], "there is no bucket `x`; there are: assets, videos");
+    refused(&["assets", "--key", "a/../b"], "segment");
+    assert_eq!(site.cache(&["purge", "--bucket", "assets"]).status, 2, "nothing is selected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_and_its_token_come_from_options_or_the_environment() {
+    let site = Site::start("token: \"s3cret\"").await;
+    let check = |said: &Said, words: &str| {
+        assert_eq!(said.status, 1, "{said:?}");
+        assert!(said.stderr.contains(words) && said.stderr.contains("--token"), "{}", said.stderr);
+        assert!(!said.stderr.contains("guess"), "{}", said.stderr);
+    };
+    check(&site.cache(&["stats"]), "wants a token");
+    check(&site.cache(&["stats", "--token", "guess"]), "does not take this token");
+    check(
+        &site.cache(&["purge", "--bucket", "assets", "--all", "--token", "guess"]),
+        "does not take this token",
+    );
+    check(&site.cache(&["stats", "--token", "guess\u{7f}"]), "printable");
+    assert_eq!(site.cache(&["stats", "--token", "s3cret"]).status, 0);
+    let mut command = command(&["cache", "stats"]);
+    command.env("YATAGARASU_ADMIN", format!("{}/", site.admin)).env("YATAGARASU_ADMIN_TOKEN", "s3cret");
+    assert_eq!(finish(&mut command).status, 0);
+    let help = finish(command.arg("--help"));
+    assert!(help.stdout.contains("YATAGARASU_ADMIN_TOKEN") && !help.stdout.contains("s3cret"), "{help:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_be_reached_is_named() {
+    let check = |url: &str, words: &[&str]| {
+        let said = run(&["cache", "stats", "--admin", url]);
+        assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{said:?}");
+        for word in words {
+            assert!(said.stderr.contains(word), "{word:?} in {}", said.stderr);
+        }
+        assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+    };
+    let advice = ": is the server running, and is --admin right?\n";
+    check(
+        "http://127.0.0.1:1/",
+        &["yatagarasu: cannot reach the admin API at http://127.0.0.1:1: Connection refused", advice],
+    );
+    let site = Site::start("").await;
+    check(
+        &site.admin.replace("http:", "https:"),
+        &["cannot reach the admin API at https://127.0.0.1:", advice],
+    );
+    check(&site.s3.endpoint(), &["is not the admin API", "403"]);
+    for url in ["127.0.0.1:9090", "ftp://127.0.0.1", "http://127.0.0.1/?a", "nonsense here", ""] {
+        check(url, &["expected `http://HOST:PORT`", url]);
+    }
+}

@@ -1,0 +1,86 @@
+use std::fs;
+
+use tempfile::TempDir;
+use yatagarasu_server::config::EXAMPLE;
+
+use crate::process::{command, finish, run};
+
+/// A file in a folder of its own.
+fn file(name: &str, text: &str) -> (TempDir, String) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join(name);
+    fs::write(&file, text).unwrap();
+    (folder, file.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn init_writes_what_loads() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("new.yaml");
+    let name = file.to_str().unwrap();
+    let said = run(&["config", "init", name]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
+    assert!(said.stdout.contains(&format!("{name}: written")), "{}", said.stdout);
+    assert_eq!(fs::read_to_string(&file).unwrap(), EXAMPLE);
+    let said = run(&["config", "check", name]);
+    assert_eq!((said.status, said.stdout), (0, format!("{name}: ok, 1 bucket\n")));
+    assert_eq!(run(&["config", "init"]).stdout, EXAMPLE);
+}
+
+#[test]
+fn init_writes_over_nothing() {
+    let (_folder, name) = file("mine.yaml", "mine");
+    let check = |name: &str, words: &str| {
+        let said = run(&["config", "init", name]);
+        assert_eq!((said.status, said.stdout.as_str()), (2, ""));
+        assert!(said.stderr.starts_with(&format!("yatagarasu: {name}: ")), "{}", said.stderr);
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+    };
+    check(&name, "exists already");
+    assert_eq!(fs::read_to_string(&name).unwrap(), "mine");
+    check(&name.replace("mine.yaml", "new.toml"), "ends in .yaml");
+    check("/does/not/exist.yaml", "cannot be written");
+}
+
+#[test]
+fn check_says_everything_that_is_wrong_one_line_each() {
+    let (_folder, name) = file(
+        "wrong.yaml",
+        "server: { address: here, threads: many, colour: blue }\n\
+         buckets:\n  - { name: a, path_prefix: a, cache: { ttl: soon } }\n  - { path_prefix: /b }\n",
+    );
+    for what in ["check", "show"] {
+        let said = run(&["config", what, &name]);
+        assert_eq!((said.status, said.stdout.as_str()), (2, ""));
+        for key in [
+            "server.address",
+            "server.threads",
+            "server.colour",
+            "buckets[0].path_prefix",
+            "buckets[0].cache.ttl",
+            "buckets[1].name",
+        ] {
+            let line = format!("yatagarasu: {name}: {key}: ");
+            assert!(said.stderr.lines().any(|found| found.starts_with(&line)), "{line} in {}", said.stderr);
+        }
+        assert_eq!(said.stderr.lines().count(), 6, "{}", said.stderr);
+    }
+    let said = run(&["config", "check", "/does/not/exist.yaml"]);
+    assert_eq!(said.status, 2);
+    assert!(said.stderr.starts_with("yatagarasu: /does/not/exist.yaml: cannot be read"), "{}", said.stderr);
+}
+
+#[test]
+fn show_gives_what_takes_effect_without_secrets() {
+    let (_folder, name) = file(
+        "c.yaml",
+        "buckets:\n  - name: a\n    path_prefix: /a\n    s3: { access_key: \"the-id\", secret_key: \"${SECRET}\" }\n",
+    );
+    let mut command = command(&["config", "show", &name]);
+    command.env("SECRET", "the-secret").env("YATAGARASU_ADMIN_TOKEN", "the-token");
+    let said = finish(command.env("YATAGARASU__SERVER__THREADS", "3"));
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
+    assert!(said.stdout.contains("threads: 3") && said.stdout.contains("max_item_size: 10MB"), "{said:?}");
+    assert!(!said.stdout.contains("the-"), "{said:?}");
+    assert_eq!(said.stdout.matches("***").count(), 3, "{said:?}");
+}

@@ -1,0 +1,200 @@
+use std::fs;
+use std::io::{BufRead, BufReader, Lines};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::client::{begin, get};
+use crate::process::{command, run};
+
+/// The demo, running.
+struct Demo {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    /// What it said.
+    announced: Vec<String>,
+    /// Where it may leave temporary files.
+    temporary: TempDir,
+}
+
+impl Demo {
+    /// Starts the demo on free ports and waits until it serves.
+    fn start(options: &[&str]) -> Self {
+        let temporary = TempDir::new().unwrap();
+        let mut command = command(&["demo", "--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0"]);
+        command.args(options).env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut announced = Vec::new();
+        while announced.last().is_none_or(|line: &String| !line.starts_with("Ctrl-C")) {
+            announced.push(stdout.next().expect("the demo starts").unwrap());
+        }
+        Self { child, stdout, announced, temporary }
+    }
+
+    /// The address in the line that begins with `what`.
+    fn address(&self, what: &str) -> SocketAddr {
+        let rest = self.announced.iter().find_map(|line| line.trim().strip_prefix(what)).unwrap();
+        let (_, url) = rest.split_once("http://").unwrap();
+        url.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// The printed commands that begin with `program`.
+    fn commands<'a>(&'a self, program: &'a str) -> impl Iterator<Item = &'a str> {
+        self.announced.iter().map(|line| line.trim()).filter(move |line| line.starts_with(program))
+    }
+
+    /// Stops the demo, and checks that nothing is left of it.
+    fn stop(mut self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        let rest: Vec<String> = self.stdout.by_ref().map_while(Result::ok).collect();
+        assert_eq!(rest, ["stopped"]);
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        assert_eq!(names(self.temporary.path()), [""; 0], "nothing is left");
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn samples_are_served_signed_stored_and_streamed() {
+    let demo = Demo::start(&[]);
+    let gateway = demo.address("gateway");
+    let first = get(gateway, "/hello.txt", &[]);
+    assert_eq!(
+        (first.status, first.field("x-cache"), first.field("content-type")),
+        (200, "MISS", "text/plain")
+    );
+    let second = get(gateway, "/hello.txt", &[]);
+    assert_eq!((second.field("x-cache"), &second.body), ("HIT", &first.body));
+    let tag = [("if-none-match", first.field("etag"))];
+    assert_eq!(get(gateway, "/hello.txt", &tag).status, 304);
+    let part = get(gateway, "/hello.txt", &[("range", "bytes=0-4")]);
+    assert_eq!((part.status, part.body.as_str(), part.field("x-cache")), (206, "Hello", "HIT"));
+
+    let large = begin(gateway, "GET", "/large.bin", &[]);
+    assert_eq!((large.status, large.field("content-length")), (200, "256000000"));
+    assert_eq!(large.drain(), 256_000_000);
+    let part = begin(gateway, "GET", "/large.bin", &[("range", "bytes=255999990-")]);
+    assert_eq!((part.status, part.drain()), (206, 10));
+
+    assert_eq!(get(gateway, "/notes/read%20me.txt", &[]).status, 200);
+    assert_eq!(get(gateway, "/missing", &[]).status, 404);
+    assert_eq!(get(gateway, "/notes", &[]).status, 404, "a folder is no object");
+    assert_eq!(get(demo.address("S3 server"), "/demo/hello.txt", &[]).status, 403, "nobody signed");
+    assert_eq!(demo.commands("curl").count(), 7, "{:#?}", demo.announced);
+    demo.stop();
+}
+
+#[test]
+fn the_s3_server_decides_conditions_and_ranges() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("logo.svg"), "<svg/>").unwrap();
+    let demo = Demo::start(&["--dir", folder.path().to_str().unwrap()]);
+    let gateway = demo.address("gateway");
+    let head = begin(gateway, "HEAD", "/logo.svg", &[]);
+    assert_eq!((head.status, head.field("content-type")), (200, "image/svg+xml"));
+    assert_eq!((head.field("content-length"), head.field("accept-ranges")), ("6", "bytes"));
+    let check = |name: &str, value: &str, status: u16, content_range: &str| {
+        let answer = get(gateway, "/logo.svg", &[(name, value)]);
+        let found = (answer.status, answer.field("content-range"), answer.field("x-cache"));
+        assert_eq!(found, (status, content_range, "MISS"), "{name}: {value}");
+    };
+    check("range", "bytes=1-1", 206, "bytes 1-1/6");
+    check("range", "bytes=-99999", 206, "bytes 0-5/6");
+    check("range", "bytes=99999-", 416, "bytes */6");
+    check("if-none-match", head.field("etag"), 304, "");
+    check("if-modified-since", head.field("last-modified"), 304, "");
+    check("if-match", "\"other\"", 412, "");
+    demo.stop();
+}
+
+#[test]
+fn the_printed_commands_for_operators_work() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("it's here.txt"), "hello").unwrap();
+    let demo = Demo::start(&["--dir", folder.path().to_str().unwrap()]);
+    let gateway = demo.address("gateway");
+    let url = format!("curl -i http://{gateway}/it%27s%20here.txt");
+    assert!(demo.announced.iter().any(|line| line.trim() == url), "{:#?}", demo.announced);
+    get(gateway, "/it%27s%20here.txt", &[]);
+    let run = |line: &str| {
+        let output = Command::new("sh").args(["-c", line]).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said: Vec<String> = demo.commands(env!("CARGO_BIN_EXE_yatagarasu")).map(run).collect();
+    assert_eq!(said.len(), 2, "{:#?}", demo.announced);
+    assert!(said[0].starts_with("BUCKET"), "{said:?}");
+    assert_eq!(said[1], "1 object purged from bucket demo\n");
+    assert_eq!(get(gateway, "/it%27s%20here.txt", &[]).field("x-cache"), "MISS");
+    demo.stop();
+}
+
+#[test]
+fn a_folder_is_served_and_left_as_it_is() {
+    let around = TempDir::new().unwrap();
+    let folder = around.path().join("folder");
+    fs::create_dir_all(folder.join("sub")).unwrap();
+    fs::write(folder.join("a b.txt"), "one").unwrap();
+    fs::write(folder.join("sub/page.html"), "<p>").unwrap();
+    fs::write(around.path().join("secret"), "secret").unwrap();
+    std::os::unix::fs::symlink(around.path().join("secret"), folder.join("out")).unwrap();
+    let before = names(&folder);
+    let demo = Demo::start(&["--dir", folder.to_str().unwrap()]);
+    let gateway = demo.address("gateway");
+    let page = get(gateway, "/sub/page.html", &[]);
+    assert_eq!((page.status, page.field("content-type"), page.body.as_str()), (200, "text/html", "<p>"));
+    for path in ["/out", "/sub", "/sub/", "/sub//page.html", "/missing"] {
+        assert_eq!(get(gateway, path, &[]).status, 404, "{path}");
+    }
+    assert_eq!(get(gateway, "/..%2fsecret", &[]).status, 400);
+
+    assert_eq!(get(gateway, "/a%20b.txt", &[]).body, "one");
+    fs::write(folder.join("a b.txt"), "three").unwrap();
+    assert_eq!(get(gateway, "/a%20b.txt", &[]).body, "one", "from memory");
+    let admin = format!("http://{}", demo.address("admin API"));
+    let said = run(&["cache", "purge", "--bucket", "demo", "--key", "a b.txt", "--admin", &admin]);
+    assert_eq!(said.stdout, "1 object purged from bucket demo\n", "{said:?}");
+    assert_eq!(get(gateway, "/a%20b.txt", &[]).body, "three");
+    demo.stop();
+    assert_eq!(names(&folder), before);
+    assert_eq!(names(&folder.join("sub")), ["page.html"]);
+}
+
+#[test]
+fn what_cannot_start_says_which_option_is_wrong() {
+    let check = |options: &[&str], words: &[&str]| {
+        let said = run(&[&["demo"][..], options].concat());
+        assert_eq!((said.status, said.stdout.as_str()), (2, ""), "{said:?}");
+        for word in words {
+            assert!(said.stderr.contains(word), "{word:?} in {}", said.stderr);
+        }
+        assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = taken.local_addr().unwrap().to_string();
+    let (free, file) = ("127.0.0.1:0", env!("CARGO_BIN_EXE_yatagarasu"));
+    check(&["--address", &busy, "--admin-address", free], &["--address", &busy, "another program listens"]);
+    check(&["--address", free, "--admin-address", &busy], &["--admin-address", &busy, "another program"]);
+    check(&["--address", &busy, "--admin-address", &busy], &["--admin-address", "public address"]);
+    check(&["--address", free, "--admin-address", "0.0.0.0:0"], &["--admin-address", "expected a token"]);
+    check(&["--dir", "/does/not/exist"], &["--dir", "/does/not/exist is not a folder"]);
+    check(&["--dir", file], &["--dir", "is not a folder"]);
+    check(&["--log", "yatagarasu=loud"], &["--log"]);
+}

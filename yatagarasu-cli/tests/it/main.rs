@@ -1,0 +1,13 @@
+//! The command itself, run as a process.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed, and its tasks end with it"
+)]
+
+mod cache;
+mod client;
+mod config;
+#[cfg(feature = "demo")]
+mod demo;
+mod process;
