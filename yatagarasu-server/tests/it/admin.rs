@@ -161,3 +161,32 @@ async fn stopping_does_not_wait_longer_than_it_may() {
     assert!(!site.stop().await.unwrap(), "one response was cut off");
     exchange.closed().await;
 }
+
+#[tokio::test]
+async fn stopping_goes_on_with_what_another_thread_began() {
+    use tokio::io::AsyncReadExt;
+
+    let (s3, mut site) = crate::scripted::Scripted::start("").await;
+    // One client on each of the two threads; the first begins the fill and leaves.
+    let first = tokio::spawn(crate::client::begin(site.address, "/static/k"));
+    let mut exchange = s3.next().await;
+    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
+    let first = first.await.unwrap();
+    let mut second = crate::client::begin(site.address, "/static/k").await;
+    drop(first);
+    loop {
+        let metrics = site.admin.get("/metrics").await.body;
+        if String::from_utf8_lossy(&metrics).contains("\nyatagarasu_connections 1\n") {
+            break;
+        }
+    }
+    let running = site.stop();
+    while tokio::net::TcpStream::connect(site.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    exchange.write("world").await;
+    let mut body = Vec::new();
+    second.read_to_end(&mut body).await.unwrap();
+    assert_eq!(body, b"helloworld");
+    assert!(running.await.unwrap());
+}

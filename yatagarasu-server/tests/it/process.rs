@@ -70,9 +70,13 @@ impl Process {
         self.log.iter()
     }
 
-    fn terminate(mut self) -> Option<i32> {
+    fn signal(&self) {
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
+    }
+
+    fn terminate(mut self) -> Option<i32> {
+        self.signal();
         self.child.wait().unwrap().code()
     }
 }
@@ -169,9 +173,23 @@ async fn responses_are_logged_one_line_each_and_sigterm_exits_with_0() {
 
     let quiet = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);
     assert_eq!(Client::new(quiet.address).get("/static/a%20b").await.status, 200);
-    let status = Command::new("kill").args(["-TERM", &quiet.child.id().to_string()]).status().unwrap();
-    assert!(status.success());
+    quiet.signal();
     assert!(quiet.log().all(|line| line["message"] != "response"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_does_not_wait() {
+    let s3 = S3Server::start().await.unwrap();
+    s3.objects().put_pattern("bucket", "large", 10 << 30);
+    let yaml = document("shutdown_grace: \"1h\"", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
+    let process = Process::start(&yaml, &[]);
+    let _unread = crate::client::begin(process.address, "/static/large").await;
+    process.signal();
+    process
+        .log()
+        .find(|line| line["message"].as_str().is_some_and(|words| words.starts_with("stopping")))
+        .unwrap();
+    assert_eq!(process.terminate(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
