@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-/// What went wrong where [`print`] fails.
+/// What went wrong where [`print()`] fails.
 pub(crate) const FAILED: &str = "standard output cannot be written";
 
 /// Writes `text` to standard output at once.

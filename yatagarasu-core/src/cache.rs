@@ -50,19 +50,23 @@ impl ObjectCache for NoCache {
     }
 }
 
-/// What an object is stored under: its key, and the query parameters the bucket forwards.
+/// What an object is stored under: its key, and what else of a request the bucket forwards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheKey {
     /// The object's key.
     pub object: ObjectKey,
     /// The forwarded parameters, percent-encoded, in the order of their names.
     pub query: Option<Arc<str>>,
+    /// The forwarded request fields, a line each, in the order of the configuration; the source may answer
+    /// differently for each of their values, and need not say so in a `Vary`.
+    pub fields: Option<Arc<str>>,
 }
 
 impl CacheKey {
     /// Bytes of text.
     pub fn weight(&self) -> usize {
-        self.object.as_str().len() + self.query.as_deref().map_or(0, str::len)
+        let length = |text: &Option<Arc<str>>| text.as_deref().map_or(0, str::len);
+        self.object.as_str().len() + length(&self.query) + length(&self.fields)
     }
 }
 
@@ -78,7 +82,7 @@ pub enum Admission {
 /// Selects the objects to purge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purge {
-    /// One key, with whatever query it was stored.
+    /// One key, with whatever query and fields it was stored.
     Key(ObjectKey),
     /// All keys that begin with this text.
     Prefix(String),

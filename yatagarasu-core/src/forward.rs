@@ -37,6 +37,25 @@ pub fn may_forward(name: &HeaderName) -> bool {
     !NEVER.contains(&name.as_str()) && !name.as_str().starts_with("x-amz-") && !CONDITIONS.contains(name)
 }
 
+/// Makes the fields a bucket forwards part of what an object is stored under; `None` where the request has none.
+pub fn keyed(request: &Request, forward_headers: &[HeaderName]) -> Option<Request> {
+    let mut lines = String::new();
+    for name in forward_headers {
+        for value in request.headers.get_all(name) {
+            lines.push_str(name.as_str());
+            lines.push('=');
+            // One character for each byte: other bytes are another key.
+            lines.extend(value.as_bytes().iter().map(|&byte| char::from(byte)));
+            lines.push('\n');
+        }
+    }
+    (!lines.is_empty()).then(|| {
+        let mut request = request.clone();
+        request.key.fields = Some(lines.into());
+        request
+    })
+}
+
 /// Makes the request a source gets when the client's own range and conditions are to be decided there.
 ///
 /// A range means something for GET only, and one that would be ignored on a hit is not sent on a miss either

@@ -13,16 +13,19 @@ mod storage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HeaderName;
+use http::header::{self, HeaderName};
 
+use crate::conditional::range_applies;
 use crate::forward::{self, CONDITIONS};
+use crate::freshness::Freshness;
 use crate::outcome::Forward;
 use crate::plan::{Caching, Facts, Plan, Scope, plan};
 use crate::range::requested;
 use crate::source::Answer;
+use crate::validator::Validators;
 use crate::{
-    Clock, Handling, Method, ObjectCache, ObjectSource, Outcome, Purge, Request, SourceError, StoredObject,
-    Usage,
+    Clock, Handling, Method, Object, ObjectCache, ObjectSource, Outcome, Purge, Request, SourceError,
+    SourceRequest, StoredObject, Usage,
 };
 
 use collapse::{Fills, Join};
@@ -93,7 +96,8 @@ impl Gateway {
     /// Dropping the future abandons what was asked of the source for this request alone. A fill goes on while
     /// others wait for it, and once it is known to be small enough to store.
     pub async fn answer(&self, request: &Request) -> Outcome {
-        let outcome = self.shared.answer(request).await;
+        let keyed = forward::keyed(request, &self.shared.policy.forward_headers);
+        let outcome = self.shared.answer(keyed.as_ref().unwrap_or(request)).await;
         self.shared.stats.count(&outcome);
         outcome
     }
@@ -155,7 +159,7 @@ impl Shared {
         let mut handling = Handling::forwarded(reason);
         let key = &request.key.object;
         let reply = match request.method {
-            Method::Get => self.source.get(key, &asked).await.map(|answer| match answer {
+            Method::Get => self.get(request, asked).await.map(|answer| match answer {
                 Answer::Object(object) => match permit {
                     Some(permit) => {
                         let (reply, stored) = self.keep(object, permit);
@@ -172,6 +176,22 @@ impl Shared {
             }),
         };
         Outcome { handling, reply }
+    }
+
+    /// Asks for an object or a part of it. A source that knows no `If-Range` may send a part of another version
+    /// than the client has: the whole is asked for then (RFC 9110 13.1.5).
+    async fn get(&self, request: &Request, mut asked: SourceRequest) -> Result<Answer<Object>, SourceError> {
+        let key = &request.key.object;
+        let answer = self.source.get(key, &asked).await?;
+        let Answer::Object(object) = &answer else { return Ok(answer) };
+        let validators = Validators::of(object.meta.headers());
+        if !object.meta.is_partial() || range_applies(request.method, &asked.headers, &validators) {
+            return Ok(answer);
+        }
+        drop(answer);
+        asked.headers.remove(header::RANGE);
+        asked.headers.remove(header::IF_RANGE);
+        self.source.get(key, &asked).await
     }
 
     /// Joins the fill of an object, or begins one.
@@ -212,8 +232,8 @@ impl Shared {
     ) -> Outcome {
         let now = self.clock.now();
         match stored.freshness(now) {
-            crate::freshness::Freshness::Fresh(_) => serve::from_stored(request, stored, now),
-            crate::freshness::Freshness::Stale => self.pass(request, reason, None).await,
+            Freshness::Fresh(_) => serve::from_stored(request, stored, now),
+            Freshness::Stale => self.pass(request, reason, None).await,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{self, HeaderName};
+use http::header;
 
 use crate::cache_control::CacheControl;
 use crate::freshness::{initial_age, lifetime};
@@ -29,14 +29,9 @@ pub enum Storable {
 
 /// Decides from a response head alone. Only whole objects are stored.
 ///
-/// A response that varies on a field this gateway forwards is not stored; fields that never reach the source
-/// cannot make it answer differently.
-pub fn decide(
-    meta: &ObjectMeta,
-    received: SystemTime,
-    policy: &CachePolicy,
-    forward_headers: &[HeaderName],
-) -> Storable {
+/// Fields that are forwarded are part of what an object is stored under, and those that never reach the source
+/// cannot make it answer differently: of `Vary` only `*` is left to heed (RFC 9111 4.1). A cookie is one client's.
+pub fn decide(meta: &ObjectMeta, received: SystemTime, policy: &CachePolicy) -> Storable {
     let control = CacheControl::of(meta.headers());
     let lifetime = lifetime(meta.headers(), received, policy.ttl);
     if meta.is_partial()
@@ -44,23 +39,23 @@ pub fn decide(
         || control.private
         || control.no_cache
         || lifetime <= initial_age(meta.headers(), received)
-        || varies(meta, forward_headers)
+        || meta.headers().contains_key(header::SET_COOKIE)
+        || varies(meta)
     {
         return Storable::No;
     }
     match meta.content_length() {
         Some(length) if length <= policy.max_item_size => Storable::Whole { length, lifetime },
-        Some(_) => Storable::No,
-        None => Storable::UnknownLength { lifetime },
+        None if meta.end_is_certain() => Storable::UnknownLength { lifetime },
+        Some(_) | None => Storable::No,
     }
 }
 
-fn varies(meta: &ObjectMeta, forward_headers: &[HeaderName]) -> bool {
-    meta.headers().get_all(header::VARY).iter().any(|field| {
-        field.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii).any(|member| {
-            member == b"*" || forward_headers.iter().any(|name| member.eq_ignore_ascii_case(name.as_ref()))
-        })
-    })
+fn varies(meta: &ObjectMeta) -> bool {
+    let fields = meta.headers().get_all(header::VARY).iter();
+    fields
+        .flat_map(|field| field.as_bytes().split(|&byte| byte == b','))
+        .any(|member| member.trim_ascii() == b"*")
 }
 
 #[cfg(test)]
@@ -74,7 +69,7 @@ mod tests {
         let headers =
             fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let policy = CachePolicy { max_item_size: 100, ttl: HOUR };
-        let storable = decide(&ObjectMeta::new(headers), SystemTime::UNIX_EPOCH, &policy, &[header::ORIGIN]);
+        let storable = decide(&ObjectMeta::new(headers), SystemTime::UNIX_EPOCH, &policy);
         assert_eq!(storable, expected, "{fields:?}");
     }
 
@@ -100,9 +95,16 @@ mod tests {
     }
 
     #[test]
-    fn what_varies_on_a_forwarded_field_is_not_stored() {
-        check(&[("content-length", "1"), ("vary", "*")], Storable::No);
-        check(&[("content-length", "1"), ("vary", "accept, Origin")], Storable::No);
+    fn what_is_not_for_everyone_is_not_stored() {
+        check(&[("content-length", "1"), ("vary", "accept, *")], Storable::No);
+        check(&[("content-length", "1"), ("set-cookie", "a=b")], Storable::No);
         check(&[("content-length", "1"), ("vary", "accept")], Storable::Whole { length: 1, lifetime: HOUR });
+    }
+
+    #[test]
+    fn a_body_that_may_have_been_cut_short_is_not_stored() {
+        let policy = CachePolicy { max_item_size: 100, ttl: HOUR };
+        let meta = ObjectMeta::default().with_uncertain_end();
+        assert_eq!(decide(&meta, SystemTime::UNIX_EPOCH, &policy), Storable::No);
     }
 }

@@ -49,7 +49,11 @@ impl Address {
                 if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
             ),
         };
-        let unusable = || AddressError::Endpoint(endpoint.clone());
+        let unusable = || {
+            // What stands before an `@` is a secret.
+            let shown = endpoint.rsplit_once('@').map_or(endpoint.clone(), |(_, host)| format!("***@{host}"));
+            AddressError::Endpoint(shown)
+        };
         let uri: Uri = endpoint.parse().map_err(|_| unusable())?;
         let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(unusable());
@@ -128,12 +132,12 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for endpoint in
-            ["127.0.0.1:9000", "ftp://a", "http://a/path", "http://u:p@a", "http://a?x", "http://"]
-        {
+        for endpoint in ["127.0.0.1:9000", "ftp://a", "http://a/path", "http://a?x", "http://"] {
             let refused = Address::new(&config("b", Some(endpoint), Addressing::Path), "r");
             assert_eq!(refused.unwrap_err(), AddressError::Endpoint(endpoint.to_owned()));
         }
+        let secret = Address::new(&config("b", Some("http://user:secret@host"), Addressing::Path), "r");
+        assert_eq!(secret.unwrap_err(), AddressError::Endpoint("***@host".to_owned()));
         for bucket in ["", "a/b", "a b", "a?b", "\u{e9}"] {
             let refused = Address::new(&config(bucket, None, Addressing::Path), "r");
             assert_eq!(refused.unwrap_err(), AddressError::Bucket(bucket.to_owned()));

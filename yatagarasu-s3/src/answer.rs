@@ -5,13 +5,16 @@ use yatagarasu_core::{ObjectMeta, SourceError, SourceRequest};
 
 use crate::headers::end_to_end;
 
-/// Takes the head of a 200 or 206. A part that nobody asked for, or that does not say which one it is, must not be
+/// Takes the head of a 200 or 206, to a HEAD of a 200. A part that nobody asked for, or that does not say which one it is, must not be
 /// taken for the whole (RFC 9110 15.3.7).
 pub(crate) fn object_meta(
     status: StatusCode,
     headers: HeaderMap,
     asked: &SourceRequest,
 ) -> Result<ObjectMeta, SourceError> {
+    // Neither a length nor chunks: the end of the connection is all there is (RFC 9112 6.3).
+    let framed =
+        headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
     let mut headers = end_to_end(headers);
     let names_part = headers.contains_key(header::CONTENT_RANGE);
     match status {
@@ -21,11 +24,14 @@ pub(crate) fn object_meta(
         StatusCode::PARTIAL_CONTENT if !asked.headers.contains_key(header::RANGE) => {
             Err(SourceError::broken("a part, though the whole was asked for"))
         }
-        StatusCode::PARTIAL_CONTENT => Ok(ObjectMeta::new(headers)),
-        _ => {
-            // On a 200 it means nothing (RFC 9110 14.4).
-            headers.remove(header::CONTENT_RANGE);
-            Ok(ObjectMeta::new(headers))
+        StatusCode::PARTIAL_CONTENT | StatusCode::OK => {
+            if status == StatusCode::OK {
+                // It means nothing there (RFC 9110 14.4).
+                headers.remove(header::CONTENT_RANGE);
+            }
+            let meta = ObjectMeta::new(headers);
+            Ok(if framed { meta } else { meta.with_uncertain_end() })
         }
+        other => Err(SourceError::broken(format!("it answered {}", other.as_u16()))),
     }
 }

@@ -59,7 +59,7 @@ impl ObjectSource for NativeSource {
     ) -> Result<Answer<ObjectMeta>, SourceError> {
         let head = self.send(Method::HEAD, key, request).await?.into_parts().0;
         match head.status {
-            StatusCode::OK => Ok(Answer::Object(ObjectMeta::new(end_to_end(head.headers)))),
+            StatusCode::OK => Ok(Answer::Object(object_meta(head.status, head.headers, request)?)),
             StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),
             status => Err(failure(status, &head.headers, &[])),
         }

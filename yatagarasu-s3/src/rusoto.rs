@@ -100,7 +100,10 @@ impl ObjectSource for RusotoSource {
         };
         let (client, dispatch) = self.client(request);
         match client.head_object(input).await {
-            Ok(_) => Ok(Answer::Object(ObjectMeta::new(end_to_end(dispatch.head()?.into_parts().0.headers)))),
+            Ok(_) => {
+                let (head, ()) = dispatch.head()?.into_parts();
+                Ok(Answer::Object(object_meta(head.status, head.headers, request)?))
+            }
             Err(error) => refused(dispatch.head()?, &document_of(error)),
         }
     }

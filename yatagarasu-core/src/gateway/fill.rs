@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use super::budget::Reservation;
 use crate::stored::SegmentsBuilder;
 use crate::{Object, ObjectMeta, SourceError, StoredObject};
 
@@ -24,6 +25,8 @@ struct State {
     last_reader: u64,
     /// Whether the reader that began the fill has left.
     beginner_left: bool,
+    /// The memory the object takes, until its last reader has left.
+    reservation: Option<Reservation>,
     /// Who fetches the object, waiting to hear that nobody wants it any more.
     lead: Option<Waker>,
 }
@@ -62,7 +65,7 @@ impl Fill {
     pub(super) fn complete(&self) -> Option<Arc<StoredObject>> {
         match &self.state().stage {
             Stage::Complete(stored) => Some(Arc::clone(stored)),
-            _ => None,
+            Stage::Asking | Stage::Receiving { .. } | Stage::Released(_) | Stage::Failed(_) => None,
         }
     }
 
@@ -84,8 +87,9 @@ impl Fill {
         .await;
     }
 
-    /// Says that `length` bytes will arrive here.
-    pub(super) fn receive(&self, meta: Arc<ObjectMeta>, length: u64) {
+    /// Says that `length` bytes will arrive here, in memory that is reserved for as long as anyone reads them.
+    pub(super) fn receive(&self, meta: Arc<ObjectMeta>, length: u64, reservation: Reservation) {
+        self.state().reservation = Some(reservation);
         self.advance(Stage::Receiving { meta, length, bytes: SegmentsBuilder::new(Some(length)) });
     }
 
@@ -112,6 +116,11 @@ impl Fill {
         state.stage = Stage::Complete(Arc::clone(&stored));
         wake(state);
         stored
+    }
+
+    /// Gives the readers an object that is stored already.
+    pub(super) fn complete_with(&self, stored: Arc<StoredObject>) {
+        self.advance(Stage::Complete(stored));
     }
 
     /// Gives the open object to the reader that began the fill and sends the others to the source.
@@ -160,7 +169,7 @@ fn wake(mut state: MutexGuard<'_, State>) {
 /// The reader that begins a fill.
 const BEGINNER: u64 = 1;
 
-/// One client's place in a fill. Goes at its own pace and holds no bytes of its own.
+/// One client's place in a fill. Goes at its own pace; of the segment that still grows it is handed copies.
 pub struct FillReader {
     fill: Arc<Fill>,
     id: u64,
@@ -256,7 +265,11 @@ impl Drop for FillReader {
         let beginner_left = state.beginner_left;
         let unwanted = match &mut state.stage {
             Stage::Released(object) if beginner_left => object.take(),
-            _ => None,
+            Stage::Released(_)
+            | Stage::Asking
+            | Stage::Receiving { .. }
+            | Stage::Complete(_)
+            | Stage::Failed(_) => None,
         };
         drop(state);
         drop(unwanted);

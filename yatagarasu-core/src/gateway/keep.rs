@@ -23,13 +23,12 @@ impl Shared {
     pub(super) fn keep(self: &Arc<Self>, object: Object, permit: StorePermit) -> (Reply, bool) {
         let received = self.clock.now();
         let Some(policy) = &self.policy.cache else { return (serve::streamed(object), false) };
-        match decide(&object.meta, received, policy, &self.policy.forward_headers) {
+        match decide(&object.meta, received, policy) {
             Storable::Whole { length, lifetime } => match self.budget.reserve(length) {
                 Some(reservation) => {
                     let reader = FillReader::new(Arc::default());
-                    let receive =
-                        Receive { gateway: Arc::clone(self), fill: reader.fill(), permit, reservation };
-                    let meta = receive.begin(&object, length);
+                    let receive = Receive { gateway: Arc::clone(self), fill: reader.fill(), permit };
+                    let meta = receive.begin(&object, length, reservation);
                     let reader = reader.receiving(length);
                     receive.spawn(object, Arc::clone(&meta), received, lifetime);
                     (serve::filling(&meta, reader), true)
@@ -54,7 +53,7 @@ pub(super) fn keeping(
 ) -> Object {
     let Some(reservation) = gateway.budget.reserve(0) else { return object };
     let length = object.body.remaining();
-    let copy = Copy {
+    let kept = Kept {
         gateway: Arc::clone(gateway),
         meta: object.meta.detached(),
         bytes: SegmentsBuilder::new(length),
@@ -63,7 +62,7 @@ pub(super) fn keeping(
         received,
         lifetime,
     };
-    let body = Keeping { body: object.body, copy: Some(copy) };
+    let body = Keeping { body: object.body, kept: Some(kept) };
     Object { meta: object.meta, body: ObjectBody::new(Box::pin(body), length) }
 }
 
@@ -71,10 +70,10 @@ pub(super) fn keeping(
 struct Keeping {
     body: ObjectBody,
     /// Gone once the body proves too long or breaks.
-    copy: Option<Copy>,
+    kept: Option<Kept>,
 }
 
-struct Copy {
+struct Kept {
     gateway: Arc<Shared>,
     meta: ObjectMeta,
     bytes: SegmentsBuilder,
@@ -84,7 +83,7 @@ struct Copy {
     lifetime: Duration,
 }
 
-impl Copy {
+impl Kept {
     /// Takes the next bytes; gives up once they are more than may be stored.
     fn push(mut self, chunk: &[u8]) -> Option<Self> {
         let more = chunk.len() as u64;
@@ -116,13 +115,13 @@ impl Stream for Keeping {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = std::task::ready!(Pin::new(&mut self.body).poll_next(cx));
         match &item {
-            Some(Ok(chunk)) => self.copy = self.copy.take().and_then(|copy| copy.push(chunk)),
-            Some(Err(_)) => self.copy = None,
+            Some(Ok(chunk)) => self.kept = self.kept.take().and_then(|copy| copy.push(chunk)),
+            Some(Err(_)) => self.kept = None,
             None => {}
         }
         // A client is not obliged to poll again once it has all the bytes it was promised.
         if (item.is_none() || self.body.remaining() == Some(0))
-            && let Some(copy) = self.copy.take()
+            && let Some(copy) = self.kept.take()
         {
             copy.store();
         }

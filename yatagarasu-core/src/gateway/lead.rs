@@ -5,9 +5,10 @@ use super::fill::Fill;
 use super::receive::{Receive, Unfinished};
 use super::storage::StorePermit;
 use super::{Shared, keep};
+use crate::freshness::Freshness;
 use crate::source::Answer;
 use crate::storable::{Storable, decide};
-use crate::{CacheKey, Object, SourceError, SourceRequest};
+use crate::{CacheKey, Object, SourceError, SourceRequest, StoredObject};
 
 /// The task that fetches an object for everyone who waits for it.
 ///
@@ -30,10 +31,19 @@ impl Lead {
         };
         tokio::spawn(async move {
             let _unlisted = unlisted;
-            if let Some(answer) = self.ask().await {
+            if let Some(stored) = self.stored_meanwhile().await {
+                self.fill.complete_with(stored);
+            } else if let Some(answer) = self.ask().await {
                 self.open(answer).await;
             }
         });
+    }
+
+    /// Looks once more: another fill may have ended between the client's look and the beginning of this one.
+    async fn stored_meanwhile(&self) -> Option<Arc<StoredObject>> {
+        let stored = self.gateway.storage.lookup(self.permit.key()).await?;
+        let fresh = matches!(stored.freshness(self.gateway.clock.now()), Freshness::Fresh(_));
+        fresh.then_some(stored)
     }
 
     /// Asks the source, unless everyone leaves before it answers.
@@ -64,7 +74,7 @@ impl Lead {
         };
         let received = self.gateway.clock.now();
         let storable = match &self.gateway.policy.cache {
-            Some(policy) => decide(&object.meta, received, policy, &self.gateway.policy.forward_headers),
+            Some(policy) => decide(&object.meta, received, policy),
             None => Storable::No,
         };
         let reservation = match storable {
@@ -74,8 +84,8 @@ impl Lead {
         match (storable, reservation) {
             (Storable::Whole { length, lifetime }, Some(reservation)) => {
                 let Self { gateway, fill, permit, .. } = self;
-                let receive = Receive { gateway, fill, permit, reservation };
-                let meta = receive.begin(&object, length);
+                let receive = Receive { gateway, fill, permit };
+                let meta = receive.begin(&object, length, reservation);
                 receive.run(object, meta, received, lifetime).await;
             }
             (Storable::UnknownLength { lifetime }, _) => {

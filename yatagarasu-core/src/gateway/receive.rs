@@ -12,15 +12,13 @@ pub(super) struct Receive {
     pub(super) gateway: Arc<Shared>,
     pub(super) fill: Arc<Fill>,
     pub(super) permit: StorePermit,
-    /// The memory it takes until the cache has it.
-    pub(super) reservation: Reservation,
 }
 
 impl Receive {
     /// Lets readers begin: gives the fields they and the cache get, out of the buffers they came in.
-    pub(super) fn begin(&self, object: &Object, length: u64) -> Arc<ObjectMeta> {
+    pub(super) fn begin(&self, object: &Object, length: u64, reservation: Reservation) -> Arc<ObjectMeta> {
         let meta = Arc::new(object.meta.detached());
-        self.fill.receive(Arc::clone(&meta), length);
+        self.fill.receive(Arc::clone(&meta), length, reservation);
         meta
     }
 
@@ -60,13 +58,12 @@ impl Receive {
         let stored = self
             .fill
             .finish(|bytes| Arc::new(StoredObject::new((*meta).clone(), bytes.finish(), received, lifetime)));
-        let Self { gateway, fill, permit, reservation } = self;
+        let Self { gateway, fill, permit } = self;
         let key = permit.key().clone();
         if permit.store(&gateway.storage, stored).await {
             gateway.stats.stored();
         }
         gateway.fills.remove(&key, &fill);
-        drop(reservation);
     }
 
     fn fail(self, error: SourceError) {

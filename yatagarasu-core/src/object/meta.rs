@@ -6,12 +6,26 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectMeta {
     headers: HeaderMap,
+    /// Whether nothing but the end of a connection marks the end of the content.
+    uncertain_end: bool,
 }
 
 impl ObjectMeta {
     /// Takes the end-to-end fields of a response.
     pub fn new(headers: HeaderMap) -> Self {
-        Self { headers }
+        Self { headers, uncertain_end: false }
+    }
+
+    /// Says that the content ends with its connection, so that a part cannot be told from the whole
+    /// (RFC 9112 6.3).
+    #[must_use]
+    pub fn with_uncertain_end(self) -> Self {
+        Self { uncertain_end: true, ..self }
+    }
+
+    /// Whether the whole content can be told from a part.
+    pub fn end_is_certain(&self) -> bool {
+        !self.uncertain_end
     }
 
     /// The header fields.
@@ -47,7 +61,7 @@ impl ObjectMeta {
             let name = HeaderName::from_bytes(name.as_str().as_bytes()).expect("a header name stays one");
             headers.append(name, copy);
         }
-        Self { headers }
+        Self { headers, uncertain_end: self.uncertain_end }
     }
 
     /// Bytes the fields take: names and values.

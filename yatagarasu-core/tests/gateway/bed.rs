@@ -19,8 +19,17 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) fn over(source: Arc<dyn ObjectSource>) -> Self {
+        Self::with(source, Vec::new())
+    }
+
+    /// A bucket that forwards the field `name`.
+    pub(crate) fn forwarding(source: Arc<dyn ObjectSource>, name: &'static str) -> Self {
+        Self::with(source, vec![http::HeaderName::from_static(name)])
+    }
+
+    fn with(source: Arc<dyn ObjectSource>, forward_headers: Vec<http::HeaderName>) -> Self {
         let policy = CachePolicy { max_item_size: ITEM_MAX, ttl: Duration::from_secs(60) };
-        let policy = BucketPolicy { cache: Some(policy), forward_headers: Vec::new() };
+        let policy = BucketPolicy { cache: Some(policy), forward_headers };
         let clock = ManualClock::default();
         let budget = Arc::new(FillBudget::new(4 * ITEM_MAX));
         let gateway = Gateway::new(

@@ -165,11 +165,14 @@ async fn a_client_who_leaves_a_stream_ends_it_at_the_source() {
 async fn the_slowest_client_delays_no_one() {
     let (bed, mut scripts) = Bed::scripted();
     let (slow, quick) = (bed.begin("k"), bed.begin("k"));
-    let source = scripts.recv().await.unwrap().open(&FIVE);
-    source.send("hello");
+    let source = scripts.recv().await.unwrap().open(&[("content-length", "1000")]);
     let slow = slow.await.unwrap();
-    assert_eq!(body(quick.await.unwrap()).await.unwrap(), b"hello");
-    assert_eq!(body(slow).await.unwrap(), b"hello");
+    let mut quick = quick.await.unwrap().reply.unwrap().body;
+    for piece in 0..100u8 {
+        source.send(vec![piece; 10]);
+        assert_eq!(quick.next().await.unwrap().unwrap(), vec![piece; 10]);
+    }
+    assert_eq!(body(slow).await.unwrap().len(), 1000);
 }
 
 /// A source with a bug.
@@ -198,6 +201,18 @@ async fn a_source_that_panics_leaves_nobody_waiting() {
     for client in [bed.begin("k"), bed.begin("k")] {
         assert!(matches!(body(client.await.unwrap()).await, Err(SourceError::Broken { .. })));
     }
+}
+
+#[tokio::test]
+async fn memory_stays_reserved_until_the_last_reader_has_left() {
+    let (bed, mut scripts) = Bed::scripted();
+    let client = bed.begin("k");
+    scripts.recv().await.unwrap().open(&FIVE).send("hello");
+    let unread = client.await.unwrap();
+    settle().await;
+    assert_eq!((bed.gateway.usage().objects, bed.budget.reserved()), (1, 5));
+    drop(unread);
+    assert_eq!(bed.budget.reserved(), 0);
 }
 
 #[tokio::test]

@@ -109,7 +109,12 @@ impl Refreshed {
     /// Fetches once; says how long to wait until the next time.
     async fn fetch(&self, failures: &mut u32) -> Option<Duration> {
         let fetched = timeout(FETCH_MAX, self.fetch.fetch());
-        match fetched.await.unwrap_or_else(|_| Err(format!("nothing came within {FETCH_MAX:?}"))) {
+        let fetched = fetched.await.unwrap_or_else(|_| Err(format!("nothing came within {FETCH_MAX:?}")));
+        let valid = fetched.and_then(|credentials| match self.expired(&credentials) {
+            Some(at) => Err(format!("what came had expired at {}", httpdate::fmt_http_date(at))),
+            None => Ok(credentials),
+        });
+        match valid {
             Ok(credentials) => {
                 *failures = 0;
                 let expiry = credentials.expiry();
@@ -230,6 +235,15 @@ mod tests {
         pass(&clock, 3601).await;
         assert!(key(&refreshed).await.unwrap_err().contains("expired at"));
         assert!(matches!(refreshed.status(), CredentialsStatus::Missing { .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_expired_is_as_good_as_nothing() {
+        let (refreshed, clock) = prepared(&[Ok(0), Ok(0), Ok(60)]);
+        assert!(key(&refreshed).await.unwrap_err().contains("had expired at"));
+        assert!(matches!(refreshed.status(), CredentialsStatus::Missing { .. }));
+        pass(&clock, 4).await;
+        assert_eq!(key(&refreshed).await.unwrap(), "AK60");
     }
 
     #[tokio::test(start_paused = true)]

@@ -46,12 +46,11 @@ impl Dispatch {
         for (name, values) in request.headers() {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("rusoto sends valid names");
             // The sender makes these itself, for what really goes out.
-            if [header::HOST, header::CONTENT_TYPE, header::CONTENT_LENGTH, header::USER_AGENT]
-                .contains(&name)
-            {
+            // What the client sent is there already, repeated fields included.
+            let ours = [header::HOST, header::CONTENT_TYPE, header::CONTENT_LENGTH, header::USER_AGENT];
+            if ours.contains(&name) || headers.contains_key(&name) {
                 continue;
             }
-            headers.remove(&name);
             for value in values.iter().filter_map(|value| HeaderValue::from_bytes(value).ok()) {
                 headers.append(&name, value);
             }

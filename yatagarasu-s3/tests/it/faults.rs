@@ -135,3 +135,48 @@ async fn a_part_nobody_asked_for_is_not_taken_for_the_whole() {
         }
     }
 }
+
+#[tokio::test]
+async fn other_successes_are_no_objects() {
+    for backend in backends() {
+        let (address, _connection) = scripted("HTTP/1.1 204 No Content\r\n\r\n").await;
+        let nothing = get(&*source(address, backend).await).await.unwrap_err();
+        assert!(matches!(nothing, SourceError::Broken { .. }), "{nothing:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_ends_with_its_connection_is_not_certain_to_be_whole() {
+    for backend in backends() {
+        let (address, connection) = scripted("HTTP/1.1 200 OK\r\n\r\nhello").await;
+        let object = get(&*source(address, backend).await).await.unwrap();
+        assert!(!object.meta.end_is_certain());
+        drop(connection);
+        let (address, _connection) = scripted("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        assert!(get(&*source(address, backend).await).await.unwrap().meta.end_is_certain());
+    }
+}
+
+#[tokio::test]
+async fn repeated_conditions_are_all_sent() {
+    for backend in backends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let source = source(listener.local_addr().unwrap(), backend).await;
+        let mut request = SourceRequest::default();
+        for tag in ["\"a\"", "\"b\""] {
+            request.headers.append("if-none-match", tag.parse().unwrap());
+        }
+        let asked =
+            tokio::spawn(
+                async move { source.get(&ObjectKey::parse("k").unwrap(), &request).await.map(|_| ()) },
+            );
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.contains("\"a\"") && head.contains("\"b\""), "{head}");
+        asked.abort();
+    }
+}

@@ -92,7 +92,7 @@ const QUERY: &percent_encoding::AsciiSet =
 
 /// Names an object and what of the query belongs to it.
 pub(super) fn cache_key(object: ObjectKey, query: Option<&str>, names: &[String]) -> CacheKey {
-    CacheKey { object, query: forwarded_query(query, names) }
+    CacheKey { object, query: forwarded_query(query, names), fields: None }
 }
 
 #[cfg(test)]
