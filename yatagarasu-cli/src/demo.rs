@@ -13,12 +13,12 @@ mod sidecars;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::pin;
 
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
-use yatagarasu_server::{Config, Server, StartError, shutdown};
+use yatagarasu_server::shutdown::Signals;
+use yatagarasu_server::{Config, Server, StartError};
 
 use crate::args::DemoArguments;
 use crate::stdout;
@@ -83,24 +83,14 @@ pub(crate) enum DemoError {
 /// Runs the demo until SIGINT or SIGTERM, and leaves nothing behind.
 pub(crate) async fn run(arguments: &DemoArguments) -> Result<(), DemoError> {
     log(&arguments.log)?;
-    // Polled first, so that a signal is noticed from the beginning on.
-    let mut stop = pin!(shutdown::requested());
+    let mut signals = Signals::listen().map_err(DemoError::Signals)?;
     let demo = tokio::select! {
-        biased;
-        stopped = stop.as_mut() => {
-            stopped.map_err(DemoError::Signals)?;
-            return stdout::print(STOPPED).map_err(DemoError::Stdout);
-        }
+        () = signals.next() => return stdout::print(STOPPED).map_err(DemoError::Stdout),
         started = Demo::start(arguments) => started?,
     };
     stdout::print(&demo.announcement().to_string()).map_err(DemoError::Stdout)?;
     let Demo { gateway, s3, content, .. } = demo;
-    let until = async {
-        if let Err(error) = stop.await {
-            tracing::error!(%error, "signals cannot be waited for: stopping");
-        }
-    };
-    if !gateway.run(until).await {
+    if !gateway.run(signals.next()).await {
         tracing::warn!("responses were still running and have been cut off");
     }
     drop(s3);

@@ -7,7 +7,8 @@ use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use yatagarasu_server::config::Environment;
-use yatagarasu_server::{Config, Server, shutdown};
+use yatagarasu_server::shutdown::Signals;
+use yatagarasu_server::{Config, Server};
 
 /// Serves S3 buckets over HTTP.
 #[derive(Debug, Parser)]
@@ -51,16 +52,13 @@ fn start(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = Config::load(&arguments.config, &Environment::of_process())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let (mut first, mut second) = (Signals::listen()?, Signals::listen()?);
         let server = Server::start(&config).await.map_err(|error| anyhow::anyhow!("{error}"))?;
         tracing::info!(address = %server.address(), admin = %server.admin_address(), "serving");
-        let serving = server.run(async {
-            if let Err(error) = shutdown::requested().await {
-                tracing::error!(%error, "signals cannot be waited for: stopping");
-            }
-        });
         let whole = tokio::select! {
-            whole = serving => whole,
-            Ok(()) = shutdown::insisted() => false,
+            whole = server.run(first.next()) => whole,
+            // Whoever asks twice does not want to wait.
+            () = async { second.next().await; second.next().await } => false,
         };
         if !whole {
             tracing::warn!("responses were still running and have been cut off");

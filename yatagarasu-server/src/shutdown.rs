@@ -2,29 +2,30 @@
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Waits for a second SIGINT or SIGTERM: whoever asks twice does not want to wait.
-///
-/// # Errors
-///
-/// The system takes no more signal handlers.
-pub async fn insisted() -> io::Result<()> {
-    requested().await?;
-    requested().await
+/// SIGINT and SIGTERM, waited for from the moment this is made: neither ends the process by itself any more.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
 }
 
-/// Waits for SIGINT or SIGTERM. From the first poll on, neither ends the process by itself.
-///
-/// # Errors
-///
-/// The system takes no more signal handlers.
-pub async fn requested() -> io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// The system takes no more signal handlers.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    /// Waits for the next of them.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

@@ -23,6 +23,7 @@ pub struct MemoryObjects {
     public: Mutex<Vec<String>>,
     gets: AtomicU64,
     heads: AtomicU64,
+    pattern_bytes: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -75,6 +76,11 @@ impl MemoryObjects {
     /// `HeadObject` requests so far.
     pub fn heads(&self) -> u64 {
         self.heads.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of pattern objects handed to connections so far.
+    pub fn pattern_bytes(&self) -> u64 {
+        self.pattern_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_public(&self, bucket: &str) -> bool {
@@ -150,18 +156,21 @@ impl Content {
         }
     }
 
-    fn part(&self, part: std::ops::Range<u64>) -> StreamingBlob {
+    fn part(&self, part: std::ops::Range<u64>, sent: &Arc<AtomicU64>) -> StreamingBlob {
         match self {
             Self::Bytes(bytes) => {
                 let bound = |offset| usize::try_from(offset).expect("within memory");
                 StreamingBlob::from(s3s::Body::from(bytes.slice(bound(part.start)..bound(part.end))))
             }
-            Self::Pattern(_) => StreamingBlob::wrap(stream::unfold(part, |mut part| async move {
-                let next = part.end.min(part.start + PATTERN_CHUNK);
-                let chunk = MemoryObjects::pattern(part.start, next);
-                part.start = next;
-                (!chunk.is_empty()).then_some((Ok::<_, std::io::Error>(Bytes::from(chunk)), part))
-            })),
+            Self::Pattern(_) => {
+                StreamingBlob::wrap(stream::unfold((part, Arc::clone(sent)), |(mut part, sent)| async move {
+                    let next = part.end.min(part.start + PATTERN_CHUNK);
+                    sent.fetch_add(next - part.start, Ordering::Relaxed);
+                    let chunk = MemoryObjects::pattern(part.start, next);
+                    part.start = next;
+                    (!chunk.is_empty()).then_some((Ok::<_, std::io::Error>(Bytes::from(chunk)), (part, sent)))
+                }))
+            }
         }
     }
 }
@@ -223,7 +232,7 @@ impl S3 for MemoryObjects {
             e_tag: etag(&stored.headers),
             last_modified: modified(&stored.headers),
             metadata: Some(metadata(&stored.headers)),
-            body: Some(stored.content.part(part)),
+            body: Some(stored.content.part(part, &self.pattern_bytes)),
             ..GetObjectOutput::default()
         });
         response.headers = others(&stored.headers);

@@ -5,7 +5,7 @@ use serde_path_to_error::Segment;
 
 use super::error::{ConfigError, ConfigErrors};
 use super::settings::Settings;
-use super::{Config, Environment, overrides, substitute, validate};
+use super::{Config, Environment, overrides, settings, substitute, validate};
 
 impl Config {
     /// Reads and checks a file; its extension says whether it is YAML, TOML or JSON.
@@ -119,7 +119,8 @@ fn deserialize(mut root: Value, errors: &mut Errors) -> Settings {
         match serde_path_to_error::deserialize::<_, Settings>(tree) {
             Ok(settings) => {
                 for key in unknown {
-                    errors.add(&key, "unknown key");
+                    let known = settings::keys_beside(&key).join(", ");
+                    errors.add(&key, &format!("unknown key: expected one of {known}"));
                 }
                 return settings;
             }

@@ -67,3 +67,51 @@ pub(super) struct CacheSettings {
     pub(super) ttl: Option<Span>,
     pub(super) eviction: Option<String>,
 }
+
+/// The keys that may stand where `key` does, which is none of them.
+pub(super) fn keys_beside(key: &str) -> &'static [&'static str] {
+    let section = key.rsplit_once('.').map_or("", |(section, _)| section);
+    match section.rsplit_once('.').map_or(section, |(_, name)| name) {
+        "" => &["server", "admin", "buckets"],
+        "server" => &["address", "threads", "fill_memory", "header_timeout", "shutdown_grace"],
+        "admin" => &["address", "token"],
+        "s3" => &[
+            "backend",
+            "bucket",
+            "region",
+            "endpoint",
+            "path_style",
+            "access_key",
+            "secret_key",
+            "session_token",
+            "anonymous",
+            "forward_headers",
+            "forward_query",
+            "connect_timeout",
+            "response_timeout",
+            "idle_timeout",
+        ],
+        "cache" => &["enabled", "backend", "max_item_size", "max_size", "ttl", "eviction"],
+        _ => &["name", "path_prefix", "s3", "cache"],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key that is named here but not read would be an unknown one itself.
+    #[test]
+    fn what_is_named_is_what_is_read() {
+        for (section, count) in
+            [("x", 3), ("server.x", 5), ("admin.x", 2), ("buckets[0].s3.x", 14), ("buckets[0].cache.x", 6)]
+        {
+            let keys = keys_beside(section);
+            assert_eq!(keys.len(), count, "{section}");
+            for key in keys {
+                let place = section.replace('x', key);
+                assert!(super::super::EXAMPLE.contains(&format!("{key}:")), "{place}");
+            }
+        }
+    }
+}

@@ -37,6 +37,19 @@ impl ResponseBody {
         body
     }
 
+    /// Bytes of the document, where the body is one and has any.
+    pub(super) fn document_length(&self) -> Option<u64> {
+        match &self.content {
+            Content::Document(document) if !document.is_empty() => Some(document.len() as u64),
+            Content::Document(_) | Content::Reply(_) => None,
+        }
+    }
+
+    /// The same without its bytes.
+    pub(super) fn emptied(self) -> Self {
+        Self::new(Content::Document(Bytes::new()), self.entry)
+    }
+
     fn remaining(&self) -> Option<u64> {
         match &self.content {
             Content::Document(document) => Some(document.len() as u64),

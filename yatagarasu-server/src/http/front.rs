@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use http::header::HOST;
+use http::request::Parts;
 use http::{Method, Request, Response, Version};
 use yatagarasu_core::{Gateway, Request as ObjectRequest};
 
@@ -51,6 +52,13 @@ impl Front {
     /// Answers one request. HTTP/1.1 wants a `Host` in it (RFC 9112 3.2).
     pub async fn answer<B>(&self, request: Request<B>) -> Response<ResponseBody> {
         let (head, _) = request.into_parts();
+        let headless = head.method == Method::HEAD;
+        let response = self.respond(head).await;
+        // HTTP/2 sends whatever body there is (RFC 9110 9.3.2).
+        if headless { response::without_body(response) } else { response }
+    }
+
+    async fn respond(&self, head: Parts) -> Response<ResponseBody> {
         let request_id = self.request_ids.of(&head.headers);
         let entry = Entry::begin(&head.method, head.uri.path(), &request_id, &self.metrics);
         if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {

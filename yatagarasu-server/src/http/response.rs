@@ -1,6 +1,6 @@
 //! One rendering of what became of a request.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use yatagarasu_core::{Handling, Outcome};
 
@@ -58,6 +58,15 @@ pub(super) fn options(request_id: &HeaderValue, mut entry: Entry) -> Response<Re
     response.headers_mut().insert(http::header::ALLOW, ALLOW);
     identify(response.headers_mut(), request_id);
     response
+}
+
+/// Takes the content out, and leaves the fields that describe it.
+pub(super) fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let (mut head, body) = response.into_parts();
+    if let (Some(length), false) = (body.document_length(), head.headers.contains_key(CONTENT_LENGTH)) {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(head, body.emptied())
 }
 
 fn identify(headers: &mut HeaderMap, request_id: &HeaderValue) {

@@ -50,8 +50,8 @@ async fn readiness_asks_every_source() {
     s3.objects().put("bucket", "k", &[], "x");
     let endpoint = s3.endpoint();
     let good = bucket(&endpoint, "good", "/good", "", "");
-    let nobody = format!("http://{}", crate::scripted::nobody().await);
-    let unreachable = bucket(&nobody, "unreachable", "/unreachable", "", "");
+    let nobody = crate::scripted::Nobody::new();
+    let unreachable = bucket(&nobody.endpoint(), "unreachable", "/unreachable", "", "");
     let denied = bucket(&endpoint, "denied", "/denied", "session_token: \"unknown\"", "");
     let site = Site::run(s3, &document("", std::slice::from_ref(&good))).await;
     assert_eq!((site.admin.get("/health").await.status, site.admin.get("/ready").await.status), (200, 200));
@@ -136,9 +136,7 @@ async fn stopping_lets_responses_end_and_accepts_no_more() {
     let idle = crate::client::begin(site.address, "/nowhere").await;
     let running = site.stop();
     // Refused as soon as the listener is closed.
-    while tokio::net::TcpStream::connect(site.address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    refuses(site.address).await;
     assert!(!running.is_finished());
     exchange.write(vec![7; 2_000_000]).await;
     let mut body = Vec::new();
@@ -181,12 +179,20 @@ async fn stopping_goes_on_with_what_another_thread_began() {
         }
     }
     let running = site.stop();
-    while tokio::net::TcpStream::connect(site.address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    refuses(site.address).await;
     exchange.write("world").await;
     let mut body = Vec::new();
     second.read_to_end(&mut body).await.unwrap();
     assert_eq!(body, b"helloworld");
     assert!(running.await.unwrap());
+}
+
+/// Waits until nobody is accepted any more.
+async fn refuses(address: std::net::SocketAddr) {
+    let refused = async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::scripted::PATIENCE, refused).await.expect("the listener closes");
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::client::Answer;
-use crate::scripted::{Scripted, nobody};
+use crate::scripted::{Nobody, Scripted};
 use crate::site::{Site, bucket, document};
 
 #[track_caller]
@@ -68,9 +68,9 @@ async fn conditions_and_ranges_that_fail_are_412_and_416() {
 
 #[tokio::test]
 async fn an_unreachable_source_is_502() {
-    let address = nobody().await;
+    let nobody = Nobody::new();
     let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
-    let entry = bucket(&format!("http://{address}"), "assets", "/static", "", "enabled: true");
+    let entry = bucket(&nobody.endpoint(), "assets", "/static", "", "enabled: true");
     let site = Site::run(s3, &document("", &[entry])).await;
     check(&site.client.get("/static/k").await, 502);
     assert_eq!(site.client.head("/static/k").await.status, 502);

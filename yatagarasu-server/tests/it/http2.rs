@@ -1,3 +1,5 @@
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
 use crate::client::Client;
 use crate::scripted::Scripted;
 use crate::site::Site;
@@ -35,4 +37,43 @@ async fn a_body_cut_short_resets_the_stream() {
     drop(exchange);
     let broken = asked.await.unwrap().unwrap_err();
     assert!(format!("{broken:?}").contains("INTERNAL_ERROR"), "{broken:?}");
+}
+
+#[tokio::test]
+async fn a_head_has_no_content_whatever_the_status() {
+    let site = Site::start().await;
+    site.put("k", &[("etag", "\"e\"")], "0123456789");
+    let client = Client::http2(site.address);
+    for (path, status, length) in [
+        ("/static/k", 200, "10"),
+        ("/static/missing", 404, ""),
+        ("/nowhere", 404, ""),
+        ("/static/%zz", 400, ""),
+    ] {
+        let answer = client.head(path).await;
+        assert_eq!((answer.status, answer.body.len()), (status, 0), "{path}");
+        if !length.is_empty() {
+            assert_eq!(answer.field("content-length"), length);
+        }
+        let whole = client.get(path).await;
+        assert_eq!(answer.field("content-length"), whole.body.len().to_string(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_ends_the_request_at_s3() {
+    let (s3, site) = Scripted::start("").await;
+    let stream = tokio::net::TcpStream::connect(site.address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{}/static/k", site.address));
+    let response = sender.send_request(request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap());
+    let response = tokio::spawn(response);
+    let mut exchange = s3.next().await;
+    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nfirst").await;
+    // Dropped before its end, a body resets its stream; the connection stays.
+    drop(response.await.unwrap().unwrap());
+    exchange.closed().await;
+    drop(sender);
 }

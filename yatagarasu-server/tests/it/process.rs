@@ -16,6 +16,7 @@ use crate::site::{bucket, document};
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
+    admin: SocketAddr,
     log: mpsc::Receiver<serde_json::Value>,
     _folder: TempDir,
 }
@@ -55,8 +56,9 @@ impl Process {
             }
         });
         let serving = log.iter().find(|line| line["message"] == "serving").expect("the server starts");
-        let address = serving["address"].as_str().unwrap().parse().unwrap();
-        Self { child, address, log, _folder: folder }
+        let listens = |key| serving[key].as_str().unwrap().parse().unwrap();
+        let (address, admin) = (listens("address"), listens("admin"));
+        Self { child, address, admin, log, _folder: folder }
     }
 
     /// Bytes of memory the process has to itself: what it shares with no other, resident.
@@ -70,13 +72,13 @@ impl Process {
         self.log.iter()
     }
 
-    fn signal(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     fn terminate(mut self) -> Option<i32> {
-        self.signal();
+        self.signal("-TERM");
         self.child.wait().unwrap().code()
     }
 }
@@ -112,7 +114,10 @@ fn what_cannot_start_says_why_in_one_message_and_exits_with_2() {
         }
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
     };
-    check(good.replace("threads: 2", "treads: 2"), &["yatagarasu.yaml: server.treads: unknown key"]);
+    check(
+        good.replace("threads: 2", "treads: 2"),
+        &["yatagarasu.yaml: server.treads: unknown key: expected one of address, threads"],
+    );
     check(good.replace("cache: {  }", "cache: { ttl: soon }"), &["buckets[0].cache.ttl", "soon", "\"1h\""]);
     check(good.replace("cache: {  }", "cache: { max_size: 1MB, max_item_size: 2MB }"), &["max_item_size"]);
     check(
@@ -173,7 +178,7 @@ async fn responses_are_logged_one_line_each_and_sigterm_exits_with_0() {
 
     let quiet = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);
     assert_eq!(Client::new(quiet.address).get("/static/a%20b").await.status, 200);
-    quiet.signal();
+    quiet.signal("-INT");
     assert!(quiet.log().all(|line| line["message"] != "response"));
 }
 
@@ -184,7 +189,7 @@ async fn a_second_signal_does_not_wait() {
     let yaml = document("shutdown_grace: \"1h\"", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
     let process = Process::start(&yaml, &[]);
     let _unread = crate::client::begin(process.address, "/static/large").await;
-    process.signal();
+    process.signal("-INT");
     process
         .log()
         .find(|line| line["message"].as_str().is_some_and(|words| words.starts_with("stopping")))
@@ -215,6 +220,13 @@ async fn credentials_come_from_the_environment_or_a_profile() {
     assert_eq!(Client::new(process.address).get("/static/k").await.status, 502);
     let complaint = process.log().find(|line| line["level"] == "ERROR").unwrap();
     assert!(complaint["message"].as_str().unwrap().contains("no valid credentials"), "{complaint}");
+    let admin = Client::new(process.admin);
+    let ready = admin.get("/ready").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.json()["buckets"][0]["reason"].as_str().unwrap().contains("no credentials"), "{ready:?}");
+    let metrics = admin.get("/metrics").await.body;
+    let metrics = String::from_utf8_lossy(&metrics);
+    assert!(metrics.contains("yatagarasu_credentials_valid{bucket=\"assets\"} 0"), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,17 @@
 //! An S3 server that misbehaves as a test says.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use yatagarasu_s3::testing::S3Server;
 
 use crate::site::{Site, bucket, document};
+
+/// Longest wait for what has to come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A listener in the place of S3.
 pub(crate) struct Scripted {
@@ -59,11 +64,22 @@ impl Exchange {
     /// Waits until the gateway has closed the connection.
     pub(crate) async fn closed(&mut self) {
         let mut rest = [0; 1024];
-        while self.socket.read(&mut rest).await.unwrap_or(0) > 0 {}
+        let read = async { while self.socket.read(&mut rest).await.unwrap_or(0) > 0 {} };
+        timeout(PATIENCE, read).await.expect("the gateway closes the connection");
     }
 }
 
-/// The address of a port nobody listens on.
-pub(crate) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// A port nobody listens on, and nobody else gets for as long as the value lives.
+pub(crate) struct Nobody(socket2::Socket);
+
+impl Nobody {
+    pub(crate) fn new() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self(socket)
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.0.local_addr().unwrap().as_socket().unwrap())
+    }
 }
