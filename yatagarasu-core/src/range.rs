@@ -44,6 +44,19 @@ impl ByteRange {
     }
 }
 
+impl ByteRange {
+    /// Writes it in its one form. No object is longer than a signed number counts, and some sources read no other.
+    pub fn field(self) -> HeaderValue {
+        const LAST: u64 = i64::MAX.unsigned_abs();
+        let text = match self {
+            Self::Within(first, last) if last < LAST => format!("bytes={first}-{last}"),
+            Self::Within(first, _) | Self::From(first) => format!("bytes={}-", first.min(LAST)),
+            Self::Suffix(length) => format!("bytes=-{}", length.min(LAST)),
+        };
+        HeaderValue::try_from(text).expect("digits are a value")
+    }
+}
+
 /// What a request's `Range` field asks of an object of known length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {

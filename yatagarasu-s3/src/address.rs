@@ -25,7 +25,9 @@ pub enum AddressError {
     #[error("the endpoint `{0}` is not `http://HOST[:PORT]` or `https://HOST[:PORT]`")]
     Endpoint(String),
     /// The bucket's name cannot stand in a URI.
-    #[error("the bucket `{0}` cannot be addressed: use lower-case letters, digits, `-` and `.`")]
+    #[error(
+        "the bucket `{0}` cannot be addressed: use letters, digits, `-`, `_` and single `.` between them"
+    )]
     Bucket(String),
 }
 
@@ -58,12 +60,17 @@ impl Address {
         let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(unusable());
         };
+        let port = authority.as_str().rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        if port && authority.port_u16().is_none() {
+            return Err(unusable());
+        }
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() || authority.as_str().contains('@') {
             return Err(unusable());
         }
         let bucket = &config.bucket;
         let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if bucket.is_empty() || !bucket.chars().all(usable) {
+        let dots = bucket.starts_with('.') || bucket.ends_with('.') || bucket.contains("..");
+        if bucket.is_empty() || dots || !bucket.chars().all(usable) {
             return Err(AddressError::Bucket(bucket.clone()));
         }
         let base = match config.addressing {
@@ -132,13 +139,21 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for endpoint in ["127.0.0.1:9000", "ftp://a", "http://a/path", "http://a?x", "http://"] {
+        for endpoint in [
+            "127.0.0.1:9000",
+            "ftp://a",
+            "http://h:99999",
+            "http://h:",
+            "http://a/path",
+            "http://a?x",
+            "http://",
+        ] {
             let refused = Address::new(&config("b", Some(endpoint), Addressing::Path), "r");
             assert_eq!(refused.unwrap_err(), AddressError::Endpoint(endpoint.to_owned()));
         }
         let secret = Address::new(&config("b", Some("http://user:secret@host"), Addressing::Path), "r");
         assert_eq!(secret.unwrap_err(), AddressError::Endpoint("***@host".to_owned()));
-        for bucket in ["", "a/b", "a b", "a?b", "\u{e9}"] {
+        for bucket in ["", "a/b", "a b", "a?b", "\u{e9}", "..", ".a", "a."] {
             let refused = Address::new(&config(bucket, None, Addressing::Path), "r");
             assert_eq!(refused.unwrap_err(), AddressError::Bucket(bucket.to_owned()));
         }

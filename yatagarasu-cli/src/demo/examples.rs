@@ -49,6 +49,10 @@ impl Examples {
                 if looked_at > ENTRIES_MAX || (examples.small.is_some() && examples.large.is_some()) {
                     return examples;
                 }
+                // Hidden files are served, but not for show.
+                if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                    continue;
+                }
                 let path = below.join(entry.file_name());
                 // Of the entry itself: links are not followed.
                 let Ok(metadata) = entry.metadata() else { continue };
@@ -92,6 +96,7 @@ mod tests {
         fs::create_dir(folder.path().join("sub")).unwrap();
         file("empty", 0);
         file("new\nline", 9);
+        file(".hidden", 9);
         file("sub/small", STORED_BYTES_MAX);
         file("sub/large", STORED_BYTES_MAX + 1);
         let found = Examples::find(folder.path());

@@ -49,6 +49,9 @@ pub(super) async fn answer(buckets: &[Bucket], headers: &HeaderMap, body: Incomi
             Ok(key) => Purge::Key(key),
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
         },
+        (None, Some(prefix), false) if prefix.is_empty() => {
+            return problem(StatusCode::BAD_REQUEST, "an empty prefix is everything: say \"all\": true");
+        }
         (None, Some(prefix), false) => Purge::Prefix(prefix),
         (None, None, true) => Purge::All,
         _ => return problem(StatusCode::BAD_REQUEST, EXPECTED),

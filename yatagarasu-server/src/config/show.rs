@@ -86,7 +86,8 @@ fn yaml(tree: &Value) -> Yaml {
         Value::Number(number) => {
             number.as_i64().map_or_else(|| Yaml::Real(number.to_string()), Yaml::Integer)
         }
-        Value::String(text) => Yaml::String(text.clone()),
+        // Written so that it reads back: nothing is to be taken for a variable.
+        Value::String(text) => Yaml::String(text.replace("${", "$${")),
         Value::Array(values) => Yaml::Array(values.iter().map(yaml).collect()),
         Value::Object(members) => {
             let members = members.iter().filter(|(_, value)| !value.is_null());

@@ -29,6 +29,7 @@ async fn bad_orders_say_what_is_expected() {
         (r#"{"bucket":"assets","key":"a","all":true}"#, 400, "one of"),
         (r#"{"bucket":"assets","kee":"a"}"#, 400, "unknown field"),
         (r#"{"bucket":"assets","key":"a/../b"}"#, 400, "segment"),
+        (r#"{"bucket":"assets","prefix":""}"#, 400, "say \"all\": true"),
         (r#"{"bucket":"other","all":true}"#, 404, "there are: assets, videos"),
     ] {
         let answer = site.purge(order).await;

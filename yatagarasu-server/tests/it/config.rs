@@ -242,5 +242,7 @@ fn what_is_shown_loads_again_and_hides_secrets() {
     assert!(!shown.contains("t0ken") && !shown.contains("..."), "{shown}");
     assert_eq!(shown.matches("\"***\"").count() + shown.matches(": ***").count(), 4, "{shown}");
     assert_eq!(show(&load(&shown).unwrap()), shown);
+    let odd = show(&load("buckets: [{ name: a, path_prefix: \"/$${x}\" }]").unwrap());
+    assert_eq!(show(&load(&odd).unwrap()), odd);
     assert!(!format!("{config:?}").contains("t0ken") && !format!("{config:?}").contains("\"...\""));
 }

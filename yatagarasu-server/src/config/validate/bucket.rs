@@ -173,6 +173,16 @@ fn source(
             None
         }
     };
+    let region = settings.region.clone().filter(|region| !region.is_empty());
+    if let Some(region) = &region
+        && !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    {
+        complain(
+            &format!("{key}.region"),
+            &format!("expected a region such as `us-east-1`, found `{region}`"),
+        );
+        return None;
+    }
     let access = access(&settings, key, complain);
     let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
     let bucket = settings.bucket.or_else(|| name.map(str::to_owned));
@@ -180,7 +190,7 @@ fn source(
     let config = SourceConfig {
         backend: backend.unwrap_or_default(),
         bucket: bucket.clone().unwrap_or_else(|| "unnamed".to_owned()),
-        region: settings.region.filter(|region| !region.is_empty()),
+        region,
         endpoint: settings.endpoint,
         addressing: if path_style { Addressing::Path } else { Addressing::VirtualHost },
         access: access.clone().unwrap_or(Access::Anonymous),
