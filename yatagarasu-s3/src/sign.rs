@@ -21,7 +21,7 @@ pub struct SignError(#[source] Box<dyn std::error::Error + Send + Sync>);
 /// Adds the fields that sign a request for S3 in `region` at `now`.
 ///
 /// Only `host` and `x-amz-*` are signed, so that ranges and conditions need not be. The path of `uri` is taken to
-/// be escaped already, as [`address`](crate::address) does.
+/// be escaped already.
 pub fn sign_request(
     method: &Method,
     uri: &Uri,
