@@ -49,10 +49,6 @@ impl Admin {
         Self { front, metrics, budget, token }
     }
 
-    pub(crate) fn front(&self) -> &Arc<Front> {
-        &self.front
-    }
-
     /// Accepts operators' connections for ever; they end with this future.
     pub(crate) async fn serve(self: &Arc<Self>, listener: &TcpListener) {
         let mut connections = JoinSet::new();

@@ -18,7 +18,6 @@ use tokio::sync::watch;
 use crate::admin::Admin;
 use crate::assemble::{StartError, assemble};
 use crate::config::Config;
-use crate::http::Front;
 use crate::listener::{accept, listen};
 
 use worker::Workers;
@@ -66,11 +65,6 @@ impl Server {
     /// Where operators connect.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_listener.local_addr().expect("a listener has an address")
-    }
-
-    /// The public front end, as the workers serve it.
-    pub fn front(&self) -> &Arc<Front> {
-        self.admin.front()
     }
 
     /// Serves until `until` ends, then stops accepting and lets running responses go on for the time configured.
