@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy};
 use yatagarasu_core::gateway::FillBudget;
 use yatagarasu_core::testing::{MemorySource, request};
-use yatagarasu_core::{BucketPolicy, CachePolicy, Gateway, Method, Request, SystemClock};
+use yatagarasu_core::{BucketPolicy, CachePolicy, Gateway, Handling, Method, Request, SystemClock};
 
 const FIELDS: [(&str, &str); 6] = [
     ("content-type", "text/css"),
@@ -27,11 +27,11 @@ fn gateway(source: &MemorySource) -> Gateway {
         max_item_size: 10_000_000,
         eviction: EvictionPolicy::S3Fifo,
     };
-    let policy = CachePolicy { max_item_size: config.max_item_size, ttl: Duration::from_secs(3600) };
+    let policy = CachePolicy::new(config.max_item_size, Duration::from_secs(3600));
     Gateway::new(
         Arc::new(source.clone()),
         yatagarasu_cache::connect(&config).expect("foyer is compiled in"),
-        BucketPolicy { cache: Some(policy), forward_headers: Vec::new() },
+        BucketPolicy { cache: Some(policy), ..BucketPolicy::default() },
         Arc::new(FillBudget::new(256 << 20)),
         Arc::new(SystemClock),
     )
@@ -59,7 +59,7 @@ fn hit(criterion: &mut Criterion) {
         runtime.block_on(async {
             whole(&gateway, &asked).await;
             // The fill ends in a task of its own.
-            while !gateway.answer(&asked).await.handling.is_hit() {
+            while !matches!(gateway.answer(&asked).await.handling, Handling::Hit { .. }) {
                 tokio::task::yield_now().await;
             }
         });

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
+use yatagarasu_core::CachePolicy;
 use yatagarasu_core::cache_control::CacheControl;
 use yatagarasu_core::conditional::evaluate;
-use yatagarasu_core::freshness::lifetime;
+use yatagarasu_core::freshness::Terms;
 use yatagarasu_core::range::select;
 use yatagarasu_core::validator::Validators;
 
@@ -29,8 +30,9 @@ fn parse(criterion: &mut Criterion) {
         ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
     ]);
     group.bench_function("cache_control", |bencher| bencher.iter(|| CacheControl::of(black_box(&response))));
-    group.bench_function("lifetime", |bencher| {
-        bencher.iter(|| lifetime(black_box(&response), SystemTime::UNIX_EPOCH, Duration::ZERO));
+    let policy = CachePolicy::new(1_000_000, Duration::ZERO);
+    group.bench_function("terms", |bencher| {
+        bencher.iter(|| Terms::of(black_box(&response), SystemTime::UNIX_EPOCH, &policy));
     });
     let request = fields(&[("if-none-match", "\"a\", W/\"b\", \"0123456789abcdef0123456789abcdef\"")]);
     group.bench_function("conditions", |bencher| {

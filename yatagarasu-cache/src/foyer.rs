@@ -1,10 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use foyer::{Cache, CacheBuilder, EvictionConfig, LfuConfig, LruConfig, S3FifoConfig, SieveConfig};
 use futures_util::FutureExt;
-use yatagarasu_core::{Admission, CacheKey, ObjectCache, Purge, StoredObject, Usage};
+use yatagarasu_core::{Admission, CacheKey, ObjectCache, Selector, StoredObject, Usage};
 
 use crate::weight::weigh;
 use crate::{CacheConfig, EvictionPolicy};
@@ -21,8 +22,29 @@ const LARGEST_PER_SHARD: u64 = 8;
 /// shard and then exceeds its capacity; `clear` does not give the room back; the default weight of an entry is 1.
 #[derive(Debug)]
 pub(crate) struct FoyerCache {
-    objects: Cache<CacheKey, Arc<StoredObject>>,
+    held: Cache<CacheKey, Held>,
+    objects: Arc<AtomicU64>,
     shard_bytes: usize,
+}
+
+/// What stands under a key. Objects are counted for as long as they are held, apart from the notes beside them.
+#[derive(Debug)]
+struct Held {
+    stored: Arc<StoredObject>,
+    objects: Arc<AtomicU64>,
+}
+
+impl Held {
+    fn new(stored: Arc<StoredObject>, objects: &Arc<AtomicU64>) -> Self {
+        objects.fetch_add(u64::from(stored.is_object()), Ordering::Relaxed);
+        Self { stored, objects: Arc::clone(objects) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.objects.fetch_sub(u64::from(self.stored.is_object()), Ordering::Relaxed);
+    }
 }
 
 impl FoyerCache {
@@ -31,12 +53,12 @@ impl FoyerCache {
         let shards = (config.max_size / largest / LARGEST_PER_SHARD).clamp(1, SHARDS_MAX);
         let capacity = usize::try_from(config.max_size).unwrap_or(usize::MAX);
         let shards = usize::try_from(shards).expect("at most 16");
-        let objects = CacheBuilder::new(capacity)
+        let held = CacheBuilder::new(capacity)
             .with_shards(shards)
             .with_eviction_config(eviction(config.eviction))
-            .with_weighter(|key: &CacheKey, object: &Arc<StoredObject>| weigh(key, object))
+            .with_weighter(|key: &CacheKey, held: &Held| weigh(key, &held.stored))
             .build();
-        Self { objects, shard_bytes: capacity / shards }
+        Self { held, objects: Arc::default(), shard_bytes: capacity / shards }
     }
 }
 
@@ -52,36 +74,56 @@ fn eviction(policy: EvictionPolicy) -> EvictionConfig {
 #[async_trait]
 impl ObjectCache for FoyerCache {
     async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>> {
-        self.objects.get(key).map(|entry| Arc::clone(entry.value()))
+        self.held.get(key).map(|entry| Arc::clone(&entry.value().stored))
     }
 
     async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {
         if weigh(&key, &object) > self.shard_bytes {
-            self.objects.remove(&key);
+            self.held.remove(&key);
             return Admission::Declined;
         }
-        self.objects.insert(key, object);
+        self.held.insert(key, Held::new(object, &self.objects));
         Admission::Stored
     }
 
-    async fn purge(&self, selector: &Purge) -> u64 {
+    async fn remove(&self, key: &CacheKey) {
+        self.held.remove(key);
+    }
+
+    async fn purge(&self, selector: &Selector) -> u64 {
         let purged = AtomicU64::new(0);
-        self.objects
-            .flush_if(|key, _| {
-                let selected = selector.selects(key);
-                purged.fetch_add(u64::from(selected), Ordering::Relaxed);
-                selected
-            })
-            .now_or_never()
-            .expect("a cache without a disk never waits");
+        self.visit(|key, held| {
+            let selected = selector.selects(key, &held.stored);
+            purged.fetch_add(u64::from(selected && held.stored.is_object()), Ordering::Relaxed);
+            selected
+        });
         purged.into_inner()
+    }
+
+    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
+        let expired = AtomicU64::new(0);
+        self.visit(|key, held| {
+            if selector.selects(key, &held.stored) {
+                held.stored.expire(now);
+                expired.fetch_add(u64::from(held.stored.is_object()), Ordering::Relaxed);
+            }
+            false
+        });
+        expired.into_inner()
     }
 
     fn usage(&self) -> Usage {
         Usage {
-            objects: self.objects.entries() as u64,
-            bytes: self.objects.usage() as u64,
-            capacity: self.objects.capacity() as u64,
+            objects: self.objects.load(Ordering::Relaxed),
+            bytes: self.held.usage() as u64,
+            capacity: self.held.capacity() as u64,
         }
+    }
+}
+
+impl FoyerCache {
+    /// Shows everything that is held to `drops`, and drops what it says.
+    fn visit(&self, drops: impl Fn(&CacheKey, &Held) -> bool) {
+        self.held.flush_if(drops).now_or_never().expect("a cache without a disk never waits");
     }
 }

@@ -7,12 +7,12 @@ use yatagarasu_core::{CacheKey, StoredObject};
 /// some eight allocations. The test below keeps it from being too little.
 const BOOKKEEPING_BYTES: usize = 512;
 
-/// Bytes that a header field costs beyond its name and value: its slot and index in the map.
+/// Bytes that a header field costs beyond its name and value: its slot and index in the map, taken or not.
 const FIELD_BYTES: usize = 128;
 
 /// What an object takes in the cache, in bytes.
 pub(crate) fn weigh(key: &CacheKey, object: &StoredObject) -> usize {
-    BOOKKEEPING_BYTES + key.weight() + object.weight() + object.meta().headers().len() * FIELD_BYTES
+    BOOKKEEPING_BYTES + key.weight() + object.weight() + object.meta().headers().capacity() * FIELD_BYTES
 }
 
 /// The longest object body for which there is surely room in `bytes`: long keys and header fields take theirs.

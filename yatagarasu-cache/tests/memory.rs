@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy, connect};
-use yatagarasu_core::stored::SegmentsBuilder;
+use yatagarasu_core::freshness::Terms;
+use yatagarasu_core::stored::{Content, SegmentsBuilder};
 use yatagarasu_core::testing::cache_key;
 use yatagarasu_core::{ObjectMeta, StoredObject};
 
@@ -39,7 +40,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn object(length: usize) -> Arc<StoredObject> {
+fn object(length: usize, more_fields: usize) -> Arc<StoredObject> {
     let mut headers = HeaderMap::new();
     for (name, value) in [
         ("content-type", "text/plain"),
@@ -51,10 +52,15 @@ fn object(length: usize) -> Arc<StoredObject> {
     ] {
         headers.insert(name, HeaderValue::from_str(value).unwrap());
     }
+    for index in 0..more_fields {
+        let name = HeaderName::try_from(format!("x-amz-meta-{index}")).unwrap();
+        headers.insert(name, HeaderValue::from(index));
+    }
     let mut bytes = SegmentsBuilder::new(Some(length as u64));
     bytes.push(&vec![0; length]);
-    let meta = ObjectMeta::new(headers).detached();
-    Arc::new(StoredObject::new(meta, bytes.finish(), SystemTime::UNIX_EPOCH, Duration::from_secs(60)))
+    let meta = ObjectMeta::new(headers).to_store(&[], SystemTime::UNIX_EPOCH);
+    let terms = Terms::fresh_for(Duration::from_secs(60));
+    Arc::new(StoredObject::new(meta, Content::Whole(bytes.finish()), SystemTime::UNIX_EPOCH, terms))
 }
 
 /// One test for all policies, because it counts what the whole process allocates.
@@ -62,7 +68,7 @@ fn object(length: usize) -> Arc<StoredObject> {
 async fn usage_is_no_less_than_what_is_allocated() {
     for eviction in [EvictionPolicy::S3Fifo, EvictionPolicy::Lfu, EvictionPolicy::Lru, EvictionPolicy::Sieve]
     {
-        for length in [0, 100, 5_000] {
+        for (length, more_fields) in [(0, 0), (100, 3), (5_000, 7)] {
             let max_size = 16 << 20;
             let config =
                 CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size: 10_000, eviction };
@@ -71,7 +77,9 @@ async fn usage_is_no_less_than_what_is_allocated() {
             // Three times what fits, so that eviction and its ghosts are counted as well.
             let objects = 3 * max_size / (length as u64 + 1_000);
             for index in 0..objects {
-                cache.store(cache_key(&format!("some/folder/object-{index}")), object(length)).await;
+                cache
+                    .store(cache_key(&format!("some/folder/object-{index}")), object(length, more_fields))
+                    .await;
             }
             let allocated = ALLOCATED.load(Ordering::Relaxed) - before;
             let usage = cache.usage();

@@ -97,18 +97,25 @@ pub(crate) enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Drops objects from a bucket's cache, and says how many went.
-    Purge {
-        /// The bucket, as the server's configuration names it.
-        #[arg(long)]
-        bucket: String,
-        /// Which objects.
-        #[command(flatten)]
-        selection: Selection,
-    },
+    /// Drops objects from the caches, or marks them stale, and says how many.
+    Purge(PurgeArguments),
 }
 
-/// The objects to purge: one of the three.
+/// What is purged, and how.
+#[derive(Debug, Args)]
+pub(crate) struct PurgeArguments {
+    /// The bucket, as the server's configuration names it; every bucket if left out, with --all or --tag.
+    #[arg(long, required_unless_present_any = ["all", "tag"])]
+    pub(crate) bucket: Option<String>,
+    /// Which objects.
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Keeps the objects, but marks them stale: the next request for each asks S3 whether it has changed.
+    #[arg(long)]
+    pub(crate) soft: bool,
+}
+
+/// The objects to purge: one of the four.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Selection {
@@ -118,6 +125,9 @@ pub(crate) struct Selection {
     /// All objects whose keys begin with this.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) prefix: Option<String>,
+    /// All objects with this tag in their `Surrogate-Key`, `Cache-Tag` or `x-amz-meta-cache-tag`.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) tag: Option<String>,
     /// All objects.
     #[arg(long)]
     pub(crate) all: bool,
@@ -164,13 +174,21 @@ mod tests {
     }
 
     #[test]
-    fn a_purge_names_a_bucket_and_one_selection() {
+    fn a_purge_names_one_selection_and_a_bucket_unless_it_is_for_all() {
         check("cache purge --bucket b --key k", true);
         check("cache purge --bucket b --key -k", true);
         check("cache purge --bucket b --all --admin http://h:1 --token t", true);
         check("cache --admin http://h:1 purge --bucket b --prefix p", true);
+        check("cache purge --bucket b --tag t --soft", true);
+        check("cache purge --tag -t", true);
+        check("cache purge --all --soft", true);
+        check("cache purge", false);
+        check("cache purge --soft", false);
         check("cache purge --bucket b", false);
-        check("cache purge --all", false);
+        check("cache purge --key k", false);
+        check("cache purge --prefix p --soft", false);
+        check("cache purge --tag t --all", false);
+        check("cache purge --bucket b --key k --tag t", false);
         check("cache purge --bucket b --key k --all", false);
         check("cache purge --bucket b --key k --prefix p", false);
     }

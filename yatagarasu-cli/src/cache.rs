@@ -6,7 +6,7 @@ mod error;
 mod stats;
 mod table;
 
-use crate::args::{CacheArguments, CacheCommand};
+use crate::args::{CacheArguments, CacheCommand, PurgeArguments};
 use crate::words::counted;
 
 use client::AdminClient;
@@ -23,9 +23,20 @@ pub(crate) async fn run(arguments: &CacheArguments) -> Result<String, AdminError
             }
             Ok(if *json { stats.json() } else { stats.table() })
         }
-        CacheCommand::Purge { bucket, selection } => {
-            let purged = client.purge(bucket, selection).await?;
-            Ok(format!("{} purged from bucket {bucket}\n", counted(purged, "object")))
+        CacheCommand::Purge(arguments) => {
+            let purged = client.purge(arguments).await?;
+            Ok(report(purged, arguments))
         }
+    }
+}
+
+fn report(purged: u64, arguments: &PurgeArguments) -> String {
+    let objects = counted(purged, "object");
+    let place =
+        arguments.bucket.as_ref().map_or("all buckets".to_owned(), |bucket| format!("bucket {bucket}"));
+    if arguments.soft {
+        format!("{objects} marked stale in {place}\n")
+    } else {
+        format!("{objects} purged from {place}\n")
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::{ObjectKey, StoredObject};
+use crate::{ObjectKey, StoredObject, tags};
 
-/// A store of whole objects that may forget, and never fails.
+/// A store of objects that may forget, and never fails.
 ///
 /// There is one for each bucket. Whatever goes wrong inside is a miss, or an object not admitted.
 #[async_trait]
@@ -20,8 +21,14 @@ pub trait ObjectCache: Send + Sync + Debug {
     /// What all objects take together, bookkeeping included, never exceeds the capacity.
     async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission;
 
-    /// Drops all objects selected and counts them. What is being served goes on being served.
-    async fn purge(&self, selector: &Purge) -> u64;
+    /// Drops what is stored under `key`.
+    async fn remove(&self, key: &CacheKey);
+
+    /// Drops all that is selected and counts the objects among it. What is being served goes on being served.
+    async fn purge(&self, selector: &Selector) -> u64;
+
+    /// Marks all that is selected stale from `now` on and counts the objects among it.
+    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64;
 
     /// How full the cache is.
     fn usage(&self) -> Usage;
@@ -41,7 +48,13 @@ impl ObjectCache for NoCache {
         Admission::Declined
     }
 
-    async fn purge(&self, _: &Purge) -> u64 {
+    async fn remove(&self, _: &CacheKey) {}
+
+    async fn purge(&self, _: &Selector) -> u64 {
+        0
+    }
+
+    async fn expire(&self, _: &Selector, _: SystemTime) -> u64 {
         0
     }
 
@@ -50,23 +63,36 @@ impl ObjectCache for NoCache {
     }
 }
 
-/// What an object is stored under: its key, and what else of a request the bucket forwards.
+/// What an object is stored under (RFC 9111 2, 4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheKey {
     /// The object's key.
     pub object: ObjectKey,
     /// The forwarded parameters, percent-encoded, in the order of their names.
     pub query: Option<Arc<str>>,
-    /// The forwarded request fields, a line each, in the order of the configuration; the source may answer
-    /// differently for each of their values, and need not say so in a `Vary`.
-    pub fields: Option<Arc<str>>,
+    /// Who asks from which page: the fields of CORS, a line each. S3 answers differently for each of their values
+    /// and says so in `Vary` only where they were sent.
+    pub origin: Option<Arc<str>>,
+    /// The request fields that the object's `Vary` names, a line each; nothing where it names none.
+    pub variant: Option<Arc<str>>,
 }
 
 impl CacheKey {
+    /// Names an object.
+    pub fn new(object: ObjectKey, query: Option<Arc<str>>) -> Self {
+        Self { object, query, origin: None, variant: None }
+    }
+
+    /// The same object, whatever its variant.
+    #[must_use]
+    pub fn primary(&self) -> Self {
+        Self { variant: None, ..self.clone() }
+    }
+
     /// Bytes of text.
     pub fn weight(&self) -> usize {
         let length = |text: &Option<Arc<str>>| text.as_deref().map_or(0, str::len);
-        self.object.as_str().len() + length(&self.query) + length(&self.fields)
+        self.object.as_str().len() + length(&self.query) + length(&self.origin) + length(&self.variant)
     }
 }
 
@@ -79,32 +105,51 @@ pub enum Admission {
     Declined,
 }
 
-/// Selects the objects to purge.
+/// Selects what to purge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Purge {
+pub enum Selector {
     /// One key, with whatever query and fields it was stored.
     Key(ObjectKey),
     /// All keys that begin with this text.
     Prefix(String),
+    /// All objects that carry this tag.
+    Tag(String),
     /// Everything.
     All,
 }
 
-impl Purge {
-    /// Whether what is stored under `key` is to go.
-    pub fn selects(&self, key: &CacheKey) -> bool {
+impl Selector {
+    /// Whether what is stored under `key` is selected.
+    pub fn selects(&self, key: &CacheKey, stored: &StoredObject) -> bool {
+        match self {
+            Self::Tag(tag) => tags::carries(stored.meta().headers(), tag),
+            Self::Key(_) | Self::Prefix(_) | Self::All => self.may_select(key),
+        }
+    }
+
+    /// Whether what is about to be fetched for `key` may turn out to be selected.
+    pub fn may_select(&self, key: &CacheKey) -> bool {
         match self {
             Self::Key(object) => key.object == *object,
             Self::Prefix(prefix) => key.object.as_str().starts_with(prefix.as_str()),
-            Self::All => true,
+            Self::Tag(_) | Self::All => true,
         }
     }
+}
+
+/// What becomes of what is selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purge {
+    /// It is gone.
+    Drop,
+    /// It is stale: revalidated before it is served again, or served where a stale object may be.
+    MarkStale,
 }
 
 /// How full a cache is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Objects stored.
+    /// Objects stored, whole or in part.
     pub objects: u64,
     /// Bytes they take, bookkeeping included.
     pub bytes: u64,

@@ -28,8 +28,10 @@ pub fn evaluate(headers: &HeaderMap, validators: &Validators<'_>) -> Verdict {
     }
     let unchanged = match TagList::of(headers, &header::IF_NONE_MATCH) {
         Some(list) => matches(&list, validators, |tag, etag| tag.weak_eq(etag)),
-        None => date(headers, &header::IF_MODIFIED_SINCE)
-            .is_some_and(|since| validators.last_modified.is_some_and(|modified| modified <= since)),
+        None => date(headers, &header::IF_MODIFIED_SINCE).is_some_and(|since| {
+            // What was sent by then was not modified after it (RFC 9111 4.3.2).
+            validators.last_modified.or(validators.date).is_some_and(|modified| modified <= since)
+        }),
     };
     if unchanged { Verdict::NotModified } else { Verdict::Proceed }
 }

@@ -4,6 +4,10 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
+
+use crate::cache_control::CacheControl;
+
 /// Why a source did not give an object. One variant for each thing the caller does next.
 ///
 /// Cheap to clone, because everyone who waits for a fill shares its failure.
@@ -15,12 +19,16 @@ pub enum SourceError {
     NotFound {
         /// The source's error code.
         code: String,
+        /// How long the source says that this holds.
+        control: CacheControl,
     },
     /// The source refuses to give this object to this gateway.
     #[error("the source denied access ({code})")]
     Denied {
         /// The source's error code.
         code: String,
+        /// How long the source says that this holds.
+        control: CacheControl,
     },
     /// A condition of the request does not hold (RFC 9110 13).
     #[error("a precondition failed")]
@@ -34,6 +42,8 @@ pub enum SourceError {
     /// The source asks for fewer requests.
     #[error("the source asks to slow down")]
     Throttled {
+        /// The status it says that with.
+        status: StatusCode,
         /// How long it asks to wait.
         retry_after: Option<Duration>,
     },
@@ -43,6 +53,8 @@ pub enum SourceError {
     /// The source cannot be reached, or says that it cannot serve now.
     #[error("the source is unavailable: {reason}")]
     Unavailable {
+        /// The status it says that with, where it says anything.
+        status: Option<StatusCode>,
         /// What happened, in words.
         reason: String,
         /// The failure below, where there is one.
@@ -71,7 +83,39 @@ impl SourceError {
 
     /// Says that the source cannot be reached or cannot serve.
     pub fn unavailable(reason: impl Into<String>) -> Self {
-        Self::Unavailable { reason: reason.into(), cause: None }
+        Self::Unavailable { status: None, reason: reason.into(), cause: None }
+    }
+
+    /// Says that there is no such object.
+    pub fn not_found(code: impl Into<String>) -> Self {
+        Self::NotFound { code: code.into(), control: CacheControl::default() }
+    }
+
+    /// The status the source said it with, where it answered and that is known.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::NotFound { .. } => Some(StatusCode::NOT_FOUND),
+            Self::Denied { .. } => Some(StatusCode::FORBIDDEN),
+            Self::PreconditionFailed => Some(StatusCode::PRECONDITION_FAILED),
+            Self::RangeNotSatisfiable { .. } => Some(StatusCode::RANGE_NOT_SATISFIABLE),
+            Self::Throttled { status, .. } => Some(*status),
+            Self::Unavailable { status, .. } => *status,
+            Self::TimedOut(_) | Self::NoCredentials(_) | Self::Broken { .. } => None,
+        }
+    }
+
+    /// Whether another client's request is to be sent after this one failed: not where the source answered as it
+    /// means to, and not where it asks for fewer requests.
+    pub fn is_worth_another_try(&self) -> bool {
+        match self {
+            Self::TimedOut(_) | Self::Unavailable { .. } | Self::Broken { .. } => true,
+            Self::NotFound { .. }
+            | Self::Denied { .. }
+            | Self::PreconditionFailed
+            | Self::RangeNotSatisfiable { .. }
+            | Self::Throttled { .. }
+            | Self::NoCredentials(_) => false,
+        }
     }
 
     /// Whether the same request may well succeed a moment later.

@@ -1,12 +1,13 @@
 //! Which request fields reach a source: ranges, conditions and those a bucket names, nothing else.
 
-use std::time::SystemTime;
+use std::borrow::Cow;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::policy::ForwardedFields;
 use crate::range::requested;
-use crate::validator::{EntityTag, date};
-use crate::{Method, Request, SourceRequest};
+use crate::validator::{EntityTag, date, date_field};
+use crate::{CacheKey, Method, ObjectMeta, Request, SourceRequest};
 
 /// Conditions of RFC 9110 13.1 that a source evaluates; `If-Range` counts as part of a range.
 pub const CONDITIONS: [HeaderName; 4] =
@@ -40,11 +41,21 @@ pub fn may_forward(name: &HeaderName) -> bool {
     !NEVER.contains(&name.as_str()) && !name.as_str().starts_with("x-amz-") && !CONDITIONS.contains(name)
 }
 
-/// Makes the fields a bucket forwards part of what an object is stored under; `None` where the request has none.
-pub fn keyed(request: &Request, forward_headers: &[HeaderName]) -> Option<Request> {
+/// The fields of CORS: they always reach the source, so that its `Access-Control-Allow-Origin` is right.
+const CORS: [HeaderName; 3] =
+    [header::ORIGIN, header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_REQUEST_HEADERS];
+
+/// Whether a field is one of CORS: part of every key, and in S3's `Vary` more often than not.
+pub fn is_cors(name: &HeaderName) -> bool {
+    CORS.contains(name)
+}
+
+/// What a request's object is stored under, before anything is known of its `Vary`. The fields of CORS are part of
+/// it whatever `Vary` says: S3 names them only in answers to requests that have them.
+pub fn primary_key(request: &Request) -> Cow<'_, CacheKey> {
     let mut lines = String::new();
-    for name in forward_headers {
-        for value in request.headers.get_all(name) {
+    for name in CORS {
+        for value in request.headers.get_all(&name) {
             lines.push_str(name.as_str());
             lines.push('=');
             // One character for each byte: other bytes are another key.
@@ -52,19 +63,40 @@ pub fn keyed(request: &Request, forward_headers: &[HeaderName]) -> Option<Reques
             lines.push('\n');
         }
     }
-    (!lines.is_empty()).then(|| {
-        let mut request = request.clone();
-        request.key.fields = Some(lines.into());
-        request
-    })
+    if lines.is_empty() {
+        return Cow::Borrowed(&request.key);
+    }
+    Cow::Owned(CacheKey { origin: Some(lines.into()), ..request.key.clone() })
+}
+
+/// Finds the fields of a client that can make a source answer differently, and are not part of every key. `names`
+/// are those of a `Vary`: what never reaches the source has no part in its answer (RFC 9111 4.1).
+pub fn selecting(names: Vec<HeaderName>, forwarded: &ForwardedFields) -> Vec<HeaderName> {
+    let reaches = |name: &HeaderName| match forwarded {
+        ForwardedFields::Named(named) => named.contains(name),
+        ForwardedFields::All => may_forward(name),
+    };
+    names.into_iter().filter(|name| !is_cors(name) && reaches(name)).collect()
+}
+
+/// Makes of the request for a whole object one for whether it is still what is stored (RFC 9111 4.3.1).
+pub fn validating(mut asked: SourceRequest, stored: &ObjectMeta) -> SourceRequest {
+    for (field, condition) in
+        [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)]
+    {
+        if let Some(validator) = stored.headers().get(field) {
+            asked.headers.insert(condition, validator.clone());
+        }
+    }
+    asked
 }
 
 /// Makes the request a source gets when the client's own range and conditions are to be decided there.
 ///
 /// They are sent in the one form every source reads, and what would be ignored on a hit is not sent on a miss
 /// either: a range of a HEAD (RFC 9110 14.2), several ranges, dates that cannot be read (13.1.3).
-pub fn pass(request: &Request, forward_headers: &[HeaderName]) -> SourceRequest {
-    let mut asked = fill(request, forward_headers);
+pub fn pass(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
+    let mut asked = fill(request, forwarded);
     for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
         if let Some(list) = joined(&request.headers, &name) {
             asked.headers.insert(name, list);
@@ -75,7 +107,8 @@ pub fn pass(request: &Request, forward_headers: &[HeaderName]) -> SourceRequest 
             asked.headers.insert(name, date_field(at));
         }
     }
-    if let (Method::Get, Some(range)) = (request.method, requested(&request.headers)) {
+    let range = requested(&request.headers).and_then(|ranges| ranges.single());
+    if let (Method::Get, Some(range)) = (request.method, range) {
         match if_range(&request.headers) {
             IfRange::Unconditional => {}
             IfRange::Validator(validator) => {
@@ -118,20 +151,36 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     Some(HeaderValue::from_bytes(&values.join(&b", "[..])).expect("values joined are a value"))
 }
 
-/// Writes a date in the form that is to be sent (RFC 9110 5.6.7).
-fn date_field(at: SystemTime) -> HeaderValue {
-    HeaderValue::try_from(httpdate::fmt_http_date(at)).expect("a date is a value")
-}
-
 /// Makes the request a source gets when the whole object is wanted, whatever the client's conditions.
-pub fn fill(request: &Request, forward_headers: &[HeaderName]) -> SourceRequest {
+pub fn fill(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
     let mut headers = HeaderMap::new();
-    for name in forward_headers {
+    let mut copy = |name: &HeaderName| {
         for value in request.headers.get_all(name) {
             headers.append(name.clone(), value.clone());
         }
+    };
+    match forwarded {
+        ForwardedFields::Named(names) => {
+            let named = names.iter().filter(|name| !is_cors(name));
+            CORS.iter().chain(named).for_each(&mut copy);
+        }
+        ForwardedFields::All => {
+            let hops = connection_options(&request.headers);
+            let end_to_end = |name: &&HeaderName| may_forward(name) && !hops.contains(name);
+            request.headers.keys().filter(end_to_end).for_each(&mut copy);
+        }
     }
     SourceRequest { headers, query: request.key.query.clone() }
+}
+
+/// The fields that `Connection` says are for this hop only (RFC 9110 7.6.1).
+pub fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -158,13 +207,49 @@ mod tests {
             names.sort();
             names
         };
-        let forwarded = [HeaderName::from_static("origin")];
-        assert_eq!(names(&pass(&asked, &forwarded)), ["if-none-match", "if-range", "origin", "range"]);
-        assert_eq!(names(&fill(&asked, &forwarded)), ["origin"]);
+        let none = ForwardedFields::default();
+        let language = ForwardedFields::Named(vec![header::ACCEPT_LANGUAGE, header::ORIGIN]);
+        assert_eq!(names(&pass(&asked, &none)), ["if-none-match", "if-range", "origin", "range"]);
+        assert_eq!(names(&fill(&asked, &none)), ["origin"]);
+        assert_eq!(names(&fill(&asked, &language)), ["accept-language", "origin"]);
+        assert_eq!(fill(&asked, &language).headers.len(), 2, "named twice, sent once");
         asked.headers.insert(header::RANGE, "bytes=0-1,3-4".parse().unwrap());
-        assert_eq!(names(&pass(&asked, &[])), ["if-none-match"]);
+        assert_eq!(names(&pass(&asked, &none)), ["if-none-match", "origin"]);
         asked.method = Method::Head;
-        assert_eq!(names(&pass(&asked, &[])), ["if-none-match"]);
+        assert_eq!(names(&pass(&asked, &none)), ["if-none-match", "origin"]);
+        asked.headers.insert("connection", "x-hop, close".parse().unwrap());
+        asked.headers.insert("x-hop", "1".parse().unwrap());
+        asked.headers.insert("x-end", "1".parse().unwrap());
+        assert_eq!(names(&fill(&asked, &ForwardedFields::All)), ["accept-language", "origin", "x-end"]);
+    }
+
+    #[test]
+    fn the_page_that_asks_is_part_of_the_key() {
+        let mut asked = request(Method::Get, "k");
+        assert_eq!(primary_key(&asked).origin, None);
+        asked.headers.insert(header::ORIGIN, "https://a".parse().unwrap());
+        assert_eq!(primary_key(&asked).origin.as_deref(), Some("origin=https://a\n"));
+    }
+
+    #[test]
+    fn what_never_reaches_the_source_selects_nothing() {
+        let names = || ["accept", "cookie", "origin", "x-a"].map(HeaderName::from_static).to_vec();
+        let named = ForwardedFields::Named(vec![header::ACCEPT]);
+        assert_eq!(selecting(names(), &named), ["accept"]);
+        assert_eq!(selecting(names(), &ForwardedFields::All), ["accept", "x-a"]);
+        assert!(selecting(names(), &ForwardedFields::default()).is_empty());
+    }
+
+    #[test]
+    fn what_is_stored_is_asked_for_by_its_validators() {
+        let fields = [("etag", "W/\"a\""), ("last-modified", "yesterday"), ("date", "today")];
+        let meta = ObjectMeta::new(
+            fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
+        );
+        let asked = validating(SourceRequest::default(), &meta);
+        assert_eq!(asked.headers.len(), 2);
+        assert_eq!(asked.headers["if-none-match"], "W/\"a\"");
+        assert_eq!(asked.headers["if-modified-since"], "yesterday");
     }
 
     #[track_caller]
@@ -173,7 +258,7 @@ mod tests {
         for (name, value) in fields {
             asked.headers.append(*name, value.parse().unwrap());
         }
-        let sent = pass(&asked, &[]).headers;
+        let sent = pass(&asked, &ForwardedFields::default()).headers;
         let mut sent: Vec<_> =
             sent.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         sent.sort_unstable();

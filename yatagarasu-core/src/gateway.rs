@@ -3,57 +3,53 @@
 mod budget;
 mod collapse;
 mod fill;
+mod found;
 mod keep;
 mod lead;
+mod pass;
+mod preflight;
+mod reader;
 mod receive;
-mod serve;
+mod represent;
 mod stats;
 mod storage;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::header::{self, HeaderName};
+use http::StatusCode;
 
-use crate::conditional::range_applies;
-use crate::forward::{self, CONDITIONS};
+use crate::cache::{Purge, Selector};
 use crate::freshness::Freshness;
-use crate::outcome::Forward;
-use crate::plan::{Caching, Facts, Plan, Scope, plan};
-use crate::range::requested;
-use crate::source::Answer;
-use crate::validator::Validators;
+use crate::outcome::{Detail, Forward, Forwarding, Provenance};
+use crate::plan::{Plan, plan};
+use crate::policy::BucketPolicy;
+use crate::reuse::{Reuse, reuse, serves_on_error};
+use crate::storable::Obstacle;
+use crate::stored::Content;
 use crate::{
-    Clock, Handling, Method, Object, ObjectCache, ObjectSource, Outcome, Purge, Request, SourceError,
-    SourceRequest, StoredObject, Usage,
+    Clock, Handling, Object, ObjectCache, ObjectMeta, ObjectSource, Outcome, Refusal, Request, SourceError,
+    StoredObject, Usage, forward,
 };
 
 use collapse::{Fills, Join};
-use fill::Opened;
-use lead::Lead;
-use storage::{Storage, StorePermit};
+use fill::{Completed, Fill, Head, How};
+use found::{Found, Inquiry, Selecting};
+use lead::{Lead, Wanted};
+use pass::Keep;
+use reader::Opened;
+use represent::Bytes;
+use storage::Storage;
 
 pub use budget::FillBudget;
-pub use fill::FillReader;
+pub use reader::FillReader;
 pub use stats::GatewayStats;
 
-/// What a bucket lets its gateway do.
-#[derive(Debug, Clone, Default)]
-pub struct BucketPolicy {
-    /// Which objects are stored and for how long; nothing where there is none.
-    pub cache: Option<CachePolicy>,
-    /// Request fields that reach the source besides ranges and conditions.
-    pub forward_headers: Vec<HeaderName>,
-}
+/// How long it is remembered that an object is not stored, so that nobody waits for another's fetch of it.
+const PASSED_FOR: Duration = Duration::from_secs(120);
 
-/// Which objects a bucket stores, and for how long.
-#[derive(Debug, Clone)]
-pub struct CachePolicy {
-    /// Longest object stored, in bytes.
-    pub max_item_size: u64,
-    /// Lifetime of an object that names none itself.
-    pub ttl: Duration,
-}
+/// How often a request turns out to have joined the fill of another variant before it goes by itself.
+const DETOURS_MAX: u8 = 3;
 
 /// Answers requests for the objects of one bucket.
 ///
@@ -96,15 +92,23 @@ impl Gateway {
     /// Dropping the future abandons what was asked of the source for this request alone. A fill goes on while
     /// others wait for it, and once it is known to be small enough to store.
     pub async fn answer(&self, request: &Request) -> Outcome {
-        let keyed = forward::keyed(request, &self.shared.policy.forward_headers);
-        let outcome = self.shared.answer(keyed.as_ref().unwrap_or(request)).await;
+        let outcome = self.shared.answer(&Inquiry::new(request, &self.shared.policy)).await;
         self.shared.stats.count(&outcome);
         outcome
     }
 
-    /// Drops what is stored and makes sure that no fill which began before brings it back.
-    pub async fn purge(&self, selector: &Purge) -> u64 {
-        self.shared.storage.purge(selector, || self.shared.fills.detach(selector)).await
+    /// Answers the question of a browser whether a page of another origin may make a request.
+    pub async fn preflight(&self, request: &Request) -> Outcome {
+        let outcome = self.shared.preflight(request).await;
+        self.shared.stats.count(&outcome);
+        outcome
+    }
+
+    /// Drops what is stored, or marks it stale, and counts the objects. Nothing that was asked of the source before
+    /// brings it back.
+    pub async fn purge(&self, selector: &Selector, purge: Purge) -> u64 {
+        let now = self.shared.clock.now();
+        self.shared.storage.purge(selector, purge, now, || self.shared.fills.detach(selector)).await
     }
 
     /// Whether the source can answer now.
@@ -123,127 +127,287 @@ impl Gateway {
     }
 }
 
+/// What a request has met on its way so far.
+#[derive(Debug, Default)]
+struct Trials {
+    /// Fills of others that failed.
+    failures: u8,
+    /// Fills that turned out to be of another variant.
+    detours: u8,
+}
+
+/// Whether a request may begin a fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    Allowed,
+    /// It passes where there is none to join.
+    Never,
+}
+
 impl Shared {
-    async fn answer(self: &Arc<Self>, request: &Request) -> Outcome {
-        let stored = match self.policy.cache {
-            Some(_) => self.storage.lookup(&request.key).await,
-            None => None,
-        };
-        let now = self.clock.now();
-        let facts = Facts {
-            method: request.method,
-            caching: if self.policy.cache.is_some() { Caching::On } else { Caching::Off },
-            stored: stored.as_ref().map(|stored| stored.freshness(now)),
-            scope: scope(request),
-        };
-        match (plan(facts), stored) {
-            (Plan::Serve, Some(stored)) => serve::from_stored(request, stored, now),
-            (Plan::Serve, None) => self.pass(request, Forward::UriMiss, None).await,
-            (Plan::Fill(reason), _) => self.fill(request, reason).await,
-            (Plan::PassAndKeep(reason), _) => {
-                let permit = self.storage.permit(request.key.clone());
-                self.pass(request, reason, Some(permit)).await
+    async fn answer(self: &Arc<Self>, inquiry: &Inquiry<'_>) -> Outcome {
+        let mut trials = Trials::default();
+        loop {
+            let found = self.look(inquiry).await;
+            let now = self.clock.now();
+            let plan = plan(self.facts(inquiry, &found, now));
+            let joined = match (plan, &found.stored) {
+                (Plan::Serve, Some(stored)) => return serve(inquiry, stored, now, Detail::MaxStale),
+                (Plan::ServeAndRevalidate, Some(stored)) => {
+                    self.revalidate(inquiry, &found);
+                    return serve(inquiry, stored, now, Detail::WhileRevalidating);
+                }
+                (Plan::Decline | Plan::Serve | Plan::ServeAndRevalidate, _) => return decline(),
+                (Plan::Fill(reason), _) => {
+                    self.join(inquiry, &found, reason, Begin::Allowed, &mut trials).await
+                }
+                (Plan::Join(reason), _) => {
+                    self.join(inquiry, &found, reason, Begin::Never, &mut trials).await
+                }
+                (Plan::PassAndKeep(reason), _) => {
+                    Some(self.pass(inquiry, &found, Forwarding::new(reason), Keep::Storable).await)
+                }
+                (Plan::Pass(reason), _) => {
+                    Some(self.pass(inquiry, &found, Forwarding::new(reason), Keep::Nothing).await)
+                }
+            };
+            if let Some(outcome) = joined {
+                return outcome;
             }
-            (Plan::Pass(reason), _) => self.pass(request, reason, None).await,
         }
     }
 
-    /// Lets the source decide the request as the client made it, and keeps a whole object where a permit says so.
-    async fn pass(
+    /// Joins the fill of an object, or begins one. Nothing comes of it where the request is to be planned anew.
+    async fn join(
         self: &Arc<Self>,
-        request: &Request,
+        inquiry: &Inquiry<'_>,
+        found: &Found<'_>,
         reason: Forward,
-        permit: Option<StorePermit>,
-    ) -> Outcome {
-        let asked = forward::pass(request, &self.policy.forward_headers);
-        let mut handling = Handling::forwarded(reason);
-        let key = &request.key.object;
-        let reply = match request.method {
-            Method::Get => self.get(request, asked).await.map(|answer| match answer {
-                Answer::Object(object) => match permit {
-                    Some(permit) => {
-                        let (reply, stored) = self.keep(object, permit);
-                        handling = Handling::Forwarded { reason, collapsed: false, stored };
-                        reply
-                    }
-                    None => serve::streamed(object),
-                },
-                Answer::NotModified(meta) => serve::not_modified(meta.into_headers()),
-            }),
-            Method::Head => self.source.head(key, &asked).await.map(|answer| match answer {
-                Answer::Object(meta) => serve::head(meta),
-                Answer::NotModified(meta) => serve::not_modified(meta.into_headers()),
-            }),
+        begin: Begin,
+        trials: &mut Trials,
+    ) -> Option<Outcome> {
+        let joined = match begin {
+            Begin::Allowed => Some(self.fills.join(&found.key)),
+            Begin::Never => self.fills.join_running(&found.key).map(Join::Running),
         };
-        Outcome { handling, reply }
-    }
-
-    /// Asks for an object or a part of it. A source that knows no `If-Range` may send a part of another version
-    /// than the client has: the whole is asked for then (RFC 9110 13.1.5).
-    async fn get(&self, request: &Request, mut asked: SourceRequest) -> Result<Answer<Object>, SourceError> {
-        let key = &request.key.object;
-        let answer = self.source.get(key, &asked).await?;
-        let Answer::Object(object) = &answer else { return Ok(answer) };
-        let validators = Validators::of(object.meta.headers());
-        if !object.meta.is_partial() || range_applies(request.method, &asked.headers, &validators) {
-            return Ok(answer);
-        }
-        drop(answer);
-        asked.headers.remove(header::RANGE);
-        asked.headers.remove(header::IF_RANGE);
-        self.source.get(key, &asked).await
-    }
-
-    /// Joins the fill of an object, or begins one.
-    async fn fill(self: &Arc<Self>, request: &Request, reason: Forward) -> Outcome {
-        let (mut reader, collapsed) = match self.fills.join(&request.key) {
-            Join::Complete(stored) => return self.completed(request, stored, reason).await,
-            Join::Running(reader) => (reader, true),
-            Join::Begun(reader) => {
-                let permit = self.storage.permit(request.key.clone());
-                let asked = forward::fill(request, &self.policy.forward_headers);
-                Lead { gateway: Arc::clone(self), fill: reader.fill(), permit, asked }.spawn();
-                (reader, false)
+        let mut forwarding = Forwarding::new(reason);
+        let reader = match joined {
+            Some(Join::Running(reader)) => {
+                forwarding.collapsed = true;
+                reader
             }
+            Some(Join::Begun(reader)) => {
+                self.lead(inquiry, found, reader.fill(), Wanted::ByReaders);
+                reader
+            }
+            None => return Some(self.pass(inquiry, found, forwarding, Keep::Storable).await),
         };
         match reader.opened().await {
-            Opened::Receiving(meta) => {
-                let handling = Handling::Forwarded { reason, collapsed, stored: !collapsed };
-                Outcome { handling, reply: Ok(serve::filling(&meta, reader)) }
+            Opened::Receiving(head) if self.is_other_variant(inquiry, head.selecting.as_ref()) => {
+                self.detour(inquiry, found, forwarding, trials).await
             }
-            Opened::Streaming(object) => {
-                let handling = Handling::Forwarded { reason, collapsed, stored: false };
-                Outcome { handling, reply: Ok(serve::streamed(object)) }
+            Opened::Receiving(head) => Some(receiving(inquiry, &head, reader, forwarding)),
+            Opened::Complete(completed) if self.is_other_variant(inquiry, completed.selecting()) => {
+                self.detour(inquiry, found, forwarding, trials).await
             }
-            Opened::Released => self.pass(request, reason, None).await,
-            Opened::Failed(error) => Outcome {
-                handling: Handling::Forwarded { reason, collapsed, stored: false },
-                reply: Err(error),
-            },
+            Opened::Complete(completed) if reader.is_late() => {
+                Some(self.just_stored(inquiry, found, &completed.stored, forwarding).await)
+            }
+            Opened::Complete(completed) => Some(self.completed(inquiry, &reader, completed, forwarding)),
+            Opened::Streaming(object, obstacle) => {
+                forwarding.detail = obstacle.map(Detail::NotStored);
+                Some(self.released(inquiry, found, object, forwarding).await)
+            }
+            Opened::Released(obstacle) => {
+                forwarding.detail = obstacle.map(Detail::NotStored);
+                Some(self.pass(inquiry, found, forwarding, keep_of_released(obstacle)).await)
+            }
+            Opened::Failed(error) => self.failed(inquiry, found, error, forwarding, trials),
         }
     }
 
-    /// Answers from a fill that has just ended, as the cache will a moment later.
-    async fn completed(
+    /// Begins to fetch an object, or to have it confirmed.
+    fn lead(self: &Arc<Self>, inquiry: &Inquiry<'_>, found: &Found<'_>, fill: Arc<Fill>, wanted: Wanted) {
+        let lead = Lead {
+            gateway: Arc::clone(self),
+            fill,
+            permit: self.storage.permit(found.key.as_ref().clone()),
+            asked: forward::fill(inquiry.request, &self.policy.forward_headers),
+            asker: inquiry.asker(),
+            found: found.stored.clone(),
+            wanted,
+        };
+        lead.spawn();
+    }
+
+    /// Revalidates in the background, once for each key at a time (RFC 5861 3).
+    fn revalidate(self: &Arc<Self>, inquiry: &Inquiry<'_>, found: &Found<'_>) {
+        if let Some(fill) = self.fills.begin_unread(&found.key) {
+            self.lead(inquiry, found, fill, Wanted::Anyway);
+        }
+    }
+
+    fn is_other_variant(&self, inquiry: &Inquiry<'_>, selecting: Option<&Selecting>) -> bool {
+        selecting.is_some_and(|selecting| !self.selects(inquiry, selecting))
+    }
+
+    /// Looks for the right variant, by now that it is known to be one; goes alone where that does not end.
+    async fn detour(
         self: &Arc<Self>,
-        request: &Request,
-        stored: Arc<StoredObject>,
-        reason: Forward,
+        inquiry: &Inquiry<'_>,
+        found: &Found<'_>,
+        forwarding: Forwarding,
+        trials: &mut Trials,
+    ) -> Option<Outcome> {
+        trials.detours += 1;
+        if trials.detours < DETOURS_MAX {
+            return None;
+        }
+        Some(self.pass(inquiry, found, Forwarding { collapsed: false, ..forwarding }, Keep::Storable).await)
+    }
+
+    /// Answers from what will be found stored in a moment.
+    async fn just_stored(
+        self: &Arc<Self>,
+        inquiry: &Inquiry<'_>,
+        found: &Found<'_>,
+        stored: &Arc<StoredObject>,
+        forwarding: Forwarding,
     ) -> Outcome {
         let now = self.clock.now();
-        match stored.freshness(now) {
-            Freshness::Fresh(_) => serve::from_stored(request, stored, now),
-            Freshness::Stale => self.pass(request, reason, None).await,
+        match reuse(stored, now, &inquiry.control) {
+            Reuse::Fresh => serve(inquiry, stored, now, Detail::MaxStale),
+            Reuse::Accepted | Reuse::WhileRevalidating | Reuse::Validated(_) => {
+                let alone = Forwarding { collapsed: false, ..forwarding };
+                self.pass(inquiry, found, alone, Keep::Storable).await
+            }
+        }
+    }
+
+    /// Answers from what a fill has brought, now that all of it is here.
+    fn completed(
+        &self,
+        inquiry: &Inquiry<'_>,
+        reader: &FillReader,
+        completed: Completed,
+        mut forwarding: Forwarding,
+    ) -> Outcome {
+        let Completed { stored, how } = completed;
+        let now = self.clock.now();
+        let reply = match how {
+            How::Found => return serve(inquiry, &stored, now, Detail::MaxStale),
+            How::Fetched(head) => {
+                head.tell(&mut forwarding);
+                let meta = head.seen_by(reader);
+                represent::fetched(inquiry.request, meta, head.length, Bytes::Stored(stored))
+            }
+            How::Confirmed => {
+                forwarding.freshness = Some(stored.freshness(now));
+                forwarding.status = Some(StatusCode::NOT_MODIFIED);
+                forwarding.provenance = Provenance::Confirmed;
+                represent::stored(inquiry.request, stored, now)
+            }
+        };
+        Outcome { handling: Handling::Forwarded(forwarding), reply }
+    }
+
+    /// Answers with an object that is not stored, to the client that asked for it: as a whole, if it wants it so.
+    async fn released(
+        self: &Arc<Self>,
+        inquiry: &Inquiry<'_>,
+        found: &Found<'_>,
+        object: Object,
+        mut forwarding: Forwarding,
+    ) -> Outcome {
+        let reply = match represent::conditional(inquiry.request, &object.meta) {
+            Ok(None) if represent::wants_one_part(inquiry.request, &object.meta) => {
+                drop(object);
+                return self.pass(inquiry, found, forwarding, Keep::Nothing).await;
+            }
+            Ok(None) => Ok(represent::streamed(object)),
+            Ok(Some(reply)) => Ok(reply),
+            Err(refusal) => Err(refusal),
+        };
+        forwarding.status = Some(StatusCode::OK);
+        Outcome { handling: Handling::Forwarded(forwarding), reply }
+    }
+
+    /// Answers with what is stored although it is stale, tries once more where another's request failed, or says what
+    /// went wrong.
+    fn failed(
+        &self,
+        inquiry: &Inquiry<'_>,
+        found: &Found<'_>,
+        error: SourceError,
+        mut forwarding: Forwarding,
+        trials: &mut Trials,
+    ) -> Option<Outcome> {
+        let now = self.clock.now();
+        forwarding.status = error.status();
+        let stale = found.object().filter(|stored| {
+            let whole = matches!(stored.content(), Content::Whole(_));
+            whole && error.is_transient() && serves_on_error(stored, now, &inquiry.control)
+        });
+        if let Some(stored) = stale {
+            forwarding.freshness = Some(stored.freshness(now));
+            forwarding.detail = Some(Detail::IfError);
+            forwarding.provenance = Provenance::Stale;
+            let reply = represent::stored(inquiry.request, Arc::clone(stored), now);
+            return Some(Outcome { handling: Handling::Forwarded(forwarding), reply });
+        }
+        if forwarding.collapsed && trials.failures == 0 && error.is_worth_another_try() {
+            trials.failures += 1;
+            return None;
+        }
+        Some(Outcome { handling: Handling::Forwarded(forwarding), reply: Err(error.into()) })
+    }
+}
+
+/// Answers from what is stored. `detail` says why, should it be stale.
+fn serve(inquiry: &Inquiry<'_>, stored: &Arc<StoredObject>, now: SystemTime, detail: Detail) -> Outcome {
+    let freshness = stored.freshness(now);
+    let detail = match (stored.content(), freshness) {
+        (Content::Refusal(_), _) => Some(Detail::Negative),
+        (_, Freshness::Stale(_)) => Some(detail),
+        (_, Freshness::Fresh(_)) => None,
+    };
+    let reply = represent::stored(inquiry.request, Arc::clone(stored), now);
+    Outcome { handling: Handling::Hit { freshness, detail }, reply }
+}
+
+fn decline() -> Outcome {
+    Outcome { handling: Handling::Own(Detail::OnlyIfCached), reply: Err(Refusal::OnlyIfCached) }
+}
+
+/// Answers with an object whose bytes arrive meanwhile.
+fn receiving(inquiry: &Inquiry<'_>, head: &Head, reader: FillReader, mut forwarding: Forwarding) -> Outcome {
+    head.tell(&mut forwarding);
+    let meta = head.seen_by(&reader);
+    let reply = represent::fetched(inquiry.request, meta, head.length, Bytes::Filling(reader));
+    Outcome { handling: Handling::Forwarded(forwarding), reply }
+}
+
+impl Head {
+    /// The fields that a reader's client gets.
+    fn seen_by(&self, reader: &FillReader) -> &ObjectMeta {
+        if reader.is_beginner() { self.private.as_ref().unwrap_or(&self.meta) } else { &self.meta }
+    }
+
+    /// Says in `forwarding` what was fetched, and for the client that made it be fetched what becomes of it.
+    fn tell(&self, forwarding: &mut Forwarding) {
+        forwarding.status = Some(StatusCode::OK);
+        if !forwarding.collapsed {
+            forwarding.freshness = Some(self.freshness);
+            forwarding.stored = true;
         }
     }
 }
 
-fn scope(request: &Request) -> Scope {
-    if request.method == Method::Get && requested(&request.headers).is_some() {
-        Scope::Part
-    } else if CONDITIONS.iter().any(|name| request.headers.contains_key(name)) {
-        Scope::Conditional
-    } else {
-        Scope::Whole
+/// Whether those who waited for an object may store it by themselves: not where it cannot be, and not where there is
+/// no memory for it.
+fn keep_of_released(obstacle: Option<Obstacle>) -> Keep {
+    match obstacle {
+        Some(Obstacle::Authorized) | None => Keep::Storable,
+        Some(Obstacle::TooLarge | Obstacle::NotStorable | Obstacle::NoFillMemory) => Keep::Nothing,
     }
 }

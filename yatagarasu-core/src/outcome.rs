@@ -1,15 +1,16 @@
 //! What became of a request: the one value the response, the metrics and the log line are made from.
 
 mod body;
-
-use std::fmt;
-use std::time::Duration;
+mod handling;
+mod multipart;
 
 use http::{HeaderMap, StatusCode};
 
 use crate::SourceError;
 
 pub use body::{ReplyBody, StoredBody};
+pub use handling::{Detail, Forward, Forwarding, Handling, Provenance};
+pub use multipart::{MultipartBody, PartContent};
 
 /// The end of one request.
 #[derive(Debug)]
@@ -17,13 +18,13 @@ pub struct Outcome {
     /// How the cache took part.
     pub handling: Handling,
     /// What the client gets, or why it gets nothing.
-    pub reply: Result<Reply, SourceError>,
+    pub reply: Result<Reply, Refusal>,
 }
 
 /// A response, but for the fields that concern this connection only.
 #[derive(Debug)]
 pub struct Reply {
-    /// 200, 206, 304, 412 or 416.
+    /// 200, 206 or 304.
     pub status: StatusCode,
     /// End-to-end fields.
     pub headers: HeaderMap,
@@ -31,67 +32,23 @@ pub struct Reply {
     pub body: ReplyBody,
 }
 
-/// How the cache took part in a request; its text is a member of `Cache-Status` (RFC 9211 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handling {
-    /// Answered from what is stored, which stays fresh for this long.
-    Hit {
-        /// Rest of its lifetime.
-        ttl: Duration,
-    },
-    /// Answered by the source.
-    Forwarded {
-        /// Why the cache could not answer.
-        reason: Forward,
-        /// Whether the request joined one that was under way.
-        collapsed: bool,
-        /// Whether the object is being stored.
-        stored: bool,
-    },
+/// Why a client gets no object.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    /// It wants what is stored only, and nothing is that may be used (RFC 9111 5.2.1.7).
+    #[error("nothing stored may be used")]
+    OnlyIfCached,
+    /// The source does not give it, or it fails a condition.
+    #[error(transparent)]
+    Source(#[from] SourceError),
 }
 
-/// Why a request went forward (RFC 9211 2.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forward {
-    /// The bucket has no cache.
-    Bypass,
-    /// Nothing is stored under the key.
-    UriMiss,
-    /// What is stored is stale.
-    Stale,
-}
-
-impl Handling {
-    /// A plain forward.
-    pub fn forwarded(reason: Forward) -> Self {
-        Self::Forwarded { reason, collapsed: false, stored: false }
-    }
-
-    /// `HIT` or `MISS`, as `X-Cache` has it.
-    pub fn is_hit(&self) -> bool {
-        matches!(self, Self::Hit { .. })
-    }
-}
-
-impl fmt::Display for Handling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Hit { ttl } => write!(f, "hit; ttl={}", ttl.as_secs()),
-            Self::Forwarded { reason, collapsed, stored } => {
-                let reason = match reason {
-                    Forward::Bypass => "bypass",
-                    Forward::UriMiss => "uri-miss",
-                    Forward::Stale => "stale",
-                };
-                write!(f, "fwd={reason}")?;
-                if stored {
-                    f.write_str("; stored")?;
-                }
-                if collapsed {
-                    f.write_str("; collapsed")?;
-                }
-                Ok(())
-            }
+impl Refusal {
+    /// Whether the same request may well succeed a moment later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::OnlyIfCached => false,
+            Self::Source(error) => error.is_transient(),
         }
     }
 }

@@ -31,6 +31,9 @@ pub trait ObjectSource: Send + Sync + Debug {
     async fn head(&self, key: &ObjectKey, request: &SourceRequest)
     -> Result<Answer<ObjectMeta>, SourceError>;
 
+    /// Asks what a page of another origin may do with an object (the CORS protocol's preflight, an `OPTIONS`).
+    async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError>;
+
     /// Asks whether requests can be answered now: the source is reachable, the bucket exists and the
     /// credentials are accepted.
     async fn probe(&self) -> Result<(), SourceError>;

@@ -4,107 +4,259 @@ use std::time::{Duration, SystemTime};
 
 use http::header;
 
-use crate::cache_control::CacheControl;
-use crate::freshness::{initial_age, lifetime};
-use crate::{CachePolicy, ObjectMeta};
+use crate::cache_control::withheld;
+use crate::freshness::{StaleUse, Terms, effective, initial_age};
+use crate::policy::{CachePolicy, Negative, ObjectControl};
+use crate::vary::Vary;
+use crate::{ObjectMeta, SourceError};
 
 /// What a response head says about keeping the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storable {
-    /// It has this many bytes, and they may be stored for this long.
+    /// It has this many bytes, and they may be stored.
     Whole {
-        /// Length of the object in bytes.
+        /// Length of the content in bytes.
         length: u64,
-        /// Until it is stale, counted from when it was generated.
-        lifetime: Duration,
+        /// What they may be used for.
+        terms: Terms,
     },
     /// It may be stored, if it turns out to end within the limit.
     UnknownLength {
-        /// Until it is stale, counted from when it was generated.
-        lifetime: Duration,
+        /// What it may be used for.
+        terms: Terms,
     },
     /// It is to be passed on only.
-    No,
+    No(Obstacle),
 }
 
-/// Decides from a response head alone. Only whole objects are stored.
+/// Why an object is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It is longer than the bucket stores.
+    TooLarge,
+    /// Its fields forbid it, or leave nothing it could be used for.
+    NotStorable,
+    /// It answers a request with `Authorization`, and does not say that it may be shared (RFC 9111 3.5).
+    Authorized,
+    /// The memory for running fills is spent.
+    NoFillMemory,
+}
+
+impl Obstacle {
+    /// Whether it lies in the object, so that the next request for it will most likely meet it again.
+    pub fn lasts(self) -> bool {
+        match self {
+            Self::TooLarge | Self::NotStorable => true,
+            Self::Authorized | Self::NoFillMemory => false,
+        }
+    }
+}
+
+/// Whose request is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// Anyone.
+    Anyone,
+    /// A client that showed who it is.
+    Authorized,
+}
+
+/// Decides from a response head alone. A part is as storable as the whole; its length is what is counted.
 ///
-/// Fields that are forwarded are part of what an object is stored under, and those that never reach the source
-/// cannot make it answer differently: of `Vary` only `*` is left to heed (RFC 9111 4.1). A cookie is one client's.
-pub fn decide(meta: &ObjectMeta, received: SystemTime, policy: &CachePolicy) -> Storable {
-    let control = CacheControl::of(meta.headers());
-    let lifetime = lifetime(meta.headers(), received, policy.ttl);
-    if meta.is_partial()
-        || control.no_store
-        || control.private
-        || control.no_cache
-        || lifetime <= initial_age(meta.headers(), received)
-        || meta.headers().contains_key(header::SET_COOKIE)
-        || varies(meta)
+/// What is stale on arrival is stored if it can be revalidated or may be served stale. A cookie is one client's.
+pub fn decide(meta: &ObjectMeta, received: SystemTime, policy: &CachePolicy, asker: Asker) -> Storable {
+    let headers = meta.headers();
+    let control = effective(headers, policy);
+    let terms = Terms::of(headers, received, policy);
+    let cookie = headers.contains_key(header::SET_COOKIE) && !withheld(headers).contains(&header::SET_COOKIE);
+    if control.forbids_storing()
+        || cookie
+        || !usable(meta, &terms, received)
+        || matches!(Vary::of(headers), Vary::Any)
     {
-        return Storable::No;
+        return Storable::No(Obstacle::NotStorable);
+    }
+    if asker == Asker::Authorized && !control.shares_authorized() {
+        return Storable::No(Obstacle::Authorized);
     }
     match meta.content_length() {
-        Some(length) if length <= policy.max_item_size => Storable::Whole { length, lifetime },
-        None if meta.end_is_certain() => Storable::UnknownLength { lifetime },
-        Some(_) | None => Storable::No,
+        Some(length) if length <= policy.max_item_size => Storable::Whole { length, terms },
+        Some(_) => Storable::No(Obstacle::TooLarge),
+        None if meta.end_is_certain() => Storable::UnknownLength { terms },
+        None => Storable::No(Obstacle::NotStorable),
     }
 }
 
-fn varies(meta: &ObjectMeta) -> bool {
-    let fields = meta.headers().get_all(header::VARY).iter();
-    fields
-        .flat_map(|field| field.as_bytes().split(|&byte| byte == b','))
-        .any(|member| member.trim_ascii() == b"*")
+/// Says how long a refusal is remembered, if it is: as long as the bucket says, or shorter where the source does.
+pub fn refusal_lifetime(error: &SourceError, policy: &CachePolicy, asker: Asker) -> Option<Duration> {
+    let Negative { ttl, missing, denied } = policy.negative;
+    let control = match error {
+        SourceError::NotFound { control, .. } if missing => control,
+        SourceError::Denied { control, .. } if denied => control,
+        SourceError::NotFound { .. }
+        | SourceError::Denied { .. }
+        | SourceError::PreconditionFailed
+        | SourceError::RangeNotSatisfiable { .. }
+        | SourceError::Throttled { .. }
+        | SourceError::TimedOut(_)
+        | SourceError::Unavailable { .. }
+        | SourceError::NoCredentials(_)
+        | SourceError::Broken { .. } => return None,
+    };
+    let named = control.s_maxage.or(control.max_age);
+    let lifetime = match policy.cache_control {
+        ObjectControl::Respect => named.map_or(ttl, |named| named.min(ttl)),
+        ObjectControl::Ignore => return Some(ttl).filter(|ttl| !ttl.is_zero()),
+        ObjectControl::Override => ttl,
+    };
+    let forbidden = control.forbids_storing() || control.no_cache;
+    let shared = asker == Asker::Anyone || control.shares_authorized();
+    (!forbidden && shared && !lifetime.is_zero()).then_some(lifetime)
+}
+
+/// Whether anything can be done with the object once it is stored.
+fn usable(meta: &ObjectMeta, terms: &Terms, received: SystemTime) -> bool {
+    let window = match terms.stale {
+        StaleUse::Allowed => terms.stale_while_revalidate.max(terms.stale_if_error),
+        StaleUse::Forbidden => Duration::ZERO,
+    };
+    let validated =
+        meta.headers().contains_key(header::ETAG) || meta.headers().contains_key(header::LAST_MODIFIED);
+    validated || terms.lifetime.saturating_add(window) > initial_age(meta.headers(), received)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache_control::CacheControl;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    #[track_caller]
-    fn check(fields: &[(&'static str, &str)], expected: Storable) {
-        let headers =
-            fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        let policy = CachePolicy { max_item_size: 100, ttl: HOUR };
-        let storable = decide(&ObjectMeta::new(headers), SystemTime::UNIX_EPOCH, &policy);
-        assert_eq!(storable, expected, "{fields:?}");
+    fn meta(fields: &[(&'static str, &str)]) -> ObjectMeta {
+        ObjectMeta::new(
+            fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
+        )
     }
 
-    #[test]
-    fn size_and_lifetime_decide() {
-        check(&[("content-length", "100")], Storable::Whole { length: 100, lifetime: HOUR });
-        check(&[("content-length", "0")], Storable::Whole { length: 0, lifetime: HOUR });
-        check(&[("content-length", "101")], Storable::No);
-        check(&[], Storable::UnknownLength { lifetime: HOUR });
-        check(&[("content-length", "1"), ("content-range", "bytes 0-0/5")], Storable::No);
-        check(&[("content-length", "1"), ("cache-control", "max-age=5"), ("age", "5")], Storable::No);
-        check(
-            &[("content-length", "1"), ("cache-control", "max-age=5"), ("age", "4")],
-            Storable::Whole { length: 1, lifetime: Duration::from_secs(5) },
-        );
-    }
-
-    #[test]
-    fn the_object_has_the_last_word() {
-        for control in ["no-store", "private", "no-cache", "max-age=0", "s-maxage=0, max-age=9"] {
-            check(&[("content-length", "1"), ("cache-control", control)], Storable::No);
+    fn decided(
+        fields: &[(&'static str, &str)],
+        policy: &CachePolicy,
+        asker: Asker,
+    ) -> Result<u64, Option<Obstacle>> {
+        match decide(&meta(fields), SystemTime::UNIX_EPOCH, policy, asker) {
+            Storable::Whole { length, .. } => Ok(length),
+            Storable::UnknownLength { .. } => Err(None),
+            Storable::No(obstacle) => Err(Some(obstacle)),
         }
+    }
+
+    #[track_caller]
+    fn check(fields: &[(&'static str, &str)], expected: Result<u64, Option<Obstacle>>) {
+        let policy = CachePolicy::new(100, HOUR);
+        assert_eq!(decided(fields, &policy, Asker::Anyone), expected, "{fields:?}");
+    }
+
+    const NOT: Result<u64, Option<Obstacle>> = Err(Some(Obstacle::NotStorable));
+
+    #[test]
+    fn the_size_decides() {
+        check(&[("content-length", "100")], Ok(100));
+        check(&[("content-length", "0")], Ok(0));
+        check(&[("content-length", "101")], Err(Some(Obstacle::TooLarge)));
+        check(&[], Err(None));
+    }
+
+    #[test]
+    fn what_is_stale_on_arrival_must_be_of_some_use() {
+        let stale = [("content-length", "1"), ("cache-control", "max-age=5"), ("age", "5")];
+        check(&stale, NOT);
+        check(&[&stale[..], &[("etag", "\"e\"")]].concat(), Ok(1));
+        check(&[&stale[..], &[("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")]].concat(), Ok(1));
+        check(&[("content-length", "1"), ("cache-control", "max-age=5"), ("age", "4")], Ok(1));
+        check(
+            &[("content-length", "1"), ("cache-control", "max-age=5, stale-if-error=1"), ("age", "5")],
+            Ok(1),
+        );
+        let forbidden = "max-age=5, stale-if-error=1, must-revalidate";
+        check(&[("content-length", "1"), ("cache-control", forbidden), ("age", "5")], NOT);
+    }
+
+    #[test]
+    fn the_object_has_the_last_word_unless_it_is_ignored() {
+        for control in ["no-store", "private"] {
+            let fields = [("content-length", "1"), ("etag", "\"e\""), ("cache-control", control)];
+            check(&fields, NOT);
+            for (cache_control, expected) in [(ObjectControl::Override, NOT), (ObjectControl::Ignore, Ok(1))]
+            {
+                let policy = CachePolicy { cache_control, ..CachePolicy::new(100, HOUR) };
+                assert_eq!(decided(&fields, &policy, Asker::Anyone), expected, "{control} {cache_control:?}");
+            }
+        }
+        check(&[("content-length", "1"), ("cache-control", "no-store, must-understand")], Ok(1));
+        check(&[("content-length", "1"), ("cache-control", "no-cache")], NOT);
+        check(&[("content-length", "1"), ("etag", "\"e\""), ("cache-control", "no-cache")], Ok(1));
     }
 
     #[test]
     fn what_is_not_for_everyone_is_not_stored() {
-        check(&[("content-length", "1"), ("vary", "accept, *")], Storable::No);
-        check(&[("content-length", "1"), ("set-cookie", "a=b")], Storable::No);
-        check(&[("content-length", "1"), ("vary", "accept")], Storable::Whole { length: 1, lifetime: HOUR });
+        check(&[("content-length", "1"), ("vary", "accept, *")], NOT);
+        check(&[("content-length", "1"), ("vary", "accept")], Ok(1));
+        check(&[("content-length", "1"), ("set-cookie", "a=b")], NOT);
+        let withheld =
+            [("content-length", "1"), ("set-cookie", "a=b"), ("cache-control", "private=\"set-cookie\"")];
+        check(&withheld, Ok(1));
+    }
+
+    #[test]
+    fn answers_to_authorized_clients_are_shared_where_they_say_so() {
+        let policy = CachePolicy::new(100, HOUR);
+        let check = |control: &'static str, expected| {
+            let fields = [("content-length", "1"), ("cache-control", control)];
+            assert_eq!(decided(&fields, &policy, Asker::Authorized), expected, "{control}");
+        };
+        check("max-age=60", Err(Some(Obstacle::Authorized)));
+        check("max-age=60, public", Ok(1));
+        check("max-age=60, must-revalidate", Ok(1));
+        check("s-maxage=60", Ok(1));
     }
 
     #[test]
     fn a_body_that_may_have_been_cut_short_is_not_stored() {
-        let policy = CachePolicy { max_item_size: 100, ttl: HOUR };
+        let policy = CachePolicy::new(100, HOUR);
         let meta = ObjectMeta::default().with_uncertain_end();
-        assert_eq!(decide(&meta, SystemTime::UNIX_EPOCH, &policy), Storable::No);
+        let decided = decide(&meta, SystemTime::UNIX_EPOCH, &policy, Asker::Anyone);
+        assert_eq!(decided, Storable::No(Obstacle::NotStorable));
+    }
+
+    #[test]
+    fn refusals_are_remembered_as_long_as_both_sides_allow() {
+        use ObjectControl::{Ignore, Override, Respect};
+        let minute = Negative { ttl: Duration::from_secs(60), missing: true, denied: false };
+        let check = |control: CacheControl, negative, cache_control, expected: u64| {
+            let policy = CachePolicy { cache_control, negative, ..CachePolicy::new(100, HOUR) };
+            let error = SourceError::NotFound { code: String::new(), control };
+            let lifetime = refusal_lifetime(&error, &policy, Asker::Anyone);
+            assert_eq!(lifetime.map_or(0, |lifetime| lifetime.as_secs()), expected, "{control:?}");
+        };
+        let silent = CacheControl::default();
+        let seconds = |count| Some(Duration::from_secs(count));
+        check(silent, minute, Respect, 60);
+        check(silent, Negative::default(), Respect, 0);
+        check(silent, Negative { missing: false, ..minute }, Respect, 0);
+        check(CacheControl { max_age: seconds(5), ..silent }, minute, Respect, 5);
+        check(CacheControl { max_age: seconds(500), ..silent }, minute, Respect, 60);
+        check(CacheControl { max_age: seconds(5), ..silent }, minute, Override, 60);
+        check(CacheControl { no_store: true, ..silent }, minute, Override, 0);
+        check(CacheControl { no_store: true, ..silent }, minute, Ignore, 60);
+
+        let policy = CachePolicy { negative: minute, ..CachePolicy::new(100, HOUR) };
+        let lifetime =
+            |error: &SourceError, policy: &CachePolicy, asker| refusal_lifetime(error, policy, asker);
+        let denied = SourceError::Denied { code: String::new(), control: silent };
+        assert_eq!(lifetime(&denied, &policy, Asker::Anyone), None);
+        let both = CachePolicy { negative: Negative { denied: true, ..minute }, ..policy.clone() };
+        assert_eq!(lifetime(&denied, &both, Asker::Anyone), seconds(60));
+        assert_eq!(lifetime(&denied, &both, Asker::Authorized), None);
+        assert_eq!(lifetime(&SourceError::PreconditionFailed, &both, Asker::Anyone), None);
     }
 }

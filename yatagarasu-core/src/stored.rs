@@ -1,29 +1,58 @@
-//! What a cache holds: an object's fields, its bytes and when it is stale.
+//! What a cache holds under one key: an object or a part of it, or what is known of it.
 
+mod parts;
 mod segments;
 
+use std::ops::Range;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use crate::ObjectMeta;
-use crate::freshness::{Freshness, initial_age};
+use bytes::Bytes;
+use http::header::HeaderName;
 
+use crate::freshness::{Freshness, Terms, initial_age};
+use crate::{ObjectMeta, SourceError};
+
+pub use parts::Parts;
 pub use segments::{SEGMENT_BYTES, Segments, SegmentsBuilder};
 
-/// A whole object in memory.
+/// What a source said of an object, and what it may be used for.
 #[derive(Debug, Clone)]
 pub struct StoredObject {
     meta: ObjectMeta,
-    body: Segments,
+    content: Content,
     received: SystemTime,
     initial_age: Duration,
-    lifetime: Duration,
+    terms: Terms,
+    /// When it was marked stale before its time.
+    expired: OnceLock<SystemTime>,
+}
+
+/// What is known of an object.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// All its bytes.
+    Whole(Segments),
+    /// Some of its bytes (RFC 9111 3.3).
+    Parts(Parts),
+    /// That the source refuses it.
+    Refusal(Box<SourceError>),
+    /// That it differs with these request fields; each variant is stored under a key of its own (RFC 9111 4.1).
+    Variants(Vec<HeaderName>),
+    /// That it is not stored, so that nobody needs to wait for another's fetch of it.
+    Passed,
 }
 
 impl StoredObject {
-    /// Puts together what was received at `received` and is fresh for `lifetime` after it was generated.
-    pub fn new(meta: ObjectMeta, body: Segments, received: SystemTime, lifetime: Duration) -> Self {
+    /// Puts together what was received at `received`.
+    pub fn new(meta: ObjectMeta, content: Content, received: SystemTime, terms: Terms) -> Self {
         let initial_age = initial_age(meta.headers(), received);
-        Self { meta, body, received, initial_age, lifetime }
+        Self { meta, content, received, initial_age, terms, expired: OnceLock::new() }
+    }
+
+    /// Notes what was learnt at `received` and holds for `lifetime`.
+    pub fn note(content: Content, received: SystemTime, lifetime: Duration) -> Self {
+        Self::new(ObjectMeta::default(), content, received, Terms::fresh_for(lifetime))
     }
 
     /// The object's header fields.
@@ -31,26 +60,83 @@ impl StoredObject {
         &self.meta
     }
 
-    /// The object's bytes.
-    pub fn body(&self) -> &Segments {
-        &self.body
+    /// What is known.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// What it may be used for.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Whether there are bytes of an object; what else is stored are notes.
+    pub fn is_object(&self) -> bool {
+        match self.content {
+            Content::Whole(_) | Content::Parts(_) => true,
+            Content::Refusal(_) | Content::Variants(_) | Content::Passed => false,
+        }
+    }
+
+    /// Length of the whole object in bytes.
+    pub fn length(&self) -> u64 {
+        match &self.content {
+            Content::Whole(segments) => segments.length(),
+            Content::Parts(parts) => parts.complete_length(),
+            Content::Refusal(_) | Content::Variants(_) | Content::Passed => 0,
+        }
+    }
+
+    /// Whether every byte of `range` is here.
+    pub fn covers(&self, range: &Range<u64>) -> bool {
+        match &self.content {
+            Content::Whole(segments) => range.end <= segments.length(),
+            Content::Parts(parts) => parts.covers(range),
+            Content::Refusal(_) | Content::Variants(_) | Content::Passed => false,
+        }
+    }
+
+    /// The bytes from `range.start` on that lie in one allocation and in `range`; empty once nothing is left.
+    pub fn slice(&self, range: &Range<u64>) -> Bytes {
+        match &self.content {
+            Content::Whole(segments) => segments.slice(range),
+            Content::Parts(parts) => parts.slice(range),
+            Content::Refusal(_) | Content::Variants(_) | Content::Passed => Bytes::new(),
+        }
     }
 
     /// How old the object is: since it was generated, not since it was stored (RFC 9111 4.2.3).
     pub fn age(&self, now: SystemTime) -> Duration {
-        self.initial_age + now.duration_since(self.received).unwrap_or_default()
+        self.initial_age.saturating_add(now.duration_since(self.received).unwrap_or_default())
     }
 
     /// Whether it may be served without asking its source.
     pub fn freshness(&self, now: SystemTime) -> Freshness {
-        match self.lifetime.checked_sub(self.age(now)) {
-            Some(rest) if !rest.is_zero() => Freshness::Fresh(rest),
-            _ => Freshness::Stale,
+        let age = self.age(now);
+        let outlived = age.checked_sub(self.terms.lifetime);
+        let marked = self.expired.get().map(|at| now.duration_since(*at).unwrap_or_default());
+        match (outlived.max(marked), self.terms.lifetime.checked_sub(age)) {
+            (Some(since), _) => Freshness::Stale(since),
+            (None, rest) => Freshness::Fresh(rest.unwrap_or_default()),
         }
     }
 
-    /// Bytes of fields and body; what a cache needs for its own bookkeeping comes on top.
+    /// Marks it stale from `now` on. It stays so.
+    pub fn expire(&self, now: SystemTime) {
+        // The first mark is the one that counts.
+        let _ = self.expired.set(now);
+    }
+
+    /// Bytes of fields and content; what a cache needs for its own bookkeeping comes on top.
     pub fn weight(&self) -> usize {
-        self.meta.weight() + self.body.allocated()
+        let content = match &self.content {
+            Content::Whole(segments) => segments.allocated(),
+            Content::Parts(parts) => parts.allocated(),
+            Content::Variants(names) => {
+                names.iter().map(|name| name.as_str().len() + size_of::<HeaderName>()).sum()
+            }
+            Content::Refusal(_) | Content::Passed => 0,
+        };
+        self.meta.weight() + content
     }
 }

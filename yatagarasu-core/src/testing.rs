@@ -22,7 +22,7 @@ use crate::{CacheKey, Method, ObjectKey, Request};
 
 /// A cache key without a query.
 pub fn cache_key(key: &str) -> CacheKey {
-    CacheKey { object: ObjectKey::parse(key).expect("a test names valid keys"), query: None, fields: None }
+    CacheKey::new(ObjectKey::parse(key).expect("a test names valid keys"), None)
 }
 
 /// A request without header fields.

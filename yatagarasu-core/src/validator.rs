@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 
 /// An entity tag (RFC 9110 8.8.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,11 @@ impl<'a> EntityTag<'a> {
             .iter()
             .all(|&byte| byte == 0x21 || (0x23..=0x7e).contains(&byte) || byte >= 0x80)
             .then_some((Self { weak, opaque }, &inner[end + 1..]))
+    }
+
+    /// Whether it says less than that the bytes are the same (RFC 9110 8.8.1).
+    pub fn is_weak(&self) -> bool {
+        self.weak
     }
 
     /// Both are strong and the same (RFC 9110 8.8.3.2).
@@ -110,7 +115,24 @@ pub fn date(headers: &HeaderMap, name: &header::HeaderName) -> Option<SystemTime
     if values.next().is_some() {
         return None;
     }
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
+    let text = value.to_str().ok()?;
+    httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&in_one_case(text))).ok()
+}
+
+/// Writes the names of days, months and the zone as RFC 9110 5.6.7 has them: a cache reads them in any case (RFC 9111
+/// 4.2).
+fn in_one_case(text: &str) -> String {
+    let mut within = false;
+    let word = text.chars().map(|letter| {
+        let first = !std::mem::replace(&mut within, letter.is_ascii_alphabetic());
+        if first { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() }
+    });
+    word.collect::<String>().replace("Gmt", "GMT")
+}
+
+/// Writes a date in the form that is to be sent (RFC 9110 5.6.7).
+pub fn date_field(at: SystemTime) -> HeaderValue {
+    HeaderValue::try_from(httpdate::fmt_http_date(at)).expect("a date is a value")
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use yatagarasu_core::SourceError;
+use yatagarasu_core::cache_control::CacheControl;
+use yatagarasu_core::forward::is_cors;
+use yatagarasu_core::vary::Vary;
 
 /// Longest error document that is read.
 pub(crate) const ERROR_BYTES_MAX: usize = 64 * 1024;
@@ -23,11 +26,11 @@ pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, document: &[u8]) 
     let code = element(document, "Code");
     match (status.as_u16(), code.as_str()) {
         (503 | 429, _) | (_, "SlowDown" | "RequestLimitExceeded" | "TooManyRequests") => {
-            SourceError::Throttled { retry_after: retry_after(headers) }
+            SourceError::Throttled { status, retry_after: retry_after(headers) }
         }
-        (404, _) => SourceError::NotFound { code },
+        (404, _) => SourceError::NotFound { code, control: control(headers) },
         (403, _) | (400, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
-            SourceError::Denied { code }
+            SourceError::Denied { code, control: control(headers) }
         }
         (412, _) => SourceError::PreconditionFailed,
         (416, _) => {
@@ -35,7 +38,11 @@ pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, document: &[u8]) 
                 complete_length(headers).or_else(|| element(document, "ActualObjectSize").parse().ok());
             SourceError::RangeNotSatisfiable { complete_length }
         }
-        (500 | 502 | 504, _) => SourceError::unavailable(format!("it answered {}", words(status, &code))),
+        (500 | 502 | 504, _) => SourceError::Unavailable {
+            status: Some(status),
+            reason: format!("it answered {}", words(status, &code)),
+            cause: None,
+        },
         (301 | 307 | 308, _) | (400, "AuthorizationHeaderMalformed") => SourceError::broken(format!(
             "it answered {}: `region` or `endpoint` of the bucket is wrong",
             words(status, &code)
@@ -46,6 +53,16 @@ pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, document: &[u8]) 
 
 fn words(status: StatusCode, code: &str) -> String {
     if code.is_empty() { status.as_u16().to_string() } else { format!("{} {code}", status.as_u16()) }
+}
+
+/// What the answer says of keeping it. A refusal has no variants: one that differs with the request is not kept.
+fn control(headers: &HeaderMap) -> CacheControl {
+    let control = CacheControl::of(headers);
+    match Vary::of(headers) {
+        Vary::None => control,
+        Vary::Fields(names) if names.iter().all(is_cors) => control,
+        Vary::Fields(_) | Vary::Any => CacheControl { no_store: true, ..control },
+    }
 }
 
 /// Reads `Retry-After` where it counts seconds (RFC 9110 10.2.3).

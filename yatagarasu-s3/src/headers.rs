@@ -3,10 +3,12 @@
 use http::header::{self, HeaderMap, HeaderName};
 
 /// Fields of one connection (RFC 9110 7.6.1) and of one request at S3.
-const NOT_OF_THE_OBJECT: [&str; 10] = [
+const NOT_OF_THE_OBJECT: [&str; 12] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
     "proxy-connection",
     "te",
     "trailer",

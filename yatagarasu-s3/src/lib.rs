@@ -12,6 +12,7 @@ mod credentials;
 mod headers;
 #[cfg(feature = "native")]
 mod native;
+mod preflight;
 mod probe;
 mod region;
 #[cfg(feature = "rusoto")]

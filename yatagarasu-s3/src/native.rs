@@ -12,6 +12,7 @@ use crate::address::escape;
 use crate::answer::object_meta;
 use crate::classify::{ERROR_BYTES_MAX, failure};
 use crate::headers::end_to_end;
+use crate::preflight::preflight;
 use crate::probe::probe;
 use crate::sender::Sender;
 use crate::transport::Content;
@@ -63,6 +64,10 @@ impl ObjectSource for NativeSource {
             StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),
             status => Err(failure(status, &head.headers, &[])),
         }
+    }
+
+    async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
+        preflight(&self.sender, key, request).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

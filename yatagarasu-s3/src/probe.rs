@@ -16,8 +16,8 @@ pub(crate) async fn probe(source: &dyn ObjectSource, credentials: &Credentials) 
     let key = ObjectKey::parse(ABSENT).expect("a valid key");
     match source.get(&key, &SourceRequest::default()).await {
         Ok(_) => Ok(()),
-        Err(SourceError::NotFound { code }) if code != "NoSuchBucket" => Ok(()),
-        Err(SourceError::Denied { code }) if code.is_empty() || code == "AccessDenied" => Ok(()),
+        Err(SourceError::NotFound { code, .. }) if code != "NoSuchBucket" => Ok(()),
+        Err(SourceError::Denied { code, .. }) if code.is_empty() || code == "AccessDenied" => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -24,6 +24,7 @@ use yatagarasu_core::{
 use crate::answer::object_meta;
 use crate::classify::failure;
 use crate::headers::end_to_end;
+use crate::preflight::preflight;
 use crate::probe::probe;
 use crate::sender::Sender;
 
@@ -106,6 +107,10 @@ impl ObjectSource for RusotoSource {
             }
             Err(error) => refused(dispatch.head()?, &document_of(error)),
         }
+    }
+
+    async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
+        preflight(&self.sender, key, request).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::header::VIA;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Empty;
 use yatagarasu_core::{Clock, SourceError};
 
@@ -11,6 +12,9 @@ use crate::address::Address;
 use crate::credentials::Credentials;
 use crate::sign::sign_request;
 use crate::transport::{Content, Transport};
+
+/// What the gateway calls itself towards those it asks (RFC 9110 7.6.3).
+const PSEUDONYM: HeaderValue = HeaderValue::from_static("1.1 yatagarasu");
 
 /// Signs requests and sends them.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ impl Sender {
     ) -> Result<Response<Content>, SourceError> {
         let uri = self.address.locate(key, query).map_err(|error| SourceError::broken(error.to_string()))?;
         self.sign(&method, &uri, &mut headers).await?;
+        headers.append(VIA, PSEUDONYM);
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.method_mut() = method;
         *request.uri_mut() = uri;

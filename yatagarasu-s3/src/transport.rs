@@ -120,7 +120,7 @@ fn connector(connect_timeout: Duration) -> HttpConnector<Resolver> {
 fn failed(error: hyper_util::client::legacy::Error) -> SourceError {
     if error.is_connect() {
         let reason = format!("cannot connect: {}", innermost(&error));
-        return SourceError::Unavailable { reason, cause: Some(Arc::new(error)) };
+        return SourceError::Unavailable { status: None, reason, cause: Some(Arc::new(error)) };
     }
     let reason = format!("no response: {}", innermost(&error));
     SourceError::Broken { reason, cause: Some(Arc::new(error)) }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 use tracing::Level;
-use yatagarasu_core::{Handling, ObjectKey, Outcome, SourceError};
+use yatagarasu_core::{Handling, ObjectKey, Refusal, SourceError};
 
 use crate::metrics::Metrics;
 
@@ -82,13 +82,20 @@ impl Entry {
         self
     }
 
-    /// Notes what became of it. Failures that may pass are logged by themselves as well.
-    pub(crate) fn handled(mut self, outcome: &Outcome) -> Self {
-        if let Err(error) = &outcome.reply {
-            self.failed(error);
-        }
+    /// Notes the response, and how the cache took part.
+    pub(crate) fn answered(mut self, status: StatusCode, handling: Handling) -> Self {
+        self.status = status;
         if let Some(line) = &mut self.line {
-            line.cache = Some(outcome.handling);
+            line.cache = Some(handling);
+        }
+        self
+    }
+
+    /// Notes why there is no object. Failures that may pass are logged by themselves as well.
+    pub(crate) fn refused(mut self, refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::OnlyIfCached => {}
+            Refusal::Source(error) => self.failed(error),
         }
         self
     }
@@ -113,11 +120,6 @@ impl Entry {
         if let Some(line) = &mut self.line {
             line.body = body;
         }
-    }
-
-    /// Notes the status.
-    pub(crate) fn status(&mut self, status: StatusCode) {
-        self.status = status;
     }
 
     /// Notes bytes on their way.

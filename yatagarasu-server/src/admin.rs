@@ -74,6 +74,10 @@ impl Admin {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let trusted = token::shown(self.token.as_ref(), &head.headers);
+        if head.method == purge::METHOD {
+            // Its path is one of the public listener's, `/stats` and the others included.
+            return if trusted { purge::answer_method(&self.front, &head).await } else { unauthorized() };
+        }
         let read = matches!(head.method, Method::GET | Method::HEAD);
         match (head.uri.path(), read) {
             ("/health", true) => document(StatusCode::OK, &json!({ "status": "ok" })),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use yatagarasu_core::gateway::FillBudget;
 use yatagarasu_core::source::Timed;
-use yatagarasu_core::{BucketPolicy, CachePolicy, Clock, Gateway, ObjectCache, SystemClock};
+use yatagarasu_core::{BucketPolicy, Clock, Gateway, ObjectCache, SystemClock};
 
-use crate::config::{BucketConfig, Config};
+use crate::config::{BucketConfig, Config, StatusKey};
 use crate::http::{Bucket, Front};
 use crate::metrics::Metrics;
 
@@ -91,22 +91,19 @@ async fn bucket(
     let source =
         Arc::new(Timed::new(Arc::clone(&connected.source), settings.response_timeout, settings.idle_timeout));
     let cache: Arc<dyn ObjectCache> = match &settings.cache {
-        Some(cache) => {
-            yatagarasu_cache::connect(cache).map_err(|cause| StartError::Cache { bucket: named(), cause })?
-        }
+        Some(cache) => yatagarasu_cache::connect(&cache.store)
+            .map_err(|cause| StartError::Cache { bucket: named(), cause })?,
         None => Arc::new(yatagarasu_core::cache::NoCache),
     };
     let policy = BucketPolicy {
-        cache: settings
-            .cache
-            .as_ref()
-            .map(|cache| CachePolicy { max_item_size: cache.max_item_size, ttl: settings.ttl }),
+        cache: settings.cache.as_ref().map(|cache| cache.policy.clone()),
         forward_headers: settings.forward_headers.clone(),
     };
     Ok(Bucket {
         name: settings.name.as_str().into(),
         path_prefix: settings.path_prefix.clone(),
         forward_query: settings.forward_query.clone(),
+        status_key: settings.cache.as_ref().map_or(StatusKey::Hidden, |cache| cache.status_key),
         gateway: Gateway::new(source, cache, policy, Arc::clone(budget), Arc::clone(clock)),
         connected,
     })

@@ -5,15 +5,17 @@ mod environment;
 mod error;
 mod load;
 mod overrides;
+mod query;
 mod settings;
 mod show;
 mod substitute;
 mod units;
 mod validate;
 
-pub use effective::{AdminConfig, BucketConfig, Config, Secret, ServerConfig};
+pub use effective::{AdminConfig, BucketCache, BucketConfig, Config, Secret, ServerConfig, StatusKey};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
+pub use query::ForwardedQuery;
 pub use show::show;
 
 /// A commented configuration file to begin with.

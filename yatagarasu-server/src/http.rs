@@ -12,3 +12,4 @@ mod route;
 pub use body::ResponseBody;
 pub(crate) use connection::serve;
 pub use front::{Bucket, Front};
+pub(crate) use route::Route;

@@ -63,13 +63,22 @@ pub(crate) fn exposition(metrics: &Metrics, front: &Front, fill_bytes: u64) -> S
 
 fn buckets(text: &mut Exposition, front: &Front) {
     type Read = fn(&crate::http::Bucket) -> u64;
-    let families: [(&str, &str, &str, Read); 7] = [
+    let families: [(&str, &str, &str, Read); 9] = [
         ("hits_total", "counter", "Requests answered from the cache.", |bucket| bucket.gateway.stats().hits),
         ("forwards_total", "counter", "Requests the source answered.", |bucket| {
             bucket.gateway.stats().forwards
         }),
         ("collapsed_total", "counter", "Requests that joined one to the source.", |bucket| {
             bucket.gateway.stats().collapsed
+        }),
+        (
+            "revalidated_total",
+            "counter",
+            "Requests answered from memory after S3 had confirmed it.",
+            |bucket| bucket.gateway.stats().revalidated,
+        ),
+        ("stale_total", "counter", "Requests answered with a stale object.", |bucket| {
+            bucket.gateway.stats().stale
         }),
         ("stored_total", "counter", "Objects stored.", |bucket| bucket.gateway.stats().stored),
         ("errors_total", "counter", "Requests answered with an error.", |bucket| {

@@ -17,7 +17,7 @@ use yatagarasu_server::config::Secret;
 use super::connector::connector;
 use super::error::AdminError;
 use super::stats::Stats;
-use crate::args::{AdminArguments, Selection};
+use crate::args::{AdminArguments, PurgeArguments, Selection};
 
 /// Longest wait for a whole answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,13 +64,21 @@ impl AdminClient {
         self.ask(Request::get(format!("{}/stats", self.url)), Bytes::new()).await
     }
 
-    /// Purges a bucket's cache; gives how many objects went.
-    pub(super) async fn purge(&self, bucket: &str, selection: &Selection) -> Result<u64, AdminError> {
-        let order = match selection {
-            Selection { key: Some(key), .. } => json!({ "bucket": bucket, "key": key }),
-            Selection { prefix: Some(prefix), .. } => json!({ "bucket": bucket, "prefix": prefix }),
-            Selection { all, .. } => json!({ "bucket": bucket, "all": all }),
+    /// Purges caches; gives how many objects were selected.
+    pub(super) async fn purge(&self, arguments: &PurgeArguments) -> Result<u64, AdminError> {
+        let mut order = match &arguments.selection {
+            Selection { key: Some(key), .. } => json!({ "key": key }),
+            Selection { prefix: Some(prefix), .. } => json!({ "prefix": prefix }),
+            Selection { tag: Some(tag), .. } => json!({ "tag": tag }),
+            Selection { all, .. } => json!({ "all": all }),
         };
+        // What is not asked for is not sent: older servers do not know it.
+        if let Some(bucket) = &arguments.bucket {
+            order["bucket"] = json!(bucket);
+        }
+        if arguments.soft {
+            order["soft"] = json!(true);
+        }
         let request = Request::post(format!("{}/purge", self.url)).header(CONTENT_TYPE, "application/json");
         let Purged { purged } = self.ask(request, order.to_string().into()).await?;
         Ok(purged)

@@ -9,7 +9,7 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use yatagarasu_core::Method;
 use yatagarasu_core::conditional::{Verdict, evaluate, range_applies};
-use yatagarasu_core::range::{Selection, select, unsatisfied_range};
+use yatagarasu_core::range::{requested, unsatisfied_range};
 
 use super::located::{Located, locate};
 use super::s3::BUCKET;
@@ -87,17 +87,16 @@ impl S3 for ReadOnlyFiles {
 
 /// Finds the part of an object that a GET asks for, cut to what the object has; `None` where it is the whole.
 fn part(found: &Located, asked: &HeaderMap) -> S3Result<Option<S3Range>> {
-    if !range_applies(Method::Get, asked, &found.validators()) {
+    // Several ranges at once S3 does not know.
+    let range = requested(asked).and_then(|ranges| ranges.single());
+    let (true, Some(range)) = (range_applies(Method::Get, asked, &found.validators()), range) else {
         return Ok(None);
-    }
-    match select(asked, found.length()) {
-        Selection::Whole => Ok(None),
-        Selection::Part(part) => Ok(Some(S3Range::Int { first: part.start, last: Some(part.end - 1) })),
-        Selection::Unsatisfiable => {
-            let length = unsatisfied_range(found.length());
-            Err(with_field(S3ErrorCode::InvalidRange, header::CONTENT_RANGE, length))
-        }
-    }
+    };
+    let Some(part) = range.resolve(found.length()) else {
+        let length = unsatisfied_range(found.length());
+        return Err(with_field(S3ErrorCode::InvalidRange, header::CONTENT_RANGE, length));
+    };
+    Ok(Some(S3Range::Int { first: part.start, last: Some(part.end - 1) }))
 }
 
 /// An error whose answer has one field of its own.

@@ -18,7 +18,9 @@ impl Site {
     async fn start(admin: &str) -> Self {
         let s3 = S3Server::start().await.unwrap();
         for key in ["a", "b c", "css/1", "css/2"] {
-            s3.objects().put("bucket", key, &[], key);
+            let tags: &[_] =
+                if key.starts_with("css/") { &[("x-amz-meta-cache-tag", "styles")] } else { &[] };
+            s3.objects().put("bucket", key, tags, key);
         }
         let source = format!(
             "{{ bucket: bucket, region: us-east-1, endpoint: {:?}, access_key: {ACCESS_KEY:?}, secret_key: \
@@ -90,6 +92,9 @@ async fn purges_say_how_many_objects_went() {
     check(&["assets", "--all"], "1 object purged from bucket assets\n");
     check(&["videos", "--all"], "0 objects purged from bucket videos\n");
     assert_eq!(get(site.public, "/static/a", &[]).field("x-cache"), "MISS");
+    site.fetch(&["/static/css/1", "/static/css/2"]);
+    check(&["assets", "--tag", "styles"], "2 objects purged from bucket assets\n");
+    check(&["assets", "--tag", "styles"], "0 objects purged from bucket assets\n");
 
     let refused = |arguments: &[&str], words: &str| {
         let said = site.cache(&[&["purge", "--bucket"][..], arguments].concat());
@@ -98,7 +103,33 @@ async fn purges_say_how_many_objects_went() {
     };
     refused(&["x", "--all"], "there is no bucket `x`; there are: assets, videos");
     refused(&["assets", "--key", "a/../b"], "segment");
+    refused(&["assets", "--tag", ""], "the tag is empty");
     assert_eq!(site.cache(&["purge", "--bucket", "assets"]).status, 2, "nothing is selected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purges_may_be_soft_and_for_all_buckets() {
+    let site = Site::start("").await;
+    site.fetch(&["/static/a", "/static/css/1", "/static/css/2"]);
+    let check = |arguments: &[&str], words: &str| {
+        let said = site.cache(&[&["purge"][..], arguments].concat());
+        assert_eq!((said.status, said.stdout.as_str(), said.stderr.as_str()), (0, words, ""));
+    };
+    let x_cache = |path: &str| get(site.public, path, &[]).field("x-cache").to_owned();
+    check(&["--bucket", "assets", "--key", "a", "--soft"], "1 object marked stale in bucket assets\n");
+    assert_eq!((x_cache("/static/a"), x_cache("/static/a")), ("REVALIDATED".to_owned(), "HIT".to_owned()));
+    check(&["--tag", "styles", "--soft"], "2 objects marked stale in all buckets\n");
+    assert_eq!(
+        (x_cache("/static/css/1"), x_cache("/static/a")),
+        ("REVALIDATED".to_owned(), "HIT".to_owned())
+    );
+    check(&["--tag", "styles"], "2 objects purged from all buckets\n");
+    check(&["--all"], "1 object purged from all buckets\n");
+    assert_eq!(x_cache("/static/a"), "MISS");
+
+    let said = site.cache(&["purge", "--key", "a"]);
+    assert_eq!((said.status, said.stdout.as_str()), (2, ""));
+    assert!(said.stderr.contains("--bucket <BUCKET>"), "{}", said.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,46 +1,102 @@
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_core::Stream;
+use http::header::{self, HeaderMap};
 
 use super::budget::Reservation;
-use super::fill::FillReader;
-use super::receive::Receive;
+use super::reader::FillReader;
+use super::receive::{Receipt, Receive};
 use super::storage::StorePermit;
-use super::{Shared, serve};
-use crate::storable::{Storable, decide};
-use crate::stored::SegmentsBuilder;
-use crate::{Object, ObjectBody, ObjectMeta, Reply, SourceError, StoredObject};
+use super::{Shared, represent};
+use crate::cache_control::withheld;
+use crate::freshen::same_strong_tag;
+use crate::freshness::Terms;
+use crate::outcome::ReplyBody;
+use crate::range::parse_content_range;
+use crate::storable::{Asker, Storable, decide};
+use crate::stored::{Content, SegmentsBuilder};
+use crate::{CachePolicy, Object, ObjectBody, ObjectMeta, Reply, SourceError, StoredObject};
+
+/// Whether an object that passes is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It is being stored.
+    Storing,
+    /// It passes only, or may be stored in the end.
+    Passing,
+}
 
 impl Shared {
-    /// Serves an object that came whole and stores it where it may be. Says whether it means to.
+    /// Serves an object, or a part of it, that came in answer to `asked`, and stores it where it may be.
     ///
     /// Where the length is known, a task receives it at the source's pace, whatever the client's; only of a body
     /// of unknown length a copy is made while it passes.
-    pub(super) fn keep(self: &Arc<Self>, object: Object, permit: StorePermit) -> (Reply, bool) {
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        object: Object,
+        mut permit: StorePermit,
+        asked: &HeaderMap,
+        asker: Asker,
+    ) -> (Reply, Kept) {
         let received = self.clock.now();
-        let Some(policy) = &self.policy.cache else { return (serve::streamed(object), false) };
-        match decide(&object.meta, received, policy) {
-            Storable::Whole { length, lifetime } => match self.budget.reserve(length) {
-                Some(reservation) => {
-                    let reader = FillReader::new(Arc::default());
-                    let receive = Receive { gateway: Arc::clone(self), fill: reader.fill(), permit };
-                    let meta = receive.begin(&object, length, reservation);
-                    let reader = reader.receiving(length);
-                    receive.spawn(object, Arc::clone(&meta), received, lifetime);
-                    (serve::filling(&meta, reader), true)
-                }
-                None => (serve::streamed(object), false),
-            },
-            Storable::UnknownLength { lifetime } => {
-                (serve::streamed(keeping(self, object, permit, received, lifetime)), true)
+        let Some(policy) = &self.policy.cache else { return (represent::streamed(object), Kept::Passing) };
+        let part = storable_part(&object.meta, policy);
+        if object.meta.is_partial() && part.is_none() {
+            return (represent::streamed(object), Kept::Passing);
+        }
+        match decide(&object.meta, received, policy, asker) {
+            Storable::Whole { length, terms } => {
+                let Some(reservation) = self.budget.reserve(length) else {
+                    return (represent::streamed(object), Kept::Passing);
+                };
+                let receipt = Receipt { received, terms, length, part };
+                (self.receive(object, permit, asked, receipt, reservation), Kept::Storing)
             }
-            Storable::No => (serve::streamed(object), false),
+            Storable::UnknownLength { terms } if !object.meta.is_partial() => {
+                permit.rekey(self.place(permit.key(), &object.meta, asked).0);
+                (represent::streamed(keeping(self, object, permit, received, terms)), Kept::Passing)
+            }
+            Storable::UnknownLength { .. } | Storable::No(_) => (represent::streamed(object), Kept::Passing),
         }
     }
+
+    /// Receives a body in a task of its own, for one client and the cache.
+    fn receive(
+        self: &Arc<Self>,
+        object: Object,
+        permit: StorePermit,
+        asked: &HeaderMap,
+        receipt: Receipt,
+        reservation: Reservation,
+    ) -> Reply {
+        let (partial, length) = (receipt.part.is_some(), receipt.length);
+        let mut reader = FillReader::new(Arc::default());
+        reader.select(0..length);
+        let mut receive = Receive { gateway: Arc::clone(self), fill: reader.fill(), permit, receipt };
+        let selecting = receive.place(&object.meta, asked);
+        let headers = object.meta.headers().clone();
+        let head = receive.begin(object.meta, selecting, reservation);
+        receive.spawn(object.body, head);
+        if partial {
+            represent::part(headers, reader)
+        } else {
+            Reply { status: http::StatusCode::OK, headers, body: ReplyBody::Filling(reader) }
+        }
+    }
+}
+
+/// Which part of an object is worth to be stored: one of a known version, and of an object that could be stored whole
+/// (RFC 9111 3.3, 3.4).
+fn storable_part(meta: &ObjectMeta, policy: &CachePolicy) -> Option<(Range<u64>, u64)> {
+    let (range, complete) = parse_content_range(meta.headers().get(header::CONTENT_RANGE)?)?;
+    let complete = complete.filter(|&complete| complete <= policy.max_item_size)?;
+    let whole_part = meta.content_length() == Some(range.end - range.start);
+    (whole_part && same_strong_tag(meta, meta)).then_some((range, complete))
 }
 
 /// Wraps an object's body so that a copy of it is stored if it ends within the limit.
@@ -49,20 +105,20 @@ pub(super) fn keeping(
     object: Object,
     permit: StorePermit,
     received: SystemTime,
-    lifetime: Duration,
+    terms: Terms,
 ) -> Object {
     let Some(reservation) = gateway.budget.reserve(0) else { return object };
     let length = object.body.remaining();
-    let kept = Kept {
+    let copy = Copy {
         gateway: Arc::clone(gateway),
-        meta: object.meta.detached(),
+        meta: object.meta.to_store(&withheld(object.meta.headers()), received),
         bytes: SegmentsBuilder::new(length),
         reservation,
         permit,
         received,
-        lifetime,
+        terms,
     };
-    let body = Keeping { body: object.body, kept: Some(kept) };
+    let body = Keeping { body: object.body, copy: Some(copy) };
     Object { meta: object.meta, body: ObjectBody::new(Box::pin(body), length) }
 }
 
@@ -70,20 +126,20 @@ pub(super) fn keeping(
 struct Keeping {
     body: ObjectBody,
     /// Gone once the body proves too long or breaks.
-    kept: Option<Kept>,
+    copy: Option<Copy>,
 }
 
-struct Kept {
+struct Copy {
     gateway: Arc<Shared>,
     meta: ObjectMeta,
     bytes: SegmentsBuilder,
     reservation: Reservation,
     permit: StorePermit,
     received: SystemTime,
-    lifetime: Duration,
+    terms: Terms,
 }
 
-impl Kept {
+impl Copy {
     /// Takes the next bytes; gives up once they are more than may be stored.
     fn push(mut self, chunk: &[u8]) -> Option<Self> {
         let more = chunk.len() as u64;
@@ -98,8 +154,8 @@ impl Kept {
     /// Stores what was copied, in the background: the client has its last byte already.
     #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
     fn store(self) {
-        let stored =
-            Arc::new(StoredObject::new(self.meta, self.bytes.finish(), self.received, self.lifetime));
+        let content = Content::Whole(self.bytes.finish());
+        let stored = Arc::new(StoredObject::new(self.meta, content, self.received, self.terms));
         tokio::spawn(async move {
             if self.permit.store(&self.gateway.storage, stored).await {
                 self.gateway.stats.stored();
@@ -115,13 +171,13 @@ impl Stream for Keeping {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = std::task::ready!(Pin::new(&mut self.body).poll_next(cx));
         match &item {
-            Some(Ok(chunk)) => self.kept = self.kept.take().and_then(|copy| copy.push(chunk)),
-            Some(Err(_)) => self.kept = None,
+            Some(Ok(chunk)) => self.copy = self.copy.take().and_then(|copy| copy.push(chunk)),
+            Some(Err(_)) => self.copy = None,
             None => {}
         }
         // A client is not obliged to poll again once it has all the bytes it was promised.
         if (item.is_none() || self.body.remaining() == Some(0))
-            && let Some(copy) = self.kept.take()
+            && let Some(copy) = self.copy.take()
         {
             copy.store();
         }

@@ -1,10 +1,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use tokio::sync::Mutex;
 
-use crate::{Admission, CacheKey, ObjectCache, Purge, StoredObject, Usage};
+use crate::cache::{Purge, Selector};
+use crate::{Admission, CacheKey, ObjectCache, StoredObject, Usage};
 
 /// A bucket's cache, and the order between purges and the stores that began before them.
 ///
@@ -32,7 +34,7 @@ impl Permits {
     }
 }
 
-/// The right to store one object, unless a purge takes it away.
+/// The right to store what is about to be learnt of one object, unless a purge takes it away.
 #[derive(Debug)]
 pub(super) struct StorePermit {
     permits: Arc<Permits>,
@@ -62,16 +64,25 @@ impl Storage {
         StorePermit { permits: Arc::clone(&self.permits), id, key, revoked }
     }
 
-    /// Drops what `selector` selects. `detach` keeps requests from joining fills that began before.
-    pub(super) async fn purge(&self, selector: &Purge, detach: impl FnOnce()) -> u64 {
+    /// Drops what `selector` selects, or marks it stale. `detach` keeps requests from joining fills that began before.
+    pub(super) async fn purge(
+        &self,
+        selector: &Selector,
+        purge: Purge,
+        now: SystemTime,
+        detach: impl FnOnce(),
+    ) -> u64 {
         let _alone = self.gate.lock().await;
         for (key, revoked) in self.permits.granted().values() {
-            if selector.selects(key) {
+            if selector.may_select(key) {
                 revoked.store(true, Ordering::Relaxed);
             }
         }
         detach();
-        self.cache.purge(selector).await
+        match purge {
+            Purge::Drop => self.cache.purge(selector).await,
+            Purge::MarkStale => self.cache.expire(selector, now).await,
+        }
     }
 }
 
@@ -81,9 +92,54 @@ impl StorePermit {
         &self.key
     }
 
+    /// Turns it into one for another variant of the same object.
+    pub(super) fn rekey(&mut self, key: CacheKey) {
+        self.key = key;
+        if let Some((key, _)) = self.permits.granted().get_mut(&self.id) {
+            *key = self.key.clone();
+        }
+    }
+
     /// Stores `object` if neither a purge nor a newer one came between; says whether it is stored.
     pub(super) async fn store(self, storage: &Storage, object: Arc<StoredObject>) -> bool {
+        self.update(storage, |_| Some(object)).await
+    }
+
+    /// Stores what `update` makes of what is stored, with the same proviso, if it makes anything of it.
+    pub(super) async fn update(
+        self,
+        storage: &Storage,
+        update: impl FnOnce(Option<Arc<StoredObject>>) -> Option<Arc<StoredObject>>,
+    ) -> bool {
         let _alone = storage.gate.lock().await;
+        if !self.supersede() {
+            return false;
+        }
+        let Some(object) = update(storage.cache.lookup(&self.key).await) else { return false };
+        match storage.cache.store(self.key.clone(), object).await {
+            Admission::Stored => true,
+            Admission::Declined => false,
+        }
+    }
+
+    /// Drops what is stored, with the same proviso.
+    pub(super) async fn remove(self, storage: &Storage) {
+        let _alone = storage.gate.lock().await;
+        if self.supersede() {
+            storage.cache.remove(&self.key).await;
+        }
+    }
+
+    /// Notes beside the object that it has variants, with the same proviso. The permit is not used up.
+    pub(super) async fn note(&self, storage: &Storage, note: Arc<StoredObject>) {
+        let _alone = storage.gate.lock().await;
+        if !self.revoked.load(Ordering::Relaxed) {
+            storage.cache.store(self.key.primary(), note).await;
+        }
+    }
+
+    /// Revokes the older permits for its key; says whether it still holds itself.
+    fn supersede(&self) -> bool {
         if self.revoked.load(Ordering::Relaxed) {
             return false;
         }
@@ -92,10 +148,7 @@ impl StorePermit {
                 revoked.store(true, Ordering::Relaxed);
             }
         }
-        match storage.cache.store(self.key.clone(), object).await {
-            Admission::Stored => true,
-            Admission::Declined => false,
-        }
+        true
     }
 }
 

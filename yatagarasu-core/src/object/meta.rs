@@ -1,4 +1,8 @@
+use std::time::SystemTime;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::validator::date_field;
 
 /// The end-to-end header fields a source sent with an object.
 ///
@@ -48,18 +52,23 @@ impl ObjectMeta {
         self.headers.contains_key(header::CONTENT_RANGE)
     }
 
-    /// Copies every field out of the buffers it was received in.
+    /// Copies the fields to be stored, all but those `withheld`, out of the buffers they were received in, and adds
+    /// the `Date` they were received at where they have none (RFC 9110 6.6.1).
     ///
     /// A header value read from a socket is a slice of the read buffer and keeps all of it alive; what is
     /// stored must not.
     #[must_use]
-    pub fn detached(&self) -> Self {
-        let mut headers = HeaderMap::with_capacity(self.headers.keys_len());
-        for (name, value) in &self.headers {
+    pub fn to_store(&self, withheld: &[HeaderName], received: SystemTime) -> Self {
+        let dated = self.headers.contains_key(header::DATE);
+        let mut headers = HeaderMap::with_capacity(self.headers.keys_len() + usize::from(!dated));
+        for (name, value) in self.headers.iter().filter(|(name, _)| !withheld.contains(name)) {
             let mut copy = HeaderValue::from_bytes(value.as_bytes()).expect("a header value stays one");
             copy.set_sensitive(value.is_sensitive());
             let name = HeaderName::from_bytes(name.as_str().as_bytes()).expect("a header name stays one");
             headers.append(name, copy);
+        }
+        if !headers.contains_key(header::DATE) {
+            headers.insert(header::DATE, date_field(received));
         }
         Self { headers, uncertain_end: self.uncertain_end }
     }

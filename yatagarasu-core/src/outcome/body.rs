@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_core::Stream;
 
+use super::MultipartBody;
 use crate::gateway::FillReader;
 use crate::{ObjectBody, SourceError, StoredObject};
 
@@ -18,6 +19,8 @@ pub enum ReplyBody {
     Stored(StoredBody),
     /// From memory, while it arrives there.
     Filling(FillReader),
+    /// Several parts of what is in memory, or arrives there.
+    Multipart(Box<MultipartBody>),
     /// From the source, through this one client's buffers.
     Streamed(ObjectBody),
 }
@@ -27,8 +30,9 @@ impl ReplyBody {
     pub fn remaining(&self) -> Option<u64> {
         match self {
             Self::Empty => Some(0),
-            Self::Stored(body) => Some(body.rest.end - body.rest.start),
+            Self::Stored(body) => Some(body.remaining()),
             Self::Filling(reader) => Some(reader.remaining()),
+            Self::Multipart(body) => Some(body.remaining()),
             Self::Streamed(body) => body.remaining(),
         }
     }
@@ -47,6 +51,7 @@ impl Stream for ReplyBody {
             Self::Empty => Poll::Ready(None),
             Self::Stored(body) => Poll::Ready(body.next().map(Ok)),
             Self::Filling(reader) => reader.poll_next(cx),
+            Self::Multipart(body) => body.poll_next(cx),
             Self::Streamed(body) => Pin::new(body).poll_next(cx),
         }
     }
@@ -65,8 +70,18 @@ impl StoredBody {
         Self { object, rest: range }
     }
 
-    fn next(&mut self) -> Option<Bytes> {
-        let slice = self.object.body().slice(&self.rest);
+    /// The bytes still to come.
+    pub(super) fn remaining(&self) -> u64 {
+        self.rest.end - self.rest.start
+    }
+
+    /// Goes on with another part.
+    pub(super) fn select(&mut self, range: Range<u64>) {
+        self.rest = range;
+    }
+
+    pub(super) fn next(&mut self) -> Option<Bytes> {
+        let slice = self.object.slice(&self.rest);
         self.rest.start += slice.len() as u64;
         (!slice.is_empty()).then_some(slice)
     }

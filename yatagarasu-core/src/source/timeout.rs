@@ -56,6 +56,10 @@ impl ObjectSource for Timed {
         self.within(self.inner.head(key, request)).await
     }
 
+    async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
+        self.within(self.inner.preflight(key, request)).await
+    }
+
     async fn probe(&self) -> Result<(), SourceError> {
         self.within(self.inner.probe()).await
     }

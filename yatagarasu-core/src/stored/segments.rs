@@ -85,17 +85,16 @@ impl SegmentsBuilder {
         }
     }
 
-    /// The bytes from `offset` on that are here already; empty where none is.
+    /// The bytes of `range` that are here already, from its beginning on; empty where none is.
     ///
     /// Sealed segments are shared; of the segment that still grows the caller gets a copy.
-    pub fn read(&self, offset: u64) -> Bytes {
-        match offset.checked_sub(self.sealed.length) {
-            None => self.sealed.slice(&(offset..self.sealed.length)),
-            Some(into) => {
-                let into = usize::try_from(into).unwrap_or(usize::MAX);
-                self.open.get(into..).map_or_else(Bytes::new, Bytes::copy_from_slice)
-            }
-        }
+    pub fn read(&self, range: &Range<u64>) -> Bytes {
+        let Some(into) = range.start.checked_sub(self.sealed.length) else {
+            return self.sealed.slice(&(range.start..range.end.min(self.sealed.length)));
+        };
+        let bound = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.open.len());
+        let end = bound(range.end.saturating_sub(self.sealed.length));
+        self.open.get(bound(into)..end).map_or_else(Bytes::new, Bytes::copy_from_slice)
     }
 
     /// Ends the object.
@@ -146,7 +145,7 @@ mod tests {
             for chunk in content.chunks(step) {
                 builder.push(chunk);
                 while (seen.len() as u64) < builder.length() {
-                    seen.extend_from_slice(&builder.read(seen.len() as u64));
+                    seen.extend_from_slice(&builder.read(&(seen.len() as u64..builder.length())));
                 }
             }
             prop_assert_eq!(&seen, &content);

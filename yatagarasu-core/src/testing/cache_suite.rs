@@ -4,13 +4,17 @@ use std::time::{Duration, SystemTime};
 use http::header::{HeaderMap, HeaderValue};
 
 use super::cache_key;
-use crate::stored::SegmentsBuilder;
-use crate::{Admission, CacheKey, ObjectCache, ObjectMeta, Purge, StoredObject};
+use crate::freshness::{Freshness, Terms};
+use crate::stored::{Content, SegmentsBuilder};
+use crate::{Admission, CacheKey, ObjectCache, ObjectMeta, Selector, StoredObject};
 
 /// Runs every test of the [`ObjectCache`] contract. `make` builds a cache of a given capacity in bytes.
 pub async fn cache_conformance(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     what_is_stored_is_found(make).await;
     purges_drop_what_they_select(make).await;
+    what_is_marked_stale_stays(make).await;
+    notes_are_no_objects(make).await;
+    tags_select_what_carries_them(make).await;
     the_capacity_is_never_exceeded(make).await;
     too_large_objects_are_declined(make).await;
 }
@@ -40,18 +44,60 @@ async fn purges_drop_what_they_select(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>
         cache.store(key, object(b"x")).await;
     }
     let held = cache.lookup(&keys[0]).await.expect("stored");
-    assert_eq!(cache.purge(&Purge::Key(keys[0].object.clone())).await, 2, "with and without a query");
-    assert_eq!(cache.purge(&Purge::Key(keys[0].object.clone())).await, 0);
-    assert_eq!(held.body().length(), 1, "what is being served goes on being served");
-    assert_eq!(cache.purge(&Purge::Prefix("a/".to_owned())).await, 2);
+    assert_eq!(cache.purge(&Selector::Key(keys[0].object.clone())).await, 2, "with and without a query");
+    assert_eq!(cache.purge(&Selector::Key(keys[0].object.clone())).await, 0);
+    assert_eq!(held.length(), 1, "what is being served goes on being served");
+    assert_eq!(cache.purge(&Selector::Prefix("a/".to_owned())).await, 2);
     assert!(cache.lookup(&keys[1]).await.is_none());
     assert!(cache.lookup(&keys[3]).await.is_some());
-    assert_eq!(cache.purge(&Purge::All).await, 1);
+    assert_eq!(cache.purge(&Selector::All).await, 1);
     assert_eq!((cache.usage().objects, cache.usage().bytes), (0, 0), "a purge gives the room back");
     for index in 0..100 {
         cache.store(cache_key(&index.to_string()), object(&[0; 1000])).await;
     }
     assert_eq!(cache.usage().objects, 100, "and the room can be used");
+}
+
+async fn what_is_marked_stale_stays(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
+    let cache = make(MANY);
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+    for key in ["a", "b"] {
+        cache.store(cache_key(key), object(b"x")).await;
+    }
+    assert_eq!(cache.expire(&Selector::Key(cache_key("a").object), now).await, 1);
+    let freshness = async |key| cache.lookup(&cache_key(key)).await.expect("stored").freshness(now);
+    assert_eq!(freshness("a").await, Freshness::Stale(Duration::ZERO));
+    assert_eq!(freshness("b").await, Freshness::Fresh(Duration::from_secs(55)));
+    cache.store(cache_key("a"), object(b"y")).await;
+    assert_eq!(freshness("a").await, Freshness::Fresh(Duration::from_secs(55)), "it is another one now");
+}
+
+async fn notes_are_no_objects(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
+    let cache = make(MANY);
+    let note =
+        || Arc::new(StoredObject::note(Content::Passed, SystemTime::UNIX_EPOCH, Duration::from_secs(60)));
+    cache.store(cache_key("note"), note()).await;
+    cache.store(cache_key("object"), object(b"x")).await;
+    assert_eq!(cache.usage().objects, 1);
+    cache.store(cache_key("object"), note()).await;
+    assert_eq!(cache.usage().objects, 0);
+    cache.store(cache_key("object"), object(b"x")).await;
+    cache.remove(&cache_key("note")).await;
+    assert!(cache.lookup(&cache_key("note")).await.is_none());
+    assert_eq!((cache.usage().objects, cache.purge(&Selector::All).await), (1, 1));
+    cache.store(cache_key("object"), object(b"x")).await;
+    cache.remove(&cache_key("object")).await;
+    assert_eq!(cache.usage().objects, 0);
+}
+
+async fn tags_select_what_carries_them(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
+    let cache = make(MANY);
+    cache.store(cache_key("a"), tagged(b"x", "red, round")).await;
+    cache.store(cache_key("b"), tagged(b"x", "red")).await;
+    cache.store(cache_key("c"), object(b"x")).await;
+    assert_eq!(cache.purge(&Selector::Tag("round".to_owned())).await, 1);
+    assert_eq!(cache.purge(&Selector::Tag("red".to_owned())).await, 1);
+    assert_eq!(cache.usage().objects, 1);
 }
 
 async fn the_capacity_is_never_exceeded(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
@@ -81,24 +127,29 @@ fn queried(key: &str, query: &str) -> CacheKey {
 }
 
 fn object(content: &[u8]) -> Arc<StoredObject> {
+    tagged(content, "")
+}
+
+fn tagged(content: &[u8], tags: &str) -> Arc<StoredObject> {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("text/plain"));
+    headers.insert("cache-tag", HeaderValue::from_str(tags).expect("a test gives valid tags"));
     let mut bytes = SegmentsBuilder::new(Some(content.len() as u64));
     bytes.push(content);
     Arc::new(StoredObject::new(
         ObjectMeta::new(headers),
-        bytes.finish(),
+        Content::Whole(bytes.finish()),
         SystemTime::UNIX_EPOCH,
-        Duration::from_secs(60),
+        Terms::fresh_for(Duration::from_secs(60)),
     ))
 }
 
 async fn content(cache: &dyn ObjectCache, key: &CacheKey) -> Option<Vec<u8>> {
     let stored = cache.lookup(key).await?;
-    let mut rest = 0..stored.body().length();
+    let mut rest = 0..stored.length();
     let mut content = Vec::new();
     while rest.start < rest.end {
-        let slice = stored.body().slice(&rest);
+        let slice = stored.slice(&rest);
         rest.start += slice.len() as u64;
         content.extend_from_slice(&slice);
     }

@@ -49,16 +49,17 @@ impl ScriptedSource {
 impl Script {
     /// Answers with an object whose body the test goes on to write.
     pub fn open(self, headers: &[(&'static str, &str)]) -> ScriptedBody {
-        let fields: HeaderMap = headers
-            .iter()
-            .map(|(name, value)| (name.parse().expect("a valid name"), value.parse().expect("a valid value")))
-            .collect();
-        let meta = ObjectMeta::new(fields);
+        let meta = meta(headers);
         let (chunks, received) = mpsc::unbounded_channel();
         let body = ObjectBody::new(Box::pin(Received(received)), meta.content_length());
         // Nobody may be there to take it: that is for the test to find out.
         let _ = self.answer.send(Ok(Answer::Object(Object { meta, body })));
         ScriptedBody { chunks }
+    }
+
+    /// Answers that the object is what the request's conditions say.
+    pub fn not_modified(self, headers: &[(&'static str, &str)]) {
+        let _ = self.answer.send(Ok(Answer::NotModified(meta(headers))));
     }
 
     /// Answers with an error.
@@ -106,9 +107,24 @@ impl ObjectSource for ScriptedSource {
         })
     }
 
+    async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
+        match self.ask(key, request).await? {
+            Answer::Object(object) => Ok(object.meta),
+            Answer::NotModified(_) => Err(SourceError::broken("not modified, to a preflight")),
+        }
+    }
+
     async fn probe(&self) -> Result<(), SourceError> {
         Ok(())
     }
+}
+
+fn meta(headers: &[(&'static str, &str)]) -> ObjectMeta {
+    let fields: HeaderMap = headers
+        .iter()
+        .map(|(name, value)| (name.parse().expect("a valid name"), value.parse().expect("a valid value")))
+        .collect();
+    ObjectMeta::new(fields)
 }
 
 struct Received(mpsc::UnboundedReceiver<Result<Bytes, SourceError>>);

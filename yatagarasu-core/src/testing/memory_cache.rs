@@ -1,9 +1,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::{Admission, CacheKey, ObjectCache, Purge, StoredObject, Usage};
+use crate::{Admission, CacheKey, ObjectCache, Selector, StoredObject, Usage};
 
 /// A cache that keeps what it can and evicts nothing: the model other caches are compared with.
 #[derive(Debug)]
@@ -44,16 +45,31 @@ impl ObjectCache for MemoryCache {
         Admission::Stored
     }
 
-    async fn purge(&self, selector: &Purge) -> u64 {
-        let mut objects = self.objects();
-        let before = objects.len();
-        objects.retain(|key, _| !selector.selects(key));
-        (before - objects.len()) as u64
+    async fn remove(&self, key: &CacheKey) {
+        self.objects().remove(key);
+    }
+
+    async fn purge(&self, selector: &Selector) -> u64 {
+        let mut purged = 0;
+        self.objects().retain(|key, stored| {
+            let selected = selector.selects(key, stored);
+            purged += u64::from(selected && stored.is_object());
+            !selected
+        });
+        purged
+    }
+
+    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
+        let objects = self.objects();
+        let selected = objects.iter().filter(|(key, stored)| selector.selects(key, stored));
+        let selected = selected.inspect(|(_, stored)| stored.expire(now));
+        selected.filter(|(_, stored)| stored.is_object()).count() as u64
     }
 
     fn usage(&self) -> Usage {
         let objects = self.objects();
         let bytes = objects.iter().map(|(key, object)| weight(key, object)).sum();
-        Usage { objects: objects.len() as u64, bytes, capacity: self.capacity }
+        let held = objects.values().filter(|stored| stored.is_object()).count() as u64;
+        Usage { objects: held, bytes, capacity: self.capacity }
     }
 }

@@ -10,8 +10,9 @@ use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::SourceBed;
+use crate::cache_control::CacheControl;
 use crate::conditional::{Verdict, evaluate, range_applies};
-use crate::range::{Selection, content_range, select};
+use crate::range::{content_range, requested};
 use crate::validator::Validators;
 use crate::{
     Answer, Method, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
@@ -34,6 +35,11 @@ impl MemorySource {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), (fields, content));
     }
 
+    /// Holds nothing under `key` any more.
+    pub fn remove(&self, key: &str) {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
     /// GETs asked so far.
     pub fn gets(&self) -> u64 {
         self.gets.load(Ordering::Relaxed)
@@ -52,7 +58,7 @@ impl MemorySource {
     ) -> Result<Answer<Object>, SourceError> {
         let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((headers, content)) = objects.get(key.as_str()) else {
-            return Err(SourceError::NotFound { code: "NoSuchKey".to_owned() });
+            return Err(SourceError::not_found("NoSuchKey"));
         };
         let (mut headers, mut content) = (headers.clone(), content.clone());
         drop(objects);
@@ -63,19 +69,16 @@ impl MemorySource {
             Verdict::Proceed => {}
         }
         let length = content.len() as u64;
-        if range_applies(method, asked, &validators) {
-            match select(asked, length) {
-                Selection::Whole => {}
-                Selection::Part(part) => {
-                    headers.insert(header::CONTENT_RANGE, content_range(&part, length));
-                    let bound = |offset: u64| usize::try_from(offset).expect("within memory");
-                    content = content.slice(bound(part.start)..bound(part.end));
-                    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(content.len()));
-                }
-                Selection::Unsatisfiable => {
-                    return Err(SourceError::RangeNotSatisfiable { complete_length: Some(length) });
-                }
-            }
+        // Like S3, it knows single ranges only.
+        let range = requested(asked).and_then(|ranges| ranges.single());
+        if let (true, Some(range)) = (range_applies(method, asked, &validators), range) {
+            let Some(part) = range.resolve(length) else {
+                return Err(SourceError::RangeNotSatisfiable { complete_length: Some(length) });
+            };
+            headers.insert(header::CONTENT_RANGE, content_range(&part, length));
+            let bound = |offset: u64| usize::try_from(offset).expect("within memory");
+            content = content.slice(bound(part.start)..bound(part.end));
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(content.len()));
         }
         let length = content.len() as u64;
         let body = ObjectBody::new(Box::pin(Chunks(content)), Some(length));
@@ -104,6 +107,10 @@ impl ObjectSource for MemorySource {
             Answer::Object(object) => Answer::Object(object.meta),
             Answer::NotModified(meta) => Answer::NotModified(meta),
         })
+    }
+
+    async fn preflight(&self, _: &ObjectKey, _: &SourceRequest) -> Result<ObjectMeta, SourceError> {
+        Err(SourceError::Denied { code: "AccessForbidden".to_owned(), control: CacheControl::default() })
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -5,7 +5,8 @@ use tokio::sync::mpsc;
 use yatagarasu_core::gateway::FillBudget;
 use yatagarasu_core::testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
 use yatagarasu_core::{
-    BucketPolicy, CachePolicy, Gateway, Method, ObjectSource, Outcome, ReplyBody, Request, SourceError,
+    BucketPolicy, CachePolicy, Gateway, Method, ObjectSource, Outcome, Refusal, ReplyBody, Request,
+    SourceError,
 };
 
 /// Longest object the gateways here store.
@@ -19,17 +20,10 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) fn over(source: Arc<dyn ObjectSource>) -> Self {
-        Self::with(source, Vec::new())
+        Self::with(source, policy())
     }
 
-    /// A bucket that forwards the field `name`.
-    pub(crate) fn forwarding(source: Arc<dyn ObjectSource>, name: &'static str) -> Self {
-        Self::with(source, vec![http::HeaderName::from_static(name)])
-    }
-
-    fn with(source: Arc<dyn ObjectSource>, forward_headers: Vec<http::HeaderName>) -> Self {
-        let policy = CachePolicy { max_item_size: ITEM_MAX, ttl: Duration::from_secs(60) };
-        let policy = BucketPolicy { cache: Some(policy), forward_headers };
+    pub(crate) fn with(source: Arc<dyn ObjectSource>, policy: BucketPolicy) -> Self {
         let clock = ManualClock::default();
         let budget = Arc::new(FillBudget::new(4 * ITEM_MAX));
         let gateway = Gateway::new(
@@ -62,6 +56,15 @@ impl Bed {
     }
 }
 
+fn policy() -> BucketPolicy {
+    BucketPolicy { cache: Some(cache_policy()), ..BucketPolicy::default() }
+}
+
+/// What the gateways here store unless a test says otherwise.
+pub(crate) fn cache_policy() -> CachePolicy {
+    CachePolicy::new(ITEM_MAX, Duration::from_secs(60))
+}
+
 /// Lets every task run until it waits for something.
 pub(crate) async fn settle() {
     for _ in 0..100 {
@@ -70,12 +73,16 @@ pub(crate) async fn settle() {
 }
 
 pub(crate) fn handling(outcome: &Outcome) -> String {
-    outcome.handling.to_string()
+    let status = outcome.reply.as_ref().map_or(http::StatusCode::BAD_GATEWAY, |reply| reply.status);
+    outcome.handling.beside(status).to_string()
 }
 
 pub(crate) async fn body(outcome: Outcome) -> Result<Vec<u8>, SourceError> {
-    let mut body = outcome.reply?.body;
-    read(&mut body).await
+    match outcome.reply {
+        Ok(reply) => read(&mut { reply.body }).await,
+        Err(Refusal::Source(error)) => Err(error),
+        Err(Refusal::OnlyIfCached) => panic!("nothing asked for what is cached only"),
+    }
 }
 
 pub(crate) async fn read(body: &mut ReplyBody) -> Result<Vec<u8>, SourceError> {

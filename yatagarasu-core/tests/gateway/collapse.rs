@@ -92,7 +92,7 @@ async fn the_sources_refusal_is_shared() {
     let clients = [bed.begin("k"), bed.begin("k")];
     let script = scripts.recv().await.unwrap();
     settle().await;
-    script.fail(SourceError::NotFound { code: "NoSuchKey".to_owned() });
+    script.fail(SourceError::not_found("NoSuchKey"));
     for client in clients {
         assert!(matches!(body(client.await.unwrap()).await, Err(SourceError::NotFound { .. })));
     }
@@ -190,6 +190,10 @@ impl ObjectSource for Panicking {
         unreachable!("not asked");
     }
 
+    async fn preflight(&self, _: &ObjectKey, _: &SourceRequest) -> Result<ObjectMeta, SourceError> {
+        unreachable!("not asked");
+    }
+
     async fn probe(&self) -> Result<(), SourceError> {
         Ok(())
     }
@@ -207,8 +211,9 @@ async fn a_source_that_panics_leaves_nobody_waiting() {
 async fn memory_stays_reserved_until_the_last_reader_has_left() {
     let (bed, mut scripts) = Bed::scripted();
     let client = bed.begin("k");
-    scripts.recv().await.unwrap().open(&FIVE).send("hello");
+    let source = scripts.recv().await.unwrap().open(&FIVE);
     let unread = client.await.unwrap();
+    source.send("hello");
     settle().await;
     assert_eq!((bed.gateway.usage().objects, bed.budget.reserved()), (1, 5));
     drop(unread);

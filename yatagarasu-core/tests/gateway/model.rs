@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use yatagarasu_core::testing::{MemorySource, cache_key};
-use yatagarasu_core::{Purge, SourceError};
+use yatagarasu_core::{Purge, Selector, SourceError};
 
 use crate::bed::{Bed, ITEM_MAX, body, settle};
 
@@ -80,11 +80,15 @@ async fn follow(steps: Vec<Step>) {
                 model.now += u64::from(seconds);
             }
             Step::PurgeKey(key) => {
-                let purged = bed.gateway.purge(&Purge::Key(cache_key(&key.to_string()).object)).await;
+                let purged =
+                    bed.gateway.purge(&Selector::Key(cache_key(&key.to_string()).object), Purge::Drop).await;
                 assert_eq!(purged, u64::from(model.stored.remove(&key).is_some()));
             }
             Step::PurgeAll => {
-                assert_eq!(bed.gateway.purge(&Purge::All).await, model.stored.drain().count() as u64);
+                assert_eq!(
+                    bed.gateway.purge(&Selector::All, Purge::Drop).await,
+                    model.stored.drain().count() as u64
+                );
             }
         }
         assert_eq!(bed.gateway.usage().objects, model.stored.len() as u64);

@@ -1,24 +1,30 @@
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tokio::sync::{Notify, Semaphore};
 use yatagarasu_core::gateway::FillBudget;
 use yatagarasu_core::testing::{ManualClock, MemoryCache, ScriptedSource, cache_key, request};
 use yatagarasu_core::{
-    Admission, BucketPolicy, CacheKey, CachePolicy, Gateway, Method, ObjectCache, Purge, StoredObject, Usage,
+    Admission, BucketPolicy, CacheKey, Gateway, Method, ObjectCache, Purge, Selector, StoredObject, Usage,
 };
 
-use crate::bed::{Bed, body, handling, settle};
+use crate::bed::{Bed, body, cache_policy, handling, settle};
 
 const ONE: [(&str, &str); 1] = [("content-length", "1")];
 
 #[tokio::test]
 async fn a_fill_that_began_before_a_purge_does_not_bring_the_object_back() {
-    for purge in [Purge::Key(cache_key("dir/k").object), Purge::Prefix("dir/".into()), Purge::All] {
+    for selector in [
+        Selector::Key(cache_key("dir/k").object),
+        Selector::Prefix("dir/".into()),
+        Selector::Tag("unknown yet".into()),
+        Selector::All,
+    ] {
         let (bed, mut scripts) = Bed::scripted();
         let client = bed.begin("dir/k");
         let asked = scripts.recv().await.unwrap();
-        assert_eq!(bed.gateway.purge(&purge).await, 0);
+        assert_eq!(bed.gateway.purge(&selector, Purge::Drop).await, 0);
 
         // Whoever comes after the purge gets what the source has now.
         let later = bed.begin("dir/k");
@@ -30,7 +36,7 @@ async fn a_fill_that_began_before_a_purge_does_not_bring_the_object_back() {
         settle().await;
         let hit = bed.get("dir/k").await;
         assert_eq!(handling(&hit), "hit; ttl=60");
-        assert_eq!(body(hit).await.unwrap(), b"N", "{purge:?}");
+        assert_eq!(body(hit).await.unwrap(), b"N", "{selector:?}");
     }
 }
 
@@ -41,7 +47,7 @@ async fn a_purge_between_the_bytes_of_a_fill_wins() {
     let source = scripts.recv().await.unwrap().open(&[("content-length", "2")]);
     source.send("O");
     settle().await;
-    bed.gateway.purge(&Purge::All).await;
+    bed.gateway.purge(&Selector::All, Purge::Drop).await;
     source.send("O");
     assert_eq!(body(client.await.unwrap()).await.unwrap(), b"OO");
     settle().await;
@@ -53,7 +59,7 @@ async fn a_purge_of_other_objects_leaves_a_fill_alone() {
     let (bed, mut scripts) = Bed::scripted();
     let client = bed.begin("k");
     let source = scripts.recv().await.unwrap().open(&ONE);
-    bed.gateway.purge(&Purge::Prefix("other/".into())).await;
+    bed.gateway.purge(&Selector::Prefix("other/".into()), Purge::Drop).await;
     source.send("x");
     body(client.await.unwrap()).await.unwrap();
     settle().await;
@@ -67,7 +73,7 @@ async fn a_copy_kept_while_streaming_loses_to_a_purge_too() {
     let source = scripts.recv().await.unwrap().open(&[]);
     source.send("O");
     let outcome = client.await.unwrap();
-    bed.gateway.purge(&Purge::All).await;
+    bed.gateway.purge(&Selector::All, Purge::Drop).await;
     drop(source);
     assert_eq!(body(outcome).await.unwrap(), b"O");
     settle().await;
@@ -94,8 +100,16 @@ impl ObjectCache for SlowCache {
         self.inner.store(key, object).await
     }
 
-    async fn purge(&self, selector: &Purge) -> u64 {
+    async fn remove(&self, key: &CacheKey) {
+        self.inner.remove(key).await;
+    }
+
+    async fn purge(&self, selector: &Selector) -> u64 {
         self.inner.purge(selector).await
+    }
+
+    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
+        self.inner.expire(selector, now).await
     }
 
     fn usage(&self) -> Usage {
@@ -111,11 +125,10 @@ async fn a_purge_waits_for_a_store_that_has_begun_and_then_wins() {
         storing: Notify::new(),
         go: Semaphore::new(0),
     });
-    let policy = CachePolicy { max_item_size: 1000, ttl: std::time::Duration::from_secs(60) };
     let gateway = Gateway::new(
         Arc::new(source),
         cache.clone(),
-        BucketPolicy { cache: Some(policy), forward_headers: Vec::new() },
+        BucketPolicy { cache: Some(cache_policy()), ..BucketPolicy::default() },
         Arc::new(FillBudget::new(1 << 20)),
         Arc::new(ManualClock::default()),
     );
@@ -130,7 +143,7 @@ async fn a_purge_waits_for_a_store_that_has_begun_and_then_wins() {
 
     let purge = tokio::spawn({
         let gateway = gateway.clone();
-        async move { gateway.purge(&Purge::All).await }
+        async move { gateway.purge(&Selector::All, Purge::Drop).await }
     });
     settle().await;
     assert!(!purge.is_finished());

@@ -13,7 +13,7 @@ use s3s::dto::{
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use yatagarasu_core::Method;
 use yatagarasu_core::conditional::{Verdict, evaluate, range_applies};
-use yatagarasu_core::range::{Selection, content_range, select, unsatisfied_range};
+use yatagarasu_core::range::{content_range, requested, unsatisfied_range};
 use yatagarasu_core::validator::Validators;
 
 /// Objects by bucket and key. Counts what it is asked.
@@ -128,23 +128,20 @@ impl MemoryObjects {
             Verdict::Proceed => {}
         }
         let length = stored.content.length();
-        if range_applies(method, asked, &validators) {
-            match select(asked, length) {
-                Selection::Whole => {}
-                Selection::Part(part) => {
-                    let field = content_range(&part, length).to_str().expect("digits").to_owned();
-                    return Ok((stored, part, Some(field)));
-                }
-                Selection::Unsatisfiable => {
-                    let mut headers = HeaderMap::new();
-                    headers.insert(header::CONTENT_RANGE, unsatisfied_range(length));
-                    let mut error = s3_error!(InvalidRange);
-                    error.set_headers(headers);
-                    return Err(error);
-                }
-            }
-        }
-        Ok((stored, 0..length, None))
+        // Several ranges at once S3 does not know.
+        let range = requested(asked).and_then(|ranges| ranges.single());
+        let (true, Some(range)) = (range_applies(method, asked, &validators), range) else {
+            return Ok((stored, 0..length, None));
+        };
+        let Some(part) = range.resolve(length) else {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_RANGE, unsatisfied_range(length));
+            let mut error = s3_error!(InvalidRange);
+            error.set_headers(headers);
+            return Err(error);
+        };
+        let field = content_range(&part, length).to_str().expect("digits").to_owned();
+        Ok((stored, part, Some(field)))
     }
 }
 

@@ -105,7 +105,7 @@ async fn throttling_says_when_to_come_back() {
         let (address, _connection) = scripted(SLOW).await;
         let slow = get(&*source(address, backend).await).await.unwrap_err();
         assert!(
-            matches!(slow, SourceError::Throttled { retry_after: Some(wait) } if wait == Duration::from_secs(3)),
+            matches!(slow, SourceError::Throttled { retry_after: Some(wait), .. } if wait == Duration::from_secs(3)),
             "{slow:?}"
         );
     }

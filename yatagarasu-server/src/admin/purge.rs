@@ -1,35 +1,76 @@
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
-use yatagarasu_core::{ObjectKey, Purge};
+use yatagarasu_core::{ObjectKey, Purge, Selector};
 
 use super::{document, problem};
-use crate::http::Bucket;
+use crate::http::{Bucket, Front, Route};
+
+/// The method that purges what a public path leads to.
+pub(super) const METHOD: &str = "PURGE";
 
 /// Longest request that is read.
 const BYTES_MAX: usize = 64 * 1024;
 
 const JSON: &[u8] = b"application/json";
 
-const EXPECTED: &str =
-    "expected {\"bucket\": NAME} with one of \"key\": KEY, \"prefix\": PREFIX and \"all\": true";
+/// With any value but `0`, what the method selects is marked stale only.
+const SOFT_PURGE: HeaderName = HeaderName::from_static("soft-purge");
+
+const EXPECTED: &str = "expected {\"bucket\": NAME} with one of \"key\": KEY, \"prefix\": PREFIX, \"tag\": TAG and \
+                        \"all\": true, and \"soft\": true to mark objects stale only";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Order {
-    bucket: String,
+    /// All buckets where it is left out.
+    #[serde(default, deserialize_with = "named")]
+    bucket: Option<String>,
     key: Option<String>,
     prefix: Option<String>,
+    tag: Option<String>,
     #[serde(default)]
     all: bool,
+    #[serde(default)]
+    soft: bool,
 }
 
-/// Purges what the request says, and answers how many objects went.
+/// `null` is no name, and does not stand for all buckets: it may be a script's empty variable.
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
+}
+
+impl Order {
+    /// What is to be purged, and how; an error says what is wrong with the order.
+    fn read(&self) -> Result<(Selector, Purge), String> {
+        let selector = match (&self.key, &self.prefix, &self.tag, self.all) {
+            (Some(key), None, None, false) => {
+                Selector::Key(ObjectKey::parse(key).map_err(|error| error.to_string())?)
+            }
+            (None, Some(prefix), None, false) if prefix.is_empty() => {
+                return Err("an empty prefix is everything: say \"all\": true".to_owned());
+            }
+            (None, Some(prefix), None, false) => Selector::Prefix(prefix.clone()),
+            (None, None, Some(tag), false) if tag.is_empty() => {
+                return Err("the tag is empty: no object has that".to_owned());
+            }
+            (None, None, Some(tag), false) => Selector::Tag(tag.clone()),
+            (None, None, None, true) => Selector::All,
+            _ => return Err(EXPECTED.to_owned()),
+        };
+        let purge = if self.soft { Purge::MarkStale } else { Purge::Drop };
+        Ok((selector, purge))
+    }
+}
+
+/// Purges what the request says, and answers how many objects were selected.
 pub(super) async fn answer(buckets: &[Bucket], headers: &HeaderMap, body: Incoming) -> Response<Full<Bytes>> {
-    // A web page can make a browser send anything here but JSON: that it would have to ask for first.
+    // A web page can make a browser send anything here but JSON: that it would have to ask for first, as it would
+    // for the method `PURGE`.
     let json_sent = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.as_bytes().get(..JSON.len()))
@@ -44,24 +85,51 @@ pub(super) async fn answer(buckets: &[Bucket], headers: &HeaderMap, body: Incomi
         Ok(order) => order,
         Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("{EXPECTED}: {error}")),
     };
-    let selector = match (order.key, order.prefix, order.all) {
-        (Some(key), None, false) => match ObjectKey::parse(&key) {
-            Ok(key) => Purge::Key(key),
-            Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
-        },
-        (None, Some(prefix), false) if prefix.is_empty() => {
-            return problem(StatusCode::BAD_REQUEST, "an empty prefix is everything: say \"all\": true");
+    let (selector, how) = match order.read() {
+        Ok(read) => read,
+        Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
+    };
+    let chosen = match (&order.bucket, &selector) {
+        (Some(name), _) => {
+            let Some(bucket) = buckets.iter().find(|bucket| *bucket.name == **name) else {
+                return no_such_bucket(buckets, name);
+            };
+            std::slice::from_ref(bucket)
         }
-        (None, Some(prefix), false) => Purge::Prefix(prefix),
-        (None, None, true) => Purge::All,
-        _ => return problem(StatusCode::BAD_REQUEST, EXPECTED),
+        (None, Selector::Tag(_) | Selector::All) => buckets,
+        (None, Selector::Key(_) | Selector::Prefix(_)) => {
+            let detail = "expected \"bucket\": NAME: only a tag and all objects are purged from every bucket";
+            return problem(StatusCode::BAD_REQUEST, detail);
+        }
     };
-    let Some(bucket) = buckets.iter().find(|bucket| *bucket.name == *order.bucket) else {
-        let names: Vec<&str> = buckets.iter().map(|bucket| &*bucket.name).collect();
-        let detail = format!("there is no bucket `{}`; there are: {}", order.bucket, names.join(", "));
-        return problem(StatusCode::NOT_FOUND, &detail);
-    };
-    let purged = bucket.gateway.purge(&selector).await;
-    tracing::info!(bucket = %bucket.name, ?selector, purged, "purged");
+    let mut purged = 0;
+    for bucket in chosen {
+        purged += purge(bucket, &selector, how).await;
+    }
     document(StatusCode::OK, &json!({ "purged": purged }))
+}
+
+/// Purges the object that the request's path leads to on the public listener, with whatever query and fields it is
+/// stored.
+pub(super) async fn answer_method(front: &Front, head: &Parts) -> Response<Full<Bytes>> {
+    let (bucket, key) = match front.route(head.uri.path()) {
+        Route::Object(index, key) => (&front.buckets()[index], key),
+        Route::Nowhere => return problem(StatusCode::NOT_FOUND, "nothing is served under this path"),
+        Route::Malformed(reason) => return problem(StatusCode::BAD_REQUEST, reason),
+    };
+    let soft = head.headers.get(SOFT_PURGE).is_some_and(|value| value != "0");
+    let how = if soft { Purge::MarkStale } else { Purge::Drop };
+    let purged = purge(bucket, &Selector::Key(key), how).await;
+    document(StatusCode::OK, &json!({ "purged": purged }))
+}
+
+async fn purge(bucket: &Bucket, selector: &Selector, how: Purge) -> u64 {
+    let purged = bucket.gateway.purge(selector, how).await;
+    tracing::info!(bucket = %bucket.name, ?selector, ?how, purged, "purged");
+    purged
+}
+
+fn no_such_bucket(buckets: &[Bucket], name: &str) -> Response<Full<Bytes>> {
+    let names: Vec<&str> = buckets.iter().map(|bucket| &*bucket.name).collect();
+    problem(StatusCode::NOT_FOUND, &format!("there is no bucket `{name}`; there are: {}", names.join(", ")))
 }

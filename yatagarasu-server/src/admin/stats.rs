@@ -19,6 +19,8 @@ pub(super) fn stats(front: &Front, budget: &FillBudget) -> Value {
                 "hits": stats.hits,
                 "forwards": stats.forwards,
                 "collapsed": stats.collapsed,
+                "revalidated": stats.revalidated,
+                "stale": stats.stale,
                 "stored": stats.stored,
                 "errors": stats.errors,
             })

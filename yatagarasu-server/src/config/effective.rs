@@ -2,9 +2,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::HeaderName;
 use yatagarasu_cache::CacheConfig;
+use yatagarasu_core::{CachePolicy, ForwardedFields};
 use yatagarasu_s3::SourceConfig;
+
+use super::ForwardedQuery;
 
 /// A configuration that was checked, with every default filled in.
 #[derive(Debug, Clone)]
@@ -55,13 +57,32 @@ pub struct BucketConfig {
     /// Longest wait for each further piece of a body.
     pub idle_timeout: Duration,
     /// Request fields passed on to the source.
-    pub forward_headers: Vec<HeaderName>,
+    pub forward_headers: ForwardedFields,
     /// Query parameters passed on to the source, and part of what an object is stored under.
-    pub forward_query: Vec<String>,
+    pub forward_query: ForwardedQuery,
     /// What is stored; nothing where there is none.
-    pub cache: Option<CacheConfig>,
-    /// Lifetime of a stored object that names none itself.
-    pub ttl: Duration,
+    pub cache: Option<BucketCache>,
+}
+
+/// What a bucket stores.
+#[derive(Debug, Clone)]
+pub struct BucketCache {
+    /// Where its objects are stored.
+    pub store: CacheConfig,
+    /// Which of them, and for how long.
+    pub policy: CachePolicy,
+    /// What clients are told of the key.
+    pub status_key: StatusKey,
+}
+
+/// Whether `Cache-Status` says what an answer is stored under (RFC 9211 2.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StatusKey {
+    /// It does not.
+    #[default]
+    Hidden,
+    /// It does.
+    Shown,
 }
 
 /// A text that is never printed.

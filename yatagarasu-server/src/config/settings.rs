@@ -65,6 +65,15 @@ pub(super) struct CacheSettings {
     pub(super) max_item_size: Option<ByteSize>,
     pub(super) max_size: Option<ByteSize>,
     pub(super) ttl: Option<Span>,
+    pub(super) cache_control: Option<String>,
+    pub(super) client_cache_control: Option<String>,
+    pub(super) heuristic_freshness: Option<bool>,
+    pub(super) stale_while_revalidate: Option<Span>,
+    pub(super) stale_if_error: Option<Span>,
+    pub(super) range_fill: Option<bool>,
+    pub(super) negative_ttl: Option<Span>,
+    pub(super) negative_statuses: Option<Vec<u16>>,
+    pub(super) status_key: Option<bool>,
     pub(super) eviction: Option<String>,
 }
 
@@ -91,7 +100,23 @@ pub(super) fn keys_beside(key: &str) -> &'static [&'static str] {
             "response_timeout",
             "idle_timeout",
         ],
-        "cache" => &["enabled", "backend", "max_item_size", "max_size", "ttl", "eviction"],
+        "cache" => &[
+            "enabled",
+            "backend",
+            "max_item_size",
+            "max_size",
+            "ttl",
+            "cache_control",
+            "client_cache_control",
+            "heuristic_freshness",
+            "stale_while_revalidate",
+            "stale_if_error",
+            "range_fill",
+            "negative_ttl",
+            "negative_statuses",
+            "status_key",
+            "eviction",
+        ],
         _ => &["name", "path_prefix", "s3", "cache"],
     }
 }
@@ -104,7 +129,7 @@ mod tests {
     #[test]
     fn what_is_named_is_what_is_read() {
         for (section, count) in
-            [("x", 3), ("server.x", 5), ("admin.x", 2), ("buckets[0].s3.x", 14), ("buckets[0].cache.x", 6)]
+            [("x", 3), ("server.x", 5), ("admin.x", 2), ("buckets[0].s3.x", 14), ("buckets[0].cache.x", 15)]
         {
             let keys = keys_beside(section);
             assert_eq!(keys.len(), count, "{section}");

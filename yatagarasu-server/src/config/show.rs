@@ -2,13 +2,17 @@ use serde_json::{Value, json};
 use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlEmitter};
 use yatagarasu_cache::{CacheBackend, EvictionPolicy};
+use yatagarasu_core::{ClientControl, ForwardedFields, ObjectControl};
 use yatagarasu_s3::{Access, Addressing, SourceBackend};
 
 use super::units::{write_size, write_span};
-use super::{BucketConfig, Config};
+use super::{BucketCache, BucketConfig, Config, ForwardedQuery, StatusKey};
 
 /// What stands for a secret.
 const MASKED: &str = "***";
+
+/// What stands for all names.
+const ALL: &str = "*";
 
 /// Writes the configuration as it takes effect: YAML, every default spelled out, secrets masked.
 pub fn show(config: &Config) -> String {
@@ -52,30 +56,56 @@ fn bucket(bucket: &BucketConfig) -> Value {
         s3["secret_key"] = json!(MASKED);
         s3["session_token"] = json!(credentials.session_token.as_ref().map(|_| MASKED));
     }
-    s3["forward_headers"] = bucket.forward_headers.iter().map(http::HeaderName::as_str).collect();
-    s3["forward_query"] = json!(bucket.forward_query);
+    s3["forward_headers"] = match &bucket.forward_headers {
+        ForwardedFields::Named(names) => names.iter().map(http::HeaderName::as_str).collect(),
+        ForwardedFields::All => json!([ALL]),
+    };
+    s3["forward_query"] = match &bucket.forward_query {
+        ForwardedQuery::Named(names) => json!(names),
+        ForwardedQuery::All => json!([ALL]),
+    };
     s3["connect_timeout"] = json!(write_span(source.connect_timeout));
     s3["response_timeout"] = json!(write_span(bucket.response_timeout));
     s3["idle_timeout"] = json!(write_span(bucket.idle_timeout));
-    let cache = match &bucket.cache {
-        None => json!({ "enabled": false }),
-        Some(cache) => json!({
-            "enabled": true,
-            "backend": match cache.backend {
-                CacheBackend::Foyer => "foyer",
-            },
-            "max_item_size": write_size(cache.max_item_size),
-            "max_size": write_size(cache.max_size),
-            "ttl": write_span(bucket.ttl),
-            "eviction": match cache.eviction {
-                EvictionPolicy::S3Fifo => "s3fifo",
-                EvictionPolicy::Lfu => "lfu",
-                EvictionPolicy::Lru => "lru",
-                EvictionPolicy::Sieve => "sieve",
-            },
-        }),
-    };
+    let cache = bucket.cache.as_ref().map_or_else(|| json!({ "enabled": false }), cache);
     json!({ "name": bucket.name, "path_prefix": bucket.path_prefix, "s3": s3, "cache": cache })
+}
+
+fn cache(cache: &BucketCache) -> Value {
+    let BucketCache { store, policy, status_key } = cache;
+    let statuses = [(404, policy.negative.missing), (403, policy.negative.denied)];
+    let statuses = statuses.into_iter().filter(|(_, remembered)| *remembered).map(|(status, _)| status);
+    json!({
+        "enabled": true,
+        "backend": match store.backend {
+            CacheBackend::Foyer => "foyer",
+        },
+        "max_item_size": write_size(store.max_item_size),
+        "max_size": write_size(store.max_size),
+        "ttl": write_span(policy.ttl),
+        "cache_control": match policy.cache_control {
+            ObjectControl::Respect => "respect",
+            ObjectControl::Override => "override",
+            ObjectControl::Ignore => "ignore",
+        },
+        "client_cache_control": match policy.client_cache_control {
+            ClientControl::Respect => "respect",
+            ClientControl::Ignore => "ignore",
+        },
+        "heuristic_freshness": policy.heuristic_freshness,
+        "stale_while_revalidate": write_span(policy.stale_while_revalidate),
+        "stale_if_error": write_span(policy.stale_if_error),
+        "range_fill": policy.range_fill,
+        "negative_ttl": write_span(policy.negative.ttl),
+        "negative_statuses": statuses.collect::<Vec<u16>>(),
+        "status_key": *status_key == StatusKey::Shown,
+        "eviction": match store.eviction {
+            EvictionPolicy::S3Fifo => "s3fifo",
+            EvictionPolicy::Lfu => "lfu",
+            EvictionPolicy::Lru => "lru",
+            EvictionPolicy::Sieve => "sieve",
+        },
+    })
 }
 
 /// Turns a tree into YAML, leaving out what has no value.

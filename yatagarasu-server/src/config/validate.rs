@@ -1,6 +1,8 @@
 //! From what is written to what takes effect.
 
 mod bucket;
+mod cache;
+mod forward;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

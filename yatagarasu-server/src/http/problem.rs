@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::json;
-use yatagarasu_core::SourceError;
 use yatagarasu_core::range::unsatisfied_range;
+use yatagarasu_core::{Refusal, SourceError};
 
 /// Methods a read-only gateway has.
 pub(super) const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -24,17 +24,28 @@ pub(super) enum Problem<'a> {
     NoSuchPrefix,
     /// The gateway only reads.
     MethodNotAllowed,
+    /// The client wants what is stored only, and nothing is that may be used.
+    OnlyIfCached,
     /// The source gave no object.
     Source(&'a SourceError),
 }
 
-impl Problem<'_> {
+impl<'a> Problem<'a> {
+    /// What a refusal is to a client.
+    pub(super) fn of(refusal: &'a Refusal) -> Self {
+        match refusal {
+            Refusal::OnlyIfCached => Self::OnlyIfCached,
+            Refusal::Source(error) => Self::Source(error),
+        }
+    }
+
     /// The status that says it.
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NoSuchPrefix => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Source(error) => match error {
                 SourceError::NotFound { .. } => StatusCode::NOT_FOUND,
                 SourceError::Denied { .. } => StatusCode::FORBIDDEN,
@@ -55,6 +66,7 @@ impl Problem<'_> {
             Self::BadRequest(reason) => reason,
             Self::NoSuchPrefix => "nothing is served under this path",
             Self::MethodNotAllowed => "this gateway only reads: use GET, HEAD or OPTIONS",
+            Self::OnlyIfCached => "nothing stored may be used, and only that was asked for",
             Self::Source(error) => match error {
                 SourceError::NotFound { .. } => "there is no such object",
                 SourceError::Denied { .. } => "the source denied access to the object",
@@ -77,11 +89,11 @@ impl Problem<'_> {
             Self::Source(SourceError::RangeNotSatisfiable { complete_length: Some(length) }) => {
                 headers.insert(header::CONTENT_RANGE, unsatisfied_range(*length));
             }
-            Self::Source(SourceError::Throttled { retry_after }) => {
+            Self::Source(SourceError::Throttled { retry_after, .. }) => {
                 let seconds = retry_after.unwrap_or(RETRY_AFTER).as_secs().max(1);
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
-            Self::BadRequest(_) | Self::NoSuchPrefix | Self::Source(_) => {}
+            Self::BadRequest(_) | Self::NoSuchPrefix | Self::OnlyIfCached | Self::Source(_) => {}
         }
     }
 
@@ -107,6 +119,8 @@ impl Problem<'_> {
 
 #[cfg(test)]
 mod tests {
+    use yatagarasu_core::cache_control::CacheControl;
+
     use super::*;
 
     #[track_caller]
@@ -127,17 +141,19 @@ mod tests {
         check(&Problem::NoSuchPrefix, 404, None);
         check(&Problem::MethodNotAllowed, 405, Some(("allow", "GET, HEAD, OPTIONS")));
         let source = |error, status, field| check(&Problem::Source(&error), status, field);
-        source(SourceError::NotFound { code: String::new() }, 404, None);
-        source(SourceError::Denied { code: String::new() }, 403, None);
+        source(SourceError::not_found(""), 404, None);
+        source(SourceError::Denied { code: String::new(), control: CacheControl::default() }, 403, None);
         source(SourceError::PreconditionFailed, 412, None);
         source(
             SourceError::RangeNotSatisfiable { complete_length: Some(9) },
             416,
             Some(("content-range", "bytes */9")),
         );
-        source(SourceError::Throttled { retry_after: None }, 503, Some(("retry-after", "1")));
+        check(&Problem::OnlyIfCached, 504, None);
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        source(SourceError::Throttled { status, retry_after: None }, 503, Some(("retry-after", "1")));
         source(
-            SourceError::Throttled { retry_after: Some(Duration::from_secs(7)) },
+            SourceError::Throttled { status, retry_after: Some(Duration::from_secs(7)) },
             503,
             Some(("retry-after", "7")),
         );

@@ -1,7 +1,9 @@
 //! One rendering of what became of a request.
 
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{Response, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use yatagarasu_core::outcome::Detail;
 use yatagarasu_core::{Handling, Outcome};
 
 use super::body::ResponseBody;
@@ -9,54 +11,73 @@ use super::problem::{ALLOW, Problem};
 use super::request_id::X_REQUEST_ID;
 use crate::access_log::Entry;
 
-/// `HIT` or `MISS`, for people and for tools that know no `Cache-Status`.
+/// `HIT`, `REVALIDATED`, `STALE` or `MISS`, for people and for tools that know no `Cache-Status`.
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// RFC 9211.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Renders an outcome.
+/// RFC 9110 7.6.3.
+const PSEUDONYM: HeaderValue = HeaderValue::from_static("1.1 yatagarasu");
+
+/// Renders an outcome. `key` is what clients are told of what the answer is stored under.
 pub(super) fn outcome(
     outcome: Outcome,
+    key: Option<&str>,
     request_id: &HeaderValue,
-    mut entry: Entry,
+    entry: Entry,
 ) -> Response<ResponseBody> {
     let Outcome { handling, reply } = outcome;
-    let mut response = match reply {
+    match reply {
         Ok(reply) => {
-            entry.status(reply.status);
+            let handling = handling.beside(reply.status);
+            let entry = entry.answered(reply.status, handling);
             let mut response = Response::new(ResponseBody::reply(reply.body, entry));
             *response.status_mut() = reply.status;
             *response.headers_mut() = reply.headers;
-            identify(response.headers_mut(), request_id);
+            sign(response.headers_mut(), &handling, key, request_id);
             response
         }
-        Err(error) => problem(&Problem::Source(&error), request_id, entry),
-    };
-    cache_fields(response.headers_mut(), &handling);
-    response
+        Err(refusal) => {
+            let problem = Problem::of(&refusal);
+            let handling = handling.beside(problem.status());
+            let entry = entry.refused(&refusal);
+            rendered(&problem, handling, key, request_id, entry)
+        }
+    }
 }
 
-/// Renders a problem.
+/// Renders a problem that lies in the request.
 pub(super) fn problem(
     problem: &Problem<'_>,
     request_id: &HeaderValue,
-    mut entry: Entry,
+    entry: Entry,
+) -> Response<ResponseBody> {
+    rendered(problem, Handling::Own(Detail::Local), None, request_id, entry)
+}
+
+fn rendered(
+    problem: &Problem<'_>,
+    handling: Handling,
+    key: Option<&str>,
+    request_id: &HeaderValue,
+    entry: Entry,
 ) -> Response<ResponseBody> {
     let response = problem.render(request_id);
-    entry.status(response.status());
+    let entry = entry.answered(response.status(), handling);
     let mut response = response.map(|document| ResponseBody::document(document, entry));
-    identify(response.headers_mut(), request_id);
+    sign(response.headers_mut(), &handling, key, request_id);
     response
 }
 
 /// Says which methods there are (RFC 9110 9.3.7).
-pub(super) fn options(request_id: &HeaderValue, mut entry: Entry) -> Response<ResponseBody> {
-    entry.status(StatusCode::NO_CONTENT);
+pub(super) fn options(request_id: &HeaderValue, entry: Entry) -> Response<ResponseBody> {
+    let handling = Handling::Own(Detail::Local);
+    let entry = entry.answered(StatusCode::NO_CONTENT, handling);
     let mut response = Response::new(ResponseBody::document(bytes::Bytes::new(), entry));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(http::header::ALLOW, ALLOW);
-    identify(response.headers_mut(), request_id);
+    sign(response.headers_mut(), &handling, None, request_id);
     response
 }
 
@@ -69,14 +90,34 @@ pub(super) fn without_body(response: Response<ResponseBody>) -> Response<Respons
     Response::from_parts(head, body.emptied())
 }
 
-fn identify(headers: &mut HeaderMap, request_id: &HeaderValue) {
+/// Adds what every response says of the gateway and its cache.
+fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request_id: &HeaderValue) {
     headers.insert(X_REQUEST_ID, request_id.clone());
+    headers.append(VIA, PSEUDONYM);
+    headers.insert(X_CACHE, HeaderValue::from_static(handling.x_cache()));
+    let member = match key {
+        Some(key) => format!("Yatagarasu; {handling}; key=\"{}\"", text(key)),
+        None => format!("Yatagarasu; {handling}"),
+    };
+    headers.append(CACHE_STATUS, HeaderValue::try_from(member).expect("tokens and text are a value"));
 }
 
-fn cache_fields(headers: &mut HeaderMap, handling: &Handling) {
-    let x_cache = if handling.is_hit() { "HIT" } else { "MISS" };
-    headers.insert(X_CACHE, HeaderValue::from_static(x_cache));
-    let status =
-        HeaderValue::try_from(format!("Yatagarasu; {handling}")).expect("tokens and digits are a value");
-    headers.append(CACHE_STATUS, status);
+/// Writes a text as the inside of a string of RFC 8941 3.3.3, which has printable ASCII only: other bytes are
+/// percent-encoded, and so is the percent sign.
+fn text(key: &str) -> String {
+    let printable = utf8_percent_encode(key, UNPRINTABLE).to_string();
+    printable.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+const UNPRINTABLE: &AsciiSet = &CONTROLS.add(b'%');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_key_is_a_text() {
+        assert_eq!(text("css/a b.css"), "css/a b.css");
+        assert_eq!(text("a\"b\\c%d\u{e9}\n"), "a\\\"b\\\\c%25d%C3%A9%0A");
+    }
 }

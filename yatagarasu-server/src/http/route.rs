@@ -4,9 +4,11 @@ use percent_encoding::percent_decode_str;
 use yatagarasu_core::object::KeyError;
 use yatagarasu_core::{CacheKey, ObjectKey};
 
+use crate::config::ForwardedQuery;
+
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub(crate) enum Route {
     /// To this bucket, counted from 0, and this object in it.
     Object(usize, ObjectKey),
     /// Nowhere.
@@ -67,8 +69,11 @@ fn decode(path: &str) -> Result<String, &'static str> {
 
 /// Keeps the parameters that a bucket forwards, in the order of their names, escaped one way only, so that one
 /// object has one cache key. All others are dropped.
-pub(super) fn forwarded_query(query: Option<&str>, names: &[String]) -> Option<std::sync::Arc<str>> {
-    if names.is_empty() {
+pub(super) fn forwarded_query(
+    query: Option<&str>,
+    forwarded: &ForwardedQuery,
+) -> Option<std::sync::Arc<str>> {
+    if matches!(forwarded, ForwardedQuery::Named(names) if names.is_empty()) {
         return None;
     }
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
@@ -77,7 +82,7 @@ pub(super) fn forwarded_query(query: Option<&str>, names: &[String]) -> Option<s
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(name, value)| (decode(name), decode(value)))
-        .filter(|(name, _)| names.contains(name))
+        .filter(|(name, _)| forwarded.forwards(name))
         .collect();
     kept.sort();
     let encode = |text: &str| percent_encoding::utf8_percent_encode(text, QUERY).to_string();
@@ -91,8 +96,8 @@ const QUERY: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Names an object and what of the query belongs to it.
-pub(super) fn cache_key(object: ObjectKey, query: Option<&str>, names: &[String]) -> CacheKey {
-    CacheKey { object, query: forwarded_query(query, names), fields: None }
+pub(super) fn cache_key(object: ObjectKey, query: Option<&str>, forwarded: &ForwardedQuery) -> CacheKey {
+    CacheKey::new(object, forwarded_query(query, forwarded))
 }
 
 #[cfg(test)]
@@ -153,15 +158,26 @@ mod tests {
 
     #[test]
     fn only_named_parameters_are_kept_in_one_form() {
-        let names = ["v".to_owned(), "versionId".to_owned()];
+        let named = ForwardedQuery::Named(vec!["v".to_owned(), "versionId".to_owned()]);
         let check = |query, expected: Option<&str>| {
-            assert_eq!(forwarded_query(query, &names).as_deref(), expected, "{query:?}");
+            assert_eq!(forwarded_query(query, &named).as_deref(), expected, "{query:?}");
         };
         check(Some("versionId=a+b&acl&v=%31"), Some("v=1&versionId=a%20b"));
         check(Some("acl&uploads"), None);
         check(Some("v"), Some("v="));
         check(None, None);
-        assert_eq!(forwarded_query(Some("v=1"), &[]), None);
+        assert_eq!(forwarded_query(Some("v=1"), &ForwardedQuery::Named(Vec::new())), None);
+    }
+
+    #[test]
+    fn all_parameters_are_kept_but_those_that_s3_would_act_on() {
+        let check = |query, expected: Option<&str>| {
+            assert_eq!(forwarded_query(Some(query), &ForwardedQuery::All).as_deref(), expected, "{query}");
+        };
+        check("b=2&a=+&b=1&versionId=%78", Some("a=%20&b=1&b=2&versionId=x"));
+        check("acl&%61cl=&Tagging&X-Amz-Signature=0&x-amz-date=1&uploads&=v&k", Some("k="));
+        check("acl", None);
+        check("", None);
     }
 
     proptest! {

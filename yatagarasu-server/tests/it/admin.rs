@@ -21,6 +21,107 @@ async fn purges_say_how_many_objects_went() {
 }
 
 #[tokio::test]
+async fn purges_go_by_tag() {
+    let site = Site::start().await;
+    for (key, tags) in [("a", "red"), ("b", "red, round"), ("c", "round"), ("d", "reddish")] {
+        site.put(key, &[("x-amz-meta-cache-tag", tags)], key);
+        site.client.get(&format!("/static/{key}")).await;
+    }
+    assert_eq!(site.purge(r#"{"bucket":"assets","tag":"red"}"#).await.json()["purged"], 2);
+    assert_eq!(site.purge(r#"{"bucket":"assets","tag":"red"}"#).await.json()["purged"], 0);
+    for (key, expected) in [("a", "MISS"), ("b", "MISS"), ("c", "HIT"), ("d", "HIT")] {
+        assert_eq!(site.client.get(&format!("/static/{key}")).await.field("x-cache"), expected, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn soft_purges_have_s3_asked_whether_the_object_has_changed() {
+    let site = Site::start().await;
+    for key in ["same", "changed", "gone"] {
+        site.put(key, &[("etag", "\"old\"")], "old");
+        site.client.get(&format!("/static/{key}")).await;
+    }
+    let purged = site.purge(r#"{"bucket":"assets","all":true,"soft":true}"#).await;
+    assert_eq!((purged.status, &purged.json()["purged"]), (200, &3.into()));
+    site.put("changed", &[("etag", "\"new\"")], "new");
+    site.s3.objects().remove("bucket", "gone");
+    for (key, status, expected, content) in
+        [("same", 200, "REVALIDATED", "old"), ("changed", 200, "MISS", "new"), ("gone", 404, "MISS", "")]
+    {
+        let answer = site.client.get(&format!("/static/{key}")).await;
+        assert_eq!((answer.status, answer.field("x-cache")), (status, expected), "{key}");
+        assert!(status == 404 || answer.body == content, "{key}");
+    }
+    assert_eq!(site.client.get("/static/same").await.field("x-cache"), "HIT", "it is fresh again");
+}
+
+#[tokio::test]
+async fn tags_and_everything_are_purged_from_all_buckets_at_once() {
+    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
+    let entry = |name, prefix| bucket(&s3.endpoint(), name, prefix, "", cache);
+    let yaml = document("", &[entry("one", "/one"), entry("two", "/two")]);
+    let site = Site::run(s3, &yaml).await;
+    site.put("a", &[("x-amz-meta-cache-tag", "red")], "a");
+    site.put("b", &[], "b");
+    let fetch = async |expected: [&str; 4]| {
+        for (path, expected) in ["/one/a", "/one/b", "/two/a", "/two/b"].into_iter().zip(expected) {
+            assert_eq!(site.client.get(path).await.field("x-cache"), expected, "{path}");
+        }
+    };
+    fetch(["MISS"; 4]).await;
+    assert_eq!(site.purge(r#"{"tag":"red"}"#).await.json()["purged"], 2);
+    fetch(["MISS", "HIT", "MISS", "HIT"]).await;
+    assert_eq!(site.purge(r#"{"tag":"red","soft":true}"#).await.json()["purged"], 2);
+    fetch(["REVALIDATED", "HIT", "REVALIDATED", "HIT"]).await;
+    assert_eq!(site.purge(r#"{"all":true}"#).await.json()["purged"], 4);
+    fetch(["MISS"; 4]).await;
+}
+
+#[tokio::test]
+async fn the_method_purges_what_a_public_path_leads_to() {
+    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
+    let entry = |name, prefix| bucket(&s3.endpoint(), name, prefix, "forward_query: [\"v\"]", cache);
+    let yaml = document("", &[entry("all", "/stats"), entry("inner", "/stats/in")]);
+    let site = Site::run(s3, &yaml).await;
+    for key in ["b c", "in/k", "k"] {
+        site.put(key, &[], key);
+    }
+    let fetch = async |path: &str| site.client.get(path).await.field("x-cache").to_owned();
+    let purge = async |path: &str, headers: &[(&str, &str)]| {
+        let answer = site.admin.send("PURGE", path, headers, "".into()).await;
+        (answer.status, answer.json()["purged"].as_u64())
+    };
+    for path in ["/stats/b%20c", "/stats/b%20c?v=1", "/stats/b%20c?v=2", "/stats/k", "/stats/in/k"] {
+        fetch(path).await;
+    }
+    assert_eq!(purge("/stats/b%20c?v=9", &[]).await, (200, Some(3)), "whatever the query");
+    assert_eq!(purge("/stats/%62%20c", &[]).await, (200, Some(0)));
+    assert_eq!(purge("/stats/in/k", &[]).await, (200, Some(1)));
+    assert_eq!((fetch("/stats/in/k").await, fetch("/stats/k").await), ("MISS".into(), "HIT".into()));
+    assert_eq!(purge("/stats/k", &[("soft-purge", "1")]).await, (200, Some(1)));
+    assert_eq!((fetch("/stats/k").await, fetch("/stats/k").await), ("REVALIDATED".into(), "HIT".into()));
+    assert_eq!(purge("/stats/k", &[("soft-purge", "0")]).await, (200, Some(1)));
+    assert_eq!(fetch("/stats/k").await, "MISS");
+
+    for (path, status, words) in [
+        ("/nowhere/k", 404, "nothing is served under this path"),
+        ("/stats", 404, "nothing is served under this path"),
+        ("/health", 404, "nothing is served under this path"),
+        ("/purge", 404, "nothing is served under this path"),
+        ("/stats/a/../b", 400, "segment"),
+        ("/stats/%zz", 400, "hexadecimal"),
+    ] {
+        let answer = site.admin.send("PURGE", path, &[], "".into()).await;
+        assert_eq!((answer.status, answer.field("content-type")), (status, "application/problem+json"));
+        assert!(answer.json()["detail"].as_str().unwrap().contains(words), "{path}");
+    }
+    assert_eq!(site.client.send("PURGE", "/stats/k", &[], "".into()).await.status, 405, "never in public");
+    assert_eq!(fetch("/stats/k").await, "HIT");
+}
+
+#[tokio::test]
 async fn bad_orders_say_what_is_expected() {
     let site = Site::start().await;
     for (order, status, words) in [
@@ -30,6 +131,13 @@ async fn bad_orders_say_what_is_expected() {
         (r#"{"bucket":"assets","kee":"a"}"#, 400, "unknown field"),
         (r#"{"bucket":"assets","key":"a/../b"}"#, 400, "segment"),
         (r#"{"bucket":"assets","prefix":""}"#, 400, "say \"all\": true"),
+        (r#"{"bucket":"assets","tag":""}"#, 400, "the tag is empty"),
+        (r#"{"bucket":"assets","tag":"t","all":true}"#, 400, "one of"),
+        (r#"{"bucket":"assets","all":true,"soft":"yes"}"#, 400, "expected a boolean"),
+        (r#"{"bucket":null,"all":true}"#, 400, "invalid type: null"),
+        (r#"{"key":"a"}"#, 400, "expected \"bucket\": NAME: only a tag and all objects"),
+        (r#"{"prefix":"a","soft":true}"#, 400, "expected \"bucket\": NAME: only a tag and all objects"),
+        (r#"{"soft":true}"#, 400, "one of"),
         (r#"{"bucket":"other","all":true}"#, 404, "there are: assets, videos"),
     ] {
         let answer = site.purge(order).await;
@@ -79,6 +187,7 @@ async fn a_token_guards_what_is_not_for_everyone() {
     );
     let site = Site::run(s3, &yaml).await;
     assert_eq!(site.admin.get("/stats").await.status, 200);
+    assert_eq!(site.admin.send("PURGE", "/static/k", &[], "".into()).await.status, 200);
     let stranger = site.admin.clone().bearing(None);
     let guesser = site.admin.clone().bearing(Some("guess".to_owned()));
     for client in [stranger, guesser] {
@@ -86,6 +195,7 @@ async fn a_token_guards_what_is_not_for_everyone() {
             let answer = client.get(path).await;
             assert_eq!((answer.status, answer.field("www-authenticate")), (401, "Bearer"), "{path}");
         }
+        assert_eq!(client.send("PURGE", "/static/k", &[], "".into()).await.status, 401);
         assert_eq!((client.get("/health").await.status, client.get("/ready").await.status), (200, 200));
     }
 }

@@ -5,12 +5,19 @@ fn summary(answer: &Answer) -> (u16, &str, &str) {
     (answer.status, answer.field("x-cache"), answer.field("cache-status"))
 }
 
+/// Whether it is that of a miss whose object is being stored. How long it stays fresh depends on the second.
+fn is_stored(cache_status: &str) -> bool {
+    cache_status.starts_with("Yatagarasu; fwd=uri-miss; ttl=") && cache_status.ends_with("; stored")
+}
+
 #[tokio::test]
-async fn the_second_request_is_a_hit_from_memory() {
+async fn the_second_request_is_a_hit_stored_only() {
     let site = Site::with("", "max_item_size: \"1MB\", ttl: \"2h\"").await;
     site.put("k", &[("content-type", "text/plain")], "hello");
     let miss = site.client.get("/static/k").await;
-    assert_eq!(summary(&miss), (200, "MISS", "Yatagarasu; fwd=uri-miss; stored"));
+    let (status, x_cache, cache_status) = summary(&miss);
+    assert_eq!((status, x_cache), (200, "MISS"));
+    assert!(is_stored(cache_status), "{cache_status}");
     let hit = site.client.get("/static/k").await;
     let (status, x_cache, cache_status) = summary(&hit);
     assert_eq!((status, x_cache), (200, "HIT"));
@@ -35,8 +42,6 @@ async fn hits_answer_heads_ranges_and_conditions() {
         (part.status, part.field("content-range"), &part.body[..]),
         (206, "bytes 7-9/10", &b"789"[..])
     );
-    let several = get(&[("range", "bytes=0-1,4-5")]).await;
-    assert_eq!((several.status, several.body.len()), (200, 10));
     let same = get(&[("if-none-match", "W/\"e\"")]).await;
     assert_eq!((same.status, same.field("etag"), same.field("x-cache")), (304, "\"e\"", "HIT"));
     assert!(!same.headers.contains_key("content-length") && same.body.is_empty());
@@ -50,20 +55,16 @@ async fn hits_answer_heads_ranges_and_conditions() {
 }
 
 #[tokio::test]
-async fn misses_pass_heads_ranges_and_conditions() {
+async fn misses_pass_heads_and_ranges_to_s3() {
     let site = Site::start().await;
     site.put("k", &[("etag", "\"e\"")], "0123456789");
     assert_eq!(summary(&site.client.head("/static/k").await), (200, "MISS", "Yatagarasu; fwd=uri-miss"));
     assert_eq!((site.s3.objects().gets(), site.s3.objects().heads()), (0, 1), "HEAD stays HEAD");
     let get = |headers: &'static [(&str, &str)]| site.client.get_with("/static/k", headers);
+    assert_eq!(get(&[("range", "bytes=99-")]).await.field("content-range"), "bytes */10");
     let part = get(&[("range", "bytes=2-3")]).await;
     assert_eq!((part.status, part.field("content-range"), &part.body[..]), (206, "bytes 2-3/10", &b"23"[..]));
-    assert_eq!(get(&[("if-none-match", "\"e\"")]).await.status, 304);
-    assert_eq!(get(&[("if-match", "\"other\"")]).await.status, 412);
-    assert_eq!(get(&[("range", "bytes=99-")]).await.field("content-range"), "bytes */10");
-    assert_eq!(get(&[("if-range", "\"other\""), ("range", "bytes=0-0")]).await.status, 200);
-    let stats = site.admin.get("/stats").await.json();
-    assert_eq!(stats["buckets"][0]["objects"], 0, "no part was stored: {stats}");
+    assert_eq!((site.s3.objects().gets(), site.s3.objects().heads()), (2, 1));
 }
 
 #[tokio::test]
@@ -83,21 +84,19 @@ async fn a_miss_costs_one_get_and_large_objects_are_not_stored() {
 }
 
 #[tokio::test]
-async fn the_object_says_whether_and_how_long() {
+async fn s3_confirms_what_is_stale() {
     let site = Site::start().await;
-    for (index, control) in
-        ["no-store", "private", "no-cache", "max-age=0", "s-maxage=0, max-age=60"].iter().enumerate()
-    {
-        let key = format!("unstored{index}");
-        site.put(&key, &[("cache-control", control)], "x");
-        site.client.get(&format!("/static/{key}")).await;
-        assert_eq!(site.client.get(&format!("/static/{key}")).await.field("x-cache"), "MISS", "{control}");
-    }
-    site.put("named", &[("cache-control", "max-age=9999, s-maxage=100")], "x");
-    site.client.get("/static/named").await;
-    let hit = site.client.get("/static/named").await;
-    let ttl = hit.field("cache-status").strip_prefix("Yatagarasu; hit; ttl=").unwrap();
-    assert!((90..=100).contains(&ttl.parse::<u64>().unwrap()), "{ttl}");
+    site.put("k", &[("cache-control", "no-cache"), ("etag", "\"e\"")], "x");
+    assert_eq!(site.client.get("/static/k").await.field("x-cache"), "MISS");
+    while site.admin.get("/stats").await.json()["buckets"][0]["stored"] != 1 {}
+    let confirmed = site.client.get("/static/k").await;
+    let status = "Yatagarasu; fwd=stale; fwd-status=304; ttl=0";
+    assert_eq!((summary(&confirmed), &confirmed.body[..]), ((200, "REVALIDATED", status), &b"x"[..]));
+    site.put("k", &[("cache-control", "no-cache"), ("etag", "\"f\"")], "new");
+    let replaced = site.client.get("/static/k").await;
+    assert_eq!((replaced.field("x-cache"), &replaced.body[..]), ("MISS", &b"new"[..]));
+    let stats = site.admin.get("/stats").await.json();
+    assert_eq!((&stats["buckets"][0]["revalidated"], &stats["buckets"][0]["stale"]), (&1.into(), &0.into()));
 }
 
 #[tokio::test]
@@ -130,7 +129,8 @@ async fn every_eviction_policy_and_the_fill_memory_are_heeded() {
     let site = Site::run(s3, &crate::site::document("fill_memory: \"10KB\"", &buckets)).await;
     site.put("k", &[], vec![7; 10_001]);
     let streamed = site.client.get("/static/k").await;
-    assert_eq!(summary(&streamed), (200, "MISS", "Yatagarasu; fwd=uri-miss"), "no memory to fetch it into");
+    assert_eq!(summary(&streamed), (200, "MISS", "Yatagarasu; fwd=uri-miss; detail=no-fill-memory"));
     site.put("k", &[], vec![7; 10_000]);
-    assert_eq!(site.client.get("/static/k").await.field("cache-status"), "Yatagarasu; fwd=uri-miss; stored");
+    let stored = site.client.get("/static/k").await;
+    assert!(is_stored(stored.field("cache-status")), "{}", stored.field("cache-status"));
 }

@@ -1,8 +1,10 @@
 use std::fs;
+use std::time::Duration;
 
+use yatagarasu_core::{CachePolicy, ClientControl, ForwardedFields, Negative, ObjectControl};
 use yatagarasu_s3::{Access, Addressing};
 use yatagarasu_server::Config;
-use yatagarasu_server::config::{EXAMPLE, Environment, show};
+use yatagarasu_server::config::{BucketConfig, EXAMPLE, Environment, ForwardedQuery, StatusKey, show};
 
 /// The short configuration every newcomer starts from.
 const SHORT: &str = r#"buckets:
@@ -63,7 +65,7 @@ fn the_short_configuration_works_as_it_stands() {
     assert_eq!((videos.name.as_str(), videos.path_prefix.as_str()), ("videos", "/media"));
     let cache = assets.cache.as_ref().unwrap();
     assert_eq!(
-        (cache.max_item_size, cache.max_size, assets.ttl.as_secs()),
+        (cache.store.max_item_size, cache.store.max_size, cache.policy.ttl.as_secs()),
         (10_000_000, 1_000_000_000, 3600)
     );
     assert!(matches!(assets.source.access, Access::Chain));
@@ -155,14 +157,20 @@ fn the_environment_overrides_and_fills_in() {
         ("YATAGARASU__SERVER__THREADS", "5"),
         ("YATAGARASU__BUCKETS__0__CACHE__TTL", "2h"),
         ("YATAGARASU__BUCKETS__0__CACHE__ENABLED", "true"),
-        ("YATAGARASU__BUCKETS__1__S3__FORWARD_HEADERS__0", "origin"),
+        ("YATAGARASU__BUCKETS__0__CACHE__RANGE_FILL", "on"),
+        ("YATAGARASU__BUCKETS__0__CACHE__NEGATIVE_STATUSES__0", "403"),
+        ("YATAGARASU__BUCKETS__1__S3__FORWARD_HEADERS__0", "accept-language"),
+        ("YATAGARASU__BUCKETS__1__S3__FORWARD_QUERY__0", "*"),
         ("KEY", "the-key"),
     ];
     let keyed = format!("{SHORT}    s3: {{ access_key: \"${{KEY}}\", secret_key: \"x${{KEY}}\" }}\n");
     let config = load_in(&keyed, &environment).unwrap();
     assert_eq!((config.server.address.port(), config.server.threads), (80, 5));
-    assert_eq!((config.buckets[0].ttl.as_secs(), config.buckets[0].cache.is_some()), (7200, true));
-    assert_eq!(config.buckets[1].forward_headers, ["origin"]);
+    let policy = &config.buckets[0].cache.as_ref().unwrap().policy;
+    assert_eq!((policy.ttl.as_secs(), policy.negative.denied, policy.range_fill), (7200, true, true));
+    let named = ForwardedFields::Named(vec![http::header::ACCEPT_LANGUAGE]);
+    assert_eq!(config.buckets[1].forward_headers, named);
+    assert_eq!(config.buckets[1].forward_query, ForwardedQuery::All);
     let Access::Static(keys) = &config.buckets[1].source.access else { panic!("static") };
     assert_eq!((keys.access_key.as_str(), keys.secret_key.as_str()), ("the-key", "xthe-key"));
 
@@ -172,6 +180,129 @@ fn the_environment_overrides_and_fills_in() {
         wrong.contains("server.adress: unknown key") && wrong.contains("YATAGARASU__BUCKETS__7__NAME"),
         "{wrong}"
     );
+}
+
+/// A bucket with these settings, as YAML flow members.
+fn one(s3: &str, cache: &str) -> Result<BucketConfig, String> {
+    let yaml = format!("buckets: [{{ name: a, path_prefix: /a, s3: {{ {s3} }}, cache: {{ {cache} }} }}]");
+    load(&yaml).map(|mut config| {
+        let shown = show(&config);
+        assert_eq!(show(&load(&shown).unwrap()), shown, "what is shown loads again");
+        config.buckets.remove(0)
+    })
+}
+
+#[track_caller]
+fn policy(cache: &str, expected: &CachePolicy) {
+    assert_eq!(one("", cache).unwrap().cache.unwrap().policy, *expected, "{cache}");
+}
+
+#[test]
+fn every_key_of_the_caching_rules_takes_effect() {
+    let seconds = Duration::from_secs;
+    let negative = Negative { ttl: Duration::ZERO, missing: true, denied: false };
+    let default = CachePolicy { negative, ..CachePolicy::new(10_000_000, seconds(3600)) };
+    policy("", &default);
+    policy(
+        "max_item_size: 1KB, ttl: 0",
+        &CachePolicy { max_item_size: 1000, ttl: seconds(0), ..default.clone() },
+    );
+    for (text, cache_control) in [
+        ("respect", ObjectControl::Respect),
+        ("override", ObjectControl::Override),
+        ("ignore", ObjectControl::Ignore),
+    ] {
+        policy(&format!("cache_control: {text}"), &CachePolicy { cache_control, ..default.clone() });
+    }
+    for (text, client_cache_control) in
+        [("respect", ClientControl::Respect), ("ignore", ClientControl::Ignore)]
+    {
+        let expected = CachePolicy { client_cache_control, ..default.clone() };
+        policy(&format!("client_cache_control: {text}"), &expected);
+    }
+    policy("heuristic_freshness: true", &CachePolicy { heuristic_freshness: true, ..default.clone() });
+    policy("range_fill: true", &CachePolicy { range_fill: true, ..default.clone() });
+    policy(
+        "stale_while_revalidate: 30, stale_if_error: 1d",
+        &CachePolicy {
+            stale_while_revalidate: seconds(30),
+            stale_if_error: seconds(86_400),
+            ..default.clone()
+        },
+    );
+    for (text, missing, denied) in [
+        ("[404]", true, false),
+        ("[403]", false, true),
+        ("[403, 404, 403]", true, true),
+        ("[\"404\"]", true, false),
+        ("[]", false, false),
+    ] {
+        let negative = Negative { ttl: Duration::from_millis(1500), missing, denied };
+        let expected = CachePolicy { negative, ..default.clone() };
+        policy(&format!("negative_ttl: 1500ms, negative_statuses: {text}"), &expected);
+    }
+    for (cache, expected) in [("", StatusKey::Hidden), ("status_key: true", StatusKey::Shown)] {
+        assert_eq!(one("", cache).unwrap().cache.unwrap().status_key, expected, "{cache}");
+    }
+}
+
+#[test]
+fn lists_of_what_is_forwarded_hold_names_or_a_star() {
+    let headers =
+        |list: &str| one(&format!("forward_headers: {list}"), "").map(|bucket| bucket.forward_headers);
+    assert_eq!(headers("[]").unwrap(), ForwardedFields::Named(Vec::new()));
+    assert_eq!(headers("[\"*\"]").unwrap(), ForwardedFields::All);
+    let named = ForwardedFields::Named(vec![http::header::ACCEPT, http::header::ACCEPT_LANGUAGE]);
+    assert_eq!(headers("[Accept, accept-language, ACCEPT]").unwrap(), named);
+    let query = |list: &str| one(&format!("forward_query: {list}"), "").map(|bucket| bucket.forward_query);
+    assert_eq!(query("[]").unwrap(), ForwardedQuery::Named(Vec::new()));
+    assert_eq!(query("[\"*\"]").unwrap(), ForwardedQuery::All);
+    let named = ForwardedQuery::Named(vec!["v".to_owned(), "versionId".to_owned()]);
+    assert_eq!(query("[versionId, v, v]").unwrap(), named);
+
+    let star = "`*` is everything: it stands alone in the list";
+    let place = "f.yaml: buckets[0].s3";
+    assert_eq!(headers("[accept, \"*\"]").unwrap_err(), format!("{place}.forward_headers[1]: {star}"));
+    assert_eq!(query("[\"*\", v]").unwrap_err(), format!("{place}.forward_query[0]: {star}"));
+    let field = headers("[\"a b\"]").unwrap_err();
+    let expected = "expected a header field's name, found `a b`";
+    assert_eq!(field, format!("{place}.forward_headers[0]: {expected}"));
+    for name in ["tagging", "ACL", "X-Amz-Signature", "\"\""] {
+        let said = query(&format!("[v, {name}]")).unwrap_err();
+        assert!(said.starts_with(&format!("{place}.forward_query[1]: `")), "{said}");
+        assert!(said.contains("cannot be forwarded: it selects an S3 sub-resource"), "{said}");
+    }
+}
+
+#[test]
+fn wrong_caching_rules_say_what_is_expected() {
+    #[track_caller]
+    fn check(cache: &str, expected: &str) {
+        let said = one("", cache).unwrap_err();
+        assert_eq!(said, format!("f.yaml: buckets[0].cache.{expected}"), "{cache}");
+        let said = one("", &format!("enabled: false, {cache}")).unwrap_err();
+        assert_eq!(said, format!("f.yaml: buckets[0].cache.{expected}"), "{cache}: also where it is off");
+    }
+    check("cache_control: obey", "cache_control: expected `respect`, `override` or `ignore`, found `obey`");
+    check(
+        "client_cache_control: override",
+        "client_cache_control: expected `respect` or `ignore`, found `override`",
+    );
+    for key in ["heuristic_freshness", "range_fill", "status_key"] {
+        let expected = format!("{key}: invalid type: string \"maybe\", expected a boolean");
+        check(&format!("{key}: maybe"), &expected);
+    }
+    for key in ["stale_while_revalidate", "stale_if_error", "negative_ttl"] {
+        let expected = "expected seconds or a duration such as \"500ms\", \"90s\", \"10m\" or \"1h\"";
+        check(&format!("{key}: soon"), &format!("{key}: invalid value: string \"soon\", {expected}"));
+    }
+    check("negative_statuses: [404, 500]", "negative_statuses[1]: expected 404 or 403, found 500");
+    check("negative_statuses: 404", "negative_statuses: invalid type: integer `404`, expected a sequence");
+    let said = one("", "negative_statuses: [404, many]").unwrap_err();
+    let expected = "negative_statuses[1]: invalid type: string \"many\", expected an integer";
+    assert_eq!(said, format!("f.yaml: buckets[0].cache.{expected}"));
+    let said = one("", "negative_status: [404]").unwrap_err();
+    assert!(said.contains("unknown key") && said.contains("negative_ttl, negative_statuses, "), "{said}");
 }
 
 #[test]

@@ -1,22 +1,11 @@
 use std::time::Duration;
 
-use http::HeaderName;
-use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy};
-use yatagarasu_core::forward::may_forward;
 use yatagarasu_s3::{Access, Addressing, ConnectError, SourceBackend, SourceConfig, StaticCredentials};
 
 use super::super::BucketConfig;
-use super::super::settings::{BucketSettings, CacheSettings, S3Settings};
-use super::Complain;
-
-/// Longest object stored, where the file says nothing.
-const MAX_ITEM_SIZE: u64 = 10_000_000;
-
-/// Size of a bucket's cache, where the file says nothing.
-const MAX_SIZE: u64 = 1_000_000_000;
-
-/// Lifetime of an object that names none, where the file says nothing.
-const TTL: Duration = Duration::from_secs(3600);
+use super::super::settings::{BucketSettings, S3Settings};
+use super::super::units::Span;
+use super::{Complain, cache, forward};
 
 /// Checks one bucket; complains of all that is wrong with it.
 pub(super) fn bucket(settings: BucketSettings, key: &str, complain: Complain<'_>) -> Option<BucketConfig> {
@@ -27,15 +16,12 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: Complain<'_>
     let path_prefix = path_prefix(settings.path_prefix.as_deref(), &format!("{key}.path_prefix"), complain);
     let s3 = &settings.s3;
     let forward_headers =
-        forward_headers(&s3.forward_headers, &format!("{key}.s3.forward_headers"), complain);
-    let forward_query = forward_query(&s3.forward_query, &format!("{key}.s3.forward_query"), complain);
-    let span = |span: Option<super::super::units::Span>, default| {
-        span.map_or(Duration::from_secs(default), |span| span.0)
-    };
+        forward::headers(&s3.forward_headers, &format!("{key}.s3.forward_headers"), complain);
+    let forward_query = forward::query(&s3.forward_query, &format!("{key}.s3.forward_query"), complain);
+    let span = |span: Option<Span>, default| span.map_or(Duration::from_secs(default), |span| span.0);
     let (response_timeout, idle_timeout) = (span(s3.response_timeout, 30), span(s3.idle_timeout, 30));
-    let ttl = settings.cache.ttl.map_or(TTL, |span| span.0);
     let source = source(settings.s3, name.as_deref(), &format!("{key}.s3"), complain);
-    let cache = cache(&settings.cache, &format!("{key}.cache"), complain);
+    let cache = cache::cache(&settings.cache, &format!("{key}.cache"), complain);
     Some(BucketConfig {
         name: name?,
         path_prefix: path_prefix?,
@@ -45,7 +31,6 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: Complain<'_>
         forward_headers: forward_headers?,
         forward_query: forward_query?,
         cache: cache?,
-        ttl,
     })
 }
 
@@ -77,86 +62,6 @@ fn path_prefix(given: Option<&str>, key: &str, complain: Complain<'_>) -> Option
 pub(super) fn one_form(given: &str) -> String {
     let inner = given.strip_prefix('/').unwrap_or(given);
     format!("/{}", inner.strip_suffix('/').unwrap_or(inner))
-}
-
-fn forward_headers(given: &[String], key: &str, complain: Complain<'_>) -> Option<Vec<HeaderName>> {
-    let mut names = Some(Vec::new());
-    for (index, name) in given.iter().enumerate() {
-        match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) if may_forward(&name) => names
-                .iter_mut()
-                .filter(|names| !names.contains(&name))
-                .for_each(|names| names.push(name.clone())),
-            Ok(name) => {
-                complain(&format!("{key}[{index}]"), &format!("`{name}` is never forwarded, or always"));
-                names = None;
-            }
-            Err(_) => {
-                complain(
-                    &format!("{key}[{index}]"),
-                    &format!("expected a header field's name, found `{name}`"),
-                );
-                names = None;
-            }
-        }
-    }
-    names
-}
-
-/// Parameters that select an S3 sub-resource or carry a signature: none of them may be a client's to choose.
-fn forward_query(given: &[String], key: &str, complain: Complain<'_>) -> Option<Vec<String>> {
-    const SUB_RESOURCES: [&str; 33] = [
-        "accelerate",
-        "acl",
-        "analytics",
-        "attributes",
-        "cors",
-        "delete",
-        "encryption",
-        "intelligent-tiering",
-        "inventory",
-        "legal-hold",
-        "lifecycle",
-        "list-type",
-        "location",
-        "logging",
-        "metrics",
-        "notification",
-        "object-lock",
-        "ownershipControls",
-        "policy",
-        "policyStatus",
-        "publicAccessBlock",
-        "replication",
-        "requestPayment",
-        "restore",
-        "retention",
-        "select",
-        "tagging",
-        "torrent",
-        "uploadId",
-        "uploads",
-        "versioning",
-        "versions",
-        "website",
-    ];
-    let mut sorted = given.to_vec();
-    sorted.sort();
-    sorted.dedup();
-    let mut good = true;
-    for (index, name) in given.iter().enumerate() {
-        let signature = name.to_ascii_lowercase().starts_with("x-amz-");
-        if name.is_empty() || signature || SUB_RESOURCES.contains(&name.as_str()) {
-            complain(
-                &format!("{key}[{index}]"),
-                &format!(
-                    "`{name}` cannot be forwarded: it selects an S3 sub-resource or is part of a signature"
-                ),
-            );
-            good = false;
-        }
-    }
-    good.then_some(sorted)
 }
 
 fn source(
@@ -245,46 +150,4 @@ fn access(settings: &S3Settings, key: &str, complain: Complain<'_>) -> Option<Ac
         }
         (false, None, None) => Some(Access::Chain),
     }
-}
-
-/// `None` where something is wrong, `Some(None)` where nothing is to be stored.
-#[expect(clippy::option_option, reason = "wrong, off and on are three things")]
-fn cache(settings: &CacheSettings, key: &str, complain: Complain<'_>) -> Option<Option<CacheConfig>> {
-    let backend = match settings.backend.as_deref() {
-        None | Some("foyer") => Some(CacheBackend::Foyer),
-        Some(other) => {
-            complain(&format!("{key}.backend"), &format!("expected `foyer`, found `{other}`"));
-            None
-        }
-    };
-    let eviction = match settings.eviction.as_deref() {
-        None | Some("s3fifo") => Some(EvictionPolicy::S3Fifo),
-        Some("lfu") => Some(EvictionPolicy::Lfu),
-        Some("lru") => Some(EvictionPolicy::Lru),
-        Some("sieve") => Some(EvictionPolicy::Sieve),
-        Some(other) => {
-            let message = format!("expected `s3fifo`, `lfu`, `lru` or `sieve`, found `{other}`");
-            complain(&format!("{key}.eviction"), &message);
-            None
-        }
-    };
-    let config = CacheConfig {
-        backend: backend.unwrap_or_default(),
-        max_size: settings.max_size.map_or(MAX_SIZE, |size| size.0),
-        max_item_size: settings.max_item_size.map_or(MAX_ITEM_SIZE, |size| size.0),
-        eviction: eviction.unwrap_or_default(),
-    };
-    let right = backend.is_some() && eviction.is_some();
-    if settings.enabled == Some(false) {
-        return right.then_some(None);
-    }
-    let checked = config.check();
-    if let Err(error) = &checked {
-        let part = match error {
-            yatagarasu_cache::ConnectError::NotCompiled { .. } => "backend",
-            yatagarasu_cache::ConnectError::ItemTooLarge { .. } => "max_item_size",
-        };
-        complain(&format!("{key}.{part}"), &error.to_string());
-    }
-    (checked.is_ok() && right).then_some(Some(config))
 }

@@ -1,0 +1,182 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{StatusCode, header};
+
+use super::Shared;
+use super::found::{Found, Inquiry};
+use super::keep::Kept;
+use super::represent;
+use super::storage::StorePermit;
+use crate::cache_control::withheld;
+use crate::conditional::range_applies;
+use crate::freshen::{describes, freshened};
+use crate::freshness::Terms;
+use crate::outcome::Forwarding;
+use crate::source::Answer;
+use crate::storable::{Asker, refusal_lifetime};
+use crate::stored::Content;
+use crate::validator::Validators;
+use crate::{
+    Handling, Method, Object, ObjectMeta, Outcome, Refusal, Reply, Request, SourceError, SourceRequest,
+    StoredObject, forward,
+};
+
+/// Whether anything of an answer is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// What may be.
+    Storable,
+    /// Nothing.
+    Nothing,
+}
+
+impl Shared {
+    /// Lets the source decide the request as the client made it.
+    pub(super) async fn pass(
+        self: &Arc<Self>,
+        inquiry: &Inquiry<'_>,
+        found: &Found<'_>,
+        mut forwarding: Forwarding,
+        keep: Keep,
+    ) -> Outcome {
+        let permit = match keep {
+            Keep::Storable => Some(self.storage.permit(found.key.as_ref().clone())),
+            Keep::Nothing => None,
+        };
+        let reply = match inquiry.request.method {
+            Method::Get => self.pass_get(inquiry, permit, &mut forwarding).await,
+            Method::Head => self.pass_head(inquiry, found, permit, &mut forwarding).await,
+        };
+        if let Err(Refusal::Source(error)) = &reply {
+            forwarding.status = forwarding.status.or_else(|| error.status());
+        }
+        Outcome { handling: Handling::Forwarded(forwarding), reply }
+    }
+
+    async fn pass_get(
+        self: &Arc<Self>,
+        inquiry: &Inquiry<'_>,
+        permit: Option<StorePermit>,
+        forwarding: &mut Forwarding,
+    ) -> Result<Reply, Refusal> {
+        let asked = forward::pass(inquiry.request, &self.policy.forward_headers);
+        match (self.get(inquiry.request, asked.clone()).await, permit) {
+            (Ok(Answer::Object(object)), Some(permit)) => {
+                let (reply, kept) = self.keep(object, permit, &asked.headers, inquiry.asker());
+                forwarding.stored = kept == Kept::Storing;
+                Ok(reply)
+            }
+            (Ok(Answer::Object(object)), None) => Ok(represent::streamed(object)),
+            (Ok(Answer::NotModified(meta)), _) => Ok(represent::not_modified(meta.into_headers())),
+            (Err(error), permit) => {
+                self.remember_later(permit, &error, inquiry.asker());
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Asks for an object or a part of it. A source that knows no `If-Range` may send a part of another version
+    /// than the client has: the whole is asked for then (RFC 9110 13.1.5).
+    async fn get(&self, request: &Request, mut asked: SourceRequest) -> Result<Answer<Object>, SourceError> {
+        let key = &request.key.object;
+        let answer = self.source.get(key, &asked).await?;
+        let Answer::Object(object) = &answer else { return Ok(answer) };
+        let validators = Validators::of(object.meta.headers());
+        if !object.meta.is_partial() || range_applies(request.method, &asked.headers, &validators) {
+            return Ok(answer);
+        }
+        drop(answer);
+        asked.headers.remove(header::RANGE);
+        asked.headers.remove(header::IF_RANGE);
+        self.source.get(key, &asked).await
+    }
+
+    /// Asks for the fields. What is stored is brought up to date by them, or is stale if they are another version's
+    /// (RFC 9111 4.3.5); the client's conditions are then decided here.
+    async fn pass_head(
+        self: &Arc<Self>,
+        inquiry: &Inquiry<'_>,
+        found: &Found<'_>,
+        permit: Option<StorePermit>,
+        forwarding: &mut Forwarding,
+    ) -> Result<Reply, Refusal> {
+        let asked = match permit {
+            Some(_) => forward::fill(inquiry.request, &self.policy.forward_headers),
+            None => forward::pass(inquiry.request, &self.policy.forward_headers),
+        };
+        match self.source.head(&inquiry.key.object, &asked).await {
+            Ok(Answer::Object(meta)) => {
+                if let (Some(permit), Some(stored)) = (permit, found.object()) {
+                    self.learn(stored, &meta, permit);
+                }
+                forwarding.status = Some(StatusCode::OK);
+                represent::head(inquiry.request, meta)
+            }
+            Ok(Answer::NotModified(meta)) => Ok(represent::not_modified(meta.into_headers())),
+            Err(error) => {
+                self.remember_later(permit, &error, inquiry.asker());
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Takes over what a HEAD's answer says of a stored object, in the background.
+    #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
+    fn learn(self: &Arc<Self>, stored: &Arc<StoredObject>, head: &ObjectMeta, permit: StorePermit) {
+        let (Some(policy), received) = (&self.policy.cache, self.clock.now()) else { return };
+        if !describes(stored.meta(), stored.length(), head) {
+            stored.expire(received);
+            return;
+        }
+        let meta = freshened(stored.meta(), &head.to_store(&[], received));
+        let meta = meta.to_store(&withheld(meta.headers()), received);
+        let terms = Terms::of(meta.headers(), received, policy);
+        let fresh = Arc::new(StoredObject::new(meta, stored.content().clone(), received, terms));
+        let (gateway, stored) = (Arc::clone(self), Arc::clone(stored));
+        tokio::spawn(async move {
+            // Only in the place of what it describes.
+            let same = |current: Option<Arc<StoredObject>>| {
+                current.filter(|current| Arc::ptr_eq(current, &stored)).map(|_| fresh)
+            };
+            permit.update(&gateway.storage, same).await;
+        });
+    }
+
+    /// Remembers a refusal, or forgets what is stored of an object that is gone.
+    pub(super) async fn remember(&self, permit: StorePermit, error: &SourceError, asker: Asker) {
+        match (self.refused_for(error, asker), error) {
+            (Some(lifetime), _) => {
+                let note =
+                    StoredObject::note(Content::Refusal(Box::new(error.clone())), self.clock.now(), lifetime);
+                permit.store(&self.storage, Arc::new(note)).await;
+            }
+            (None, SourceError::NotFound { .. } | SourceError::Denied { .. }) => {
+                permit.remove(&self.storage).await;
+            }
+            (
+                None,
+                SourceError::PreconditionFailed
+                | SourceError::RangeNotSatisfiable { .. }
+                | SourceError::Throttled { .. }
+                | SourceError::TimedOut(_)
+                | SourceError::Unavailable { .. }
+                | SourceError::NoCredentials(_)
+                | SourceError::Broken { .. },
+            ) => {}
+        }
+    }
+
+    /// The same, while the client has its answer already.
+    #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
+    fn remember_later(self: &Arc<Self>, permit: Option<StorePermit>, error: &SourceError, asker: Asker) {
+        if let (Some(permit), Some(_)) = (permit, error.status()) {
+            let (gateway, error) = (Arc::clone(self), error.clone());
+            tokio::spawn(async move { gateway.remember(permit, &error, asker).await });
+        }
+    }
+
+    fn refused_for(&self, error: &SourceError, asker: Asker) -> Option<Duration> {
+        refusal_lifetime(error, self.policy.cache.as_ref()?, asker)
+    }
+}

@@ -1,0 +1,29 @@
+use http::StatusCode;
+use http::header;
+
+use super::Shared;
+use crate::outcome::{Forward, Forwarding};
+use crate::{Handling, Outcome, Refusal, Reply, ReplyBody, Request, forward};
+
+impl Shared {
+    /// Lets the source say what a page of another origin may do. Browsers remember that themselves
+    /// (`Access-Control-Max-Age`).
+    pub(super) async fn preflight(&self, request: &Request) -> Outcome {
+        let asked = forward::fill(request, &self.policy.forward_headers);
+        let mut forwarding = Forwarding::new(Forward::Method);
+        let reply = match self.source.preflight(&request.key.object, &asked).await {
+            Ok(meta) => {
+                let mut headers = meta.into_headers();
+                // Whatever the document said, it is not passed on.
+                headers.remove(header::CONTENT_LENGTH);
+                headers.remove(header::CONTENT_TYPE);
+                Ok(Reply { status: StatusCode::OK, headers, body: ReplyBody::Empty })
+            }
+            Err(error) => {
+                forwarding.status = error.status();
+                Err(Refusal::Source(error))
+            }
+        };
+        Outcome { handling: Handling::Forwarded(forwarding), reply }
+    }
+}

@@ -1,0 +1,173 @@
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::reader::FillReader;
+use crate::conditional::{Verdict, evaluate, range_applies};
+use crate::multipart::{Layout, boundary};
+use crate::outcome::{MultipartBody, PartContent, StoredBody};
+use crate::range::{Selection, content_range, requested, select};
+use crate::stored::Content;
+use crate::validator::Validators;
+use crate::{Method, Object, ObjectMeta, Refusal, Reply, ReplyBody, Request, SourceError, StoredObject};
+
+/// Fields that describe the content a 304 does not have (RFC 9110 15.4.5).
+const CONTENT_FIELDS: [HeaderName; 5] = [
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+];
+
+/// What a request makes of an object whose fields and length are known.
+enum Choice {
+    /// The client has it.
+    NotModified,
+    /// These bytes, which are all of it.
+    Whole(Range<u64>),
+    /// These.
+    Part(Range<u64>),
+    /// These, several.
+    Parts(Vec<Range<u64>>),
+}
+
+/// Where the bytes come from.
+pub(super) enum Bytes {
+    Stored(Arc<StoredObject>),
+    Filling(FillReader),
+}
+
+/// Answers from memory: the object, parts of it, or what the client's conditions make of it.
+pub(super) fn stored(
+    request: &Request,
+    stored: Arc<StoredObject>,
+    now: SystemTime,
+) -> Result<Reply, Refusal> {
+    if let Content::Refusal(error) = stored.content() {
+        return Err(Refusal::Source((**error).clone()));
+    }
+    let mut headers = stored.meta().headers().clone();
+    headers.insert(header::AGE, HeaderValue::from(stored.age(now).as_secs()));
+    let length = stored.length();
+    answer(request, headers, length, Bytes::Stored(stored))
+}
+
+/// Answers with an object that has just been fetched, or is being received: `meta` are the fields this client gets.
+pub(super) fn fetched(
+    request: &Request,
+    meta: &ObjectMeta,
+    length: u64,
+    bytes: Bytes,
+) -> Result<Reply, Refusal> {
+    answer(request, meta.headers().clone(), length, bytes)
+}
+
+fn answer(request: &Request, mut headers: HeaderMap, length: u64, bytes: Bytes) -> Result<Reply, Refusal> {
+    let choice = choose(request, &headers, length)?;
+    let (status, body) = match choice {
+        Choice::NotModified => return Ok(not_modified(headers)),
+        Choice::Whole(range) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            (StatusCode::OK, single(bytes, range))
+        }
+        Choice::Part(part) => {
+            headers.insert(header::CONTENT_RANGE, content_range(&part, length));
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
+            (StatusCode::PARTIAL_CONTENT, single(bytes, part))
+        }
+        Choice::Parts(parts) => {
+            let layout = Layout::new(parts, headers.get(header::CONTENT_TYPE), length, boundary());
+            headers.insert(header::CONTENT_TYPE, layout.content_type());
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(layout.length()));
+            (StatusCode::PARTIAL_CONTENT, several(bytes, layout))
+        }
+    };
+    let body = match request.method {
+        Method::Get => body,
+        Method::Head => ReplyBody::Empty,
+    };
+    Ok(Reply { status, headers, body })
+}
+
+/// Carries out conditions, then ranges (RFC 9110 13.2.2, 14.2).
+fn choose(request: &Request, headers: &HeaderMap, length: u64) -> Result<Choice, SourceError> {
+    let validators = Validators::of(headers);
+    match evaluate(&request.headers, &validators) {
+        Verdict::PreconditionFailed => return Err(SourceError::PreconditionFailed),
+        Verdict::NotModified => return Ok(Choice::NotModified),
+        Verdict::Proceed => {}
+    }
+    if !range_applies(request.method, &request.headers, &validators) {
+        return Ok(Choice::Whole(0..length));
+    }
+    match select(&request.headers, length) {
+        Selection::Whole => Ok(Choice::Whole(0..length)),
+        Selection::Part(part) => Ok(Choice::Part(part)),
+        Selection::Parts(parts) => Ok(Choice::Parts(parts)),
+        Selection::Unsatisfiable => Err(SourceError::RangeNotSatisfiable { complete_length: Some(length) }),
+    }
+}
+
+fn single(bytes: Bytes, range: Range<u64>) -> ReplyBody {
+    match bytes {
+        Bytes::Stored(stored) => ReplyBody::Stored(StoredBody::new(stored, range)),
+        Bytes::Filling(mut reader) => {
+            reader.select(range);
+            ReplyBody::Filling(reader)
+        }
+    }
+}
+
+fn several(bytes: Bytes, layout: Layout) -> ReplyBody {
+    let content = match bytes {
+        Bytes::Stored(stored) => PartContent::Stored(StoredBody::new(stored, 0..0)),
+        Bytes::Filling(reader) => PartContent::Filling(reader),
+    };
+    ReplyBody::Multipart(Box::new(MultipartBody::new(layout, content)))
+}
+
+/// Answers with what a source sends, as it comes.
+pub(super) fn streamed(object: Object) -> Reply {
+    let status = if object.meta.is_partial() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    Reply { status, headers: object.meta.into_headers(), body: ReplyBody::Streamed(object.body) }
+}
+
+/// Answers with a part of an object that is being received.
+pub(super) fn part(headers: HeaderMap, reader: FillReader) -> Reply {
+    Reply { status: StatusCode::PARTIAL_CONTENT, headers, body: ReplyBody::Filling(reader) }
+}
+
+/// Answers with the fields of an object, or with what the client's conditions make of it.
+pub(super) fn head(request: &Request, meta: ObjectMeta) -> Result<Reply, Refusal> {
+    conditional(request, &meta)?.map_or_else(
+        || Ok(Reply { status: StatusCode::OK, headers: meta.into_headers(), body: ReplyBody::Empty }),
+        Ok,
+    )
+}
+
+/// What the client's conditions make of an object, if they do not let it have it.
+pub(super) fn conditional(request: &Request, meta: &ObjectMeta) -> Result<Option<Reply>, Refusal> {
+    match evaluate(&request.headers, &Validators::of(meta.headers())) {
+        Verdict::Proceed => Ok(None),
+        Verdict::NotModified => Ok(Some(not_modified(meta.headers().clone()))),
+        Verdict::PreconditionFailed => Err(SourceError::PreconditionFailed.into()),
+    }
+}
+
+/// Whether a client wants one part of an object that its source can send by itself.
+pub(super) fn wants_one_part(request: &Request, meta: &ObjectMeta) -> bool {
+    let one = requested(&request.headers).and_then(|ranges| ranges.single()).is_some();
+    one && range_applies(request.method, &request.headers, &Validators::of(meta.headers()))
+}
+
+/// Says that the client has the object already (RFC 9110 15.4.5).
+pub(super) fn not_modified(mut headers: HeaderMap) -> Reply {
+    for name in CONTENT_FIELDS {
+        headers.remove(name);
+    }
+    Reply { status: StatusCode::NOT_MODIFIED, headers, body: ReplyBody::Empty }
+}

@@ -1,0 +1,65 @@
+//! Tags by which objects are purged together.
+
+use http::HeaderMap;
+
+/// Where an object's tags stand and what separates them there. S3 stores user metadata (`x-amz-meta-*`) beside
+/// an object, but none of the other fields.
+const FIELDS: [(&str, &[u8]); 3] =
+    [("surrogate-key", b" \t"), ("cache-tag", b","), ("x-amz-meta-cache-tag", b", \t")];
+
+/// Whether an object with these `headers` is tagged with exactly `tag`.
+///
+/// Case matters. Tags of `Cache-Tag` may have spaces in them, though not around them.
+pub fn carries(headers: &HeaderMap, tag: &str) -> bool {
+    FIELDS.iter().any(|&(name, separators)| {
+        let values = headers.get_all(name).iter();
+        let members = values.flat_map(|value| value.as_bytes().split(move |byte| separators.contains(byte)));
+        members.map(<[u8]>::trim_ascii).any(|member| !member.is_empty() && member == tag.as_bytes())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(fields: &[(&'static str, &str)], tags: &[&str], others: &[&str]) {
+        let mut headers = HeaderMap::new();
+        for &(name, value) in fields {
+            headers.append(name, value.parse().unwrap());
+        }
+        for tag in tags {
+            assert!(carries(&headers, tag), "{tag:?} in {fields:?}");
+        }
+        for tag in others {
+            assert!(!carries(&headers, tag), "no {tag:?} in {fields:?}");
+        }
+    }
+
+    #[test]
+    fn surrogate_keys_are_separated_by_spaces() {
+        check(&[("surrogate-key", "a  b/c d,e")], &["a", "b/c", "d,e"], &["", " ", "b", "d", "A", "a  b/c"]);
+        check(&[("surrogate-key", "a"), ("surrogate-key", "b")], &["a", "b"], &["a b", "a,b"]);
+    }
+
+    #[test]
+    fn cache_tags_are_separated_by_commas() {
+        check(&[("cache-tag", "a, b c ,,d")], &["a", "b c", "d"], &["", "b", " b c ", "c", "D"]);
+    }
+
+    #[test]
+    fn metadata_tags_are_separated_by_both() {
+        check(&[("x-amz-meta-cache-tag", "a, b\tc  d")], &["a", "b", "c", "d"], &["", "c  d", "B"]);
+    }
+
+    #[test]
+    fn all_fields_count_and_no_others() {
+        check(
+            &[("surrogate-key", "a"), ("cache-tag", "b"), ("x-amz-meta-cache-tag", "c")],
+            &["a", "b", "c"],
+            &[],
+        );
+        check(&[("x-tag", "a"), ("cache-tags", "b")], &[], &["a", "b", ""]);
+        check(&[("surrogate-key", ""), ("cache-tag", "ä")], &["ä"], &["", "a"]);
+    }
+}

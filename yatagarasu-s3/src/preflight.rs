@@ -1,0 +1,24 @@
+//! The CORS preflight, which no client of S3 makes: it is a browser's.
+
+use http::Method;
+use yatagarasu_core::{ObjectKey, ObjectMeta, SourceError, SourceRequest};
+
+use crate::address::escape;
+use crate::classify::failure;
+use crate::headers::end_to_end;
+use crate::sender::Sender;
+
+/// Asks what a page of another origin may do with an object.
+pub(crate) async fn preflight(
+    sender: &Sender,
+    key: &ObjectKey,
+    request: &SourceRequest,
+) -> Result<ObjectMeta, SourceError> {
+    let answer = sender.send(Method::OPTIONS, &escape(key), None, request.headers.clone()).await?;
+    let head = answer.into_parts().0;
+    if head.status.is_success() {
+        Ok(ObjectMeta::new(end_to_end(head.headers)))
+    } else {
+        Err(failure(head.status, &head.headers, &[]))
+    }
+}

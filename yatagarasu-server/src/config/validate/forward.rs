@@ -1,0 +1,70 @@
+use http::HeaderName;
+use yatagarasu_core::ForwardedFields;
+use yatagarasu_core::forward::may_forward;
+
+use super::super::{ForwardedQuery, query};
+use super::Complain;
+
+/// What stands for everything, alone in its list.
+const ALL: &str = "*";
+
+/// What is said where it stands beside names.
+const NOT_ALONE: &str = "`*` is everything: it stands alone in the list";
+
+/// Reads the request fields that are passed on.
+pub(super) fn headers(given: &[String], key: &str, complain: Complain<'_>) -> Option<ForwardedFields> {
+    if given == [ALL] {
+        return Some(ForwardedFields::All);
+    }
+    let (mut names, mut good) = (Vec::new(), true);
+    for (index, given) in given.iter().enumerate() {
+        match field_name(given) {
+            Ok(name) if names.contains(&name) => {}
+            Ok(name) => names.push(name),
+            Err(message) => {
+                complain(&format!("{key}[{index}]"), &message);
+                good = false;
+            }
+        }
+    }
+    good.then_some(ForwardedFields::Named(names))
+}
+
+fn field_name(given: &str) -> Result<HeaderName, String> {
+    if given == ALL {
+        return Err(NOT_ALONE.to_owned());
+    }
+    match HeaderName::from_bytes(given.as_bytes()) {
+        Ok(name) if may_forward(&name) => Ok(name),
+        Ok(name) => Err(format!("`{name}` is never forwarded, or always")),
+        Err(_) => Err(format!("expected a header field's name, found `{given}`")),
+    }
+}
+
+/// Reads the query parameters that are passed on.
+pub(super) fn query(given: &[String], key: &str, complain: Complain<'_>) -> Option<ForwardedQuery> {
+    if given == [ALL] {
+        return Some(ForwardedQuery::All);
+    }
+    let mut good = true;
+    for (index, given) in given.iter().enumerate() {
+        if let Err(message) = parameter(given) {
+            complain(&format!("{key}[{index}]"), &message);
+            good = false;
+        }
+    }
+    let mut names = given.to_vec();
+    names.sort();
+    names.dedup();
+    good.then_some(ForwardedQuery::Named(names))
+}
+
+fn parameter(given: &str) -> Result<(), String> {
+    if given == ALL {
+        return Err(NOT_ALONE.to_owned());
+    }
+    if query::may_forward(given) {
+        return Ok(());
+    }
+    Err(format!("`{given}` cannot be forwarded: it selects an S3 sub-resource or is part of a signature"))
+}

@@ -1,0 +1,35 @@
+//! HTTP semantics, section by section.
+
+mod conditions;
+mod fields;
+mod range_fill;
+mod ranges;
+mod several;
+
+use crate::client::Answer;
+use crate::origin::{Origin, Reply};
+use crate::site::Site;
+
+const BEFORE: &str = "Sat, 05 Nov 1994 08:49:37 GMT";
+const WRITTEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+const AFTER: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
+
+/// Fresh from 1994 on.
+const LONG: &str = "max-age=2147483647";
+
+/// A gateway that has stored `/static/k`.
+async fn stored(object: Reply) -> (Origin, Site) {
+    let (origin, site) = Origin::start("", "").await;
+    origin.answer("k", [object]);
+    assert_eq!(site.client.get("/static/k").await.status, 200);
+    (origin, site)
+}
+
+/// An object of which every range has bytes of its own.
+fn content() -> Vec<u8> {
+    (0..10_000u32).map(|index| (index % 251) as u8).collect()
+}
+
+async fn ranged(site: &Site, range: &str) -> Answer {
+    site.client.get_with("/static/k", &[("range", range)]).await
+}

@@ -1,0 +1,199 @@
+//! RFC 9111, HTTP caching: a module for each part, a test for each requirement.
+
+mod freshness;
+mod head;
+mod negative;
+mod parts;
+mod purging;
+mod requests;
+mod storing;
+mod validation;
+mod vary;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::client::Answer;
+use crate::origin::{Asked, Origin, Reply};
+use crate::scripted::PATIENCE;
+use crate::site::Site;
+
+/// A gateway, its source, and as many objects as a test has cases.
+pub(crate) struct Bed {
+    pub(crate) origin: Origin,
+    pub(crate) site: Site,
+    objects: AtomicUsize,
+}
+
+/// One object, under a key of its own.
+pub(crate) struct Object<'a> {
+    bed: &'a Bed,
+    pub(crate) key: String,
+}
+
+impl Bed {
+    /// `s3` and `cache` are further settings of the bucket.
+    pub(crate) async fn start(s3: &str, cache: &str) -> Self {
+        let (origin, site) = Origin::start(s3, cache).await;
+        Self { origin, site, objects: AtomicUsize::new(0) }
+    }
+
+    /// An object that nobody has asked for, and what the source answers when somebody does.
+    pub(crate) fn object(&self, replies: impl IntoIterator<Item = Reply>) -> Object<'_> {
+        let key = format!("k{}", self.objects.fetch_add(1, Ordering::Relaxed));
+        let object = Object { bed: self, key };
+        object.answers(replies);
+        object
+    }
+
+    /// Purges what `selector` selects, JSON members, and says how many objects that were.
+    pub(crate) async fn purge(&self, selector: &str) -> u64 {
+        let order = format!("{{\"bucket\":\"assets\",{selector}}}");
+        let answer = self.site.purge(&order).await;
+        assert_eq!(answer.status, 200, "{order}");
+        answer.json()["purged"].as_u64().unwrap()
+    }
+}
+
+impl Object<'_> {
+    pub(crate) fn path(&self) -> String {
+        format!("/static/{}", self.key)
+    }
+
+    /// What the source answers from now on.
+    pub(crate) fn answers(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.bed.origin.answer(&self.key, replies);
+    }
+
+    /// How often the source was asked.
+    pub(crate) fn times_asked(&self) -> usize {
+        self.bed.origin.asked(&self.key).len()
+    }
+
+    /// What the source was asked, counted from 0.
+    pub(crate) fn asked(&self, index: usize) -> Asked {
+        self.bed.origin.asked(&self.key).swap_remove(index)
+    }
+
+    pub(crate) async fn get(&self) -> Answer {
+        self.send("GET", &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, headers: &[(&str, &str)]) -> Answer {
+        self.send("GET", headers).await
+    }
+
+    pub(crate) async fn head_with(&self, headers: &[(&str, &str)]) -> Answer {
+        self.send("HEAD", headers).await
+    }
+
+    /// Sends a request, and again where it meets the end of the fill before it, whose object is about to be
+    /// stored: one who asks after another is to find what the other has brought.
+    async fn send(&self, method: &str, headers: &[(&str, &str)]) -> Answer {
+        let sending = async {
+            loop {
+                let answer = self.bed.site.client.send(method, &self.path(), headers, "".into()).await;
+                if !says(&answer, "collapsed") {
+                    return answer;
+                }
+            }
+        };
+        timeout(PATIENCE, sending).await.expect("a fill that has ended is not joined for ever")
+    }
+
+    /// Has the object fetched, and waits until it is stored. Not for what is served while it is revalidated.
+    pub(crate) async fn store(&self) -> Answer {
+        let answer = self.get().await;
+        self.stored_only(&[("cache-control", "max-stale")]).await;
+        answer
+    }
+
+    /// Sends a GET that goes on by itself.
+    pub(crate) fn begin(&self) -> JoinHandle<Answer> {
+        let (client, path) = (self.bed.site.client.clone(), self.path());
+        tokio::spawn(async move { client.get(&path).await })
+    }
+
+    /// Asks until the answer comes from memory, and never lets the gateway ask the source for it.
+    pub(crate) async fn stored_only(&self, headers: &[(&str, &str)]) -> Answer {
+        let mut headers = headers.to_vec();
+        headers.push(("cache-control", "only-if-cached"));
+        let asking = async {
+            loop {
+                let answer = self.get_with(&headers).await;
+                if answer.status != 504 {
+                    return answer;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, asking).await.expect("it is stored in the end")
+    }
+
+    /// Asks until this is the content; until then every answer must be a 200 from memory.
+    pub(crate) async fn until(&self, content: &str) -> Answer {
+        let asking = async {
+            loop {
+                let answer = self.get().await;
+                if answer.body == *content.as_bytes() {
+                    return answer;
+                }
+                assert_eq!((answer.status, answer.field("x-cache")), (200, "HIT"), "before {content}");
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, asking).await.expect("the content comes in the end")
+    }
+
+    /// Asks three times: every request must reach the source, and none as a validation.
+    pub(crate) async fn is_never_stored(&self, headers: &[(&str, &str)], case: &str) {
+        for count in 1..=3 {
+            let answer = self.get_with(headers).await;
+            assert_eq!((answer.field("x-cache"), self.times_asked()), ("MISS", count), "{case}");
+            let asked = self.asked(count - 1);
+            let conditions = (asked.field("if-none-match"), asked.field("if-modified-since"));
+            assert_eq!(conditions, ("", ""), "{case}");
+        }
+    }
+}
+
+/// 100 seconds old on its way already.
+pub(crate) fn aged(reply: Reply, control: &str) -> Reply {
+    reply.with("cache-control", control).with("age", "100")
+}
+
+/// Stale for 40 seconds when it arrives, and stored to be validated.
+pub(crate) fn stale(content: &'static str, etag: &str) -> Reply {
+    aged(Reply::ok(content).with("etag", etag), "max-age=60")
+}
+
+/// Adds fields to a reply.
+pub(crate) fn with_fields(reply: Reply, fields: &[(&str, &str)]) -> Reply {
+    fields.iter().fold(reply, |reply, (name, value)| reply.with(name, value))
+}
+
+/// Status, `X-Cache` and content.
+pub(crate) fn summary(answer: &Answer) -> (u16, &str, &str) {
+    (answer.status, answer.field("x-cache"), std::str::from_utf8(&answer.body).unwrap())
+}
+
+/// Whether `Cache-Status` has this member's parameter.
+pub(crate) fn says(answer: &Answer, parameter: &str) -> bool {
+    answer.field("cache-status").split("; ").any(|said| said == parameter)
+}
+
+/// `ttl` of `Cache-Status`.
+#[track_caller]
+pub(crate) fn ttl(answer: &Answer) -> i64 {
+    let status = answer.field("cache-status");
+    let ttl = status.split("; ").find_map(|said| said.strip_prefix("ttl="));
+    ttl.unwrap_or_else(|| panic!("no ttl in {status}")).parse().unwrap()
+}
+
+/// Whether this is the `ttl` expected, less the seconds that a busy machine takes.
+pub(crate) fn near(ttl: i64, expected: i64) -> bool {
+    (expected - 40..=expected).contains(&ttl)
+}
