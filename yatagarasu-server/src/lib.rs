@@ -7,6 +7,7 @@ pub mod config;
 pub mod http;
 mod listener;
 pub mod metrics;
+pub mod open_files;
 pub mod server;
 pub mod shutdown;
 

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use yatagarasu_server::config::Environment;
+use yatagarasu_server::open_files::raise_limit;
 use yatagarasu_server::shutdown::Signals;
 use yatagarasu_server::{Config, Server};
 
@@ -54,7 +55,8 @@ fn start(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let (mut first, mut second) = (Signals::listen()?, Signals::listen()?);
         let server = Server::start(&config).await.map_err(|error| anyhow::anyhow!("{error}"))?;
-        tracing::info!(address = %server.address(), admin = %server.admin_address(), "serving");
+        let open_files_max = raise_limit();
+        tracing::info!(address = %server.address(), admin = %server.admin_address(), open_files_max, "serving");
         let whole = tokio::select! {
             whole = server.run(first.next()) => whole,
             // Whoever asks twice does not want to wait.

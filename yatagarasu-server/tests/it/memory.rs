@@ -1,8 +1,11 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use yatagarasu_s3::testing::{MemoryObjects, S3Server};
+use yatagarasu_server::open_files::raise_limit;
 
 use crate::client::begin;
 use crate::process::Process;
@@ -77,6 +80,45 @@ async fn ten_gibibytes_to_a_slow_client_take_no_more_than_a_few_buffers() {
     assert!(peak - idle < 768 * 1024, "{idle} idle, {peak} at most");
     // What S3 has sent and the client has not read is in the sockets' buffers and, as just seen, not in the gateway.
     assert!(s3.objects().pattern_bytes() - read < 64 * MIB, "S3 is slowed down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_clients_of_one_cold_object_share_one_get_and_one_copy() {
+    const LENGTH: u64 = 8_000_000;
+    raise_limit();
+    let s3 = S3Server::start().await.unwrap();
+    s3.objects().put_pattern("bucket", "cold", LENGTH);
+    s3.objects().put("bucket", "small", &[], "x");
+    let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
+    let process = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);
+    begin(process.address, "/static/small").await;
+    let idle = process.memory();
+    let content: Arc<[u8]> = MemoryObjects::pattern(0, LENGTH).into();
+    let clients: Vec<_> = (0..1000)
+        .map(|_| {
+            let (address, content) = (process.address, Arc::clone(&content));
+            tokio::spawn(async move { assert_reads(begin(address, "/static/cold").await, &content).await })
+        })
+        .collect();
+    let mut peak = idle;
+    for client in clients {
+        client.await.unwrap();
+        peak = peak.max(process.memory());
+    }
+    println!("1,000 clients of 8 MB: {} KiB over idle", (peak - idle) / 1024);
+    assert_eq!(s3.objects().gets(), 2, "one for each object");
+    // Besides the one copy, each client has its connection and a piece of the segment that grew while it looked.
+    assert!(peak - idle < LENGTH + 1000 * 96 * 1024, "{idle} idle, {peak} at most");
+}
+
+async fn assert_reads(mut socket: TcpStream, content: &[u8]) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut rest = content;
+    while !rest.is_empty() {
+        let read = socket.read(&mut buffer).await.unwrap();
+        assert!(read > 0 && rest.starts_with(&buffer[..read]), "{} bytes are missing", rest.len());
+        rest = &rest[read..];
+    }
 }
 
 /// Waits until S3 is not asked for more: every buffer on the way is full then.

@@ -152,6 +152,16 @@ fn what_cannot_start_says_why_in_one_message_and_exits_with_2() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn as_many_files_may_be_open_as_the_system_allows() {
+    let s3 = S3Server::start().await.unwrap();
+    let process = Process::start(&document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]), &[]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.child.id())).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let mut words = line.split_whitespace();
+    assert_eq!(words.next().unwrap(), words.next().unwrap(), "soft and hard: {line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn responses_are_logged_one_line_each_and_sigterm_exits_with_0() {
     let s3 = S3Server::start().await.unwrap();
     s3.objects().put("bucket", "a b", &[], "hello");

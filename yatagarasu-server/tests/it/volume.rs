@@ -37,20 +37,3 @@ async fn ten_thousand_objects_miss_and_hit_with_the_right_bytes() {
     let asked: HashSet<_> = site.s3.requests().into_iter().collect();
     assert_eq!(asked.len(), 10_000);
 }
-
-#[tokio::test]
-async fn a_thousand_clients_of_one_cold_object_make_one_get() {
-    let site = Site::start().await;
-    let body = vec![9; 900_000];
-    site.put("k", &[], body.clone());
-    let clients: Vec<_> = (0..1000)
-        .map(|_| {
-            let (client, body) = (site.client.clone(), body.clone());
-            tokio::spawn(async move { assert!(client.get("/static/k").await.body == body) })
-        })
-        .collect();
-    for client in clients {
-        client.await.unwrap();
-    }
-    assert_eq!(site.s3.objects().gets(), 1);
-}
