@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy, connect};
-use yatagarasu_core::freshness::Terms;
+use yatagarasu_core::freshness::{Exchange, Terms};
 use yatagarasu_core::stored::{Content, SegmentsBuilder};
 use yatagarasu_core::testing::cache_key;
 use yatagarasu_core::{ObjectMeta, StoredObject};
@@ -60,7 +60,12 @@ fn object(length: usize, more_fields: usize) -> Arc<StoredObject> {
     bytes.push(&vec![0; length]);
     let meta = ObjectMeta::new(headers).to_store(&[], SystemTime::UNIX_EPOCH);
     let terms = Terms::fresh_for(Duration::from_secs(60));
-    Arc::new(StoredObject::new(meta, Content::Whole(bytes.finish()), SystemTime::UNIX_EPOCH, terms))
+    Arc::new(StoredObject::new(
+        meta,
+        Content::Whole(bytes.finish()),
+        Exchange::at(SystemTime::UNIX_EPOCH),
+        terms,
+    ))
 }
 
 /// One test for all policies, because it counts what the whole process allocates.

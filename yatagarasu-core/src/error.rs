@@ -7,6 +7,16 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::cache_control::CacheControl;
+use crate::vary::Vary;
+
+/// How a refusal may be kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Manner {
+    /// For how long.
+    pub control: CacheControl,
+    /// Which fields of the request it depends on.
+    pub vary: Vary,
+}
 
 /// Why a source did not give an object. One variant for each thing the caller does next.
 ///
@@ -19,16 +29,16 @@ pub enum SourceError {
     NotFound {
         /// The source's error code.
         code: String,
-        /// How long the source says that this holds.
-        control: CacheControl,
+        /// For how long and for whom the source says it.
+        manner: Box<Manner>,
     },
     /// The source refuses to give this object to this gateway.
     #[error("the source denied access ({code})")]
     Denied {
         /// The source's error code.
         code: String,
-        /// How long the source says that this holds.
-        control: CacheControl,
+        /// For how long and for whom the source says it.
+        manner: Box<Manner>,
     },
     /// A condition of the request does not hold (RFC 9110 13).
     #[error("a precondition failed")]
@@ -88,7 +98,7 @@ impl SourceError {
 
     /// Says that there is no such object.
     pub fn not_found(code: impl Into<String>) -> Self {
-        Self::NotFound { code: code.into(), control: CacheControl::default() }
+        Self::NotFound { code: code.into(), manner: Box::default() }
     }
 
     /// The status the source said it with, where it answered and that is known.

@@ -165,22 +165,25 @@ pub fn fill(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
             CORS.iter().chain(named).for_each(&mut copy);
         }
         ForwardedFields::All => {
-            let hops = connection_options(&request.headers);
-            let end_to_end = |name: &&HeaderName| may_forward(name) && !hops.contains(name);
-            request.headers.keys().filter(end_to_end).for_each(&mut copy);
+            request.headers.keys().filter(|name| may_forward(name)).for_each(&mut copy);
         }
     }
     SourceRequest { headers, query: request.key.query.clone() }
 }
 
-/// The fields that `Connection` says are for this hop only (RFC 9110 7.6.1).
-pub fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
+/// Drops the fields that `Connection` says are for one hop only (RFC 9110 7.6.1).
+///
+/// To be done before anything is decided: what is not forwarded must not be part of a key either.
+pub fn drop_hops(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect()
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
 }
 
 #[cfg(test)]
@@ -220,6 +223,7 @@ mod tests {
         asked.headers.insert("connection", "x-hop, close".parse().unwrap());
         asked.headers.insert("x-hop", "1".parse().unwrap());
         asked.headers.insert("x-end", "1".parse().unwrap());
+        drop_hops(&mut asked.headers);
         assert_eq!(names(&fill(&asked, &ForwardedFields::All)), ["accept-language", "origin", "x-end"]);
     }
 

@@ -30,8 +30,8 @@ pub fn confirms(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
     }
 }
 
-/// Whether a HEAD's answer describes the stored object: the same validators, and the same length where it says one
-/// (RFC 9111 4.3.5).
+/// Whether a HEAD's answer describes the stored object: the same validators, of which there must be one, and the same
+/// length where it says one (RFC 9111 4.3.5).
 pub fn describes(stored: &ObjectMeta, length: u64, head: &ObjectMeta) -> bool {
     let (ours, theirs) = (Validators::of(stored.headers()), Validators::of(head.headers()));
     let same_tag = match (ours.etag, theirs.etag) {
@@ -39,8 +39,9 @@ pub fn describes(stored: &ObjectMeta, length: u64, head: &ObjectMeta) -> bool {
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     };
+    let validated = ours.etag.is_some() || ours.last_modified.is_some();
     let same_length = head.content_length().is_none_or(|theirs| theirs == length);
-    same_tag && ours.last_modified == theirs.last_modified && same_length
+    validated && same_tag && ours.last_modified == theirs.last_modified && same_length
 }
 
 /// Puts the fields of `update` in the place of the stored ones of the same names.
@@ -114,6 +115,7 @@ mod tests {
         check(&[("etag", "\"b\""), ("last-modified", DATE)], false);
         check(&[("etag", "\"a\""), ("last-modified", LATER)], false);
         check(&[], false);
+        assert!(!describes(&meta(&[]), 5, &meta(&[("content-length", "5")])), "of an unknown version");
     }
 
     #[test]

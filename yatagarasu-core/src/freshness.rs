@@ -23,6 +23,22 @@ pub enum Freshness {
     Stale(Duration),
 }
 
+/// When a source was asked, and when its answer's head was here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange {
+    /// When it was asked.
+    pub asked: SystemTime,
+    /// When it had answered.
+    pub received: SystemTime,
+}
+
+impl Exchange {
+    /// One that took no time.
+    pub fn at(now: SystemTime) -> Self {
+        Self { asked: now, received: now }
+    }
+}
+
 /// What a stored response may be used for, by its own word and the bucket's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
@@ -115,12 +131,15 @@ fn lifetime(
     guessed.unwrap_or(policy.ttl)
 }
 
-/// Computes how old a response was when it arrived: the larger of what `Date` and `Age` say (RFC 9111 4.2.3).
-pub fn initial_age(headers: &HeaderMap, received: SystemTime) -> Duration {
+/// Computes how old a response was when it arrived: the larger of what `Date` says, and `Age` with the time that the
+/// answer took (RFC 9111 4.2.3).
+pub fn initial_age(headers: &HeaderMap, exchange: Exchange) -> Duration {
+    let Exchange { asked, received } = exchange;
     let apparent = date(headers, &header::DATE)
         .and_then(|generated| received.duration_since(generated).ok())
         .unwrap_or_default();
-    apparent.max(age_field(headers))
+    let delay = received.duration_since(asked).unwrap_or_default();
+    apparent.max(age_field(headers).saturating_add(delay))
 }
 
 /// Reads the first `Age`, of several fields or of a list (RFC 9111 5.1); one that is not a number says nothing.
@@ -220,7 +239,17 @@ mod tests {
 
     #[track_caller]
     fn check_age(list: &[(&'static str, &str)], seconds: u64) {
-        assert_eq!(initial_age(&fields(list), received()), Duration::from_secs(seconds), "{list:?}");
+        let exchange = Exchange::at(received());
+        assert_eq!(initial_age(&fields(list), exchange), Duration::from_secs(seconds), "{list:?}");
+    }
+
+    #[test]
+    fn the_time_an_answer_took_counts() {
+        let exchange = Exchange { asked: received() - Duration::from_secs(3), received: received() };
+        let age = |list: &[(&'static str, &str)]| initial_age(&fields(list), exchange).as_secs();
+        assert_eq!(age(&[]), 3);
+        assert_eq!(age(&[("age", "5")]), 8);
+        assert_eq!(age(&[("age", "5"), ("date", "Sun, 06 Nov 1994 08:49:27 GMT")]), 10);
     }
 
     #[test]

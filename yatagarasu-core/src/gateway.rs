@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderValue};
 
 use crate::cache::{Purge, Selector};
 use crate::freshness::Freshness;
@@ -25,11 +26,11 @@ use crate::outcome::{Detail, Forward, Forwarding, Provenance};
 use crate::plan::{Plan, plan};
 use crate::policy::BucketPolicy;
 use crate::reuse::{Reuse, reuse, serves_on_error};
-use crate::storable::Obstacle;
+use crate::storable::{Asker, Obstacle};
 use crate::stored::Content;
 use crate::{
-    Clock, Handling, Object, ObjectCache, ObjectMeta, ObjectSource, Outcome, Refusal, Request, SourceError,
-    StoredObject, Usage, forward,
+    Clock, Handling, Object, ObjectCache, ObjectSource, Outcome, Refusal, Request, SourceError, StoredObject,
+    Usage, forward,
 };
 
 use collapse::{Fills, Join};
@@ -202,25 +203,41 @@ impl Shared {
             }
             None => return Some(self.pass(inquiry, found, forwarding, Keep::Storable).await),
         };
-        match reader.opened().await {
+        let opened = reader.opened().await;
+        match opened {
             Opened::Receiving(head) if self.is_other_variant(inquiry, head.selecting.as_ref()) => {
+                drop(reader);
                 self.detour(inquiry, found, forwarding, trials).await
             }
-            Opened::Receiving(head) => Some(receiving(inquiry, &head, reader, forwarding)),
             Opened::Complete(completed) if self.is_other_variant(inquiry, completed.selecting()) => {
+                drop(reader);
                 self.detour(inquiry, found, forwarding, trials).await
             }
-            Opened::Complete(completed) if reader.is_late() => {
-                Some(self.just_stored(inquiry, found, &completed.stored, forwarding).await)
+            Opened::Receiving(head) if reader.is_late() && !self.suits(inquiry, &head.object) => {
+                drop(reader);
+                Some(self.pass(inquiry, found, Forwarding::new(reason), Keep::Storable).await)
             }
+            Opened::Complete(completed) if reader.is_late() || completed.is_found() => {
+                drop(reader);
+                Some(self.just_stored(inquiry, found, &completed.stored, reason).await)
+            }
+            Opened::Receiving(head) => Some(receiving(inquiry, &head, reader, self.clock.now(), forwarding)),
             Opened::Complete(completed) => Some(self.completed(inquiry, &reader, completed, forwarding)),
             Opened::Streaming(object, obstacle) => {
+                drop(reader);
                 forwarding.detail = obstacle.map(Detail::NotStored);
                 Some(self.released(inquiry, found, object, forwarding).await)
             }
+            // The fill of somebody whose answer may not be shared: there is another one to join, or to begin.
+            Opened::Released(Some(Obstacle::Authorized)) if inquiry.asker() == Asker::Anyone => {
+                drop(reader);
+                self.detour(inquiry, found, forwarding, trials).await
+            }
             Opened::Released(obstacle) => {
-                forwarding.detail = obstacle.map(Detail::NotStored);
-                Some(self.pass(inquiry, found, forwarding, keep_of_released(obstacle)).await)
+                drop(reader);
+                let detail = obstacle.map(Detail::NotStored);
+                let alone = Forwarding { detail, ..Forwarding::new(reason) };
+                Some(self.pass(inquiry, found, alone, keep_of_released(obstacle)).await)
             }
             Opened::Failed(error) => self.failed(inquiry, found, error, forwarding, trials),
         }
@@ -228,12 +245,17 @@ impl Shared {
 
     /// Begins to fetch an object, or to have it confirmed.
     fn lead(self: &Arc<Self>, inquiry: &Inquiry<'_>, found: &Found<'_>, fill: Arc<Fill>, wanted: Wanted) {
+        // What is fetched in the background is for nobody in particular.
+        let asker = match wanted {
+            Wanted::ByReaders => inquiry.asker(),
+            Wanted::Anyway => Asker::Anyone,
+        };
         let lead = Lead {
             gateway: Arc::clone(self),
             fill,
             permit: self.storage.permit(found.key.as_ref().clone()),
             asked: forward::fill(inquiry.request, &self.policy.forward_headers),
-            asker: inquiry.asker(),
+            asker,
             found: found.stored.clone(),
             wanted,
         };
@@ -242,6 +264,9 @@ impl Shared {
 
     /// Revalidates in the background, once for each key at a time (RFC 5861 3).
     fn revalidate(self: &Arc<Self>, inquiry: &Inquiry<'_>, found: &Found<'_>) {
+        if inquiry.control.no_store {
+            return;
+        }
         if let Some(fill) = self.fills.begin_unread(&found.key) {
             self.lead(inquiry, found, fill, Wanted::Anyway);
         }
@@ -266,22 +291,26 @@ impl Shared {
         Some(self.pass(inquiry, found, Forwarding { collapsed: false, ..forwarding }, Keep::Storable).await)
     }
 
+    /// Whether an object may answer a request that came after it did.
+    fn suits(&self, inquiry: &Inquiry<'_>, object: &StoredObject) -> bool {
+        match reuse(object, self.clock.now(), &inquiry.control) {
+            Reuse::Fresh => true,
+            Reuse::Accepted | Reuse::WhileRevalidating | Reuse::Validated(_) => false,
+        }
+    }
+
     /// Answers from what will be found stored in a moment.
     async fn just_stored(
         self: &Arc<Self>,
         inquiry: &Inquiry<'_>,
         found: &Found<'_>,
         stored: &Arc<StoredObject>,
-        forwarding: Forwarding,
+        reason: Forward,
     ) -> Outcome {
-        let now = self.clock.now();
-        match reuse(stored, now, &inquiry.control) {
-            Reuse::Fresh => serve(inquiry, stored, now, Detail::MaxStale),
-            Reuse::Accepted | Reuse::WhileRevalidating | Reuse::Validated(_) => {
-                let alone = Forwarding { collapsed: false, ..forwarding };
-                self.pass(inquiry, found, alone, Keep::Storable).await
-            }
+        if self.suits(inquiry, stored) {
+            return serve(inquiry, stored, self.clock.now(), Detail::MaxStale);
         }
+        self.pass(inquiry, found, Forwarding::new(reason), Keep::Storable).await
     }
 
     /// Answers from what a fill has brought, now that all of it is here.
@@ -295,12 +324,12 @@ impl Shared {
         let Completed { stored, how } = completed;
         let now = self.clock.now();
         let reply = match how {
-            How::Found => return serve(inquiry, &stored, now, Detail::MaxStale),
             How::Fetched(head) => {
                 head.tell(&mut forwarding);
-                let meta = head.seen_by(reader);
-                represent::fetched(inquiry.request, meta, head.length, Bytes::Stored(stored))
+                let headers = head.seen_by(reader, now);
+                represent::fetched(inquiry.request, headers, head.length, Bytes::Stored(stored))
             }
+            How::Found => return serve(inquiry, &stored, now, Detail::MaxStale),
             How::Confirmed => {
                 forwarding.freshness = Some(stored.freshness(now));
                 forwarding.status = Some(StatusCode::NOT_MODIFIED);
@@ -332,8 +361,7 @@ impl Shared {
         Outcome { handling: Handling::Forwarded(forwarding), reply }
     }
 
-    /// Answers with what is stored although it is stale, tries once more where another's request failed, or says what
-    /// went wrong.
+    /// Answers with what is stored instead, tries once more where another's request failed, or says what went wrong.
     fn failed(
         &self,
         inquiry: &Inquiry<'_>,
@@ -342,24 +370,36 @@ impl Shared {
         mut forwarding: Forwarding,
         trials: &mut Trials,
     ) -> Option<Outcome> {
-        let now = self.clock.now();
-        forwarding.status = error.status();
-        let stale = found.object().filter(|stored| {
-            let whole = matches!(stored.content(), Content::Whole(_));
-            whole && error.is_transient() && serves_on_error(stored, now, &inquiry.control)
-        });
-        if let Some(stored) = stale {
-            forwarding.freshness = Some(stored.freshness(now));
-            forwarding.detail = Some(Detail::IfError);
-            forwarding.provenance = Provenance::Stale;
-            let reply = represent::stored(inquiry.request, Arc::clone(stored), now);
-            return Some(Outcome { handling: Handling::Forwarded(forwarding), reply });
+        if let Some(stale) = self.stale_instead(inquiry, found, &error, forwarding) {
+            return Some(stale);
         }
         if forwarding.collapsed && trials.failures == 0 && error.is_worth_another_try() {
             trials.failures += 1;
             return None;
         }
+        forwarding.status = error.status();
         Some(Outcome { handling: Handling::Forwarded(forwarding), reply: Err(error.into()) })
+    }
+
+    /// Answers with what is stored because the source failed, where that may be (RFC 5861 4).
+    fn stale_instead(
+        &self,
+        inquiry: &Inquiry<'_>,
+        found: &Found<'_>,
+        error: &SourceError,
+        mut forwarding: Forwarding,
+    ) -> Option<Outcome> {
+        let now = self.clock.now();
+        let stored = found.object().filter(|stored| {
+            let whole = matches!(stored.content(), Content::Whole(_));
+            whole && error.is_transient() && serves_on_error(stored, now, &inquiry.control)
+        })?;
+        forwarding.status = error.status();
+        forwarding.freshness = Some(stored.freshness(now));
+        forwarding.detail = Some(Detail::IfError);
+        forwarding.provenance = Provenance::Stale;
+        let reply = represent::stored(inquiry.request, Arc::clone(stored), now);
+        Some(Outcome { handling: Handling::Forwarded(forwarding), reply })
     }
 }
 
@@ -380,24 +420,35 @@ fn decline() -> Outcome {
 }
 
 /// Answers with an object whose bytes arrive meanwhile.
-fn receiving(inquiry: &Inquiry<'_>, head: &Head, reader: FillReader, mut forwarding: Forwarding) -> Outcome {
+fn receiving(
+    inquiry: &Inquiry<'_>,
+    head: &Head,
+    reader: FillReader,
+    now: SystemTime,
+    mut forwarding: Forwarding,
+) -> Outcome {
     head.tell(&mut forwarding);
-    let meta = head.seen_by(&reader);
-    let reply = represent::fetched(inquiry.request, meta, head.length, Bytes::Filling(reader));
+    let headers = head.seen_by(&reader, now);
+    let reply = represent::fetched(inquiry.request, headers, head.length, Bytes::Filling(reader));
     Outcome { handling: Handling::Forwarded(forwarding), reply }
 }
 
 impl Head {
-    /// The fields that a reader's client gets.
-    fn seen_by(&self, reader: &FillReader) -> &ObjectMeta {
-        if reader.is_beginner() { self.private.as_ref().unwrap_or(&self.meta) } else { &self.meta }
+    /// The fields that a reader's client gets: one that came after the head was here learns how old it is.
+    fn seen_by(&self, reader: &FillReader, now: SystemTime) -> HeaderMap {
+        let private = self.private.as_ref().filter(|_| reader.is_beginner());
+        let mut headers = private.unwrap_or(self.object.meta()).headers().clone();
+        if reader.is_late() {
+            headers.insert(header::AGE, HeaderValue::from(self.object.age(now).as_secs()));
+        }
+        headers
     }
 
     /// Says in `forwarding` what was fetched, and for the client that made it be fetched what becomes of it.
     fn tell(&self, forwarding: &mut Forwarding) {
         forwarding.status = Some(StatusCode::OK);
         if !forwarding.collapsed {
-            forwarding.freshness = Some(self.freshness);
+            forwarding.freshness = Some(self.object.freshness(self.object.received()));
             forwarding.stored = true;
         }
     }

@@ -20,6 +20,7 @@ pub struct Request {
     pub method: Method,
     /// Which object, and the query parameters that make it another one.
     pub key: CacheKey,
-    /// All header fields the client sent. What of them reaches a source is [`forward`](crate::forward)'s.
+    /// The end-to-end header fields the client sent ([`drop_hops`](crate::forward::drop_hops) leaves these). What of them
+    /// reaches a source is [`forward`](crate::forward)'s.
     pub headers: HeaderMap,
 }

@@ -48,15 +48,15 @@ pub fn reuse(stored: &StoredObject, now: SystemTime, client: &RequestControl) ->
     }
 }
 
-/// Whether a stale object may be served although its source failed (RFC 5861 4).
+/// Whether what is stored may be served because its source failed (RFC 5861 4).
 pub fn serves_on_error(stored: &StoredObject, now: SystemTime, client: &RequestControl) -> bool {
     let terms = stored.terms();
     let window = terms.stale_if_error.max(client.stale_if_error.unwrap_or_default());
+    let allowed = stored.is_object() && terms.stale == StaleUse::Allowed && !client.no_cache;
     match stored.freshness(now) {
-        Freshness::Stale(since) => {
-            stored.is_object() && terms.stale == StaleUse::Allowed && !client.no_cache && since < window
-        }
-        Freshness::Fresh(_) => false,
+        Freshness::Stale(since) => allowed && since < window,
+        // It was the client who wanted it fresher.
+        Freshness::Fresh(_) => allowed && !window.is_zero(),
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
     use http::header;
 
     use super::*;
-    use crate::freshness::Terms;
+    use crate::freshness::{Exchange, Terms};
     use crate::stored::{Content, Segments};
     use crate::{CachePolicy, ObjectMeta};
 
@@ -77,7 +77,8 @@ mod tests {
         let meta = ObjectMeta::new(fields.into_iter().collect());
         let policy = CachePolicy::new(100, Duration::from_secs(7));
         let terms = Terms::of(meta.headers(), SystemTime::UNIX_EPOCH, &policy);
-        StoredObject::new(meta, Content::Whole(Segments::default()), SystemTime::UNIX_EPOCH, terms)
+        let exchange = Exchange::at(SystemTime::UNIX_EPOCH);
+        StoredObject::new(meta, Content::Whole(Segments::default()), exchange, terms)
     }
 
     fn client(control: &str) -> RequestControl {
@@ -135,6 +136,7 @@ mod tests {
         check("max-age=10", 15, "stale-if-error=6", true);
         check("max-age=10, stale-if-error=6", 15, "no-cache", false);
         check("max-age=10, stale-if-error=6, must-revalidate", 15, "", false);
-        check("max-age=20, stale-if-error=6", 15, "", false);
+        check("max-age=20, stale-if-error=6", 15, "max-age=1", true);
+        check("max-age=20", 15, "max-age=1", false);
     }
 }

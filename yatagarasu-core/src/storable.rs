@@ -1,12 +1,14 @@
 //! Whether a response may be stored, and how (RFC 9111 3).
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header;
 
-use crate::cache_control::withheld;
-use crate::freshness::{StaleUse, Terms, effective, initial_age};
-use crate::policy::{CachePolicy, Negative, ObjectControl};
+use crate::cache_control::{CacheControl, withheld};
+use crate::error::Manner;
+use crate::forward::selecting;
+use crate::freshness::{Exchange, StaleUse, Terms, effective, initial_age};
+use crate::policy::{CachePolicy, ForwardedFields, Negative, ObjectControl};
 use crate::vary::Vary;
 use crate::{ObjectMeta, SourceError};
 
@@ -64,19 +66,19 @@ pub enum Asker {
 /// Decides from a response head alone. A part is as storable as the whole; its length is what is counted.
 ///
 /// What is stale on arrival is stored if it can be revalidated or may be served stale. A cookie is one client's.
-pub fn decide(meta: &ObjectMeta, received: SystemTime, policy: &CachePolicy, asker: Asker) -> Storable {
+pub fn decide(meta: &ObjectMeta, exchange: Exchange, policy: &CachePolicy, asker: Asker) -> Storable {
     let headers = meta.headers();
     let control = effective(headers, policy);
-    let terms = Terms::of(headers, received, policy);
+    let terms = Terms::of(headers, exchange.received, policy);
     let cookie = headers.contains_key(header::SET_COOKIE) && !withheld(headers).contains(&header::SET_COOKIE);
     if control.forbids_storing()
         || cookie
-        || !usable(meta, &terms, received)
+        || !usable(meta, &terms, exchange)
         || matches!(Vary::of(headers), Vary::Any)
     {
         return Storable::No(Obstacle::NotStorable);
     }
-    if asker == Asker::Authorized && !control.shares_authorized() {
+    if asker == Asker::Authorized && !CacheControl::of(headers).shares_authorized() {
         return Storable::No(Obstacle::Authorized);
     }
     match meta.content_length() {
@@ -88,11 +90,18 @@ pub fn decide(meta: &ObjectMeta, received: SystemTime, policy: &CachePolicy, ask
 }
 
 /// Says how long a refusal is remembered, if it is: as long as the bucket says, or shorter where the source does.
-pub fn refusal_lifetime(error: &SourceError, policy: &CachePolicy, asker: Asker) -> Option<Duration> {
+///
+/// One that differs with fields in `forwarded` is not: it is remembered for everyone.
+pub fn refusal_lifetime(
+    error: &SourceError,
+    policy: &CachePolicy,
+    forwarded: &ForwardedFields,
+    asker: Asker,
+) -> Option<Duration> {
     let Negative { ttl, missing, denied } = policy.negative;
-    let control = match error {
-        SourceError::NotFound { control, .. } if missing => control,
-        SourceError::Denied { control, .. } if denied => control,
+    let Manner { control, vary } = &**match error {
+        SourceError::NotFound { manner, .. } if missing => manner,
+        SourceError::Denied { manner, .. } if denied => manner,
         SourceError::NotFound { .. }
         | SourceError::Denied { .. }
         | SourceError::PreconditionFailed
@@ -103,32 +112,38 @@ pub fn refusal_lifetime(error: &SourceError, policy: &CachePolicy, asker: Asker)
         | SourceError::NoCredentials(_)
         | SourceError::Broken { .. } => return None,
     };
+    let differs = match vary {
+        Vary::None => false,
+        Vary::Any => true,
+        Vary::Fields(names) => !selecting(names.clone(), forwarded).is_empty(),
+    };
     let named = control.s_maxage.or(control.max_age);
     let lifetime = match policy.cache_control {
         ObjectControl::Respect => named.map_or(ttl, |named| named.min(ttl)),
-        ObjectControl::Ignore => return Some(ttl).filter(|ttl| !ttl.is_zero()),
+        ObjectControl::Ignore => return Some(ttl).filter(|ttl| !ttl.is_zero() && !differs),
         ObjectControl::Override => ttl,
     };
-    let forbidden = control.forbids_storing() || control.no_cache;
+    let forbidden = differs || control.forbids_storing() || control.no_cache;
     let shared = asker == Asker::Anyone || control.shares_authorized();
     (!forbidden && shared && !lifetime.is_zero()).then_some(lifetime)
 }
 
 /// Whether anything can be done with the object once it is stored.
-fn usable(meta: &ObjectMeta, terms: &Terms, received: SystemTime) -> bool {
+fn usable(meta: &ObjectMeta, terms: &Terms, exchange: Exchange) -> bool {
     let window = match terms.stale {
         StaleUse::Allowed => terms.stale_while_revalidate.max(terms.stale_if_error),
         StaleUse::Forbidden => Duration::ZERO,
     };
     let validated =
         meta.headers().contains_key(header::ETAG) || meta.headers().contains_key(header::LAST_MODIFIED);
-    validated || terms.lifetime.saturating_add(window) > initial_age(meta.headers(), received)
+    validated || terms.lifetime.saturating_add(window) > initial_age(meta.headers(), exchange)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
-    use crate::cache_control::CacheControl;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -143,7 +158,7 @@ mod tests {
         policy: &CachePolicy,
         asker: Asker,
     ) -> Result<u64, Option<Obstacle>> {
-        match decide(&meta(fields), SystemTime::UNIX_EPOCH, policy, asker) {
+        match decide(&meta(fields), Exchange::at(SystemTime::UNIX_EPOCH), policy, asker) {
             Storable::Whole { length, .. } => Ok(length),
             Storable::UnknownLength { .. } => Err(None),
             Storable::No(obstacle) => Err(Some(obstacle)),
@@ -224,7 +239,7 @@ mod tests {
     fn a_body_that_may_have_been_cut_short_is_not_stored() {
         let policy = CachePolicy::new(100, HOUR);
         let meta = ObjectMeta::default().with_uncertain_end();
-        let decided = decide(&meta, SystemTime::UNIX_EPOCH, &policy, Asker::Anyone);
+        let decided = decide(&meta, Exchange::at(SystemTime::UNIX_EPOCH), &policy, Asker::Anyone);
         assert_eq!(decided, Storable::No(Obstacle::NotStorable));
     }
 
@@ -234,8 +249,10 @@ mod tests {
         let minute = Negative { ttl: Duration::from_secs(60), missing: true, denied: false };
         let check = |control: CacheControl, negative, cache_control, expected: u64| {
             let policy = CachePolicy { cache_control, negative, ..CachePolicy::new(100, HOUR) };
-            let error = SourceError::NotFound { code: String::new(), control };
-            let lifetime = refusal_lifetime(&error, &policy, Asker::Anyone);
+            let manner = Box::new(Manner { control, vary: Vary::None });
+            let error = SourceError::NotFound { code: String::new(), manner };
+            let none = ForwardedFields::default();
+            let lifetime = refusal_lifetime(&error, &policy, &none, Asker::Anyone);
             assert_eq!(lifetime.map_or(0, |lifetime| lifetime.as_secs()), expected, "{control:?}");
         };
         let silent = CacheControl::default();
@@ -250,9 +267,17 @@ mod tests {
         check(CacheControl { no_store: true, ..silent }, minute, Ignore, 60);
 
         let policy = CachePolicy { negative: minute, ..CachePolicy::new(100, HOUR) };
-        let lifetime =
-            |error: &SourceError, policy: &CachePolicy, asker| refusal_lifetime(error, policy, asker);
-        let denied = SourceError::Denied { code: String::new(), control: silent };
+        let language = ForwardedFields::Named(vec![header::ACCEPT_LANGUAGE]);
+        let lifetime = |error: &SourceError, policy: &CachePolicy, asker| {
+            refusal_lifetime(error, policy, &language, asker)
+        };
+        let varying = |name| {
+            let manner = Box::new(Manner { vary: Vary::Fields(vec![name]), ..Manner::default() });
+            SourceError::NotFound { code: String::new(), manner }
+        };
+        assert_eq!(lifetime(&varying(header::ACCEPT_LANGUAGE), &policy, Asker::Anyone), None);
+        assert_eq!(lifetime(&varying(header::ACCEPT_ENCODING), &policy, Asker::Anyone), seconds(60));
+        let denied = SourceError::Denied { code: String::new(), manner: Box::default() };
         assert_eq!(lifetime(&denied, &policy, Asker::Anyone), None);
         let both = CachePolicy { negative: Negative { denied: true, ..minute }, ..policy.clone() };
         assert_eq!(lifetime(&denied, &both, Asker::Anyone), seconds(60));

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::HeaderName;
 
-use crate::freshness::{Freshness, Terms, initial_age};
+use crate::freshness::{Exchange, Freshness, Terms, initial_age};
 use crate::{ObjectMeta, SourceError};
 
 pub use parts::Parts;
@@ -44,15 +44,15 @@ pub enum Content {
 }
 
 impl StoredObject {
-    /// Puts together what was received at `received`.
-    pub fn new(meta: ObjectMeta, content: Content, received: SystemTime, terms: Terms) -> Self {
-        let initial_age = initial_age(meta.headers(), received);
+    /// Puts together what was received in `exchange`.
+    pub fn new(meta: ObjectMeta, content: Content, exchange: Exchange, terms: Terms) -> Self {
+        let (initial_age, received) = (initial_age(meta.headers(), exchange), exchange.received);
         Self { meta, content, received, initial_age, terms, expired: OnceLock::new() }
     }
 
     /// Notes what was learnt at `received` and holds for `lifetime`.
     pub fn note(content: Content, received: SystemTime, lifetime: Duration) -> Self {
-        Self::new(ObjectMeta::default(), content, received, Terms::fresh_for(lifetime))
+        Self::new(ObjectMeta::default(), content, Exchange::at(received), Terms::fresh_for(lifetime))
     }
 
     /// The object's header fields.
@@ -103,6 +103,11 @@ impl StoredObject {
             Content::Parts(parts) => parts.slice(range),
             Content::Refusal(_) | Content::Variants(_) | Content::Passed => Bytes::new(),
         }
+    }
+
+    /// When its source had answered.
+    pub fn received(&self) -> SystemTime {
+        self.received
     }
 
     /// How old the object is: since it was generated, not since it was stored (RFC 9111 4.2.3).

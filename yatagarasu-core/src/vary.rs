@@ -2,14 +2,15 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Lists of preferences, in which neither case nor the order of members matters (RFC 9110 12.5).
+/// Lists of preferences, in which case does not matter (RFC 9110 12.5).
 const NEGOTIATED: [HeaderName; 4] =
     [header::ACCEPT, header::ACCEPT_CHARSET, header::ACCEPT_ENCODING, header::ACCEPT_LANGUAGE];
 
 /// What a response's `Vary` says (RFC 9110 12.5.5).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Vary {
     /// The response suits every request.
+    #[default]
     None,
     /// No other request is sure to get the same response.
     Any,
@@ -43,7 +44,7 @@ impl Vary {
 /// Two requests match where the texts are the same. There is a line for every name: `name:value`, or `name`
 /// where the request has no such field. Values are normalised as far as RFC 9111 4.1 allows: several fields
 /// are one list, the spaces around its commas are dropped; in the negotiation fields also case, spaces around
-/// `;` and `=`, order, repeated and empty members. Nothing in a quoted string is changed. Bytes become one
+/// `;` and `=`, empty members, and, but for languages, order and repeated members. Nothing in a quoted string is changed. Bytes become one
 /// character each.
 pub fn secondary(names: &[HeaderName], asked: &HeaderMap) -> String {
     let mut text = String::new();
@@ -67,8 +68,11 @@ fn normalised(name: &HeaderName, asked: &HeaderMap) -> Vec<u8> {
     }
     let mut members: Vec<Vec<u8>> =
         members(&list).filter(|member| !member.is_empty()).map(tightened).collect();
-    members.sort_unstable();
-    members.dedup();
+    // Some take the first of several languages as the best (RFC 9110 12.5.4).
+    if *name != header::ACCEPT_LANGUAGE {
+        members.sort_unstable();
+        members.dedup();
+    }
     members.join(&b',')
 }
 

@@ -11,6 +11,8 @@ mod bed;
 mod collapse;
 #[path = "gateway/conformance.rs"]
 mod conformance;
+#[path = "gateway/corners.rs"]
+mod corners;
 #[path = "gateway/model.rs"]
 mod model;
 #[path = "gateway/purge.rs"]
@@ -19,3 +21,5 @@ mod purge;
 mod storing;
 #[path = "gateway/timeout.rs"]
 mod timeout;
+#[path = "gateway/turnstile.rs"]
+mod turnstile;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 use yatagarasu_core::SourceError;
 use yatagarasu_core::cache_control::CacheControl;
-use yatagarasu_core::forward::is_cors;
+use yatagarasu_core::error::Manner;
 use yatagarasu_core::vary::Vary;
 
 /// Longest error document that is read.
@@ -28,9 +28,9 @@ pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, document: &[u8]) 
         (503 | 429, _) | (_, "SlowDown" | "RequestLimitExceeded" | "TooManyRequests") => {
             SourceError::Throttled { status, retry_after: retry_after(headers) }
         }
-        (404, _) => SourceError::NotFound { code, control: control(headers) },
+        (404, _) => SourceError::NotFound { code, manner: Box::new(manner(headers)) },
         (403, _) | (400, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
-            SourceError::Denied { code, control: control(headers) }
+            SourceError::Denied { code, manner: Box::new(manner(headers)) }
         }
         (412, _) => SourceError::PreconditionFailed,
         (416, _) => {
@@ -55,14 +55,9 @@ fn words(status: StatusCode, code: &str) -> String {
     if code.is_empty() { status.as_u16().to_string() } else { format!("{} {code}", status.as_u16()) }
 }
 
-/// What the answer says of keeping it. A refusal has no variants: one that differs with the request is not kept.
-fn control(headers: &HeaderMap) -> CacheControl {
-    let control = CacheControl::of(headers);
-    match Vary::of(headers) {
-        Vary::None => control,
-        Vary::Fields(names) if names.iter().all(is_cors) => control,
-        Vary::Fields(_) | Vary::Any => CacheControl { no_store: true, ..control },
-    }
+/// What the answer says of keeping it.
+fn manner(headers: &HeaderMap) -> Manner {
+    Manner { control: CacheControl::of(headers), vary: Vary::of(headers) }
 }
 
 /// Reads `Retry-After` where it counts seconds (RFC 9110 10.2.3).

@@ -1,6 +1,7 @@
 //! Which fields of an S3 answer belong to the object.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::HeaderMap;
+use yatagarasu_core::forward::drop_hops;
 
 /// Fields of one connection (RFC 9110 7.6.1) and of one request at S3.
 const NOT_OF_THE_OBJECT: [&str; 12] = [
@@ -20,15 +21,7 @@ const NOT_OF_THE_OBJECT: [&str; 12] = [
 
 /// Leaves the end-to-end fields: those named by `Connection` go as well.
 pub(crate) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
+    drop_hops(&mut headers);
     for name in NOT_OF_THE_OBJECT {
         headers.remove(name);
     }

@@ -6,6 +6,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// sake of programs that use `select`; a gateway has two connections for each stream.
 pub fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit.clone() });
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     if raised.is_ok() { limit.maximum } else { limit.current }
 }

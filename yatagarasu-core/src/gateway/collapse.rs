@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map::{Entry, VacantEntry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fill::Fill;
@@ -29,7 +29,7 @@ impl Fills {
     pub(super) fn join(&self, key: &CacheKey) -> Join {
         match self.running().entry(key.clone()) {
             Entry::Occupied(entry) => Join::Running(FillReader::new(Arc::clone(entry.get()))),
-            Entry::Vacant(entry) => Join::Begun(FillReader::new(Arc::clone(entry.insert(Arc::default())))),
+            Entry::Vacant(entry) => Join::Begun(FillReader::new(Arc::clone(list(entry, Fill::default())))),
         }
     }
 
@@ -42,29 +42,34 @@ impl Fills {
     pub(super) fn begin_unread(&self, key: &CacheKey) -> Option<Arc<Fill>> {
         match self.running().entry(key.clone()) {
             Entry::Occupied(_) => None,
-            Entry::Vacant(entry) => Some(Arc::clone(entry.insert(Arc::default()))),
+            Entry::Vacant(entry) => Some(Arc::clone(list(entry, Fill::unread()))),
         }
     }
 
-    /// Lets `fill` be joined under another key than before, unless another one is running there.
-    pub(super) fn relist(&self, from: &CacheKey, to: CacheKey, fill: &Arc<Fill>) {
+    /// Lets `fill` be joined under another key too, unless another one is running there.
+    pub(super) fn list_too(&self, key: &CacheKey, fill: &Arc<Fill>) {
         let mut running = self.running();
-        if remove(&mut running, from, fill) {
-            running.entry(to).or_insert_with(|| Arc::clone(fill));
+        let mut keys = fill.keys();
+        // One that was detached, or never was in the table, is not to be joined.
+        if keys.iter().any(|key| is_listed(&running, key, fill)) {
+            running.entry(key.clone()).or_insert_with(|| {
+                keys.push(key.clone());
+                Arc::clone(fill)
+            });
         }
     }
 
-    /// Ends the joining of `fill`. One that was detached is not in the table any more.
-    pub(super) fn remove(&self, key: &CacheKey, fill: &Arc<Fill>) {
-        remove(&mut self.running(), key, fill);
+    /// Ends the joining of `fill`, wherever it is listed.
+    pub(super) fn remove(&self, fill: &Arc<Fill>) {
+        remove(&mut self.running(), fill);
     }
 
     /// Ends the joining of `fill` if nobody reads it any more; says whether it did.
-    pub(super) fn remove_deserted(&self, key: &CacheKey, fill: &Arc<Fill>) -> bool {
+    pub(super) fn remove_deserted(&self, fill: &Arc<Fill>) -> bool {
         let mut running = self.running();
         let deserted = fill.is_deserted();
         if deserted {
-            remove(&mut running, key, fill);
+            remove(&mut running, fill);
         }
         deserted
     }
@@ -79,10 +84,19 @@ impl Fills {
     }
 }
 
-fn remove(running: &mut HashMap<CacheKey, Arc<Fill>>, key: &CacheKey, fill: &Arc<Fill>) -> bool {
-    let listed = running.get(key).is_some_and(|current| Arc::ptr_eq(current, fill));
-    if listed {
-        running.remove(key);
+fn list(entry: VacantEntry<'_, CacheKey, Arc<Fill>>, fill: Fill) -> &Arc<Fill> {
+    fill.keys().push(entry.key().clone());
+    entry.insert(Arc::new(fill))
+}
+
+fn is_listed(running: &HashMap<CacheKey, Arc<Fill>>, key: &CacheKey, fill: &Arc<Fill>) -> bool {
+    running.get(key).is_some_and(|current| Arc::ptr_eq(current, fill))
+}
+
+fn remove(running: &mut HashMap<CacheKey, Arc<Fill>>, fill: &Arc<Fill>) {
+    for key in std::mem::take(&mut *fill.keys()) {
+        if is_listed(running, &key, fill) {
+            running.remove(&key);
+        }
     }
-    listed
 }

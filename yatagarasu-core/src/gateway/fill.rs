@@ -5,15 +5,19 @@ use std::task::{Poll, Waker};
 
 use super::budget::Reservation;
 use super::found::Selecting;
-use crate::freshness::Freshness;
 use crate::storable::Obstacle;
 use crate::stored::SegmentsBuilder;
-use crate::{Object, ObjectMeta, SourceError, StoredObject};
+use crate::{CacheKey, Object, ObjectMeta, SourceError, StoredObject};
+
+/// The reader that begins a fill.
+pub(super) const BEGINNER: u64 = 1;
 
 /// One object being fetched or confirmed, and everyone who waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Fill {
     state: Mutex<State>,
+    /// Where it is listed: the table's lock is held to change that.
+    keys: Mutex<Vec<CacheKey>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,14 +54,12 @@ pub(super) enum Stage {
 /// What is known of an object once its head is here.
 #[derive(Debug)]
 pub(super) struct Head {
-    /// The fields that everyone gets, and the cache.
-    pub(super) meta: ObjectMeta,
     /// The fields that the client gets in whose name the object was asked for, where these are others.
     pub(super) private: Option<ObjectMeta>,
     /// Bytes of the content.
     pub(super) length: u64,
-    /// How long it will be fresh.
-    pub(super) freshness: Freshness,
+    /// The object, but for its bytes.
+    pub(super) object: StoredObject,
     /// Which variant it is.
     pub(super) selecting: Option<Selecting>,
 }
@@ -81,6 +83,11 @@ pub(super) enum How {
 }
 
 impl Completed {
+    /// Whether it was stored before, by somebody else.
+    pub(super) fn is_found(&self) -> bool {
+        matches!(self.how, How::Found)
+    }
+
     /// Which variant of its object it is, where that is to be checked.
     pub(super) fn selecting(&self) -> Option<&Selecting> {
         match &self.how {
@@ -91,6 +98,17 @@ impl Completed {
 }
 
 impl Fill {
+    /// One that nobody reads: whoever joins it did not begin it.
+    pub(super) fn unread() -> Self {
+        let state = State { last_reader: BEGINNER, beginner_left: true, ..State::default() };
+        Self { state: Mutex::new(state), keys: Mutex::default() }
+    }
+
+    /// Where it is listed.
+    pub(super) fn keys(&self) -> MutexGuard<'_, Vec<CacheKey>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether nobody reads.
     pub(super) fn is_deserted(&self) -> bool {
         self.state().readers == 0
@@ -124,6 +142,16 @@ impl Fill {
         };
         bytes.push(chunk);
         wake(state);
+    }
+
+    /// Gives the memory back: the cache's bounds hold for the object now.
+    pub(super) fn unreserve(&self) {
+        self.state().reservation = None;
+    }
+
+    /// Sends all readers to the source.
+    pub(super) fn release_all(&self, obstacle: Option<Obstacle>) {
+        self.advance(Stage::Released(None, obstacle));
     }
 
     /// Ends the object: `store` makes of its bytes what is served from now on.

@@ -2,20 +2,20 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap};
 
 use super::budget::Reservation;
+use super::found::Selecting;
 use super::reader::FillReader;
 use super::receive::{Receipt, Receive};
-use super::storage::StorePermit;
+use super::storage::{StorePermit, Yields};
 use super::{Shared, represent};
 use crate::cache_control::withheld;
 use crate::freshen::same_strong_tag;
-use crate::freshness::Terms;
+use crate::freshness::{Exchange, Terms};
 use crate::outcome::ReplyBody;
 use crate::range::parse_content_range;
 use crate::storable::{Asker, Storable, decide};
@@ -39,27 +39,30 @@ impl Shared {
     pub(super) fn keep(
         self: &Arc<Self>,
         object: Object,
-        mut permit: StorePermit,
+        permit: StorePermit,
         asked: &HeaderMap,
         asker: Asker,
+        exchange: Exchange,
     ) -> (Reply, Kept) {
-        let received = self.clock.now();
         let Some(policy) = &self.policy.cache else { return (represent::streamed(object), Kept::Passing) };
         let part = storable_part(&object.meta, policy);
         if object.meta.is_partial() && part.is_none() {
             return (represent::streamed(object), Kept::Passing);
         }
-        match decide(&object.meta, received, policy, asker) {
+        match decide(&object.meta, exchange, policy, asker) {
             Storable::Whole { length, terms } => {
                 let Some(reservation) = self.budget.reserve(length) else {
                     return (represent::streamed(object), Kept::Passing);
                 };
-                let receipt = Receipt { received, terms, length, part };
+                let receipt = Receipt { exchange, terms, length, part };
                 (self.receive(object, permit, asked, receipt, reservation), Kept::Storing)
             }
             Storable::UnknownLength { terms } if !object.meta.is_partial() => {
-                permit.rekey(self.place(permit.key(), &object.meta, asked).0);
-                (represent::streamed(keeping(self, object, permit, received, terms)), Kept::Passing)
+                let object = match Copy::of(self, &object, permit, asked, exchange, terms) {
+                    Some(copy) => keeping(object, copy),
+                    None => object,
+                };
+                (represent::streamed(object), Kept::Passing)
             }
             Storable::UnknownLength { .. } | Storable::No(_) => (represent::streamed(object), Kept::Passing),
         }
@@ -75,6 +78,7 @@ impl Shared {
         reservation: Reservation,
     ) -> Reply {
         let (partial, length) = (receipt.part.is_some(), receipt.length);
+        permit.expect(if partial { Yields::Part } else { Yields::Everything });
         let mut reader = FillReader::new(Arc::default());
         reader.select(0..length);
         let mut receive = Receive { gateway: Arc::clone(self), fill: reader.fill(), permit, receipt };
@@ -100,24 +104,8 @@ fn storable_part(meta: &ObjectMeta, policy: &CachePolicy) -> Option<(Range<u64>,
 }
 
 /// Wraps an object's body so that a copy of it is stored if it ends within the limit.
-pub(super) fn keeping(
-    gateway: &Arc<Shared>,
-    object: Object,
-    permit: StorePermit,
-    received: SystemTime,
-    terms: Terms,
-) -> Object {
-    let Some(reservation) = gateway.budget.reserve(0) else { return object };
+pub(super) fn keeping(object: Object, copy: Copy) -> Object {
     let length = object.body.remaining();
-    let copy = Copy {
-        gateway: Arc::clone(gateway),
-        meta: object.meta.to_store(&withheld(object.meta.headers()), received),
-        bytes: SegmentsBuilder::new(length),
-        reservation,
-        permit,
-        received,
-        terms,
-    };
     let body = Keeping { body: object.body, copy: Some(copy) };
     Object { meta: object.meta, body: ObjectBody::new(Box::pin(body), length) }
 }
@@ -129,17 +117,52 @@ struct Keeping {
     copy: Option<Copy>,
 }
 
-struct Copy {
+/// A copy of a body whose length is not known.
+pub(super) struct Copy {
     gateway: Arc<Shared>,
     meta: ObjectMeta,
+    selecting: Option<Selecting>,
     bytes: SegmentsBuilder,
     reservation: Reservation,
     permit: StorePermit,
-    received: SystemTime,
+    exchange: Exchange,
     terms: Terms,
 }
 
 impl Copy {
+    /// Begins to copy an object that came in answer to `asked`, if there is memory for it.
+    pub(super) fn of(
+        gateway: &Arc<Shared>,
+        object: &Object,
+        mut permit: StorePermit,
+        asked: &HeaderMap,
+        exchange: Exchange,
+        terms: Terms,
+    ) -> Option<Self> {
+        let reservation = gateway.budget.reserve(0)?;
+        let (key, selecting) = gateway.place(permit.key(), &object.meta, asked);
+        permit.rekey(key);
+        Some(Self {
+            gateway: Arc::clone(gateway),
+            meta: object.meta.to_store(&withheld(object.meta.headers()), exchange.received),
+            selecting,
+            bytes: SegmentsBuilder::new(object.body.remaining()),
+            reservation,
+            permit,
+            exchange,
+            terms,
+        })
+    }
+
+    /// Copies a body that nobody else reads, as far as it may be stored.
+    pub(super) async fn take(mut self, mut body: ObjectBody) {
+        while let Some(chunk) = body.next().await {
+            let Some(copy) = chunk.ok().and_then(|chunk| self.push(&chunk)) else { return };
+            self = copy;
+        }
+        self.store().await;
+    }
+
     /// Takes the next bytes; gives up once they are more than may be stored.
     fn push(mut self, chunk: &[u8]) -> Option<Self> {
         let more = chunk.len() as u64;
@@ -151,17 +174,22 @@ impl Copy {
         Some(self)
     }
 
-    /// Stores what was copied, in the background: the client has its last byte already.
+    async fn store(self) {
+        let Self { gateway, meta, selecting, bytes, reservation, permit, exchange, terms } = self;
+        let stored = Arc::new(StoredObject::new(meta, Content::Whole(bytes.finish()), exchange, terms));
+        if let Some(selecting) = &selecting {
+            gateway.note_variants(&permit, selecting).await;
+        }
+        if permit.store(&gateway.storage, stored).await {
+            gateway.stats.stored();
+        }
+        drop(reservation);
+    }
+
+    /// Stores the copy in the background: the client has its last byte already.
     #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
-    fn store(self) {
-        let content = Content::Whole(self.bytes.finish());
-        let stored = Arc::new(StoredObject::new(self.meta, content, self.received, self.terms));
-        tokio::spawn(async move {
-            if self.permit.store(&self.gateway.storage, stored).await {
-                self.gateway.stats.stored();
-            }
-            drop(self.reservation);
-        });
+    fn store_later(self) {
+        tokio::spawn(self.store());
     }
 }
 
@@ -179,7 +207,7 @@ impl Stream for Keeping {
         if (item.is_none() || self.body.remaining() == Some(0))
             && let Some(copy) = self.copy.take()
         {
-            copy.store();
+            copy.store_later();
         }
         Poll::Ready(item)
     }

@@ -2,12 +2,12 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use super::fill::{Completed, Fill, How};
+use super::keep::{Copy, keeping};
 use super::receive::{Receipt, Receive, Unfinished};
 use super::storage::StorePermit;
-use super::{Shared, keep};
-use crate::cache_control::withheld;
-use crate::freshen::{confirms, freshened};
-use crate::freshness::{Freshness, Terms};
+use super::{PASSED_FOR, Shared};
+use crate::freshen::confirms;
+use crate::freshness::{Exchange, Freshness, Terms};
 use crate::source::Answer;
 use crate::storable::{Asker, Obstacle, Storable, decide};
 use crate::stored::Content;
@@ -37,76 +37,76 @@ pub(super) enum Wanted {
     Anyway,
 }
 
+/// What a source answered, and when.
+type Answered = (Result<Answer<Object>, SourceError>, Exchange);
+
 impl Lead {
     /// Starts the task. It ends with the source's answer, at the latest when the source's timeouts end it.
     #[expect(clippy::disallowed_methods, reason = "ends by itself, and early when nobody waits any more")]
     pub(super) fn spawn(self) {
-        let unlisted = Unlisted {
-            gateway: Arc::clone(&self.gateway),
-            key: self.permit.key().clone(),
-            unfinished: Unfinished(Arc::clone(&self.fill)),
-        };
+        let unlisted =
+            Unlisted { gateway: Arc::clone(&self.gateway), unfinished: Unfinished(Arc::clone(&self.fill)) };
         tokio::spawn(async move {
             let _unlisted = unlisted;
-            match self.stored_meanwhile().await {
-                Some(stored) => {
-                    self.fill.complete_with(Completed { stored, how: How::Found });
-                }
-                None => self.fetch().await,
-            }
+            self.run().await;
         });
     }
 
-    /// Looks once more: another fill may have ended between the client's look and the beginning of this one.
-    async fn stored_meanwhile(&self) -> Option<Arc<StoredObject>> {
-        let stored = self.gateway.storage.lookup(self.permit.key()).await?;
-        let known = self.found.as_ref().is_some_and(|found| Arc::ptr_eq(found, &stored));
-        let whole = matches!(stored.content(), Content::Whole(_));
-        let fresh = matches!(stored.freshness(self.gateway.clock.now()), Freshness::Fresh(_));
-        (whole && fresh && !known).then_some(stored)
-    }
-
-    /// Has what is stored confirmed, where it is whole and has validators; fetches the object otherwise.
-    async fn fetch(self) {
-        let confirmable = self.confirmable();
-        let asked = match &confirmable {
-            Some(stored) => forward::validating(self.asked.clone(), stored.meta()),
-            None => self.asked.clone(),
+    /// Looks once more, now that it has its permit: another fill may have ended between the client's look and the
+    /// beginning of this one, or a purge, whose objects must not be confirmed.
+    async fn run(self) {
+        let Some(stored) = self.gateway.storage.lookup(self.permit.key()).await else {
+            return self.fetch(None).await;
         };
-        let Some(answer) = self.ask(&asked).await else { return };
-        match (answer, confirmable) {
-            (Ok(Answer::Object(object)), _) => self.open(object).await,
-            (Ok(Answer::NotModified(update)), Some(stored)) if confirms(stored.meta(), &update) => {
-                self.confirm(&stored, &update).await;
-            }
-            // It speaks of another version: that one is fetched.
-            (Ok(Answer::NotModified(_)), Some(_)) => match self.ask(&self.asked).await {
-                Some(Ok(Answer::Object(object))) => self.open(object).await,
-                Some(Ok(Answer::NotModified(_))) => self.fail(unasked()).await,
-                Some(Err(error)) => self.fail(error).await,
-                None => {}
-            },
-            (Ok(Answer::NotModified(_)), None) => self.fail(unasked()).await,
-            (Err(error), _) => self.fail(error).await,
+        if !matches!(stored.content(), Content::Whole(_)) {
+            return self.fetch(None).await;
+        }
+        let known = self.found.as_ref().is_some_and(|found| Arc::ptr_eq(found, &stored));
+        match stored.freshness(self.gateway.clock.now()) {
+            Freshness::Fresh(_) if !known => self.fill.complete_with(Completed { stored, how: How::Found }),
+            Freshness::Fresh(_) | Freshness::Stale(_) => self.fetch(Some(stored)).await,
         }
     }
 
-    fn confirmable(&self) -> Option<Arc<StoredObject>> {
-        let stored = self.found.clone().filter(|found| matches!(found.content(), Content::Whole(_)))?;
-        let conditions = forward::validating(SourceRequest::default(), stored.meta()).headers;
-        (!conditions.is_empty()).then_some(stored)
+    /// Has what is stored confirmed, where it has validators; fetches the object otherwise.
+    async fn fetch(self, stored: Option<Arc<StoredObject>>) {
+        let Some(stored) = stored.filter(|stored| has_validators(stored)) else {
+            if let Some(answered) = self.ask(&self.asked).await {
+                self.take(answered).await;
+            }
+            return;
+        };
+        let asked = forward::validating(self.asked.clone(), stored.meta());
+        let Some((answer, exchange)) = self.ask(&asked).await else { return };
+        let confirmed = match &answer {
+            Ok(Answer::NotModified(update)) => self.confirmed(&stored, update, exchange),
+            Ok(Answer::Object(_)) | Err(_) => return self.take((answer, exchange)).await,
+        };
+        match confirmed {
+            Some(confirmed) => self.confirm(confirmed).await,
+            // It speaks of another version, or of one that is not to be shared: that one is fetched.
+            None => {
+                if let Some(answered) = self.ask(&self.asked).await {
+                    self.take(answered).await;
+                }
+            }
+        }
     }
 
     /// Asks the source, unless everyone leaves before it answers.
-    async fn ask(&self, asked: &SourceRequest) -> Option<Result<Answer<Object>, SourceError>> {
-        let key = self.permit.key();
-        let mut answer = pin!(self.gateway.source.get(&key.object, asked));
+    async fn ask(&self, asked: &SourceRequest) -> Option<Answered> {
+        let began = self.gateway.clock.now();
+        let mut answer = pin!(self.gateway.source.get(&self.permit.key().object, asked));
         loop {
             tokio::select! {
-                answer = &mut answer => return Some(answer),
+                biased;
+                answer = &mut answer => {
+                    let exchange = Exchange { asked: began, received: self.gateway.clock.now() };
+                    return Some((answer, exchange));
+                }
                 () = self.fill.deserted(), if self.wanted == Wanted::ByReaders => {
                     // Somebody may have joined since: only the table's lock says for sure.
-                    if self.gateway.fills.remove_deserted(key, &self.fill) {
+                    if self.gateway.fills.remove_deserted(&self.fill) {
                         return None;
                     }
                 }
@@ -114,38 +114,50 @@ impl Lead {
         }
     }
 
-    /// Brings what is stored up to date (RFC 9111 4.3.4).
-    async fn confirm(self, stored: &StoredObject, update: &ObjectMeta) {
-        let Some(policy) = &self.gateway.policy.cache else { return };
-        let received = self.gateway.clock.now();
-        let meta = freshened(stored.meta(), &update.to_store(&[], received));
-        let meta = meta.to_store(&withheld(meta.headers()), received);
-        let terms = Terms::of(meta.headers(), received, policy);
-        let storable = decide(&meta, received, policy, Asker::Anyone);
-        let fresh = Arc::new(StoredObject::new(meta, stored.content().clone(), received, terms));
-        let completed = Completed { stored: Arc::clone(&fresh), how: How::Confirmed };
-        self.fill.complete_with(completed);
-        let key = self.permit.key().clone();
-        match storable {
-            Storable::Whole { .. } | Storable::UnknownLength { .. } => {
-                self.permit.store(&self.gateway.storage, fresh).await;
+    /// Brings what is stored up to date (RFC 9111 4.3.4), if it may stay where it is.
+    fn confirmed(
+        &self,
+        stored: &StoredObject,
+        update: &ObjectMeta,
+        exchange: Exchange,
+    ) -> Option<StoredObject> {
+        let confirmed = confirms(stored.meta(), update)
+            .then(|| self.gateway.updated(stored, update, exchange))
+            .flatten()?;
+        let (key, _) = self.gateway.place(self.permit.key(), confirmed.meta(), &self.asked.headers);
+        (key == *self.permit.key()).then_some(confirmed)
+    }
+
+    /// Gives what was confirmed to those who wait, and stores it.
+    async fn confirm(self, confirmed: StoredObject) {
+        let Self { gateway, fill, permit, .. } = self;
+        let stored = Arc::new(confirmed);
+        fill.complete_with(Completed { stored: Arc::clone(&stored), how: How::Confirmed });
+        permit.store(&gateway.storage, stored).await;
+        gateway.fills.remove(&fill);
+    }
+
+    /// Takes the answer to a request without conditions.
+    async fn take(self, (answer, exchange): Answered) {
+        match answer {
+            Ok(Answer::Object(object)) => self.open(object, exchange).await,
+            Ok(Answer::NotModified(_)) => {
+                self.fail(SourceError::broken("not modified, though no condition was sent")).await;
             }
-            Storable::No(_) => self.permit.remove(&self.gateway.storage).await,
+            Err(error) => self.fail(error).await,
         }
-        self.gateway.fills.remove(&key, &self.fill);
     }
 
     /// Decides from the response head whether the object is stored while it is served, or streamed only.
-    async fn open(self, object: Object) {
-        let received = self.gateway.clock.now();
+    async fn open(self, object: Object, exchange: Exchange) {
         let storable = match &self.gateway.policy.cache {
-            Some(policy) => decide(&object.meta, received, policy, self.asker),
+            Some(policy) => decide(&object.meta, exchange, policy, self.asker),
             None => Storable::No(Obstacle::NotStorable),
         };
         match storable {
             Storable::Whole { length, terms } => match self.gateway.budget.reserve(length) {
                 Some(reservation) => {
-                    let receipt = Receipt { received, terms, length, part: None };
+                    let receipt = Receipt { exchange, terms, length, part: None };
                     let Self { gateway, fill, permit, asked, .. } = self;
                     let mut receive = Receive { gateway, fill, permit, receipt };
                     let selecting = receive.place(&object.meta, &asked.headers);
@@ -154,56 +166,59 @@ impl Lead {
                 }
                 None => self.release(object, Obstacle::NoFillMemory).await,
             },
-            Storable::UnknownLength { terms } => self.copy(object, received, terms).await,
+            Storable::UnknownLength { terms } => self.copy(object, exchange, terms).await,
             Storable::No(obstacle) => self.release(object, obstacle).await,
         }
     }
 
-    /// Gives the open object away, to be copied while it passes.
-    async fn copy(mut self, object: Object, received: std::time::SystemTime, terms: Terms) {
-        let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
-        gateway.fills.remove(self.permit.key(), &fill);
-        self.permit.rekey(gateway.place(self.permit.key(), &object.meta, &self.asked.headers).0);
-        let mut object = keep::keeping(&gateway, object, self.permit, received, terms);
-        match self.wanted {
-            Wanted::ByReaders => fill.release(object, None),
-            // Nobody else would read it to its end.
-            Wanted::Anyway => while let Some(Ok(_)) = object.body.next().await {},
+    /// Gives an open object of unknown length away, to be copied while it passes.
+    async fn copy(self, object: Object, exchange: Exchange, terms: Terms) {
+        let Self { gateway, fill, permit, asked, wanted, .. } = self;
+        gateway.fills.remove(&fill);
+        let Some(copy) = Copy::of(&gateway, &object, permit, &asked.headers, exchange, terms) else {
+            return fill.release(object, Some(Obstacle::NoFillMemory));
+        };
+        match wanted {
+            Wanted::ByReaders => fill.release(keeping(object, copy), None),
+            // Nobody else would read it.
+            Wanted::Anyway => {
+                fill.release_all(None);
+                copy.take(object.body).await;
+            }
         }
     }
 
     /// Gives the open object away, and notes that nobody need wait for the next one.
     async fn release(self, object: Object, obstacle: Obstacle) {
         let Self { gateway, fill, permit, .. } = self;
-        gateway.fills.remove(permit.key(), &fill);
+        gateway.fills.remove(&fill);
         fill.release(object, Some(obstacle));
         if obstacle.lasts() {
-            let note = StoredObject::note(Content::Passed, gateway.clock.now(), super::PASSED_FOR);
+            let note = StoredObject::note(Content::Passed, gateway.clock.now(), PASSED_FOR);
             permit.store(&gateway.storage, Arc::new(note)).await;
         }
     }
 
     async fn fail(self, error: SourceError) {
         let Self { gateway, fill, permit, asker, .. } = self;
-        gateway.fills.remove(permit.key(), &fill);
+        gateway.fills.remove(&fill);
         fill.fail(error.clone());
         gateway.remember(permit, &error, asker).await;
     }
 }
 
-fn unasked() -> SourceError {
-    SourceError::broken("not modified, though no condition was sent")
+fn has_validators(stored: &StoredObject) -> bool {
+    !forward::validating(SourceRequest::default(), stored.meta()).headers.is_empty()
 }
 
 /// Takes a fill whose task is lost out of the table.
 struct Unlisted {
     gateway: Arc<Shared>,
-    key: crate::CacheKey,
     unfinished: Unfinished,
 }
 
 impl Drop for Unlisted {
     fn drop(&mut self) {
-        self.gateway.fills.remove(&self.key, &self.unfinished.0);
+        self.gateway.fills.remove(&self.unfinished.0);
     }
 }

@@ -7,14 +7,14 @@ use super::Shared;
 use super::found::{Found, Inquiry};
 use super::keep::Kept;
 use super::represent;
-use super::storage::StorePermit;
+use super::storage::{StorePermit, Yields};
 use crate::cache_control::withheld;
 use crate::conditional::range_applies;
 use crate::freshen::{describes, freshened};
-use crate::freshness::Terms;
+use crate::freshness::Exchange;
 use crate::outcome::Forwarding;
 use crate::source::Answer;
-use crate::storable::{Asker, refusal_lifetime};
+use crate::storable::{Asker, Storable, decide, refusal_lifetime};
 use crate::stored::Content;
 use crate::validator::Validators;
 use crate::{
@@ -49,6 +49,9 @@ impl Shared {
             Method::Head => self.pass_head(inquiry, found, permit, &mut forwarding).await,
         };
         if let Err(Refusal::Source(error)) = &reply {
+            if let Some(stale) = self.stale_instead(inquiry, found, error, forwarding) {
+                return stale;
+            }
             forwarding.status = forwarding.status.or_else(|| error.status());
         }
         Outcome { handling: Handling::Forwarded(forwarding), reply }
@@ -61,9 +64,14 @@ impl Shared {
         forwarding: &mut Forwarding,
     ) -> Result<Reply, Refusal> {
         let asked = forward::pass(inquiry.request, &self.policy.forward_headers);
+        if let Some(permit) = permit.as_ref().filter(|_| asked.headers.contains_key(header::RANGE)) {
+            permit.expect(Yields::Part);
+        }
+        let began = self.clock.now();
         match (self.get(inquiry.request, asked.clone()).await, permit) {
             (Ok(Answer::Object(object)), Some(permit)) => {
-                let (reply, kept) = self.keep(object, permit, &asked.headers, inquiry.asker());
+                let exchange = Exchange { asked: began, received: self.clock.now() };
+                let (reply, kept) = self.keep(object, permit, &asked.headers, inquiry.asker(), exchange);
                 forwarding.stored = kept == Kept::Storing;
                 Ok(reply)
             }
@@ -105,10 +113,12 @@ impl Shared {
             Some(_) => forward::fill(inquiry.request, &self.policy.forward_headers),
             None => forward::pass(inquiry.request, &self.policy.forward_headers),
         };
+        let began = self.clock.now();
         match self.source.head(&inquiry.key.object, &asked).await {
             Ok(Answer::Object(meta)) => {
                 if let (Some(permit), Some(stored)) = (permit, found.object()) {
-                    self.learn(stored, &meta, permit);
+                    let exchange = Exchange { asked: began, received: self.clock.now() };
+                    self.learn(stored, &meta, &asked, permit, exchange);
                 }
                 forwarding.status = Some(StatusCode::OK);
                 represent::head(inquiry.request, meta)
@@ -123,24 +133,54 @@ impl Shared {
 
     /// Takes over what a HEAD's answer says of a stored object, in the background.
     #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
-    fn learn(self: &Arc<Self>, stored: &Arc<StoredObject>, head: &ObjectMeta, permit: StorePermit) {
-        let (Some(policy), received) = (&self.policy.cache, self.clock.now()) else { return };
+    fn learn(
+        self: &Arc<Self>,
+        stored: &Arc<StoredObject>,
+        head: &ObjectMeta,
+        asked: &SourceRequest,
+        permit: StorePermit,
+        exchange: Exchange,
+    ) {
         if !describes(stored.meta(), stored.length(), head) {
-            stored.expire(received);
+            stored.expire(exchange.received);
             return;
         }
-        let meta = freshened(stored.meta(), &head.to_store(&[], received));
-        let meta = meta.to_store(&withheld(meta.headers()), received);
-        let terms = Terms::of(meta.headers(), received, policy);
-        let fresh = Arc::new(StoredObject::new(meta, stored.content().clone(), received, terms));
+        let updated = self.updated(stored, head, exchange).filter(|updated| {
+            let (key, _) = self.place(permit.key(), updated.meta(), &asked.headers);
+            key == *permit.key()
+        });
         let (gateway, stored) = (Arc::clone(self), Arc::clone(stored));
         tokio::spawn(async move {
             // Only in the place of what it describes.
-            let same = |current: Option<Arc<StoredObject>>| {
-                current.filter(|current| Arc::ptr_eq(current, &stored)).map(|_| fresh)
-            };
-            permit.update(&gateway.storage, same).await;
+            match updated.map(Arc::new) {
+                Some(updated) => {
+                    let same = |current: Option<Arc<StoredObject>>| {
+                        current.filter(|current| Arc::ptr_eq(current, &stored)).map(|_| updated)
+                    };
+                    permit.update(&gateway.storage, same).await;
+                }
+                None => permit.remove_if(&gateway.storage, |current| Arc::ptr_eq(current, &stored)).await,
+            }
         });
+    }
+
+    /// Puts the fields of `update` into a stored object (RFC 9111 3.2); nothing comes of it where it may not be stored
+    /// with them.
+    pub(super) fn updated(
+        &self,
+        stored: &StoredObject,
+        update: &ObjectMeta,
+        exchange: Exchange,
+    ) -> Option<StoredObject> {
+        let policy = self.policy.cache.as_ref()?;
+        let meta = freshened(stored.meta(), &update.to_store(&[], exchange.received));
+        let meta = meta.to_store(&withheld(meta.headers()), exchange.received);
+        match decide(&meta, exchange, policy, Asker::Anyone) {
+            Storable::Whole { terms, .. } | Storable::UnknownLength { terms } => {
+                Some(StoredObject::new(meta, stored.content().clone(), exchange, terms))
+            }
+            Storable::No(_) => None,
+        }
     }
 
     /// Remembers a refusal, or forgets what is stored of an object that is gone.
@@ -151,12 +191,15 @@ impl Shared {
                     StoredObject::note(Content::Refusal(Box::new(error.clone())), self.clock.now(), lifetime);
                 permit.store(&self.storage, Arc::new(note)).await;
             }
-            (None, SourceError::NotFound { .. } | SourceError::Denied { .. }) => {
-                permit.remove(&self.storage).await;
+            (None, SourceError::NotFound { .. }) => permit.remove_if(&self.storage, |_| true).await,
+            // Not where it is the gateway that is refused, whatever the object.
+            (None, SourceError::Denied { code, .. }) if code.is_empty() || code == "AccessDenied" => {
+                permit.remove_if(&self.storage, |_| true).await;
             }
             (
                 None,
-                SourceError::PreconditionFailed
+                SourceError::Denied { .. }
+                | SourceError::PreconditionFailed
                 | SourceError::RangeNotSatisfiable { .. }
                 | SourceError::Throttled { .. }
                 | SourceError::TimedOut(_)
@@ -177,6 +220,6 @@ impl Shared {
     }
 
     fn refused_for(&self, error: &SourceError, asker: Asker) -> Option<Duration> {
-        refusal_lifetime(error, self.policy.cache.as_ref()?, asker)
+        refusal_lifetime(error, self.policy.cache.as_ref()?, &self.policy.forward_headers, asker)
     }
 }

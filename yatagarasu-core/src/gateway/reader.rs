@@ -6,19 +6,16 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::fill::{Completed, Fill, Head, Stage};
+use super::fill::{BEGINNER, Completed, Fill, Head, Stage};
 use crate::storable::Obstacle;
 use crate::{Object, SourceError};
-
-/// The reader that begins a fill.
-const BEGINNER: u64 = 1;
 
 /// One client's place in a fill. Goes at its own pace; of the segment that still grows it is handed copies.
 pub struct FillReader {
     fill: Arc<Fill>,
     id: u64,
     rest: Range<u64>,
-    /// Whether all of the object was here when this reader came.
+    /// Whether the object's head was here when this reader came.
     late: bool,
 }
 
@@ -42,7 +39,8 @@ impl FillReader {
         let mut state = fill.state();
         state.readers += 1;
         state.last_reader += 1;
-        let (id, late) = (state.last_reader, matches!(state.stage, Stage::Complete(_)));
+        let (id, late) =
+            (state.last_reader, matches!(state.stage, Stage::Receiving { .. } | Stage::Complete(_)));
         drop(state);
         Self { fill, id, rest: 0..0, late }
     }
@@ -56,7 +54,7 @@ impl FillReader {
         self.id == BEGINNER
     }
 
-    /// Whether it joined a fill that had nothing left to do but to store its object.
+    /// Whether it joined a fill after the source had answered.
     pub(super) fn is_late(&self) -> bool {
         self.late
     }

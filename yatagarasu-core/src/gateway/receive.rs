@@ -1,6 +1,6 @@
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::header::{self, HeaderMap, HeaderValue};
 
@@ -10,8 +10,8 @@ use super::fill::{Fill, Head};
 use super::found::Selecting;
 use super::storage::StorePermit;
 use crate::cache_control::{DELTA_MAX, withheld};
-use crate::freshen::same_strong_tag;
-use crate::freshness::Terms;
+use crate::freshen::{freshened, same_strong_tag};
+use crate::freshness::{Exchange, Terms};
 use crate::stored::{Content, Parts, Segments};
 use crate::{ObjectBody, ObjectMeta, SourceError, StoredObject};
 
@@ -25,20 +25,20 @@ pub(super) struct Receive {
 
 /// What is known of an object once its head has come and it is to be stored.
 pub(super) struct Receipt {
-    pub(super) received: SystemTime,
+    pub(super) exchange: Exchange,
     pub(super) terms: Terms,
     /// Bytes of the body.
     pub(super) length: u64,
-    /// The part of the object that the body is; nothing where it is the whole.
+    /// The part of the object that the body is, and the object's length; nothing where it is the whole.
     pub(super) part: Option<(Range<u64>, u64)>,
 }
 
 impl Receive {
-    /// Puts the permit where an object belongs that came in answer to `asked`.
+    /// Puts the permit where an object belongs that came in answer to `asked`, and lets the fill be joined there.
     pub(super) fn place(&mut self, meta: &ObjectMeta, asked: &HeaderMap) -> Option<Selecting> {
         let (key, selecting) = self.gateway.place(self.permit.key(), meta, asked);
         if key != *self.permit.key() {
-            self.gateway.fills.relist(self.permit.key(), key.clone(), &self.fill);
+            self.gateway.fills.list_too(&key, &self.fill);
             self.permit.rekey(key);
         }
         selecting
@@ -51,19 +51,13 @@ impl Receive {
         selecting: Option<Selecting>,
         reservation: Reservation,
     ) -> Arc<Head> {
-        let Receipt { received, terms, length, .. } = self.receipt;
+        let Receipt { exchange, terms, length, .. } = self.receipt;
         let withheld = withheld(meta.headers());
-        let stored = StoredObject::new(
-            meta.to_store(&withheld, received),
-            Content::Whole(Segments::default()),
-            received,
-            terms,
-        );
+        let fields = meta.to_store(&withheld, exchange.received);
         let head = Arc::new(Head {
-            meta: stored.meta().clone(),
+            object: StoredObject::new(fields, Content::Whole(Segments::default()), exchange, terms),
             private: (!withheld.is_empty()).then_some(meta),
             length,
-            freshness: stored.freshness(received),
             selecting,
         });
         self.fill.receive(Arc::clone(&head), reservation);
@@ -85,76 +79,99 @@ impl Receive {
 
     /// Receives the body, then stores the object. Who waits for it has it before it is stored.
     pub(super) async fn run(self, body: ObjectBody, head: Arc<Head>) {
-        // A purge may hold this up, and nobody is to wait for it.
-        let ((), ended) = tokio::join!(self.note_variants(head.selecting.as_ref()), self.take(body));
-        let key = self.permit.key().clone();
-        if let Err(error) = ended {
-            self.gateway.fills.remove(&key, &self.fill);
+        if let Err(error) = self.take(body, &head).await {
+            self.gateway.fills.remove(&self.fill);
             return self.fill.fail(error);
         }
         let Self { gateway, fill, permit, receipt } = self;
-        let Receipt { received, terms, part, .. } = receipt;
+        let Receipt { exchange, terms, part, .. } = receipt;
         let stored = fill.finish(|head, bytes| {
-            Arc::new(StoredObject::new(head.meta.clone(), Content::Whole(bytes.finish()), received, terms))
+            let content = Content::Whole(bytes.finish());
+            Arc::new(StoredObject::new(head.object.meta().clone(), content, exchange, terms))
         });
+        if let Some(selecting) = &head.selecting {
+            gateway.note_variants(&permit, selecting).await;
+        }
         let storing = match part {
             None => permit.store(&gateway.storage, stored).await,
             Some((range, length)) => {
-                permit
-                    .update(&gateway.storage, |current| {
-                        completed(current, &stored, range.start, length, received)
-                    })
-                    .await
+                let completed = |current| completed(current, &stored, range.start, length, exchange);
+                permit.update(&gateway.storage, completed).await
             }
         };
         if storing {
+            fill.unreserve();
             gateway.stats.stored();
         }
-        gateway.fills.remove(&key, &fill);
+        gateway.fills.remove(&fill);
     }
 
-    async fn take(&self, mut body: ObjectBody) -> Result<(), SourceError> {
+    /// Takes the body. That the object has variants is noted meanwhile: a purge may hold that up, and no reader is to
+    /// wait for it.
+    async fn take(&self, body: ObjectBody, head: &Head) -> Result<(), SourceError> {
+        let Some(selecting) = &head.selecting else { return self.push_all(body).await };
+        let (mut taken, mut noted) =
+            (pin!(self.push_all(body)), pin!(self.gateway.note_variants(&self.permit, selecting)));
+        tokio::select! {
+            biased;
+            () = &mut noted => taken.await,
+            ended = &mut taken => ended,
+        }
+    }
+
+    async fn push_all(&self, mut body: ObjectBody) -> Result<(), SourceError> {
         while let Some(chunk) = body.next().await {
             self.fill.push(&chunk?);
         }
         Ok(())
     }
+}
 
-    /// Notes which fields the object's variants differ with, unless that is noted already.
-    async fn note_variants(&self, selecting: Option<&Selecting>) {
-        let Some(Selecting { names, .. }) = selecting else { return };
-        let noted = self.gateway.storage.lookup(&self.permit.key().primary()).await;
+impl Shared {
+    /// Notes which fields an object's variants differ with, unless that is noted already.
+    pub(super) async fn note_variants(&self, permit: &StorePermit, selecting: &Selecting) {
+        let names = &selecting.names;
+        let noted = self.storage.lookup(&permit.key().primary()).await;
         if noted.is_none_or(|noted| !matches!(noted.content(), Content::Variants(known) if known == names)) {
-            let content = Content::Variants(names.clone());
-            let note = StoredObject::note(content, self.receipt.received, DELTA_MAX);
-            self.permit.note(&self.gateway.storage, Arc::new(note)).await;
+            let note = StoredObject::note(Content::Variants(names.clone()), self.clock.now(), DELTA_MAX);
+            permit.note(&self.storage, Arc::new(note)).await;
         }
     }
 }
 
 /// Puts a part, whose bytes are all that is in `part`, together with the parts of the same version that are stored
-/// (RFC 9111 3.4). Nothing comes of it where that version is stored whole.
+/// (RFC 9111 3.4). Nothing comes of it where that version is stored whole, or in too many parts.
 fn completed(
     current: Option<Arc<StoredObject>>,
     part: &StoredObject,
     start: u64,
     length: u64,
-    received: SystemTime,
+    exchange: Exchange,
 ) -> Option<Arc<StoredObject>> {
     let Content::Whole(bytes) = part.content() else { return None };
     let new = Parts::new(length, start, bytes.clone());
-    let current = current.filter(|current| same_strong_tag(current.meta(), part.meta()));
-    let parts = match current.as_ref().map(|current| current.content()) {
-        Some(Content::Whole(_)) => return None,
-        Some(Content::Parts(known)) => known.joined(&new).unwrap_or(new),
-        Some(Content::Refusal(_) | Content::Variants(_) | Content::Passed) | None => new,
+    let (same, other): (Option<_>, Option<_>) = match current {
+        Some(current) if same_strong_tag(current.meta(), part.meta()) => (Some(current), None),
+        other => (None, other),
     };
-    Some(Arc::new(StoredObject::new(
-        of_the_whole(part.meta(), length),
-        Content::Parts(parts),
-        received,
-        *part.terms(),
-    )))
+    // Of another version, and learnt after this part was asked for.
+    if other.is_some_and(|other| other.is_object() && other.received() > exchange.asked) {
+        return None;
+    }
+    let current = same;
+    let (parts, meta) = match current.as_ref().map(|current| (current.content(), current.meta())) {
+        Some((Content::Whole(_), _)) => return None,
+        Some((Content::Parts(known), meta)) => (known.joined(&new)?, freshened(meta, part.meta())),
+        Some((Content::Refusal(_) | Content::Variants(_) | Content::Passed, _)) | None => {
+            (new, part.meta().clone())
+        }
+    };
+    let content = match parts.whole() {
+        Some(segments) => Content::Whole(segments),
+        None => Content::Parts(parts),
+    };
+    let meta = of_the_whole(&meta, length);
+    Some(Arc::new(StoredObject::new(meta, content, exchange, *part.terms())))
 }
 
 /// Makes a part's fields those of the whole object.

@@ -56,14 +56,14 @@ pub(super) fn stored(
     answer(request, headers, length, Bytes::Stored(stored))
 }
 
-/// Answers with an object that has just been fetched, or is being received: `meta` are the fields this client gets.
+/// Answers with an object that has just been fetched, or is being received, with these fields.
 pub(super) fn fetched(
     request: &Request,
-    meta: &ObjectMeta,
+    headers: HeaderMap,
     length: u64,
     bytes: Bytes,
 ) -> Result<Reply, Refusal> {
-    answer(request, meta.headers().clone(), length, bytes)
+    answer(request, headers, length, bytes)
 }
 
 fn answer(request: &Request, mut headers: HeaderMap, length: u64, bytes: Bytes) -> Result<Reply, Refusal> {

@@ -25,11 +25,27 @@ pub(super) struct Storage {
 #[derive(Debug, Default)]
 struct Permits {
     last: AtomicU64,
-    granted: StdMutex<HashMap<u64, (CacheKey, Arc<AtomicBool>)>>,
+    granted: StdMutex<HashMap<u64, Granted>>,
+}
+
+#[derive(Debug)]
+struct Granted {
+    key: CacheKey,
+    yields: Yields,
+    revoked: Arc<AtomicBool>,
+}
+
+/// What is about to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Yields {
+    /// All that is known of an object.
+    Everything,
+    /// A part of it, which is put to the others.
+    Part,
 }
 
 impl Permits {
-    fn granted(&self) -> MutexGuard<'_, HashMap<u64, (CacheKey, Arc<AtomicBool>)>> {
+    fn granted(&self) -> MutexGuard<'_, HashMap<u64, Granted>> {
         self.granted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -60,7 +76,8 @@ impl Storage {
     pub(super) fn permit(&self, key: CacheKey) -> StorePermit {
         let id = self.permits.last.fetch_add(1, Ordering::Relaxed);
         let revoked = Arc::new(AtomicBool::new(false));
-        self.permits.granted().insert(id, (key.clone(), Arc::clone(&revoked)));
+        let granted = Granted { key: key.clone(), yields: Yields::Everything, revoked: Arc::clone(&revoked) };
+        self.permits.granted().insert(id, granted);
         StorePermit { permits: Arc::clone(&self.permits), id, key, revoked }
     }
 
@@ -73,9 +90,9 @@ impl Storage {
         detach: impl FnOnce(),
     ) -> u64 {
         let _alone = self.gate.lock().await;
-        for (key, revoked) in self.permits.granted().values() {
-            if selector.may_select(key) {
-                revoked.store(true, Ordering::Relaxed);
+        for granted in self.permits.granted().values() {
+            if selector.may_select(&granted.key) {
+                granted.revoked.store(true, Ordering::Relaxed);
             }
         }
         detach();
@@ -95,8 +112,15 @@ impl StorePermit {
     /// Turns it into one for another variant of the same object.
     pub(super) fn rekey(&mut self, key: CacheKey) {
         self.key = key;
-        if let Some((key, _)) = self.permits.granted().get_mut(&self.id) {
-            *key = self.key.clone();
+        if let Some(granted) = self.permits.granted().get_mut(&self.id) {
+            granted.key = self.key.clone();
+        }
+    }
+
+    /// Says what is going to be stored, as far as is known.
+    pub(super) fn expect(&self, yields: Yields) {
+        if let Some(granted) = self.permits.granted().get_mut(&self.id) {
+            granted.yields = yields;
         }
     }
 
@@ -112,20 +136,26 @@ impl StorePermit {
         update: impl FnOnce(Option<Arc<StoredObject>>) -> Option<Arc<StoredObject>>,
     ) -> bool {
         let _alone = storage.gate.lock().await;
-        if !self.supersede() {
+        if self.is_revoked() {
             return false;
         }
         let Some(object) = update(storage.cache.lookup(&self.key).await) else { return false };
+        self.supersede(&self.key);
         match storage.cache.store(self.key.clone(), object).await {
             Admission::Stored => true,
             Admission::Declined => false,
         }
     }
 
-    /// Drops what is stored, with the same proviso.
-    pub(super) async fn remove(self, storage: &Storage) {
+    /// Drops what is stored, with the same proviso, if it is what `unwanted` says.
+    pub(super) async fn remove_if(
+        self,
+        storage: &Storage,
+        unwanted: impl FnOnce(&Arc<StoredObject>) -> bool,
+    ) {
         let _alone = storage.gate.lock().await;
-        if self.supersede() {
+        if !self.is_revoked() && storage.cache.lookup(&self.key).await.as_ref().is_some_and(unwanted) {
+            self.supersede(&self.key);
             storage.cache.remove(&self.key).await;
         }
     }
@@ -133,22 +163,26 @@ impl StorePermit {
     /// Notes beside the object that it has variants, with the same proviso. The permit is not used up.
     pub(super) async fn note(&self, storage: &Storage, note: Arc<StoredObject>) {
         let _alone = storage.gate.lock().await;
-        if !self.revoked.load(Ordering::Relaxed) {
-            storage.cache.store(self.key.primary(), note).await;
+        if !self.is_revoked() {
+            let primary = self.key.primary();
+            self.supersede(&primary);
+            storage.cache.store(primary, note).await;
         }
     }
 
-    /// Revokes the older permits for its key; says whether it still holds itself.
-    fn supersede(&self) -> bool {
-        if self.revoked.load(Ordering::Relaxed) {
-            return false;
-        }
-        for (id, (key, revoked)) in self.permits.granted().iter() {
-            if *id < self.id && *key == self.key {
-                revoked.store(true, Ordering::Relaxed);
+    fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Relaxed)
+    }
+
+    /// Revokes the older permits for `key`. Parts do not get into each other's way.
+    fn supersede(&self, key: &CacheKey) {
+        let granted = self.permits.granted();
+        let yields = granted.get(&self.id).map_or(Yields::Everything, |granted| granted.yields);
+        for (_, older) in granted.iter().filter(|(id, older)| **id < self.id && older.key == *key) {
+            if (yields, older.yields) != (Yields::Part, Yields::Part) {
+                older.revoked.store(true, Ordering::Relaxed);
             }
         }
-        true
     }
 }
 

@@ -8,6 +8,9 @@ use super::{Segments, SegmentsBuilder};
 /// Most pieces an object is kept in: more of them cost more to find than to fetch.
 const PIECES_MAX: usize = 64;
 
+/// Most pieces that are kept apart although they follow each other: putting them together copies them.
+const PIECES_LOOSE_MAX: usize = 16;
+
 /// Bytes of an object of which not all are known.
 #[derive(Debug, Clone)]
 pub struct Parts {
@@ -63,8 +66,9 @@ impl Parts {
 
     /// Puts together what is known here and there of the same version of an object.
     ///
-    /// What is known here stays, shared; of `other` only what is missing here is taken. `None` where the lengths
-    /// of the object differ and where more than [`PIECES_MAX`] pieces would result.
+    /// What is known here stays, shared; of `other` only what is missing here is taken. Pieces that follow each other
+    /// become one once they are many. `None` where the lengths of the object differ, and where more than
+    /// [`PIECES_MAX`] pieces remain.
     pub fn joined(&self, other: &Self) -> Option<Self> {
         if self.complete_length != other.complete_length {
             return None;
@@ -74,14 +78,19 @@ impl Parts {
             let within = other.pieces.iter().map(|piece| (piece, piece.within(&gap)));
             missing.extend(within.filter(|(_, range)| !range.is_empty()));
         }
-        if self.pieces.len() + missing.len() > PIECES_MAX {
-            return None;
-        }
         let mut pieces = Vec::with_capacity(self.pieces.len() + missing.len());
         pieces.extend_from_slice(&self.pieces);
         pieces.extend(missing.into_iter().map(|(piece, range)| piece.cut(&range)));
         pieces.sort_unstable_by_key(|piece| piece.start);
-        Some(Self { complete_length: self.complete_length, pieces })
+        if pieces.len() > PIECES_LOOSE_MAX {
+            pieces = pieces.chunk_by(|one, next| one.range().end == next.start).map(Piece::merged).collect();
+        }
+        (pieces.len() <= PIECES_MAX).then_some(Self { complete_length: self.complete_length, pieces })
+    }
+
+    /// The object, if all its bytes are known.
+    pub fn whole(&self) -> Option<Segments> {
+        self.is_whole().then(|| Piece::merged(&self.pieces).segments)
     }
 
     /// Bytes of the object that are known.
@@ -106,6 +115,27 @@ impl Parts {
 impl Piece {
     fn range(&self) -> Range<u64> {
         self.start..self.start.saturating_add(self.segments.length())
+    }
+
+    /// Puts pieces that follow each other together.
+    fn merged(pieces: &[Self]) -> Self {
+        let (start, end) = match (pieces.first(), pieces.last()) {
+            (Some(first), Some(last)) => (first.start, last.range().end),
+            (None, _) | (_, None) => (0, 0),
+        };
+        if let [piece] = pieces {
+            return piece.clone();
+        }
+        let mut builder = SegmentsBuilder::new(Some(end - start));
+        for piece in pieces {
+            let mut rest = 0..piece.segments.length();
+            while rest.start < rest.end {
+                let slice = piece.segments.slice(&rest);
+                builder.push(&slice);
+                rest.start += slice.len() as u64;
+            }
+        }
+        Self { start, segments: builder.finish() }
     }
 
     fn within(&self, gap: &Range<u64>) -> Range<u64> {
@@ -223,6 +253,18 @@ mod tests {
         assert_eq!(full.bytes(), PIECES_MAX as u64);
         assert!(full.joined(&piece(PIECES_MAX)).is_none());
         assert!(full.joined(&piece(0)).is_some());
+    }
+
+    #[test]
+    fn pieces_that_follow_each_other_become_one_and_the_whole() {
+        let length = 1000;
+        let piece = |index: u64| Parts::new(length, index * 10, segments(&[index.to_le_bytes()[0]; 10]));
+        let whole = (1..100).fold(piece(0), |parts, index| parts.joined(&piece(index)).unwrap());
+        let content: Vec<u8> = (0..length).map(|offset| (offset / 10).to_le_bytes()[0]).collect();
+        assert_eq!(read(&whole, 0..length), content);
+        let segments = whole.whole().unwrap();
+        assert_eq!((segments.length(), segments.slice(&(0..length))), (length, content.into()));
+        assert!(piece(0).whole().is_none());
     }
 
     #[test]

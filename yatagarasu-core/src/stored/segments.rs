@@ -8,6 +8,9 @@ use bytes::Bytes;
 /// copied in one piece while a thread's other clients wait.
 pub const SEGMENT_BYTES: usize = 256 * 1024;
 
+/// Most bytes that are copied for one reader of a segment that still grows.
+const COPY_BYTES_MAX: usize = 16 * 1024;
+
 /// The bytes of an object, in allocations of their own: nothing here keeps a read buffer alive.
 #[derive(Debug, Clone, Default)]
 pub struct Segments {
@@ -87,14 +90,16 @@ impl SegmentsBuilder {
 
     /// The bytes of `range` that are here already, from its beginning on; empty where none is.
     ///
-    /// Sealed segments are shared; of the segment that still grows the caller gets a copy.
+    /// Sealed segments are shared; of the segment that still grows the caller gets a copy, and not of much at a time:
+    /// a client that does not read holds it for as long as it likes.
     pub fn read(&self, range: &Range<u64>) -> Bytes {
         let Some(into) = range.start.checked_sub(self.sealed.length) else {
             return self.sealed.slice(&(range.start..range.end.min(self.sealed.length)));
         };
         let bound = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.open.len());
-        let end = bound(range.end.saturating_sub(self.sealed.length));
-        self.open.get(bound(into)..end).map_or_else(Bytes::new, Bytes::copy_from_slice)
+        let begin = bound(into);
+        let end = bound(range.end.saturating_sub(self.sealed.length)).min(begin + COPY_BYTES_MAX);
+        self.open.get(begin..end).map_or_else(Bytes::new, Bytes::copy_from_slice)
     }
 
     /// Ends the object.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{HeaderMap, HeaderValue};
 
 use super::cache_key;
-use crate::freshness::{Freshness, Terms};
+use crate::freshness::{Exchange, Freshness, Terms};
 use crate::stored::{Content, SegmentsBuilder};
 use crate::{Admission, CacheKey, ObjectCache, ObjectMeta, Selector, StoredObject};
 
@@ -139,7 +139,7 @@ fn tagged(content: &[u8], tags: &str) -> Arc<StoredObject> {
     Arc::new(StoredObject::new(
         ObjectMeta::new(headers),
         Content::Whole(bytes.finish()),
-        SystemTime::UNIX_EPOCH,
+        Exchange::at(SystemTime::UNIX_EPOCH),
         Terms::fresh_for(Duration::from_secs(60)),
     ))
 }

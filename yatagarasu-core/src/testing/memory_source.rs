@@ -10,7 +10,6 @@ use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::SourceBed;
-use crate::cache_control::CacheControl;
 use crate::conditional::{Verdict, evaluate, range_applies};
 use crate::range::{content_range, requested};
 use crate::validator::Validators;
@@ -110,7 +109,7 @@ impl ObjectSource for MemorySource {
     }
 
     async fn preflight(&self, _: &ObjectKey, _: &SourceRequest) -> Result<ObjectMeta, SourceError> {
-        Err(SourceError::Denied { code: "AccessForbidden".to_owned(), control: CacheControl::default() })
+        Err(SourceError::Denied { code: "AccessForbidden".to_owned(), manner: Box::default() })
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

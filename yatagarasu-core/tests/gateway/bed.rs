@@ -72,6 +72,18 @@ pub(crate) async fn settle() {
     }
 }
 
+/// Lets every task come to its end.
+pub(crate) async fn idle() {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    for _ in 0..100_000 {
+        if metrics.num_alive_tasks() == 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("{} tasks do not end", metrics.num_alive_tasks());
+}
+
 pub(crate) fn handling(outcome: &Outcome) -> String {
     let status = outcome.reply.as_ref().map_or(http::StatusCode::BAD_GATEWAY, |reply| reply.status);
     outcome.handling.beside(status).to_string()

@@ -1,9 +1,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use yatagarasu_core::{Answer, Object, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest};
+use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::testing::{ManualClock, MemoryCache, ScriptedSource, request};
+use yatagarasu_core::{
+    Answer, BucketPolicy, Gateway, Method, Object, ObjectKey, ObjectMeta, ObjectSource, SourceError,
+    SourceRequest,
+};
 
-use crate::bed::{Bed, body, handling, settle};
+use crate::bed::{Bed, ITEM_MAX, body, cache_policy, handling, settle};
 
 const FIVE: [(&str, &str); 2] = [("content-length", "5"), ("etag", "\"e\"")];
 
@@ -208,16 +213,33 @@ async fn a_source_that_panics_leaves_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn memory_stays_reserved_until_the_last_reader_has_left() {
+async fn memory_is_reserved_until_the_cache_answers_for_it() {
     let (bed, mut scripts) = Bed::scripted();
     let client = bed.begin("k");
     let source = scripts.recv().await.unwrap().open(&FIVE);
     let unread = client.await.unwrap();
+    assert_eq!((bed.gateway.usage().objects, bed.budget.reserved()), (0, 5));
     source.send("hello");
     settle().await;
-    assert_eq!((bed.gateway.usage().objects, bed.budget.reserved()), (1, 5));
+    assert_eq!((bed.gateway.usage().objects, bed.budget.reserved()), (1, 0));
+    assert_eq!(body(unread).await.unwrap(), b"hello");
+}
+
+#[tokio::test]
+async fn memory_of_what_the_cache_declines_is_reserved_until_the_last_reader_has_left() {
+    let (source, mut scripts) = ScriptedSource::new();
+    let budget = Arc::new(FillBudget::new(ITEM_MAX));
+    let policy = BucketPolicy { cache: Some(cache_policy()), ..BucketPolicy::default() };
+    let (cache, clock) = (Arc::new(MemoryCache::new(0)), Arc::new(ManualClock::default()));
+    let gateway = Gateway::new(Arc::new(source), cache, policy, Arc::clone(&budget), clock);
+    let client = tokio::spawn(async move { gateway.answer(&request(Method::Get, "k")).await });
+    let source = scripts.recv().await.unwrap().open(&FIVE);
+    let unread = client.await.unwrap();
+    source.send("hello");
+    settle().await;
+    assert_eq!(budget.reserved(), 5);
     drop(unread);
-    assert_eq!(bed.budget.reserved(), 0);
+    assert_eq!(budget.reserved(), 0);
 }
 
 #[tokio::test]

@@ -1,15 +1,16 @@
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
 
-use async_trait::async_trait;
-use tokio::sync::{Notify, Semaphore};
+use http::header;
+use yatagarasu_core::freshness::Freshness;
 use yatagarasu_core::gateway::FillBudget;
-use yatagarasu_core::testing::{ManualClock, MemoryCache, ScriptedSource, cache_key, request};
+use yatagarasu_core::testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
 use yatagarasu_core::{
-    Admission, BucketPolicy, CacheKey, Gateway, Method, ObjectCache, Purge, Selector, StoredObject, Usage,
+    BucketPolicy, CachePolicy, ForwardedFields, Gateway, Handling, Method, Negative, Purge, Request, Selector,
 };
 
-use crate::bed::{Bed, body, cache_policy, handling, settle};
+use crate::bed::{Bed, body, cache_policy, handling, idle, settle};
+use crate::turnstile::{Lengths, STORE, Stop, Turnstile, TurnstileCache, TurnstileSource};
 
 const ONE: [(&str, &str); 1] = [("content-length", "1")];
 
@@ -80,66 +81,185 @@ async fn a_copy_kept_while_streaming_loses_to_a_purge_too() {
     assert_eq!(bed.gateway.usage().objects, 0);
 }
 
-/// A cache whose stores wait for the test.
-#[derive(Debug)]
-struct SlowCache {
-    inner: MemoryCache,
-    storing: Notify,
-    go: Semaphore,
+/// Header fields, as they are written.
+type Fields = &'static [(&'static str, &'static str)];
+
+/// What a source has of an object.
+type Version = (Fields, &'static str);
+
+const KEY: &str = "dir/k";
+const TAG: (&str, &str) = ("surrogate-key", "tag");
+const MINUTE: (&str, &str) = ("cache-control", "max-age=60");
+const WINDOW: (&str, &str) = ("cache-control", "max-age=60, stale-while-revalidate=1000");
+const PAST: Version = (&[("etag", "\"past\""), TAG, MINUTE], "past");
+const PAST_IN_WINDOW: Version = (&[("etag", "\"past\""), TAG, WINDOW], "past");
+const OLD: Version = (&[("etag", "\"old\""), TAG, MINUTE], "old!");
+const OLD_IN_WINDOW: Version = (&[("etag", "\"old\""), TAG, WINDOW], "old!");
+const OLD_IN_GERMAN: Version = (&[("etag", "\"old\""), TAG, MINUTE, ("vary", "accept-language")], "old!");
+const OLD_AND_PRIVATE: Version = (&[("etag", "\"old\""), TAG, ("cache-control", "private")], "old!");
+const NEW: Version = (&[("etag", "\"new\""), TAG, MINUTE], "new!");
+const BEGINNING: Fields = &[("range", "bytes=0-1")];
+const END: Fields = &[("range", "bytes=2-3")];
+
+/// Something that is under way when a purge comes.
+#[derive(Debug, Clone, Copy)]
+struct Scenario {
+    name: &'static str,
+    /// What a client got a hundred seconds ago, and the fields of its request.
+    before: Option<(Version, Fields)>,
+    /// What the source has when it is asked, if anything.
+    old: Option<Version>,
+    lengths: Lengths,
+    method: Method,
+    fields: Fields,
 }
 
-#[async_trait]
-impl ObjectCache for SlowCache {
-    async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>> {
-        self.inner.lookup(key).await
+const FILL: Scenario = Scenario {
+    name: "a fill",
+    before: None,
+    old: Some(OLD),
+    lengths: Lengths::Said,
+    method: Method::Get,
+    fields: &[],
+};
+
+const SCENARIOS: [Scenario; 15] = [
+    FILL,
+    Scenario { name: "a copy of unknown length", lengths: Lengths::Unknown, ..FILL },
+    Scenario { name: "a revalidation, confirmed", before: Some((OLD, &[])), ..FILL },
+    Scenario { name: "a revalidation, replaced", before: Some((PAST, &[])), ..FILL },
+    Scenario {
+        name: "a background refresh, confirmed",
+        before: Some((OLD_IN_WINDOW, &[])),
+        old: Some(OLD_IN_WINDOW),
+        ..FILL
+    },
+    Scenario { name: "a background refresh, replaced", before: Some((PAST_IN_WINDOW, &[])), ..FILL },
+    Scenario {
+        name: "a background refresh of unknown length",
+        before: Some((PAST_IN_WINDOW, &[])),
+        lengths: Lengths::Unknown,
+        ..FILL
+    },
+    Scenario { name: "a HEAD that freshens", before: Some((OLD, &[])), method: Method::Head, ..FILL },
+    Scenario { name: "a HEAD of another", before: Some((PAST, &[])), method: Method::Head, ..FILL },
+    Scenario { name: "a part", fields: BEGINNING, ..FILL },
+    Scenario { name: "a part beside another", before: Some((OLD, END)), fields: BEGINNING, ..FILL },
+    Scenario { name: "several ranges", fields: &[("range", "bytes=0-0,3-3")], ..FILL },
+    Scenario { name: "a variant", old: Some(OLD_IN_GERMAN), fields: &[("accept-language", "de")], ..FILL },
+    Scenario { name: "an object that is not stored", old: Some(OLD_AND_PRIVATE), ..FILL },
+    Scenario { name: "a negative answer", old: None, ..FILL },
+];
+
+impl Scenario {
+    /// Sets the scene, stops it at its `nth` await, purges, lets it go on, and looks what the next client gets. Says
+    /// whether it has that many awaits.
+    async fn play(&self, nth: usize, selector: &Selector, purge: Purge) -> bool {
+        let (source, clock, turnstile) = (MemorySource::default(), ManualClock::default(), Turnstile::new());
+        let gateway = self.gateway(&source, &clock, &turnstile);
+        if let Some(((fields, content), asked)) = self.before {
+            source.insert(KEY, fields, content);
+            read(gateway.clone(), asking(Method::Get, asked)).await;
+            idle().await;
+            clock.advance(Duration::from_secs(100));
+        }
+        match self.old {
+            Some((fields, content)) => source.insert(KEY, fields, content),
+            None => source.remove(KEY),
+        }
+
+        turnstile.set(Stop::Nth(nth));
+        let client = tokio::spawn(read(gateway.clone(), asking(self.method, self.fields)));
+        settle().await;
+        let reached = turnstile.is_reached();
+        source.insert(KEY, NEW.0, NEW.1);
+        let purging = tokio::spawn({
+            let (gateway, selector) = (gateway.clone(), selector.clone());
+            async move { gateway.purge(&selector, purge).await }
+        });
+        // It may have to wait for a store that has begun.
+        settle().await;
+        turnstile.open();
+        purging.await.unwrap();
+        client.await.unwrap();
+        idle().await;
+
+        let scene = format!("{}, {purge:?} {selector:?}, at {nth}: {:?}", self.name, turnstile.passed());
+        self.look(&gateway, purge, &scene).await;
+        reached
     }
 
-    async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {
-        self.storing.notify_one();
-        self.go.acquire().await.expect("never closed").forget();
-        self.inner.store(key, object).await
+    fn gateway(&self, source: &MemorySource, clock: &ManualClock, turnstile: &Arc<Turnstile>) -> Gateway {
+        let negative = Negative { ttl: Duration::from_secs(1000), missing: true, denied: false };
+        let cache = CachePolicy { negative, ..cache_policy() };
+        let forward_headers = ForwardedFields::Named(vec![header::ACCEPT_LANGUAGE]);
+        let inner = source.clone();
+        Gateway::new(
+            Arc::new(TurnstileSource { inner, turnstile: Arc::clone(turnstile), lengths: self.lengths }),
+            Arc::new(TurnstileCache { inner: MemoryCache::new(1 << 20), turnstile: Arc::clone(turnstile) }),
+            BucketPolicy { cache: Some(cache), forward_headers },
+            Arc::new(FillBudget::new(1 << 20)),
+            Arc::new(clock.clone()),
+        )
     }
 
-    async fn remove(&self, key: &CacheKey) {
-        self.inner.remove(key).await;
+    /// Checks that the next client gets what is new, and so does the one after it.
+    async fn look(&self, gateway: &Gateway, purge: Purge, scene: &str) {
+        let again = || asking(Method::Get, self.fields);
+        let mut outcome = gateway.answer(&again()).await;
+        if let Handling::Hit { freshness: Freshness::Stale(_), .. } = outcome.handling {
+            assert_eq!(purge, Purge::MarkStale, "a stale hit after {scene}");
+            // It may be served while it is revalidated; but revalidated it is.
+            drop(outcome);
+            idle().await;
+            outcome = gateway.answer(&again()).await;
+        }
+        let expected = if self.fields == BEGINNING { "ne" } else { "new!" };
+        for _ in 0..2 {
+            let handling = handling(&outcome);
+            let content = body(outcome).await;
+            let content = content.unwrap_or_else(|error| panic!("{handling} ({error}) after {scene}"));
+            assert_eq!(String::from_utf8_lossy(&content), expected, "{handling} after {scene}");
+            idle().await;
+            outcome = gateway.answer(&again()).await;
+        }
     }
+}
 
-    async fn purge(&self, selector: &Selector) -> u64 {
-        self.inner.purge(selector).await
-    }
-
-    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
-        self.inner.expire(selector, now).await
-    }
-
-    fn usage(&self) -> Usage {
-        self.inner.usage()
+#[tokio::test]
+async fn nothing_brings_back_what_was_purged_wherever_it_is_suspended() {
+    for scenario in &SCENARIOS {
+        for selector in [
+            Selector::Key(cache_key(KEY).object),
+            Selector::Prefix("dir/".into()),
+            Selector::Tag("tag".into()),
+            Selector::All,
+        ] {
+            // What is not there carries no tag.
+            if scenario.old.is_none() && matches!(selector, Selector::Tag(_)) {
+                continue;
+            }
+            for purge in [Purge::Drop, Purge::MarkStale] {
+                let mut nth = 1;
+                while scenario.play(nth, &selector, purge).await {
+                    nth += 1;
+                }
+                assert!(nth > 4, "{} has only {nth} awaits", scenario.name);
+            }
+        }
     }
 }
 
 #[tokio::test]
 async fn a_purge_waits_for_a_store_that_has_begun_and_then_wins() {
-    let (source, mut scripts) = ScriptedSource::new();
-    let cache = Arc::new(SlowCache {
-        inner: MemoryCache::new(1 << 20),
-        storing: Notify::new(),
-        go: Semaphore::new(0),
-    });
-    let gateway = Gateway::new(
-        Arc::new(source),
-        cache.clone(),
-        BucketPolicy { cache: Some(cache_policy()), ..BucketPolicy::default() },
-        Arc::new(FillBudget::new(1 << 20)),
-        Arc::new(ManualClock::default()),
-    );
-    let client = tokio::spawn({
-        let gateway = gateway.clone();
-        async move { gateway.answer(&request(Method::Get, "k")).await }
-    });
-    scripts.recv().await.unwrap().open(&ONE).send("O");
+    let (source, clock, turnstile) = (MemorySource::default(), ManualClock::default(), Turnstile::new());
+    let gateway = FILL.gateway(&source, &clock, &turnstile);
+    source.insert(KEY, OLD.0, OLD.1);
+    turnstile.set(Stop::At(STORE));
     // The client has all its bytes although the store has not ended.
-    assert_eq!(body(client.await.unwrap()).await.unwrap(), b"O");
-    cache.storing.notified().await;
+    read(gateway.clone(), asking(Method::Get, &[])).await;
+    settle().await;
+    assert!(turnstile.is_reached());
 
     let purge = tokio::spawn({
         let gateway = gateway.clone();
@@ -147,7 +267,21 @@ async fn a_purge_waits_for_a_store_that_has_begun_and_then_wins() {
     });
     settle().await;
     assert!(!purge.is_finished());
-    cache.go.add_permits(1);
+    turnstile.open();
     assert_eq!(purge.await.unwrap(), 1);
     assert_eq!(gateway.usage().objects, 0);
+}
+
+fn asking(method: Method, fields: Fields) -> Request {
+    let mut request = request(method, KEY);
+    for (name, value) in fields {
+        request.headers.append(*name, value.parse().unwrap());
+    }
+    request
+}
+
+/// Asks, and reads whatever comes.
+async fn read(gateway: Gateway, request: Request) {
+    // Nothing there is an answer too.
+    let _ = body(gateway.answer(&request).await).await;
 }

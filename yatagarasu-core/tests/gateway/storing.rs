@@ -91,7 +91,7 @@ async fn conditions_on_a_miss_are_decided_here_and_the_object_is_stored() {
     let conditional = [("if-none-match", "\"e\"")];
     assert_eq!(
         answer(&bed, Method::Get, &conditional).await,
-        ("fwd=uri-miss; ttl=60; stored".into(), 304, vec![])
+        ("fwd=uri-miss; fwd-status=200; ttl=60; stored".into(), 304, vec![])
     );
     settle().await;
     assert_eq!(answer(&bed, Method::Get, &conditional).await, ("hit; ttl=60".into(), 304, vec![]));

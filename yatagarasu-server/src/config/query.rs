@@ -12,7 +12,7 @@ impl ForwardedQuery {
     pub fn forwards(&self, name: &str) -> bool {
         match self {
             Self::Named(names) => names.iter().any(|named| named == name),
-            Self::All => may_forward(name),
+            Self::All => may_forward(name) && !rewrites(name),
         }
     }
 }
@@ -63,22 +63,40 @@ pub(super) fn may_forward(name: &str) -> bool {
     !name.is_empty() && !name.starts_with("x-amz-") && !NEVER.contains(&name.as_str())
 }
 
+/// Whether S3 answers with other fields, or with a part, where this parameter is sent. Whoever makes a link could have
+/// a page of his own served from this domain: such a parameter has to be named to be passed on.
+fn rewrites(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with("response-") || name == "partnumber"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn sub_resources_and_signatures_never_cross() {
-        for name in ["acl", "ACL", "uploadId", "policyStatus", "X-Amz-Signature", "AWSAccessKeyId", ""] {
+        for name in [
+            "acl",
+            "ACL",
+            "uploadId",
+            "policyStatus",
+            "X-Amz-Signature",
+            "AWSAccessKeyId",
+            "",
+            "response-content-type",
+        ] {
             assert!(!ForwardedQuery::All.forwards(name), "{name}");
         }
-        for name in ["versionId", "response-content-type", "x-id", "aclx"] {
+        for name in ["versionId", "x-id", "aclx"] {
             assert!(ForwardedQuery::All.forwards(name), "{name}");
         }
     }
 
     #[test]
     fn names_are_taken_as_they_are() {
+        let named = ForwardedQuery::Named(vec!["response-content-type".to_owned()]);
+        assert!(named.forwards("response-content-type"));
         let named = ForwardedQuery::Named(vec!["v".to_owned()]);
         assert!(named.forwards("v") && !named.forwards("V") && !named.forwards("w"));
     }

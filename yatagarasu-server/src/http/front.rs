@@ -3,6 +3,7 @@ use std::sync::Arc;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, Version};
+use yatagarasu_core::forward::drop_hops;
 use yatagarasu_core::{CacheKey, Gateway, Request as ObjectRequest};
 
 use super::body::ResponseBody;
@@ -88,7 +89,9 @@ impl Front {
         };
         let entry = entry.of(&bucket.name, &object);
         let key = cache_key(object, head.uri.query(), &bucket.forward_query);
-        let request = ObjectRequest { method, key, headers: head.headers };
+        let mut headers = head.headers;
+        drop_hops(&mut headers);
+        let request = ObjectRequest { method, key, headers };
         let outcome = match head.method {
             Method::OPTIONS => bucket.gateway.preflight(&request).await,
             _ => bucket.gateway.answer(&request).await,

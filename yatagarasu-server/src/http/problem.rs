@@ -119,8 +119,6 @@ impl<'a> Problem<'a> {
 
 #[cfg(test)]
 mod tests {
-    use yatagarasu_core::cache_control::CacheControl;
-
     use super::*;
 
     #[track_caller]
@@ -142,7 +140,7 @@ mod tests {
         check(&Problem::MethodNotAllowed, 405, Some(("allow", "GET, HEAD, OPTIONS")));
         let source = |error, status, field| check(&Problem::Source(&error), status, field);
         source(SourceError::not_found(""), 404, None);
-        source(SourceError::Denied { code: String::new(), control: CacheControl::default() }, 403, None);
+        source(SourceError::Denied { code: String::new(), manner: Box::default() }, 403, None);
         source(SourceError::PreconditionFailed, 412, None);
         source(
             SourceError::RangeNotSatisfiable { complete_length: Some(9) },

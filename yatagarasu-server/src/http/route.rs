@@ -76,16 +76,17 @@ pub(super) fn forwarded_query(
     if matches!(forwarded, ForwardedQuery::Named(names) if names.is_empty()) {
         return None;
     }
-    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    let mut kept: Vec<(String, String)> = query?
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).collect::<Vec<u8>>();
+    let mut kept: Vec<(Vec<u8>, Vec<u8>)> = query?
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(name, value)| (decode(name), decode(value)))
-        .filter(|(name, _)| forwarded.forwards(name))
+        .filter(|(name, _)| std::str::from_utf8(name).is_ok_and(|name| forwarded.forwards(name)))
         .collect();
-    kept.sort();
-    let encode = |text: &str| percent_encoding::utf8_percent_encode(text, QUERY).to_string();
+    // Of one name the order may matter.
+    kept.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let encode = |bytes: &[u8]| percent_encoding::percent_encode(bytes, QUERY).to_string();
     let pairs: Vec<_> =
         kept.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
     (!pairs.is_empty()).then(|| pairs.join("&").into())
@@ -165,6 +166,8 @@ mod tests {
         check(Some("versionId=a+b&acl&v=%31"), Some("v=1&versionId=a%20b"));
         check(Some("acl&uploads"), None);
         check(Some("v"), Some("v="));
+        check(Some("v=2&v=1"), Some("v=2&v=1"));
+        check(Some("v=%ff"), Some("v=%FF"));
         check(None, None);
         assert_eq!(forwarded_query(Some("v=1"), &ForwardedQuery::Named(Vec::new())), None);
     }
@@ -174,7 +177,7 @@ mod tests {
         let check = |query, expected: Option<&str>| {
             assert_eq!(forwarded_query(Some(query), &ForwardedQuery::All).as_deref(), expected, "{query}");
         };
-        check("b=2&a=+&b=1&versionId=%78", Some("a=%20&b=1&b=2&versionId=x"));
+        check("b=2&a=+&b=1&versionId=%78", Some("a=%20&b=2&b=1&versionId=x"));
         check("acl&%61cl=&Tagging&X-Amz-Signature=0&x-amz-date=1&uploads&=v&k", Some("k="));
         check("acl", None);
         check("", None);

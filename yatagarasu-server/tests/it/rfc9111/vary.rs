@@ -63,7 +63,7 @@ async fn a_field_that_is_missing_is_a_variant_of_its_own() {
 #[tokio::test]
 async fn preferences_are_compared_whatever_their_case_order_and_spaces() {
     let bed = forwarding().await;
-    check_same(&bed, &[("accept-language", "de, en;q=0.5")], &[("accept-language", "EN;q=0.5,DE")]).await;
+    check_same(&bed, &[("accept-language", "de, en;q=0.5")], &[("accept-language", "DE,EN; q=0.5")]).await;
     check_same(&bed, &[("accept-encoding", "gzip, br")], &[("accept-encoding", "br,GZIP")]).await;
     check_same(
         &bed,
@@ -74,6 +74,13 @@ async fn preferences_are_compared_whatever_their_case_order_and_spaces() {
     check_same(&bed, &[("accept", "text/html, */*;q=0.1")], &[("accept", "*/*;q=0.1,Text/HTML")]).await;
     let two_fields = [("accept-language", "de"), ("accept-language", "en")];
     check_same(&bed, &two_fields, &[("accept-language", "de, en")]).await;
+}
+
+/// RFC 9110 12.5.4: to some the first is the best.
+#[tokio::test]
+async fn the_order_of_languages_matters() {
+    let bed = forwarding().await;
+    check_different(&bed, &[("accept-language", "de, en")], &[("accept-language", "en, de")]).await;
 }
 
 /// Of a field whose meaning nobody knows, only what RFC 9110 5.6.1 says of all lists.

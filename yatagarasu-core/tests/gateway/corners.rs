@@ -1,0 +1,248 @@
+//! Where two rules meet: what is shared with whom, and what is stored under which key.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream;
+use http::header::{self, HeaderMap, HeaderValue};
+use tokio::sync::mpsc::UnboundedReceiver;
+use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
+use yatagarasu_core::{
+    Answer, BucketPolicy, CachePolicy, ForwardedFields, Gateway, Method, Object, ObjectBody, ObjectKey,
+    ObjectMeta, ObjectSource, Request, SourceError, SourceRequest,
+};
+
+use crate::bed::{Bed, body, cache_policy, settle};
+use crate::turnstile::{STORE, Stop, Turnstile, TurnstileCache};
+
+const TAGGED: [(&str, &str); 2] = [("content-length", "1"), ("etag", "\"a\"")];
+
+fn asking(method: Method, fields: &[(&'static str, &str)]) -> Request {
+    let mut request = request(method, "k");
+    for (name, value) in fields {
+        request.headers.append(*name, value.parse().unwrap());
+    }
+    request
+}
+
+/// A bucket that forwards languages, and serves stale objects while it revalidates them.
+fn policy() -> BucketPolicy {
+    let cache = CachePolicy { stale_while_revalidate: Duration::from_secs(1000), ..cache_policy() };
+    let forward_headers = ForwardedFields::Named(vec![header::ACCEPT_LANGUAGE]);
+    BucketPolicy { cache: Some(cache), forward_headers }
+}
+
+/// Has an object with these fields stored, of the one byte `a`, which is stale by now.
+async fn stale(fields: &[(&'static str, &str)], policy: BucketPolicy) -> (Bed, UnboundedReceiver<Script>) {
+    let (source, mut scripts) = ScriptedSource::new();
+    let bed = Bed::with(Arc::new(source), policy);
+    let client = bed.begin("k");
+    scripts.recv().await.unwrap().open(fields).send("a");
+    body(client.await.unwrap()).await.unwrap();
+    settle().await;
+    bed.clock.advance(Duration::from_secs(61));
+    (bed, scripts)
+}
+
+/// The same in a bucket that serves nothing stale.
+async fn revalidated(fields: &[(&'static str, &str)]) -> (Bed, UnboundedReceiver<Script>) {
+    stale(fields, BucketPolicy { cache: Some(cache_policy()), ..policy() }).await
+}
+
+#[tokio::test]
+async fn who_joins_a_background_refresh_first_does_not_get_what_is_for_another() {
+    let (bed, mut scripts) = stale(&TAGGED, policy()).await;
+    assert_eq!(bed.get("k").await.handling.x_cache(), "HIT");
+    let refresh = scripts.recv().await.unwrap();
+    let joined = bed.begin_with(asking(Method::Get, &[("cache-control", "no-cache")]));
+    settle().await;
+    let private = |whose| [("content-length", "1"), ("cache-control", "private"), ("x-for", whose)];
+    refresh.open(&private("the first")).send("1");
+    settle().await;
+    let own = scripts.try_recv().expect("it asks for itself");
+    own.open(&private("the second")).send("2");
+    assert_eq!(joined.await.unwrap().reply.unwrap().headers["x-for"], "the second");
+}
+
+#[tokio::test]
+async fn a_304_that_makes_an_object_private_is_for_one_client() {
+    let (bed, mut scripts) = revalidated(&TAGGED).await;
+    let clients = [bed.begin("k"), bed.begin("k")];
+    let validation = scripts.recv().await.unwrap();
+    settle().await;
+    validation.not_modified(&[("etag", "\"a\""), ("cache-control", "private"), ("x-for", "the first")]);
+    settle().await;
+    let own = scripts.try_recv().expect("the one who joined asks for itself");
+    own.open(&TAGGED).send("a");
+    for client in clients {
+        client.await.unwrap().reply.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_makes_an_object_private_leaves_nothing_stored() {
+    let (bed, mut scripts) = revalidated(&TAGGED).await;
+    let head = bed.begin_with(asking(Method::Head, &[]));
+    let fields = [("content-length", "1"), ("etag", "\"a\""), ("cache-control", "private, max-age=60")];
+    drop(scripts.recv().await.unwrap().open(&fields));
+    head.await.unwrap().reply.unwrap();
+    settle().await;
+    let _later = bed.begin("k");
+    settle().await;
+    scripts.try_recv().expect("the source is asked");
+}
+
+#[tokio::test]
+async fn a_head_without_validators_confirms_nothing() {
+    let (bed, mut scripts) = revalidated(&[("content-length", "1")]).await;
+    let head = bed.begin_with(asking(Method::Head, &[]));
+    drop(scripts.recv().await.unwrap().open(&[("content-length", "1"), ("x-version", "2")]));
+    head.await.unwrap().reply.unwrap();
+    settle().await;
+    let _later = bed.begin("k");
+    settle().await;
+    scripts.try_recv().expect("the source is asked: the content may be another");
+}
+
+#[tokio::test]
+async fn a_variant_of_unknown_length_is_found_again() {
+    let (source, mut scripts) = ScriptedSource::new();
+    let bed = Bed::with(Arc::new(source), policy());
+    let german = || asking(Method::Get, &[("accept-language", "de")]);
+    let client = bed.begin_with(german());
+    scripts.recv().await.unwrap().open(&[("vary", "accept-language"), ("etag", "\"a\"")]).send("a");
+    assert_eq!(body(client.await.unwrap()).await.unwrap(), b"a");
+    settle().await;
+    assert_eq!(bed.gateway.usage().objects, 1);
+    let _again = bed.begin_with(german());
+    settle().await;
+    assert!(scripts.try_recv().is_err(), "it is stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_of_unknown_length_holds_nobody_up_and_ends_when_it_is_too_long() {
+    let (bed, mut scripts) = stale(&TAGGED, policy()).await;
+    assert_eq!(bed.get("k").await.handling.x_cache(), "HIT");
+    let refresh = scripts.recv().await.unwrap();
+    let _joined = bed.begin_with(asking(Method::Get, &[("cache-control", "no-cache")]));
+    settle().await;
+    let endless = refresh.open(&[("etag", "\"b\"")]);
+    endless.send(vec![b'x'; 1001]);
+    settle().await;
+    let ended = tokio::time::timeout(Duration::from_secs(1), endless.abandoned()).await;
+    ended.expect("nobody wants more of it");
+    scripts.try_recv().expect("the one who joined asks for itself as soon as the head is there");
+}
+
+#[tokio::test]
+async fn parts_that_are_fetched_at_once_are_all_kept() {
+    let (source, mut scripts) = ScriptedSource::new();
+    let bed = Bed::with(Arc::new(source), policy());
+    let ranges = ["bytes=0-1", "bytes=2-3"];
+    let clients = ranges.map(|range| bed.begin_with(asking(Method::Get, &[("range", range)])));
+    let asked = [scripts.recv().await.unwrap(), scripts.recv().await.unwrap()];
+    // The later one ends first.
+    for script in asked.into_iter().rev() {
+        let range = script.request.headers["range"].to_str().unwrap().replace('=', " ") + "/4";
+        script
+            .open(&[("etag", "\"a\""), ("content-length", "2"), ("content-range", range.as_str())])
+            .send("xx");
+        settle().await;
+    }
+    for client in clients {
+        body(client.await.unwrap()).await.unwrap();
+    }
+    settle().await;
+    let _whole = bed.begin("k");
+    settle().await;
+    assert!(scripts.try_recv().is_err(), "all of it is stored");
+}
+
+#[tokio::test]
+async fn clients_of_an_object_with_variants_share_one_get_while_that_is_being_noted() {
+    let ((source, mut scripts), turnstile) = (ScriptedSource::new(), Turnstile::new());
+    let gateway = Gateway::new(
+        Arc::new(source),
+        Arc::new(TurnstileCache { inner: MemoryCache::new(1 << 20), turnstile: Arc::clone(&turnstile) }),
+        policy(),
+        Arc::new(FillBudget::new(1 << 20)),
+        Arc::new(ManualClock::default()),
+    );
+    let begin = || {
+        let gateway = gateway.clone();
+        tokio::spawn(async move { gateway.answer(&asking(Method::Get, &[("accept-language", "de")])).await })
+    };
+    turnstile.set(Stop::At(STORE));
+    let first = begin();
+    let fields = [("content-length", "2"), ("vary", "accept-language")];
+    let source = scripts.recv().await.unwrap().open(&fields);
+    source.send("a");
+    settle().await;
+    assert!(turnstile.is_reached());
+    let second = begin();
+    settle().await;
+    assert!(scripts.try_recv().is_err(), "one GET");
+    turnstile.open();
+    source.send("a");
+    for client in [first, second] {
+        assert_eq!(body(client.await.unwrap()).await.unwrap(), b"aa");
+    }
+}
+
+/// A source whose bodies have a bug.
+#[derive(Debug, Default)]
+struct Panicking {
+    asked: AtomicU64,
+}
+
+struct PanickingBody;
+
+impl Stream for PanickingBody {
+    type Item = Result<Bytes, SourceError>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        panic!("as this test wants it");
+    }
+}
+
+#[async_trait]
+impl ObjectSource for Panicking {
+    async fn get(&self, _: &ObjectKey, _: &SourceRequest) -> Result<Answer<Object>, SourceError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::VARY, HeaderValue::from_static("accept-language"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("1"));
+        let body = ObjectBody::new(Box::pin(PanickingBody), Some(1));
+        Ok(Answer::Object(Object { meta: ObjectMeta::new(headers), body }))
+    }
+
+    async fn head(&self, _: &ObjectKey, _: &SourceRequest) -> Result<Answer<ObjectMeta>, SourceError> {
+        unreachable!("not asked")
+    }
+
+    async fn preflight(&self, _: &ObjectKey, _: &SourceRequest) -> Result<ObjectMeta, SourceError> {
+        unreachable!("not asked")
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_panics_is_not_joined_for_ever() {
+    let source = Arc::new(Panicking::default());
+    let bed = Bed::with(source.clone(), policy());
+    for asked in 1..=3 {
+        let client = bed.begin_with(asking(Method::Get, &[("accept-language", "de")]));
+        assert!(body(client.await.unwrap()).await.is_err());
+        settle().await;
+        assert_eq!(source.asked.load(Ordering::Relaxed), asked);
+    }
+}

@@ -1,0 +1,294 @@
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream;
+use http::header::{self, HeaderMap, HeaderValue};
+use yatagarasu_core::testing::{ManualClock, MemoryCache};
+use yatagarasu_core::{
+    Admission, Answer, CacheKey, Clock, Method, Object, ObjectBody, ObjectCache, ObjectKey, ObjectMeta,
+    ObjectSource, Selector, SourceError, SourceRequest, StoredObject, Usage,
+};
+
+use super::dice::Dice;
+use super::edition::{Asker, Edition, Wanted};
+
+/// Bytes of a body that come at a time.
+const PIECE_BYTES: usize = 400;
+
+/// What the source has, and what it said so far.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    /// All there were in this run, in their order.
+    pub(super) editions: Vec<Edition>,
+    pub(super) current: HashMap<ObjectKey, usize>,
+    pub(super) log: Vec<Entry>,
+    /// Requests that are going to fail.
+    pub(super) failing: u64,
+    /// Bodies that are going to break.
+    pub(super) tearing: u64,
+    pub(super) step: u64,
+    /// Whether the step is one client's alone.
+    pub(super) alone: bool,
+    ticks: u64,
+}
+
+/// One request the source has answered.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) key: ObjectKey,
+    pub(super) asker: Asker,
+    /// When it was asked, in ticks.
+    pub(super) asked: u64,
+    /// When it answered, in seconds.
+    pub(super) at: u64,
+    pub(super) step: u64,
+    pub(super) alone: bool,
+    pub(super) said: Said,
+}
+
+/// An answer, with the edition it speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    Whole(usize),
+    Part(usize),
+    /// A body that breaks.
+    Torn(usize),
+    /// 304
+    Same(usize),
+    /// To a HEAD.
+    Fields(usize),
+    /// 416
+    Outside(usize),
+    Missing,
+    Failed,
+}
+
+impl World {
+    /// Counts what happens, so that one can tell what came first.
+    pub(super) fn tick(&mut self) -> u64 {
+        self.ticks += 1;
+        self.ticks
+    }
+}
+
+/// A source that answers from a [`World`] and evaluates ranges and conditions by itself.
+#[derive(Debug, Clone)]
+pub(super) struct ModelSource {
+    world: Arc<Mutex<World>>,
+    clock: ManualClock,
+    pauses: Arc<Pauses>,
+}
+
+impl ModelSource {
+    pub(super) fn new(clock: ManualClock, pauses: Arc<Pauses>) -> Self {
+        Self { world: Arc::default(), clock, pauses }
+    }
+
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time in seconds since 1970.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        key: &ObjectKey,
+        request: &SourceRequest,
+    ) -> Result<Answer<Object>, SourceError> {
+        let asked = self.world().tick();
+        self.pauses.pause().await;
+        let asker = Asker::of(&request.headers);
+        let (said, answer) = self.decide(method, key, &request.headers, &asker);
+        let at = self.now();
+        self.pauses.pause().await;
+        // Who has given up by now learns nothing.
+        let mut world = self.world();
+        let (step, alone) = (world.step, world.alone);
+        world.log.push(Entry { key: key.clone(), asker, asked, at, step, alone, said });
+        answer
+    }
+
+    fn decide(
+        &self,
+        method: Method,
+        key: &ObjectKey,
+        asked: &HeaderMap,
+        asker: &Asker,
+    ) -> (Said, Result<Answer<Object>, SourceError>) {
+        let mut world = self.world();
+        if world.failing > 0 {
+            world.failing -= 1;
+            return (Said::Failed, Err(SourceError::unavailable("as the model wants it")));
+        }
+        let Some(edition) = world.current.get(key).map(|&id| world.editions[id].clone()) else {
+            return (Said::Missing, Err(SourceError::not_found("NoSuchKey")));
+        };
+        let mut headers = edition.fields(asker, self.now());
+        if edition.is_known(asked, &asker.language) {
+            return (Said::Same(edition.id), Ok(Answer::NotModified(ObjectMeta::new(headers))));
+        }
+        let length = edition.length;
+        let sent = edition.sends_length.then_some(length);
+        let (part, said, promised) = match (method, edition.wanted(asked, &asker.language)) {
+            (Method::Head, _) => (0..0, Said::Fields(edition.id), sent),
+            (Method::Get, Wanted::Whole) => (0..length, Said::Whole(edition.id), sent),
+            (Method::Get, Wanted::Part(part)) => {
+                let field = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+                headers.insert(header::CONTENT_RANGE, field.parse().unwrap());
+                let promised = Some(part.len());
+                (part, Said::Part(edition.id), promised)
+            }
+            (Method::Get, Wanted::Nothing) => {
+                let complete_length = Some(length as u64);
+                let error = SourceError::RangeNotSatisfiable { complete_length };
+                return (Said::Outside(edition.id), Err(error));
+            }
+        };
+        if let Some(promised) = promised {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(promised));
+        }
+        let torn = world.tearing > 0 && !part.is_empty();
+        world.tearing -= u64::from(torn);
+        let mut rest = edition.content(&asker.language).slice(part);
+        let said = if torn {
+            rest.truncate(rest.len() / 2);
+            Said::Torn(edition.id)
+        } else {
+            said
+        };
+        let pieces = Pieces { rest, torn, waits: 0, pauses: Arc::clone(&self.pauses) };
+        let body = ObjectBody::new(Box::pin(pieces), promised.map(|promised| promised as u64));
+        (said, Ok(Answer::Object(Object { meta: ObjectMeta::new(headers), body })))
+    }
+}
+
+#[async_trait]
+impl ObjectSource for ModelSource {
+    async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
+        self.ask(Method::Get, key, request).await
+    }
+
+    async fn head(
+        &self,
+        key: &ObjectKey,
+        request: &SourceRequest,
+    ) -> Result<Answer<ObjectMeta>, SourceError> {
+        Ok(match self.ask(Method::Head, key, request).await? {
+            Answer::Object(object) => Answer::Object(object.meta),
+            Answer::NotModified(meta) => Answer::NotModified(meta),
+        })
+    }
+
+    async fn preflight(&self, _: &ObjectKey, _: &SourceRequest) -> Result<ObjectMeta, SourceError> {
+        Err(SourceError::unavailable("no page asks the model"))
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+/// Content in pieces, with pauses between them.
+struct Pieces {
+    rest: Bytes,
+    /// Whether it ends in an error.
+    torn: bool,
+    waits: u64,
+    pauses: Arc<Pauses>,
+}
+
+impl Stream for Pieces {
+    type Item = Result<Bytes, SourceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.waits > 0 {
+            self.waits -= 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.waits = self.pauses.count();
+        if self.rest.is_empty() {
+            let torn = std::mem::take(&mut self.torn);
+            return Poll::Ready(torn.then(|| Err(SourceError::broken("as the model wants it"))));
+        }
+        let next = self.rest.len().min(PIECE_BYTES);
+        Poll::Ready(Some(Ok(self.rest.split_to(next))))
+    }
+}
+
+/// Where tasks let others go first, now and then.
+#[derive(Debug)]
+pub(super) struct Pauses(Mutex<Dice>);
+
+impl Pauses {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Mutex::new(Dice::new(seed)))
+    }
+
+    fn count(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).below(3)
+    }
+
+    async fn pause(&self) {
+        for _ in 0..self.count() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A cache that takes its time.
+#[derive(Debug)]
+pub(super) struct DawdlingCache {
+    inner: MemoryCache,
+    pauses: Arc<Pauses>,
+}
+
+impl DawdlingCache {
+    pub(super) fn new(capacity: u64, pauses: Arc<Pauses>) -> Self {
+        Self { inner: MemoryCache::new(capacity), pauses }
+    }
+}
+
+#[async_trait]
+impl ObjectCache for DawdlingCache {
+    async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>> {
+        let found = self.inner.lookup(key).await;
+        self.pauses.pause().await;
+        found
+    }
+
+    async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {
+        self.pauses.pause().await;
+        let admission = self.inner.store(key, object).await;
+        self.pauses.pause().await;
+        admission
+    }
+
+    async fn remove(&self, key: &CacheKey) {
+        self.pauses.pause().await;
+        self.inner.remove(key).await;
+    }
+
+    async fn purge(&self, selector: &Selector) -> u64 {
+        self.pauses.pause().await;
+        self.inner.purge(selector).await
+    }
+
+    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
+        self.pauses.pause().await;
+        self.inner.expire(selector, now).await
+    }
+
+    fn usage(&self) -> Usage {
+        self.inner.usage()
+    }
+}
