@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use crate::cache_control::CacheControl;
 use crate::vary::Vary;
@@ -99,6 +99,29 @@ impl SourceError {
     /// Says that there is no such object.
     pub fn not_found(code: impl Into<String>) -> Self {
         Self::NotFound { code: code.into(), manner: Box::default() }
+    }
+
+    /// Bytes that what the source said takes, beside the value itself.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::NotFound { code, manner } | Self::Denied { code, manner } => {
+                let names: usize = match &manner.vary {
+                    Vary::None | Vary::Any => 0,
+                    Vary::Fields(names) => {
+                        names.iter().map(|name| name.as_str().len() + size_of::<HeaderName>()).sum()
+                    }
+                };
+                code.len() + size_of::<Manner>() + names
+            }
+            // None of these is remembered.
+            Self::PreconditionFailed
+            | Self::RangeNotSatisfiable { .. }
+            | Self::Throttled { .. }
+            | Self::TimedOut(_)
+            | Self::Unavailable { .. }
+            | Self::NoCredentials(_)
+            | Self::Broken { .. } => 0,
+        }
     }
 
     /// The status the source said it with, where it answered and that is known.

@@ -120,12 +120,14 @@ pub fn refusal_lifetime(
     let named = control.s_maxage.or(control.max_age);
     let lifetime = match policy.cache_control {
         ObjectControl::Respect => named.map_or(ttl, |named| named.min(ttl)),
-        ObjectControl::Ignore => return Some(ttl).filter(|ttl| !ttl.is_zero() && !differs),
-        ObjectControl::Override => ttl,
+        ObjectControl::Ignore | ObjectControl::Override => ttl,
     };
-    let forbidden = differs || control.forbids_storing() || control.no_cache;
+    let forbidden = match policy.cache_control {
+        ObjectControl::Respect | ObjectControl::Override => control.forbids_storing() || control.no_cache,
+        ObjectControl::Ignore => false,
+    };
     let shared = asker == Asker::Anyone || control.shares_authorized();
-    (!forbidden && shared && !lifetime.is_zero()).then_some(lifetime)
+    (!differs && !forbidden && shared && !lifetime.is_zero()).then_some(lifetime)
 }
 
 /// Whether anything can be done with the object once it is stored.

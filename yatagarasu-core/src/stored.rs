@@ -140,7 +140,8 @@ impl StoredObject {
             Content::Variants(names) => {
                 names.iter().map(|name| name.as_str().len() + size_of::<HeaderName>()).sum()
             }
-            Content::Refusal(_) | Content::Passed => 0,
+            Content::Refusal(error) => size_of::<SourceError>() + error.weight(),
+            Content::Passed => 0,
         };
         self.meta.weight() + content
     }

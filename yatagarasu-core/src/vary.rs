@@ -44,8 +44,8 @@ impl Vary {
 /// Two requests match where the texts are the same. There is a line for every name: `name:value`, or `name`
 /// where the request has no such field. Values are normalised as far as RFC 9111 4.1 allows: several fields
 /// are one list, the spaces around its commas are dropped; in the negotiation fields also case, spaces around
-/// `;` and `=`, empty members, and, but for languages, order and repeated members. Nothing in a quoted string is changed. Bytes become one
-/// character each.
+/// `;` and `=`, empty members, and, but for languages, order and repeated members. Nothing in a quoted string is
+/// changed. Bytes become one character each.
 pub fn secondary(names: &[HeaderName], asked: &HeaderMap) -> String {
     let mut text = String::new();
     for name in names {

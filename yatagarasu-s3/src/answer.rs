@@ -5,8 +5,8 @@ use yatagarasu_core::{ObjectMeta, SourceError, SourceRequest};
 
 use crate::headers::end_to_end;
 
-/// Takes the head of a 200 or 206, to a HEAD of a 200. A part that nobody asked for, or that does not say which one it is, must not be
-/// taken for the whole (RFC 9110 15.3.7).
+/// Takes the head of a 200 or 206, to a HEAD of a 200. A part that nobody asked for, or that does not say which one it
+/// is, must not be taken for the whole (RFC 9110 15.3.7).
 pub(crate) fn object_meta(
     status: StatusCode,
     headers: HeaderMap,

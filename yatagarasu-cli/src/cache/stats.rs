@@ -22,6 +22,8 @@ struct BucketStats {
     hits: u64,
     forwards: u64,
     collapsed: u64,
+    revalidated: u64,
+    stale: u64,
     stored: u64,
     errors: u64,
 }
@@ -34,7 +36,7 @@ struct FillMemory {
 }
 
 /// Headings of the table.
-const HEADINGS: [&str; 11] = [
+const HEADINGS: [&str; 13] = [
     "BUCKET",
     "PREFIX",
     "OBJECTS",
@@ -44,6 +46,8 @@ const HEADINGS: [&str; 11] = [
     "FORWARDS",
     "HIT RATIO",
     "COLLAPSED",
+    "REVALIDATED",
+    "STALE",
     "STORED",
     "ERRORS",
 ];
@@ -94,6 +98,8 @@ fn cells(stats: &BucketStats) -> [String; HEADINGS.len()] {
         stats.forwards.to_string(),
         ratio(stats.hits, stats.hits.saturating_add(stats.forwards)),
         stats.collapsed.to_string(),
+        stats.revalidated.to_string(),
+        stats.stale.to_string(),
         stats.stored.to_string(),
         stats.errors.to_string(),
     ]
@@ -114,6 +120,8 @@ mod tests {
       "hits": 2,
       "forwards": 1,
       "collapsed": 0,
+      "revalidated": 0,
+      "stale": 0,
       "stored": 1,
       "errors": 0
     },
@@ -126,6 +134,8 @@ mod tests {
       "hits": 0,
       "forwards": 0,
       "collapsed": 0,
+      "revalidated": 0,
+      "stale": 0,
       "stored": 0,
       "errors": 0
     }
@@ -144,9 +154,9 @@ mod tests {
     #[test]
     fn columns_are_aligned() {
         let expected = "\
-BUCKET  PREFIX   OBJECTS    SIZE  MAX SIZE  HITS  FORWARDS  HIT RATIO  COLLAPSED  STORED  ERRORS
-assets  /static       12  1.2 MB      1 GB     2         1      66.6%          0       1       0
-v       /              -       -         -     0         0          -          0       0       0
+BUCKET  PREFIX   OBJECTS    SIZE  MAX SIZE  HITS  FORWARDS  HIT RATIO  COLLAPSED  REVALIDATED  STALE  STORED  ERRORS
+assets  /static       12  1.2 MB      1 GB     2         1      66.6%          0            0      0       1       0
+v       /              -       -         -     0         0          -          0            0      0       0       0
 
 memory of objects being stored, all buckets: 0 B of 256 MB
 ";

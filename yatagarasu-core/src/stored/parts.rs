@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{Segments, SegmentsBuilder};
 
-/// Most pieces an object is kept in: more of them cost more to find than to fetch.
+/// Most pieces an object is kept in (64, as `joined` says): more of them cost more to find than to fetch.
 const PIECES_MAX: usize = 64;
 
 /// Most pieces that are kept apart although they follow each other: putting them together copies them.
@@ -68,7 +68,7 @@ impl Parts {
     ///
     /// What is known here stays, shared; of `other` only what is missing here is taken. Pieces that follow each other
     /// become one once they are many. `None` where the lengths of the object differ, and where more than
-    /// [`PIECES_MAX`] pieces remain.
+    /// 64 pieces remain.
     pub fn joined(&self, other: &Self) -> Option<Self> {
         if self.complete_length != other.complete_length {
             return None;

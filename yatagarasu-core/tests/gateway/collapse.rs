@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use yatagarasu_core::gateway::FillBudget;
@@ -60,6 +61,31 @@ async fn too_large_an_object_releases_those_who_wait() {
     }
     assert!(scripts.try_recv().is_err(), "each asked once");
     assert_eq!(bed.gateway.usage().objects, 0);
+}
+
+/// The best of some, because others use this machine too.
+#[tokio::test]
+async fn a_thousand_who_wait_for_too_large_an_object_are_let_go_within_a_millisecond() {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let (bed, mut scripts) = Bed::scripted();
+        let clients: Vec<_> = (0..1000).map(|_| bed.begin("k")).collect();
+        let first = scripts.recv().await.unwrap();
+        settle().await;
+        let said = Instant::now();
+        let mut bodies = vec![first.open(&[("content-length", "5000")])];
+        let next = scripts.recv().await.unwrap();
+        best = best.min(said.elapsed());
+        bodies.push(next.open(&[("content-length", "5000")]));
+        for _ in 2..1000 {
+            bodies.push(scripts.recv().await.unwrap().open(&[("content-length", "5000")]));
+        }
+        for client in clients {
+            assert!(client.await.unwrap().reply.is_ok());
+        }
+    }
+    println!("released after {best:?}");
+    assert!(best < Duration::from_millis(1), "{best:?}");
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request
     headers.append(CACHE_STATUS, HeaderValue::try_from(member).expect("tokens and text are a value"));
 }
 
-/// Writes a text as the inside of a string of RFC 8941 3.3.3, which has printable ASCII only: other bytes are
+/// Writes a text as the inside of a string of RFC 9651 3.3.3, which has printable ASCII only: other bytes are
 /// percent-encoded, and so is the percent sign.
 fn text(key: &str) -> String {
     let printable = utf8_percent_encode(key, UNPRINTABLE).to_string();

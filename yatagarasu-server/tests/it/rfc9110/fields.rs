@@ -299,7 +299,7 @@ async fn fields_nobody_knows_arrive_as_they_were_sent() {
     }
 }
 
-/// RFC 9110 7.4
+/// RFC 9110 4.2
 #[tokio::test]
 async fn a_source_that_takes_all_parameters_gets_all_but_sub_resources_and_signatures() {
     let (origin, site) = Origin::start("forward_query: [\"*\"]", "").await;
