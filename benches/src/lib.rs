@@ -1,1 +1,2 @@
-//! Benchmarks of the pieces a request passes through; run them with `cargo bench -p yatagarasu-benches`.
+//! Benchmarks of the pieces a request passes through; run them with `cargo bench -p yatagarasu-benches`. The program
+//! `compare` sets the whole server beside other proxies.

@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::reader::FillReader;
 use crate::conditional::{Verdict, evaluate, range_applies};
+use crate::forward::CONDITIONS;
 use crate::multipart::{Layout, boundary};
 use crate::outcome::{MultipartBody, PartContent, StoredBody};
 use crate::range::{Selection, content_range, requested, select};
@@ -22,6 +23,9 @@ const CONTENT_FIELDS: [HeaderName; 5] = [
     header::CONTENT_RANGE,
     header::CONTENT_TYPE,
 ];
+
+/// `Age`, `Content-Length` and `Content-Range`, and what the server says of itself and the cache.
+const FIELDS_ADDED: usize = 7;
 
 /// What a request makes of an object whose fields and length are known.
 enum Choice {
@@ -50,7 +54,10 @@ pub(super) fn stored(
     if let Content::Refusal(error) = stored.content() {
         return Err(Refusal::Source((**error).clone()));
     }
-    let mut headers = stored.meta().headers().clone();
+    // Room for what is added here and by the server: a map that grows is copied.
+    let fields = stored.meta().headers();
+    let mut headers = HeaderMap::with_capacity(fields.len() + FIELDS_ADDED);
+    headers.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
     headers.insert(header::AGE, HeaderValue::from(stored.age(now).as_secs()));
     let length = stored.length();
     answer(request, headers, length, Bytes::Stored(stored))
@@ -95,6 +102,9 @@ fn answer(request: &Request, mut headers: HeaderMap, length: u64, bytes: Bytes) 
 
 /// Carries out conditions, then ranges (RFC 9110 13.2.2, 14.2).
 fn choose(request: &Request, headers: &HeaderMap, length: u64) -> Result<Choice, SourceError> {
+    if !is_selective(&request.headers) {
+        return Ok(Choice::Whole(0..length));
+    }
     let validators = Validators::of(headers);
     match evaluate(&request.headers, &validators) {
         Verdict::PreconditionFailed => return Err(SourceError::PreconditionFailed),
@@ -110,6 +120,11 @@ fn choose(request: &Request, headers: &HeaderMap, length: u64) -> Result<Choice,
         Selection::Parts(parts) => Ok(Choice::Parts(parts)),
         Selection::Unsatisfiable => Err(SourceError::RangeNotSatisfiable { complete_length: Some(length) }),
     }
+}
+
+/// Whether a request has conditions or a range: most have neither, and reading validators takes time.
+fn is_selective(asked: &HeaderMap) -> bool {
+    asked.contains_key(header::RANGE) || CONDITIONS.iter().any(|name| asked.contains_key(name))
 }
 
 fn single(bytes: Bytes, range: Range<u64>) -> ReplyBody {

@@ -12,13 +12,14 @@ const BYTES_MAX: usize = 128;
 /// Names requests, so that a client's complaint can be found in the log.
 #[derive(Debug)]
 pub(super) struct RequestIds {
-    random: RandomState,
+    /// What tells this process from others.
+    process: u64,
     last: AtomicU64,
 }
 
 impl RequestIds {
     pub(super) fn new() -> Self {
-        Self { random: RandomState::new(), last: AtomicU64::new(0) }
+        Self { process: RandomState::new().build_hasher().finish(), last: AtomicU64::new(0) }
     }
 
     /// Takes the id a client or a proxy before the gateway gave, where it is one, or makes a new one.
@@ -32,10 +33,12 @@ impl RequestIds {
     /// Makes an id that no other request of this process has, and hardly one of any other.
     fn next(&self) -> HeaderValue {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
-        let mut hasher = self.random.build_hasher();
-        hasher.write_u64(number);
-        let id = format!("{:016x}{number:08x}", hasher.finish());
-        HeaderValue::try_from(id).expect("hexadecimal digits are a value")
+        let mut id = [0; 2 * size_of::<u128>()];
+        let parts = (u128::from(self.process) << 64) | u128::from(number);
+        for (digit, shift) in id.iter_mut().rev().zip((0..u128::BITS).step_by(4)) {
+            *digit = b"0123456789abcdef"[((parts >> shift) & 0xf) as usize];
+        }
+        HeaderValue::from_bytes(&id).expect("hexadecimal digits are a value")
     }
 }
 

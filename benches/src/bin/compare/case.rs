@@ -1,0 +1,210 @@
+//! The lines of the table, and what the project sets itself in each.
+
+use crate::peer::Peer;
+
+/// A line of the table. In its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Case {
+    Hit1k,
+    Hit10k,
+    Hit100k,
+    Hit1m,
+    Mixed,
+    P99,
+    Stream1Cpu,
+    Stream1Rate,
+    Stream8Cpu,
+    Stream8Rate,
+    StalledMemory,
+    StalledSockets,
+    StalledAfter,
+    CrowdP99,
+    MissP50,
+    MissP99,
+    IdleMemory,
+    StartTime,
+    StartMemory,
+    Threads,
+}
+
+/// Which of two figures is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Better {
+    More,
+    Less,
+}
+
+/// What the server's figure is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Against {
+    /// The ratio to one peer's.
+    Peer(Peer),
+    /// The ratio to the best peer's.
+    Best,
+    /// The figure as it is.
+    Itself,
+}
+
+/// What a figure has to reach.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound {
+    pub(crate) against: Against,
+    pub(crate) must: f64,
+    pub(crate) aim: Option<f64>,
+}
+
+/// What was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Aim,
+    Must,
+    Missed,
+}
+
+impl Case {
+    /// What it is called.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Hit1k => "hit, 1 KiB",
+            Self::Hit10k => "hit, 10 KiB",
+            Self::Hit100k => "hit, 100 KiB",
+            Self::Hit1m => "hit, 1 MiB",
+            Self::Mixed => "hit, 2,000 objects of 4-32 KiB",
+            Self::P99 => "hit, 10 KiB, same rate for all: p99",
+            Self::Stream1Cpu => "1 stream: CPU",
+            Self::Stream1Rate => "1 stream: rate",
+            Self::Stream8Cpu => "8 streams: CPU",
+            Self::Stream8Rate => "8 streams: rate",
+            Self::StalledMemory => "stalled stream: process memory",
+            Self::StalledSockets => "stalled stream: socket buffers",
+            Self::StalledAfter => "5 s after they left: over idle",
+            Self::CrowdP99 => "hit beside 1,000 streams at 1 MB/s: p99",
+            Self::MissP50 => "miss, time added: p50",
+            Self::MissP99 => "miss, time added: p99",
+            Self::IdleMemory => "idle connection: process memory",
+            Self::StartTime => "start to listening",
+            Self::StartMemory => "process memory after the start",
+            Self::Threads => "hit, 10 KiB, two threads against one",
+        }
+    }
+
+    /// What its figures count.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Hit1k | Self::Hit10k | Self::Hit100k | Self::Hit1m | Self::Mixed => "requests/s",
+            Self::P99 | Self::MissP50 | Self::MissP99 => "us",
+            Self::Stream1Cpu | Self::Stream8Cpu => "s/GiB",
+            Self::Stream1Rate | Self::Stream8Rate => "MB/s",
+            Self::StalledMemory | Self::StalledSockets | Self::IdleMemory => "KiB",
+            Self::StalledAfter | Self::StartMemory => "MB",
+            Self::CrowdP99 | Self::StartTime => "ms",
+            Self::Threads => "times",
+        }
+    }
+
+    /// Which of two of its figures is better.
+    pub(crate) fn better(self) -> Better {
+        match self {
+            Self::Hit1k
+            | Self::Hit10k
+            | Self::Hit100k
+            | Self::Hit1m
+            | Self::Mixed
+            | Self::Stream1Rate
+            | Self::Stream8Rate
+            | Self::Threads => Better::More,
+            Self::P99
+            | Self::Stream1Cpu
+            | Self::Stream8Cpu
+            | Self::StalledMemory
+            | Self::StalledSockets
+            | Self::StalledAfter
+            | Self::CrowdP99
+            | Self::MissP50
+            | Self::MissP99
+            | Self::IdleMemory
+            | Self::StartTime
+            | Self::StartMemory => Better::Less,
+        }
+    }
+
+    /// What the server has to reach.
+    pub(crate) fn bounds(self) -> Vec<Bound> {
+        match self {
+            Self::Hit1k | Self::Hit10k => {
+                vec![of(Peer::Nginx, 1.5, 2.0), of(Peer::Haproxy, 1.3, 2.0), of(Peer::Varnish, 2.0, 3.0)]
+            }
+            Self::Hit100k => vec![best(1.0, 1.3)],
+            Self::Hit1m => {
+                vec![of(Peer::Nginx, 0.7, 1.0), of(Peer::Haproxy, 1.0, 1.5), of(Peer::Varnish, 1.0, 1.5)]
+            }
+            Self::Mixed => vec![of(Peer::Nginx, 1.5, 2.0)],
+            Self::P99 => vec![best(1.0, 0.5)],
+            Self::Stream1Cpu | Self::Stream8Cpu => {
+                vec![of(Peer::Nginx, 0.65, 0.5), of(Peer::Haproxy, 1.0, 0.7)]
+            }
+            Self::Stream1Rate | Self::Stream8Rate => Vec::new(),
+            Self::StalledMemory => vec![itself(64.0, Some(32.0))],
+            Self::StalledSockets => vec![itself(512.0, Some(256.0))],
+            Self::StalledAfter => vec![itself(10.0, None)],
+            Self::CrowdP99 => vec![itself(5.0, None)],
+            Self::MissP50 => vec![itself(150.0, Some(100.0))],
+            Self::MissP99 => vec![itself(500.0, Some(300.0))],
+            Self::IdleMemory => vec![itself(24.0, Some(12.0))],
+            Self::StartTime => vec![itself(50.0, Some(10.0))],
+            Self::StartMemory => vec![itself(20.0, Some(10.0))],
+            Self::Threads => vec![itself(1.7, Some(1.9))],
+        }
+    }
+}
+
+fn of(peer: Peer, must: f64, aim: f64) -> Bound {
+    Bound { against: Against::Peer(peer), must, aim: Some(aim) }
+}
+
+fn best(must: f64, aim: f64) -> Bound {
+    Bound { against: Against::Best, must, aim: Some(aim) }
+}
+
+fn itself(must: f64, aim: Option<f64>) -> Bound {
+    Bound { against: Against::Itself, must, aim }
+}
+
+impl Bound {
+    /// Judges a figure, or its ratio to another.
+    pub(crate) fn verdict(&self, better: Better, figure: f64) -> Verdict {
+        let reaches = |bound: f64| match better {
+            Better::More => figure >= bound,
+            Better::Less => figure <= bound,
+        };
+        if self.aim.is_some_and(reaches) {
+            Verdict::Aim
+        } else if reaches(self.must) {
+            Verdict::Must
+        } else {
+            Verdict::Missed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bound: Bound, better: Better, figure: f64, expected: Verdict) {
+        assert_eq!(bound.verdict(better, figure), expected, "{figure} against {bound:?}");
+    }
+
+    #[test]
+    fn a_figure_reaches_the_aim_the_must_or_nothing() {
+        check(best(1.5, 2.0), Better::More, 2.0, Verdict::Aim);
+        check(best(1.5, 2.0), Better::More, 1.6, Verdict::Must);
+        check(best(1.5, 2.0), Better::More, 1.4, Verdict::Missed);
+        check(best(1.0, 0.5), Better::Less, 0.4, Verdict::Aim);
+        check(best(1.0, 0.5), Better::Less, 1.0, Verdict::Must);
+        check(best(1.0, 0.5), Better::Less, 1.1, Verdict::Missed);
+        check(itself(10.0, None), Better::Less, 0.0, Verdict::Must);
+        check(itself(10.0, None), Better::Less, 11.0, Verdict::Missed);
+    }
+}

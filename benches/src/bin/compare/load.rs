@@ -1,0 +1,18 @@
+//! The load: clients of one thread, which check the status and the length of every response.
+
+mod closed;
+mod connection;
+mod head;
+mod open;
+mod prober;
+mod response;
+mod wanted;
+mod window;
+
+pub(crate) use closed::closed;
+pub(crate) use connection::{Connection, READ_BYTES_MAX};
+pub(crate) use open::open;
+pub(crate) use prober::Prober;
+pub(crate) use response::{Checking, Response};
+pub(crate) use wanted::{Pick, Wanted};
+pub(crate) use window::{Spent, Window, spent};

@@ -1,0 +1,45 @@
+//! As many requests as a proxy answers: each connection sends the next when it has the answer to the one before.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{Checking, Connection, Pick, Wanted, Window};
+
+/// Asks for `wanted` at random over all connections until the window ends. Says how many answers came within it.
+pub(crate) async fn closed(
+    connections: Vec<Connection>,
+    wanted: &Arc<[Wanted]>,
+    window: Window,
+) -> anyhow::Result<u64> {
+    let mut clients = JoinSet::new();
+    for (seed, connection) in connections.into_iter().enumerate() {
+        clients.spawn(client(connection, Arc::clone(wanted), window, Pick::new(seed)));
+    }
+    let mut answers = 0;
+    while let Some(ended) = clients.join_next().await {
+        answers += ended.context("a client panicked")??;
+    }
+    Ok(answers)
+}
+
+async fn client(
+    mut connection: Connection,
+    wanted: Arc<[Wanted]>,
+    window: Window,
+    mut pick: Pick,
+) -> anyhow::Result<u64> {
+    let mut answers = 0;
+    loop {
+        connection.exchange(pick.of(&wanted), Checking::Length).await?;
+        let now = Instant::now();
+        if now >= window.end {
+            return Ok(answers);
+        }
+        if window.holds(now) {
+            answers += 1;
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A client's connection.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::response::{Checking, Response};
+use super::wanted::Wanted;
+
+/// Most bytes that are read at a time.
+pub(crate) const READ_BYTES_MAX: usize = 256 * 1024;
+
+thread_local! {
+    /// What all connections of a thread read into: what is read is looked at and done with.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES_MAX]);
+}
+
+/// A connection that stays open from one request to the next.
+#[derive(Debug)]
+pub(crate) struct Connection(TcpStream);
+
+impl Connection {
+    /// Connects.
+    pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4().context("there is no socket")?;
+        Self::connect(socket, address).await
+    }
+
+    /// Connects, with a receive buffer of a fixed size, which the system doubles.
+    pub(crate) async fn open_with_buffer(address: SocketAddr, bytes: u32) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4().context("there is no socket")?;
+        socket.set_recv_buffer_size(bytes).context("a receive buffer cannot be set")?;
+        Self::connect(socket, address).await
+    }
+
+    /// Connects several times.
+    pub(crate) async fn open_many(address: SocketAddr, count: usize) -> anyhow::Result<Vec<Self>> {
+        let mut connections = Vec::with_capacity(count);
+        for _ in 0..count {
+            connections.push(Self::open(address).await?);
+        }
+        Ok(connections)
+    }
+
+    async fn connect(socket: TcpSocket, address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = socket.connect(address).await.context("cannot connect")?;
+        stream.set_nodelay(true).context("a socket option cannot be set")?;
+        Ok(Self(stream))
+    }
+
+    /// Sends a request and receives the whole response.
+    pub(crate) async fn exchange(&mut self, wanted: &Wanted, checking: Checking) -> anyhow::Result<()> {
+        self.send(wanted).await?;
+        let mut response = Response::new(wanted.object, checking);
+        while !self.receive(READ_BYTES_MAX, &mut response).await? {}
+        Ok(())
+    }
+
+    /// Sends a request.
+    pub(crate) async fn send(&mut self, wanted: &Wanted) -> anyhow::Result<()> {
+        self.0.write_all(&wanted.request).await.context("a request cannot be sent")
+    }
+
+    /// Receives `at_most` that many bytes of a response, at least one. Says whether it is complete with them.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub(crate) async fn receive(&mut self, at_most: usize, response: &mut Response) -> anyhow::Result<bool> {
+        let socket = &mut self.0;
+        poll_fn(|context| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let room = at_most.min(scratch.len());
+                let mut buffer = ReadBuf::new(&mut scratch[..room]);
+                match Pin::new(&mut *socket).poll_read(context, &mut buffer) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(read) => Poll::Ready(taken(read, buffer.filled(), response)),
+                }
+            })
+        })
+        .await
+    }
+}
+
+fn taken(read: std::io::Result<()>, bytes: &[u8], response: &mut Response) -> anyhow::Result<bool> {
+    read.context("the connection broke")?;
+    if bytes.is_empty() {
+        bail!("the connection was closed after {} bytes of the body", response.body_bytes());
+    }
+    response.take(bytes)
+}

@@ -1,0 +1,88 @@
+//! The machine: its cores, who runs on which, and what to call it.
+
+use std::fmt;
+use std::fs;
+use std::thread;
+
+use anyhow::{Context, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// What is measured on.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    processor: String,
+    cores: usize,
+    kernel: String,
+    memory_kib: u64,
+    tcp_memory: String,
+}
+
+impl Machine {
+    /// Looks around. What cannot be found out is called unknown.
+    pub(crate) fn here() -> Self {
+        let field = |file: &str, name: &str| {
+            let text = fs::read_to_string(file).ok()?;
+            let value =
+                text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'))?;
+            Some(value.trim().to_owned())
+        };
+        let line =
+            |file: &str| fs::read_to_string(file).map_or("unknown".to_owned(), |text| text.trim().to_owned());
+        let memory = field("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse().ok());
+        Self {
+            processor: field("/proc/cpuinfo", "model name").unwrap_or("unknown processor".to_owned()),
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            kernel: line("/proc/sys/kernel/osrelease"),
+            memory_kib: memory.unwrap_or(0),
+            tcp_memory: line("/proc/sys/net/ipv4/tcp_mem").replace('\t', " "),
+        }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processor, cores, kernel, memory_kib, tcp_memory } = self;
+        let memory_gib = memory_kib >> 20;
+        write!(f, "{processor}, {cores} cores, {memory_gib} GiB, Linux {kernel}, tcp_mem {tcp_memory}")
+    }
+}
+
+/// Who runs on which core.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cores {
+    /// The proxy that is measured.
+    pub(crate) proxy: usize,
+    /// The load and the source.
+    pub(crate) load: usize,
+    /// The second thread of a proxy that has two; where there are only two cores, that of the load.
+    pub(crate) second: usize,
+}
+
+impl Cores {
+    /// Takes the first cores this process may use.
+    pub(crate) fn of_process() -> anyhow::Result<Self> {
+        let allowed = sched_getaffinity(None).context("the cores of this process cannot be found out")?;
+        let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
+        let (Some(proxy), Some(load)) = (cores.next(), cores.next()) else {
+            bail!("two cores are needed: one for the proxy, one for the load");
+        };
+        Ok(Self { proxy, load, second: cores.next().unwrap_or(load) })
+    }
+}
+
+/// Keeps the calling thread on `cores`, and every thread and process that it starts from now on.
+pub(crate) fn pin(cores: &[usize]) -> anyhow::Result<()> {
+    let mut set = CpuSet::new();
+    for &core in cores {
+        set.set(core);
+    }
+    sched_setaffinity(None, &set).with_context(|| format!("a thread cannot be kept on the cores {cores:?}"))
+}
+
+/// Raises the limit of open files as far as the system allows, for all that is started too, and says how far.
+pub(crate) fn raise_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if raised.is_ok() { limit.maximum } else { limit.current }
+}

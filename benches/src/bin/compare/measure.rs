@@ -1,0 +1,168 @@
+//! The measurements: each row in a module of its own.
+
+mod crowd;
+mod hits;
+mod idle;
+mod latency;
+mod miss;
+mod prepare;
+mod stalled;
+mod start;
+mod stream;
+mod threads;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+use crate::bench::Bench;
+use crate::case::Case;
+use crate::peer::{Installed, Peer};
+use crate::process::Running;
+use crate::report::{Cell, Outcome};
+use crate::row::Row;
+use crate::source::MIXED;
+use crate::statistics::median;
+
+/// Before a sample counts: connections are new, and caches of the processor are the one's before.
+const WARM: Duration = Duration::from_millis(150);
+
+/// How much longer than meant a sample may take, and any other step.
+const SLACK: Duration = Duration::from_secs(30);
+
+/// Runs all rows. What is measured is added to `outcomes` as it comes.
+pub(crate) async fn all(bench: &Bench, outcomes: &mut Vec<Outcome>) {
+    if bench.rows.iter().any(|row| row.is_shared()) {
+        together(bench, outcomes).await;
+    }
+    for row in bench.rows.iter().copied().filter(|row| !row.is_shared()) {
+        say(row);
+        outcomes.extend(match row {
+            Row::Stalled => stalled::measure(bench).await,
+            Row::Crowd => crowd::measure(bench).await,
+            Row::Idle => idle::measure(bench).await,
+            Row::Start => start::measure(bench).await,
+            Row::Hit1k
+            | Row::Hit10k
+            | Row::Hit100k
+            | Row::Hit1m
+            | Row::Mixed
+            | Row::P99
+            | Row::Stream1
+            | Row::Stream8
+            | Row::Miss
+            | Row::Threads => Vec::new(),
+        });
+    }
+}
+
+/// Runs the rows for which all proxies run beside each other, all but one idle at a time.
+async fn together(bench: &Bench, outcomes: &mut Vec<Outcome>) {
+    let (running, absent) = prepare::all(bench).await;
+    for row in bench.rows.iter().copied().filter(|row| row.is_shared()) {
+        say(row);
+        let mut measured = match row {
+            Row::Hit1k => vec![hits::measure(bench, &running, Case::Hit1k, &["1k".to_owned()]).await],
+            Row::Hit10k => vec![hits::measure(bench, &running, Case::Hit10k, &["10k".to_owned()]).await],
+            Row::Hit100k => vec![hits::measure(bench, &running, Case::Hit100k, &["100k".to_owned()]).await],
+            Row::Hit1m => vec![hits::measure(bench, &running, Case::Hit1m, &["1m".to_owned()]).await],
+            Row::Mixed => vec![hits::measure(bench, &running, Case::Mixed, &mixed_keys()).await],
+            Row::P99 => vec![latency::measure(bench, &running).await],
+            Row::Stream1 => stream::measure(bench, &running, 1, Case::Stream1Cpu, Case::Stream1Rate).await,
+            Row::Stream8 => stream::measure(bench, &running, 8, Case::Stream8Cpu, Case::Stream8Rate).await,
+            Row::Miss => miss::measure(bench, &running).await,
+            Row::Threads => threads::measure(bench, &running).await,
+            Row::Stalled | Row::Crowd | Row::Idle | Row::Start => Vec::new(),
+        };
+        for outcome in &mut measured {
+            for (peer, reason) in &absent {
+                outcome.cells.insert(*peer, Cell::Failed(reason.clone()));
+            }
+        }
+        outcomes.extend(measured);
+    }
+}
+
+fn mixed_keys() -> Vec<String> {
+    (0..MIXED).map(|number| format!("o/{number}")).collect()
+}
+
+fn say(row: Row) {
+    if let Some(value) = row.to_possible_value() {
+        eprintln!("measuring {}", value.get_name());
+    }
+}
+
+/// Samples of each proxy, or why there are none.
+type Taken<S> = BTreeMap<Peer, anyhow::Result<Vec<S>>>;
+
+/// Takes samples of all proxies in turn, so that what drifts on the machine drifts for all of them. The first failure
+/// of a proxy ends its turns.
+async fn in_turn<S>(
+    bench: &Bench,
+    running: &[Running],
+    sample: impl AsyncFn(&Running) -> anyhow::Result<S>,
+) -> Taken<S> {
+    let mut taken: Taken<S> = running.iter().map(|running| (running.peer, Ok(Vec::new()))).collect();
+    for _ in 0..bench.samples {
+        for running in running {
+            let Some(Ok(samples)) = taken.get_mut(&running.peer) else { continue };
+            match bounded(bench, bench.duration * 3, sample(running)).await {
+                Ok(sample) => samples.push(sample),
+                // Fewer samples than asked for are better than none.
+                Err(_) if !samples.is_empty() && bench.in_time().is_err() => {}
+                Err(error) => {
+                    taken.insert(running.peer, Err(error));
+                }
+            }
+        }
+    }
+    taken
+}
+
+/// Measures each proxy alone, fresh from its start, one after the other.
+async fn alone<T>(
+    bench: &Bench,
+    measure: impl AsyncFn(&Installed) -> anyhow::Result<T>,
+) -> Vec<(Peer, anyhow::Result<T>)> {
+    let mut measured = Vec::new();
+    for installed in &bench.peers {
+        measured.push((installed.peer, bounded(bench, SLACK, measure(installed)).await));
+    }
+    measured
+}
+
+/// Lets something take `about` that long, and not begin at all after the end of the run.
+async fn bounded<T>(
+    bench: &Bench,
+    about: Duration,
+    step: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    bench.in_time()?;
+    let at_most = about + SLACK;
+    let ended = tokio::time::timeout(at_most, step).await;
+    ended.with_context(|| format!("not done in {} s", at_most.as_secs()))?
+}
+
+/// The line of a case: for each proxy the median of what `figure` makes of its samples, and what `detail` says.
+fn outcome<S>(
+    case: Case,
+    taken: &Taken<S>,
+    figure: impl Fn(&S) -> f64,
+    detail: impl Fn(&[S]) -> String,
+) -> Outcome {
+    let cell = |samples: &anyhow::Result<Vec<S>>| match samples {
+        Err(error) => Cell::Failed(format!("{error:#}")),
+        Ok(samples) => match median_of(samples, &figure) {
+            Some(value) => Cell::Measured { value, detail: detail(samples) },
+            None => Cell::Failed("no sample".to_owned()),
+        },
+    };
+    Outcome { case, cells: taken.iter().map(|(&peer, samples)| (peer, cell(samples))).collect() }
+}
+
+fn median_of<S>(samples: &[S], figure: impl Fn(&S) -> f64) -> Option<f64> {
+    median(&samples.iter().map(figure).collect::<Vec<_>>())
+}

@@ -1,0 +1,109 @@
+//! Hits beside a thousand streams.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::alone;
+use super::hits::cores;
+use super::latency::micros;
+use super::prepare::filled;
+use crate::bench::Bench;
+use crate::case::Case;
+use crate::load::{Checking, Connection, Prober, Response, Spent, Wanted, Window, spent};
+use crate::peer::Installed;
+use crate::report::{Cell, Outcome};
+use crate::statistics::{percentile, real};
+
+/// Clients that stream.
+const STREAMS: u32 = 1_000;
+
+/// What each of them reads at a time, at a rate of a byte every microsecond.
+const PIECE: usize = 64 * 1024;
+
+/// In which they begin, one after the other; and what is given them to come into step.
+const RAMP: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_secs(1);
+
+/// In which hits are timed.
+const MEASURED: Duration = Duration::from_secs(8);
+
+/// Hits a second.
+const HITS: u32 = 500;
+
+/// How long hits take, in milliseconds, and how the streams fared.
+struct Crowd {
+    p99_ms: f64,
+    detail: String,
+}
+
+/// Streams of 1 MB/s each, all of whose bytes are looked at, and hits of 10 KiB at a steady rate.
+pub(super) async fn measure(bench: &Bench) -> Vec<Outcome> {
+    let measured = alone(bench, async |installed: &Installed| one(bench, installed).await).await;
+    let cell = |measured: anyhow::Result<Crowd>| match measured {
+        Ok(Crowd { p99_ms, detail }) => Cell::Measured { value: p99_ms, detail },
+        Err(error) => Cell::Failed(format!("{error:#}")),
+    };
+    let cells = measured.into_iter().map(|(peer, measured)| (peer, cell(measured))).collect();
+    vec![Outcome { case: Case::CrowdP99, cells }]
+}
+
+async fn one(bench: &Bench, installed: &Installed) -> anyhow::Result<Crowd> {
+    bench.may_open(u64::from(STREAMS) * 2 + 200)?;
+    let running = filled(bench, installed, &["10k".to_owned()]).await?;
+    let received = Arc::new(AtomicU64::new(0));
+    let mut streams = JoinSet::new();
+    let begin = Instant::now();
+    for turn in 0..STREAMS {
+        sleep_until(begin + RAMP * turn / STREAMS).await;
+        let connection = Connection::open(running.address).await?;
+        streams.spawn(stream(connection, Arc::clone(&received)));
+    }
+    let group = running.group()?;
+    let window = Window::after(STEP, MEASURED);
+    let prober = Prober::start(running.address, &Wanted::new("10k"), HITS, window)?;
+    let spent = spent(window, &group, || received.load(Ordering::Relaxed)).await;
+    let probed = prober.probed().await;
+    let mut broken = Vec::new();
+    while let Some(ended) = streams.try_join_next() {
+        broken.extend(ended.context("a client panicked")?.err());
+    }
+    if let Some(first) = broken.first() {
+        bail!("{} of {STREAMS} streams broke, the first because: {first:#}", broken.len());
+    }
+    let mut probed = probed?;
+    let mut at = |per_mille| percentile(&mut probed.latencies, per_mille).context("no hit was timed");
+    let (p50, p99) = (at(500)?, at(990)?);
+    Ok(Crowd { p99_ms: micros(p99) / 1e3, detail: detail(&spent, p50, probed.queued) })
+}
+
+fn detail(spent: &Spent, p50: Duration, queued: bool) -> String {
+    let reached = real(spent.counted) / 1e6 / spent.elapsed.as_secs_f64();
+    let queued = if queued { "; without chrt: the load's own waiting is in the figure" } else { "" };
+    format!(
+        "p50 {:.2} ms; all bytes right, {reached:.0} of {STREAMS} MB/s; {}{queued}",
+        micros(p50) / 1e3,
+        cores(std::slice::from_ref(spent), |spent| *spent),
+    )
+}
+
+/// Reads the large object at its pace, for longer than is measured, and counts its bytes. A proxy that is behind gets
+/// the chance to catch up.
+async fn stream(mut connection: Connection, received: Arc<AtomicU64>) -> anyhow::Result<()> {
+    let wanted = Wanted::new("large");
+    connection.send(&wanted).await?;
+    let begun = Instant::now();
+    let mut response = Response::new(wanted.object, Checking::Bytes);
+    let mut whole = false;
+    while !whole {
+        let before = response.body_bytes();
+        sleep_until(begun + Duration::from_micros(before)).await;
+        whole = connection.receive(PIECE, &mut response).await?;
+        received.fetch_add(response.body_bytes() - before, Ordering::Relaxed);
+    }
+    bail!("it ended before its time")
+}

@@ -1,0 +1,158 @@
+//! Who is compared, where it is found, and how it is run.
+
+mod haproxy;
+mod nginx;
+mod varnish;
+mod yatagarasu;
+
+use std::env;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+
+/// Where programs are looked for, whatever the environment says: servers are often not in a user's `PATH`.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A proxy. In the order of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Peer {
+    /// This project's server
+    Yatagarasu,
+    /// nginx with `proxy_cache`
+    Nginx,
+    /// HAProxy with its cache, and splice
+    Haproxy,
+    /// Varnish
+    Varnish,
+}
+
+/// What a proxy is told when it is started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// A folder of its own.
+    pub(crate) folder: &'a Path,
+    /// Where it is to listen.
+    pub(crate) address: SocketAddr,
+    /// A second address, for proxies that need one.
+    pub(crate) admin: SocketAddr,
+    /// Where objects come from.
+    pub(crate) source: SocketAddr,
+    /// How many threads serve.
+    pub(crate) threads: usize,
+}
+
+/// A proxy that is there.
+#[derive(Debug, Clone)]
+pub(crate) struct Installed {
+    pub(crate) peer: Peer,
+    pub(crate) program: PathBuf,
+    pub(crate) version: String,
+}
+
+impl Peer {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Yatagarasu, Self::Nginx, Self::Haproxy, Self::Varnish];
+
+    /// What it is called in a table.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Yatagarasu => "Yatagarasu",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+            Self::Varnish => "Varnish",
+        }
+    }
+
+    /// The command that runs it in the foreground. Writes its configuration.
+    pub(crate) fn command(self, program: &Path, place: Place<'_>) -> anyhow::Result<Command> {
+        match self {
+            Self::Yatagarasu => yatagarasu::command(program, place),
+            Self::Nginx => nginx::command(program, place),
+            Self::Haproxy => haproxy::command(program, place),
+            Self::Varnish => varnish::command(program, place),
+        }
+    }
+
+    fn program(self) -> &'static str {
+        match self {
+            Self::Yatagarasu => "yatagarasu-server",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Varnish => "varnishd",
+        }
+    }
+
+    fn version_option(self) -> &'static str {
+        match self {
+            Self::Yatagarasu => "--version",
+            Self::Nginx | Self::Haproxy => "-v",
+            Self::Varnish => "-V",
+        }
+    }
+}
+
+/// Finds a proxy, `server` being this project's where it is given.
+pub(crate) fn find(peer: Peer, server: Option<&Path>) -> anyhow::Result<Installed> {
+    let program = match (peer, server) {
+        (Peer::Yatagarasu, Some(server)) => {
+            server.canonicalize().with_context(|| format!("{} is not there", server.display()))?
+        }
+        (Peer::Yatagarasu, None) => beside_this_program(peer.program())?,
+        (Peer::Nginx | Peer::Haproxy | Peer::Varnish, _) => in_path(peer.program())
+            .with_context(|| format!("not installed: there is no {}", peer.program()))?,
+    };
+    let said = Command::new(&program)
+        .arg(peer.version_option())
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{} cannot be run", program.display()))?;
+    let words = [said.stdout, said.stderr].concat();
+    let version = version(&String::from_utf8_lossy(&words)).to_owned();
+    Ok(Installed { peer, program, version })
+}
+
+fn beside_this_program(name: &str) -> anyhow::Result<PathBuf> {
+    let here = env::current_exe().context("this program cannot be found")?;
+    let program = here.with_file_name(name);
+    ensure!(
+        program.is_file(),
+        "not built: `cargo build --locked --release --package {name}` makes {}",
+        program.display()
+    );
+    Ok(program)
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    env::split_paths(PATH).map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+/// The first word that begins with a digit, or what follows a `/` or `-` and does.
+fn version(words: &str) -> &str {
+    let begins = |&(at, _): &(usize, char)| {
+        let (before, rest) = words.split_at(at);
+        rest.starts_with(|next: char| next.is_ascii_digit()) && before.ends_with([' ', '/', '-', 'v'])
+    };
+    let Some((at, _)) = words.char_indices().find(begins) else { return "unknown version" };
+    let rest = &words[at..];
+    &rest[..rest.find([' ', '\n', '\r', ')']).unwrap_or(rest.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        assert_eq!(version("nginx version: nginx/1.22.1\n"), "1.22.1");
+        assert_eq!(
+            version("HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/\n"),
+            "2.6.12-1+deb12u4"
+        );
+        assert_eq!(version("varnishd (varnish-7.1.1 revision 7cee1c5)\nCopyright (c) 2006"), "7.1.1");
+        assert_eq!(version("yatagarasu-server 0.1.0\n"), "0.1.0");
+        assert_eq!(version("none"), "unknown version");
+    }
+}

@@ -1,0 +1,73 @@
+//! nginx: `proxy_cache` on a memory file system, `open_file_cache`, `sendfile`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+
+use super::Place;
+
+/// `user root` is without effect unless it is root that runs this: the workers could not read the folder otherwise.
+/// What is too long to be stored is streamed through the default buffers rather than written to temporary files,
+/// which would take a stalled client's whole object.
+const CONFIGURATION: &str = r#"
+daemon off;
+user root;
+worker_processes 1;
+pid FOLDER/nginx.pid;
+error_log stderr error;
+events {
+    worker_connections 16384;
+}
+http {
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_timeout 300s;
+    keepalive_requests 1000000000;
+    client_body_temp_path FOLDER/client;
+    proxy_temp_path FOLDER/proxy;
+    fastcgi_temp_path FOLDER/fastcgi;
+    uwsgi_temp_path FOLDER/uwsgi;
+    scgi_temp_path FOLDER/scgi;
+    open_file_cache max=10000 inactive=1h;
+    open_file_cache_valid 1h;
+    open_file_cache_min_uses 1;
+    proxy_cache_path FOLDER/objects levels=1:2 keys_zone=objects:10m max_size=512m inactive=1h use_temp_path=off;
+    map $upstream_http_content_length $streamed {
+        default 0;
+        "~^[0-9]{8,}$" 1;
+    }
+    upstream source {
+        server SOURCE;
+        keepalive 1024;
+        keepalive_requests 1000000000;
+        keepalive_timeout 300s;
+    }
+    server {
+        listen ADDRESS backlog=4096;
+        location / {
+            proxy_pass http://source;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_cache objects;
+            proxy_cache_valid 200 1h;
+            proxy_no_cache $streamed;
+            proxy_max_temp_file_size 0;
+        }
+    }
+}
+"#;
+
+pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Command> {
+    let file = place.folder.join("nginx.conf");
+    let configuration = CONFIGURATION
+        .replace("FOLDER", &place.folder.display().to_string())
+        .replace("ADDRESS", &place.address.to_string())
+        .replace("SOURCE", &place.source.to_string());
+    fs::write(&file, configuration).context("nginx.conf cannot be written")?;
+    let mut command = Command::new(program);
+    command.arg("-p").arg(place.folder).arg("-c").arg(file);
+    Ok(command)
+}

@@ -1,0 +1,44 @@
+//! This project's server, with its defaults.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+
+use super::Place;
+use crate::source::BUCKET;
+
+/// Requests are signed, as they are at S3, which the peers do not do.
+const CONFIGURATION: &str = r#"
+server:
+  address: "ADDRESS"
+  threads: THREADS
+  shutdown_grace: "1s"
+admin:
+  address: "ADMIN"
+buckets:
+  - name: "BUCKET"
+    path_prefix: "/BUCKET"
+    s3:
+      endpoint: "http://SOURCE"
+      region: "us-east-1"
+      access_key: "compare"
+      secret_key: "compare"
+    cache:
+      max_size: "512MB"
+"#;
+
+pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Command> {
+    let file = place.folder.join("yatagarasu.yaml");
+    let configuration = CONFIGURATION
+        .replace("ADDRESS", &place.address.to_string())
+        .replace("ADMIN", &place.admin.to_string())
+        .replace("SOURCE", &place.source.to_string())
+        .replace("THREADS", &place.threads.to_string())
+        .replace("BUCKET", BUCKET);
+    fs::write(&file, configuration).context("yatagarasu.yaml cannot be written")?;
+    let mut command = Command::new(program);
+    command.arg("--config").arg(file).args(["--log", "warn,yatagarasu::access=off"]);
+    Ok(command)
+}

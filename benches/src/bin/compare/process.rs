@@ -1,0 +1,161 @@
+//! A proxy's process, from its start to its end.
+
+mod folder;
+mod group;
+mod port;
+mod sockets;
+
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::load::{Checking, Connection, Wanted};
+use crate::machine;
+use crate::peer::{Installed, PATH, Peer, Place};
+
+pub(crate) use group::Group;
+pub(crate) use sockets::Sockets;
+
+/// How long a proxy may take to start.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// How long one may take to end when asked to, before it is made to.
+const END_MAX: Duration = Duration::from_secs(3);
+
+/// Between two looks whether a proxy listens, or has ended.
+const LOOK: Duration = Duration::from_micros(200);
+
+/// How a proxy is run.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Where objects come from.
+    pub(crate) source: SocketAddr,
+    /// How many threads serve.
+    pub(crate) threads: usize,
+    /// On which cores.
+    pub(crate) cores: Vec<usize>,
+    /// The core of the calling thread.
+    pub(crate) load: usize,
+}
+
+/// A proxy that runs until this is dropped, its folder with it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) peer: Peer,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// From its start to the first connection it took.
+    pub(crate) listening_after: Duration,
+    /// From its start to the end of the first answer, which is an object of 1 KiB.
+    pub(crate) answering_after: Duration,
+    child: Child,
+    folder: TempDir,
+}
+
+impl Running {
+    /// Starts a proxy and waits until it answers.
+    pub(crate) async fn start(installed: &Installed, setting: &Setting) -> anyhow::Result<Self> {
+        let Installed { peer, program, .. } = installed;
+        let folder = folder::create().context("there is no temporary folder")?;
+        let address = port::free().context("there is no free port")?;
+        let admin = port::free().context("there is no free port")?;
+        let &Setting { source, threads, .. } = setting;
+        let place = Place { folder: folder.path(), address, admin, source, threads };
+        let mut command = peer.command(program, place)?;
+        let log = File::create(folder.path().join("log")).context("the log cannot be written")?;
+        command.env_clear().env("PATH", PATH).current_dir(folder.path()).process_group(0);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let (begun, spawned) = spawn(&mut command, setting)?;
+        let child = spawned.with_context(|| format!("{} cannot be started", program.display()))?;
+        let (listening_after, answering_after) = (Duration::ZERO, Duration::ZERO);
+        let mut running = Self { peer: *peer, address, listening_after, answering_after, child, folder };
+        running.until_listening(begun).await?;
+        running.listening_after = begun.elapsed();
+        running.until_answering(begun).await?;
+        running.answering_after = begun.elapsed();
+        Ok(running)
+    }
+
+    /// All its processes.
+    pub(crate) fn group(&self) -> anyhow::Result<Group> {
+        Group::of(self.child.id()).context("/proc cannot be read")
+    }
+
+    /// What its processes hold in memory: their proportional set size, in bytes.
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        self.group()?.memory().context("smaps_rollup cannot be read")
+    }
+
+    async fn until_listening(&mut self, begun: Instant) -> anyhow::Result<()> {
+        while TcpStream::connect(self.address).await.is_err() {
+            self.pause(begun, "listen").await?;
+        }
+        Ok(())
+    }
+
+    async fn until_answering(&mut self, begun: Instant) -> anyhow::Result<()> {
+        let wanted = Wanted::new("1k");
+        loop {
+            let answered =
+                async { Connection::open(self.address).await?.exchange(&wanted, Checking::Bytes).await };
+            // Varnish takes connections before it has anyone to answer.
+            if let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(1), answered).await {
+                return Ok(());
+            }
+            self.pause(begun, "answer").await?;
+        }
+    }
+
+    /// Waits a little, on the thread itself: the runtime's clock is too coarse.
+    async fn pause(&mut self, begun: Instant, what: &str) -> anyhow::Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("it ended with {status} instead: {}", self.last_words());
+        }
+        ensure!(begun.elapsed() < START_MAX, "it did not {what} in time: {}", self.last_words());
+        thread::sleep(LOOK);
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<_> = log.lines().rev().take(3).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let process = Pid::from_child(&self.child);
+        let _ = kill_process(process, Signal::TERM);
+        let asked = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < END_MAX {
+            thread::sleep(10 * LOOK);
+        }
+        // Whatever of it is left.
+        let _ = kill_process_group(process, Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a process on its cores: it inherits them from the calling thread, which goes there for a moment.
+fn spawn(command: &mut Command, setting: &Setting) -> anyhow::Result<(Instant, io::Result<Child>)> {
+    machine::pin(&setting.cores)?;
+    let begun = Instant::now();
+    let spawned = command.spawn();
+    let back = machine::pin(&[setting.load]);
+    if let (Err(_), Ok(child)) = (&back, spawned.as_ref()) {
+        let _ = kill_process(Pid::from_child(child), Signal::KILL);
+    }
+    back.map(|()| (begun, spawned))
+}

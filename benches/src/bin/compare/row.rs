@@ -1,0 +1,108 @@
+//! What can be measured, one after the other.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+/// A measurement; one or more cases of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Row {
+    /// Hits of 1 KiB
+    #[value(name = "hit-1k")]
+    Hit1k,
+    /// Hits of 10 KiB
+    #[value(name = "hit-10k")]
+    Hit10k,
+    /// Hits of 100 KiB
+    #[value(name = "hit-100k")]
+    Hit100k,
+    /// Hits of 1 MiB
+    #[value(name = "hit-1m")]
+    Hit1m,
+    /// Hits at random among 2,000 objects of 4 to 32 KiB
+    Mixed,
+    /// How long a hit of 10 KiB takes at the same rate for all: 70 % of nginx's peak
+    P99,
+    /// A stream of 1 GiB: CPU and rate
+    #[value(name = "stream-1")]
+    Stream1,
+    /// Eight streams of 1 GiB: CPU and rate
+    #[value(name = "stream-8")]
+    Stream8,
+    /// What a miss takes longer than asking the source itself
+    Miss,
+    /// Hits with two threads of the server against one
+    Threads,
+    /// Memory and socket buffers of 500 streams whose clients have stopped reading, and after they left
+    Stalled,
+    /// Hits while 1,000 clients stream at 1 MB/s each
+    Crowd,
+    /// Memory of 5,000 idle connections
+    Idle,
+    /// From the start to listening, and memory then
+    Start,
+}
+
+impl Row {
+    /// Whether it is measured while all proxies run beside each other, rather than each alone and fresh.
+    pub(crate) fn is_shared(self) -> bool {
+        match self {
+            Self::Hit1k
+            | Self::Hit10k
+            | Self::Hit100k
+            | Self::Hit1m
+            | Self::Mixed
+            | Self::P99
+            | Self::Stream1
+            | Self::Stream8
+            | Self::Miss
+            | Self::Threads => true,
+            Self::Stalled | Self::Crowd | Self::Idle | Self::Start => false,
+        }
+    }
+
+    /// How long it takes with this many proxies, about. Bounds the whole run.
+    pub(crate) fn takes(self, peers: u32, samples: u32, sample: Duration) -> Duration {
+        let taken = sample + Duration::from_millis(350);
+        match self {
+            Self::Hit1k
+            | Self::Hit10k
+            | Self::Hit100k
+            | Self::Hit1m
+            | Self::Mixed
+            | Self::P99
+            | Self::Stream1
+            | Self::Stream8 => taken * peers * samples,
+            Self::Threads => taken * 2 * samples,
+            Self::Miss => Duration::from_secs(2) * (peers + 1),
+            Self::Stalled => Duration::from_secs(14) * peers,
+            Self::Crowd => Duration::from_secs(16) * peers,
+            Self::Idle => Duration::from_secs(6) * peers,
+            Self::Start => Duration::from_secs(12) * peers,
+        }
+    }
+}
+
+/// The names of all rows, with what they measure.
+pub(crate) fn list() -> String {
+    let mut text = String::new();
+    for value in Row::value_variants().iter().filter_map(Row::to_possible_value) {
+        let about = value.get_help().map(ToString::to_string).unwrap_or_default();
+        writeln!(text, "{:<10}{about}", value.get_name()).expect("a string takes what is written");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_listed_with_its_meaning() {
+        let text = list();
+        assert_eq!(text.lines().count(), Row::value_variants().len());
+        assert!(text.starts_with("hit-1k    Hits of 1 KiB\n"), "{text}");
+        assert!(text.lines().all(|line| line.len() > 20), "{text}");
+    }
+}

@@ -1,0 +1,111 @@
+//! The source: a server that speaks as S3 does, path style, without checking signatures.
+
+mod answer;
+mod objects;
+mod pattern;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+pub(crate) use objects::{BUCKET, MIXED, Object};
+pub(crate) use pattern::Cursor;
+
+/// Connections the system may hold for the source to accept.
+const BACKLOG: u32 = 4096;
+
+/// Send buffer of a connection, which the system doubles. Left to itself it grows to 4 MiB, and a thousand streams
+/// would use up what the system has for TCP before the proxies do.
+const SEND_BUFFER: u32 = 256 * 1024;
+
+/// Pause after the system refused a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// A running source; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Source {
+    address: SocketAddr,
+    requests: Arc<AtomicU64>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Source {
+    /// Starts a source on a thread of its own, on the core of the calling thread.
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let runtime =
+            Builder::new_current_thread().enable_all().build().context("a runtime cannot be started")?;
+        let listener = {
+            let _inside = runtime.enter();
+            listen().context("the source cannot listen")?
+        };
+        let address = listener.local_addr().context("the source has no address")?;
+        let requests = Arc::new(AtomicU64::new(0));
+        let (stop, stopped) = oneshot::channel();
+        let counted = Arc::clone(&requests);
+        let thread = thread::Builder::new().name("source".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept(&listener, &counted) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        let thread = thread.context("the source's thread cannot be started")?;
+        Ok(Self { address, requests, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Requests it has taken so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            eprintln!("the source had panicked");
+        }
+    }
+}
+
+fn listen() -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts connections for ever. Those that run end with the future.
+async fn accept(listener: &TcpListener, requests: &Arc<AtomicU64>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((socket, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        while connections.try_join_next().is_some() {}
+        let requests = Arc::clone(requests);
+        connections.spawn(async move {
+            let _ = socket.set_nodelay(true);
+            // A client that leaves is no failure of the source.
+            let _ = answer::answer(socket, &requests).await;
+        });
+    }
+}

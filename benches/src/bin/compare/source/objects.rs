@@ -1,0 +1,105 @@
+//! The objects of the source, by name. None is held anywhere.
+
+use super::pattern::{Cursor, PERIOD};
+
+/// The bucket that they are in.
+pub(crate) const BUCKET: &str = "bucket";
+
+/// How many objects there are under `o/`.
+pub(crate) const MIXED: u64 = 2_000;
+
+const KIB: u64 = 1024;
+const MIXED_SHORTEST: u64 = 4 * KIB;
+const MIXED_LONGEST: u64 = 32 * KIB;
+
+/// An object: so many bytes of the pattern, from some place on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Object {
+    /// Bytes of its body.
+    pub(crate) length: u64,
+    phase: usize,
+}
+
+impl Object {
+    /// The object with this key, if there is one.
+    pub(crate) fn of(key: &str) -> Option<Self> {
+        let number = |text: &str| text.parse::<u64>().ok();
+        let length = match key {
+            "1k" => KIB,
+            "10k" => 10 * KIB,
+            "100k" => 100 * KIB,
+            "1m" => KIB * KIB,
+            "large" => KIB * KIB * KIB,
+            _ => match key.split_once('/')? {
+                ("o", name) => mixed_length(number(name).filter(|&number| number < MIXED)?),
+                ("miss", name) => number(name).map(|_| 10 * KIB)?,
+                _ => return None,
+            },
+        };
+        Some(Self { length, phase: phase(key) })
+    }
+
+    /// Its bytes, from the first.
+    pub(crate) fn bytes(self) -> Cursor {
+        Cursor::new(self.phase, self.length)
+    }
+
+    /// Its entity tag, quotes included.
+    pub(super) fn tag(self) -> String {
+        format!("\"{:08x}{:016x}\"", self.phase, self.length)
+    }
+}
+
+/// Spread over all lengths between the shortest and the longest; near numbers are far apart.
+fn mixed_length(number: u64) -> u64 {
+    MIXED_SHORTEST + number * 7919 % (MIXED_LONGEST - MIXED_SHORTEST + 1)
+}
+
+/// FNV-1a: another place of the pattern for nearly every key.
+fn phase(key: &str) -> usize {
+    let hash =
+        key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    usize::try_from(hash).map_or(0, |hash| hash % PERIOD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(key: &str, length: Option<u64>) {
+        assert_eq!(Object::of(key).map(|object| object.length), length, "{key}");
+    }
+
+    #[test]
+    fn names_have_lengths() {
+        check("1k", Some(1024));
+        check("10k", Some(10_240));
+        check("100k", Some(102_400));
+        check("1m", Some(1_048_576));
+        check("large", Some(1 << 30));
+        check("miss/0", Some(10_240));
+        check("miss/123456", Some(10_240));
+        check("o/0", Some(4096));
+        check("o/1", Some(4096 + 7919));
+        check("o/2000", None);
+        check("o/x", None);
+        check("miss/", None);
+        check("2k", None);
+        check("", None);
+    }
+
+    #[test]
+    fn mixed_objects_are_4_to_32_kib() {
+        let lengths: Vec<_> = (0..MIXED).map(mixed_length).collect();
+        assert!(lengths.iter().all(|length| (4096..=32_768).contains(length)));
+        let mean = lengths.iter().sum::<u64>() / MIXED;
+        assert!((17_000..20_000).contains(&mean), "{mean}");
+    }
+
+    #[test]
+    fn objects_of_one_length_differ() {
+        let (one, other) = (Object::of("miss/1").unwrap(), Object::of("miss/2").unwrap());
+        assert_ne!(one.tag(), other.tag());
+    }
+}
