@@ -1,5 +1,6 @@
 //! The public front end: connections, routes, responses.
 
+mod activity;
 mod body;
 mod connection;
 mod front;
@@ -8,6 +9,7 @@ mod problem;
 mod request_id;
 mod response;
 mod route;
+mod watched;
 
 pub use body::ResponseBody;
 pub(crate) use connection::serve;

@@ -1,7 +1,6 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -11,8 +10,10 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::activity::{Activity, AnsweringBody};
 use super::front::Front;
 use super::limits::{CONNECTION_BUFFER_BYTES, HEADER_LIST_BYTES, STREAM_BUFFER_BYTES, STREAMS_MAX};
+use super::watched::WatchedSocket;
 
 /// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or `stop` turns true and
 /// its running responses have ended.
@@ -24,29 +25,28 @@ pub(crate) async fn serve(
 ) {
     // A connection that fails here is closed already: serving it will say so.
     let _ = socket.set_nodelay(true);
-    let spoken = Arc::new(AtomicBool::new(false));
+    let activity = Activity::new();
     let service = service_fn({
-        let spoken = Arc::clone(&spoken);
+        let activity = Arc::clone(&activity);
         move |request: http::Request<Incoming>| {
-            spoken.store(true, Ordering::Relaxed);
-            let front = Arc::clone(&front);
-            async move { Ok::<_, Infallible>(front.answer(request).await) }
+            let (front, running) = (Arc::clone(&front), activity.begin());
+            async move {
+                let response = front.answer(request).await;
+                Ok::<_, Infallible>(response.map(|body| AnsweringBody { body, _running: running }))
+            }
         }
     });
-    let builder = builder(header_timeout);
+    let socket = WatchedSocket::new(socket, Arc::clone(&activity));
+    let builder = builder();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    // hyper's own timer begins once it knows the protocol, which takes a first byte.
-    let mut silence = pin!(tokio::time::sleep(header_timeout));
+    let mut idle = pin!(activity.idle_for(header_timeout));
     let mut stopping = false;
     loop {
         tokio::select! {
             // A client that leaves, or a source that breaks off, ends the connection: the access log has it.
             _ = connection.as_mut() => return,
-            () = silence.as_mut(), if !silence.is_elapsed() => {
-                if !spoken.load(Ordering::Relaxed) {
-                    return;
-                }
-            }
+            // A client that says nothing, or a head byte by byte.
+            () = idle.as_mut() => return,
             _ = stop.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
@@ -55,13 +55,9 @@ pub(crate) async fn serve(
     }
 }
 
-fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
+fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(CONNECTION_BUFFER_BYTES);
+    builder.http1().header_read_timeout(None).max_buf_size(CONNECTION_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -159,6 +159,24 @@ async fn a_client_that_says_nothing_is_let_go() {
 }
 
 #[tokio::test]
+async fn a_client_that_reads_slowly_is_not_let_go() {
+    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let entry = crate::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
+    let site = Site::run(s3, &crate::site::document("header_timeout: \"200ms\"", &[entry])).await;
+    site.put("k", &[], vec![7; 9_000_000]);
+    site.client.get("/static/k").await;
+    let mut client = begin(site.address, "/static/k").await;
+    let (mut piece, mut read) = (vec![0; 100_000], 0);
+    while read < 9_000_000 {
+        // Ten times the limit in all.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let taken = client.read(&mut piece).await.unwrap();
+        assert!(taken > 0, "cut off after {read} bytes");
+        read += taken;
+    }
+}
+
+#[tokio::test]
 async fn a_purge_wins_over_a_fill_that_began_before_it() {
     let (s3, site) = Scripted::start("").await;
     let client = tokio::spawn(begin(site.address, "/static/k"));

@@ -1,3 +1,6 @@
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::client::Client;
@@ -76,4 +79,20 @@ async fn a_reset_ends_the_request_at_s3() {
     drop(response.await.unwrap().unwrap());
     exchange.closed().await;
     drop(sender);
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_closed() {
+    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let entry = crate::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
+    let site = Site::run(s3, &crate::site::document("header_timeout: \"200ms\"", &[entry])).await;
+    site.put("k", &[], "x");
+    let socket = tokio::net::TcpStream::connect(site.address).await.unwrap();
+    let (mut sender, connection) =
+        handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{}/static/k", site.address)).body(Empty::new()).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "x");
+    let _ = tokio::time::timeout(crate::scripted::PATIENCE, ended).await.expect("the gateway closes it");
 }
