@@ -28,7 +28,7 @@ pub struct ServerConfig {
     pub threads: usize,
     /// Bytes of memory for objects that are being fetched, over all buckets.
     pub fill_memory: u64,
-    /// Longest wait for a client's complete request head, idle HTTP/1.1 connections included.
+    /// Longest wait for a client's complete request head, idle connections included.
     pub header_timeout: Duration,
     /// How long running responses may go on once the server is told to stop.
     pub shutdown_grace: Duration,
