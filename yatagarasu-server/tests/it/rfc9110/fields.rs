@@ -325,6 +325,20 @@ async fn options_are_answered_without_the_source() {
     assert!(origin.asked("k").is_empty());
 }
 
+/// 7.6.1: what is not forwarded is no part of the key either.
+#[tokio::test]
+async fn a_field_of_the_clients_connection_makes_no_other_variant() {
+    let (origin, site) = Origin::start("", "").await;
+    origin.answer("k", [Reply::ok("for anyone"), Reply::ok("for the page")]);
+    let request =
+        "GET /static/k HTTP/1.1\r\nhost: test\r\norigin: https://a.example\r\nconnection: origin\r\n\r\n";
+    assert_eq!(Wire::send(site.address, request).await.head().await.status, 200);
+    let page = site.client.get_with("/static/k", &[("origin", "https://a.example")]).await;
+    assert_eq!((page.field("x-cache"), &page.body[..]), ("MISS", &b"for the page"[..]));
+    let asked = origin.asked("k");
+    assert_eq!((asked[0].field("origin"), asked[1].field("origin")), ("", "https://a.example"));
+}
+
 /// Fetch, "CORS-preflight request"
 #[tokio::test]
 async fn a_preflight_is_answered_by_the_source() {
