@@ -94,7 +94,8 @@ impl Parts {
     }
 
     /// Bytes of the object that are known.
-    pub fn bytes(&self) -> u64 {
+    #[cfg(test)]
+    fn bytes(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.segments.length()).sum()
     }
 
