@@ -246,3 +246,21 @@ async fn a_body_that_panics_is_not_joined_for_ever() {
         assert_eq!(source.asked.load(Ordering::Relaxed), asked);
     }
 }
+
+#[tokio::test]
+async fn who_waits_for_an_authorized_clients_answer_shares_another_one() {
+    let (bed, mut scripts) = Bed::scripted();
+    let own = bed.begin_with(asking(Method::Get, &[("authorization", "Bearer t")]));
+    let asked = scripts.recv().await.unwrap();
+    let others = [bed.begin("k"), bed.begin("k")];
+    settle().await;
+    asked.open(&[("content-length", "3")]).send("own");
+    scripts.recv().await.unwrap().open(&[("content-length", "3")]).send("all");
+    assert_eq!(body(own.await.unwrap()).await.unwrap(), b"own");
+    for other in others {
+        assert_eq!(body(other.await.unwrap()).await.unwrap(), b"all");
+    }
+    settle().await;
+    assert!(scripts.try_recv().is_err(), "one for those who may share it");
+    assert_eq!(body(bed.get("k").await).await.unwrap(), b"all");
+}
