@@ -7,6 +7,7 @@ mod meta;
 pub use body::{BoxedStream, ObjectBody};
 pub use key::{KeyError, ObjectKey};
 pub use meta::ObjectMeta;
+pub(crate) use meta::content_length;
 
 /// An object, or the part of one that was asked for, as a source opens it.
 #[derive(Debug)]

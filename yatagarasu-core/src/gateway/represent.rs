@@ -9,6 +9,7 @@ use super::reader::FillReader;
 use crate::conditional::{Verdict, evaluate, range_applies};
 use crate::forward::CONDITIONS;
 use crate::multipart::{Layout, boundary};
+use crate::object::content_length;
 use crate::outcome::{MultipartBody, PartContent, StoredBody};
 use crate::range::{Selection, content_range, requested, select};
 use crate::stored::Content;
@@ -51,16 +52,46 @@ pub(super) fn stored(
     stored: Arc<StoredObject>,
     now: SystemTime,
 ) -> Result<Reply, Refusal> {
-    if let Content::Refusal(error) = stored.content() {
-        return Err(Refusal::Source((**error).clone()));
+    let choice = chosen(request, &stored)?;
+    let headers = fields(HeaderMap::new(), &stored, now);
+    Ok(reply(request.method, choice, headers, stored.length(), Bytes::Stored(stored)))
+}
+
+/// The same in the room of the request's own fields, which nobody needs any more then: the server puts the next
+/// request's fields where the answer's were, so that a connection's hits share one map.
+pub(super) fn recalled(
+    request: &mut Request,
+    stored: Arc<StoredObject>,
+    now: SystemTime,
+) -> Result<Reply, Refusal> {
+    let choice = chosen(request, &stored)?;
+    let headers = fields(std::mem::take(&mut request.headers), &stored, now);
+    Ok(reply(request.method, choice, headers, stored.length(), Bytes::Stored(stored)))
+}
+
+fn chosen(request: &Request, stored: &StoredObject) -> Result<Choice, Refusal> {
+    match stored.content() {
+        Content::Refusal(error) => Err(Refusal::Source((**error).clone())),
+        Content::Whole(_) | Content::Parts(_) | Content::Variants(_) | Content::Passed => {
+            Ok(choose(request, stored.meta().headers(), stored.length())?)
+        }
     }
-    // Room for what is added here and by the server: a map that grows is copied.
-    let fields = stored.meta().headers();
-    let mut headers = HeaderMap::with_capacity(fields.len() + FIELDS_ADDED);
-    headers.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
-    headers.insert(header::AGE, HeaderValue::from(stored.age(now).as_secs()));
-    let length = stored.length();
-    answer(request, headers, length, Bytes::Stored(stored))
+}
+
+/// Puts what is stored of an object's fields, and its age, into `map`.
+fn fields(mut map: HeaderMap, stored: &StoredObject, now: SystemTime) -> HeaderMap {
+    let stored_fields = stored.meta().headers();
+    map.clear();
+    // A map that grows is copied.
+    map.reserve(stored_fields.len() + FIELDS_ADDED);
+    map.extend(stored_fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+    map.insert(header::AGE, number(stored.age(now).as_secs()));
+    map
+}
+
+/// Writes a number in one allocation of its size.
+fn number(value: u64) -> HeaderValue {
+    HeaderValue::from_str(itoa::Buffer::new().format(value)).expect("digits are a value")
 }
 
 /// Answers with an object that has just been fetched, or is being received, with these fields.
@@ -70,34 +101,36 @@ pub(super) fn fetched(
     length: u64,
     bytes: Bytes,
 ) -> Result<Reply, Refusal> {
-    answer(request, headers, length, bytes)
+    let choice = choose(request, &headers, length)?;
+    Ok(reply(request.method, choice, headers, length, bytes))
 }
 
-fn answer(request: &Request, mut headers: HeaderMap, length: u64, bytes: Bytes) -> Result<Reply, Refusal> {
-    let choice = choose(request, &headers, length)?;
+fn reply(method: Method, choice: Choice, mut headers: HeaderMap, length: u64, bytes: Bytes) -> Reply {
     let (status, body) = match choice {
-        Choice::NotModified => return Ok(not_modified(headers)),
+        Choice::NotModified => return not_modified(headers),
         Choice::Whole(range) => {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            if content_length(&headers) != Some(length) {
+                headers.insert(header::CONTENT_LENGTH, number(length));
+            }
             (StatusCode::OK, single(bytes, range))
         }
         Choice::Part(part) => {
             headers.insert(header::CONTENT_RANGE, content_range(&part, length));
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
+            headers.insert(header::CONTENT_LENGTH, number(part.end - part.start));
             (StatusCode::PARTIAL_CONTENT, single(bytes, part))
         }
         Choice::Parts(parts) => {
             let layout = Layout::new(parts, headers.get(header::CONTENT_TYPE), length, boundary());
             headers.insert(header::CONTENT_TYPE, layout.content_type());
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(layout.length()));
+            headers.insert(header::CONTENT_LENGTH, number(layout.length()));
             (StatusCode::PARTIAL_CONTENT, several(bytes, layout))
         }
     };
-    let body = match request.method {
+    let body = match method {
         Method::Get => body,
         Method::Head => ReplyBody::Empty,
     };
-    Ok(Reply { status, headers, body })
+    Reply { status, headers, body }
 }
 
 /// Carries out conditions, then ranges (RFC 9110 13.2.2, 14.2).

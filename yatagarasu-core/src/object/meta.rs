@@ -44,7 +44,7 @@ impl ObjectMeta {
 
     /// Length in bytes of the content these fields came with, where they say it (RFC 9110 8.6).
     pub fn content_length(&self) -> Option<u64> {
-        self.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+        content_length(&self.headers)
     }
 
     /// Whether the content is a part of the object (RFC 9110 14.4).
@@ -77,4 +77,9 @@ impl ObjectMeta {
     pub fn weight(&self) -> usize {
         self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
     }
+}
+
+/// Length in bytes of the content that comes with these fields, where they say it (RFC 9110 8.6).
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }

@@ -210,7 +210,12 @@ fn directives(dice: &mut Dice, headers: &mut HeaderMap) -> Directives {
 
 /// Asks, and reads the answer.
 pub(super) async fn hear(gateway: Gateway, ask: Ask) -> Heard {
-    let outcome = gateway.answer(&ask.request).await;
+    // As the server does: what is at hand without waiting, then the rest.
+    let mut request = ask.request;
+    let outcome = match gateway.recall(&mut request) {
+        Some(outcome) => outcome,
+        None => gateway.answer(&request).await,
+    };
     let reply = match outcome.reply {
         Err(refusal) => Err(refusal),
         Ok(mut reply) => {
