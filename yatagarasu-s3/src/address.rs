@@ -114,6 +114,7 @@ mod tests {
             addressing,
             access: Access::Anonymous,
             connect_timeout: Duration::from_secs(1),
+            receive_buffer: None,
         }
     }
 

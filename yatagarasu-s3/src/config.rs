@@ -18,6 +18,9 @@ pub struct SourceConfig {
     pub access: Access,
     /// Longest time to connect.
     pub connect_timeout: Duration,
+    /// Bytes the system may hold of a connection before they are read (`SO_RCVBUF`), below 2 GiB; `None` leaves it
+    /// to the system, which lets it grow. A stream gets no more than this in one round trip.
+    pub receive_buffer: Option<usize>,
 }
 
 /// An implementation of [`ObjectSource`](yatagarasu_core::ObjectSource).

@@ -74,9 +74,9 @@ pub async fn connect(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Con
     };
     let address = Address::new(config, &region)?;
     let transport = if address.is_tls() {
-        Transport::tls(config.connect_timeout)?
+        Transport::tls(config.connect_timeout, config.receive_buffer)?
     } else {
-        Transport::plain(config.connect_timeout)
+        Transport::plain(config.connect_timeout, config.receive_buffer)
     };
     let sender = Arc::new(Sender {
         address,

@@ -54,13 +54,14 @@ pub struct TlsError {
 
 impl Transport {
     /// A pool without TLS, for `http://` endpoints.
-    pub(crate) fn plain(connect_timeout: Duration) -> Self {
-        Self { pool: Pool::Plain(pool().build(connector(connect_timeout))), connect_timeout }
+    pub(crate) fn plain(connect_timeout: Duration, receive_buffer: Option<usize>) -> Self {
+        let connector = connector(connect_timeout, receive_buffer);
+        Self { pool: Pool::Plain(pool().build(connector)), connect_timeout }
     }
 
     /// A pool with TLS that trusts the certificates the system trusts, or those in `SSL_CERT_FILE`.
-    pub(crate) fn tls(connect_timeout: Duration) -> Result<Self, TlsError> {
-        let mut connector = connector(connect_timeout);
+    pub(crate) fn tls(connect_timeout: Duration, receive_buffer: Option<usize>) -> Result<Self, TlsError> {
+        let mut connector = connector(connect_timeout, receive_buffer);
         connector.enforce_http(false);
         let found = rustls_native_certs::load_native_certs();
         let mut roots = rustls::RootCertStore::empty();
@@ -110,10 +111,11 @@ fn pool() -> hyper_util::client::legacy::Builder {
     builder
 }
 
-fn connector(connect_timeout: Duration) -> HttpConnector<Resolver> {
+fn connector(connect_timeout: Duration, receive_buffer: Option<usize>) -> HttpConnector<Resolver> {
     let mut connector = HttpConnector::new_with_resolver(Resolver::default());
     connector.set_connect_timeout(Some(connect_timeout));
     connector.set_nodelay(true);
+    connector.set_recv_buffer_size(receive_buffer);
     connector
 }
 

@@ -14,4 +14,5 @@ mod watched;
 pub use body::ResponseBody;
 pub(crate) use connection::serve;
 pub use front::{Bucket, Front};
+pub(crate) use limits::ConnectionLimits;
 pub(crate) use route::Route;

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::admin::Admin;
 use crate::assemble::{StartError, assemble};
 use crate::config::Config;
+use crate::http::ConnectionLimits;
 use crate::listener::{accept, listen};
 
 use worker::Workers;
@@ -43,15 +44,14 @@ impl Server {
         let public = listen("server.address", config.server.address)?;
         let admin_listener = listen("admin.address", config.admin.address)?;
         let assembly = assemble(config).await?;
+        let limits = ConnectionLimits {
+            header_timeout: config.server.header_timeout,
+            notsent_lowat: config.server.notsent_lowat,
+        };
         let (stop, stopped) = watch::channel(false);
-        let workers = Workers::start(
-            config.server.threads,
-            &assembly.front,
-            &assembly.metrics,
-            config.server.header_timeout,
-            &stopped,
-        )
-        .map_err(StartError::Thread)?;
+        let workers =
+            Workers::start(config.server.threads, &assembly.front, &assembly.metrics, limits, &stopped)
+                .map_err(StartError::Thread)?;
         let admin = Admin::new(assembly.front, assembly.metrics, assembly.budget, config.admin.token.clone());
         let grace = config.server.shutdown_grace;
         Ok(Self { public, admin_listener, admin: Arc::new(admin), workers, stop, grace })

@@ -85,6 +85,7 @@ impl S3Server {
                 session_token: None,
             }),
             connect_timeout: std::time::Duration::from_secs(5),
+            receive_buffer: None,
         }
     }
 }

@@ -35,6 +35,7 @@ async fn source(address: SocketAddr, backend: SourceBackend) -> Arc<dyn ObjectSo
         addressing: Addressing::Path,
         access: Access::Anonymous,
         connect_timeout: Duration::from_secs(5),
+        receive_buffer: None,
     };
     connect(&config, Arc::new(SystemClock)).await.unwrap().source
 }

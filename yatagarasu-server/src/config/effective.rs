@@ -28,6 +28,8 @@ pub struct ServerConfig {
     pub threads: usize,
     /// Bytes of memory for objects that are being fetched, over all buckets.
     pub fill_memory: u64,
+    /// Bytes the system takes for a client before it has sent them; `None` leaves it to the system.
+    pub notsent_lowat: Option<u32>,
     /// Longest wait for a client's complete request head, idle connections included.
     pub header_timeout: Duration,
     /// How long running responses may go on once the server is told to stop.

@@ -18,6 +18,7 @@ pub(super) struct ServerSettings {
     pub(super) address: Option<String>,
     pub(super) threads: Option<u16>,
     pub(super) fill_memory: Option<ByteSize>,
+    pub(super) notsent_lowat: Option<ByteSize>,
     pub(super) header_timeout: Option<Span>,
     pub(super) shutdown_grace: Option<Span>,
 }
@@ -55,6 +56,7 @@ pub(super) struct S3Settings {
     pub(super) connect_timeout: Option<Span>,
     pub(super) response_timeout: Option<Span>,
     pub(super) idle_timeout: Option<Span>,
+    pub(super) receive_buffer: Option<ByteSize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,7 +84,9 @@ pub(super) fn keys_beside(key: &str) -> &'static [&'static str] {
     let section = key.rsplit_once('.').map_or("", |(section, _)| section);
     match section.rsplit_once('.').map_or(section, |(_, name)| name) {
         "" => &["server", "admin", "buckets"],
-        "server" => &["address", "threads", "fill_memory", "header_timeout", "shutdown_grace"],
+        "server" => {
+            &["address", "threads", "fill_memory", "notsent_lowat", "header_timeout", "shutdown_grace"]
+        }
         "admin" => &["address", "token"],
         "s3" => &[
             "backend",
@@ -99,6 +103,7 @@ pub(super) fn keys_beside(key: &str) -> &'static [&'static str] {
             "connect_timeout",
             "response_timeout",
             "idle_timeout",
+            "receive_buffer",
         ],
         "cache" => &[
             "enabled",
@@ -129,7 +134,7 @@ mod tests {
     #[test]
     fn what_is_named_is_what_is_read() {
         for (section, count) in
-            [("x", 3), ("server.x", 5), ("admin.x", 2), ("buckets[0].s3.x", 14), ("buckets[0].cache.x", 15)]
+            [("x", 3), ("server.x", 6), ("admin.x", 2), ("buckets[0].s3.x", 15), ("buckets[0].cache.x", 15)]
         {
             let keys = keys_beside(section);
             assert_eq!(keys.len(), count, "{section}");

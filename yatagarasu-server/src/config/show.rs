@@ -23,6 +23,7 @@ pub fn show(config: &Config) -> String {
             "address": server.address.to_string(),
             "threads": server.threads,
             "fill_memory": write_size(server.fill_memory),
+            "notsent_lowat": write_size(server.notsent_lowat.map_or(0, u64::from)),
             "header_timeout": write_span(server.header_timeout),
             "shutdown_grace": write_span(server.shutdown_grace),
         },
@@ -67,6 +68,7 @@ fn bucket(bucket: &BucketConfig) -> Value {
     s3["connect_timeout"] = json!(write_span(source.connect_timeout));
     s3["response_timeout"] = json!(write_span(bucket.response_timeout));
     s3["idle_timeout"] = json!(write_span(bucket.idle_timeout));
+    s3["receive_buffer"] = json!(write_size(source.receive_buffer.map_or(0, |bytes| bytes as u64)));
     let cache = bucket.cache.as_ref().map_or_else(|| json!({ "enabled": false }), cache);
     json!({ "name": bucket.name, "path_prefix": bucket.path_prefix, "s3": s3, "cache": cache })
 }

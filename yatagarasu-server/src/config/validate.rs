@@ -10,10 +10,17 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use super::settings::{AdminSettings, ServerSettings, Settings};
+use super::units::{ByteSize, write_size};
 use super::{AdminConfig, Config, Environment, Secret, ServerConfig};
 
 /// Bytes for objects being fetched, where the file says nothing.
 const FILL_MEMORY: u64 = 256_000_000;
+
+/// Bytes not sent yet on a client's connection, where the file says nothing.
+const NOTSENT_LOWAT: u64 = 64 << 10;
+
+/// The least size that is too large for a socket: systems take a C `int`.
+const SOCKET_BYTES_END: u64 = 1 << 31;
 
 /// Takes the key and what is wrong with it.
 pub(super) type Complain<'a> = &'a mut dyn FnMut(&str, &str);
@@ -65,13 +72,36 @@ fn server(settings: &ServerSettings, complain: Complain<'_>) -> Option<ServerCon
         None | Some(0) => std::thread::available_parallelism().map_or(1, NonZero::get),
         Some(threads) => threads.into(),
     };
+    let address = address(settings.address.as_deref(), "127.0.0.1:8080", "server.address", complain);
+    let notsent_lowat = socket_bytes(settings.notsent_lowat, NOTSENT_LOWAT, "server.notsent_lowat", complain);
     Some(ServerConfig {
-        address: address(settings.address.as_deref(), "127.0.0.1:8080", "server.address", complain)?,
+        address: address?,
         threads,
         fill_memory: settings.fill_memory.map_or(FILL_MEMORY, |size| size.0),
+        notsent_lowat: notsent_lowat?,
         header_timeout: settings.header_timeout.map_or(Duration::from_secs(60), |span| span.0),
         shutdown_grace: settings.shutdown_grace.map_or(Duration::from_secs(30), |span| span.0),
     })
+}
+
+/// Checks a size that a socket is given. `None` where it is wrong, `Some(None)` where it is left to the system.
+#[expect(clippy::option_option, reason = "wrong, left to the system and given are three things")]
+fn socket_bytes<T: TryFrom<u64>>(
+    given: Option<ByteSize>,
+    default: u64,
+    key: &str,
+    complain: Complain<'_>,
+) -> Option<Option<T>> {
+    let bytes = given.map_or(default, |size| size.0);
+    if bytes == 0 {
+        return Some(None);
+    }
+    let checked = if bytes < SOCKET_BYTES_END { T::try_from(bytes).ok() } else { None };
+    if checked.is_none() {
+        let (end, found) = (write_size(SOCKET_BYTES_END), write_size(bytes));
+        complain(key, &format!("expected less than {end}, or 0 to leave it to the system; found {found}"));
+    }
+    checked.map(Some)
 }
 
 fn admin(settings: AdminSettings, environment: &Environment, complain: Complain<'_>) -> Option<AdminConfig> {

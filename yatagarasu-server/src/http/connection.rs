@@ -1,7 +1,6 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -12,7 +11,9 @@ use tokio::sync::watch;
 
 use super::activity::{Activity, AnsweringBody};
 use super::front::Front;
-use super::limits::{CONNECTION_BUFFER_BYTES, HEADER_LIST_BYTES, STREAM_BUFFER_BYTES, STREAMS_MAX};
+use super::limits::{
+    CONNECTION_BUFFER_BYTES, ConnectionLimits, HEADER_LIST_BYTES, STREAM_BUFFER_BYTES, STREAMS_MAX,
+};
 use super::watched::WatchedSocket;
 
 /// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or `stop` turns true and
@@ -20,11 +21,14 @@ use super::watched::WatchedSocket;
 pub(crate) async fn serve(
     socket: TcpStream,
     front: Arc<Front>,
-    header_timeout: Duration,
+    limits: ConnectionLimits,
     mut stop: watch::Receiver<bool>,
 ) {
     // A connection that fails here is closed already: serving it will say so.
     let _ = socket.set_nodelay(true);
+    if let Some(bytes) = limits.notsent_lowat {
+        bound_unsent(&socket, bytes);
+    }
     let activity = Activity::new();
     let service = service_fn({
         let activity = Arc::clone(&activity);
@@ -39,7 +43,7 @@ pub(crate) async fn serve(
     let socket = WatchedSocket::new(socket, Arc::clone(&activity));
     let builder = builder();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let mut idle = pin!(activity.idle_for(header_timeout));
+    let mut idle = pin!(activity.idle_for(limits.header_timeout));
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -54,6 +58,18 @@ pub(crate) async fn serve(
         }
     }
 }
+
+/// Bounds what the system takes before it has sent it, so that a client that reads slowly leaves it with us, and so
+/// with S3.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn bound_unsent(socket: &TcpStream, bytes: u32) {
+    // A system that does not know the option serves all the same, with more memory.
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(bytes);
+}
+
+/// Leaves it to the system, which has no such bound.
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn bound_unsent(_socket: &TcpStream, _bytes: u32) {}
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());

@@ -1,5 +1,16 @@
 //! How much a connection may take. Few and small, because there are many connections.
 
+use std::time::Duration;
+
+/// What the configuration allows a client's connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionLimits {
+    /// Longest wait for a complete request head, idle connections included.
+    pub(crate) header_timeout: Duration,
+    /// Bytes the system takes before it has sent them; `None` leaves it to the system.
+    pub(crate) notsent_lowat: Option<u32>,
+}
+
 /// Most bytes hyper keeps of a connection each way: a request head has to fit, and one chunk of a response is
 /// queued at most, which is what makes a slow client slow the source down.
 pub(super) const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;

@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::http::{Front, serve};
+use crate::http::{ConnectionLimits, Front, serve};
 use crate::metrics::Metrics;
 
 /// The threads that serve clients.
@@ -35,10 +35,10 @@ impl Workers {
         count: usize,
         front: &Arc<Front>,
         metrics: &Arc<Metrics>,
-        header_timeout: Duration,
+        limits: ConnectionLimits,
         stop: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
-        let worker = |index| Worker::start(index, front, metrics, header_timeout, stop);
+        let worker = |index| Worker::start(index, front, metrics, limits, stop);
         (0..count.max(1)).map(worker).collect::<io::Result<_>>().map(Self)
     }
 
@@ -87,7 +87,7 @@ impl Worker {
         index: usize,
         front: &Arc<Front>,
         metrics: &Arc<Metrics>,
-        header_timeout: Duration,
+        limits: ConnectionLimits,
         stop: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -98,7 +98,7 @@ impl Worker {
         let work = Work {
             front: Arc::clone(front),
             metrics: Arc::clone(metrics),
-            header_timeout,
+            limits,
             stop: stop.clone(),
             load: Arc::clone(&load),
         };
@@ -125,7 +125,7 @@ impl Worker {
 struct Work {
     front: Arc<Front>,
     metrics: Arc<Metrics>,
-    header_timeout: Duration,
+    limits: ConnectionLimits,
     stop: watch::Receiver<bool>,
     load: Arc<AtomicUsize>,
 }
@@ -153,7 +153,7 @@ impl Work {
             Err(error) => return tracing::error!(%error, "a connection cannot be served"),
         };
         let counted = self.metrics.connected();
-        let serving = serve(socket, Arc::clone(&self.front), self.header_timeout, self.stop.clone());
+        let serving = serve(socket, Arc::clone(&self.front), self.limits, self.stop.clone());
         connections.spawn(async move {
             serving.await;
             drop((load, counted));

@@ -247,6 +247,40 @@ fn every_key_of_the_caching_rules_takes_effect() {
 }
 
 #[test]
+fn what_sockets_may_hold_takes_effect() {
+    let lowat = |given: &str| {
+        let yaml = format!("server: {{ {given} }}\nbuckets: [{{ name: a, path_prefix: /a }}]");
+        load(&yaml).map(|config| {
+            let shown = show(&config);
+            assert_eq!(show(&load(&shown).unwrap()), shown, "what is shown loads again");
+            config.server.notsent_lowat
+        })
+    };
+    let buffer = |given: &str| one(given, "").map(|bucket| bucket.source.receive_buffer);
+    assert_eq!((lowat("").unwrap(), buffer("").unwrap()), (Some(64 * 1024), Some(256 * 1024)));
+    for (size, bytes) in
+        [("0", None), ("1", Some(1)), ("1.5MiB", Some(3 << 19)), ("2147483647", Some(2_147_483_647))]
+    {
+        assert_eq!(lowat(&format!("notsent_lowat: {size}")).unwrap(), bytes, "{size}");
+        let bytes = bytes.map(|bytes| usize::try_from(bytes).unwrap());
+        assert_eq!(buffer(&format!("receive_buffer: {size}")).unwrap(), bytes, "{size}");
+    }
+    for size in ["2GiB", "4294967296", "16TiB"] {
+        let shown = if size == "4294967296" { "4GiB" } else { size };
+        let expected = format!("expected less than 2GiB, or 0 to leave it to the system; found {shown}");
+        let said = lowat(&format!("notsent_lowat: {size}")).unwrap_err();
+        assert_eq!(said, format!("f.yaml: server.notsent_lowat: {expected}"));
+        let said = buffer(&format!("receive_buffer: {size}")).unwrap_err();
+        assert_eq!(said, format!("f.yaml: buckets[0].s3.receive_buffer: {expected}"));
+    }
+    let expected = "invalid value: string \"much\", expected a size such as 1048576, \"10MB\" or \"64KiB\"";
+    let said = lowat("notsent_lowat: much").unwrap_err();
+    assert_eq!(said, format!("f.yaml: server.notsent_lowat: {expected}"));
+    let said = buffer("receive_buffer: much").unwrap_err();
+    assert_eq!(said, format!("f.yaml: buckets[0].s3.receive_buffer: {expected}"));
+}
+
+#[test]
 fn lists_of_what_is_forwarded_hold_names_or_a_star() {
     let headers =
         |list: &str| one(&format!("forward_headers: {list}"), "").map(|bucket| bucket.forward_headers);
@@ -308,7 +342,7 @@ fn wrong_caching_rules_say_what_is_expected() {
 #[test]
 fn everything_that_is_wrong_is_said_at_once() {
     let wrong = r#"
-server: { address: "here", threads: many, colour: blue }
+server: { address: "here", threads: many, colour: blue, notsent_lowat: 3GB }
 admin: { address: "0.0.0.0:9090" }
 buckets:
   - { name: a, path_prefix: /a, cache: { ttl: -1, size: 3 } }
@@ -317,7 +351,7 @@ buckets:
   - { name: d, path_prefix: /d, s3: { endpoint: "minio:9000", access_key: x }, cache: { eviction: fifo } }
   - { name: e, path_prefix: "/e%20", cache: { max_size: 1MB, backend: disk } }
   - just a text
-  - { name: d, path_prefix: /g, s3: { access_key: "", secret_key: x, bucket: "g h" } }
+  - { name: d, path_prefix: /g, s3: { access_key: "", secret_key: x, bucket: "g h", receive_buffer: 2GiB } }
 "#;
     let said = load(wrong).unwrap_err();
     for line in [
@@ -342,13 +376,15 @@ buckets:
         "f.yaml: buckets[6].name: `d` is taken by buckets[3] already",
         "f.yaml: buckets[6].s3.access_key: is empty",
         "f.yaml: buckets[6].s3.bucket: the bucket `g h` cannot be addressed",
+        "f.yaml: buckets[6].s3.receive_buffer: expected less than 2GiB, or 0",
         "f.yaml: server.address: expected `IP:PORT`",
         "f.yaml: server.colour: unknown key",
+        "f.yaml: server.notsent_lowat: expected less than 2GiB, or 0",
         "f.yaml: server.threads: invalid type: string \"many\", expected",
     ] {
         assert!(said.lines().any(|found| found.starts_with(line)), "{line}\nin\n{said}");
     }
-    assert_eq!(said.lines().count(), 24, "{said}");
+    assert_eq!(said.lines().count(), 26, "{said}");
 }
 
 #[test]

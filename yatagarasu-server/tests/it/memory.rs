@@ -1,15 +1,18 @@
+use std::fs;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 use yatagarasu_s3::testing::{MemoryObjects, S3Server};
 use yatagarasu_server::open_files::raise_limit;
 
 use crate::client::begin;
 use crate::process::Process;
-use crate::site::{bucket, document};
+use crate::site::{Site, bucket, document};
 
 const MIB: u64 = 1 << 20;
 
@@ -111,6 +114,48 @@ async fn a_thousand_clients_of_one_cold_object_share_one_get_and_one_copy() {
     assert!(peak - idle < LENGTH + 1000 * 64 * 1024, "{idle} idle, {peak} at most");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn little_waits_in_the_kernel_for_a_client_that_does_not_read() {
+    let (site, client) = unread("").await;
+    stalled(&site.s3).await;
+    let bytes = waiting(site.address, client.local_addr().unwrap());
+    println!("a client that does not read: {} KiB in the kernel", bytes / 1024);
+    // 64 KiB, and up to two of the kernel's pieces, which over loopback are as large.
+    assert!(bytes > 0 && bytes < MIB / 2, "{bytes} bytes wait");
+
+    let (site, client) = unread("notsent_lowat: 0").await;
+    let left_to_the_system = async {
+        while waiting(site.address, client.local_addr().unwrap()) < MIB {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), left_to_the_system).await.expect("the system by itself takes more");
+}
+
+/// A gateway with these settings of `server`, and a client that has asked for a large object and reads its head only.
+async fn unread(server: &str) -> (Site, TcpStream) {
+    let s3 = S3Server::start().await.unwrap();
+    s3.objects().put_pattern("bucket", "large", 64 * MIB);
+    let yaml = document(server, &[bucket(&s3.endpoint(), "assets", "/static", "", "enabled: false")]);
+    let site = Site::run(s3, &yaml).await;
+    let client = begin(site.address, "/static/large").await;
+    (site, client)
+}
+
+/// Bytes that the kernel has taken of `from` for `to`, and that have not been acknowledged, sent or not.
+fn waiting(from: SocketAddr, to: SocketAddr) -> u64 {
+    let port = |address: SocketAddr| format!(":{:04X}", address.port());
+    let (from, to) = (port(from), port(to));
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    // Number, local and remote address, state, `transmit:receive`, all in hexadecimal.
+    let queues = sockets.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        (fields[1].ends_with(&from) && fields[2].ends_with(&to)).then(|| fields[4])
+    });
+    let (transmit, _) = queues.expect("the connection is there").split_once(':').unwrap();
+    u64::from_str_radix(transmit, 16).unwrap()
+}
+
 async fn assert_reads(mut socket: TcpStream, content: &[u8]) {
     let mut buffer = vec![0; 64 * 1024];
     let mut rest = content;
@@ -126,7 +171,7 @@ async fn stalled(s3: &S3Server) {
     let mut quiet = 0;
     let mut sent = s3.objects().pattern_bytes();
     while quiet < 10 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
         let now = s3.objects().pattern_bytes();
         quiet = if now == sent && now > 0 { quiet + 1 } else { 0 };
         sent = now;

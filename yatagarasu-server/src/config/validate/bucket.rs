@@ -5,7 +5,10 @@ use yatagarasu_s3::{Access, Addressing, ConnectError, SourceBackend, SourceConfi
 use super::super::BucketConfig;
 use super::super::settings::{BucketSettings, S3Settings};
 use super::super::units::Span;
-use super::{Complain, cache, forward};
+use super::{Complain, cache, forward, socket_bytes};
+
+/// Bytes received from S3 and not read yet, for each connection, where the file says nothing.
+const RECEIVE_BUFFER: u64 = 256 << 10;
 
 /// Checks one bucket; complains of all that is wrong with it.
 pub(super) fn bucket(settings: BucketSettings, key: &str, complain: Complain<'_>) -> Option<BucketConfig> {
@@ -78,6 +81,8 @@ fn source(
             None
         }
     };
+    let receive_buffer =
+        socket_bytes(settings.receive_buffer, RECEIVE_BUFFER, &format!("{key}.receive_buffer"), complain);
     let region = settings.region.clone().filter(|region| !region.is_empty());
     if let Some(region) = &region
         && !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
@@ -100,6 +105,7 @@ fn source(
         addressing: if path_style { Addressing::Path } else { Addressing::VirtualHost },
         access: access.clone().unwrap_or(Access::Anonymous),
         connect_timeout: settings.connect_timeout.map_or(Duration::from_secs(5), |span| span.0),
+        receive_buffer: receive_buffer.flatten(),
     };
     let checked = config.check();
     if let Err(error) = &checked {
@@ -110,7 +116,8 @@ fn source(
         };
         complain(&format!("{key}.{part}"), &error.to_string());
     }
-    (checked.is_ok() && backend.is_some() && bucket.is_some() && access.is_some()).then_some(config)
+    let whole = checked.is_ok() && backend.is_some() && bucket.is_some() && access.is_some();
+    (whole && receive_buffer.is_some()).then_some(config)
 }
 
 fn access(settings: &S3Settings, key: &str, complain: Complain<'_>) -> Option<Access> {
