@@ -1,0 +1,74 @@
+//! Measures the hit ratio of each eviction policy.
+//!
+//! The cache is the one that serves; only the objects and who asks for them are made up, from a seed, so that every
+//! policy is asked for the same and every run finds the same.
+#![expect(clippy::print_stderr, reason = "it says what it is doing")]
+
+mod arguments;
+mod objects;
+mod random;
+mod replay;
+mod report;
+mod trace;
+mod zipf;
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::runtime::Builder;
+
+use arguments::Arguments;
+use objects::{LENGTH_MAX, LENGTH_MIN, Objects};
+use replay::{POLICIES, cache, hit_ratio};
+use report::{Row, table};
+use trace::{SEED, Scan, Trace, scanned, warm_up};
+use zipf::Zipf;
+
+/// How much more popular the first objects are than the last.
+const EXPONENTS: [f64; 3] = [0.7, 0.9, 1.1];
+
+/// Sizes of the cache, in percent of the bytes of all objects.
+const PERCENTS: [u64; 3] = [1, 5, 20];
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let objects = Objects::new(arguments.objects + scanned(arguments.requests));
+    let bytes = objects.bytes(arguments.objects);
+    let rows = measured(&arguments, &objects, bytes)?;
+    let text = format!("{}\n{}\n", table(&rows), parameters(&arguments, bytes));
+    io::stdout().write_all(text.as_bytes()).context("standard output cannot be written")
+}
+
+fn measured(arguments: &Arguments, objects: &Objects, bytes: u64) -> anyhow::Result<Vec<Row>> {
+    let runtime = Builder::new_current_thread().build().context("a runtime cannot be started")?;
+    let mut rows = Vec::new();
+    for exponent in EXPONENTS {
+        let zipf = Zipf::new(exponent, arguments.objects);
+        for scan in Scan::ALL {
+            let trace = Trace::new(&zipf, scan, arguments.requests);
+            for percent in PERCENTS {
+                eprintln!("zipf {exponent}, scan: {}, cache of {percent} %", scan.label());
+                let mut ratios = [0.0; POLICIES.len()];
+                for (ratio, policy) in ratios.iter_mut().zip(POLICIES) {
+                    let cache = cache(policy, bytes * percent / 100)?;
+                    *ratio = runtime.block_on(hit_ratio(cache.as_ref(), objects, &trace));
+                }
+                rows.push(Row { exponent, scan, percent, ratios });
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// All that the figures depend on besides the code.
+fn parameters(arguments: &Arguments, bytes: u64) -> String {
+    let Arguments { objects, requests } = arguments;
+    let (shortest, longest) = (LENGTH_MIN / 1024, LENGTH_MAX / 1024);
+    format!(
+        "{objects} objects of {shortest} to {longest} KiB, {} MB in all; {requests} requests a figure, after {} to \
+         warm up; seed {SEED:#x}.",
+        bytes / 1_000_000,
+        warm_up(*requests)
+    )
+}

@@ -1,0 +1,127 @@
+//! What is asked for.
+
+use std::iter::successors;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderName, HeaderValue};
+use yatagarasu_core::freshness::{Exchange, Terms};
+use yatagarasu_core::stored::{Content, SegmentsBuilder};
+use yatagarasu_core::{CacheKey, ObjectKey, ObjectMeta, StoredObject};
+
+use crate::random::Random;
+
+/// The shortest object, in bytes.
+pub(crate) const LENGTH_MIN: usize = 1024;
+
+/// No object is longer, in bytes.
+pub(crate) const LENGTH_MAX: usize = 256 * 1024;
+
+const FIELDS: [(&str, &str); 6] = [
+    ("content-type", "text/css"),
+    ("etag", "\"0123456789abcdef0123456789abcdef\""),
+    ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ("accept-ranges", "bytes"),
+    ("cache-control", "max-age=3600"),
+    ("x-amz-meta-colour", "green"),
+];
+
+/// An object and its key.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) key: CacheKey,
+    pub(crate) object: Arc<StoredObject>,
+}
+
+/// All objects, each at its place.
+#[derive(Debug)]
+pub(crate) struct Objects(Vec<Named>);
+
+impl Objects {
+    /// Makes `count` objects.
+    ///
+    /// Those of one length share their bytes in memory. The cache weighs each by itself all the same.
+    pub(crate) fn new(count: u32) -> Self {
+        let lengths: Vec<_> = lengths().map(|length| Arc::new(stored(length))).collect();
+        let named = (0..count).map(|place| {
+            let text = format!("some/folder/object-{place}");
+            let object = Arc::clone(&lengths[drawn(&text, lengths.len())]);
+            let key = ObjectKey::parse(&text).expect("letters, digits and dashes are a key");
+            Named { key: CacheKey::new(key, None), object }
+        });
+        Self(named.collect())
+    }
+
+    /// The object at `place`, which there is.
+    pub(crate) fn at(&self, place: u32) -> &Named {
+        &self.0[usize::try_from(place).expect("an index has 32 bits")]
+    }
+
+    /// Bytes of the first `count` objects, without what a cache needs for its bookkeeping.
+    pub(crate) fn bytes(&self, count: u32) -> u64 {
+        (0..count).map(|place| self.at(place).object.length()).sum()
+    }
+}
+
+/// All lengths there are: each longer than the one before by the same part of it.
+fn lengths() -> impl Iterator<Item = usize> {
+    successors(Some(LENGTH_MIN), |length| Some(length * 46 / 45)).take_while(|&length| length <= LENGTH_MAX)
+}
+
+/// Which of `count` lengths an object has: only its key decides, so that popular objects are as long as others.
+fn drawn(key: &str, count: usize) -> usize {
+    let seed = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3) // FNV-1a
+    });
+    usize::try_from(Random::new(seed).bits() % count as u64).expect("less than a usize")
+}
+
+fn stored(length: usize) -> StoredObject {
+    let fields = FIELDS.into_iter();
+    let headers = fields
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect();
+    let mut bytes = SegmentsBuilder::new(Some(length as u64));
+    bytes.push(&vec![0; length]);
+    StoredObject::new(
+        ObjectMeta::new(headers).to_store(&[], SystemTime::UNIX_EPOCH),
+        Content::Whole(bytes.finish()),
+        Exchange::at(SystemTime::UNIX_EPOCH),
+        Terms::fresh_for(Duration::from_secs(3600)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_depend_on_nothing_but_the_key() {
+        let (few, many) = (Objects::new(100), Objects::new(1_000));
+        for place in 0..100 {
+            assert_eq!(few.at(place).key, many.at(place).key);
+            assert_eq!(few.at(place).object.length(), many.at(place).object.length());
+        }
+        assert_eq!(few.bytes(100), many.bytes(100));
+        assert!(few.bytes(100) < many.bytes(101));
+    }
+
+    #[test]
+    fn every_doubling_of_the_length_is_as_likely() {
+        let objects = Objects::new(40_000);
+        let mut octaves = [0; 8];
+        for place in 0..40_000 {
+            let length = objects.at(place).object.length();
+            let octave = (1_u32..8).take_while(|&octave| length >= (LENGTH_MIN as u64) << octave).count();
+            octaves[octave] += 1;
+        }
+        assert!(octaves.iter().all(|count| (4_500..5_500).contains(count)), "{octaves:?}");
+    }
+
+    #[test]
+    fn popular_objects_are_as_long_as_others() {
+        let objects = Objects::new(40_000);
+        let (first, all) = (objects.bytes(4_000), objects.bytes(40_000) / 10);
+        assert!(first.abs_diff(all) < all / 10, "{first} of the first, {all} of as many anywhere");
+    }
+}
