@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 use tracing::Level;
 use yatagarasu_core::{Handling, ObjectKey, Refusal, SourceError};
 
-use crate::metrics::Metrics;
+use crate::http::RequestId;
+use crate::metrics::Counters;
 
 /// What the log filter calls these lines: `yatagarasu::access=off` silences them.
 pub const TARGET: &str = "yatagarasu::access";
@@ -15,10 +16,10 @@ pub const TARGET: &str = "yatagarasu::access";
 /// What is known of one request so far; written when dropped, with the body that holds it.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    metrics: Arc<Metrics>,
+    counters: Arc<Counters>,
     status: StatusCode,
     bytes: u64,
-    request_id: HeaderValue,
+    request_id: RequestId,
     bucket: Option<Arc<str>>,
     /// Nothing is put together for a line that nobody reads.
     line: Option<Box<Line>>,
@@ -56,8 +57,8 @@ impl Entry {
     pub(crate) fn begin(
         method: &Method,
         path: &str,
-        request_id: &HeaderValue,
-        metrics: &Arc<Metrics>,
+        request_id: &RequestId,
+        counters: &Arc<Counters>,
     ) -> Self {
         let line = tracing::enabled!(target: TARGET, Level::INFO).then(|| {
             Box::new(Line {
@@ -69,8 +70,8 @@ impl Entry {
                 body: Progress::Promised(None),
             })
         });
-        let (metrics, request_id) = (Arc::clone(metrics), request_id.clone());
-        Self { metrics, status: client_left(), bytes: 0, request_id, bucket: None, line }
+        let (counters, request_id) = (Arc::clone(counters), request_id.clone());
+        Self { counters, status: client_left(), bytes: 0, request_id, bucket: None, line }
     }
 
     /// Notes where the request leads.
@@ -129,8 +130,8 @@ impl Entry {
 
     fn failed(&mut self, error: &SourceError) {
         if error.is_transient() {
-            let request_id = self.request_id.to_str().unwrap_or_default();
-            tracing::warn!(%error, bucket = self.bucket.as_deref(), request_id, "the source failed");
+            let (bucket, request_id) = (self.bucket.as_deref(), &self.request_id);
+            tracing::warn!(%error, bucket, %request_id, "the source failed");
         }
         if let Some(line) = &mut self.line {
             line.failure = Some(error.to_string());
@@ -140,7 +141,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.metrics.responded(self.status, self.bytes);
+        self.counters.responded(self.status, self.bytes);
         let Some(line) = &self.line else { return };
         let whole = match line.body {
             Progress::Promised(length) => length == Some(self.bytes),
@@ -156,7 +157,7 @@ impl Drop for Entry {
             bytes = self.bytes,
             duration_ms = u64::try_from(line.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             cache = line.cache.map(|cache| cache.to_string()),
-            request_id = self.request_id.to_str().unwrap_or_default(),
+            request_id = %self.request_id,
             error = line.failure,
             whole,
             "response"

@@ -34,7 +34,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Admin {
     front: Arc<Front>,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     budget: Arc<FillBudget>,
     token: Option<Secret>,
 }
@@ -42,7 +42,7 @@ pub struct Admin {
 impl Admin {
     pub(crate) fn new(
         front: Arc<Front>,
-        metrics: Arc<Metrics>,
+        metrics: Metrics,
         budget: Arc<FillBudget>,
         token: Option<Secret>,
     ) -> Self {

@@ -62,7 +62,7 @@ fn bind_reason(cause: &std::io::Error) -> String {
 #[derive(Debug)]
 pub(crate) struct Assembly {
     pub(crate) front: Arc<Front>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Metrics,
     pub(crate) budget: Arc<FillBudget>,
 }
 
@@ -70,12 +70,12 @@ pub(crate) struct Assembly {
 pub(crate) async fn assemble(config: &Config) -> Result<Assembly, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let budget = Arc::new(FillBudget::new(config.server.fill_memory));
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Metrics::new(config.server.threads.max(1));
     let mut buckets = Vec::new();
     for settings in &config.buckets {
         buckets.push(bucket(settings, &budget, &clock).await?);
     }
-    let front = Arc::new(Front::new(buckets, Arc::clone(&metrics)));
+    let front = Arc::new(Front::new(buckets));
     Ok(Assembly { front, metrics, budget })
 }
 

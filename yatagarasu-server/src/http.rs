@@ -3,16 +3,21 @@
 mod activity;
 mod body;
 mod connection;
+mod desk;
 mod front;
 mod limits;
 mod problem;
 mod request_id;
 mod response;
 mod route;
+mod sweeper;
 mod watched;
 
 pub use body::ResponseBody;
 pub(crate) use connection::serve;
+pub(crate) use desk::Desk;
 pub use front::{Bucket, Front};
 pub(crate) use limits::ConnectionLimits;
+pub(crate) use request_id::RequestId;
 pub(crate) use route::Route;
+pub(crate) use sweeper::Sweeper;

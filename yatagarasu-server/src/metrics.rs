@@ -1,6 +1,7 @@
 //! What the server counts, and its form for Prometheus.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -9,9 +10,14 @@ use yatagarasu_s3::CredentialsStatus;
 
 use crate::http::Front;
 
-/// Counters of the public side.
+/// What the threads that serve clients count.
+#[derive(Debug)]
+pub struct Metrics(Vec<Arc<Counters>>);
+
+/// Counters of one thread. They are summed up when they are read, because threads that count in one place wait for
+/// each other's caches.
 #[derive(Debug, Default)]
-pub struct Metrics {
+pub(crate) struct Counters {
     /// Responses by class: 1xx to 5xx.
     responses: [AtomicU64; 5],
     body_bytes: AtomicU64,
@@ -19,6 +25,22 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Makes counters for so many threads.
+    pub(crate) fn new(threads: usize) -> Self {
+        Self((0..threads).map(|_| Arc::default()).collect())
+    }
+
+    /// The counters of each thread.
+    pub(crate) fn threads(&self) -> &[Arc<Counters>] {
+        &self.0
+    }
+
+    fn sum(&self, counter: impl Fn(&Counters) -> &AtomicU64) -> u64 {
+        self.0.iter().map(|thread| counter(thread).load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Counters {
     /// Counts a response that has ended.
     pub(crate) fn responded(&self, status: StatusCode, bytes: u64) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
@@ -27,15 +49,15 @@ impl Metrics {
     }
 
     /// Counts a connection for as long as the value lives.
-    pub(crate) fn connected(self: &std::sync::Arc<Self>) -> Connection {
+    pub(crate) fn connected(self: &Arc<Self>) -> Connection {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        Connection(std::sync::Arc::clone(self))
+        Connection(Arc::clone(self))
     }
 }
 
 /// An open connection.
 #[derive(Debug)]
-pub(crate) struct Connection(std::sync::Arc<Metrics>);
+pub(crate) struct Connection(Arc<Counters>);
 
 impl Drop for Connection {
     fn drop(&mut self) {
@@ -46,15 +68,15 @@ impl Drop for Connection {
 /// Writes everything in Prometheus's text format.
 pub(crate) fn exposition(metrics: &Metrics, front: &Front, fill_bytes: u64) -> String {
     let mut text = Exposition(String::new());
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     text.family("yatagarasu_responses_total", "counter", "Responses by class of status.");
-    for (index, counter) in metrics.responses.iter().enumerate() {
-        text.sample("yatagarasu_responses_total", &format!("class=\"{}xx\"", index + 1), read(counter));
+    for class in 0..5 {
+        let responses = metrics.sum(|thread| &thread.responses[class]);
+        text.sample("yatagarasu_responses_total", &format!("class=\"{}xx\"", class + 1), responses);
     }
     text.family("yatagarasu_response_body_bytes_total", "counter", "Bytes of response bodies.");
-    text.sample("yatagarasu_response_body_bytes_total", "", read(&metrics.body_bytes));
+    text.sample("yatagarasu_response_body_bytes_total", "", metrics.sum(|thread| &thread.body_bytes));
     text.family("yatagarasu_connections", "gauge", "Open client connections.");
-    text.sample("yatagarasu_connections", "", read(&metrics.connections));
+    text.sample("yatagarasu_connections", "", metrics.sum(|thread| &thread.connections));
     text.family("yatagarasu_fill_bytes", "gauge", "Bytes reserved for objects being fetched.");
     text.sample("yatagarasu_fill_bytes", "", fill_bytes);
     buckets(&mut text, front);

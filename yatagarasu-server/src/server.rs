@@ -49,9 +49,8 @@ impl Server {
             notsent_lowat: config.server.notsent_lowat,
         };
         let (stop, stopped) = watch::channel(false);
-        let workers =
-            Workers::start(config.server.threads, &assembly.front, &assembly.metrics, limits, &stopped)
-                .map_err(StartError::Thread)?;
+        let workers = Workers::start(&assembly.front, &assembly.metrics, limits, &stopped)
+            .map_err(StartError::Thread)?;
         let admin = Admin::new(assembly.front, assembly.metrics, assembly.budget, config.admin.token.clone());
         let grace = config.server.shutdown_grace;
         Ok(Self { public, admin_listener, admin: Arc::new(admin), workers, stop, grace })

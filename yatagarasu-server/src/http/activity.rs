@@ -1,27 +1,40 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, sleep_until};
 use yatagarasu_core::SourceError;
 
 use super::body::ResponseBody;
 
-/// What a connection is doing: so that one timer for each connection, which is seldom set, does for what would take one
-/// for each request.
-#[derive(Debug)]
-pub(super) struct Activity {
-    opened: Instant,
+/// What a connection is doing, for its thread's [`Sweeper`](super::Sweeper), and what that has ordered it to do.
+///
+/// A connection and its sweeper run on one thread: nothing here has to be ordered between threads.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
     /// Requests that are being answered.
     running: AtomicUsize,
     /// Whether bytes wait until the client takes them: the last of an answer may, when its body has ended.
     waiting: AtomicBool,
-    /// When the client last took something, in milliseconds after the connection was opened.
-    idle_since_ms: AtomicU64,
+    /// Whether the client has taken something, or a request was answered, since the sweeper last looked.
+    stirred: AtomicBool,
+    order: AtomicU8,
+    /// Wakes the connection's task.
+    waker: OnceLock<Waker>,
+}
+
+/// What a connection is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Answer requests.
+    Serve = 0,
+    /// End once what is being answered has ended.
+    Drain = 1,
+    /// End at once.
+    Leave = 2,
 }
 
 /// One request being answered; ended when dropped.
@@ -29,15 +42,6 @@ pub(super) struct Activity {
 pub(super) struct Running(Arc<Activity>);
 
 impl Activity {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            opened: Instant::now(),
-            running: AtomicUsize::new(0),
-            waiting: AtomicBool::new(false),
-            idle_since_ms: AtomicU64::new(0),
-        })
-    }
-
     /// Notes that a request's head is complete.
     pub(super) fn begin(self: &Arc<Self>) -> Running {
         self.running.fetch_add(1, Ordering::Relaxed);
@@ -52,31 +56,39 @@ impl Activity {
     /// Notes that the client has taken something.
     pub(super) fn taken(&self) {
         self.waiting.store(false, Ordering::Relaxed);
-        self.note();
+        self.stirred.store(true, Ordering::Relaxed);
     }
 
-    fn note(&self) {
-        let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.idle_since_ms.store(since, Ordering::Relaxed);
+    /// Whether something was going on since this was last asked.
+    pub(super) fn was_busy(&self) -> bool {
+        let stirred = self.stirred.swap(false, Ordering::Relaxed);
+        stirred || self.running.load(Ordering::Relaxed) > 0 || self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Waits until no complete head has come for `limit`, while nothing is being answered, or waits to be taken.
-    pub(super) async fn idle_for(&self, limit: Duration) {
-        loop {
-            let since = Duration::from_millis(self.idle_since_ms.load(Ordering::Relaxed));
-            let busy = self.running.load(Ordering::Relaxed) > 0 || self.waiting.load(Ordering::Relaxed);
-            let deadline = if busy { Instant::now() + limit } else { self.opened + since + limit };
-            if deadline <= Instant::now() {
-                return;
-            }
-            sleep_until(deadline).await;
+    /// Tells the connection what to do.
+    pub(super) fn tell(&self, order: Order) {
+        self.order.store(order as u8, Ordering::Relaxed);
+        // A connection that has not been polled yet reads it when it is.
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// What the connection, which polls, is to do; a later order wakes it.
+    pub(super) fn poll_order(&self, cx: &Context<'_>) -> Order {
+        // A task has one waker for as long as it lives.
+        self.waker.get_or_init(|| cx.waker().clone());
+        match self.order.load(Ordering::Relaxed) {
+            0 => Order::Serve,
+            1 => Order::Drain,
+            _ => Order::Leave,
         }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.note();
+        self.0.stirred.store(true, Ordering::Relaxed);
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }

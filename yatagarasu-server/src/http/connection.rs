@@ -1,62 +1,60 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 
-use super::activity::{Activity, AnsweringBody};
-use super::front::Front;
-use super::limits::{
-    CONNECTION_BUFFER_BYTES, ConnectionLimits, HEADER_LIST_BYTES, STREAM_BUFFER_BYTES, STREAMS_MAX,
-};
+use super::activity::{Activity, AnsweringBody, Order};
+use super::desk::Desk;
+use super::limits::{CONNECTION_BUFFER_BYTES, HEADER_LIST_BYTES, STREAM_BUFFER_BYTES, STREAMS_MAX};
 use super::watched::WatchedSocket;
 
-/// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or `stop` turns true and
-/// its running responses have ended.
+/// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to.
 pub(crate) async fn serve(
     socket: TcpStream,
-    front: Arc<Front>,
-    limits: ConnectionLimits,
-    mut stop: watch::Receiver<bool>,
+    desk: Arc<Desk>,
+    notsent_lowat: Option<u32>,
+    activity: Arc<Activity>,
 ) {
     // A connection that fails here is closed already: serving it will say so.
     let _ = socket.set_nodelay(true);
-    if let Some(bytes) = limits.notsent_lowat {
+    if let Some(bytes) = notsent_lowat {
         bound_unsent(&socket, bytes);
     }
-    let activity = Activity::new();
     let service = service_fn({
         let activity = Arc::clone(&activity);
         move |request: http::Request<Incoming>| {
-            let (front, running) = (Arc::clone(&front), activity.begin());
-            async move {
-                let response = front.answer(request).await;
+            let running = activity.begin();
+            desk.answer(request).map(|response| {
                 Ok::<_, Infallible>(response.map(|body| AnsweringBody { body, _running: running }))
-            }
+            })
         }
     });
     let socket = WatchedSocket::new(socket, Arc::clone(&activity));
     let builder = builder();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let mut idle = pin!(activity.idle_for(limits.header_timeout));
-    let mut stopping = false;
-    loop {
-        tokio::select! {
-            // A client that leaves, or a source that breaks off, ends the connection: the access log has it.
-            _ = connection.as_mut() => return,
-            // A client that says nothing, or a head byte by byte.
-            () = idle.as_mut() => return,
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
-                stopping = true;
+    let mut draining = false;
+    std::future::poll_fn(|cx| {
+        match activity.poll_order(cx) {
+            Order::Serve => {}
+            Order::Drain if draining => {}
+            Order::Drain => {
+                draining = true;
                 connection.as_mut().graceful_shutdown();
             }
+            // A client that says nothing, or a head byte by byte.
+            Order::Leave => return Poll::Ready(()),
         }
-    }
+        // A client that leaves, or a source that breaks off, ends the connection: the access log has it.
+        connection.as_mut().poll(cx).map(drop)
+    })
+    .await;
 }
 
 /// Bounds what the system takes before it has sent it, so that a client that reads slowly leaves it with us, and so

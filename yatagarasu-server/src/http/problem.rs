@@ -9,6 +9,8 @@ use serde_json::json;
 use yatagarasu_core::range::unsatisfied_range;
 use yatagarasu_core::{Refusal, SourceError};
 
+use super::request_id::RequestId;
+
 /// Methods a read-only gateway has.
 pub(super) const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
@@ -98,14 +100,14 @@ impl<'a> Problem<'a> {
     }
 
     /// Renders it, with the id under which the log knows more.
-    pub(super) fn render(&self, request_id: &HeaderValue) -> Response<Bytes> {
+    pub(super) fn render(&self, request_id: &RequestId) -> Response<Bytes> {
         let status = self.status();
         let document = json!({
             "type": "about:blank",
             "title": status.canonical_reason(),
             "status": status.as_u16(),
             "detail": self.detail(),
-            "request_id": String::from_utf8_lossy(request_id.as_bytes()),
+            "request_id": request_id.to_string(),
         });
         let mut response = Response::new(Bytes::from(format!("{document}\n")));
         *response.status_mut() = status;
@@ -123,7 +125,7 @@ mod tests {
 
     #[track_caller]
     fn check(problem: &Problem<'_>, status: u16, field: Option<(&str, &str)>) {
-        let response = problem.render(&HeaderValue::from_static("id-1"));
+        let response = problem.render(&RequestId::Given(HeaderValue::from_static("id-1")));
         assert_eq!(response.status().as_u16(), status, "{problem:?}");
         if let Some((name, value)) = field {
             assert_eq!(response.headers()[name], value);

@@ -1,5 +1,7 @@
 //! One rendering of what became of a request.
 
+use std::io::Write;
+
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -8,7 +10,7 @@ use yatagarasu_core::{Handling, Outcome};
 
 use super::body::ResponseBody;
 use super::problem::{ALLOW, Problem};
-use super::request_id::X_REQUEST_ID;
+use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::access_log::Entry;
 
 /// `HIT`, `REVALIDATED`, `STALE` or `MISS`, for people and for tools that know no `Cache-Status`.
@@ -17,6 +19,9 @@ const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 /// RFC 9211.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
+/// Room for the gateway's member of it, but for a key.
+const CACHE_STATUS_BYTES_MAX: usize = 192;
+
 /// RFC 9110 7.6.3.
 const PSEUDONYM: HeaderValue = HeaderValue::from_static("1.1 yatagarasu");
 
@@ -24,7 +29,7 @@ const PSEUDONYM: HeaderValue = HeaderValue::from_static("1.1 yatagarasu");
 pub(super) fn outcome(
     outcome: Outcome,
     key: Option<&str>,
-    request_id: &HeaderValue,
+    request_id: &RequestId,
     entry: Entry,
 ) -> Response<ResponseBody> {
     let Outcome { handling, reply } = outcome;
@@ -48,11 +53,7 @@ pub(super) fn outcome(
 }
 
 /// Renders a problem that lies in the request.
-pub(super) fn problem(
-    problem: &Problem<'_>,
-    request_id: &HeaderValue,
-    entry: Entry,
-) -> Response<ResponseBody> {
+pub(super) fn problem(problem: &Problem<'_>, request_id: &RequestId, entry: Entry) -> Response<ResponseBody> {
     rendered(problem, Handling::Own(Detail::Local), None, request_id, entry)
 }
 
@@ -60,7 +61,7 @@ fn rendered(
     problem: &Problem<'_>,
     handling: Handling,
     key: Option<&str>,
-    request_id: &HeaderValue,
+    request_id: &RequestId,
     entry: Entry,
 ) -> Response<ResponseBody> {
     let response = problem.render(request_id);
@@ -71,7 +72,7 @@ fn rendered(
 }
 
 /// Says which methods there are (RFC 9110 9.3.7).
-pub(super) fn options(request_id: &HeaderValue, entry: Entry) -> Response<ResponseBody> {
+pub(super) fn options(request_id: &RequestId, entry: Entry) -> Response<ResponseBody> {
     let handling = Handling::Own(Detail::Local);
     let entry = entry.answered(StatusCode::NO_CONTENT, handling);
     let mut response = Response::new(ResponseBody::document(bytes::Bytes::new(), entry));
@@ -91,15 +92,25 @@ pub(super) fn without_body(response: Response<ResponseBody>) -> Response<Respons
 }
 
 /// Adds what every response says of the gateway and its cache.
-fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request_id: &HeaderValue) {
-    headers.insert(X_REQUEST_ID, request_id.clone());
+fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request_id: &RequestId) {
+    headers.insert(X_REQUEST_ID, request_id.field());
     headers.append(VIA, PSEUDONYM);
     headers.insert(X_CACHE, HeaderValue::from_static(handling.x_cache()));
-    let member = match key {
-        Some(key) => format!("Yatagarasu; {handling}; key=\"{}\"", text(key)),
-        None => format!("Yatagarasu; {handling}"),
-    };
-    headers.append(CACHE_STATUS, HeaderValue::try_from(member).expect("tokens and text are a value"));
+    headers.append(CACHE_STATUS, cache_status(handling, key));
+}
+
+/// Writes the gateway's member of `Cache-Status`: where there is no key, in one allocation of its size.
+fn cache_status(handling: &Handling, key: Option<&str>) -> HeaderValue {
+    if let Some(key) = key {
+        let member = format!("Yatagarasu; {handling}; key=\"{}\"", text(key));
+        return HeaderValue::try_from(member).expect("tokens and text are a value");
+    }
+    let mut member = [0; CACHE_STATUS_BYTES_MAX];
+    let mut rest = &mut member[..];
+    write!(rest, "Yatagarasu; {handling}").expect("it has room for all that can be said");
+    let unused = rest.len();
+    let written = &member[..CACHE_STATUS_BYTES_MAX - unused];
+    HeaderValue::from_bytes(written).expect("tokens are a value")
 }
 
 /// Writes a text as the inside of a string of RFC 9651 3.3.3, which has printable ASCII only: other bytes are
@@ -113,7 +124,27 @@ const UNPRINTABLE: &AsciiSet = &CONTROLS.add(b'%');
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use yatagarasu_core::freshness::Freshness;
+    use yatagarasu_core::outcome::{Forward, Forwarding};
+
     use super::*;
+
+    #[test]
+    fn the_longest_member_of_cache_status_has_room() {
+        let longest = Handling::Forwarded(Forwarding {
+            status: Some(StatusCode::NOT_MODIFIED),
+            freshness: Some(Freshness::Stale(Duration::MAX)),
+            stored: true,
+            collapsed: true,
+            detail: Some(Detail::WhileRevalidating),
+            ..Forwarding::new(Forward::VaryMiss)
+        });
+        assert_eq!(cache_status(&longest, None), format!("Yatagarasu; {longest}"));
+        let keyed = cache_status(&longest, Some("b/k"));
+        assert_eq!(keyed, format!("Yatagarasu; {longest}; key=\"b/k\""));
+    }
 
     #[test]
     fn any_key_is_a_text() {

@@ -9,9 +9,10 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::http::{ConnectionLimits, Front, serve};
-use crate::metrics::Metrics;
+use crate::http::{ConnectionLimits, Desk, Front, Sweeper, serve};
+use crate::metrics::{Counters, Metrics};
 
 /// The threads that serve clients.
 #[derive(Debug)]
@@ -30,16 +31,15 @@ struct Worker {
 }
 
 impl Workers {
-    /// Starts `count` threads.
+    /// Starts a thread for each of the counters.
     pub(super) fn start(
-        count: usize,
         front: &Arc<Front>,
-        metrics: &Arc<Metrics>,
+        metrics: &Metrics,
         limits: ConnectionLimits,
         stop: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
-        let worker = |index| Worker::start(index, front, metrics, limits, stop);
-        (0..count.max(1)).map(worker).collect::<io::Result<_>>().map(Self)
+        let worker = |(index, counters)| Worker::start(index, front, counters, limits, stop);
+        metrics.threads().iter().enumerate().map(worker).collect::<io::Result<_>>().map(Self)
     }
 
     /// Hands a connection to the worker with the fewest.
@@ -86,7 +86,7 @@ impl Worker {
     fn start(
         index: usize,
         front: &Arc<Front>,
-        metrics: &Arc<Metrics>,
+        counters: &Arc<Counters>,
         limits: ConnectionLimits,
         stop: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
@@ -96,8 +96,8 @@ impl Worker {
         let (abandon, abandoned) = oneshot::channel();
         let load = Arc::new(AtomicUsize::new(0));
         let work = Work {
-            front: Arc::clone(front),
-            metrics: Arc::clone(metrics),
+            desk: Arc::new(Desk::new(Arc::clone(front), Arc::clone(counters))),
+            counters: Arc::clone(counters),
             limits,
             stop: stop.clone(),
             load: Arc::clone(&load),
@@ -123,8 +123,8 @@ impl Worker {
 }
 
 struct Work {
-    front: Arc<Front>,
-    metrics: Arc<Metrics>,
+    desk: Arc<Desk>,
+    counters: Arc<Counters>,
     limits: ConnectionLimits,
     stop: watch::Receiver<bool>,
     load: Arc<AtomicUsize>,
@@ -134,26 +134,35 @@ impl Work {
     /// Serves connections until no more come and all have ended.
     async fn until_ended(self, mut received: mpsc::UnboundedReceiver<StdStream>) {
         let mut connections = JoinSet::new();
-        loop {
+        let mut sweeper = Sweeper::new(self.limits.header_timeout);
+        let mut looks = interval(sweeper.period());
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stop = self.stop.clone();
+        let (mut open, mut stopping) = (true, false);
+        while open || !connections.is_empty() {
             tokio::select! {
-                socket = received.recv() => match socket {
-                    Some(socket) => self.begin(socket, &mut connections),
-                    None => break,
+                socket = received.recv(), if open => match socket {
+                    Some(socket) => self.begin(socket, &mut connections, &mut sweeper),
+                    None => open = false,
                 },
                 Some(_) = connections.join_next() => {}
+                _ = looks.tick(), if !sweeper.is_empty() => sweeper.sweep(),
+                _ = stop.wait_for(|stop| *stop), if !stopping => {
+                    stopping = true;
+                    sweeper.drain();
+                }
             }
         }
-        while connections.join_next().await.is_some() {}
     }
 
-    fn begin(&self, socket: StdStream, connections: &mut JoinSet<()>) {
+    fn begin(&self, socket: StdStream, connections: &mut JoinSet<()>, sweeper: &mut Sweeper) {
         let load = Load(Arc::clone(&self.load));
         let socket = match TcpStream::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => return tracing::error!(%error, "a connection cannot be served"),
         };
-        let counted = self.metrics.connected();
-        let serving = serve(socket, Arc::clone(&self.front), self.limits, self.stop.clone());
+        let counted = self.counters.connected();
+        let serving = serve(socket, Arc::clone(&self.desk), self.limits.notsent_lowat, sweeper.watch());
         connections.spawn(async move {
             serving.await;
             drop((load, counted));

@@ -1,0 +1,146 @@
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::future::Either;
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
+use http::request::Parts;
+use http::{Method, Request, Response, Version};
+use yatagarasu_core::forward::drop_hops;
+use yatagarasu_core::{CacheKey, Outcome, Request as ObjectRequest};
+
+use super::body::ResponseBody;
+use super::front::Front;
+use super::problem::Problem;
+use super::request_id::{RequestId, RequestIds};
+use super::response;
+use super::route::{Route, cache_key};
+use crate::access_log::Entry;
+use crate::config::StatusKey;
+use crate::metrics::Counters;
+
+/// A response that is there already, as that to a hit is, or one that is awaited.
+pub(super) type Answering =
+    Either<Ready<Response<ResponseBody>>, Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>>;
+
+/// Where the requests of one thread are answered: the front, and what all requests write to, which is not shared with
+/// other threads, because they would wait for each other's caches.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    front: Arc<Front>,
+    /// What operators call the buckets.
+    names: Vec<Arc<str>>,
+    request_ids: RequestIds,
+    counters: Arc<Counters>,
+}
+
+/// A request for an object of the bucket with this index.
+struct Asked {
+    bucket: usize,
+    question: Question,
+    request: ObjectRequest,
+    request_id: RequestId,
+    entry: Entry,
+}
+
+/// What a request asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    /// For an object, or its fields.
+    Object,
+    /// What a page of another origin may do (Fetch, "CORS-preflight request").
+    Preflight,
+}
+
+impl Desk {
+    /// Opens a desk for one thread, whose requests `counters` counts.
+    pub(crate) fn new(front: Arc<Front>, counters: Arc<Counters>) -> Self {
+        let names = front.buckets().iter().map(|bucket| Arc::from(&*bucket.name)).collect();
+        Self { front, names, request_ids: RequestIds::new(), counters }
+    }
+
+    /// Answers one request. HTTP/1.1 wants a `Host` in it (RFC 9112 3.2).
+    pub(super) fn answer<B>(self: &Arc<Self>, request: Request<B>) -> Answering {
+        let head = request.into_parts().0;
+        let headless = head.method == Method::HEAD;
+        // HTTP/2 sends whatever body there is (RFC 9110 9.3.2).
+        let finish = move |response| if headless { response::without_body(response) } else { response };
+        let mut asked = match self.read(head) {
+            Ok(asked) => asked,
+            Err(response) => return Either::Left(ready(finish(response))),
+        };
+        let recalled = match asked.question {
+            Question::Object => self.front.buckets()[asked.bucket].gateway.recall(&mut asked.request),
+            Question::Preflight => None,
+        };
+        match recalled {
+            Some(outcome) => Either::Left(ready(finish(self.render(asked, outcome)))),
+            None => {
+                let desk = Arc::clone(self);
+                Either::Right(Box::pin(async move { finish(desk.ask(asked).await) }))
+            }
+        }
+    }
+
+    /// Finds out what is asked, or answers what asks for no object.
+    fn read(&self, head: Parts) -> Result<Asked, Response<ResponseBody>> {
+        let request_id = self.request_ids.of(&head.headers);
+        let entry = Entry::begin(&head.method, head.uri.path(), &request_id, &self.counters);
+        if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+            return Err(response::problem(
+                &Problem::BadRequest("expected one Host field"),
+                &request_id,
+                entry,
+            ));
+        }
+        let (method, question) = match head.method {
+            Method::GET => (yatagarasu_core::Method::Get, Question::Object),
+            Method::HEAD => (yatagarasu_core::Method::Head, Question::Object),
+            // A preflight says in a field of its own what it is about.
+            Method::OPTIONS if is_preflight(&head) => (yatagarasu_core::Method::Get, Question::Preflight),
+            Method::OPTIONS => return Err(response::options(&request_id, entry)),
+            _ => return Err(response::problem(&Problem::MethodNotAllowed, &request_id, entry)),
+        };
+        let (bucket, object) = match self.front.route(head.uri.path()) {
+            Route::Object(bucket, object) => (bucket, object),
+            Route::Nowhere => return Err(response::problem(&Problem::NoSuchPrefix, &request_id, entry)),
+            Route::Malformed(reason) => {
+                return Err(response::problem(&Problem::BadRequest(reason), &request_id, entry));
+            }
+        };
+        let entry = entry.of(&self.names[bucket], &object);
+        let key = cache_key(object, head.uri.query(), &self.front.buckets()[bucket].forward_query);
+        let mut headers = head.headers;
+        drop_hops(&mut headers);
+        let request = ObjectRequest { method, key, headers };
+        Ok(Asked { bucket, question, request, request_id, entry })
+    }
+
+    async fn ask(&self, asked: Asked) -> Response<ResponseBody> {
+        let gateway = &self.front.buckets()[asked.bucket].gateway;
+        let outcome = match asked.question {
+            Question::Object => gateway.answer(&asked.request).await,
+            Question::Preflight => gateway.preflight(&asked.request).await,
+        };
+        self.render(asked, outcome)
+    }
+
+    fn render(&self, asked: Asked, outcome: Outcome) -> Response<ResponseBody> {
+        let Asked { bucket, request, request_id, entry, .. } = asked;
+        let key = match self.front.buckets()[bucket].status_key {
+            StatusKey::Hidden => None,
+            StatusKey::Shown => Some(shown(&self.names[bucket], &request.key)),
+        };
+        response::outcome(outcome, key.as_deref(), &request_id, entry)
+    }
+}
+
+fn is_preflight(head: &Parts) -> bool {
+    head.headers.contains_key(ORIGIN) && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// What a client may know of the key that its answer is stored under.
+fn shown(bucket: &str, key: &CacheKey) -> String {
+    let query = key.query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{bucket}/{}{query}", key.object)
+}
