@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::VIA;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
-use http_body_util::Empty;
 use yatagarasu_core::{Clock, SourceError};
 
 use crate::address::Address;
@@ -38,7 +36,7 @@ impl Sender {
         let uri = self.address.locate(key, query).map_err(|error| SourceError::broken(error.to_string()))?;
         self.sign(&method, &uri, &mut headers).await?;
         headers.append(VIA, PSEUDONYM);
-        let mut request = Request::new(Empty::<Bytes>::new());
+        let mut request = Request::new(());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;

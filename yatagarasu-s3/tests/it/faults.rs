@@ -26,7 +26,7 @@ async fn scripted(answer: &'static str) -> (SocketAddr, JoinHandle<TcpStream>) {
     (address, connection)
 }
 
-async fn source(address: SocketAddr, backend: SourceBackend) -> Arc<dyn ObjectSource> {
+pub(crate) async fn source(address: SocketAddr, backend: SourceBackend) -> Arc<dyn ObjectSource> {
     let config = SourceConfig {
         backend,
         bucket: "bucket".to_owned(),
@@ -40,7 +40,7 @@ async fn source(address: SocketAddr, backend: SourceBackend) -> Arc<dyn ObjectSo
     connect(&config, Arc::new(SystemClock)).await.unwrap().source
 }
 
-async fn get(source: &dyn ObjectSource) -> Result<Object, SourceError> {
+pub(crate) async fn get(source: &dyn ObjectSource) -> Result<Object, SourceError> {
     match source.get(&ObjectKey::parse("k").unwrap(), &SourceRequest::default()).await? {
         Answer::Object(object) => Ok(object),
         Answer::NotModified(_) => panic!("no condition was sent"),

@@ -1,0 +1,186 @@
+//! What is read into: buffers that go round on a thread.
+//!
+//! A stream has a buffer only while it has bytes in hand. What waits for the network has none, so that memory
+//! goes with what is on its way to clients, not with what is open.
+
+use std::cell::RefCell;
+use std::io;
+use std::mem;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::socket::Socket;
+
+/// Most bytes read at a time, and so most that are held for a stream whose client is slow.
+const READ_BYTES: usize = 32 * 1024;
+
+/// Less than this is copied, so that few bytes do not hold a whole buffer.
+const COPIED_BYTES_MAX: usize = READ_BYTES / 4;
+
+/// Most unused buffers a thread keeps.
+const SPARE_MAX: usize = 64;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer and the part of it that is filled; goes back to its thread's spare ones when dropped.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    bytes: Box<[u8]>,
+    begin: usize,
+    end: usize,
+}
+
+impl Chunk {
+    /// Takes the buffer used last, which the processor's cache may still hold.
+    fn take() -> Self {
+        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+        let bytes = spare.unwrap_or_else(|| vec![0; READ_BYTES].into_boxed_slice());
+        Self { bytes, begin: 0, end: 0 }
+    }
+
+    /// Reads from `socket` into a buffer that is taken only if there is something to read. Nothing read is the
+    /// end.
+    pub(super) fn poll_read(socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<Self>> {
+        let mut chunk = Self::take();
+        ready!(chunk.poll_more(socket, cx))?;
+        Poll::Ready(Ok(chunk))
+    }
+
+    /// Reads on behind what is filled, where there is room.
+    pub(super) fn poll_more(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let read = ready!(socket.poll_read(cx, &mut self.bytes[self.end..]))?;
+        self.end += read;
+        Poll::Ready(Ok(read))
+    }
+
+    pub(super) fn filled(&self) -> &[u8] {
+        &self.bytes[self.begin..self.end]
+    }
+
+    pub(super) fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.begin..self.end]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.begin == self.end
+    }
+
+    /// Leaves the first `length` of the filled bytes out.
+    pub(super) fn skip(&mut self, length: usize) {
+        self.begin += length;
+        debug_assert!(self.begin <= self.end, "only what is filled can be skipped");
+    }
+
+    /// Makes room behind what is filled; `false` where it would take more than `bytes_max` in all.
+    pub(super) fn make_room(&mut self, bytes_max: usize) -> bool {
+        if self.end < self.bytes.len() {
+            return true;
+        }
+        let length = self.end - self.begin;
+        if self.begin > 0 {
+            self.bytes.copy_within(self.begin..self.end, 0);
+        } else if length < bytes_max {
+            let mut larger = vec![0; bytes_max].into_boxed_slice();
+            larger[..length].copy_from_slice(&self.bytes);
+            recycle(mem::replace(&mut self.bytes, larger));
+        } else {
+            return false;
+        }
+        (self.begin, self.end) = (0, length);
+        true
+    }
+
+    /// Hands the first `length` of the filled bytes on.
+    pub(super) fn into_bytes(mut self, length: usize) -> Bytes {
+        self.end = self.begin + length;
+        if length < COPIED_BYTES_MAX {
+            return Bytes::copy_from_slice(self.filled());
+        }
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        self.filled()
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        recycle(mem::take(&mut self.bytes));
+    }
+}
+
+/// Keeps a buffer for the next read on this thread.
+fn recycle(bytes: Box<[u8]>) {
+    if bytes.len() != READ_BYTES {
+        return;
+    }
+    // A thread that is ending has no place for it, and needs none.
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < SPARE_MAX {
+            spare.push(bytes);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(content: &[u8]) -> Chunk {
+        let mut chunk = Chunk::take();
+        chunk.bytes[..content.len()].copy_from_slice(content);
+        chunk.end = content.len();
+        chunk
+    }
+
+    /// Forgets what another test may have left on the thread.
+    fn begin_without() {
+        SPARE.with(|spare| spare.borrow_mut().clear());
+    }
+
+    fn spare() -> usize {
+        SPARE.with(|spare| spare.borrow().len())
+    }
+
+    #[test]
+    fn a_buffer_is_held_by_much_and_not_by_little() {
+        begin_without();
+        drop(chunk(b""));
+        assert_eq!(spare(), 1);
+        let little = chunk(b"little").into_bytes(6);
+        assert_eq!((&little[..], spare()), (&b"little"[..], 1));
+        let much = chunk(&vec![7; READ_BYTES]).into_bytes(COPIED_BYTES_MAX);
+        assert_eq!((much.len(), spare()), (COPIED_BYTES_MAX, 0));
+        drop(much);
+        assert_eq!(spare(), 1);
+    }
+
+    #[test]
+    fn no_more_are_kept_than_a_thread_may_keep() {
+        begin_without();
+        let chunks: Vec<_> = (0..=SPARE_MAX).map(|_| chunk(b"x")).collect();
+        drop(chunks);
+        assert_eq!(spare(), SPARE_MAX);
+    }
+
+    #[test]
+    fn room_is_made_by_moving_then_by_growing_up_to_the_limit() {
+        let mut chunk = chunk(&vec![1; READ_BYTES]);
+        chunk.skip(READ_BYTES - 3);
+        assert!(chunk.make_room(2 * READ_BYTES));
+        assert_eq!((chunk.filled(), chunk.bytes.len()), (&[1; 3][..], READ_BYTES));
+        chunk.end = READ_BYTES;
+        assert!(chunk.make_room(2 * READ_BYTES));
+        assert_eq!((chunk.filled().len(), chunk.bytes.len()), (READ_BYTES, 2 * READ_BYTES));
+        assert_eq!(chunk.filled()[..3], [1; 3]);
+        chunk.end = 2 * READ_BYTES;
+        assert!(!chunk.make_room(2 * READ_BYTES));
+    }
+}

@@ -1,0 +1,160 @@
+//! Bodies in chunks (RFC 9112 7.1).
+
+use httparse::Status;
+
+use super::framing::Accepted;
+
+/// Longest line before, between and after chunks: extensions and trailers are no use here.
+const LINE_BYTES_MAX: usize = 1024;
+
+/// Most bytes of trailers in all.
+const TRAILER_BYTES_MAX: usize = 16 * 1024;
+
+/// Takes the chunks of a body apart, wherever reads have cut them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Decoder {
+    next: Next,
+    /// The beginning of a line whose end is still to come.
+    line: Vec<u8>,
+}
+
+/// What comes next.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The line with a chunk's size.
+    #[default]
+    Size,
+    /// So many bytes of a chunk.
+    Content(u64),
+    /// The end of the line behind a chunk.
+    LineEnd,
+    /// Trailers, so many bytes at most, and an empty line.
+    Trailers(usize),
+    /// Nothing.
+    End,
+}
+
+impl Decoder {
+    /// Takes in bytes as they came, and moves the content among them together at the front.
+    pub(super) fn accept(&mut self, bytes: &mut [u8]) -> Result<Accepted, &'static str> {
+        let (mut at, mut content) = (0, 0);
+        while at < bytes.len() {
+            match self.next {
+                Next::Content(left) => {
+                    let length = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
+                    bytes.copy_within(at..at + length, content);
+                    at += length;
+                    content += length;
+                    let left = left - length as u64;
+                    self.next = if left == 0 { Next::LineEnd } else { Next::Content(left) };
+                }
+                Next::Size | Next::LineEnd | Next::Trailers(_) => at += self.read_line(&bytes[at..])?,
+                Next::End => break,
+            }
+        }
+        Ok(Accepted { content, ended: self.next == Next::End, surplus: at < bytes.len() })
+    }
+
+    /// Reads to the end of a line or of the bytes; says how many of them that are.
+    fn read_line(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let length = end.map_or(bytes.len(), |end| end + 1);
+        if self.line.len() + length > LINE_BYTES_MAX {
+            return Err("a line between chunks is too long");
+        }
+        self.line.extend_from_slice(&bytes[..length]);
+        if end.is_some() {
+            self.end_line()?;
+        }
+        Ok(length)
+    }
+
+    fn end_line(&mut self) -> Result<(), &'static str> {
+        let blank = self.line == b"\r\n";
+        self.next = match self.next {
+            Next::Size => match size(&self.line)? {
+                Some(0) => Next::Trailers(TRAILER_BYTES_MAX),
+                Some(size) => Next::Content(size),
+                // A line feed within an extension does not end the line.
+                None => return Ok(()),
+            },
+            Next::LineEnd if blank => Next::Size,
+            Next::LineEnd => return Err("a chunk is longer than its size"),
+            Next::Trailers(_) if blank => Next::End,
+            Next::Trailers(left) => {
+                Next::Trailers(left.checked_sub(self.line.len()).ok_or("the trailers are too large")?)
+            }
+            next @ (Next::Content(_) | Next::End) => next,
+        };
+        self.line.clear();
+        Ok(())
+    }
+}
+
+/// Reads a chunk's size, if the line is whole.
+fn size(line: &[u8]) -> Result<Option<u64>, &'static str> {
+    // The parser takes a line without digits for the size 0, which would end the body there.
+    if !line.first().is_some_and(u8::is_ascii_hexdigit) {
+        return Err("invalid chunk size");
+    }
+    match httparse::parse_chunk_size(line) {
+        Ok(Status::Complete((_, size))) => Ok(Some(size)),
+        Ok(Status::Partial) => Ok(None),
+        Err(_) => Err("invalid chunk size"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes what comes in pieces: content, whether the body ended, whether anything was left over.
+    fn decode(pieces: &[&[u8]]) -> Result<(String, bool, bool), &'static str> {
+        let (mut decoder, mut content) = (Decoder::default(), Vec::new());
+        let (mut ended, mut surplus) = (false, false);
+        for piece in pieces {
+            let mut bytes = piece.to_vec();
+            let accepted = decoder.accept(&mut bytes)?;
+            content.extend_from_slice(&bytes[..accepted.content]);
+            (ended, surplus) = (accepted.ended, surplus || accepted.surplus);
+        }
+        Ok((String::from_utf8(content).unwrap(), ended, surplus))
+    }
+
+    #[track_caller]
+    fn check(body: &str, expected: Result<(&str, bool, bool), &'static str>) {
+        let expected = expected.map(|(content, ended, surplus)| (content.to_owned(), ended, surplus));
+        assert_eq!(decode(&[body.as_bytes()]), expected, "{body:?} whole");
+        for at in 0..=body.len() {
+            let (first, second) = body.as_bytes().split_at(at);
+            assert_eq!(decode(&[first, second]), expected, "{body:?} cut at {at}");
+        }
+        let single: Vec<_> = body.as_bytes().chunks(1).collect();
+        assert_eq!(decode(&single), expected, "{body:?} byte by byte");
+    }
+
+    #[test]
+    fn chunks_are_put_together_wherever_they_are_cut() {
+        check("0\r\n\r\n", Ok(("", true, false)));
+        check("5\r\nhello\r\n0\r\n\r\n", Ok(("hello", true, false)));
+        check("5\r\nhello\r\nA;x=\"y\"\r\n, world...\r\n000\r\n\r\n", Ok(("hello, world...", true, false)));
+        check("2;a\nb\r\nok\r\n0\r\n\r\n", Ok(("ok", true, false)));
+        check("2\r\n\r\n\r\n0\r\n\r\n", Ok(("\r\n", true, false)));
+        check("2\r\nok\r\n0\r\nx-a: 1\r\nx-b: 2\r\n\r\n", Ok(("ok", true, false)));
+        check("2\r\nok\r\n0\r\n\r\nHTTP/1.1", Ok(("ok", true, true)));
+        check("5\r\nhel", Ok(("hel", false, false)));
+        check("2\r\nok\r\n0\r\n", Ok(("ok", false, false)));
+    }
+
+    #[test]
+    fn what_are_no_chunks_is_refused() {
+        for body in ["\r\n\r\n", ";x\r\n", " 5\r\n", "x\r\n", "-1\r\n", "5\n", "10000000000000000\r\n"] {
+            check(body, Err("invalid chunk size"));
+        }
+        check("2\r\nokay\r\n", Err("a chunk is longer than its size"));
+        let long = format!("2;{}\r\nok\r\n", "x".repeat(LINE_BYTES_MAX));
+        assert_eq!(decode(&[long.as_bytes()]), Err("a line between chunks is too long"));
+        let trailers = format!("0\r\n{}\r\n", "x-a: 1234\r\n".repeat(TRAILER_BYTES_MAX / 10));
+        assert_eq!(decode(&[trailers.as_bytes()]), Err("the trailers are too large"));
+    }
+}

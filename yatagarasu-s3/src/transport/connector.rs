@@ -1,0 +1,115 @@
+//! Opens sockets: TCP, with or without TLS.
+
+use std::error::Error as StdError;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use tower_service::Service;
+use yatagarasu_core::SourceError;
+
+use super::innermost;
+use super::resolve::Resolver;
+use super::socket::Socket;
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Connects to the server a URI names, and how long that may take.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    kind: Kind,
+    timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Plain(HttpConnector<Resolver>),
+    Tls(HttpsConnector<HttpConnector<Resolver>>),
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+#[error("TLS cannot be set up: {reason}; install the system's CA certificates or set SSL_CERT_FILE")]
+pub struct TlsError {
+    reason: String,
+}
+
+impl Connector {
+    pub(super) fn plain(timeout: Duration, receive_buffer: Option<usize>) -> Self {
+        Self { kind: Kind::Plain(tcp(timeout, receive_buffer)), timeout }
+    }
+
+    pub(super) fn tls(timeout: Duration, receive_buffer: Option<usize>) -> Result<Self, TlsError> {
+        let mut connector = tcp(timeout, receive_buffer);
+        connector.enforce_http(false);
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = rustls::RootCertStore::empty();
+        let (usable, _) = roots.add_parsable_certificates(found.certs);
+        if usable == 0 {
+            let reason = found.errors.first().map_or("no certificate found".to_owned(), ToString::to_string);
+            return Err(TlsError { reason });
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError { reason: error.to_string() })?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_only()
+            .enable_http1()
+            .wrap_connector(connector);
+        Ok(Self { kind: Kind::Tls(connector), timeout })
+    }
+
+    /// Opens a connection.
+    pub(super) async fn connect(&self, uri: &Uri) -> Result<Socket, SourceError> {
+        let opened = match &self.kind {
+            Kind::Plain(connector) => {
+                open(connector.clone(), uri).await.map(|stream| Socket::Plain(stream.into_inner()))
+            }
+            Kind::Tls(connector) => open(connector.clone(), uri).await.map(|stream| match stream {
+                MaybeHttpsStream::Http(stream) => Socket::Plain(stream.into_inner()),
+                MaybeHttpsStream::Https(stream) => Socket::Tls(Box::new(stream.into_inner())),
+            }),
+        };
+        opened.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: BoxError) -> SourceError {
+        if timed_out(&*error) {
+            return SourceError::TimedOut(self.timeout);
+        }
+        let reason = format!("cannot connect: {}", innermost(&*error));
+        SourceError::Unavailable { status: None, reason, cause: Some(Arc::from(error)) }
+    }
+}
+
+fn tcp(timeout: Duration, receive_buffer: Option<usize>) -> HttpConnector<Resolver> {
+    let mut connector = HttpConnector::new_with_resolver(Resolver::default());
+    connector.set_connect_timeout(Some(timeout));
+    connector.set_nodelay(true);
+    // Set before connecting, because the window is agreed upon then.
+    connector.set_recv_buffer_size(receive_buffer);
+    connector
+}
+
+async fn open<C>(mut connector: C, uri: &Uri) -> Result<C::Response, BoxError>
+where
+    C: Service<Uri>,
+    C::Error: Into<BoxError>,
+{
+    poll_fn(|cx| connector.poll_ready(cx)).await.map_err(Into::<BoxError>::into)?;
+    connector.call(uri.clone()).await.map_err(Into::into)
+}
+
+/// Whether connecting took too long.
+fn timed_out(error: &(dyn StdError + 'static)) -> bool {
+    let own = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+    own || error.source().is_some_and(timed_out)
+}

@@ -1,0 +1,82 @@
+//! One request on one connection, up to the head of its answer.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+
+use http::{Method, Response};
+use yatagarasu_core::SourceError;
+
+use super::buffer::Chunk;
+use super::content::Content;
+use super::head::{HEAD_BYTES_MAX, Parsed, parse, too_large};
+use super::innermost;
+use super::pool::Connection;
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The connection failed or was closed before any byte of an answer came.
+    Unanswered(io::Error),
+    /// What came is no answer.
+    Broken(SourceError),
+}
+
+impl Failure {
+    pub(super) fn into_source_error(self) -> SourceError {
+        match self {
+            Self::Unanswered(error) => no_response(error),
+            Self::Broken(error) => error,
+        }
+    }
+}
+
+/// Sends a request whose head is `request`, and waits for the head of its answer. A body that came along with
+/// it whole leaves the connection to others at once.
+pub(super) async fn exchange(
+    mut connection: Connection,
+    request: &[u8],
+    method: &Method,
+) -> Result<Response<Content>, Failure> {
+    let socket = &mut connection.socket;
+    socket.write_all(request).await.map_err(Failure::Unanswered)?;
+    let mut chunk = poll_fn(|cx| Chunk::poll_read(socket, cx)).await.map_err(Failure::Unanswered)?;
+    if chunk.is_empty() {
+        return Err(Failure::Unanswered(closed()));
+    }
+    let head = loop {
+        match parse(chunk.filled(), method).map_err(Failure::Broken)? {
+            Parsed::Final(length, head) => {
+                chunk.skip(length);
+                break head;
+            }
+            Parsed::Interim(length) => chunk.skip(length),
+            Parsed::Partial => {
+                if !chunk.make_room(HEAD_BYTES_MAX) {
+                    return Err(Failure::Broken(too_large()));
+                }
+                let read = poll_fn(|cx| chunk.poll_more(socket, cx)).await;
+                if read.map_err(no_response).map_err(Failure::Broken)? == 0 {
+                    return Err(Failure::Broken(no_response(closed())));
+                }
+            }
+        }
+    };
+    connection.persists = head.persists;
+    let content = Content::begin(connection, head.framing, chunk).map_err(Failure::Broken)?;
+    let mut response = Response::new(content);
+    *response.status_mut() = head.status;
+    *response.version_mut() = head.version;
+    *response.headers_mut() = head.headers;
+    Ok(response)
+}
+
+/// What an end is that comes too early.
+pub(super) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")
+}
+
+fn no_response(error: io::Error) -> SourceError {
+    let reason = format!("no response: {}", innermost(&error));
+    SourceError::Broken { reason, cause: Some(Arc::new(error)) }
+}

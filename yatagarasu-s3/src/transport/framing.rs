@@ -1,0 +1,40 @@
+//! How far the body of a response reaches (RFC 9112 6.3).
+
+use super::chunked::Decoder;
+
+/// What says where a body ends, and how much of it is still to come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// So many bytes more.
+    Length(u64),
+    /// Chunks that say it themselves.
+    Chunked(Decoder),
+    /// The end of the connection.
+    UntilClose,
+}
+
+/// What bytes received mean to a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// How many of the bytes are content: it stands at their front.
+    pub(super) content: usize,
+    /// Whether the body ends with it.
+    pub(super) ended: bool,
+    /// Whether bytes follow that are no part of the body.
+    pub(super) surplus: bool,
+}
+
+impl Framing {
+    /// Takes in bytes as they came, and moves the content among them together at the front.
+    pub(super) fn accept(&mut self, bytes: &mut [u8]) -> Result<Accepted, &'static str> {
+        match self {
+            Self::Length(left) => {
+                let content = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= content as u64;
+                Ok(Accepted { content, ended: *left == 0, surplus: content < bytes.len() })
+            }
+            Self::Chunked(decoder) => decoder.accept(bytes),
+            Self::UntilClose => Ok(Accepted { content: bytes.len(), ended: false, surplus: false }),
+        }
+    }
+}

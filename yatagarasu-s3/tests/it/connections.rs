@@ -1,0 +1,247 @@
+//! HTTP/1.1 as a client: which connection a request goes over, and where a body ends (RFC 9112 6, 7, 9).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use yatagarasu_core::{ObjectSource, SourceError};
+use yatagarasu_s3::SourceBackend;
+
+use crate::backends;
+use crate::faults::{get, source};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+async fn bind(backend: SourceBackend) -> (TcpListener, Arc<dyn ObjectSource>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let source = source(listener.local_addr().unwrap(), backend).await;
+    (listener, source)
+}
+
+async fn read_request(socket: &mut TcpStream) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(socket.read_u8().await.unwrap());
+    }
+}
+
+/// Takes a connection, reads a request from it and writes `answer`.
+async fn answer(listener: &TcpListener, answer: &str) -> TcpStream {
+    let (mut socket, _) = listener.accept().await.unwrap();
+    read_request(&mut socket).await;
+    socket.write_all(answer.as_bytes()).await.unwrap();
+    socket
+}
+
+async fn whole(source: &dyn ObjectSource) -> Result<String, SourceError> {
+    let mut object = get(source).await?;
+    let mut content = Vec::new();
+    while let Some(chunk) = object.body.next().await {
+        content.extend_from_slice(&chunk?);
+    }
+    Ok(String::from_utf8(content).unwrap())
+}
+
+/// What becomes of `text`, after which the connection is closed.
+async fn once(backend: SourceBackend, text: &str) -> Result<String, SourceError> {
+    let (listener, source) = bind(backend).await;
+    let (content, ()) = tokio::join!(whole(&*source), async { drop(answer(&listener, text).await) });
+    content
+}
+
+#[track_caller]
+fn assert_broken(content: Result<String, SourceError>, expected: &str) {
+    match content {
+        Err(SourceError::Broken { reason, .. }) => assert!(reason.contains(expected), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_body_read_to_its_end_leaves_the_connection_to_the_next_request() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let old = "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok";
+    for text in [OK, chunked, old] {
+        for backend in backends() {
+            let (listener, source) = bind(backend).await;
+            let serve = async {
+                let mut socket = answer(&listener, text).await;
+                read_request(&mut socket).await;
+                socket.write_all(text.as_bytes()).await.unwrap();
+            };
+            let ask = async {
+                for _ in 0..2 {
+                    assert_eq!(whole(&*source).await.unwrap(), "ok");
+                }
+            };
+            tokio::join!(serve, ask);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_repeated_where_a_used_connection_has_been_closed() {
+    for backend in backends() {
+        let (listener, source) = bind(backend).await;
+        let serve = async {
+            let mut first = answer(&listener, OK).await;
+            read_request(&mut first).await;
+            drop(first);
+            answer(&listener, OK).await
+        };
+        let ask = async {
+            for _ in 0..2 {
+                assert_eq!(whole(&*source).await.unwrap(), "ok");
+            }
+        };
+        tokio::join!(serve, ask);
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_not_repeated_where_a_new_connection_has_been_closed() {
+    for backend in backends() {
+        let (listener, source) = bind(backend).await;
+        let serve = tokio::spawn(async move {
+            drop(answer(&listener, "").await);
+            // Would answer, if it were asked.
+            answer(&listener, OK).await
+        });
+        assert_broken(whole(&*source).await, "no response: the connection was closed");
+        serve.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_left_unread_ends_its_connection() {
+    for backend in backends() {
+        let (listener, source) = bind(backend).await;
+        let serve = async {
+            let first = answer(&listener, "HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\nhello").await;
+            (first, answer(&listener, OK).await)
+        };
+        let ask = async {
+            drop(get(&*source).await.unwrap());
+            assert_eq!(whole(&*source).await.unwrap(), "ok");
+        };
+        tokio::join!(serve, ask);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_says_more_than_was_asked_is_not_used_again() {
+    let more = format!("{OK}more");
+    let both = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 9\r\n\r\n\
+        2\r\nok\r\n0\r\n\r\n";
+    let close = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+    for text in [more.as_str(), both, close] {
+        for backend in backends() {
+            let (listener, source) = bind(backend).await;
+            let serve = async { (answer(&listener, text).await, answer(&listener, OK).await) };
+            let ask = async {
+                for _ in 0..2 {
+                    assert_eq!(whole(&*source).await.unwrap(), "ok");
+                }
+            };
+            tokio::join!(serve, ask);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_without_a_further_request() {
+    for backend in backends() {
+        let (listener, source) = bind(backend).await;
+        let (mut socket, content) = tokio::join!(answer(&listener, OK), whole(&*source));
+        assert_eq!(content.unwrap(), "ok");
+        tokio::time::pause();
+        let closed = tokio::time::timeout(Duration::from_secs(60), socket.read(&mut [0; 1])).await;
+        assert_eq!(closed.expect("closed in time").unwrap(), 0);
+        tokio::time::resume();
+    }
+}
+
+#[tokio::test]
+async fn chunks_are_put_together_wherever_the_network_cuts_them() {
+    let text = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+        5;x=y\r\nhello\r\n7\r\n, world\r\n0\r\nx-trailer: 1\r\n\r\n";
+    for backend in backends() {
+        assert_eq!(once(backend, text).await.unwrap(), "hello, world");
+        let (listener, source) = bind(backend).await;
+        let serve = async {
+            let mut socket = answer(&listener, "").await;
+            socket.set_nodelay(true).unwrap();
+            for byte in text.bytes() {
+                socket.write_u8(byte).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            socket
+        };
+        let (_socket, content) = tokio::join!(serve, whole(&*source));
+        assert_eq!(content.unwrap(), "hello, world");
+    }
+}
+
+#[tokio::test]
+async fn a_long_body_comes_whole() {
+    let content = "0123456789abcdef".repeat(1 << 16);
+    let length = content.len();
+    let by_length = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{content}");
+    let chunked =
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\n{content}\r\n0\r\n\r\n");
+    for backend in backends() {
+        for text in [&by_length, &chunked] {
+            assert!(once(backend, text).await.unwrap() == content);
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_end_as_their_heads_say() {
+    for backend in backends() {
+        let until_close = "HTTP/1.1 200 OK\r\n\r\nuntil the end";
+        assert_eq!(once(backend, until_close).await.unwrap(), "until the end");
+        let interim = format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n{OK}");
+        assert_eq!(once(backend, &interim).await.unwrap(), "ok");
+        let twice = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok";
+        assert_eq!(once(backend, twice).await.unwrap(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_are_broken() {
+    let cut = "the body broke off: the connection was closed";
+    for backend in backends() {
+        for (text, reason) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello", cut),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhello", cut),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", cut),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx\r\n", "invalid chunk size"),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello", "contradict"),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "transfer-encoding"),
+            ("HTTP/1.1 200 OK\r\ncontent-le", "no response: the connection was closed"),
+        ] {
+            assert_broken(once(backend, text).await, reason);
+        }
+    }
+}
+
+#[tokio::test]
+async fn heads_are_read_up_to_64_kib() {
+    for backend in backends() {
+        for (bytes, fits) in [(40_000, true), (70_000, false)] {
+            let field = format!("x-long: {}", "x".repeat(bytes));
+            let (listener, source) = bind(backend).await;
+            let text = format!("HTTP/1.1 200 OK\r\n{field}\r\ncontent-length: 2\r\n\r\nok");
+            let serve = tokio::spawn(async move { answer(&listener, &text).await });
+            let content = whole(&*source).await;
+            if fits {
+                assert_eq!(content.unwrap(), "ok");
+            } else {
+                assert_broken(content, "the response head is too large");
+            }
+            serve.abort();
+        }
+    }
+}
