@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod admin;
 pub mod assemble;
 pub mod config;
+mod heap;
 pub mod http;
 mod listener;
 pub mod metrics;

@@ -35,12 +35,15 @@ struct Stored {
 #[derive(Debug, Clone)]
 enum Content {
     Bytes(Bytes),
-    /// This many bytes, each the low byte of its offset divided by 1,021: no memory for large objects.
+    /// This many bytes, each the low byte of its offset over `PATTERN_RUN`: no memory for large objects.
     Pattern(u64),
 }
 
 /// Bytes of a pattern that are handed on at a time.
 const PATTERN_CHUNK: u64 = 64 * 1024;
+
+/// Bytes of a pattern that are the same in a row; a prime, so that no buffer's length is a multiple of it.
+const PATTERN_RUN: usize = 1021;
 
 impl MemoryObjects {
     /// Holds `content` from now on. Fields without an `etag` or `last-modified` get one.
@@ -55,7 +58,17 @@ impl MemoryObjects {
 
     /// The bytes of a pattern object from `start` to `end`.
     pub fn pattern(start: u64, end: u64) -> Vec<u8> {
-        (start..end).map(|offset| (offset / 1021).to_le_bytes()[0]).collect()
+        let mut bytes = Vec::with_capacity(usize::try_from(end - start).expect("within memory"));
+        let mut offset = start;
+        // By runs, because a build without optimization takes far too long for gibibytes one by one.
+        while offset < end {
+            let number = offset / PATTERN_RUN as u64;
+            let next = end.min((number + 1) * PATTERN_RUN as u64);
+            let run = [number.to_le_bytes()[0]; PATTERN_RUN];
+            bytes.extend_from_slice(&run[..usize::try_from(next - offset).expect("within a run")]);
+            offset = next;
+        }
+        bytes
     }
 
     /// Drops an object.

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::activity::{Activity, Order};
+use crate::heap::{Burst, Bursts, give_back};
 
 /// How many times a connection is looked at before it has been idle too long.
 const LOOKS: u32 = 8;
@@ -18,6 +19,7 @@ pub(crate) struct Sweeper {
     idle_looks: u32,
     order: Order,
     watched: Vec<Watched>,
+    bursts: Bursts,
 }
 
 #[derive(Debug)]
@@ -33,7 +35,13 @@ impl Sweeper {
         let period = (limit / LOOKS).clamp(Duration::from_millis(1), PERIOD_MAX);
         let looks = u32::try_from(limit.as_nanos().div_ceil(period.as_nanos())).unwrap_or(u32::MAX - 1);
         // The first look may come at once.
-        Self { period, idle_looks: looks + 1, order: Order::Serve, watched: Vec::new() }
+        Self {
+            period,
+            idle_looks: looks + 1,
+            order: Order::Serve,
+            watched: Vec::new(),
+            bursts: Bursts::default(),
+        }
     }
 
     /// How often to [`sweep`](Self::sweep).
@@ -49,9 +57,9 @@ impl Sweeper {
         activity
     }
 
-    /// Whether there is nothing to watch.
+    /// Whether there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
-        self.watched.is_empty()
+        self.watched.is_empty() && !self.bursts.is_over()
     }
 
     /// Looks at all connections and ends those that have been idle too long.
@@ -70,6 +78,10 @@ impl Sweeper {
         });
         if self.watched.capacity() > 64 && self.watched.len() < self.watched.capacity() / 4 {
             self.watched.shrink_to_fit();
+        }
+        match self.bursts.look(self.watched.len()) {
+            Burst::Over => give_back(),
+            Burst::Running => {}
         }
     }
 

@@ -1,3 +1,5 @@
+//! Memory of the running server, in bytes over what it has when idle, and what the kernel holds for it.
+
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,9 +14,15 @@ use yatagarasu_server::open_files::raise_limit;
 
 use crate::client::begin;
 use crate::process::Process;
+use crate::scripted::PATIENCE;
 use crate::site::{Site, bucket, document};
+use crate::wire::Wire;
 
+const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
+
+/// Bytes that a client reads at a time.
+const PIECE: u64 = 256 * KIB;
 
 async fn serving(length: u64) -> (S3Server, Process) {
     let s3 = S3Server::start().await.unwrap();
@@ -41,29 +49,63 @@ fn pattern_digest(length: u64) -> Vec<u8> {
     digest.finalize().to_vec()
 }
 
+/// Bytes the process has taken since it was idle.
+fn over(process: &Process, idle: u64) -> u64 {
+    process.memory().saturating_sub(idle)
+}
+
+/// Shows all of `/static/large` to `look`, each piece with its offset; gives the most memory taken meanwhile.
+async fn drain(process: &Process, length: u64, mut look: impl FnMut(u64, &[u8])) -> u64 {
+    let idle = process.memory();
+    let mut client = Wire::get(process.address, "/static/large").await;
+    assert_eq!(client.head().await.field("content-length"), length.to_string());
+    let (mut offset, mut peak) = (0_u64, 0_u64);
+    while offset < length {
+        let piece = client.take(usize::try_from(PIECE.min(length - offset)).unwrap()).await;
+        look(offset, &piece);
+        offset += piece.len() as u64;
+        if offset.is_multiple_of(64 * MIB) {
+            peak = peak.max(over(process, idle));
+        }
+    }
+    println!("{} GiB streamed: {} KiB over idle", length >> 30, peak / KIB);
+    peak
+}
+
+/// Opens so many streams of `/static/large`; their clients have read one piece each and then no more.
+async fn stop_reading(address: SocketAddr, streams: u64) -> Vec<Wire> {
+    let start = MemoryObjects::pattern(0, PIECE);
+    let mut clients = Vec::new();
+    for _ in 0..streams {
+        // Narrow, because what waits in sockets is the kernel's memory and only takes S3 time.
+        let mut client = Wire::narrow(address, "/static/large").await;
+        assert_eq!(client.head().await.status, 200);
+        assert!(client.take(start.len()).await == start);
+        clients.push(client);
+    }
+    clients
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gibibyte_arrives_whole_through_little_memory() {
     const LENGTH: u64 = 1 << 30;
     let (_s3, process) = serving(LENGTH).await;
-    let idle = process.memory();
-    let mut socket = begin(process.address, "/static/large").await;
-    let (mut digest, mut left, mut peak) = (Sha256::new(), LENGTH, idle);
-    let mut buffer = vec![0; 256 * 1024];
-    let mut measured = 0;
-    while left > 0 {
-        let read = socket.read(&mut buffer).await.unwrap();
-        assert!(read > 0, "{left} bytes are missing");
-        digest.update(&buffer[..read]);
-        left -= read as u64;
-        measured += read as u64;
-        if measured > 32 * MIB {
-            measured = 0;
-            peak = peak.max(process.memory());
-        }
-    }
+    let mut digest = Sha256::new();
+    let peak = drain(&process, LENGTH, |_, piece| digest.update(piece)).await;
     assert_eq!(digest.finalize().to_vec(), pattern_digest(LENGTH));
-    println!("1 GiB streamed: {} KiB over idle", (peak - idle) / 1024);
-    assert!(peak - idle < 32 * MIB, "{idle} idle, {peak} at most");
+    assert!(peak < MIB, "{peak} over idle");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_gibibytes_take_no_more_memory_than_one() {
+    const LENGTH: u64 = 4 << 30;
+    let (_s3, process) = serving(LENGTH).await;
+    let same = |offset: u64, piece: &[u8]| {
+        let expected = MemoryObjects::pattern(offset, offset + piece.len() as u64);
+        assert!(piece == expected, "other bytes from {offset} on");
+    };
+    let peak = drain(&process, LENGTH, same).await;
+    assert!(peak < MIB, "{peak} over idle");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,6 +125,70 @@ async fn ten_gibibytes_to_a_slow_client_take_no_more_than_a_few_buffers() {
     assert!(peak - idle < 768 * 1024, "{idle} idle, {peak} at most");
     // What S3 has sent and the client has not read is in the sockets' buffers and, as just seen, not in the gateway.
     assert!(s3.objects().pattern_bytes() - read < 64 * MIB, "S3 is slowed down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_client_does_not_read_takes_less_than_96_kib() {
+    const STREAMS: u64 = 200;
+    raise_limit();
+    let (s3, process) = serving(1 << 30).await;
+    let idle = process.memory();
+    let _clients = stop_reading(process.address, STREAMS).await;
+    stalled(&s3).await;
+    let each = over(&process, idle) / STREAMS;
+    println!("a stalled stream: {} KiB over idle", each / KIB);
+    assert!(s3.objects().gets() > STREAMS, "a stream for each client");
+    assert!(each < 96 * KIB, "{each} over idle for each of {STREAMS}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_comes_back_when_clients_that_do_not_read_leave() {
+    // So many that, with 50 KiB each, they hold more than what may be left.
+    const STREAMS: u64 = 500;
+    const LEFT: u64 = 10_000_000;
+    raise_limit();
+    let (s3, process) = serving(1 << 30).await;
+    let idle = process.memory();
+    let clients = stop_reading(process.address, STREAMS).await;
+    stalled(&s3).await;
+    let held = over(&process, idle);
+    drop(clients);
+    let back = async {
+        while over(&process, idle) > LEFT {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let came_back = timeout(PATIENCE, back).await.is_ok();
+    let left = over(&process, idle);
+    println!("{STREAMS} stalled streams: {} KiB over idle, {} after they left", held / KIB, left / KIB);
+    assert!(came_back, "{left} over idle, {held} before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_takes_less_than_32_kib() {
+    const CONNECTIONS: u64 = 1000;
+    raise_limit();
+    let (_s3, process) = serving(1).await;
+    let idle = process.memory();
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = Wire::get(process.address, "/static/small").await;
+        assert_hit(&mut client).await;
+        clients.push(client);
+    }
+    let each = over(&process, idle) / CONNECTIONS;
+    println!("an idle connection: {} KiB over idle", each / KIB);
+    // None of them was closed meanwhile.
+    for client in &mut clients {
+        client.get_again("/static/small").await;
+        assert_hit(client).await;
+    }
+    assert!(each < 32 * KIB, "{each} over idle for each of {CONNECTIONS}");
+}
+
+async fn assert_hit(client: &mut Wire) {
+    assert_eq!(client.head().await.field("x-cache"), "HIT");
+    assert_eq!(client.take(1).await, b"x");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +235,7 @@ async fn little_waits_in_the_kernel_for_a_client_that_does_not_read() {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(Duration::from_secs(30), left_to_the_system).await.expect("the system by itself takes more");
+    timeout(PATIENCE, left_to_the_system).await.expect("the system by itself takes more");
 }
 
 /// A gateway with these settings of `server`, and a client that has asked for a large object and reads its head only.

@@ -63,7 +63,7 @@ pub(crate) struct Wire {
 impl Wire {
     /// Connects and sends a GET.
     pub(crate) async fn get(address: SocketAddr, path: &str) -> Self {
-        Self::send(address, &format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await
+        Self::send(address, &plain_get(path)).await
     }
 
     /// Connects and sends these bytes.
@@ -76,13 +76,18 @@ impl Wire {
         let socket = TcpSocket::new_v4().unwrap();
         // More than a segment of the loopback interface, or every window would wait for a timer.
         socket.set_recv_buffer_size(128 * 1024).unwrap();
-        Self::over(socket, address, &format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await
+        Self::over(socket, address, &plain_get(path)).await
     }
 
     async fn over(socket: TcpSocket, address: SocketAddr, request: &str) -> Self {
         let mut socket = socket.connect(address).await.unwrap();
         socket.write_all(request.as_bytes()).await.unwrap();
         Self { socket: BufReader::new(socket) }
+    }
+
+    /// Sends a further GET on the same connection.
+    pub(crate) async fn get_again(&mut self, path: &str) {
+        self.socket.write_all(plain_get(path).as_bytes()).await.unwrap();
     }
 
     /// The next response head.
@@ -109,6 +114,10 @@ impl Wire {
         let _ = timeout(PATIENCE, self.socket.read_to_end(&mut bytes)).await.expect("an end in time");
         bytes
     }
+}
+
+fn plain_get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")
 }
 
 /// Reads a message's head without the empty line at its end; `None` where the connection ends before.
