@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::freshness::Freshness;
 use crate::outcome::{Forwarding, Provenance};
@@ -23,8 +23,18 @@ pub struct GatewayStats {
     pub errors: u64,
 }
 
+/// Counters in as many places as there are threads that count, as long as those are few: threads that count in one
+/// place wait for each other's caches.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct Counters([Stripe; STRIPES]);
+
+/// More threads than this share places.
+const STRIPES: usize = 16;
+
+/// A place of its own: processors take lines of 64 bytes from each other, often two at a time.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Stripe {
     hits: AtomicU64,
     forwards: AtomicU64,
     collapsed: AtomicU64,
@@ -34,48 +44,64 @@ pub(super) struct Counters {
     errors: AtomicU64,
 }
 
+thread_local! {
+    /// Where this thread counts.
+    static STRIPE: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES
+    };
+}
+
 impl Counters {
     pub(super) fn count(&self, outcome: &Outcome) {
+        let stripe = self.stripe();
         match outcome.handling {
             Handling::Hit { freshness, .. } => {
-                add(&self.hits);
+                add(&stripe.hits);
                 if matches!(freshness, Freshness::Stale(_)) {
-                    add(&self.stale);
+                    add(&stripe.stale);
                 }
             }
             Handling::Forwarded(Forwarding { collapsed, provenance, .. }) => {
-                add(&self.forwards);
+                add(&stripe.forwards);
                 if collapsed {
-                    add(&self.collapsed);
+                    add(&stripe.collapsed);
                 }
                 match provenance {
                     Provenance::Source => {}
-                    Provenance::Confirmed => add(&self.revalidated),
-                    Provenance::Stale => add(&self.stale),
+                    Provenance::Confirmed => add(&stripe.revalidated),
+                    Provenance::Stale => add(&stripe.stale),
                 }
             }
             Handling::Own(_) => {}
         }
         if outcome.reply.is_err() {
-            add(&self.errors);
+            add(&stripe.errors);
         }
     }
 
     pub(super) fn stored(&self) {
-        add(&self.stored);
+        add(&self.stripe().stored);
     }
 
     pub(super) fn read(&self) -> GatewayStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let sum = |counter: fn(&Stripe) -> &AtomicU64| {
+            self.0.iter().map(|stripe| counter(stripe).load(Ordering::Relaxed)).sum()
+        };
         GatewayStats {
-            hits: read(&self.hits),
-            forwards: read(&self.forwards),
-            collapsed: read(&self.collapsed),
-            revalidated: read(&self.revalidated),
-            stale: read(&self.stale),
-            stored: read(&self.stored),
-            errors: read(&self.errors),
+            hits: sum(|stripe| &stripe.hits),
+            forwards: sum(|stripe| &stripe.forwards),
+            collapsed: sum(|stripe| &stripe.collapsed),
+            revalidated: sum(|stripe| &stripe.revalidated),
+            stale: sum(|stripe| &stripe.stale),
+            stored: sum(|stripe| &stripe.stored),
+            errors: sum(|stripe| &stripe.errors),
         }
+    }
+
+    fn stripe(&self) -> &Stripe {
+        // A thread that is ending counts where the first one does.
+        &self.0[STRIPE.try_with(|stripe| *stripe).unwrap_or_default()]
     }
 }
 
