@@ -12,7 +12,9 @@ use tokio::net::TcpStream;
 
 use super::activity::{Activity, AnsweringBody, Order};
 use super::desk::Desk;
-use super::limits::{CONNECTION_BUFFER_BYTES, HEADER_LIST_BYTES, STREAM_BUFFER_BYTES, STREAMS_MAX};
+use super::limits::{
+    CONNECTION_BUFFER_BYTES, HEADER_LIST_BYTES, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES, STREAMS_MAX,
+};
 use super::watched::WatchedSocket;
 
 /// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to.
@@ -76,6 +78,8 @@ fn builder() -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_send_buf_size(STREAM_BUFFER_BYTES)
+        .initial_stream_window_size(REQUEST_WINDOW_BYTES)
+        .initial_connection_window_size(REQUEST_WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEADER_LIST_BYTES);
     builder

@@ -18,6 +18,10 @@ pub(super) const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 /// Bytes of one HTTP/2 stream that may be queued.
 pub(super) const STREAM_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Bytes a client may send over HTTP/2 that nobody has read: a read-only gateway reads no contents. The protocol has no
+/// smaller window for a connection (RFC 9113 6.9.2).
+pub(super) const REQUEST_WINDOW_BYTES: u32 = 65_535;
+
 /// HTTP/2 streams a client may have open.
 pub(super) const STREAMS_MAX: u32 = 128;
 

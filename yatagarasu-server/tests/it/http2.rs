@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::{SendRequest, handshake};
@@ -30,22 +32,23 @@ async fn http2_with_prior_knowledge_is_served_on_the_same_port() {
     assert_eq!(client.get("/static/missing").await.status, 404);
 }
 
-async fn connect(site: &Site) -> SendRequest<Empty<Bytes>> {
-    let stream = tokio::net::TcpStream::connect(site.address).await.unwrap();
+/// Opens a connection with prior knowledge.
+pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Empty<Bytes>> {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     sender
 }
 
-fn get(site: &Site) -> http::Request<Empty<Bytes>> {
-    http::Request::get(format!("http://{}/static/k", site.address)).body(Empty::new()).unwrap()
+pub(crate) fn get(address: SocketAddr, path: &str) -> http::Request<Empty<Bytes>> {
+    http::Request::get(format!("http://{address}{path}")).body(Empty::new()).unwrap()
 }
 
 #[tokio::test]
 async fn a_body_cut_short_resets_the_stream() {
     let (s3, site) = Scripted::start("").await;
-    let mut sender = connect(&site).await;
-    let response = tokio::spawn(sender.send_request(get(&site)));
+    let mut sender = connect(site.address).await;
+    let response = tokio::spawn(sender.send_request(get(site.address, "/static/k")));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     // Before its head is on its way, a broken answer is another status.
@@ -79,8 +82,8 @@ async fn a_head_has_no_content_whatever_the_status() {
 #[tokio::test]
 async fn a_reset_ends_the_request_at_s3() {
     let (s3, site) = Scripted::start("").await;
-    let mut sender = connect(&site).await;
-    let response = tokio::spawn(sender.send_request(get(&site)));
+    let mut sender = connect(site.address).await;
+    let response = tokio::spawn(sender.send_request(get(site.address, "/static/k")));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nfirst").await;
     // Dropped before its end, a body resets its stream; the connection stays.

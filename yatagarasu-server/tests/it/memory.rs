@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -13,6 +14,7 @@ use yatagarasu_s3::testing::{MemoryObjects, S3Server};
 use yatagarasu_server::open_files::raise_limit;
 
 use crate::client::begin;
+use crate::http2::{connect, get};
 use crate::process::Process;
 use crate::scripted::PATIENCE;
 use crate::site::{Site, bucket, document};
@@ -139,6 +141,29 @@ async fn a_stream_whose_client_does_not_read_takes_less_than_96_kib() {
     println!("a stalled stream: {} KiB over idle", each / KIB);
     assert!(s3.objects().gets() > STREAMS, "a stream for each client");
     assert!(each < 96 * KIB, "{each} over idle for each of {STREAMS}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_over_http2_is_bounded_alike() {
+    const STREAMS: u64 = 100;
+    raise_limit();
+    let (s3, process) = serving(1 << 30).await;
+    let idle = process.memory();
+    let mut clients = Vec::new();
+    for _ in 0..STREAMS {
+        let mut sender = connect(process.address).await;
+        let response = sender.send_request(get(process.address, "/static/large")).await.unwrap();
+        let (mut body, mut read) = (response.into_body(), 0);
+        while read < PIECE {
+            let frame = timeout(PATIENCE, body.frame()).await.unwrap().unwrap().unwrap();
+            read += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        clients.push((sender, body));
+    }
+    stalled(&s3).await;
+    let each = over(&process, idle) / STREAMS;
+    println!("a stalled stream over HTTP/2: {} KiB over idle", each / KIB);
+    assert!(each < 128 * KIB, "{each} over idle for each of {STREAMS}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
