@@ -20,6 +20,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+
 use crate::cache::{Purge, Selector};
 use crate::freshness::Freshness;
 use crate::outcome::{Detail, Forwarding, Provenance};
@@ -43,6 +45,19 @@ pub use stats::GatewayStats;
 
 /// How long it is remembered that an object is not stored, so that nobody waits for another's fetch of it.
 const PASSED_FOR: Duration = Duration::from_secs(120);
+
+/// An object that is sent whole.
+#[derive(Debug)]
+pub struct Recalled {
+    /// What is stored.
+    pub stored: Arc<StoredObject>,
+    /// How old it is.
+    pub age: Duration,
+    /// All its bytes.
+    pub bytes: Bytes,
+    /// How the cache took part.
+    pub handling: Handling,
+}
 
 /// Answers requests for the objects of one bucket.
 ///
@@ -98,6 +113,21 @@ impl Gateway {
         Some(outcome)
     }
 
+    /// Finds what answers a GET none of whose fields [matters](crate::request::is_immaterial), where
+    /// [`recall`](Self::recall) would give all of an object that lies in one piece. It counts as answered.
+    pub fn recall_plain(&self, request: &Request) -> Option<Recalled> {
+        let now = self.shared.clock.now();
+        let inquiry = Inquiry::new(request, &self.shared.policy);
+        // Which variant is meant, the fields say that are not here.
+        let found = self.shared.at_hand(&inquiry).filter(|found| !found.is_variant())?;
+        let stored = self.shared.usable(&inquiry, found, now)?;
+        let Content::Whole(segments) = stored.content() else { return None };
+        let bytes = segments.single()?.clone();
+        let handling = hit(&stored, now, Detail::MaxStale);
+        self.shared.stats.count_handling(&handling);
+        Some(Recalled { age: stored.age(now), bytes, handling, stored })
+    }
+
     /// Answers the question of a browser whether a page of another origin may make a request.
     pub async fn preflight(&self, request: &Request) -> Outcome {
         let outcome = self.shared.preflight(request).await;
@@ -132,16 +162,23 @@ impl Shared {
     /// The most frequent way through [`answer`](Self::answer), for a cache that looks up at once.
     fn recall(&self, request: &mut Request) -> Option<Outcome> {
         let now = self.clock.now();
-        let stored = self.usable(&Inquiry::new(request, &self.policy), now)?;
+        let inquiry = Inquiry::new(request, &self.policy);
+        let stored = self.usable(&inquiry, self.at_hand(&inquiry)?, now)?;
         let handling = hit(&stored, now, Detail::MaxStale);
         Some(Outcome { handling, reply: represent::recalled(request, stored, now) })
     }
 
-    fn usable(&self, inquiry: &Inquiry<'_>, now: SystemTime) -> Option<Arc<StoredObject>> {
+    /// Looks up what is stored, in a cache that can say at once.
+    fn at_hand<'a>(&self, inquiry: &'a Inquiry<'a>) -> Option<Found<'a>> {
         let mut looking = pin!(self.look(inquiry));
-        let Poll::Ready(found) = looking.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
-            return None;
-        };
+        match looking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(found) => Some(found),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Gives what is found where it may answer as it is.
+    fn usable(&self, inquiry: &Inquiry<'_>, found: Found<'_>, now: SystemTime) -> Option<Arc<StoredObject>> {
         match plan(self.facts(inquiry, &found, now)) {
             Plan::Serve => found.stored,
             Plan::ServeAndRevalidate

@@ -24,3 +24,42 @@ pub struct Request {
     /// reaches a source is [`forward`](crate::forward)'s.
     pub headers: HeaderMap,
 }
+
+/// Fields that change no answer: nothing decides by them but the `Vary` of an object that has variants, which are stored
+/// under keys of their own.
+const IMMATERIAL: [&str; 24] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "cdn-loop",
+    "cookie",
+    "dnt",
+    "forwarded",
+    "from",
+    "host",
+    "keep-alive",
+    "pragma",
+    "priority",
+    "purpose",
+    "referer",
+    "save-data",
+    "traceparent",
+    "tracestate",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "via",
+    "x-amzn-trace-id",
+    "x-real-ip",
+    "x-requested-with",
+    "x-correlation-id",
+];
+
+/// Whether a request field of this name, in any case of letters, changes no answer: a request for an object that has no
+/// variants is then the same with or without it.
+pub fn is_immaterial(name: &str) -> bool {
+    let begins =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    IMMATERIAL.iter().any(|known| name.eq_ignore_ascii_case(known))
+        || begins("sec-")
+        || begins("x-forwarded-")
+}

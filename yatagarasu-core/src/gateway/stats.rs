@@ -54,8 +54,15 @@ thread_local! {
 
 impl Counters {
     pub(super) fn count(&self, outcome: &Outcome) {
+        self.count_handling(&outcome.handling);
+        if outcome.reply.is_err() {
+            add(&self.stripe().errors);
+        }
+    }
+
+    pub(super) fn count_handling(&self, handling: &Handling) {
         let stripe = self.stripe();
-        match outcome.handling {
+        match *handling {
             Handling::Hit { freshness, .. } => {
                 add(&stripe.hits);
                 if matches!(freshness, Freshness::Stale(_)) {
@@ -74,9 +81,6 @@ impl Counters {
                 }
             }
             Handling::Own(_) => {}
-        }
-        if outcome.reply.is_err() {
-            add(&stripe.errors);
         }
     }
 

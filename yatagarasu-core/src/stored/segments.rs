@@ -24,6 +24,14 @@ impl Segments {
         self.length
     }
 
+    /// All the bytes, where they lie in one piece.
+    pub fn single(&self) -> Option<&Bytes> {
+        match self.segments.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     /// Bytes of memory taken, the list of segments included.
     pub fn allocated(&self) -> usize {
         let bytes: usize = self.segments.iter().map(Bytes::len).sum();

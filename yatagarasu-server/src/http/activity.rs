@@ -1,3 +1,4 @@
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -48,21 +49,28 @@ impl Activity {
         Running(Arc::clone(self))
     }
 
-    /// Notes that the client takes nothing more at the moment.
-    pub(super) fn wait(&self) {
-        self.waiting.store(true, Ordering::Relaxed);
+    /// Notes whether the client has taken something, or takes nothing more at the moment.
+    pub(super) fn note(&self, written: &Poll<io::Result<usize>>) {
+        self.waiting.store(written.is_pending(), Ordering::Relaxed);
+        if written.is_ready() {
+            self.stirred.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// Notes that the client has taken something.
-    pub(super) fn taken(&self) {
-        self.waiting.store(false, Ordering::Relaxed);
-        self.stirred.store(true, Ordering::Relaxed);
+    /// Whether a request is being answered.
+    pub(super) fn is_answering(&self) -> bool {
+        self.running.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether bytes wait until the client takes them.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Whether something was going on since this was last asked.
     pub(super) fn was_busy(&self) -> bool {
         let stirred = self.stirred.swap(false, Ordering::Relaxed);
-        stirred || self.running.load(Ordering::Relaxed) > 0 || self.waiting.load(Ordering::Relaxed)
+        stirred || self.is_answering() || self.is_waiting()
     }
 
     /// Tells the connection what to do.

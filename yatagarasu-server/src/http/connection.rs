@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use super::activity::{Activity, AnsweringBody, Order};
 use super::desk::Desk;
+use super::express::ExpressLane;
 use super::limits::{
     CONNECTION_BUFFER_BYTES, HEADER_LIST_BYTES, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES, STREAMS_MAX,
 };
@@ -29,6 +30,7 @@ pub(crate) async fn serve(
     if let Some(bytes) = notsent_lowat {
         bound_unsent(&socket, bytes);
     }
+    let express = ExpressLane::new(Arc::clone(&desk));
     let service = service_fn({
         let activity = Arc::clone(&activity);
         move |request: http::Request<Incoming>| {
@@ -38,23 +40,27 @@ pub(crate) async fn serve(
             })
         }
     });
-    let socket = WatchedSocket::new(socket, Arc::clone(&activity));
+    let socket = WatchedSocket::new(socket, express, Arc::clone(&activity));
     let builder = builder();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut draining = false;
     std::future::poll_fn(|cx| {
-        match activity.poll_order(cx) {
-            Order::Serve => {}
-            Order::Drain if draining => {}
-            Order::Drain => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            // A client that says nothing, or a head byte by byte.
-            Order::Leave => return Poll::Ready(()),
+        let order = activity.poll_order(cx);
+        // A client that says nothing, or a head byte by byte.
+        if order == Order::Leave {
+            return Poll::Ready(());
         }
         // A client that leaves, or a source that breaks off, ends the connection: the access log has it.
-        connection.as_mut().poll(cx).map(drop)
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // hyper does not know of what is sent beside it.
+        if order == Order::Drain && !draining && !activity.is_waiting() {
+            draining = true;
+            connection.as_mut().graceful_shutdown();
+            return connection.as_mut().poll(cx).map(drop);
+        }
+        Poll::Pending
     })
     .await;
 }

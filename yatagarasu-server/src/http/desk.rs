@@ -5,11 +5,12 @@ use std::sync::Arc;
 use futures_util::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
-use http::{Method, Request, Response, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use yatagarasu_core::forward::drop_hops;
 use yatagarasu_core::{CacheKey, Outcome, Request as ObjectRequest};
 
 use super::body::ResponseBody;
+use super::express::Sending;
 use super::front::Front;
 use super::problem::Problem;
 use super::request_id::{RequestId, RequestIds};
@@ -32,6 +33,14 @@ pub(crate) struct Desk {
     names: Vec<Arc<str>>,
     request_ids: RequestIds,
     counters: Arc<Counters>,
+}
+
+/// What was made of a request's head.
+enum Read {
+    /// A question to a gateway.
+    Asked(Asked),
+    /// An answer already: no gateway is asked.
+    Answered(Response<ResponseBody>),
 }
 
 /// A request for an object of the bucket with this index.
@@ -66,28 +75,47 @@ impl Desk {
         // HTTP/2 sends whatever body there is (RFC 9110 9.3.2).
         let finish = move |response| if headless { response::without_body(response) } else { response };
         let mut asked = match self.read(head) {
-            Ok(asked) => asked,
-            Err(response) => return Either::Left(ready(finish(response))),
+            Read::Asked(asked) => asked,
+            Read::Answered(response) => return Either::Left(ready(finish(response))),
         };
         let recalled = match asked.question {
             Question::Object => self.front.buckets()[asked.bucket].gateway.recall(&mut asked.request),
             Question::Preflight => None,
         };
-        match recalled {
-            Some(outcome) => Either::Left(ready(finish(self.render(asked, outcome)))),
-            None => {
-                let desk = Arc::clone(self);
-                Either::Right(Box::pin(async move { finish(desk.ask(asked).await) }))
-            }
+        if let Some(outcome) = recalled {
+            return Either::Left(ready(finish(self.render(asked, outcome))));
         }
+        let desk = Arc::clone(self);
+        Either::Right(Box::pin(async move { finish(desk.ask(asked).await) }))
+    }
+
+    /// Answers a plain GET of `target`, an object that is stored in one piece, or gives nothing: the request has to be
+    /// [answered](Self::answer) as any other.
+    pub(super) fn recall(&self, target: &str) -> Option<Sending> {
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let Route::Object(index, object) = self.front.route(path) else { return None };
+        let bucket = &self.front.buckets()[index];
+        if bucket.status_key == StatusKey::Shown {
+            return None;
+        }
+        let key = cache_key(object, query, &bucket.forward_query);
+        let request = ObjectRequest { method: yatagarasu_core::Method::Get, key, headers: HeaderMap::new() };
+        let recalled = bucket.gateway.recall_plain(&request)?;
+        let request_id = self.request_ids.make();
+        let entry = Entry::begin(&Method::GET, path, &request_id, &self.counters)
+            .of(&self.names[index], &request.key.object)
+            .answered(StatusCode::OK, recalled.handling);
+        let head = response::head(&recalled, &request_id);
+        Some(Sending::new(head, recalled.bytes, entry))
     }
 
     /// Finds out what is asked, or answers what asks for no object.
-    fn read(&self, head: Parts) -> Result<Asked, Response<ResponseBody>> {
+    fn read(&self, head: Parts) -> Read {
         let request_id = self.request_ids.of(&head.headers);
         let entry = Entry::begin(&head.method, head.uri.path(), &request_id, &self.counters);
         if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
-            return Err(response::problem(
+            return Read::Answered(response::problem(
                 &Problem::BadRequest("expected one Host field"),
                 &request_id,
                 entry,
@@ -98,14 +126,16 @@ impl Desk {
             Method::HEAD => (yatagarasu_core::Method::Head, Question::Object),
             // A preflight says in a field of its own what it is about.
             Method::OPTIONS if is_preflight(&head) => (yatagarasu_core::Method::Get, Question::Preflight),
-            Method::OPTIONS => return Err(response::options(&request_id, entry)),
-            _ => return Err(response::problem(&Problem::MethodNotAllowed, &request_id, entry)),
+            Method::OPTIONS => return Read::Answered(response::options(&request_id, entry)),
+            _ => return Read::Answered(response::problem(&Problem::MethodNotAllowed, &request_id, entry)),
         };
         let (bucket, object) = match self.front.route(head.uri.path()) {
             Route::Object(bucket, object) => (bucket, object),
-            Route::Nowhere => return Err(response::problem(&Problem::NoSuchPrefix, &request_id, entry)),
+            Route::Nowhere => {
+                return Read::Answered(response::problem(&Problem::NoSuchPrefix, &request_id, entry));
+            }
             Route::Malformed(reason) => {
-                return Err(response::problem(&Problem::BadRequest(reason), &request_id, entry));
+                return Read::Answered(response::problem(&Problem::BadRequest(reason), &request_id, entry));
             }
         };
         let entry = entry.of(&self.names[bucket], &object);
@@ -113,7 +143,7 @@ impl Desk {
         let mut headers = head.headers;
         drop_hops(&mut headers);
         let request = ObjectRequest { method, key, headers };
-        Ok(Asked { bucket, question, request, request_id, entry })
+        Read::Asked(Asked { bucket, question, request, request_id, entry })
     }
 
     async fn ask(&self, asked: Asked) -> Response<ResponseBody> {

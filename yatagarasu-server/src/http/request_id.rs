@@ -40,11 +40,14 @@ impl RequestIds {
     pub(super) fn of(&self, headers: &HeaderMap) -> RequestId {
         match headers.get(X_REQUEST_ID) {
             Some(given) if is_id(given.as_bytes()) => RequestId::Given(given.clone()),
-            _ => {
-                let number = self.last.fetch_add(1, Ordering::Relaxed);
-                RequestId::Made((u128::from(self.thread) << 64) | u128::from(number))
-            }
+            _ => self.make(),
         }
+    }
+
+    /// Makes one.
+    pub(super) fn make(&self) -> RequestId {
+        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        RequestId::Made((u128::from(self.thread) << 64) | u128::from(number))
     }
 }
 
@@ -54,6 +57,14 @@ impl RequestId {
         match self {
             Self::Given(value) => value.clone(),
             Self::Made(id) => HeaderValue::from_bytes(&digits(*id)).expect("hexadecimal digits are a value"),
+        }
+    }
+
+    /// Shows the id as it is written to `look`.
+    pub(super) fn written<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
+        match self {
+            Self::Given(value) => look(value.as_bytes()),
+            Self::Made(id) => look(&digits(*id)),
         }
     }
 }

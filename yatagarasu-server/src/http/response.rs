@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
+use http::header::{AGE, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use yatagarasu_core::gateway::Recalled;
 use yatagarasu_core::outcome::Detail;
 use yatagarasu_core::{Handling, Outcome};
 
@@ -21,6 +22,9 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Room for the gateway's member of it, but for a key.
 const CACHE_STATUS_BYTES_MAX: usize = 192;
+
+/// Room for most heads.
+const HEAD_BYTES: usize = 768;
 
 /// RFC 9110 7.6.3.
 const PSEUDONYM: HeaderValue = HeaderValue::from_static("1.1 yatagarasu");
@@ -99,18 +103,50 @@ fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request
     headers.append(CACHE_STATUS, cache_status(handling, key));
 }
 
+/// Writes the head of the answer to a plain GET, which is what [`outcome`] makes of the same object (RFC 9112 4).
+pub(super) fn head(recalled: &Recalled, request_id: &RequestId) -> Vec<u8> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    let mut field = |name: &HeaderName, value: &[u8]| {
+        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    };
+    for (name, value) in recalled.stored.meta().headers() {
+        // What the object was received with is not what it has now.
+        if name != AGE && name != CONTENT_LENGTH {
+            field(name, value.as_bytes());
+        }
+    }
+    let mut digits = itoa::Buffer::new();
+    field(&AGE, digits.format(recalled.age.as_secs()).as_bytes());
+    field(&CONTENT_LENGTH, digits.format(recalled.bytes.len()).as_bytes());
+    request_id.written(|id| field(&X_REQUEST_ID, id));
+    field(&VIA, PSEUDONYM.as_bytes());
+    field(&X_CACHE, recalled.handling.x_cache().as_bytes());
+    with_member(&recalled.handling, |member| field(&CACHE_STATUS, member));
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
 /// Writes the gateway's member of `Cache-Status`: where there is no key, in one allocation of its size.
 fn cache_status(handling: &Handling, key: Option<&str>) -> HeaderValue {
-    if let Some(key) = key {
-        let member = format!("Yatagarasu; {handling}; key=\"{}\"", text(key));
-        return HeaderValue::try_from(member).expect("tokens and text are a value");
+    match key {
+        Some(key) => {
+            let member = format!("Yatagarasu; {handling}; key=\"{}\"", text(key));
+            HeaderValue::try_from(member).expect("tokens and text are a value")
+        }
+        None => with_member(handling, HeaderValue::from_bytes).expect("tokens are a value"),
     }
+}
+
+/// Shows the member without a key to `look`.
+fn with_member<T>(handling: &Handling, look: impl FnOnce(&[u8]) -> T) -> T {
     let mut member = [0; CACHE_STATUS_BYTES_MAX];
     let mut rest = &mut member[..];
     write!(rest, "Yatagarasu; {handling}").expect("it has room for all that can be said");
     let unused = rest.len();
-    let written = &member[..CACHE_STATUS_BYTES_MAX - unused];
-    HeaderValue::from_bytes(written).expect("tokens are a value")
+    look(&member[..CACHE_STATUS_BYTES_MAX - unused])
 }
 
 /// Writes a text as the inside of a string of RFC 9651 3.3.3, which has printable ASCII only: other bytes are

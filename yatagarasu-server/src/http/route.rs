@@ -1,5 +1,7 @@
 //! From a request's path and query to a bucket and what is asked of it.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 use yatagarasu_core::object::KeyError;
 use yatagarasu_core::{CacheKey, ObjectKey};
@@ -52,7 +54,7 @@ impl Routes {
     }
 }
 
-fn decode(path: &str) -> Result<String, &'static str> {
+fn decode(path: &str) -> Result<Cow<'_, str>, &'static str> {
     if !path.starts_with('/') {
         return Err("the path does not begin with `/`");
     }
@@ -63,8 +65,7 @@ fn decode(path: &str) -> Result<String, &'static str> {
     if !escapes_are_whole {
         return Err("`%` is not followed by two hexadecimal digits: write `%25` for a percent sign");
     }
-    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| "the path is not UTF-8 once decoded")?;
-    Ok(decoded.into_owned())
+    percent_decode_str(path).decode_utf8().map_err(|_| "the path is not UTF-8 once decoded")
 }
 
 /// Keeps the parameters that a bucket forwards, in the order of their names, escaped one way only, so that one

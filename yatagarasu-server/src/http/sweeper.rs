@@ -96,7 +96,7 @@ impl Sweeper {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Waker};
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
 
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(sweeper.period(), Duration::from_millis(500));
         let (idle, answering, waiting) = (sweeper.watch(), sweeper.watch(), sweeper.watch());
         let running = answering.begin();
-        waiting.wait();
+        waiting.note(&Poll::Pending);
         for _ in 0..LOOKS {
             sweeper.sweep();
         }
@@ -121,7 +121,7 @@ mod tests {
             [Order::Leave, Order::Serve, Order::Serve]
         );
         drop(running);
-        waiting.taken();
+        waiting.note(&Poll::Ready(Ok(1)));
         for _ in 0..=LOOKS {
             sweeper.sweep();
         }

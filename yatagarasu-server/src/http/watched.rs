@@ -1,30 +1,29 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
+use super::express::ExpressLane;
 
-/// A client's socket. Tells from a client that is idle one that still has the last of an answer to take.
+/// A client's socket as hyper sees it: without the requests that are answered in the express lane. Tells from a client
+/// that is idle one that still has the last of an answer to take.
 pub(super) struct WatchedSocket {
     socket: TcpStream,
+    express: ExpressLane,
     activity: Arc<Activity>,
 }
 
 impl WatchedSocket {
-    pub(super) fn new(socket: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { socket, activity }
+    pub(super) fn new(socket: TcpStream, express: ExpressLane, activity: Arc<Activity>) -> Self {
+        Self { socket, express, activity }
     }
 
-    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &written {
-            Poll::Pending => self.activity.wait(),
-            Poll::Ready(_) => self.activity.taken(),
-        }
-        written
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.express.poll_send(&mut self.socket, &self.activity, cx)
     }
 }
 
@@ -34,14 +33,16 @@ impl AsyncRead for WatchedSocket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buffer)
+        let Self { socket, express, activity } = &mut *self;
+        express.poll_read(socket, activity, cx, buffer)
     }
 }
 
 impl AsyncWrite for WatchedSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.note(written)
+        self.activity.note(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -50,7 +51,8 @@ impl AsyncWrite for WatchedSocket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.note(written)
+        self.activity.note(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -58,10 +60,15 @@ impl AsyncWrite for WatchedSocket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        ready!(self.poll_send(cx))?;
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        let Self { express, activity, .. } = &mut *self;
+        express.flushed(activity, cx);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -11,6 +11,7 @@ mod caching;
 mod client;
 mod config;
 mod errors;
+mod express;
 mod faults;
 mod http2;
 mod joining;

@@ -87,7 +87,12 @@ impl Wire {
 
     /// Sends a further GET on the same connection.
     pub(crate) async fn get_again(&mut self, path: &str) {
-        self.socket.write_all(plain_get(path).as_bytes()).await.unwrap();
+        self.say(&plain_get(path)).await;
+    }
+
+    /// Sends further bytes on the same connection.
+    pub(crate) async fn say(&mut self, bytes: &str) {
+        self.socket.write_all(bytes.as_bytes()).await.unwrap();
     }
 
     /// The next response head.

@@ -1,0 +1,215 @@
+//! The express lane: plain requests for what is stored are answered below hyper.
+//!
+//! Most requests are GETs of a stored object without a condition, a range or a directive. Making a map of their fields
+//! and another of their answers' takes as long as all that is decided about them. Here such a request is recognised in
+//! the bytes as they came and answered into the socket. All others go on to hyper, one head at a time and never a byte
+//! of the next, so that hyper has nothing to say while a request is answered here: it gets the next head only when
+//! the last answer has left its buffers. What hyper has to find the end of goes on to it for good.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::activity::Activity;
+use super::desk::Desk;
+use super::limits::CONNECTION_BUFFER_BYTES;
+use super::opening::Opening;
+use crate::access_log::Entry;
+
+/// Most bytes read at a time.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Room that an idle connection may keep for the next request.
+const IDLE_BYTES_MAX: usize = 1024;
+
+thread_local! {
+    /// What is read into, by one connection at a time.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
+
+/// What a client has sent that is not answered, and what it is sent from here.
+pub(super) struct ExpressLane {
+    desk: Arc<Desk>,
+    received: Vec<u8>,
+    sending: Option<Sending>,
+    turn: Turn,
+}
+
+/// An answer on its way.
+#[derive(Debug)]
+pub(super) struct Sending {
+    head: Vec<u8>,
+    /// Bytes of the head that are sent.
+    sent: usize,
+    /// What is not sent of the content.
+    content: Bytes,
+    entry: Entry,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The express lane's: hyper has nothing to read or to write.
+    Express,
+    /// hyper's: it gets so many bytes more of a head, and answers.
+    Hyper(usize),
+    /// hyper's, until the connection ends.
+    HyperForGood,
+}
+
+impl Sending {
+    pub(super) fn new(head: Vec<u8>, content: Bytes, mut entry: Entry) -> Self {
+        entry.promised(Some(content.len() as u64));
+        Self { head, sent: 0, content, entry }
+    }
+
+    fn slices(&self) -> [IoSlice<'_>; 2] {
+        [IoSlice::new(&self.head[self.sent..]), IoSlice::new(&self.content)]
+    }
+
+    fn advance(&mut self, written: usize) {
+        let of_head = written.min(self.head.len() - self.sent);
+        self.sent += of_head;
+        self.content.advance(written - of_head);
+        self.entry.sent((written - of_head) as u64);
+    }
+
+    fn is_done(&self) -> bool {
+        self.sent == self.head.len() && self.content.is_empty()
+    }
+}
+
+impl ExpressLane {
+    pub(super) fn new(desk: Arc<Desk>) -> Self {
+        Self { desk, received: Vec::new(), sending: None, turn: Turn::Express }
+    }
+
+    /// Reads for hyper what is not answered here.
+    pub(super) fn poll_read(
+        &mut self,
+        socket: &mut TcpStream,
+        activity: &Activity,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_send(socket, activity, cx))?;
+            match self.turn {
+                Turn::HyperForGood => return self.poll_pass(socket, cx, buffer),
+                Turn::Hyper(0) if activity.is_answering() => return self.poll_end(socket, cx),
+                Turn::Hyper(0) | Turn::Express => {}
+                Turn::Hyper(_) => return self.hand(buffer),
+            }
+            match Opening::of(&self.received) {
+                Opening::Plain(target, length) => {
+                    let express = self.turn == Turn::Express;
+                    match express.then(|| self.desk.recall(target)).flatten() {
+                        Some(sending) => {
+                            self.sending = Some(sending);
+                            self.taken(length);
+                        }
+                        None => self.turn = Turn::Hyper(length),
+                    }
+                }
+                Opening::Head(length) => self.turn = Turn::Hyper(length),
+                Opening::Other => self.turn = Turn::HyperForGood,
+                Opening::Partial if self.received.len() >= CONNECTION_BUFFER_BYTES => {
+                    self.turn = Turn::HyperForGood;
+                }
+                Opening::Partial => {
+                    if ready!(self.poll_receive(socket, cx))? == 0 {
+                        self.turn = Turn::HyperForGood;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what is answered here.
+    pub(super) fn poll_send(
+        &mut self,
+        socket: &mut TcpStream,
+        activity: &Activity,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while let Some(sending) = &mut self.sending {
+            let written = Pin::new(&mut *socket).poll_write_vectored(cx, &sending.slices());
+            activity.note(&written);
+            sending.advance(ready!(written)?);
+            if sending.is_done() {
+                self.sending = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Notes that hyper has written all it has.
+    pub(super) fn flushed(&mut self, activity: &Activity, cx: &Context<'_>) {
+        if self.turn == Turn::Hyper(0) && !activity.is_answering() {
+            self.turn = Turn::Express;
+            // hyper waits to be told that there is something to read.
+            if !self.received.is_empty() {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    /// Hands hyper what it is to get of a head.
+    fn hand(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Turn::Hyper(left) = self.turn {
+            let length = left.min(buffer.remaining());
+            buffer.put_slice(&self.received[..length]);
+            self.turn = Turn::Hyper(left - length);
+            self.taken(length);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands hyper all there is.
+    fn poll_pass(
+        &mut self,
+        socket: &mut TcpStream,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.received.is_empty() {
+            return Pin::new(socket).poll_read(cx, buffer);
+        }
+        let length = self.received.len().min(buffer.remaining());
+        buffer.put_slice(&self.received[..length]);
+        self.taken(length);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the client leaves, while hyper answers, or sends its next request, which has to wait.
+    fn poll_end(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.received.is_empty() && ready!(self.poll_receive(socket, cx))? == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        // It is woken when it has answered.
+        Poll::Pending
+    }
+
+    fn poll_receive(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        READ.with_borrow_mut(|room| {
+            let mut buffer = ReadBuf::new(room);
+            ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+            self.received.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+    }
+
+    /// Forgets the first `length` bytes.
+    fn taken(&mut self, length: usize) {
+        self.received.drain(..length);
+        if self.received.is_empty() && self.received.capacity() > IDLE_BYTES_MAX {
+            self.received = Vec::new();
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Requests that are answered below hyper, beside those that are not.
+
+use http::HeaderMap;
+
+use crate::site::Site;
+use crate::wire::Wire;
+
+/// What a request is that means the same as a plain GET, but that hyper has to read.
+fn through_hyper(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: test\r\nx-unknown: 1\r\n\r\n")
+}
+
+/// The fields but for those that each answer has of its own, and seconds that may have passed.
+fn lasting(mut headers: HeaderMap) -> Vec<(String, String)> {
+    for name in ["age", "x-request-id"] {
+        assert!(headers.remove(name).is_some(), "{name}");
+    }
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let status = text(&headers["cache-status"]);
+    assert!(status.starts_with("Yatagarasu; hit; ttl="), "{status}");
+    headers.remove("cache-status");
+    let mut fields: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    fields.sort();
+    fields
+}
+
+#[tokio::test]
+async fn the_express_lane_answers_as_hyper_does() {
+    let site = Site::start().await;
+    let fields = [
+        ("content-type", "text/css"),
+        ("etag", "\"e\""),
+        ("cache-control", "max-age=3600"),
+        ("x-amz-meta-a", "b"),
+        ("content-language", "de"),
+    ];
+    for length in [0, 1, 10_000, 200_000, 300_000] {
+        let (key, content) = (length.to_string(), vec![b'x'; length]);
+        site.put(&key, &fields, content.clone());
+        let path = format!("/static/{key}");
+        // Stored, and known to be.
+        while site.client.get(&path).await.field("x-cache") != "HIT" {}
+        let mut express = Wire::get(site.address, &path).await;
+        let mut hyper = Wire::send(site.address, &through_hyper(&path)).await;
+        let (one, other) = (express.head().await, hyper.head().await);
+        assert_eq!((one.status, other.status), (200, 200), "{length}");
+        assert_eq!(one.field("content-length"), length.to_string());
+        assert_eq!(lasting(one.headers), lasting(other.headers), "{length}");
+        assert!(express.take(length).await == content && hyper.take(length).await == content, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn answers_come_in_the_order_of_their_requests() {
+    let site = Site::start().await;
+    let large: Vec<u8> = (0..700_000_u32).map(|index| (index % 251) as u8).collect();
+    for (key, content) in [("small", b"small".to_vec()), ("large", large.clone()), ("cold", b"cold".to_vec())]
+    {
+        site.put(key, &[], content);
+    }
+    for key in ["small", "large"] {
+        while site.client.get(&format!("/static/{key}")).await.field("x-cache") != "HIT" {}
+    }
+    let plain = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+    let requests = [
+        plain("/static/small"),
+        "GET /static/small HTTP/1.1\r\nhost: test\r\nrange: bytes=1-2\r\n\r\n".to_owned(),
+        plain("/static/large"),
+        plain("/static/small"),
+        "HEAD /static/large HTTP/1.1\r\nhost: test\r\n\r\n".to_owned(),
+        plain("/static/small"),
+        plain("/static/missing"),
+        plain("/static/cold"),
+        plain("/static/small"),
+        "GET /static/small HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n".to_owned(),
+    ];
+    let expected: [(u16, &[u8]); 10] = [
+        (200, b"small"),
+        (206, b"ma"),
+        (200, &large),
+        (200, b"small"),
+        (200, b""),
+        (200, b"small"),
+        (404, b""),
+        (200, b"cold"),
+        (200, b"small"),
+        (200, b"small"),
+    ];
+    let all = requests.concat();
+    // Whole, and cut anywhere: in one write, in two, byte by byte.
+    for cut in [0, 1, 30, all.len() / 2, all.len() - 1] {
+        let mut client = Wire::send(site.address, &all[..cut]).await;
+        client.say(&all[cut..]).await;
+        for (index, (status, content)) in expected.iter().enumerate() {
+            let answer = client.head().await;
+            assert_eq!(answer.status, *status, "{index} of those cut at {cut}");
+            let length: usize = answer.field("content-length").parse().unwrap();
+            if index == 4 {
+                assert_eq!(length, large.len());
+                continue;
+            }
+            let bytes = client.take(length).await;
+            assert!(*status == 404 || bytes == *content, "{index} of those cut at {cut}");
+        }
+        assert_eq!(client.rest().await, b"", "the last was to close the connection");
+    }
+}
+
+#[tokio::test]
+async fn who_reads_late_gets_everything() {
+    const ANSWERS: usize = 100;
+    let site = Site::start().await;
+    let content: Vec<u8> = (0..200_000_u32).map(|index| (index % 253) as u8).collect();
+    site.put("k", &[], content.clone());
+    while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
+    let mut client = Wire::narrow(site.address, "/static/k").await;
+    for _ in 1..ANSWERS {
+        client.get_again("/static/k").await;
+    }
+    for index in 0..ANSWERS {
+        assert_eq!(client.head().await.field("content-length"), "200000", "{index}");
+        assert!(client.take(content.len()).await == content, "{index}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_on_its_way_ends_before_the_server_does() {
+    let mut site = Site::start().await;
+    let content = vec![b'x'; 250_000];
+    site.put("k", &[], content.clone());
+    while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
+    let mut client = Wire::narrow(site.address, "/static/k").await;
+    assert_eq!(client.head().await.status, 200);
+    let stopped = site.stop();
+    assert!(client.take(content.len()).await == content);
+    assert_eq!(client.rest().await, b"");
+    assert!(stopped.await.unwrap(), "it ended by itself");
+}
