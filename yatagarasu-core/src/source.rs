@@ -14,7 +14,8 @@ pub use timeout::Timed;
 
 /// A store of objects that can be read.
 ///
-/// Implementations send one request for each call, decide nothing about caching and repeat nothing.
+/// Implementations send one request for each call, decide nothing about caching and repeat nothing that may have been
+/// answered.
 #[async_trait]
 pub trait ObjectSource: Send + Sync + Debug {
     /// Opens an object, or the part of it that the request's `Range` asks for.

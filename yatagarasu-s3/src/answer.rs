@@ -1,9 +1,11 @@
-//! Which successful answers S3 may give to a request.
+//! Which successful answers S3 may give to a request, and what it says of the others.
 
 use http::{HeaderMap, StatusCode, header};
-use yatagarasu_core::{ObjectMeta, SourceError, SourceRequest};
+use yatagarasu_core::{ObjectBody, ObjectMeta, SourceError, SourceRequest};
 
+use crate::classify::ERROR_BYTES_MAX;
 use crate::headers::end_to_end;
+use crate::transport::Content;
 
 /// Takes the head of a 200 or 206, to a HEAD of a 200. A part that nobody asked for, or that does not say which one it
 /// is, must not be taken for the whole (RFC 9110 15.3.7).
@@ -34,4 +36,17 @@ pub(crate) fn object_meta(
         }
         other => Err(SourceError::broken(format!("it answered {}", other.as_u16()))),
     }
+}
+
+/// Reads an error document, as far as it is read at all. A broken one has no code.
+pub(crate) async fn document(content: Content) -> Vec<u8> {
+    let mut body = ObjectBody::new(Box::pin(content), None);
+    let mut document = Vec::new();
+    while let Some(Ok(chunk)) = body.next().await {
+        document.extend_from_slice(&chunk[..chunk.len().min(ERROR_BYTES_MAX - document.len())]);
+        if document.len() == ERROR_BYTES_MAX {
+            break;
+        }
+    }
+    document
 }

@@ -9,8 +9,8 @@ use yatagarasu_core::{
 };
 
 use crate::address::escape;
-use crate::answer::object_meta;
-use crate::classify::{ERROR_BYTES_MAX, failure};
+use crate::answer::{document, object_meta};
+use crate::classify::failure;
 use crate::headers::end_to_end;
 use crate::preflight::preflight;
 use crate::probe::probe;
@@ -73,17 +73,4 @@ impl ObjectSource for NativeSource {
     async fn probe(&self) -> Result<(), SourceError> {
         probe(self, &self.sender.credentials).await
     }
-}
-
-/// Reads an error document, as far as it is read at all. A broken one has no code.
-async fn document(content: Content) -> Vec<u8> {
-    let mut body = ObjectBody::new(Box::pin(content), None);
-    let mut document = Vec::new();
-    while let Some(Ok(chunk)) = body.next().await {
-        document.extend_from_slice(&chunk[..chunk.len().min(ERROR_BYTES_MAX - document.len())]);
-        if document.len() == ERROR_BYTES_MAX {
-            break;
-        }
-    }
-    document
 }

@@ -4,6 +4,7 @@ use http::Method;
 use yatagarasu_core::{ObjectKey, ObjectMeta, SourceError, SourceRequest};
 
 use crate::address::escape;
+use crate::answer::document;
 use crate::classify::failure;
 use crate::headers::end_to_end;
 use crate::sender::Sender;
@@ -15,10 +16,10 @@ pub(crate) async fn preflight(
     request: &SourceRequest,
 ) -> Result<ObjectMeta, SourceError> {
     let answer = sender.send(Method::OPTIONS, &escape(key), None, request.headers.clone()).await?;
-    let head = answer.into_parts().0;
+    let (head, content) = answer.into_parts();
     if head.status.is_success() {
         Ok(ObjectMeta::new(end_to_end(head.headers)))
     } else {
-        Err(failure(head.status, &head.headers, &[]))
+        Err(failure(head.status, &head.headers, &document(content).await))
     }
 }

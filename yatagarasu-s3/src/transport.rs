@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
+use tokio::time::Instant;
 use yatagarasu_core::SourceError;
 
 pub use connector::TlsError;
@@ -29,8 +30,11 @@ use connector::Connector;
 use exchange::{Failure, exchange};
 use pool::Pool;
 
-/// Opens connections, and keeps those that wait for a request.
-#[derive(Debug, Clone)]
+/// A connection that fails later than this was open, and S3 may be at work for the request.
+const REPEATED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Opens connections to one server, and keeps those that wait for a request.
+#[derive(Debug)]
 pub(crate) struct Transport {
     connector: Connector,
     pool: Arc<Pool>,
@@ -50,26 +54,27 @@ impl Transport {
 
     /// Sends a request and waits for the response head.
     ///
-    /// A request that gets no answer on a connection used before is sent once more on a new one: the old one
-    /// may have been closed while it waited, and every request made here may be repeated (RFC 9110 9.2.2).
+    /// A request that soon gets no answer on a connection used before is sent once more on a new one: the old one had
+    /// been closed while it waited, as far as can be known, and every request made here may be repeated (RFC 9110
+    /// 9.2.2).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future, or the body, closes the connection unless the response has been read to its end.
+    /// Dropping the future, or the body before its end, closes the connection.
     pub(crate) async fn send(&self, request: Request<()>) -> Result<Response<Content>, SourceError> {
-        let Some(authority) = request.uri().authority() else {
-            return Err(SourceError::broken("the request names no server"));
-        };
         let head = request::head(&request);
-        if let Some(connection) = self.pool.take(authority) {
+        if let Some(connection) = self.pool.take() {
+            let sent = Instant::now();
             match exchange(connection, &head, request.method()).await {
                 Ok(response) => return Ok(response),
-                Err(Failure::Broken(error)) => return Err(error),
-                Err(Failure::Unanswered(_)) => {}
+                Err(Failure::Unanswered(error)) if sent.elapsed() < REPEATED_WITHIN => {
+                    tracing::debug!(%error, "an idle connection had been closed: the request is sent again");
+                }
+                Err(failure) => return Err(failure.into_source_error()),
             }
         }
         let socket = self.connector.connect(request.uri()).await?;
-        let connection = self.pool.adopt(socket, authority.clone());
+        let connection = self.pool.adopt(socket);
         exchange(connection, &head, request.method()).await.map_err(Failure::into_source_error)
     }
 }

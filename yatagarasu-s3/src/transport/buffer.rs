@@ -12,11 +12,11 @@ use bytes::Bytes;
 
 use super::socket::Socket;
 
-/// Most bytes read at a time, and so most that are held for a stream whose client is slow.
+/// Most bytes read at a time. A stream whose client is slow holds one or two such pieces.
 const READ_BYTES: usize = 32 * 1024;
 
 /// Less than this is copied, so that few bytes do not hold a whole buffer.
-const COPIED_BYTES_MAX: usize = READ_BYTES / 4;
+const COPIED_BYTES_MAX: usize = READ_BYTES / 2;
 
 /// Most unused buffers a thread keeps.
 const SPARE_MAX: usize = 64;
@@ -41,8 +41,7 @@ impl Chunk {
         Self { bytes, begin: 0, end: 0 }
     }
 
-    /// Reads from `socket` into a buffer that is taken only if there is something to read. Nothing read is the
-    /// end.
+    /// Reads from `socket` into a buffer that is held only if there was something to read. Nothing read is the end.
     pub(super) fn poll_read(socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<Self>> {
         let mut chunk = Self::take();
         ready!(chunk.poll_more(socket, cx))?;

@@ -7,22 +7,29 @@ use super::framing::Accepted;
 /// Longest line before, between and after chunks: extensions and trailers are no use here.
 const LINE_BYTES_MAX: usize = 1024;
 
+/// Most bytes of extensions in all.
+const EXTENSION_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes at the end of a line.
+const LINE_END: usize = 2;
+
 /// Most bytes of trailers in all.
 const TRAILER_BYTES_MAX: usize = 16 * 1024;
 
 /// Takes the chunks of a body apart, wherever reads have cut them.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Decoder {
     next: Next,
+    /// Bytes of extensions that may still come.
+    extensions: usize,
     /// The beginning of a line whose end is still to come.
     line: Vec<u8>,
 }
 
 /// What comes next.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// The line with a chunk's size.
-    #[default]
     Size,
     /// So many bytes of a chunk.
     Content(u64),
@@ -32,6 +39,12 @@ enum Next {
     Trailers(usize),
     /// Nothing.
     End,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { next: Next::Size, extensions: EXTENSION_BYTES_MAX, line: Vec::new() }
+    }
 }
 
 impl Decoder {
@@ -72,12 +85,16 @@ impl Decoder {
     fn end_line(&mut self) -> Result<(), &'static str> {
         let blank = self.line == b"\r\n";
         self.next = match self.next {
-            Next::Size => match size(&self.line)? {
-                Some(0) => Next::Trailers(TRAILER_BYTES_MAX),
-                Some(size) => Next::Content(size),
-                // A line feed within an extension does not end the line.
-                None => return Ok(()),
-            },
+            Next::Size => {
+                let behind_size = self.line.iter().skip_while(|byte| byte.is_ascii_hexdigit()).count();
+                let extension = behind_size.saturating_sub(LINE_END);
+                self.extensions =
+                    self.extensions.checked_sub(extension).ok_or("the extensions are too large")?;
+                match size(&self.line)? {
+                    0 => Next::Trailers(TRAILER_BYTES_MAX),
+                    size => Next::Content(size),
+                }
+            }
             Next::LineEnd if blank => Next::Size,
             Next::LineEnd => return Err("a chunk is longer than its size"),
             Next::Trailers(_) if blank => Next::End,
@@ -91,16 +108,16 @@ impl Decoder {
     }
 }
 
-/// Reads a chunk's size, if the line is whole.
-fn size(line: &[u8]) -> Result<Option<u64>, &'static str> {
+/// Reads a chunk's size.
+fn size(line: &[u8]) -> Result<u64, &'static str> {
     // The parser takes a line without digits for the size 0, which would end the body there.
     if !line.first().is_some_and(u8::is_ascii_hexdigit) {
         return Err("invalid chunk size");
     }
     match httparse::parse_chunk_size(line) {
-        Ok(Status::Complete((_, size))) => Ok(Some(size)),
-        Ok(Status::Partial) => Ok(None),
-        Err(_) => Err("invalid chunk size"),
+        Ok(Status::Complete((_, size))) => Ok(size),
+        // A line feed within an extension: others may take it for the line's end.
+        Ok(Status::Partial) | Err(_) => Err("invalid chunk size"),
     }
 }
 
@@ -138,7 +155,6 @@ mod tests {
         check("0\r\n\r\n", Ok(("", true, false)));
         check("5\r\nhello\r\n0\r\n\r\n", Ok(("hello", true, false)));
         check("5\r\nhello\r\nA;x=\"y\"\r\n, world...\r\n000\r\n\r\n", Ok(("hello, world...", true, false)));
-        check("2;a\nb\r\nok\r\n0\r\n\r\n", Ok(("ok", true, false)));
         check("2\r\n\r\n\r\n0\r\n\r\n", Ok(("\r\n", true, false)));
         check("2\r\nok\r\n0\r\nx-a: 1\r\nx-b: 2\r\n\r\n", Ok(("ok", true, false)));
         check("2\r\nok\r\n0\r\n\r\nHTTP/1.1", Ok(("ok", true, true)));
@@ -148,12 +164,25 @@ mod tests {
 
     #[test]
     fn what_are_no_chunks_is_refused() {
-        for body in ["\r\n\r\n", ";x\r\n", " 5\r\n", "x\r\n", "-1\r\n", "5\n", "10000000000000000\r\n"] {
+        for body in [
+            "\r\n\r\n",
+            "2;a\nb\r\nok\r\n",
+            ";x\r\n",
+            " 5\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "5\n",
+            "10000000000000000\r\n",
+        ] {
             check(body, Err("invalid chunk size"));
         }
         check("2\r\nokay\r\n", Err("a chunk is longer than its size"));
         let long = format!("2;{}\r\nok\r\n", "x".repeat(LINE_BYTES_MAX));
         assert_eq!(decode(&[long.as_bytes()]), Err("a line between chunks is too long"));
+        let extended = format!("1;{}\r\nx\r\n", "x".repeat(1000)).repeat(EXTENSION_BYTES_MAX / 1000);
+        assert!(decode(&[extended.as_bytes()]).is_ok());
+        let extended = format!("{extended}1;{}\r\n", "x".repeat(1000));
+        assert_eq!(decode(&[extended.as_bytes()]), Err("the extensions are too large"));
         let trailers = format!("0\r\n{}\r\n", "x-a: 1234\r\n".repeat(TRAILER_BYTES_MAX / 10));
         assert_eq!(decode(&[trailers.as_bytes()]), Err("the trailers are too large"));
     }

@@ -19,13 +19,13 @@ use super::socket::Socket;
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Connects to the server a URI names, and how long that may take.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Connector {
     kind: Kind,
     timeout: Duration,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Kind {
     Plain(HttpConnector<Resolver>),
     Tls(HttpsConnector<HttpConnector<Resolver>>),

@@ -44,13 +44,20 @@ pub(super) async fn exchange(
     if chunk.is_empty() {
         return Err(Failure::Unanswered(closed()));
     }
+    let mut interim = 0;
     let head = loop {
         match parse(chunk.filled(), method).map_err(Failure::Broken)? {
             Parsed::Final(length, head) => {
                 chunk.skip(length);
                 break head;
             }
-            Parsed::Interim(length) => chunk.skip(length),
+            Parsed::Interim(length) => {
+                interim += length;
+                if interim > HEAD_BYTES_MAX {
+                    return Err(Failure::Broken(too_large()));
+                }
+                chunk.skip(length);
+            }
             Parsed::Partial => {
                 if !chunk.make_room(HEAD_BYTES_MAX) {
                     return Err(Failure::Broken(too_large()));
@@ -66,7 +73,6 @@ pub(super) async fn exchange(
     let content = Content::begin(connection, head.framing, chunk).map_err(Failure::Broken)?;
     let mut response = Response::new(content);
     *response.status_mut() = head.status;
-    *response.version_mut() = head.version;
     *response.headers_mut() = head.headers;
     Ok(response)
 }

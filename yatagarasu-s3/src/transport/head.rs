@@ -31,7 +31,6 @@ pub(super) enum Parsed {
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
-    pub(super) version: Version,
     /// Copies, which hold no buffer.
     pub(super) headers: HeaderMap,
     pub(super) framing: Framing,
@@ -54,10 +53,10 @@ pub(super) fn parse(bytes: &[u8], method: &Method) -> Result<Parsed, SourceError
         Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
         Err(error) => return Err(nonsense(&error)),
     };
-    if length > HEAD_BYTES_MAX {
-        return Err(too_large());
-    }
     let status = StatusCode::from_u16(response.code.unwrap_or_default()).map_err(|error| nonsense(&error))?;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(SourceError::broken("it switches protocols, which nobody asked for"));
+    }
     if status.is_informational() {
         return Ok(Parsed::Interim(length));
     }
@@ -81,7 +80,7 @@ pub(super) fn parse(bytes: &[u8], method: &Method) -> Result<Parsed, SourceError
         persists = false;
         Framing::UntilClose
     };
-    Ok(Parsed::Final(length, Head { status, version, headers, framing, persists }))
+    Ok(Parsed::Final(length, Head { status, headers, framing, persists }))
 }
 
 fn nonsense(error: &dyn Display) -> SourceError {

@@ -5,19 +5,25 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use http::uri::Authority;
 use tokio::runtime::{Handle, Id};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::socket::Socket;
 
 /// How long a connection is kept for the next request. S3 closes its own after about 20 s.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// The idle connections of one transport, and so of one scheme.
+/// Most connections a runtime keeps.
+const IDLE_MAX: usize = 512;
+
+/// How often it is looked at which connections have been idle for too long, or were closed by S3.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The idle connections to one server.
 ///
 /// A runtime has a shelf as long as its sweeper runs. What was used last stands at a shelf's end.
 #[derive(Debug, Default)]
@@ -27,9 +33,14 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    authority: Authority,
     socket: Socket,
     since: Instant,
+}
+
+impl Idle {
+    fn is_usable(&self) -> bool {
+        self.since.elapsed() < IDLE && self.socket.is_quiet()
+    }
 }
 
 /// A connection in use, which knows where to return to. Closed when dropped.
@@ -38,7 +49,6 @@ pub(super) struct Connection {
     pub(super) socket: Socket,
     /// Whether the server keeps it open after the response.
     pub(super) persists: bool,
-    authority: Authority,
     runtime: Id,
     pool: Arc<Pool>,
 }
@@ -47,39 +57,32 @@ impl Connection {
     /// Leaves the connection to the next request, if it persists. One that has been read to its end on another
     /// runtime than opened it is closed.
     pub(super) fn give_back(self) {
-        let Self { socket, persists, authority, runtime, pool } = self;
+        let Self { socket, persists, runtime, pool } = self;
         if persists && Handle::try_current().is_ok_and(|handle| handle.id() == runtime) {
-            pool.put(runtime, Idle { authority, socket, since: Instant::now() });
+            pool.put(runtime, Idle { socket, since: Instant::now() });
         }
     }
 }
 
 impl Pool {
-    /// Takes the connection to a server that was used last, if one is open and has nothing to say.
-    pub(super) fn take(self: &Arc<Self>, authority: &Authority) -> Option<Connection> {
+    /// Takes the connection that was used last, if one is open and has nothing to say.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Connection> {
         let runtime = Handle::current().id();
         loop {
-            let mut idle = self.pop(runtime, authority)?;
-            if idle.since.elapsed() < IDLE && idle.socket.is_quiet() {
-                return Some(self.connection(idle.socket, idle.authority, runtime));
+            let idle = self.shelves().get_mut(&runtime)?.pop()?;
+            if idle.is_usable() {
+                return Some(self.connection(idle.socket, runtime));
             }
         }
     }
 
     /// Makes a connection of a socket that was opened here.
-    pub(super) fn adopt(self: &Arc<Self>, socket: Socket, authority: Authority) -> Connection {
-        self.connection(socket, authority, Handle::current().id())
+    pub(super) fn adopt(self: &Arc<Self>, socket: Socket) -> Connection {
+        self.connection(socket, Handle::current().id())
     }
 
-    fn connection(self: &Arc<Self>, socket: Socket, authority: Authority, runtime: Id) -> Connection {
-        Connection { socket, persists: true, authority, runtime, pool: Arc::clone(self) }
-    }
-
-    fn pop(&self, runtime: Id, authority: &Authority) -> Option<Idle> {
-        let mut shelves = self.shelves();
-        let shelf = shelves.get_mut(&runtime)?;
-        let last = shelf.iter().rposition(|idle| idle.authority == *authority)?;
-        Some(shelf.remove(last))
+    fn connection(self: &Arc<Self>, socket: Socket, runtime: Id) -> Connection {
+        Connection { socket, persists: true, runtime, pool: Arc::clone(self) }
     }
 
     #[expect(clippy::disallowed_methods, reason = "ends when no connection is idle, or the pool is dropped")]
@@ -87,30 +90,30 @@ impl Pool {
         let mut shelves = self.shelves();
         let shelf = shelves.entry(runtime);
         let swept = matches!(shelf, Entry::Occupied(_));
-        shelf.or_default().push(idle);
+        let shelf = shelf.or_default();
+        if shelf.len() < IDLE_MAX {
+            shelf.push(idle);
+        }
         drop(shelves);
         if !swept {
             tokio::spawn(sweep(Sweeper { pool: Arc::downgrade(self), runtime }));
         }
     }
 
-    /// Closes what has been idle for too long; says when to look again, if anything is left.
-    fn expire(&self, runtime: Id) -> Option<Instant> {
-        let now = Instant::now();
-        let (next, expired) = {
-            let mut shelves = self.shelves();
-            let shelf = shelves.get_mut(&runtime)?;
-            let expired = shelf.partition_point(|idle| idle.since + IDLE <= now);
-            let expired: Vec<_> = shelf.drain(..expired).collect();
-            let next = shelf.first().map(|idle| idle.since + IDLE);
-            if next.is_none() {
-                shelves.remove(&runtime);
-            }
-            (next, expired)
-        };
-        // Closed after the lock is gone.
-        drop(expired);
-        next
+    /// Closes what is of no use any more; says whether anything is left.
+    fn expire(&self, runtime: Id) -> bool {
+        // The system is asked about each, and sockets are closed, while others may use the pool.
+        let Some(mut kept) = self.shelves().get_mut(&runtime).map(mem::take) else { return false };
+        kept.retain(Idle::is_usable);
+        let mut shelves = self.shelves();
+        let Some(shelf) = shelves.get_mut(&runtime) else { return false };
+        kept.append(shelf);
+        *shelf = kept;
+        if shelf.is_empty() {
+            shelves.remove(&runtime);
+            return false;
+        }
+        true
     }
 
     fn shelves(&self) -> MutexGuard<'_, HashMap<Id, Vec<Idle>>> {
@@ -134,15 +137,13 @@ impl Drop for Sweeper {
 }
 
 async fn sweep(mut sweeper: Sweeper) {
-    let mut next = Instant::now() + IDLE;
     loop {
-        sleep_until(next).await;
+        sleep(PERIOD).await;
         let Some(pool) = sweeper.pool.upgrade() else { return };
-        let Some(at) = pool.expire(sweeper.runtime) else {
+        if !pool.expire(sweeper.runtime) {
             // The shelf is gone: one that another task looks after may stand in its place.
             sweeper.pool = Weak::new();
             return;
-        };
-        next = at;
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The head of a request, as it goes out. None made here has a body.
 
 use http::header::HOST;
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Port};
 use http::{Request, Uri};
 
 /// Most heads fit, with a signature and a session token.
@@ -15,9 +15,7 @@ pub(super) fn head(request: &Request<()>) -> Vec<u8> {
     head.push(b' ');
     head.extend_from_slice(uri.path_and_query().map_or("/", PathAndQuery::as_str).as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
-    if !request.headers().contains_key(HOST) {
-        field(&mut head, HOST.as_str(), host(uri).as_bytes());
-    }
+    field(&mut head, HOST.as_str(), host(uri).as_bytes());
     for (name, value) in request.headers() {
         field(&mut head, name.as_str(), value.as_bytes());
     }
@@ -34,8 +32,9 @@ fn field(head: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 /// Says which server is asked, without the scheme's own port: that is what is signed, too.
 fn host(uri: &Uri) -> &str {
-    match (uri.scheme_str(), uri.port_u16()) {
-        (Some("http"), Some(80)) | (Some("https"), Some(443)) => uri.host().unwrap_or_default(),
+    let port = uri.port();
+    match (uri.scheme_str(), port.as_ref().map(Port::as_str)) {
+        (Some("http"), Some("80")) | (Some("https"), Some("443")) => uri.host().unwrap_or_default(),
         _ => uri.authority().map_or("", |authority| authority.as_str()),
     }
 }
@@ -64,9 +63,10 @@ mod tests {
         check("https://s3:443/k", &[], "GET /k HTTP/1.1\r\nhost: s3\r\n\r\n");
         check("https://s3:80/k", &[], "GET /k HTTP/1.1\r\nhost: s3:80\r\n\r\n");
         check("http://[::1]:80/k", &[], "GET /k HTTP/1.1\r\nhost: [::1]\r\n\r\n");
-        let fields = [("host", "other"), ("if-none-match", "\"a\""), ("if-none-match", "\"b\"")];
+        check("http://minio:080/k", &[], "GET /k HTTP/1.1\r\nhost: minio:080\r\n\r\n");
+        let fields = [("if-none-match", "\"a\""), ("if-none-match", "\"b\"")];
         let expected =
-            "GET /k HTTP/1.1\r\nhost: other\r\nif-none-match: \"a\"\r\nif-none-match: \"b\"\r\n\r\n";
+            "GET /k HTTP/1.1\r\nhost: minio\r\nif-none-match: \"a\"\r\nif-none-match: \"b\"\r\n\r\n";
         check("http://minio/k", &fields, expected);
     }
 }

@@ -2,10 +2,12 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -55,17 +57,14 @@ impl Socket {
         }
     }
 
-    /// Whether the server has neither sent anything nor closed the connection, as far as is known here.
-    pub(super) fn is_quiet(&mut self) -> bool {
-        let mut byte = [0];
-        match self {
-            Self::Plain(stream) => {
-                stream.try_read(&mut byte).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-            }
-            // Reading is what takes in a session ticket, which is no answer. Who reads next is woken anew.
-            Self::Tls(stream) => Pin::new(stream)
-                .poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte))
-                .is_pending(),
-        }
+    /// Whether the server has neither sent anything nor closed the connection. The system is asked, because the
+    /// runtime may not have heard of it yet. TLS that has anything to say is not worth finding out what.
+    pub(super) fn is_quiet(&self) -> bool {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0.inner().inner(),
+        };
+        let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }

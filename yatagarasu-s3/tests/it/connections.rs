@@ -150,6 +150,34 @@ async fn a_connection_that_says_more_than_was_asked_is_not_used_again() {
 }
 
 #[tokio::test]
+async fn an_answer_to_nothing_is_not_taken_for_the_next_ones() {
+    let stray = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray";
+    for backend in backends() {
+        let (listener, source) = bind(backend).await;
+        let serve = async {
+            let first = answer(&listener, OK).await.into_std().unwrap();
+            (first, listener)
+        };
+        let ((first, listener), content) = tokio::join!(serve, whole(&*source));
+        assert_eq!(content.unwrap(), "ok");
+        // Nothing is awaited: the runtime cannot have heard of it.
+        std::io::Write::write_all(&mut &first, stray.as_bytes()).unwrap();
+        let (_second, content) = tokio::join!(answer(&listener, OK), whole(&*source));
+        assert_eq!(content.unwrap(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_switches_protocols_is_refused() {
+    for backend in backends() {
+        let (listener, source) = bind(backend).await;
+        let serve = answer(&listener, "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n");
+        let (_socket, content) = tokio::join!(serve, whole(&*source));
+        assert_broken(content, "it switches protocols, which nobody asked for");
+    }
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_without_a_further_request() {
     for backend in backends() {
         let (listener, source) = bind(backend).await;

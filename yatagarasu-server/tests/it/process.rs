@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use tempfile::TempDir;
@@ -247,6 +248,7 @@ async fn s3_is_reached_over_tls() {
     fs::write(&file, certified.cert.pem()).unwrap();
     let s3 = S3Server::start().await.unwrap();
     s3.objects().put("bucket", "k", &[], "hello");
+    s3.objects().put("bucket", "other", &[], "again");
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let key = tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der())
         .unwrap();
@@ -259,9 +261,12 @@ async fn s3_is_reached_over_tls() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let plain = s3.endpoint().trim_start_matches("http://").to_owned();
+    let opened = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&opened);
     let tunnel = tokio::spawn(async move {
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         while let Ok((socket, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
             let (acceptor, plain) = (acceptor.clone(), plain.clone());
             tokio::spawn(async move {
                 let Ok(mut outside) = acceptor.accept(socket).await else { return };
@@ -273,8 +278,13 @@ async fn s3_is_reached_over_tls() {
     let entry = bucket(&format!("https://127.0.0.1:{port}"), "assets", "/static", "", "");
     let yaml = document("", &[entry]);
     let process = Process::start(&yaml, &[("SSL_CERT_FILE", file.to_str().unwrap())]);
-    let answer = Client::new(process.address).get("/static/k").await;
-    assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]), "{answer:?}");
+    // One worker, so that the second request finds the first one's connection.
+    let client = Client::new(process.address);
+    for (path, content) in [("/static/k", "hello"), ("/static/other", "again")] {
+        let answer = client.get(path).await;
+        assert_eq!((answer.status, &answer.body[..]), (200, content.as_bytes()), "{answer:?}");
+    }
+    assert_eq!(opened.load(Ordering::Relaxed), 1, "connections");
 
     let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     fs::write(&file, other.cert.pem()).unwrap();
