@@ -13,7 +13,12 @@ use crate::{ObjectKey, StoredObject, tags};
 /// There is one for each bucket. Whatever goes wrong inside is a miss, or an object not admitted.
 #[async_trait]
 pub trait ObjectCache: Send + Sync + Debug {
-    /// Finds what is stored under `key`, fresh or stale.
+    /// Finds what is stored under `key`, fresh or stale. One that can say so without waiting is asked twice where the
+    /// first look did not suffice.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
     async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>>;
 
     /// Stores `object` under `key` in place of what was there.

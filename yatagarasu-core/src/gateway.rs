@@ -170,6 +170,7 @@ impl Shared {
 
     /// Looks up what is stored, in a cache that can say at once.
     fn at_hand<'a>(&self, inquiry: &'a Inquiry<'a>) -> Option<Found<'a>> {
+        self.policy.cache.as_ref()?;
         let mut looking = pin!(self.look(inquiry));
         match looking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(found) => Some(found),

@@ -28,6 +28,9 @@ const CONTENT_FIELDS: [HeaderName; 5] = [
 /// `Age`, `Content-Length` and `Content-Range`, and what the server says of itself and the cache.
 const FIELDS_ADDED: usize = 7;
 
+/// Fields for which a map has room that is used again.
+const ROOM_MAX: usize = 64;
+
 /// What a request makes of an object whose fields and length are known.
 enum Choice {
     /// The client has it.
@@ -65,7 +68,10 @@ pub(super) fn recalled(
     now: SystemTime,
 ) -> Result<Reply, Refusal> {
     let choice = chosen(request, &stored)?;
-    let headers = fields(std::mem::take(&mut request.headers), &stored, now);
+    let room = std::mem::take(&mut request.headers);
+    // A request of many fields must not make its connection larger for good.
+    let room = if room.capacity() > ROOM_MAX { HeaderMap::new() } else { room };
+    let headers = fields(room, &stored, now);
     Ok(reply(request.method, choice, headers, stored.length(), Bytes::Stored(stored)))
 }
 

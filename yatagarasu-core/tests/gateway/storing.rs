@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use yatagarasu_core::request::is_immaterial;
 use yatagarasu_core::testing::{MemorySource, request};
 use yatagarasu_core::{Method, Purge, Refusal, Request, Selector, SourceError};
 
@@ -26,6 +27,72 @@ fn filled() -> (Bed, MemorySource) {
     let source = MemorySource::default();
     source.insert("k", &[("etag", "\"e\""), ("content-type", "text/plain")], "0123456789");
     (Bed::over(Arc::new(source.clone())), source)
+}
+
+#[tokio::test]
+async fn what_is_recalled_is_what_would_be_answered() {
+    let (bed, _) = filled();
+    let _ = answer(&bed, Method::Get, &[]).await;
+    settle().await;
+    let odd = [("cookie", "c"), ("authorization", "a"), ("cache-control", "max-age=9"), ("x-odd", "o")];
+    for method in [Method::Get, Method::Head] {
+        for more in
+            [&[][..], &[("range", "bytes=2-3")], &[("if-none-match", "\"e\"")], &[("if-match", "\"f\"")]]
+        {
+            let mut request = asking(method, "k", &[&odd[..], more].concat());
+            let expected = bed.gateway.answer(&request).await;
+            let recalled = bed.gateway.recall(&mut request).expect("it is stored");
+            assert_eq!(recalled.handling, expected.handling);
+            match (recalled.reply, expected.reply) {
+                (Ok(mut one), Ok(mut other)) => {
+                    assert_eq!((one.status, one.headers), (other.status, other.headers), "{more:?}");
+                    let (one, other) =
+                        (crate::bed::read(&mut one.body).await, crate::bed::read(&mut other.body).await);
+                    assert_eq!(one.unwrap(), other.unwrap());
+                }
+                (one, other) => assert!(one.is_err() && other.is_err(), "{more:?}"),
+            }
+        }
+    }
+    let mut missing = asking(Method::Get, "missing", &odd);
+    assert!(bed.gateway.recall(&mut missing).is_none());
+    assert_eq!(missing.headers.len(), odd.len(), "it can be answered yet");
+}
+
+#[tokio::test]
+async fn what_is_immaterial_changes_no_answer() {
+    let (bed, _) = filled();
+    let _ = answer(&bed, Method::Get, &[]).await;
+    settle().await;
+    let plain = bed.gateway.recall_plain(&request(Method::Get, "k")).expect("it is stored");
+    for name in ["accept", "Accept-Encoding", "cookie", "pragma", "sec-fetch-mode", "x-forwarded-for", "via"]
+    {
+        assert!(is_immaterial(name), "{name}");
+        for value in ["*", "no-cache", "bytes=0-1", "\"e\""] {
+            let name: &'static str = name;
+            let mut asked = request(Method::Get, "k");
+            asked.headers.append(
+                name.to_ascii_lowercase().parse::<http::HeaderName>().unwrap(),
+                value.parse().unwrap(),
+            );
+            let recalled = bed.gateway.recall(&mut asked).expect("it is stored");
+            let mut reply = recalled.reply.unwrap();
+            assert_eq!((recalled.handling, reply.status.as_u16()), (plain.handling, 200), "{name}: {value}");
+            assert_eq!(crate::bed::read(&mut reply.body).await.unwrap(), plain.bytes);
+        }
+    }
+    for name in [
+        "range",
+        "if-match",
+        "cache-control",
+        "origin",
+        "authorization",
+        "x-request-id",
+        "x-unknown",
+        "connection",
+    ] {
+        assert!(!is_immaterial(name), "{name}");
+    }
 }
 
 #[tokio::test]
