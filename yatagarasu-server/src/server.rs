@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::admin::Admin;
 use crate::assemble::{StartError, assemble};
 use crate::config::Config;
+use crate::heap::keep_small;
 use crate::http::ConnectionLimits;
 use crate::listener::{accept, listen};
 
@@ -73,6 +74,7 @@ impl Server {
         tokio::select! {
             () = accept(&public, |socket| workers.hand(socket)) => {}
             () = admin.serve(&admin_listener) => {}
+            () = keep_small(|| workers.connections()) => {}
             () = until => {}
         }
         drop((public, admin_listener));

@@ -19,6 +19,9 @@ const FILL_MEMORY: u64 = 256_000_000;
 /// Bytes not sent yet on a client's connection, where the file says nothing.
 const NOTSENT_LOWAT: u64 = 64 << 10;
 
+/// Least that a socket is given: with less than a few packets a stream crawls.
+const SOCKET_BYTES_MIN: u64 = 4 << 10;
+
 /// The least size that is too large for a socket: systems take a C `int`.
 const SOCKET_BYTES_END: u64 = 1 << 31;
 
@@ -96,10 +99,14 @@ fn socket_bytes<T: TryFrom<u64>>(
     if bytes == 0 {
         return Some(None);
     }
-    let checked = if bytes < SOCKET_BYTES_END { T::try_from(bytes).ok() } else { None };
+    let sensible = (SOCKET_BYTES_MIN..SOCKET_BYTES_END).contains(&bytes);
+    let checked = if sensible { T::try_from(bytes).ok() } else { None };
     if checked.is_none() {
-        let (end, found) = (write_size(SOCKET_BYTES_END), write_size(bytes));
-        complain(key, &format!("expected less than {end}, or 0 to leave it to the system; found {found}"));
+        let [least, end, found] = [SOCKET_BYTES_MIN, SOCKET_BYTES_END, bytes].map(write_size);
+        complain(
+            key,
+            &format!("expected {least} to less than {end}, or 0 to leave it to the system; found {found}"),
+        );
     }
     checked.map(Some)
 }

@@ -49,12 +49,18 @@ impl Activity {
         Running(Arc::clone(self))
     }
 
-    /// Notes whether the client has taken something, or takes nothing more at the moment.
+    /// Notes whether the client has taken something, or takes nothing more at the moment. What it is sent besides
+    /// answers, such as HTTP/2's acknowledgements, does not count.
     pub(super) fn note(&self, written: &Poll<io::Result<usize>>) {
-        self.waiting.store(written.is_pending(), Ordering::Relaxed);
-        if written.is_ready() {
+        let waited = self.waiting.swap(written.is_pending(), Ordering::Relaxed);
+        if written.is_ready() && (waited || self.is_answering()) {
             self.stirred.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Notes that a request was answered without having begun.
+    pub(super) fn answered(&self) {
+        self.stirred.store(true, Ordering::Relaxed);
     }
 
     /// Whether a request is being answered.
@@ -75,7 +81,8 @@ impl Activity {
 
     /// Tells the connection what to do.
     pub(super) fn tell(&self, order: Order) {
-        self.order.store(order as u8, Ordering::Relaxed);
+        // Who has to leave need not drain any more.
+        self.order.fetch_max(order as u8, Ordering::Relaxed);
         // A connection that has not been polled yet reads it when it is.
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();

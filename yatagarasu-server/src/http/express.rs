@@ -144,6 +144,7 @@ impl ExpressLane {
             sending.advance(ready!(written)?);
             if sending.is_done() {
                 self.sending = None;
+                activity.answered();
             }
         }
         Poll::Ready(Ok(()))

@@ -1,8 +1,7 @@
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::activity::{Activity, Order};
-use crate::heap::{Burst, Bursts, give_back};
 
 /// How many times a connection is looked at before it has been idle too long.
 const LOOKS: u32 = 8;
@@ -19,29 +18,23 @@ pub(crate) struct Sweeper {
     idle_looks: u32,
     order: Order,
     watched: Vec<Watched>,
-    bursts: Bursts,
 }
 
 #[derive(Debug)]
 struct Watched {
-    activity: Arc<Activity>,
+    /// Gone when the connection is: it keeps its task's memory.
+    activity: Weak<Activity>,
     idle_looks: u32,
 }
 
 impl Sweeper {
-    /// Ends connections on which no complete head has come for `limit`, and up to a quarter or two seconds longer,
+    /// Ends connections on which no complete head has come for `limit`, or up to two [periods](Self::period) longer,
     /// while nothing was being answered or waited to be taken.
     pub(crate) fn new(limit: Duration) -> Self {
         let period = (limit / LOOKS).clamp(Duration::from_millis(1), PERIOD_MAX);
         let looks = u32::try_from(limit.as_nanos().div_ceil(period.as_nanos())).unwrap_or(u32::MAX - 1);
         // The first look may come at once.
-        Self {
-            period,
-            idle_looks: looks + 1,
-            order: Order::Serve,
-            watched: Vec::new(),
-            bursts: Bursts::default(),
-        }
+        Self { period, idle_looks: looks + 1, order: Order::Serve, watched: Vec::new() }
     }
 
     /// How often to [`sweep`](Self::sweep).
@@ -53,43 +46,39 @@ impl Sweeper {
     pub(crate) fn watch(&mut self) -> Arc<Activity> {
         let activity = Arc::<Activity>::default();
         activity.tell(self.order);
-        self.watched.push(Watched { activity: Arc::clone(&activity), idle_looks: 0 });
+        self.watched.push(Watched { activity: Arc::downgrade(&activity), idle_looks: 0 });
         activity
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to watch.
     pub(crate) fn is_empty(&self) -> bool {
-        self.watched.is_empty() && !self.bursts.is_over()
+        self.watched.is_empty()
     }
 
     /// Looks at all connections and ends those that have been idle too long.
     pub(crate) fn sweep(&mut self) {
         self.watched.retain_mut(|watched| {
-            if watched.activity.was_busy() {
+            let Some(activity) = watched.activity.upgrade() else { return false };
+            if activity.was_busy() {
                 watched.idle_looks = 0;
             } else {
                 watched.idle_looks += 1;
-                if watched.idle_looks == self.idle_looks {
-                    watched.activity.tell(Order::Leave);
+                if watched.idle_looks >= self.idle_looks {
+                    activity.tell(Order::Leave);
                 }
             }
-            // Those that have ended hold theirs no longer.
-            Arc::strong_count(&watched.activity) > 1
+            true
         });
         if self.watched.capacity() > 64 && self.watched.len() < self.watched.capacity() / 4 {
             self.watched.shrink_to_fit();
-        }
-        match self.bursts.look(self.watched.len()) {
-            Burst::Over => give_back(),
-            Burst::Running => {}
         }
     }
 
     /// Has all connections end once what they are answering has ended, and those that come later.
     pub(crate) fn drain(&mut self) {
         self.order = Order::Drain;
-        for watched in &self.watched {
-            watched.activity.tell(Order::Drain);
+        for activity in self.watched.iter().filter_map(|watched| watched.activity.upgrade()) {
+            activity.tell(Order::Drain);
         }
     }
 }
@@ -111,6 +100,8 @@ mod tests {
         let (idle, answering, waiting) = (sweeper.watch(), sweeper.watch(), sweeper.watch());
         let running = answering.begin();
         waiting.note(&Poll::Pending);
+        // Neither an answer nor the rest of one.
+        idle.note(&Poll::Ready(Ok(1)));
         for _ in 0..LOOKS {
             sweeper.sweep();
         }

@@ -42,6 +42,11 @@ impl Workers {
         metrics.threads().iter().enumerate().map(worker).collect::<io::Result<_>>().map(Self)
     }
 
+    /// Connections that are served now.
+    pub(super) fn connections(&self) -> usize {
+        self.0.iter().map(|worker| worker.load.load(Ordering::Relaxed)).sum()
+    }
+
     /// Hands a connection to the worker with the fewest.
     pub(super) fn hand(&self, socket: TcpStream) {
         let least = self.0.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));

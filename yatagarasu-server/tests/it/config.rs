@@ -259,15 +259,17 @@ fn what_sockets_may_hold_takes_effect() {
     let buffer = |given: &str| one(given, "").map(|bucket| bucket.source.receive_buffer);
     assert_eq!((lowat("").unwrap(), buffer("").unwrap()), (Some(64 * 1024), Some(192 * 1024)));
     for (size, bytes) in
-        [("0", None), ("1", Some(1)), ("1.5MiB", Some(3 << 19)), ("2147483647", Some(2_147_483_647))]
+        [("0", None), ("4KiB", Some(4096)), ("1.5MiB", Some(3 << 19)), ("2147483647", Some(2_147_483_647))]
     {
         assert_eq!(lowat(&format!("notsent_lowat: {size}")).unwrap(), bytes, "{size}");
         let bytes = bytes.map(|bytes| usize::try_from(bytes).unwrap());
         assert_eq!(buffer(&format!("receive_buffer: {size}")).unwrap(), bytes, "{size}");
     }
-    for size in ["2GiB", "4294967296", "16TiB"] {
-        let shown = if size == "4294967296" { "4GiB" } else { size };
-        let expected = format!("expected less than 2GiB, or 0 to leave it to the system; found {shown}");
+    for (size, shown) in
+        [("64", "64"), ("4095", "4095"), ("2GiB", "2GiB"), ("4294967296", "4GiB"), ("16TiB", "16TiB")]
+    {
+        let expected =
+            format!("expected 4KiB to less than 2GiB, or 0 to leave it to the system; found {shown}");
         let said = lowat(&format!("notsent_lowat: {size}")).unwrap_err();
         assert_eq!(said, format!("f.yaml: server.notsent_lowat: {expected}"));
         let said = buffer(&format!("receive_buffer: {size}")).unwrap_err();
@@ -376,10 +378,10 @@ buckets:
         "f.yaml: buckets[6].name: `d` is taken by buckets[3] already",
         "f.yaml: buckets[6].s3.access_key: is empty",
         "f.yaml: buckets[6].s3.bucket: the bucket `g h` cannot be addressed",
-        "f.yaml: buckets[6].s3.receive_buffer: expected less than 2GiB, or 0",
+        "f.yaml: buckets[6].s3.receive_buffer: expected 4KiB to less than 2GiB, or 0",
         "f.yaml: server.address: expected `IP:PORT`",
         "f.yaml: server.colour: unknown key",
-        "f.yaml: server.notsent_lowat: expected less than 2GiB, or 0",
+        "f.yaml: server.notsent_lowat: expected 4KiB to less than 2GiB, or 0",
         "f.yaml: server.threads: invalid type: string \"many\", expected",
     ] {
         assert!(said.lines().any(|found| found.starts_with(line)), "{line}\nin\n{said}");

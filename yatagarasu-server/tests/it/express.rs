@@ -51,6 +51,31 @@ async fn the_express_lane_answers_as_hyper_does() {
 }
 
 #[tokio::test]
+async fn nothing_of_a_request_is_in_its_answer() {
+    let site = Site::start().await;
+    site.put("k", &[("etag", "\"e\"")], "0123456789");
+    while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
+    let secret = "cookie: a=secret\r\nuser-agent: secret\r\nreferer: secret";
+    let hypers =
+        "authorization: secret\r\nx-unknown: secret\r\ncache-control: max-age=10\r\ncookie: b=secret";
+    for more in [
+        secret.to_owned(),
+        format!("{secret}\r\n{hypers}"),
+        format!("{hypers}\r\nrange: bytes=1-2"),
+        format!("{hypers}\r\nif-none-match: \"e\""),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let request = format!("{method} /static/k HTTP/1.1\r\nhost: secret\r\n{more}\r\n\r\n");
+            let answer = Wire::send(site.address, &request).await.head().await;
+            assert!([200, 206, 304].contains(&answer.status), "{request}");
+            assert_eq!(answer.field("x-cache"), "HIT", "{request}");
+            let text = format!("{:?}", answer.headers);
+            assert!(!text.contains("secret") && !text.contains("max-age=10"), "{request}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn answers_come_in_the_order_of_their_requests() {
     let site = Site::start().await;
     let large: Vec<u8> = (0..700_000_u32).map(|index| (index % 251) as u8).collect();

@@ -151,6 +151,26 @@ async fn a_client_that_says_nothing_is_let_go() {
         let ended = timeout(Duration::from_secs(10), client.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "after {said:?}");
     }
+    // A head byte by byte is none.
+    let client = TcpStream::connect(site.address).await.unwrap();
+    let (mut reading, mut writing) = client.into_split();
+    let drip = async {
+        while writing.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let ended = async {
+        // Closed or reset, as the last byte comes before or after.
+        let _ = reading.read_to_end(&mut Vec::new()).await;
+    };
+    let ended = async {
+        tokio::select! {
+            () = ended => {}
+            () = drip => {}
+        }
+    };
+    timeout(Duration::from_secs(10), ended).await.expect("closed in time");
     // Idle between two requests as well.
     let mut client = begin(site.address, "/static/k").await;
     let mut rest = Vec::new();

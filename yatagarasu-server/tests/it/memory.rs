@@ -163,6 +163,7 @@ async fn a_stream_over_http2_is_bounded_alike() {
     stalled(&s3).await;
     let each = over(&process, idle) / STREAMS;
     println!("a stalled stream over HTTP/2: {} KiB over idle", each / KIB);
+    assert!(s3.objects().gets() > STREAMS, "a stream for each client");
     assert!(each < 128 * KIB, "{each} over idle for each of {STREAMS}");
 }
 
@@ -186,6 +187,7 @@ async fn memory_comes_back_when_clients_that_do_not_read_leave() {
     let came_back = timeout(PATIENCE, back).await.is_ok();
     let left = over(&process, idle);
     println!("{STREAMS} stalled streams: {} KiB over idle, {} after they left", held / KIB, left / KIB);
+    assert!(held > 2 * LEFT, "there is something to give back: {held}");
     assert!(came_back, "{left} over idle, {held} before");
 }
 
