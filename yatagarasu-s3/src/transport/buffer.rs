@@ -16,7 +16,7 @@ use super::socket::Socket;
 const READ_BYTES: usize = 32 * 1024;
 
 /// Less than this is copied, so that few bytes do not hold a whole buffer.
-const COPIED_BYTES_MAX: usize = READ_BYTES / 2;
+const COPIED_BYTES_MAX: usize = READ_BYTES / 4;
 
 /// Most unused buffers a thread keeps.
 const SPARE_MAX: usize = 64;

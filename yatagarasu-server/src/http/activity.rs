@@ -16,8 +16,12 @@ use super::body::ResponseBody;
 /// A connection and its sweeper run on one thread: nothing here has to be ordered between threads.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
-    /// Requests that are being answered.
+    /// Requests that hyper has begun with.
+    begun: AtomicUsize,
+    /// Those of them that are being answered.
     running: AtomicUsize,
+    /// Whether an answer of the express lane waits until the client takes it.
+    sending: AtomicBool,
     /// Whether bytes wait until the client takes them: the last of an answer may, when its body has ended.
     waiting: AtomicBool,
     /// Whether the client has taken something, or a request was answered, since the sweeper last looked.
@@ -45,6 +49,7 @@ pub(super) struct Running(Arc<Activity>);
 impl Activity {
     /// Notes that a request's head is complete.
     pub(super) fn begin(self: &Arc<Self>) -> Running {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         self.running.fetch_add(1, Ordering::Relaxed);
         Running(Arc::clone(self))
     }
@@ -63,20 +68,35 @@ impl Activity {
         self.stirred.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a request is being answered.
-    pub(super) fn is_answering(&self) -> bool {
-        self.running.load(Ordering::Relaxed) > 0
+    /// Requests that hyper has begun with so far.
+    pub(super) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
     }
 
-    /// Whether bytes wait until the client takes them.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed)
+    /// Notes whether an answer of the express lane waits until the client takes it.
+    pub(super) fn set_sending(&self, sending: bool) {
+        self.sending.store(sending, Ordering::Relaxed);
+    }
+
+    /// Whether one does.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection is to end.
+    pub(super) fn is_draining(&self) -> bool {
+        self.order.load(Ordering::Relaxed) > Order::Serve as u8
+    }
+
+    /// Whether hyper is answering a request.
+    pub(super) fn is_answering(&self) -> bool {
+        self.running.load(Ordering::Relaxed) > 0
     }
 
     /// Whether something was going on since this was last asked.
     pub(super) fn was_busy(&self) -> bool {
         let stirred = self.stirred.swap(false, Ordering::Relaxed);
-        stirred || self.is_answering() || self.is_waiting()
+        stirred || self.is_answering() || self.waiting.load(Ordering::Relaxed)
     }
 
     /// Tells the connection what to do.

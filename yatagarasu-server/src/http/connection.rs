@@ -55,7 +55,7 @@ pub(crate) async fn serve(
             return Poll::Ready(());
         }
         // hyper does not know of what is sent beside it.
-        if order == Order::Drain && !draining && !activity.is_waiting() {
+        if order == Order::Drain && !draining && !activity.is_sending() {
             draining = true;
             connection.as_mut().graceful_shutdown();
             return connection.as_mut().poll(cx).map(drop);

@@ -39,6 +39,8 @@ pub(super) struct ExpressLane {
     received: Vec<u8>,
     sending: Option<Sending>,
     turn: Turn,
+    /// Heads that hyper was handed.
+    handed: usize,
 }
 
 /// An answer on its way.
@@ -55,10 +57,12 @@ pub(super) struct Sending {
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// The express lane's: hyper has nothing to read or to write.
+    /// The express lane's: hyper has neither a request nor anything to write.
     Express,
-    /// hyper's: it gets so many bytes more of a head, and answers.
-    Hyper(usize),
+    /// hyper's: it gets so many bytes more of a head, at least one.
+    Hand(usize),
+    /// hyper's: it has a head, and nothing of the next before its answer has left its buffers.
+    Await,
     /// hyper's, until the connection ends.
     HyperForGood,
 }
@@ -87,7 +91,7 @@ impl Sending {
 
 impl ExpressLane {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
-        Self { desk, received: Vec::new(), sending: None, turn: Turn::Express }
+        Self { desk, received: Vec::new(), sending: None, turn: Turn::Express, handed: 0 }
     }
 
     /// Reads for hyper what is not answered here.
@@ -99,25 +103,26 @@ impl ExpressLane {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.poll_send(socket, activity, cx))?;
+            if self.poll_send(socket, activity, cx)?.is_pending() {
+                return self.poll_left(socket, cx);
+            }
             match self.turn {
                 Turn::HyperForGood => return self.poll_pass(socket, cx, buffer),
-                Turn::Hyper(0) if activity.is_answering() => return self.poll_end(socket, cx),
-                Turn::Hyper(0) | Turn::Express => {}
-                Turn::Hyper(_) => return self.hand(buffer),
+                Turn::Await => return self.poll_end(socket, cx),
+                Turn::Hand(_) => return self.hand(buffer),
+                // The connection is told so once it has been polled.
+                Turn::Express if activity.is_draining() => return Poll::Pending,
+                Turn::Express => {}
             }
             match Opening::of(&self.received) {
-                Opening::Plain(target, length) => {
-                    let express = self.turn == Turn::Express;
-                    match express.then(|| self.desk.recall(target)).flatten() {
-                        Some(sending) => {
-                            self.sending = Some(sending);
-                            self.taken(length);
-                        }
-                        None => self.turn = Turn::Hyper(length),
+                Opening::Plain(target, length) => match self.desk.recall(target) {
+                    Some(sending) => {
+                        self.sending = Some(sending);
+                        self.taken(length);
                     }
-                }
-                Opening::Head(length) => self.turn = Turn::Hyper(length),
+                    None => self.turn = Turn::Hand(length),
+                },
+                Opening::Head(length) => self.turn = Turn::Hand(length),
                 Opening::Other => self.turn = Turn::HyperForGood,
                 Opening::Partial if self.received.len() >= CONNECTION_BUFFER_BYTES => {
                     self.turn = Turn::HyperForGood;
@@ -141,6 +146,7 @@ impl ExpressLane {
         while let Some(sending) = &mut self.sending {
             let written = Pin::new(&mut *socket).poll_write_vectored(cx, &sending.slices());
             activity.note(&written);
+            activity.set_sending(written.is_pending());
             sending.advance(ready!(written)?);
             if sending.is_done() {
                 self.sending = None;
@@ -150,9 +156,10 @@ impl ExpressLane {
         Poll::Ready(Ok(()))
     }
 
-    /// Notes that hyper has written all it has.
+    /// Notes that hyper has written all it has: where it has begun with every head it was handed, and ended, it has
+    /// nothing left.
     pub(super) fn flushed(&mut self, activity: &Activity, cx: &Context<'_>) {
-        if self.turn == Turn::Hyper(0) && !activity.is_answering() {
+        if self.turn == Turn::Await && activity.begun() >= self.handed && !activity.is_answering() {
             self.turn = Turn::Express;
             // hyper waits to be told that there is something to read.
             if !self.received.is_empty() {
@@ -163,11 +170,15 @@ impl ExpressLane {
 
     /// Hands hyper what it is to get of a head.
     fn hand(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Turn::Hyper(left) = self.turn {
+        if let Turn::Hand(left) = self.turn {
             let length = left.min(buffer.remaining());
             buffer.put_slice(&self.received[..length]);
-            self.turn = Turn::Hyper(left - length);
             self.taken(length);
+            self.turn = Turn::Hand(left - length);
+            if left == length {
+                self.turn = Turn::Await;
+                self.handed += 1;
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -197,9 +208,18 @@ impl ExpressLane {
         Poll::Pending
     }
 
+    /// Waits until the client takes more, or has left: then it takes nothing more, as far as hyper is concerned either.
+    fn poll_left(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.received.is_empty() && ready!(self.poll_receive(socket, cx))? == 0 {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Poll::Pending
+    }
+
     fn poll_receive(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let limit = CONNECTION_BUFFER_BYTES.saturating_sub(self.received.len()).clamp(1, READ_BYTES);
         READ.with_borrow_mut(|room| {
-            let mut buffer = ReadBuf::new(room);
+            let mut buffer = ReadBuf::new(&mut room[..limit]);
             ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
             self.received.extend_from_slice(buffer.filled());
             Poll::Ready(Ok(buffer.filled().len()))

@@ -11,7 +11,7 @@ pub(crate) struct ConnectionLimits {
     pub(crate) notsent_lowat: Option<u32>,
 }
 
-/// Most bytes hyper keeps of a connection each way: a request head has to fit, and one chunk of a response is
+/// Most bytes kept of a connection each way, by hyper and by the express lane before it: a request head has to fit, and one chunk of a response is
 /// queued at most, which is what makes a slow client slow the source down.
 pub(super) const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 

@@ -74,7 +74,7 @@ fn bearing(fields: &[Header<'_>]) -> Bearing {
 }
 
 fn is_about_the_connection(name: &str) -> bool {
-    ["content-length", "transfer-encoding", "expect", "upgrade", "http2-settings", "te", "trailer"]
+    ["content-length", "transfer-encoding", "expect", "upgrade", "http2-settings", "trailer"]
         .iter()
         .any(|known| name.eq_ignore_ascii_case(known))
 }

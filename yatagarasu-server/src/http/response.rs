@@ -23,6 +23,9 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// Room for the gateway's member of it, but for a key.
 const CACHE_STATUS_BYTES_MAX: usize = 192;
 
+/// Fields of an object that have another value in its answer. Others are added to those it has.
+const SET_HERE: [HeaderName; 4] = [AGE, CONTENT_LENGTH, X_REQUEST_ID, X_CACHE];
+
 /// Room for most heads.
 const HEAD_BYTES: usize = 768;
 
@@ -113,8 +116,7 @@ pub(super) fn head(recalled: &Recalled, request_id: &RequestId) -> Vec<u8> {
         }
     };
     for (name, value) in recalled.stored.meta().headers() {
-        // What the object was received with is not what it has now.
-        if name != AGE && name != CONTENT_LENGTH {
+        if !SET_HERE.contains(name) {
             field(name, value.as_bytes());
         }
     }

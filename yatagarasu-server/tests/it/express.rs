@@ -13,11 +13,13 @@ fn through_hyper(path: &str) -> String {
 /// The fields but for those that each answer has of its own, and seconds that may have passed.
 fn lasting(mut headers: HeaderMap) -> Vec<(String, String)> {
     for name in ["age", "x-request-id"] {
-        assert!(headers.remove(name).is_some(), "{name}");
+        assert_eq!(headers.get_all(name).iter().count(), 1, "{name}");
+        headers.remove(name);
     }
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let status = text(&headers["cache-status"]);
-    assert!(status.starts_with("Yatagarasu; hit; ttl="), "{status}");
+    let statuses: Vec<_> = headers.get_all("cache-status").iter().map(text).collect();
+    assert_eq!((statuses.len(), statuses[0].as_str()), (2, "elsewhere; hit"));
+    assert!(statuses[1].starts_with("Yatagarasu; hit; ttl="), "{statuses:?}");
     headers.remove("cache-status");
     let mut fields: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
     fields.sort();
@@ -28,6 +30,11 @@ fn lasting(mut headers: HeaderMap) -> Vec<(String, String)> {
 async fn the_express_lane_answers_as_hyper_does() {
     let site = Site::start().await;
     let fields = [
+        ("x-cache", "Miss from elsewhere"),
+        ("x-request-id", "theirs"),
+        ("via", "1.1 elsewhere"),
+        ("cache-status", "elsewhere; hit"),
+        ("age", "3"),
         ("content-type", "text/css"),
         ("etag", "\"e\""),
         ("cache-control", "max-age=3600"),
@@ -112,7 +119,7 @@ async fn answers_come_in_the_order_of_their_requests() {
         (200, b"small"),
     ];
     let all = requests.concat();
-    // Whole, and cut anywhere: in one write, in two, byte by byte.
+    // Whole, and cut somewhere.
     for cut in [0, 1, 30, all.len() / 2, all.len() - 1] {
         let mut client = Wire::send(site.address, &all[..cut]).await;
         client.say(&all[cut..]).await;
@@ -131,6 +138,84 @@ async fn answers_come_in_the_order_of_their_requests() {
     }
 }
 
+/// A gateway with objects of these lengths stored, and one, `cold`, that is not. Each is full of its first letter.
+async fn stocked(objects: &[(&str, usize)]) -> Site {
+    let site = Site::with("", "max_item_size: \"5MB\", max_size: \"128MB\"").await;
+    for (key, length) in objects {
+        site.put(key, &[], vec![key.as_bytes()[0]; *length]);
+        while site.client.get(&format!("/static/{key}")).await.field("x-cache") != "HIT" {}
+    }
+    site.put("cold", &[], vec![b'c'; 1000]);
+    site
+}
+
+/// Reads an answer and says what it is full of.
+async fn letter(client: &mut Wire, length: usize) -> char {
+    let answer = client.head().await;
+    assert_eq!((answer.status, answer.field("content-length")), (200, length.to_string().as_str()));
+    let content = client.take(length).await;
+    assert!(content.iter().all(|byte| *byte == content[0]), "of one letter");
+    char::from(content[0])
+}
+
+#[tokio::test]
+async fn no_answer_overtakes_one_that_hyper_has_not_written() {
+    const HUGE: usize = 3_000_000;
+    let plain = |key: &str| format!("GET /static/{key} HTTP/1.1\r\nhost: test\r\n\r\n");
+    let hyper = |key: &str| through_hyper(&format!("/static/{key}"));
+    for requests in [
+        [hyper("huge"), hyper("cold"), plain("tiny"), plain("small")],
+        [hyper("huge"), hyper("huge"), plain("tiny"), plain("small")],
+        [plain("huge"), plain("huge"), plain("tiny"), hyper("huge")],
+        [plain("huge"), plain("cold"), hyper("tiny"), plain("small")],
+    ] {
+        let site = stocked(&[("huge", HUGE), ("tiny", 10), ("small", 2000)]).await;
+        let lengths = requests.each_ref().map(|request| match request {
+            request if request.contains("huge") => ('h', HUGE),
+            request if request.contains("tiny") => ('t', 10),
+            request if request.contains("small") => ('s', 2000),
+            _ => ('c', 1000),
+        });
+        // All at once, and the others while the first ones are on their way.
+        for together in [4, 1, 2] {
+            let mut client = Wire::narrow(site.address, "/static/tiny").await;
+            assert_eq!(letter(&mut client, 10).await, 't');
+            client.say(&requests[..together].concat()).await;
+            let mut said = together;
+            for (index, (expected, length)) in lengths.iter().enumerate() {
+                let answer = client.head().await;
+                assert_eq!(answer.field("content-length"), length.to_string(), "{index}: {requests:?}");
+                let begun = client.take(length / 2).await;
+                while said < 4 && said <= index + 1 {
+                    client.say(&requests[said]).await;
+                    said += 1;
+                }
+                let rest = client.take(length - begun.len()).await;
+                let all = begun.iter().chain(&rest).all(|byte| char::from(*byte) == *expected);
+                assert!(all, "{index}: {requests:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_order_holds_wherever_a_thread_takes_turns() {
+    // A task is interrupted after 128 steps.
+    for hits in 120..135 {
+        let site = stocked(&[("tiny", 10), ("small", 2000)]).await;
+        let plain = |key: &str| format!("GET /static/{key} HTTP/1.1\r\nhost: test\r\n\r\n");
+        let mut client = Wire::get(site.address, "/static/tiny").await;
+        let more = [plain("tiny").repeat(hits), through_hyper("/static/small"), plain("cold"), plain("tiny")];
+        client.say(&more.concat()).await;
+        for _ in 0..=hits {
+            assert_eq!(letter(&mut client, 10).await, 't');
+        }
+        assert_eq!(letter(&mut client, 2000).await, 's', "after {hits}");
+        assert_eq!(letter(&mut client, 1000).await, 'c', "after {hits}");
+        assert_eq!(letter(&mut client, 10).await, 't', "after {hits}");
+    }
+}
+
 #[tokio::test]
 async fn who_reads_late_gets_everything() {
     const ANSWERS: usize = 100;
@@ -146,6 +231,21 @@ async fn who_reads_late_gets_everything() {
         assert_eq!(client.head().await.field("content-length"), "200000", "{index}");
         assert!(client.take(content.len()).await == content, "{index}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_takes_no_further_requests_of_a_connection() {
+    const ASKED: usize = 100;
+    let mut site = stocked(&[("k", 200_000)]).await;
+    let mut client = Wire::narrow(site.address, "/static/k").await;
+    for _ in 1..ASKED {
+        client.get_again("/static/k").await;
+    }
+    assert_eq!(letter(&mut client, 200_000).await, 'k');
+    let stopped = site.stop();
+    let rest = client.rest().await;
+    assert!(rest.len() < (ASKED - 1) * 200_000, "{} bytes", rest.len());
+    assert!(stopped.await.unwrap(), "it ended by itself");
 }
 
 #[tokio::test]
