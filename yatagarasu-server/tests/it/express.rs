@@ -1,5 +1,7 @@
 //! Requests that are answered below hyper, beside those that are not.
 
+use std::fmt::Write;
+
 use http::HeaderMap;
 
 use crate::site::Site;
@@ -195,6 +197,60 @@ async fn no_answer_overtakes_one_that_hyper_has_not_written() {
                 assert!(all, "{index}: {requests:?}");
             }
         }
+    }
+}
+
+/// Asks at random: what comes back is what was asked, in order, whoever answers it and however the bytes are cut.
+#[tokio::test]
+async fn random_conversations_are_kept_in_order() {
+    const LENGTHS: [(&str, usize); 4] =
+        [("huge", 900_000), ("large", 240_000), ("small", 2000), ("tiny", 10)];
+    let seed = std::env::var("YATAGARASU_EXPRESS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("YATAGARASU_EXPRESS_SEED={seed}");
+    let mut random = Random(seed);
+    let site = stocked(&LENGTHS).await;
+    for round in 0..60 {
+        let (mut text, mut expected) = (String::new(), Vec::new());
+        for _ in 0..12 {
+            let (key, length) = LENGTHS[random.below(4)];
+            let (line, field, content) = match random.below(8) {
+                0 => ("HEAD", "", 0),
+                1 => ("GET", "range: bytes=0-6\r\n", 7),
+                2 | 3 => ("GET", "x-unknown: 1\r\n", length),
+                _ => ("GET", "", length),
+            };
+            write!(text, "{line} /static/{key} HTTP/1.1\r\nhost: test\r\n{field}\r\n").unwrap();
+            expected.push((key.as_bytes()[0], content));
+        }
+        let mut client = Wire::narrow(site.address, "/static/tiny").await;
+        assert_eq!(letter(&mut client, 10).await, 't');
+        let mut said = 0;
+        for (index, (first, content)) in expected.iter().enumerate() {
+            // At least up to the end of the request that is read now, and something of what follows.
+            let end = text.match_indices("\r\n\r\n").nth(index).unwrap().0 + 4;
+            let until = (end + random.below(200)).min(text.len()).max(said);
+            let cut = said + random.below(until - said + 1);
+            client.say(&text[said..cut]).await;
+            client.say(&text[cut..until]).await;
+            said = until;
+            let answer = client.head().await;
+            assert!([200, 206].contains(&answer.status), "{round}, {index}: {text}");
+            let bytes = client.take(*content).await;
+            assert!(bytes.iter().all(|byte| byte == first), "{round}, {index}: {text}");
+        }
+    }
+}
+
+/// splitmix64 (Steele, Lea and Flood, 2014).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % end as u64).unwrap()
     }
 }
 
