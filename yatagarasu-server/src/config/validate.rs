@@ -17,7 +17,7 @@ use super::{AdminConfig, Config, Environment, Secret, ServerConfig};
 const FILL_MEMORY: u64 = 256_000_000;
 
 /// Bytes not sent yet on a client's connection, where the file says nothing.
-const NOTSENT_LOWAT: u64 = 64 << 10;
+const NOTSENT_LOWAT: u64 = 128 << 10;
 
 /// Least that a socket is given: with less than a few packets a stream crawls.
 const SOCKET_BYTES_MIN: u64 = 4 << 10;

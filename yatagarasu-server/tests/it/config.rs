@@ -257,7 +257,7 @@ fn what_sockets_may_hold_takes_effect() {
         })
     };
     let buffer = |given: &str| one(given, "").map(|bucket| bucket.source.receive_buffer);
-    assert_eq!((lowat("").unwrap(), buffer("").unwrap()), (Some(64 * 1024), Some(192 * 1024)));
+    assert_eq!((lowat("").unwrap(), buffer("").unwrap()), (Some(128 * 1024), Some(128 * 1024)));
     for (size, bytes) in
         [("0", None), ("4KiB", Some(4096)), ("1.5MiB", Some(3 << 19)), ("2147483647", Some(2_147_483_647))]
     {

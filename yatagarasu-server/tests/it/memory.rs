@@ -253,7 +253,7 @@ async fn little_waits_in_the_kernel_for_a_client_that_does_not_read() {
     stalled(&site.s3).await;
     let bytes = waiting(site.address, client.local_addr().unwrap());
     println!("a client that does not read: {} KiB in the kernel", bytes / 1024);
-    // 64 KiB, and up to two of the kernel's pieces, which over loopback are as large.
+    // 128 KiB, and up to two of the kernel's pieces, which over loopback are as large.
     assert!(bytes > 0 && bytes < MIB / 2, "{bytes} bytes wait");
 
     let (site, client) = unread("notsent_lowat: 0").await;

@@ -8,7 +8,7 @@ use super::super::units::Span;
 use super::{Complain, cache, forward, socket_bytes};
 
 /// Bytes received from S3 and not read yet, for each connection, where the file says nothing.
-const RECEIVE_BUFFER: u64 = 192 << 10;
+const RECEIVE_BUFFER: u64 = 128 << 10;
 
 /// Checks one bucket; complains of all that is wrong with it.
 pub(super) fn bucket(settings: BucketSettings, key: &str, complain: Complain<'_>) -> Option<BucketConfig> {
