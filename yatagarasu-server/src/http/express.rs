@@ -104,7 +104,7 @@ impl ExpressLane {
     ) -> Poll<io::Result<()>> {
         loop {
             if self.poll_send(socket, activity, cx)?.is_pending() {
-                return self.poll_left(socket, cx);
+                return self.poll_left(socket, activity, cx);
             }
             match self.turn {
                 Turn::HyperForGood => return self.poll_pass(socket, cx, buffer),
@@ -209,11 +209,19 @@ impl ExpressLane {
     }
 
     /// Waits until the client takes more, or has left: then it takes nothing more, as far as hyper is concerned either.
-    fn poll_left(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.received.is_empty() && ready!(self.poll_receive(socket, cx))? == 0 {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+    fn poll_left(
+        &mut self,
+        socket: &mut TcpStream,
+        activity: &Activity,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.received.is_empty() || matches!(ready!(self.poll_receive(socket, cx)), Ok(1..)) {
+            return Poll::Pending;
         }
-        Poll::Pending
+        // What is left to send would hold the connection's end up.
+        self.sending = None;
+        activity.set_sending(false);
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 
     fn poll_receive(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

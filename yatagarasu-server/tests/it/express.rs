@@ -1,9 +1,14 @@
 //! Requests that are answered below hyper, beside those that are not.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use http::HeaderMap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::time::{sleep, timeout};
 
+use crate::scripted::PATIENCE;
 use crate::site::Site;
 use crate::wire::Wire;
 
@@ -286,6 +291,37 @@ async fn who_reads_late_gets_everything() {
     for index in 0..ANSWERS {
         assert_eq!(client.head().await.field("content-length"), "200000", "{index}");
         assert!(client.take(content.len()).await == content, "{index}");
+    }
+}
+
+/// Waits until so many connections are open.
+async fn connections(site: &Site, count: usize) {
+    let line = format!("yatagarasu_connections {count}\n");
+    let counted = async {
+        while !String::from_utf8_lossy(&site.admin.get("/metrics").await.body).contains(&line) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, counted).await.expect("in time");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_without_reading_is_let_go() {
+    let site = stocked(&[("k", 250_000)]).await;
+    for first in [String::new(), through_hyper("/static/missing")] {
+        // That of the client that has stocked it.
+        connections(&site, 1).await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut client = socket.connect(site.address).await.unwrap();
+        client.write_all(first.as_bytes()).await.unwrap();
+        if !first.is_empty() {
+            assert!(client.read(&mut [0; 4096]).await.unwrap() > 0);
+        }
+        connections(&site, 2).await;
+        client.write_all(b"GET /static/k HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        connections(&site, 1).await;
     }
 }
 
