@@ -15,7 +15,6 @@ mod route;
 mod sweeper;
 mod watched;
 
-pub use body::ResponseBody;
 pub(crate) use connection::serve;
 pub(crate) use desk::Desk;
 pub use front::{Bucket, Front};

@@ -143,14 +143,14 @@ impl Body for AnsweringBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        self.body.poll_next(cx).map(|item| item.map(|item| item.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.remaining() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -3,14 +3,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http_body::{Body, Frame, SizeHint};
 use yatagarasu_core::{ReplyBody, SourceError};
 
 use crate::access_log::Entry;
 
 /// The body of a public response. Its end, or that it was dropped before, is what the access log waits for.
 #[derive(Debug)]
-pub struct ResponseBody {
+pub(super) struct ResponseBody {
     content: Content,
     entry: Entry,
 }
@@ -50,22 +49,16 @@ impl ResponseBody {
         Self::new(Content::Document(Bytes::new()), self.entry)
     }
 
-    fn remaining(&self) -> Option<u64> {
+    /// The bytes still to come, where that is known.
+    pub(super) fn remaining(&self) -> Option<u64> {
         match &self.content {
             Content::Document(document) => Some(document.len() as u64),
             Content::Reply(reply) => reply.remaining(),
         }
     }
-}
 
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = SourceError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
+    /// Waits for the next bytes.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SourceError>>> {
         let item = match &mut self.content {
             Content::Document(document) => {
                 let document = std::mem::take(document);
@@ -78,14 +71,6 @@ impl Body for ResponseBody {
             Some(Err(error)) => self.entry.broken(error),
             None => self.entry.ended(),
         }
-        Poll::Ready(item.map(|item| item.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.remaining() == Some(0)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
+        Poll::Ready(item)
     }
 }
