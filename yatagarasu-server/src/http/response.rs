@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use http::header::{AGE, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use yatagarasu_core::gateway::Recalled;
@@ -23,14 +23,11 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// Room for the gateway's member of it, but for a key.
 const CACHE_STATUS_BYTES_MAX: usize = 192;
 
-/// Fields of an object that have another value in its answer. Others are added to those it has.
-const SET_HERE: [HeaderName; 4] = [AGE, CONTENT_LENGTH, X_REQUEST_ID, X_CACHE];
-
 /// Room for most heads.
 const HEAD_BYTES: usize = 768;
 
 /// RFC 9110 7.6.3.
-const PSEUDONYM: HeaderValue = HeaderValue::from_static("1.1 yatagarasu");
+const PSEUDONYM: &str = "1.1 yatagarasu";
 
 /// Renders an outcome. `key` is what clients are told of what the answer is stored under.
 pub(super) fn outcome(
@@ -101,7 +98,7 @@ pub(super) fn without_body(response: Response<ResponseBody>) -> Response<Respons
 /// Adds what every response says of the gateway and its cache.
 fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request_id: &RequestId) {
     headers.insert(X_REQUEST_ID, request_id.field());
-    headers.append(VIA, PSEUDONYM);
+    headers.append(VIA, HeaderValue::from_static(PSEUDONYM));
     headers.insert(X_CACHE, HeaderValue::from_static(handling.x_cache()));
     headers.append(CACHE_STATUS, cache_status(handling, key));
 }
@@ -110,25 +107,35 @@ fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request
 pub(super) fn head(recalled: &Recalled, request_id: &RequestId) -> Vec<u8> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-    let mut field = |name: &HeaderName, value: &[u8]| {
-        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
-            head.extend_from_slice(part);
-        }
-    };
     for (name, value) in recalled.stored.meta().headers() {
-        if !SET_HERE.contains(name) {
-            field(name, value.as_bytes());
+        if !is_set_here(name.as_str()) {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
         }
     }
     let mut digits = itoa::Buffer::new();
-    field(&AGE, digits.format(recalled.age.as_secs()).as_bytes());
-    field(&CONTENT_LENGTH, digits.format(recalled.bytes.len()).as_bytes());
-    request_id.written(|id| field(&X_REQUEST_ID, id));
-    field(&VIA, PSEUDONYM.as_bytes());
-    field(&X_CACHE, recalled.handling.x_cache().as_bytes());
-    with_member(&recalled.handling, |member| field(&CACHE_STATUS, member));
-    head.extend_from_slice(b"\r\n");
+    head.extend_from_slice(b"age: ");
+    head.extend_from_slice(digits.format(recalled.age.as_secs()).as_bytes());
+    head.extend_from_slice(b"\r\ncontent-length: ");
+    head.extend_from_slice(digits.format(recalled.bytes.len()).as_bytes());
+    head.extend_from_slice(b"\r\nx-request-id: ");
+    request_id.written(|id| head.extend_from_slice(id));
+    head.extend_from_slice(b"\r\nvia: ");
+    head.extend_from_slice(PSEUDONYM.as_bytes());
+    head.extend_from_slice(b"\r\nx-cache: ");
+    head.extend_from_slice(recalled.handling.x_cache().as_bytes());
+    head.extend_from_slice(b"\r\ncache-status: ");
+    with_member(&recalled.handling, |member| head.extend_from_slice(member));
+    head.extend_from_slice(b"\r\n\r\n");
     head
+}
+
+/// Whether a field of an object has another value in its answer. Others are added to those it has.
+fn is_set_here(name: &str) -> bool {
+    // Names as constants would be made anew, and dropped, for each field.
+    matches!(name, "age" | "content-length" | "x-request-id" | "x-cache")
 }
 
 /// Writes the gateway's member of `Cache-Status`: where there is no key, in one allocation of its size.

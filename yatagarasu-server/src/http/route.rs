@@ -58,6 +58,10 @@ fn decode(path: &str) -> Result<Cow<'_, str>, &'static str> {
     if !path.starts_with('/') {
         return Err("the path does not begin with `/`");
     }
+    // Most paths have no escapes.
+    if !path.contains('%') {
+        return Ok(Cow::Borrowed(path));
+    }
     let escapes_are_whole = path.split('%').skip(1).all(|rest| {
         let digits = rest.as_bytes().get(..2);
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
