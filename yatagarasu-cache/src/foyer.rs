@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use foyer::{Cache, CacheBuilder, EvictionConfig, LfuConfig, LruConfig, S3FifoConfig, SieveConfig};
 use futures_util::FutureExt;
-use yatagarasu_core::{Admission, CacheKey, ObjectCache, Selector, StoredObject, Usage};
+use yatagarasu_core::{Admission, CacheKey, Lookup, ObjectCache, Selector, StoredObject, Usage};
 
 use crate::weight::weigh;
 use crate::{CacheConfig, EvictionPolicy};
@@ -73,8 +73,8 @@ fn eviction(policy: EvictionPolicy) -> EvictionConfig {
 
 #[async_trait]
 impl ObjectCache for FoyerCache {
-    async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>> {
-        self.held.get(key).map(|entry| Arc::clone(&entry.value().stored))
+    fn lookup<'a>(&'a self, key: &'a CacheKey) -> Lookup<'a> {
+        Lookup::Ready(self.held.get(key).map(|entry| Arc::clone(&entry.value().stored)))
     }
 
     async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {

@@ -1,7 +1,9 @@
 //! Where objects are stored.
 
 use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -18,8 +20,8 @@ pub trait ObjectCache: Send + Sync + Debug {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves nothing behind.
-    async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>>;
+    /// Dropping what is given leaves nothing behind.
+    fn lookup<'a>(&'a self, key: &'a CacheKey) -> Lookup<'a>;
 
     /// Stores `object` under `key` in place of what was there.
     ///
@@ -39,14 +41,35 @@ pub trait ObjectCache: Send + Sync + Debug {
     fn usage(&self) -> Usage;
 }
 
+/// What a cache says to a lookup. Awaited, it gives what is found.
+///
+/// Only who has to wait makes a future: that takes an allocation, and lookups are frequent.
+pub enum Lookup<'a> {
+    /// This is found, at once.
+    Ready(Option<Arc<StoredObject>>),
+    /// It takes a while.
+    Pending(Pin<Box<dyn Future<Output = Option<Arc<StoredObject>>> + Send + 'a>>),
+}
+
+impl Future for Lookup<'_> {
+    type Output = Option<Arc<StoredObject>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Ready(found) => Poll::Ready(found.take()),
+            Self::Pending(finding) => finding.as_mut().poll(cx),
+        }
+    }
+}
+
 /// The cache of a bucket that has none.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoCache;
 
 #[async_trait]
 impl ObjectCache for NoCache {
-    async fn lookup(&self, _: &CacheKey) -> Option<Arc<StoredObject>> {
-        None
+    fn lookup<'a>(&'a self, _: &'a CacheKey) -> Lookup<'a> {
+        Lookup::Ready(None)
     }
 
     async fn store(&self, _: CacheKey, _: Arc<StoredObject>) -> Admission {

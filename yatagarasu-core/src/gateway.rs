@@ -23,14 +23,16 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use crate::cache::{Purge, Selector};
+use crate::cache_control::RequestControl;
 use crate::freshness::Freshness;
 use crate::outcome::{Detail, Forwarding, Provenance};
-use crate::plan::{Plan, plan};
+use crate::plan::{Caching, Facts, Leave, Plan, Scope, Stored, plan};
 use crate::policy::BucketPolicy;
-use crate::reuse::serves_on_error;
+use crate::reuse::{reuse, serves_on_error};
 use crate::stored::Content;
 use crate::{
-    Clock, Handling, ObjectCache, ObjectSource, Outcome, Refusal, Request, SourceError, StoredObject, Usage,
+    CacheKey, Clock, Handling, Lookup, Method, ObjectCache, ObjectSource, Outcome, Refusal, Request,
+    SourceError, StoredObject, Usage,
 };
 
 use collapse::Fills;
@@ -113,19 +115,12 @@ impl Gateway {
         Some(outcome)
     }
 
-    /// Finds what answers a GET none of whose fields [matters](crate::request::is_immaterial), where
+    /// Finds what answers a GET of `key` none of whose fields [matters](crate::request::is_immaterial), where
     /// [`recall`](Self::recall) would give all of an object that lies in one piece. It counts as answered.
-    pub fn recall_plain(&self, request: &Request) -> Option<Recalled> {
-        let now = self.shared.clock.now();
-        let inquiry = Inquiry::new(request, &self.shared.policy);
-        // Which variant is meant, the fields say that are not here.
-        let found = self.shared.at_hand(&inquiry).filter(|found| !found.is_variant())?;
-        let stored = self.shared.usable(&inquiry, found, now)?;
-        let Content::Whole(segments) = stored.content() else { return None };
-        let bytes = segments.single()?.clone();
-        let handling = hit(&stored, now, Detail::MaxStale);
-        self.shared.stats.count_handling(&handling);
-        Some(Recalled { age: stored.age(now), bytes, handling, stored })
+    pub fn recall_plain(&self, key: &CacheKey) -> Option<Recalled> {
+        let recalled = self.shared.recall_plain(key)?;
+        self.shared.stats.count_handling(&recalled.handling);
+        Some(recalled)
     }
 
     /// Answers the question of a browser whether a page of another origin may make a request.
@@ -166,6 +161,28 @@ impl Shared {
         let stored = self.usable(&inquiry, self.at_hand(&inquiry)?, now)?;
         let handling = hit(&stored, now, Detail::MaxStale);
         Some(Outcome { handling, reply: represent::recalled(request, stored, now) })
+    }
+
+    /// The same for a request that is a key and nothing else.
+    fn recall_plain(&self, key: &CacheKey) -> Option<Recalled> {
+        self.policy.cache.as_ref()?;
+        let Lookup::Ready(Some(stored)) = self.storage.lookup(key) else { return None };
+        // Which variant is meant, the fields say that are not here.
+        let Content::Whole(segments) = stored.content() else { return None };
+        let bytes = segments.single()?.clone();
+        let now = self.clock.now();
+        let facts = Facts {
+            method: Method::Get,
+            scope: Scope::Whole,
+            leave: Leave::Everything,
+            caching: Caching::On,
+            stored: Stored::Usable(reuse(&stored, now, &RequestControl::default())),
+        };
+        if plan(facts) != Plan::Serve {
+            return None;
+        }
+        let handling = hit(&stored, now, Detail::MaxStale);
+        Some(Recalled { age: stored.age(now), bytes, handling, stored })
     }
 
     /// Looks up what is stored, in a cache that can say at once.

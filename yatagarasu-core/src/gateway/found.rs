@@ -155,11 +155,6 @@ impl Shared {
 }
 
 impl Found<'_> {
-    /// Whether it was looked for among the variants of an object.
-    pub(super) fn is_variant(&self) -> bool {
-        matches!(self.key, Cow::Owned(_))
-    }
-
     /// The object, where one is stored or a part of it.
     pub(super) fn object(&self) -> Option<&Arc<StoredObject>> {
         self.stored.as_ref().filter(|stored| stored.is_object())

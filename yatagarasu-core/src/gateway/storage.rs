@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 use crate::cache::{Purge, Selector};
-use crate::{Admission, CacheKey, ObjectCache, StoredObject, Usage};
+use crate::{Admission, CacheKey, Lookup, ObjectCache, StoredObject, Usage};
 
 /// A bucket's cache, and the order between purges and the stores that began before them.
 ///
@@ -64,8 +64,8 @@ impl Storage {
         Self { cache, permits: Arc::default(), gate: Mutex::new(()) }
     }
 
-    pub(super) async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>> {
-        self.cache.lookup(key).await
+    pub(super) fn lookup<'a>(&'a self, key: &'a CacheKey) -> Lookup<'a> {
+        self.cache.lookup(key)
     }
 
     pub(super) fn usage(&self) -> Usage {

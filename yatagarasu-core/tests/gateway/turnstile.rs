@@ -12,8 +12,8 @@ use http::header;
 use tokio::sync::Semaphore;
 use yatagarasu_core::testing::{MemoryCache, MemorySource};
 use yatagarasu_core::{
-    Admission, Answer, CacheKey, Object, ObjectBody, ObjectCache, ObjectKey, ObjectMeta, ObjectSource,
-    Selector, SourceError, SourceRequest, StoredObject, Usage,
+    Admission, Answer, CacheKey, Lookup, Object, ObjectBody, ObjectCache, ObjectKey, ObjectMeta,
+    ObjectSource, Selector, SourceError, SourceRequest, StoredObject, Usage,
 };
 
 /// Bytes of a body that come at a time.
@@ -201,11 +201,13 @@ pub(crate) struct TurnstileCache {
 
 #[async_trait]
 impl ObjectCache for TurnstileCache {
-    async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>> {
-        self.turnstile.pass("before a lookup").await;
-        let found = self.inner.lookup(key).await;
-        self.turnstile.pass("after a lookup").await;
-        found
+    fn lookup<'a>(&'a self, key: &'a CacheKey) -> Lookup<'a> {
+        Lookup::Pending(Box::pin(async move {
+            self.turnstile.pass("before a lookup").await;
+            let found = self.inner.lookup(key).await;
+            self.turnstile.pass("after a lookup").await;
+            found
+        }))
     }
 
     async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use yatagarasu_core::forward::drop_hops;
 use yatagarasu_core::{CacheKey, Outcome, Request as ObjectRequest};
 
@@ -100,11 +100,10 @@ impl Desk {
             return None;
         }
         let key = cache_key(object, query, &bucket.forward_query);
-        let request = ObjectRequest { method: yatagarasu_core::Method::Get, key, headers: HeaderMap::new() };
-        let recalled = bucket.gateway.recall_plain(&request)?;
+        let recalled = bucket.gateway.recall_plain(&key)?;
         let request_id = self.request_ids.make();
         let entry = Entry::begin(&Method::GET, path, &request_id, &self.counters)
-            .of(&self.names[index], &request.key.object)
+            .of(&self.names[index], &key.object)
             .answered(StatusCode::OK, recalled.handling);
         let head = response::head(&recalled, &request_id);
         Some(Sending::new(head, recalled.bytes, entry))

@@ -10,8 +10,8 @@ use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use yatagarasu_core::testing::{ManualClock, MemoryCache};
 use yatagarasu_core::{
-    Admission, Answer, CacheKey, Clock, Method, Object, ObjectBody, ObjectCache, ObjectKey, ObjectMeta,
-    ObjectSource, Selector, SourceError, SourceRequest, StoredObject, Usage,
+    Admission, Answer, CacheKey, Clock, Lookup, Method, Object, ObjectBody, ObjectCache, ObjectKey,
+    ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, StoredObject, Usage,
 };
 
 use super::dice::Dice;
@@ -260,10 +260,12 @@ impl DawdlingCache {
 
 #[async_trait]
 impl ObjectCache for DawdlingCache {
-    async fn lookup(&self, key: &CacheKey) -> Option<Arc<StoredObject>> {
-        let found = self.inner.lookup(key).await;
-        self.pauses.pause().await;
-        found
+    fn lookup<'a>(&'a self, key: &'a CacheKey) -> Lookup<'a> {
+        Lookup::Pending(Box::pin(async move {
+            let found = self.inner.lookup(key).await;
+            self.pauses.pause().await;
+            found
+        }))
     }
 
     async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {
