@@ -1,6 +1,7 @@
 //! Where objects are stored.
 
 use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -92,7 +93,7 @@ impl ObjectCache for NoCache {
 }
 
 /// What an object is stored under (RFC 9111 2, 4.1).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CacheKey {
     /// The object's key.
     pub object: ObjectKey,
@@ -121,6 +122,16 @@ impl CacheKey {
     pub fn weight(&self) -> usize {
         let length = |text: &Option<Arc<str>>| text.as_deref().map_or(0, str::len);
         self.object.as_str().len() + length(&self.query) + length(&self.origin) + length(&self.variant)
+    }
+}
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.object.hash(state);
+        // Most keys are an object's alone: what is not there would take longer than what is.
+        for part in [&self.query, &self.origin, &self.variant].into_iter().flatten() {
+            part.hash(state);
+        }
     }
 }
 
