@@ -1,8 +1,9 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::metrics::Tally;
 
 /// The field that carries it.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -27,12 +28,12 @@ pub(crate) enum RequestId {
 pub(super) struct RequestIds {
     /// What tells this thread from others, and this process from others.
     thread: u64,
-    last: AtomicU64,
+    last: Tally,
 }
 
 impl RequestIds {
     pub(super) fn new() -> Self {
-        Self { thread: RandomState::new().build_hasher().finish(), last: AtomicU64::new(0) }
+        Self { thread: RandomState::new().build_hasher().finish(), last: Tally::default() }
     }
 
     /// Takes the id a client or a proxy before the gateway gave, where it is one, or makes one that no other request
@@ -46,7 +47,7 @@ impl RequestIds {
 
     /// Makes one.
     pub(super) fn make(&self) -> RequestId {
-        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        let number = self.last.add(1);
         RequestId::Made((u128::from(self.thread) << 64) | u128::from(number))
     }
 }
