@@ -3,9 +3,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use equivalent::Equivalent;
 use foyer::{Cache, CacheBuilder, EvictionConfig, LfuConfig, LruConfig, S3FifoConfig, SieveConfig};
 use futures_util::FutureExt;
-use yatagarasu_core::{Admission, CacheKey, Lookup, ObjectCache, Selector, StoredObject, Usage};
+use yatagarasu_core::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Selector, StoredObject, Usage};
 
 use crate::weight::weigh;
 use crate::{CacheConfig, EvictionPolicy};
@@ -47,6 +48,16 @@ impl Drop for Held {
     }
 }
 
+/// What is looked up.
+#[derive(Debug, Hash)]
+struct Sought<'a>(KeyRef<'a>);
+
+impl Equivalent<CacheKey> for Sought<'_> {
+    fn equivalent(&self, held: &CacheKey) -> bool {
+        held.borrowed() == self.0
+    }
+}
+
 impl FoyerCache {
     pub(crate) fn new(config: &CacheConfig) -> Self {
         let largest = config.max_item_size.max(1);
@@ -73,8 +84,8 @@ fn eviction(policy: EvictionPolicy) -> EvictionConfig {
 
 #[async_trait]
 impl ObjectCache for FoyerCache {
-    fn lookup<'a>(&'a self, key: &'a CacheKey) -> Lookup<'a> {
-        Lookup::Ready(self.held.get(key).map(|entry| Arc::clone(&entry.value().stored)))
+    fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
+        Lookup::Ready(self.held.get(&Sought(key)).map(|entry| Arc::clone(&entry.value().stored)))
     }
 
     async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {

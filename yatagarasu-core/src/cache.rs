@@ -22,7 +22,7 @@ pub trait ObjectCache: Send + Sync + Debug {
     /// # Cancel safety
     ///
     /// Dropping what is given leaves nothing behind.
-    fn lookup<'a>(&'a self, key: &'a CacheKey) -> Lookup<'a>;
+    fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a>;
 
     /// Stores `object` under `key` in place of what was there.
     ///
@@ -69,7 +69,7 @@ pub struct NoCache;
 
 #[async_trait]
 impl ObjectCache for NoCache {
-    fn lookup<'a>(&'a self, _: &'a CacheKey) -> Lookup<'a> {
+    fn lookup<'a>(&'a self, _: KeyRef<'a>) -> Lookup<'a> {
         Lookup::Ready(None)
     }
 
@@ -118,6 +118,16 @@ impl CacheKey {
         Self { variant: None, ..self.clone() }
     }
 
+    /// The same by its texts.
+    pub fn borrowed(&self) -> KeyRef<'_> {
+        KeyRef {
+            object: self.object.as_str(),
+            query: self.query.as_deref(),
+            origin: self.origin.as_deref(),
+            variant: self.variant.as_deref(),
+        }
+    }
+
     /// Bytes of text.
     pub fn weight(&self) -> usize {
         let length = |text: &Option<Arc<str>>| text.as_deref().map_or(0, str::len);
@@ -127,9 +137,28 @@ impl CacheKey {
 
 impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        self.borrowed().hash(state);
+    }
+}
+
+/// A [`CacheKey`] by its texts, which are another's: to look up takes no memory. It hashes as the key does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRef<'a> {
+    /// The text of the object's key. One that is no key names nothing that is stored.
+    pub object: &'a str,
+    /// As in a [`CacheKey`].
+    pub query: Option<&'a str>,
+    /// As in a [`CacheKey`].
+    pub origin: Option<&'a str>,
+    /// As in a [`CacheKey`].
+    pub variant: Option<&'a str>,
+}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
         self.object.hash(state);
         // Most keys are an object's alone: what is not there would take longer than what is.
-        for part in [&self.query, &self.origin, &self.variant].into_iter().flatten() {
+        for part in [self.query, self.origin, self.variant].into_iter().flatten() {
             part.hash(state);
         }
     }

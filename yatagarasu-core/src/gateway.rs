@@ -31,7 +31,7 @@ use crate::policy::BucketPolicy;
 use crate::reuse::{reuse, serves_on_error};
 use crate::stored::Content;
 use crate::{
-    CacheKey, Clock, Handling, Lookup, Method, ObjectCache, ObjectSource, Outcome, Refusal, Request,
+    Clock, Handling, KeyRef, Lookup, Method, ObjectCache, ObjectSource, Outcome, Refusal, Request,
     SourceError, StoredObject, Usage,
 };
 
@@ -117,7 +117,7 @@ impl Gateway {
 
     /// Finds what answers a GET of `key` none of whose fields [matters](crate::request::is_immaterial), where
     /// [`recall`](Self::recall) would give all of an object that lies in one piece. It counts as answered.
-    pub fn recall_plain(&self, key: &CacheKey) -> Option<Recalled> {
+    pub fn recall_plain(&self, key: KeyRef<'_>) -> Option<Recalled> {
         let recalled = self.shared.recall_plain(key)?;
         self.shared.stats.count_handling(&recalled.handling);
         Some(recalled)
@@ -164,7 +164,7 @@ impl Shared {
     }
 
     /// The same for a request that is a key and nothing else.
-    fn recall_plain(&self, key: &CacheKey) -> Option<Recalled> {
+    fn recall_plain(&self, key: KeyRef<'_>) -> Option<Recalled> {
         self.policy.cache.as_ref()?;
         let Lookup::Ready(Some(stored)) = self.storage.lookup(key) else { return None };
         // Which variant is meant, the fields say that are not here.

@@ -30,7 +30,7 @@ pub mod testing;
 pub mod validator;
 pub mod vary;
 
-pub use cache::{Admission, CacheKey, Lookup, ObjectCache, Purge, Selector, Usage};
+pub use cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Purge, Selector, Usage};
 pub use clock::{Clock, SystemClock};
 pub use error::SourceError;
 pub use gateway::{Gateway, GatewayStats};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 use tracing::Level;
-use yatagarasu_core::{Handling, ObjectKey, Refusal, SourceError};
+use yatagarasu_core::{Handling, Refusal, SourceError};
 
 use crate::http::RequestId;
 use crate::metrics::Counters;
@@ -75,10 +75,10 @@ impl Entry {
     }
 
     /// Notes where the request leads.
-    pub(crate) fn of(mut self, bucket: &Arc<str>, key: &ObjectKey) -> Self {
+    pub(crate) fn of(mut self, bucket: &Arc<str>, key: &str) -> Self {
         self.bucket = Some(Arc::clone(bucket));
         if let Some(line) = &mut self.line {
-            line.key = key.to_string();
+            key.clone_into(&mut line.key);
         }
         self
     }

@@ -105,7 +105,7 @@ impl Shared {
         if self.policy.cache.is_none() {
             return Found { key, stored: None, missing: Forward::Bypass };
         }
-        let Some(stored) = self.storage.lookup(&key).await else {
+        let Some(stored) = self.storage.lookup(key.borrowed()).await else {
             return Found { key, stored: None, missing: Forward::UriMiss };
         };
         let Content::Variants(names) = stored.content() else {
@@ -113,7 +113,7 @@ impl Shared {
         };
         let asked = forward::fill(inquiry.request, &self.policy.forward_headers);
         let key = variant(&key, secondary(names, &asked.headers));
-        let stored = self.storage.lookup(&key).await;
+        let stored = self.storage.lookup(key.borrowed()).await;
         Found { key: Cow::Owned(key), stored, missing: Forward::VaryMiss }
     }
 

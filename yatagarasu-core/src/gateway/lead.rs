@@ -55,7 +55,7 @@ impl Lead {
     /// Looks once more, now that it has its permit: another fill may have ended between the client's look and the
     /// beginning of this one, or a purge, whose objects must not be confirmed.
     async fn run(self) {
-        let Some(stored) = self.gateway.storage.lookup(self.permit.key()).await else {
+        let Some(stored) = self.gateway.storage.lookup(self.permit.key().borrowed()).await else {
             return self.fetch(None).await;
         };
         if !matches!(stored.content(), Content::Whole(_)) {

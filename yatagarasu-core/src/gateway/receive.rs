@@ -131,7 +131,7 @@ impl Shared {
     /// Notes which fields an object's variants differ with, unless that is noted already.
     pub(super) async fn note_variants(&self, permit: &StorePermit, selecting: &Selecting) {
         let names = &selecting.names;
-        let noted = self.storage.lookup(&permit.key().primary()).await;
+        let noted = self.storage.lookup(permit.key().primary().borrowed()).await;
         if noted.is_none_or(|noted| !matches!(noted.content(), Content::Variants(known) if known == names)) {
             let note = StoredObject::note(Content::Variants(names.clone()), self.clock.now(), DELTA_MAX);
             permit.note(&self.storage, Arc::new(note)).await;

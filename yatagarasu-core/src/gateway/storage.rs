@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 use crate::cache::{Purge, Selector};
-use crate::{Admission, CacheKey, Lookup, ObjectCache, StoredObject, Usage};
+use crate::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, StoredObject, Usage};
 
 /// A bucket's cache, and the order between purges and the stores that began before them.
 ///
@@ -64,7 +64,7 @@ impl Storage {
         Self { cache, permits: Arc::default(), gate: Mutex::new(()) }
     }
 
-    pub(super) fn lookup<'a>(&'a self, key: &'a CacheKey) -> Lookup<'a> {
+    pub(super) fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
         self.cache.lookup(key)
     }
 
@@ -139,7 +139,8 @@ impl StorePermit {
         if self.is_revoked() {
             return false;
         }
-        let Some(object) = update(storage.cache.lookup(&self.key).await) else { return false };
+        let stored = storage.cache.lookup(self.key.borrowed()).await;
+        let Some(object) = update(stored) else { return false };
         self.supersede(&self.key);
         match storage.cache.store(self.key.clone(), object).await {
             Admission::Stored => true,
@@ -154,7 +155,11 @@ impl StorePermit {
         unwanted: impl FnOnce(&Arc<StoredObject>) -> bool,
     ) {
         let _alone = storage.gate.lock().await;
-        if !self.is_revoked() && storage.cache.lookup(&self.key).await.as_ref().is_some_and(unwanted) {
+        if self.is_revoked() {
+            return;
+        }
+        let stored = storage.cache.lookup(self.key.borrowed()).await;
+        if stored.as_ref().is_some_and(unwanted) {
             self.supersede(&self.key);
             storage.cache.remove(&self.key).await;
         }

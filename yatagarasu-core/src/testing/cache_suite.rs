@@ -23,14 +23,17 @@ const MANY: u64 = 64 << 20;
 
 async fn what_is_stored_is_found(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     let cache = make(MANY);
-    assert!(cache.lookup(&cache_key("a")).await.is_none());
+    assert!(cache.lookup(cache_key("a").borrowed()).await.is_none());
     assert_eq!(cache.store(cache_key("a"), object(b"one")).await, Admission::Stored);
     assert_eq!(content(&*cache, &cache_key("a")).await.as_deref(), Some(&b"one"[..]));
     assert_eq!(cache.store(cache_key("a"), object(b"another")).await, Admission::Stored);
     assert_eq!(content(&*cache, &cache_key("a")).await.as_deref(), Some(&b"another"[..]));
-    assert!(cache.lookup(&cache_key("A")).await.is_none());
-    assert!(cache.lookup(&queried("a", "v=1")).await.is_none());
+    assert!(cache.lookup(cache_key("A").borrowed()).await.is_none());
+    assert!(cache.lookup(queried("a", "v=1").borrowed()).await.is_none());
     assert_eq!(cache.usage().objects, 1);
+    let full = CacheKey { origin: Some("o".into()), variant: Some("v".into()), ..queried("a", "v=1") };
+    cache.store(full.clone(), object(b"full")).await;
+    assert_eq!(content(&*cache, &full).await.as_deref(), Some(&b"full"[..]));
 
     let large: Vec<u8> = (0..1_000_000u32).map(|index| (index % 249) as u8).collect();
     cache.store(cache_key("large"), object(&large)).await;
@@ -43,13 +46,13 @@ async fn purges_drop_what_they_select(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>
     for key in keys.iter().cloned().chain([queried("a", "v=1")]) {
         cache.store(key, object(b"x")).await;
     }
-    let held = cache.lookup(&keys[0]).await.expect("stored");
+    let held = cache.lookup(keys[0].borrowed()).await.expect("stored");
     assert_eq!(cache.purge(&Selector::Key(keys[0].object.clone())).await, 2, "with and without a query");
     assert_eq!(cache.purge(&Selector::Key(keys[0].object.clone())).await, 0);
     assert_eq!(held.length(), 1, "what is being served goes on being served");
     assert_eq!(cache.purge(&Selector::Prefix("a/".to_owned())).await, 2);
-    assert!(cache.lookup(&keys[1]).await.is_none());
-    assert!(cache.lookup(&keys[3]).await.is_some());
+    assert!(cache.lookup(keys[1].borrowed()).await.is_none());
+    assert!(cache.lookup(keys[3].borrowed()).await.is_some());
     assert_eq!(cache.purge(&Selector::All).await, 1);
     assert_eq!((cache.usage().objects, cache.usage().bytes), (0, 0), "a purge gives the room back");
     for index in 0..100 {
@@ -65,7 +68,7 @@ async fn what_is_marked_stale_stays(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) 
         cache.store(cache_key(key), object(b"x")).await;
     }
     assert_eq!(cache.expire(&Selector::Key(cache_key("a").object), now).await, 1);
-    let freshness = async |key| cache.lookup(&cache_key(key)).await.expect("stored").freshness(now);
+    let freshness = async |key| cache.lookup(cache_key(key).borrowed()).await.expect("stored").freshness(now);
     assert_eq!(freshness("a").await, Freshness::Stale(Duration::ZERO));
     assert_eq!(freshness("b").await, Freshness::Fresh(Duration::from_secs(55)));
     cache.store(cache_key("a"), object(b"y")).await;
@@ -83,7 +86,7 @@ async fn notes_are_no_objects(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     assert_eq!(cache.usage().objects, 0);
     cache.store(cache_key("object"), object(b"x")).await;
     cache.remove(&cache_key("note")).await;
-    assert!(cache.lookup(&cache_key("note")).await.is_none());
+    assert!(cache.lookup(cache_key("note").borrowed()).await.is_none());
     assert_eq!((cache.usage().objects, cache.purge(&Selector::All).await), (1, 1));
     cache.store(cache_key("object"), object(b"x")).await;
     cache.remove(&cache_key("object")).await;
@@ -118,8 +121,11 @@ async fn too_large_objects_are_declined(make: &dyn Fn(u64) -> Arc<dyn ObjectCach
     cache.store(cache_key("other"), object(b"x")).await;
     cache.store(cache_key("grown"), object(b"small")).await;
     assert_eq!(cache.store(cache_key("grown"), object(&vec![0; 2 << 20])).await, Admission::Declined);
-    assert!(cache.lookup(&cache_key("grown")).await.is_none(), "the old object is not what the source has");
-    assert!(cache.lookup(&cache_key("other")).await.is_some(), "others stay");
+    assert!(
+        cache.lookup(cache_key("grown").borrowed()).await.is_none(),
+        "the old object is not what the source has"
+    );
+    assert!(cache.lookup(cache_key("other").borrowed()).await.is_some(), "others stay");
 }
 
 fn queried(key: &str, query: &str) -> CacheKey {
@@ -145,7 +151,7 @@ fn tagged(content: &[u8], tags: &str) -> Arc<StoredObject> {
 }
 
 async fn content(cache: &dyn ObjectCache, key: &CacheKey) -> Option<Vec<u8>> {
-    let stored = cache.lookup(key).await?;
+    let stored = cache.lookup(key.borrowed()).await?;
     let mut rest = 0..stored.length();
     let mut content = Vec::new();
     while rest.start < rest.end {

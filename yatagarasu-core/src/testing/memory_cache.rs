@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::{Admission, CacheKey, Lookup, ObjectCache, Selector, StoredObject, Usage};
+use crate::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Selector, StoredObject, Usage};
 
 /// A cache that keeps what it can and evicts nothing: the model other caches are compared with.
 #[derive(Debug)]
@@ -30,8 +30,10 @@ fn weight(key: &CacheKey, object: &StoredObject) -> u64 {
 
 #[async_trait]
 impl ObjectCache for MemoryCache {
-    fn lookup<'a>(&'a self, key: &'a CacheKey) -> Lookup<'a> {
-        Lookup::Ready(self.objects().get(key).cloned())
+    fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
+        let objects = self.objects();
+        let found = objects.iter().find(|(held, _)| held.borrowed() == key);
+        Lookup::Ready(found.map(|(_, stored)| Arc::clone(stored)))
     }
 
     async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {

@@ -64,7 +64,7 @@ async fn what_is_immaterial_changes_no_answer() {
     let (bed, _) = filled();
     let _ = answer(&bed, Method::Get, &[]).await;
     settle().await;
-    let plain = bed.gateway.recall_plain(&cache_key("k")).expect("it is stored");
+    let plain = bed.gateway.recall_plain(cache_key("k").borrowed()).expect("it is stored");
     for name in ["accept", "Accept-Encoding", "cookie", "pragma", "sec-fetch-mode", "x-forwarded-for", "via"]
     {
         assert!(is_immaterial(name), "{name}");

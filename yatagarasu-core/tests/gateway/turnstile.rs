@@ -12,7 +12,7 @@ use http::header;
 use tokio::sync::Semaphore;
 use yatagarasu_core::testing::{MemoryCache, MemorySource};
 use yatagarasu_core::{
-    Admission, Answer, CacheKey, Lookup, Object, ObjectBody, ObjectCache, ObjectKey, ObjectMeta,
+    Admission, Answer, CacheKey, KeyRef, Lookup, Object, ObjectBody, ObjectCache, ObjectKey, ObjectMeta,
     ObjectSource, Selector, SourceError, SourceRequest, StoredObject, Usage,
 };
 
@@ -201,7 +201,7 @@ pub(crate) struct TurnstileCache {
 
 #[async_trait]
 impl ObjectCache for TurnstileCache {
-    fn lookup<'a>(&'a self, key: &'a CacheKey) -> Lookup<'a> {
+    fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
         Lookup::Pending(Box::pin(async move {
             self.turnstile.pass("before a lookup").await;
             let found = self.inner.lookup(key).await;

@@ -7,7 +7,7 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use yatagarasu_core::forward::drop_hops;
-use yatagarasu_core::{CacheKey, Outcome, Request as ObjectRequest};
+use yatagarasu_core::{CacheKey, KeyRef, Outcome, Request as ObjectRequest};
 
 use super::body::ResponseBody;
 use super::express::Sending;
@@ -15,7 +15,7 @@ use super::front::Front;
 use super::problem::Problem;
 use super::request_id::{RequestId, RequestIds};
 use super::response;
-use super::route::{Route, cache_key};
+use super::route::{Route, cache_key, decode, forwarded_query};
 use crate::access_log::Entry;
 use crate::config::StatusKey;
 use crate::metrics::Counters;
@@ -94,16 +94,19 @@ impl Desk {
     pub(super) fn recall(&self, target: &str) -> Option<Sending> {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let Route::Object(index, object) = self.front.route(path) else { return None };
+        let decoded = decode(path).ok()?;
+        let (index, object) = self.front.split(&decoded)?;
         let bucket = &self.front.buckets()[index];
         if bucket.status_key == StatusKey::Shown {
             return None;
         }
-        let key = cache_key(object, query, &bucket.forward_query);
-        let recalled = bucket.gateway.recall_plain(&key)?;
+        let query = forwarded_query(query, &bucket.forward_query);
+        // It may be no key: then nothing is stored under it.
+        let key = KeyRef { object, query: query.as_deref(), origin: None, variant: None };
+        let recalled = bucket.gateway.recall_plain(key)?;
         let request_id = self.request_ids.make();
         let entry = Entry::begin(&Method::GET, path, &request_id, &self.counters)
-            .of(&self.names[index], &key.object)
+            .of(&self.names[index], object)
             .answered(StatusCode::OK, recalled.handling);
         let head = response::head(&recalled, &request_id);
         Some(Sending::new(head, recalled.bytes, entry))
@@ -137,7 +140,7 @@ impl Desk {
                 return Read::Answered(response::problem(&Problem::BadRequest(reason), &request_id, entry));
             }
         };
-        let entry = entry.of(&self.names[bucket], &object);
+        let entry = entry.of(&self.names[bucket], object.as_str());
         let key = cache_key(object, head.uri.query(), &self.front.buckets()[bucket].forward_query);
         let mut headers = head.headers;
         drop_hops(&mut headers);

@@ -45,4 +45,9 @@ impl Front {
     pub(crate) fn route(&self, path: &str) -> Route {
         self.routes.find(path)
     }
+
+    /// Finds the bucket that a decoded path leads to, and the text of the key in it.
+    pub(super) fn split<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
+        self.routes.split(path)
+    }
 }

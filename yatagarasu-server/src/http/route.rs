@@ -38,10 +38,7 @@ impl Routes {
             Ok(path) => path,
             Err(reason) => return Route::Malformed(reason),
         };
-        let found = self.0.iter().find_map(|(prefix, index)| {
-            let key = path.strip_prefix(prefix.as_str())?.strip_prefix('/')?;
-            Some((*index, key))
-        });
+        let found = self.split(&path);
         // A bad path is bad wherever it leads.
         let key = found.map_or_else(|| path.trim_start_matches('/'), |(_, key)| key);
         match (ObjectKey::parse(key), found) {
@@ -52,9 +49,18 @@ impl Routes {
             (Err(KeyError::Nul), _) => Route::Malformed("the path has a NUL byte"),
         }
     }
+
+    /// Finds the bucket whose prefix a decoded path has, the longest first, and what follows it, which need not be a key.
+    pub(super) fn split<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
+        self.0.iter().find_map(|(prefix, index)| {
+            let key = path.strip_prefix(prefix.as_str())?.strip_prefix('/')?;
+            Some((*index, key))
+        })
+    }
 }
 
-fn decode(path: &str) -> Result<Cow<'_, str>, &'static str> {
+/// Undoes the escapes of a path, once; an error says what is wrong with it.
+pub(super) fn decode(path: &str) -> Result<Cow<'_, str>, &'static str> {
     if !path.starts_with('/') {
         return Err("the path does not begin with `/`");
     }

@@ -46,7 +46,7 @@ pub(crate) async fn hit_ratio(cache: &dyn ObjectCache, objects: &Objects, trace:
 
 /// Whether an object is found; it is stored otherwise.
 async fn found(cache: &dyn ObjectCache, named: &Named) -> bool {
-    if cache.lookup(&named.key).await.is_some() {
+    if cache.lookup(named.key.borrowed()).await.is_some() {
         return true;
     }
     cache.store(named.key.clone(), Arc::clone(&named.object)).await;

@@ -10,7 +10,7 @@ use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use yatagarasu_core::testing::{ManualClock, MemoryCache};
 use yatagarasu_core::{
-    Admission, Answer, CacheKey, Clock, Lookup, Method, Object, ObjectBody, ObjectCache, ObjectKey,
+    Admission, Answer, CacheKey, Clock, KeyRef, Lookup, Method, Object, ObjectBody, ObjectCache, ObjectKey,
     ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, StoredObject, Usage,
 };
 
@@ -260,7 +260,7 @@ impl DawdlingCache {
 
 #[async_trait]
 impl ObjectCache for DawdlingCache {
-    fn lookup<'a>(&'a self, key: &'a CacheKey) -> Lookup<'a> {
+    fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
         Lookup::Pending(Box::pin(async move {
             let found = self.inner.lookup(key).await;
             self.pauses.pause().await;
