@@ -20,6 +20,7 @@ use super::activity::Activity;
 use super::desk::Desk;
 use super::limits::CONNECTION_BUFFER_BYTES;
 use super::opening::Opening;
+use super::response;
 use crate::access_log::Entry;
 
 /// Most bytes read at a time.
@@ -149,6 +150,7 @@ impl ExpressLane {
             activity.set_sending(written.is_pending());
             sending.advance(ready!(written)?);
             if sending.is_done() {
+                response::head_sent(std::mem::take(&mut sending.head));
                 self.sending = None;
                 activity.answered();
             }

@@ -1,5 +1,6 @@
 //! One rendering of what became of a request.
 
+use std::cell::Cell;
 use std::io::Write;
 
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
@@ -25,6 +26,14 @@ const CACHE_STATUS_BYTES_MAX: usize = 192;
 
 /// Room for most heads.
 const HEAD_BYTES: usize = 768;
+
+/// Most bytes that a thread keeps for its next head.
+const HEAD_BYTES_KEPT: usize = 4 * 1024;
+
+thread_local! {
+    /// The room of a head that is sent, for the next one.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// RFC 9110 7.6.3.
 const PSEUDONYM: &str = "1.1 yatagarasu";
@@ -105,7 +114,8 @@ fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request
 
 /// Writes the head of the answer to a plain GET, which is what [`outcome`] makes of the same object (RFC 9112 4).
 pub(super) fn head(recalled: &Recalled, request_id: &RequestId) -> Vec<u8> {
-    let mut head = Vec::with_capacity(HEAD_BYTES);
+    let mut head = ROOM.take();
+    head.reserve(HEAD_BYTES);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     for (name, value) in recalled.stored.meta().headers() {
         if !is_set_here(name.as_str()) {
@@ -130,6 +140,14 @@ pub(super) fn head(recalled: &Recalled, request_id: &RequestId) -> Vec<u8> {
     with_member(&recalled.handling, |member| head.extend_from_slice(member));
     head.extend_from_slice(b"\r\n\r\n");
     head
+}
+
+/// Takes a head back that is sent: the next one is written in its room.
+pub(super) fn head_sent(mut head: Vec<u8>) {
+    if head.capacity() <= HEAD_BYTES_KEPT {
+        head.clear();
+        ROOM.set(head);
+    }
 }
 
 /// Whether a field of an object has another value in its answer. Others are added to those it has.
