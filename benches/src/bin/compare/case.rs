@@ -84,7 +84,7 @@ impl Case {
             Self::IdleMemory => "idle connection: process memory",
             Self::StartTime => "start to listening",
             Self::StartMemory => "process memory after the start",
-            Self::Threads => "hit, 10 KiB, two threads against one",
+            Self::Threads => "hit, 1 KiB, two threads against one",
         }
     }
 

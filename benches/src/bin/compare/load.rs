@@ -1,5 +1,6 @@
 //! The load: clients of one thread, which check the status and the length of every response.
 
+mod batches;
 mod closed;
 mod connection;
 mod head;
@@ -9,6 +10,7 @@ mod response;
 mod wanted;
 mod window;
 
+pub(crate) use batches::batches;
 pub(crate) use closed::closed;
 pub(crate) use connection::{Connection, READ_BYTES_MAX};
 pub(crate) use open::open;

@@ -39,6 +39,11 @@ impl Connection {
         Self::connect(socket, address).await
     }
 
+    /// The bare socket, for who waits for nothing.
+    pub(super) fn into_std(self) -> anyhow::Result<std::net::TcpStream> {
+        self.0.into_std().context("a connection cannot be taken over")
+    }
+
     /// Connects several times.
     pub(crate) async fn open_many(address: SocketAddr, count: usize) -> anyhow::Result<Vec<Self>> {
         let mut connections = Vec::with_capacity(count);

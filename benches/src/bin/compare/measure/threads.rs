@@ -1,6 +1,4 @@
-//! Two threads of the server against one.
-
-use std::sync::Arc;
+//! Two threads of the server against one, under a [load](batches) that leaves them nearly both cores.
 
 use anyhow::Context;
 
@@ -9,12 +7,12 @@ use super::prepare::fill;
 use super::{SLACK, bounded, median_of};
 use crate::bench::Bench;
 use crate::case::Case;
-use crate::load::Wanted;
+use crate::load::{Wanted, batches};
 use crate::peer::{Installed, Peer};
 use crate::process::{Running, Setting};
 use crate::report::{Cell, Outcome};
 
-/// Hits of 10 KiB with two threads, in turn with those of the server that already runs with one.
+/// Hits of 1 KiB with two threads, in turn with those of the server that already runs with one.
 pub(super) async fn measure(bench: &Bench, running: &[Running]) -> Vec<Outcome> {
     let ours = |running: &&Running| running.peer == Peer::Yatagarasu;
     let installed = bench.peers.iter().find(|installed| installed.peer == Peer::Yatagarasu);
@@ -34,27 +32,41 @@ async fn compared(
     let cores = vec![bench.cores.proxy, bench.cores.second];
     let setting = Setting { source: bench.source.address(), threads: 2, cores, load: bench.cores.load };
     let two = bounded(bench, SLACK, Running::start(installed, &setting)).await?;
-    fill(bench, &two, &["10k".to_owned()]).await?;
-    let wanted: Arc<[Wanted]> = [Wanted::new("10k")].into();
+    fill(bench, &two, &["1k".to_owned()]).await?;
+    let wanted = Wanted::new("1k");
+    let hits = async |running| {
+        let load = async |connections, window| batches(connections, &wanted, window).await;
+        bounded(bench, SLACK, hits::counted(bench, running, load)).await
+    };
     let (mut of_one, mut of_two) = (Vec::new(), Vec::new());
     for _ in 0..bench.samples {
-        of_one.push(bounded(bench, SLACK, hits::sample(bench, one, &wanted)).await.context("one thread")?);
-        of_two.push(bounded(bench, SLACK, hits::sample(bench, &two, &wanted)).await.context("two threads")?);
+        of_one.push(hits(one).await.context("one thread")?);
+        of_two.push(hits(&two).await.context("two threads")?);
     }
     Ok((of_one, of_two))
 }
 
+/// How many times as many hits two threads have: each second, or where the second shares its core with the load, each
+/// second of their own CPU time.
 fn cell(bench: &Bench, one: &[Hits], two: &[Hits]) -> Cell {
-    let per_second = |samples: &[Hits]| median_of(samples, |hits| hits.per_second);
-    let (Some(of_one), Some(of_two)) = (per_second(one), per_second(two)) else {
+    let median = |samples, figure: fn(&Hits) -> f64| median_of(samples, figure);
+    let (Some(rate_one), Some(rate_two)) =
+        (median(one, |hits| hits.per_second), median(two, |hits| hits.per_second))
+    else {
         return Cell::Failed("no sample".to_owned());
     };
-    let shared = if bench.cores.second == bench.cores.load {
-        "the second thread shares its core with the load and the source: "
-    } else {
-        ""
+    let by_rate = rate_two / rate_one;
+    let (value, shared) = match (median(one, Hits::cpu_us), median(two, Hits::cpu_us)) {
+        (Some(cpu_one), Some(cpu_two)) if bench.cores.second == bench.cores.load => {
+            let said =
+                "by the threads' CPU time, because the second shares its core with the load and the source; ";
+            (2.0 * cpu_one / cpu_two, said)
+        }
+        _ => (by_rate, ""),
     };
     let (one, two) = (detail(one), detail(two));
-    let detail = format!("{shared}one thread {of_one:.0} requests/s ({one}), two {of_two:.0} ({two})");
-    Cell::Measured { value: of_two / of_one, detail }
+    let detail = format!(
+        "{shared}one thread {rate_one:.0} requests/s ({one}), two {rate_two:.0}, {by_rate:.2} times as many ({two})"
+    );
+    Cell::Measured { value, detail }
 }
