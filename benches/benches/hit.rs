@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use futures_util::FutureExt;
 use tokio::runtime::Runtime;
 use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy};
-use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::Budget;
 use yatagarasu_core::stored::SEGMENT_BYTES;
 use yatagarasu_core::testing::{MemorySource, request};
 use yatagarasu_core::{BucketPolicy, CachePolicy, Gateway, Handling, Method, Request, SystemClock};
@@ -34,7 +34,7 @@ fn gateway(source: &MemorySource) -> Gateway {
         Arc::new(source.clone()),
         yatagarasu_cache::connect(&config).expect("foyer is compiled in"),
         BucketPolicy { cache: Some(policy), ..BucketPolicy::default() },
-        Arc::new(FillBudget::new(256 << 20)),
+        Arc::new(Budget::new(256 << 20)),
         Arc::new(SystemClock),
     )
 }

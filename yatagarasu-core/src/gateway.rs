@@ -1,6 +1,5 @@
 //! One bucket's gateway: carries out what [`plan`] decides.
 
-mod budget;
 mod collapse;
 mod fill;
 mod found;
@@ -31,7 +30,7 @@ use crate::policy::BucketPolicy;
 use crate::reuse::{reuse, serves_on_error};
 use crate::stored::Content;
 use crate::{
-    Clock, Handling, KeyRef, Lookup, Method, ObjectCache, ObjectSource, Outcome, Refusal, Request,
+    Budget, Clock, Handling, KeyRef, Lookup, Method, ObjectCache, ObjectSource, Outcome, Refusal, Request,
     SourceError, StoredObject, Usage,
 };
 
@@ -41,7 +40,6 @@ use join::{Begin, Trials};
 use pass::Keep;
 use storage::Storage;
 
-pub use budget::FillBudget;
 pub use reader::FillReader;
 pub use stats::GatewayStats;
 
@@ -76,7 +74,7 @@ struct Shared {
     policy: BucketPolicy,
     storage: Storage,
     fills: Fills,
-    budget: Arc<FillBudget>,
+    budget: Arc<Budget>,
     clock: Arc<dyn Clock>,
     stats: stats::Counters,
 }
@@ -88,7 +86,7 @@ impl Gateway {
         source: Arc<dyn ObjectSource>,
         cache: Arc<dyn ObjectCache>,
         policy: BucketPolicy,
-        budget: Arc<FillBudget>,
+        budget: Arc<Budget>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (storage, fills, stats) = (Storage::new(cache), Fills::default(), stats::Counters::default());

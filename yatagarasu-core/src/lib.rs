@@ -4,6 +4,7 @@
 //! [`Request`] that was already routed to a bucket, decides by [`plan`](plan::plan) what to do, does it, and
 //! answers with one [`Outcome`] from which the server makes the response, its `Cache-Status` and its log line.
 
+mod budget;
 pub mod cache;
 pub mod cache_control;
 pub mod clock;
@@ -30,6 +31,7 @@ pub mod testing;
 pub mod validator;
 pub mod vary;
 
+pub use budget::{Budget, Reservation};
 pub use cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Purge, Selector, Usage};
 pub use clock::{Clock, SystemClock};
 pub use error::SourceError;

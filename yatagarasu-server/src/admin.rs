@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::Budget;
 
 use crate::config::Secret;
 use crate::http::Front;
@@ -35,7 +35,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Admin {
     front: Arc<Front>,
     metrics: Metrics,
-    budget: Arc<FillBudget>,
+    budget: Arc<Budget>,
     token: Option<Secret>,
 }
 
@@ -43,7 +43,7 @@ impl Admin {
     pub(crate) fn new(
         front: Arc<Front>,
         metrics: Metrics,
-        budget: Arc<FillBudget>,
+        budget: Arc<Budget>,
         token: Option<Secret>,
     ) -> Self {
         Self { front, metrics, budget, token }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::Budget;
 use yatagarasu_core::source::Timed;
 use yatagarasu_core::{BucketPolicy, Clock, Gateway, ObjectCache, SystemClock};
 
@@ -63,13 +63,13 @@ fn bind_reason(cause: &std::io::Error) -> String {
 pub(crate) struct Assembly {
     pub(crate) front: Arc<Front>,
     pub(crate) metrics: Metrics,
-    pub(crate) budget: Arc<FillBudget>,
+    pub(crate) budget: Arc<Budget>,
 }
 
 /// Puts a gateway together for each bucket. Nothing is asked of any source yet.
 pub(crate) async fn assemble(config: &Config) -> Result<Assembly, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let budget = Arc::new(FillBudget::new(config.server.fill_memory));
+    let budget = Arc::new(Budget::new(config.server.fill_memory));
     let metrics = Metrics::new(config.server.threads.max(1));
     let mut buckets = Vec::new();
     for settings in &config.buckets {
@@ -81,7 +81,7 @@ pub(crate) async fn assemble(config: &Config) -> Result<Assembly, StartError> {
 
 async fn bucket(
     settings: &BucketConfig,
-    budget: &Arc<FillBudget>,
+    budget: &Arc<Budget>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Bucket, StartError> {
     let named = || settings.name.clone();

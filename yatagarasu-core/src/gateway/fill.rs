@@ -3,11 +3,10 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-use super::budget::Reservation;
 use super::found::Selecting;
 use crate::storable::Obstacle;
 use crate::stored::SegmentsBuilder;
-use crate::{CacheKey, Object, ObjectMeta, SourceError, StoredObject};
+use crate::{CacheKey, Object, ObjectMeta, Reservation, SourceError, StoredObject};
 
 /// The reader that begins a fill.
 pub(super) const BEGINNER: u64 = 1;

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap};
 
-use super::budget::Reservation;
 use super::found::Selecting;
 use super::reader::FillReader;
 use super::receive::{Receipt, Receive};
@@ -20,7 +19,7 @@ use crate::outcome::ReplyBody;
 use crate::range::parse_content_range;
 use crate::storable::{Asker, Storable, decide};
 use crate::stored::{Content, SegmentsBuilder};
-use crate::{CachePolicy, Object, ObjectBody, ObjectMeta, Reply, SourceError, StoredObject};
+use crate::{CachePolicy, Object, ObjectBody, ObjectMeta, Reply, Reservation, SourceError, StoredObject};
 
 /// Whether an object that passes is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

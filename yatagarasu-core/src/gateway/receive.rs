@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::header::{self, HeaderMap, HeaderValue};
 
 use super::Shared;
-use super::budget::Reservation;
 use super::fill::{Fill, Head};
 use super::found::Selecting;
 use super::storage::StorePermit;
@@ -13,7 +12,7 @@ use crate::cache_control::{DELTA_MAX, withheld};
 use crate::freshen::{freshened, same_strong_tag};
 use crate::freshness::{Exchange, Terms};
 use crate::stored::{Content, Parts, Segments};
-use crate::{ObjectBody, ObjectMeta, SourceError, StoredObject};
+use crate::{ObjectBody, ObjectMeta, Reservation, SourceError, StoredObject};
 
 /// Takes a body in, for those who read it now and for the cache.
 pub(super) struct Receive {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::Budget;
 use yatagarasu_core::testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
 use yatagarasu_core::{
     BucketPolicy, CachePolicy, Gateway, Method, ObjectSource, Outcome, Refusal, ReplyBody, Request,
@@ -15,7 +15,7 @@ pub(crate) const ITEM_MAX: u64 = 1000;
 pub(crate) struct Bed {
     pub(crate) gateway: Gateway,
     pub(crate) clock: ManualClock,
-    pub(crate) budget: Arc<FillBudget>,
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Bed {
@@ -25,7 +25,7 @@ impl Bed {
 
     pub(crate) fn with(source: Arc<dyn ObjectSource>, policy: BucketPolicy) -> Self {
         let clock = ManualClock::default();
-        let budget = Arc::new(FillBudget::new(4 * ITEM_MAX));
+        let budget = Arc::new(Budget::new(4 * ITEM_MAX));
         let gateway = Gateway::new(
             source,
             Arc::new(MemoryCache::new(1 << 20)),

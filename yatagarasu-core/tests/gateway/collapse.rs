@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::Budget;
 use yatagarasu_core::testing::{ManualClock, MemoryCache, ScriptedSource, request};
 use yatagarasu_core::{
     Answer, BucketPolicy, Gateway, Method, Object, ObjectKey, ObjectMeta, ObjectSource, SourceError,
@@ -254,7 +254,7 @@ async fn memory_is_reserved_until_the_cache_answers_for_it() {
 #[tokio::test]
 async fn memory_of_what_the_cache_declines_is_reserved_until_the_last_reader_has_left() {
     let (source, mut scripts) = ScriptedSource::new();
-    let budget = Arc::new(FillBudget::new(ITEM_MAX));
+    let budget = Arc::new(Budget::new(ITEM_MAX));
     let policy = BucketPolicy { cache: Some(cache_policy()), ..BucketPolicy::default() };
     let (cache, clock) = (Arc::new(MemoryCache::new(0)), Arc::new(ManualClock::default()));
     let gateway = Gateway::new(Arc::new(source), cache, policy, Arc::clone(&budget), clock);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
-use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::Budget;
 use yatagarasu_core::testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
 use yatagarasu_core::{
     Answer, BucketPolicy, CachePolicy, ForwardedFields, Gateway, Method, Object, ObjectBody, ObjectKey,
@@ -171,7 +171,7 @@ async fn clients_of_an_object_with_variants_share_one_get_while_that_is_being_no
         Arc::new(source),
         Arc::new(TurnstileCache { inner: MemoryCache::new(1 << 20), turnstile: Arc::clone(&turnstile) }),
         policy(),
-        Arc::new(FillBudget::new(1 << 20)),
+        Arc::new(Budget::new(1 << 20)),
         Arc::new(ManualClock::default()),
     );
     let begin = || {

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header;
+use yatagarasu_core::Budget;
 use yatagarasu_core::freshness::Freshness;
-use yatagarasu_core::gateway::FillBudget;
 use yatagarasu_core::testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
 use yatagarasu_core::{
     BucketPolicy, CachePolicy, ForwardedFields, Gateway, Handling, Method, Negative, Purge, Request, Selector,
@@ -198,7 +198,7 @@ impl Scenario {
             Arc::new(TurnstileSource { inner, turnstile: Arc::clone(turnstile), lengths: self.lengths }),
             Arc::new(TurnstileCache { inner: MemoryCache::new(1 << 20), turnstile: Arc::clone(turnstile) }),
             BucketPolicy { cache: Some(cache), forward_headers },
-            Arc::new(FillBudget::new(1 << 20)),
+            Arc::new(Budget::new(1 << 20)),
             Arc::new(clock.clone()),
         )
     }

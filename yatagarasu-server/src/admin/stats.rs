@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
-use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::Budget;
 
 use crate::http::Front;
 
 /// What every bucket has done and holds.
-pub(super) fn stats(front: &Front, budget: &FillBudget) -> Value {
+pub(super) fn stats(front: &Front, budget: &Budget) -> Value {
     let buckets: Vec<Value> = front
         .buckets()
         .iter()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderName};
 use tokio::task::{JoinHandle, yield_now};
-use yatagarasu_core::gateway::FillBudget;
+use yatagarasu_core::Budget;
 use yatagarasu_core::testing::{ManualClock, cache_key};
 use yatagarasu_core::{
     BucketPolicy, CachePolicy, ClientControl, ForwardedFields, Gateway, Handling, Negative, ObjectControl,
@@ -59,7 +59,7 @@ pub(super) struct Walk<'t> {
     clock: ManualClock,
     source: ModelSource,
     gateway: Gateway,
-    budget: Arc<FillBudget>,
+    budget: Arc<Budget>,
     policy: BucketPolicy,
     book: Book,
     clients: u64,
@@ -74,7 +74,7 @@ impl<'t> Walk<'t> {
         let clock = ManualClock::default();
         let pauses = Arc::new(Pauses::new(dice.roll()));
         let source = ModelSource::new(clock.clone(), Arc::clone(&pauses));
-        let budget = Arc::new(FillBudget::new(dice.pick(&[1 << 20, 1 << 20, ITEM_MAX + 500])));
+        let budget = Arc::new(Budget::new(dice.pick(&[1 << 20, 1 << 20, ITEM_MAX + 500])));
         let gateway = Gateway::new(
             Arc::new(source.clone()),
             Arc::new(DawdlingCache::new(dice.pick(&[1 << 20, 1 << 20, 5000]), pauses)),

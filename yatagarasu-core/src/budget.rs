@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bounds the memory that objects take while they are being fetched.
+/// Bounds memory that many have a part of.
 #[derive(Debug)]
-pub struct FillBudget {
+pub struct Budget {
     reserved: AtomicU64,
     bytes_max: u64,
 }
 
-impl FillBudget {
+impl Budget {
     /// Allows `bytes_max` bytes at a time.
     pub fn new(bytes_max: u64) -> Self {
         Self { reserved: AtomicU64::new(0), bytes_max }
@@ -25,7 +25,7 @@ impl FillBudget {
     }
 
     /// Takes `bytes`, or nothing where they are not left.
-    pub(super) fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
+    pub fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
         let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0 };
         reservation.grow(bytes).then_some(reservation)
     }
@@ -33,14 +33,14 @@ impl FillBudget {
 
 /// A part of the budget; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Reservation {
-    budget: Arc<FillBudget>,
+pub struct Reservation {
+    budget: Arc<Budget>,
     bytes: u64,
 }
 
 impl Reservation {
     /// Takes `more` bytes; says whether they were left.
-    pub(super) fn grow(&mut self, more: u64) -> bool {
+    pub(crate) fn grow(&mut self, more: u64) -> bool {
         let limit = self.budget.bytes_max;
         let taken = self.budget.reserved.try_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
             reserved.checked_add(more).filter(|&sum| sum <= limit)
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn what_is_reserved_is_given_back_and_never_exceeds() {
-        let budget = Arc::new(FillBudget::new(10));
+        let budget = Arc::new(Budget::new(10));
         let mut first = budget.reserve(6).unwrap();
         assert!(budget.reserve(5).is_none());
         assert!(!first.grow(u64::MAX) && first.grow(4));
