@@ -4,7 +4,7 @@ mod body;
 mod key;
 mod meta;
 
-pub use body::{BoxedStream, ObjectBody};
+pub use body::{BoxedStream, ObjectBody, Spliced};
 pub use key::{KeyError, ObjectKey};
 pub use meta::ObjectMeta;
 pub(crate) use meta::content_length;

@@ -45,7 +45,7 @@ impl ObjectSource for NativeSource {
         match head.status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
                 let meta = object_meta(head.status, head.headers, request)?;
-                let body = ObjectBody::new(Box::pin(content), meta.content_length());
+                let body = ObjectBody::spliced(Box::pin(content), meta.content_length());
                 Ok(Answer::Object(Object { meta, body }))
             }
             StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),

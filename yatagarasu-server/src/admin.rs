@@ -20,8 +20,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use yatagarasu_core::Budget;
 
+use crate::assemble::Memory;
 use crate::config::Secret;
 use crate::http::Front;
 use crate::listener::accept;
@@ -35,18 +35,13 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Admin {
     front: Arc<Front>,
     metrics: Metrics,
-    budget: Arc<Budget>,
+    memory: Memory,
     token: Option<Secret>,
 }
 
 impl Admin {
-    pub(crate) fn new(
-        front: Arc<Front>,
-        metrics: Metrics,
-        budget: Arc<Budget>,
-        token: Option<Secret>,
-    ) -> Self {
-        Self { front, metrics, budget, token }
+    pub(crate) fn new(front: Arc<Front>, metrics: Metrics, memory: Memory, token: Option<Secret>) -> Self {
+        Self { front, metrics, memory, token }
     }
 
     /// Accepts operators' connections for ever; they end with this future.
@@ -83,8 +78,8 @@ impl Admin {
             ("/health", true) => document(StatusCode::OK, &json!({ "status": "ok" })),
             ("/ready", true) => ready::answer(self.front.buckets(), trusted).await,
             ("/stats" | "/metrics" | "/purge", _) if !trusted => unauthorized(),
-            ("/stats", true) => document(StatusCode::OK, &stats::stats(&self.front, &self.budget)),
-            ("/metrics", true) => metrics(exposition(&self.metrics, &self.front, self.budget.reserved())),
+            ("/stats", true) => document(StatusCode::OK, &stats::stats(&self.front, &self.memory)),
+            ("/metrics", true) => metrics(exposition(&self.metrics, &self.front, &self.memory)),
             ("/purge", false) if head.method == Method::POST => {
                 purge::answer(self.front.buckets(), &head.headers, body).await
             }

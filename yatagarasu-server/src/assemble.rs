@@ -58,25 +58,37 @@ fn bind_reason(cause: &std::io::Error) -> String {
     }
 }
 
+/// Memory that all buckets and all connections share.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    /// For objects while they are fetched.
+    pub(crate) fills: Arc<Budget>,
+    /// For what the sockets of fast streams hold.
+    pub(crate) sockets: Arc<Budget>,
+}
+
 /// What was put together.
 #[derive(Debug)]
 pub(crate) struct Assembly {
     pub(crate) front: Arc<Front>,
     pub(crate) metrics: Metrics,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) memory: Memory,
 }
 
 /// Puts a gateway together for each bucket. Nothing is asked of any source yet.
 pub(crate) async fn assemble(config: &Config) -> Result<Assembly, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let budget = Arc::new(Budget::new(config.server.fill_memory));
+    let memory = Memory {
+        fills: Arc::new(Budget::new(config.server.fill_memory)),
+        sockets: Arc::new(Budget::new(config.server.socket_memory)),
+    };
     let metrics = Metrics::new(config.server.threads.max(1));
     let mut buckets = Vec::new();
     for settings in &config.buckets {
-        buckets.push(bucket(settings, &budget, &clock).await?);
+        buckets.push(bucket(settings, &memory.fills, &clock).await?);
     }
     let front = Arc::new(Front::new(buckets));
-    Ok(Assembly { front, metrics, budget })
+    Ok(Assembly { front, metrics, memory })
 }
 
 async fn bucket(

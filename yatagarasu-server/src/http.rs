@@ -8,6 +8,7 @@ mod express;
 mod front;
 mod limits;
 mod opening;
+mod outlet;
 mod problem;
 mod request_id;
 mod response;

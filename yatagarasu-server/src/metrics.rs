@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use http::StatusCode;
 use yatagarasu_s3::CredentialsStatus;
 
+use crate::assemble::Memory;
 use crate::http::Front;
 
 /// What the threads that serve clients count.
@@ -84,7 +85,7 @@ impl Drop for Connection {
 }
 
 /// Writes everything in Prometheus's text format.
-pub(crate) fn exposition(metrics: &Metrics, front: &Front, fill_bytes: u64) -> String {
+pub(crate) fn exposition(metrics: &Metrics, front: &Front, memory: &Memory) -> String {
     let mut text = Exposition(String::new());
     text.family("yatagarasu_responses_total", "counter", "Responses by class of status.");
     for class in 0..5 {
@@ -97,7 +98,9 @@ pub(crate) fn exposition(metrics: &Metrics, front: &Front, fill_bytes: u64) -> S
     let connections = metrics.sum(|thread| thread.connections.load(Ordering::Relaxed));
     text.sample("yatagarasu_connections", "", connections);
     text.family("yatagarasu_fill_bytes", "gauge", "Bytes reserved for objects being fetched.");
-    text.sample("yatagarasu_fill_bytes", "", fill_bytes);
+    text.sample("yatagarasu_fill_bytes", "", memory.fills.reserved());
+    text.family("yatagarasu_wide_socket_bytes", "gauge", "Bytes reserved for the sockets of fast streams.");
+    text.sample("yatagarasu_wide_socket_bytes", "", memory.sockets.reserved());
     buckets(&mut text, front);
     text.0
 }

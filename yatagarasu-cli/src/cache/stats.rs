@@ -8,7 +8,8 @@ use crate::words::{ratio, size};
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Stats {
     buckets: Vec<BucketStats>,
-    fill_memory: FillMemory,
+    fill_memory: Memory,
+    socket_memory: Memory,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -28,9 +29,9 @@ struct BucketStats {
     errors: u64,
 }
 
-/// Memory of objects on their way into the caches.
+/// Memory that all buckets share.
 #[derive(Debug, Deserialize, Serialize)]
-struct FillMemory {
+struct Memory {
     bytes: u64,
     max_bytes: u64,
 }
@@ -76,13 +77,18 @@ impl Stats {
     pub(super) fn table(&self) -> String {
         let headings = HEADINGS.map(str::to_owned);
         let rows: Vec<_> = std::iter::once(headings).chain(self.buckets.iter().map(cells)).collect();
-        let FillMemory { bytes, max_bytes } = self.fill_memory;
         format!(
-            "{}\nmemory of objects being stored, all buckets: {} of {}\n",
+            "{}\nmemory of objects being stored, all buckets: {}\nmemory of fast streams, all buckets: {}\n",
             table(&rows, TEXT_COLUMNS),
-            size(bytes),
-            size(max_bytes)
+            self.fill_memory.words(),
+            self.socket_memory.words()
         )
+    }
+}
+
+impl Memory {
+    fn words(&self) -> String {
+        format!("{} of {}", size(self.bytes), size(self.max_bytes))
     }
 }
 
@@ -143,6 +149,10 @@ mod tests {
   "fill_memory": {
     "bytes": 0,
     "max_bytes": 256000000
+  },
+  "socket_memory": {
+    "bytes": 16777216,
+    "max_bytes": 134217728
   }
 }
 "#;
@@ -159,6 +169,7 @@ assets  /static       12  1.2 MB      1 GB     2         1      66.6%          0
 v       /              -       -         -     0         0          -          0            0      0       0       0
 
 memory of objects being stored, all buckets: 0 B of 256 MB
+memory of fast streams, all buckets: 16.7 MB of 134.2 MB
 ";
         assert_eq!(stats().table(), expected);
     }

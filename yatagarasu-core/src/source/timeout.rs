@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,6 +11,7 @@ use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Answer, ObjectSource, SourceRequest};
+use crate::object::Spliced;
 use crate::{Object, ObjectBody, ObjectKey, ObjectMeta, SourceError};
 
 /// Gives up on a source that stays silent.
@@ -42,7 +44,7 @@ impl ObjectSource for Timed {
                 let length = body.remaining();
                 let body =
                     TimedBody { body, idle: self.idle, timer: Box::pin(sleep(self.idle)), waiting: false };
-                Answer::Object(Object { meta, body: ObjectBody::new(Box::pin(body), length) })
+                Answer::Object(Object { meta, body: ObjectBody::spliced(Box::pin(body), length) })
             }
             Answer::NotModified(meta) => Answer::NotModified(meta),
         })
@@ -77,9 +79,41 @@ impl Stream for TimedBody {
     type Item = Result<Bytes, SourceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Poll::Ready(item) = Pin::new(&mut self.body).poll_next(cx) {
+        let item = Pin::new(&mut self.body).poll_next(cx);
+        self.in_time(item, cx)
+    }
+}
+
+impl Spliced for TimedBody {
+    fn widen(mut self: Pin<&mut Self>, bytes: usize) -> bool {
+        self.body.widen(bytes)
+    }
+
+    fn narrow(mut self: Pin<&mut Self>) {
+        self.body.narrow();
+    }
+
+    fn poll_splice(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pipe: BorrowedFd<'_>,
+        limit: usize,
+    ) -> Poll<Option<Result<usize, SourceError>>> {
+        let moved = self.body.poll_splice(cx, pipe, limit);
+        self.in_time(moved, cx)
+    }
+}
+
+impl TimedBody {
+    /// Gives up where what was polled has been pending for too long.
+    fn in_time<T>(
+        &mut self,
+        polled: Poll<Option<Result<T, SourceError>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<T, SourceError>>> {
+        if polled.is_ready() {
             self.waiting = false;
-            return Poll::Ready(item);
+            return polled;
         }
         if !self.waiting {
             let deadline = Instant::now() + self.idle;

@@ -9,12 +9,14 @@ use std::time::Duration;
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::net::TcpStream;
 use tower_service::Service;
 use yatagarasu_core::SourceError;
 
 use super::innermost;
 use super::resolve::Resolver;
 use super::socket::Socket;
+use super::window;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -23,6 +25,8 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 pub(super) struct Connector {
     kind: Kind,
     timeout: Duration,
+    /// The size of the system's buffer for what a connection receives, where the system is not to choose it.
+    receive_buffer: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -40,11 +44,11 @@ pub struct TlsError {
 
 impl Connector {
     pub(super) fn plain(timeout: Duration, receive_buffer: Option<usize>) -> Self {
-        Self { kind: Kind::Plain(tcp(timeout, receive_buffer)), timeout }
+        Self { kind: Kind::Plain(tcp(timeout)), timeout, receive_buffer }
     }
 
     pub(super) fn tls(timeout: Duration, receive_buffer: Option<usize>) -> Result<Self, TlsError> {
-        let mut connector = tcp(timeout, receive_buffer);
+        let mut connector = tcp(timeout);
         connector.enforce_http(false);
         let found = rustls_native_certs::load_native_certs();
         let mut roots = rustls::RootCertStore::empty();
@@ -64,21 +68,36 @@ impl Connector {
             .https_only()
             .enable_http1()
             .wrap_connector(connector);
-        Ok(Self { kind: Kind::Tls(connector), timeout })
+        Ok(Self { kind: Kind::Tls(connector), timeout, receive_buffer })
     }
 
     /// Opens a connection.
     pub(super) async fn connect(&self, uri: &Uri) -> Result<Socket, SourceError> {
         let opened = match &self.kind {
             Kind::Plain(connector) => {
-                open(connector.clone(), uri).await.map(|stream| Socket::Plain(stream.into_inner()))
+                open(connector.clone(), uri).await.map(|stream| self.plain_socket(stream.into_inner()))
             }
             Kind::Tls(connector) => open(connector.clone(), uri).await.map(|stream| match stream {
-                MaybeHttpsStream::Http(stream) => Socket::Plain(stream.into_inner()),
-                MaybeHttpsStream::Https(stream) => Socket::Tls(Box::new(stream.into_inner())),
+                MaybeHttpsStream::Http(stream) => self.plain_socket(stream.into_inner()),
+                MaybeHttpsStream::Https(stream) => {
+                    self.bound(stream.inner().get_ref().0.inner().inner());
+                    Socket::Tls(Box::new(stream.into_inner()))
+                }
             }),
         };
         opened.map_err(|error| self.failed(error))
+    }
+
+    fn plain_socket(&self, stream: TcpStream) -> Socket {
+        self.bound(&stream);
+        Socket::Plain { stream, receive_buffer: self.receive_buffer }
+    }
+
+    fn bound(&self, stream: &TcpStream) {
+        if let Some(bytes) = self.receive_buffer {
+            // A system that refuses serves all the same, with more memory.
+            let _ = window::bound(stream, bytes);
+        }
     }
 
     fn failed(&self, error: BoxError) -> SourceError {
@@ -90,12 +109,10 @@ impl Connector {
     }
 }
 
-fn tcp(timeout: Duration, receive_buffer: Option<usize>) -> HttpConnector<Resolver> {
+fn tcp(timeout: Duration) -> HttpConnector<Resolver> {
     let mut connector = HttpConnector::new_with_resolver(Resolver::default());
     connector.set_connect_timeout(Some(timeout));
     connector.set_nodelay(true);
-    // Set before connecting, because the window is agreed upon then.
-    connector.set_recv_buffer_size(receive_buffer);
     connector
 }
 

@@ -1,13 +1,15 @@
 //! The body of a response as it arrives.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use yatagarasu_core::SourceError;
+use yatagarasu_core::object::Spliced;
 
 use super::buffer::Chunk;
 use super::exchange::closed;
@@ -76,6 +78,75 @@ impl Content {
         }
         received.transpose()
     }
+
+    /// Lets others on the thread have their turn after much was read in a row.
+    fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.in_a_row < IN_A_ROW_BYTES_MAX {
+            return Poll::Ready(());
+        }
+        self.in_a_row = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Takes in that so many bytes of content were moved elsewhere; none is the connection's end.
+    fn moved(&mut self, moved: io::Result<usize>) -> Result<usize, SourceError> {
+        let moved = match moved {
+            Ok(0) => Err(closed()),
+            moved => moved,
+        };
+        let moved = moved.map_err(|error| {
+            self.connection = None;
+            broke_off(error)
+        })?;
+        self.in_a_row += moved;
+        if self.framing.skip(moved)
+            && let Some(connection) = self.connection.take()
+        {
+            connection.give_back();
+        }
+        Ok(moved)
+    }
+}
+
+impl Spliced for Content {
+    fn widen(mut self: Pin<&mut Self>, bytes: usize) -> bool {
+        let Self { connection: Some(connection), framing: Framing::Length(_), .. } = &mut *self else {
+            return false;
+        };
+        let spliced = connection.socket.widen(bytes);
+        if spliced {
+            // The window that was offered cannot be taken back: the next response gets another connection.
+            connection.persists = false;
+        }
+        spliced
+    }
+
+    fn narrow(mut self: Pin<&mut Self>) {
+        if let Some(connection) = &mut self.connection {
+            connection.socket.narrow();
+        }
+    }
+
+    fn poll_splice(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pipe: BorrowedFd<'_>,
+        limit: usize,
+    ) -> Poll<Option<Result<usize, SourceError>>> {
+        let this = &mut *self;
+        // Only where every byte is content, and none has been read.
+        let (None, Framing::Length(left)) = (&this.early, &this.framing) else { return Poll::Ready(None) };
+        let limit = usize::try_from(*left).unwrap_or(usize::MAX).min(limit);
+        ready!(this.poll_turn(cx));
+        let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
+        let Some(splicing) = connection.socket.poll_splice(cx, pipe, limit) else { return Poll::Ready(None) };
+        let Poll::Ready(moved) = splicing else {
+            this.in_a_row = 0;
+            return Poll::Pending;
+        };
+        Poll::Ready(Some(this.moved(moved)))
+    }
 }
 
 impl Stream for Content {
@@ -86,12 +157,9 @@ impl Stream for Content {
         if let Some(early) = this.early.take() {
             return Poll::Ready(Some(Ok(early)));
         }
-        while let Some(connection) = &mut this.connection {
-            if this.in_a_row >= IN_A_ROW_BYTES_MAX {
-                this.in_a_row = 0;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+        while this.connection.is_some() {
+            ready!(this.poll_turn(cx));
+            let Some(connection) = &mut this.connection else { break };
             let Poll::Ready(read) = Chunk::poll_read(&mut connection.socket, cx) else {
                 this.in_a_row = 0;
                 return Poll::Pending;

@@ -25,6 +25,17 @@ pub(super) struct Accepted {
 }
 
 impl Framing {
+    /// Takes in that so many bytes of content went elsewhere; says whether the body ends with them.
+    pub(super) fn skip(&mut self, content: usize) -> bool {
+        match self {
+            Self::Length(left) => {
+                *left -= content as u64;
+                *left == 0
+            }
+            Self::Chunked(_) | Self::UntilClose => false,
+        }
+    }
+
     /// Takes in bytes as they came, and moves the content among them together at the front.
     pub(super) fn accept(&mut self, bytes: &mut [u8]) -> Result<Accepted, &'static str> {
         match self {

@@ -3,19 +3,26 @@
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use super::window;
 
 /// A connection to a server.
 #[derive(Debug)]
 pub(super) enum Socket {
-    Plain(TcpStream),
+    Plain {
+        stream: TcpStream,
+        /// The size its receive buffer was given, if it was.
+        receive_buffer: Option<usize>,
+    },
     /// Wrapped as the TLS connector leaves it.
     Tls(Box<TlsStream<TokioIo<TokioIo<TcpStream>>>>),
 }
@@ -25,10 +32,49 @@ impl Socket {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(room);
         let read = match self {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Self::Plain { stream, .. } => Pin::new(stream).poll_read(cx, &mut buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
         };
         read.map_ok(|()| buffer.filled().len())
+    }
+
+    /// Says whether what arrives can be moved into a pipe, and if so gives the receive buffer a larger size, where it
+    /// was given one.
+    pub(super) fn widen(&mut self, bytes: usize) -> bool {
+        match self {
+            Self::Plain { stream, receive_buffer } => {
+                if receive_buffer.is_some_and(|before| before < bytes) {
+                    // A system that refuses moves bytes all the same.
+                    let _ = window::widen(stream, bytes);
+                }
+                cfg!(target_os = "linux")
+            }
+            Self::Tls(_) => false,
+        }
+    }
+
+    /// Gives the receive buffer the size back that it was given first.
+    pub(super) fn narrow(&mut self) {
+        if let Self::Plain { stream, receive_buffer: Some(bytes) } = self {
+            let _ = window::narrow(stream, *bytes);
+        }
+    }
+
+    /// Moves what has arrived into an empty pipe, at most `limit` bytes; 0 is the end. `None` where what arrives is not
+    /// what is meant, as with TLS, or the system cannot.
+    pub(super) fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: BorrowedFd<'_>,
+        limit: usize,
+    ) -> Option<Poll<io::Result<usize>>> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Plain { stream, .. } => Some(splice(stream, cx, pipe, limit)),
+            #[cfg(not(target_os = "linux"))]
+            Self::Plain { .. } => None,
+            Self::Tls(_) => None,
+        }
     }
 
     /// Writes all of `bytes`.
@@ -45,14 +91,14 @@ impl Socket {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Plain { stream, .. } => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Plain { stream, .. } => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -61,10 +107,31 @@ impl Socket {
     /// runtime may not have heard of it yet. TLS that has anything to say is not worth finding out what.
     pub(super) fn is_quiet(&self) -> bool {
         let stream = match self {
-            Self::Plain(stream) => stream,
+            Self::Plain { stream, .. } => stream,
             Self::Tls(stream) => stream.get_ref().0.inner().inner(),
         };
         let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn splice(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    pipe: BorrowedFd<'_>,
+    limit: usize,
+) -> Poll<io::Result<usize>> {
+    use rustix::pipe::{SpliceFlags, splice};
+    loop {
+        std::task::ready!(stream.poll_read_ready(cx))?;
+        // The pipe is empty: what would block is the socket.
+        let moved = stream.try_io(Interest::READABLE, || {
+            Ok(splice(stream, None, pipe, None, limit, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
+        });
+        match moved {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            moved => return Poll::Ready(moved),
+        }
     }
 }

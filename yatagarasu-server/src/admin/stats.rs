@@ -1,10 +1,11 @@
 use serde_json::{Value, json};
 use yatagarasu_core::Budget;
 
+use crate::assemble::Memory;
 use crate::http::Front;
 
 /// What every bucket has done and holds.
-pub(super) fn stats(front: &Front, budget: &Budget) -> Value {
+pub(super) fn stats(front: &Front, memory: &Memory) -> Value {
     let buckets: Vec<Value> = front
         .buckets()
         .iter()
@@ -28,6 +29,11 @@ pub(super) fn stats(front: &Front, budget: &Budget) -> Value {
         .collect();
     json!({
         "buckets": buckets,
-        "fill_memory": { "bytes": budget.reserved(), "max_bytes": budget.bytes_max() },
+        "fill_memory": budget(&memory.fills),
+        "socket_memory": budget(&memory.sockets),
     })
+}
+
+fn budget(budget: &Budget) -> Value {
+    json!({ "bytes": budget.reserved(), "max_bytes": budget.bytes_max() })
 }

@@ -30,6 +30,8 @@ pub struct ServerConfig {
     pub fill_memory: u64,
     /// Bytes the system takes for a client before it has sent them; `None` leaves it to the system.
     pub notsent_lowat: Option<u32>,
+    /// Bytes that the sockets of fast streams may hold together beyond such bounds.
+    pub socket_memory: u64,
     /// Longest wait for a client's complete request head, idle connections included.
     pub header_timeout: Duration,
     /// How long running responses may go on once the server is told to stop.

@@ -19,6 +19,7 @@ pub(super) struct ServerSettings {
     pub(super) threads: Option<u16>,
     pub(super) fill_memory: Option<ByteSize>,
     pub(super) notsent_lowat: Option<ByteSize>,
+    pub(super) socket_memory: Option<ByteSize>,
     pub(super) header_timeout: Option<Span>,
     pub(super) shutdown_grace: Option<Span>,
 }
@@ -84,9 +85,15 @@ pub(super) fn keys_beside(key: &str) -> &'static [&'static str] {
     let section = key.rsplit_once('.').map_or("", |(section, _)| section);
     match section.rsplit_once('.').map_or(section, |(_, name)| name) {
         "" => &["server", "admin", "buckets"],
-        "server" => {
-            &["address", "threads", "fill_memory", "notsent_lowat", "header_timeout", "shutdown_grace"]
-        }
+        "server" => &[
+            "address",
+            "threads",
+            "fill_memory",
+            "notsent_lowat",
+            "socket_memory",
+            "header_timeout",
+            "shutdown_grace",
+        ],
         "admin" => &["address", "token"],
         "s3" => &[
             "backend",
@@ -134,7 +141,7 @@ mod tests {
     #[test]
     fn what_is_named_is_what_is_read() {
         for (section, count) in
-            [("x", 3), ("server.x", 6), ("admin.x", 2), ("buckets[0].s3.x", 15), ("buckets[0].cache.x", 15)]
+            [("x", 3), ("server.x", 7), ("admin.x", 2), ("buckets[0].s3.x", 15), ("buckets[0].cache.x", 15)]
         {
             let keys = keys_beside(section);
             assert_eq!(keys.len(), count, "{section}");

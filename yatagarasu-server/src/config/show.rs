@@ -24,6 +24,7 @@ pub fn show(config: &Config) -> String {
             "threads": server.threads,
             "fill_memory": write_size(server.fill_memory),
             "notsent_lowat": write_size(server.notsent_lowat.map_or(0, u64::from)),
+            "socket_memory": write_size(server.socket_memory),
             "header_timeout": write_span(server.header_timeout),
             "shutdown_grace": write_span(server.shutdown_grace),
         },

@@ -19,6 +19,9 @@ const FILL_MEMORY: u64 = 256_000_000;
 /// Bytes not sent yet on a client's connection, where the file says nothing.
 const NOTSENT_LOWAT: u64 = 128 << 10;
 
+/// Bytes that the sockets of fast streams may hold, where the file says nothing: 16 such streams.
+const SOCKET_MEMORY: u64 = 128 << 20;
+
 /// Least that a socket is given: with less than a few packets a stream crawls.
 const SOCKET_BYTES_MIN: u64 = 4 << 10;
 
@@ -82,6 +85,7 @@ fn server(settings: &ServerSettings, complain: Complain<'_>) -> Option<ServerCon
         threads,
         fill_memory: settings.fill_memory.map_or(FILL_MEMORY, |size| size.0),
         notsent_lowat: notsent_lowat?,
+        socket_memory: settings.socket_memory.map_or(SOCKET_MEMORY, |size| size.0),
         header_timeout: settings.header_timeout.map_or(Duration::from_secs(60), |span| span.0),
         shutdown_grace: settings.shutdown_grace.map_or(Duration::from_secs(30), |span| span.0),
     })

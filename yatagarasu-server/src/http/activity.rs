@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use yatagarasu_core::SourceError;
 
 use super::body::ResponseBody;
+use super::outlet::Flow;
 
 /// What a connection is doing, for its thread's [`Sweeper`](super::Sweeper), and what that has ordered it to do.
 ///
@@ -59,6 +60,13 @@ impl Activity {
     pub(super) fn note(&self, written: &Poll<io::Result<usize>>) {
         let waited = self.waiting.swap(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() && (waited || self.is_answering()) {
+            self.stirred.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes whether a stream's last bytes wait until the client takes them.
+    pub(super) fn wait(&self, pending: bool) {
+        if self.waiting.swap(pending, Ordering::Relaxed) && !pending {
             self.stirred.store(true, Ordering::Relaxed);
         }
     }
@@ -133,6 +141,8 @@ impl Drop for Running {
 pub(super) struct AnsweringBody {
     pub(super) body: ResponseBody,
     pub(super) _running: Running,
+    /// How its bytes may go past the process, where the connection can do that.
+    pub(super) flow: Option<Flow>,
 }
 
 impl Body for AnsweringBody {
@@ -143,7 +153,8 @@ impl Body for AnsweringBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
-        self.body.poll_next(cx).map(|item| item.map(|item| item.map(Frame::data)))
+        let Self { body, flow, .. } = &mut *self;
+        body.poll_next(flow.as_mut(), cx).map(|item| item.map(|item| item.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

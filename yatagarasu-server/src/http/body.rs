@@ -1,10 +1,11 @@
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use yatagarasu_core::{ReplyBody, SourceError};
 
+use super::outlet::Flow;
 use crate::access_log::Entry;
 
 /// The body of a public response. Its end, or that it was dropped before, is what the access log waits for.
@@ -49,22 +50,19 @@ impl ResponseBody {
         Self::new(Content::Document(Bytes::new()), self.entry)
     }
 
-    /// The bytes still to come, where that is known.
-    pub(super) fn remaining(&self) -> Option<u64> {
-        match &self.content {
-            Content::Document(document) => Some(document.len() as u64),
-            Content::Reply(reply) => reply.remaining(),
-        }
-    }
-
-    /// Waits for the next bytes.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SourceError>>> {
-        let item = match &mut self.content {
-            Content::Document(document) => {
+    /// Waits for the next bytes, or for a ticket for them where they go past the process.
+    pub(super) fn poll_next(
+        &mut self,
+        flow: Option<&mut Flow>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, SourceError>>> {
+        let item = match (&mut self.content, flow) {
+            (Content::Document(document), _) => {
                 let document = std::mem::take(document);
                 (!document.is_empty()).then_some(Ok(document))
             }
-            Content::Reply(reply) => std::task::ready!(Pin::new(reply).poll_next(cx)),
+            (Content::Reply(ReplyBody::Streamed(body)), Some(flow)) => ready!(flow.poll_next(body, cx)),
+            (Content::Reply(reply), _) => ready!(Pin::new(reply).poll_next(cx)),
         };
         match &item {
             Some(Ok(chunk)) => self.entry.sent(chunk.len() as u64),
@@ -72,5 +70,13 @@ impl ResponseBody {
             None => self.entry.ended(),
         }
         Poll::Ready(item)
+    }
+
+    /// The bytes still to come, where that is known.
+    pub(super) fn remaining(&self) -> Option<u64> {
+        match &self.content {
+            Content::Document(document) => Some(document.len() as u64),
+            Content::Reply(reply) => reply.remaining(),
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::FutureExt;
+use http::Version;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -14,33 +15,35 @@ use super::activity::{Activity, AnsweringBody, Order};
 use super::desk::Desk;
 use super::express::ExpressLane;
 use super::limits::{
-    CONNECTION_BUFFER_BYTES, HEADER_LIST_BYTES, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES, STREAMS_MAX,
+    CONNECTION_BUFFER_BYTES, ConnectionLimits, HEADER_LIST_BYTES, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES,
+    STREAMS_MAX,
 };
+use super::outlet::Outlet;
 use super::watched::WatchedSocket;
 
 /// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to.
 pub(crate) async fn serve(
     socket: TcpStream,
     desk: Arc<Desk>,
-    notsent_lowat: Option<u32>,
+    limits: ConnectionLimits,
     activity: Arc<Activity>,
 ) {
     // A connection that fails here is closed already: serving it will say so.
     let _ = socket.set_nodelay(true);
-    if let Some(bytes) = notsent_lowat {
-        bound_unsent(&socket, bytes);
-    }
+    let outlet = Arc::new(Outlet::of(&socket, &limits));
     let express = ExpressLane::new(Arc::clone(&desk));
     let service = service_fn({
-        let activity = Arc::clone(&activity);
+        let (activity, outlet) = (Arc::clone(&activity), Arc::clone(&outlet));
         move |request: http::Request<Incoming>| {
             let running = activity.begin();
-            desk.answer(request).map(|response| {
-                Ok::<_, Infallible>(response.map(|body| AnsweringBody { body, _running: running }))
+            // HTTP/2 has its own frames around the bytes.
+            let flow = (request.version() < Version::HTTP_2).then(|| Outlet::flow(&outlet));
+            desk.answer(request).map(move |response| {
+                Ok::<_, Infallible>(response.map(|body| AnsweringBody { body, _running: running, flow }))
             })
         }
     });
-    let socket = WatchedSocket::new(socket, express, Arc::clone(&activity));
+    let socket = WatchedSocket::new(socket, express, outlet, Arc::clone(&activity));
     let builder = builder();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut draining = false;
@@ -65,21 +68,10 @@ pub(crate) async fn serve(
     .await;
 }
 
-/// Bounds what the system takes before it has sent it, so that a client that reads slowly leaves it with us, and so
-/// with S3.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-fn bound_unsent(socket: &TcpStream, bytes: u32) {
-    // A system that does not know the option serves all the same, with more memory.
-    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(bytes);
-}
-
-/// Leaves it to the system, which has no such bound.
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-fn bound_unsent(_socket: &TcpStream, _bytes: u32) {}
-
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().header_read_timeout(None).max_buf_size(CONNECTION_BUFFER_BYTES);
+    // Tickets have to be queued, never copied.
+    builder.http1().header_read_timeout(None).max_buf_size(CONNECTION_BUFFER_BYTES).writev(true);
     builder
         .http2()
         .timer(TokioTimer::new())

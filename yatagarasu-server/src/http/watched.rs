@@ -8,18 +8,25 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 use super::express::ExpressLane;
+use super::outlet::{Next, Outlet, next};
 
-/// A client's socket as hyper sees it: without the requests that are answered in the express lane. Tells from a client
-/// that is idle one that still has the last of an answer to take.
+/// A client's socket as hyper sees it: without the requests that are answered in the express lane, and with bytes that
+/// come through pipes. Tells from a client that is idle one that still has the last of an answer to take.
 pub(super) struct WatchedSocket {
     socket: TcpStream,
     express: ExpressLane,
+    outlet: Arc<Outlet>,
     activity: Arc<Activity>,
 }
 
 impl WatchedSocket {
-    pub(super) fn new(socket: TcpStream, express: ExpressLane, activity: Arc<Activity>) -> Self {
-        Self { socket, express, activity }
+    pub(super) fn new(
+        socket: TcpStream,
+        express: ExpressLane,
+        outlet: Arc<Outlet>,
+        activity: Arc<Activity>,
+    ) -> Self {
+        Self { socket, express, outlet, activity }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -33,16 +40,14 @@ impl AsyncRead for WatchedSocket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { socket, express, activity } = &mut *self;
+        let Self { socket, express, activity, .. } = &mut *self;
         express.poll_read(socket, activity, cx, buffer)
     }
 }
 
 impl AsyncWrite for WatchedSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.activity.note(&written);
-        written
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -50,8 +55,12 @@ impl AsyncWrite for WatchedSocket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.activity.note(&written);
+        let this = &mut *self;
+        let written = match next(slices) {
+            Next::Bytes(count) => Pin::new(&mut this.socket).poll_write_vectored(cx, &slices[..count]),
+            Next::Ticket(length) => this.outlet.poll_drain(&this.socket, cx, length),
+        };
+        this.activity.note(&written);
         written
     }
 
@@ -62,7 +71,10 @@ impl AsyncWrite for WatchedSocket {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
-        let Self { express, activity, .. } = &mut *self;
+        let Self { socket, express, outlet, activity } = &mut *self;
+        let flushed = outlet.poll_flushed(socket, cx);
+        activity.wait(flushed.is_pending());
+        ready!(flushed)?;
         express.flushed(activity, cx);
         Poll::Ready(Ok(()))
     }

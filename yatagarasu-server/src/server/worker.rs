@@ -35,7 +35,7 @@ impl Workers {
     pub(super) fn start(
         front: &Arc<Front>,
         metrics: &Metrics,
-        limits: ConnectionLimits,
+        limits: &ConnectionLimits,
         stop: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let worker = |(index, counters)| Worker::start(index, front, counters, limits, stop);
@@ -92,7 +92,7 @@ impl Worker {
         index: usize,
         front: &Arc<Front>,
         counters: &Arc<Counters>,
-        limits: ConnectionLimits,
+        limits: &ConnectionLimits,
         stop: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -103,7 +103,7 @@ impl Worker {
         let work = Work {
             desk: Arc::new(Desk::new(Arc::clone(front), Arc::clone(counters))),
             counters: Arc::clone(counters),
-            limits,
+            limits: limits.clone(),
             stop: stop.clone(),
             load: Arc::clone(&load),
         };
@@ -167,7 +167,7 @@ impl Work {
             Err(error) => return tracing::error!(%error, "a connection cannot be served"),
         };
         let counted = self.counters.connected();
-        let serving = serve(socket, Arc::clone(&self.desk), self.limits.notsent_lowat, sweeper.watch());
+        let serving = serve(socket, Arc::clone(&self.desk), self.limits.clone(), sweeper.watch());
         connections.spawn(async move {
             serving.await;
             drop((load, counted));

@@ -215,6 +215,7 @@ async fn what_happens_is_counted() {
         (1, 2, 1, 1, 1)
     );
     assert_eq!(stats["fill_memory"]["max_bytes"], 256_000_000);
+    assert_eq!(stats["socket_memory"], serde_json::json!({ "bytes": 0, "max_bytes": 134_217_728 }));
     // A response is counted when its body has gone: ask until it has.
     let metrics = loop {
         let metrics = site.admin.get("/metrics").await;
@@ -230,6 +231,7 @@ async fn what_happens_is_counted() {
         "yatagarasu_cache_objects{bucket=\"assets\"} 1",
         "yatagarasu_credentials_valid{bucket=\"assets\"} 1",
         "# TYPE yatagarasu_cache_bytes gauge",
+        "yatagarasu_wide_socket_bytes 0",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
     }

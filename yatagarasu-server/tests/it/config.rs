@@ -283,6 +283,25 @@ fn what_sockets_may_hold_takes_effect() {
 }
 
 #[test]
+fn what_the_sockets_of_fast_streams_may_hold_takes_effect() {
+    let memory = |given: &str| {
+        let yaml = format!("server: {{ {given} }}\nbuckets: [{{ name: a, path_prefix: /a }}]");
+        load(&yaml).map(|config| {
+            let shown = show(&config);
+            assert_eq!(show(&load(&shown).unwrap()), shown, "what is shown loads again");
+            config.server.socket_memory
+        })
+    };
+    assert_eq!(memory("").unwrap(), 134_217_728);
+    for (size, bytes) in [("0", 0), ("1", 1), ("64MiB", 64 << 20), ("1.5 GB", 1_500_000_000)] {
+        assert_eq!(memory(&format!("socket_memory: {size}")).unwrap(), bytes, "{size}");
+    }
+    let expected = "invalid value: string \"much\", expected a size such as 1048576, \"10MB\" or \"64KiB\"";
+    let said = memory("socket_memory: much").unwrap_err();
+    assert_eq!(said, format!("f.yaml: server.socket_memory: {expected}"));
+}
+
+#[test]
 fn lists_of_what_is_forwarded_hold_names_or_a_star() {
     let headers =
         |list: &str| one(&format!("forward_headers: {list}"), "").map(|bucket| bucket.forward_headers);

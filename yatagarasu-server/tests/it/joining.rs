@@ -1,13 +1,12 @@
 //! Requests for an object that is being fetched.
 
-use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::client::Answer;
 use crate::origin::{Gate, Origin, Reply};
 use crate::scripted::PATIENCE;
-use crate::site::Site;
+use crate::site::{Site, until};
 use crate::wire::{Crowd, Wire};
 
 const HALF: usize = 100_000;
@@ -19,12 +18,6 @@ fn content(length: u32) -> Vec<u8> {
 
 fn tagged(body: Vec<u8>) -> Reply {
     Reply::ok(body).with("etag", "\"e\"").with("content-type", "text/plain")
-}
-
-/// Waits until what the admin API says is as it is to be.
-async fn until(site: &Site, enough: impl Fn(&Value) -> bool) {
-    let seen = async { while !enough(&site.admin.get("/stats").await.json()) {} };
-    timeout(PATIENCE, seen).await.expect("what is waited for comes");
 }
 
 /// Lets a request join a GET that waits for the source's head. Gives its answer; the source has seen one GET.

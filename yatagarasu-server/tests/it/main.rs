@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod errors;
 mod express;
+mod fast;
 mod faults;
 mod http2;
 mod joining;

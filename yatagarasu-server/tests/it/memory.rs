@@ -257,12 +257,17 @@ async fn little_waits_in_the_kernel_for_a_client_that_does_not_read() {
     assert!(bytes > 0 && bytes < MIB / 2, "{bytes} bytes wait");
 
     let (site, client) = unread("notsent_lowat: 0").await;
-    let left_to_the_system = async {
-        while waiting(site.address, client.local_addr().unwrap()) < MIB {
+    until_waiting(site.address, client.local_addr().unwrap(), |bytes| bytes >= MIB).await;
+}
+
+/// Waits until as many bytes [wait](waiting) as have to.
+pub(crate) async fn until_waiting(from: SocketAddr, to: SocketAddr, enough: impl Fn(u64) -> bool) {
+    let waited = async {
+        while !enough(waiting(from, to)) {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, left_to_the_system).await.expect("the system by itself takes more");
+    timeout(PATIENCE, waited).await.expect("the system takes what it may");
 }
 
 /// A gateway with these settings of `server`, and a client that has asked for a large object and reads its head only.
@@ -276,7 +281,7 @@ async fn unread(server: &str) -> (Site, TcpStream) {
 }
 
 /// Bytes that the kernel has taken of `from` for `to`, and that have not been acknowledged, sent or not.
-fn waiting(from: SocketAddr, to: SocketAddr) -> u64 {
+pub(crate) fn waiting(from: SocketAddr, to: SocketAddr) -> u64 {
     let port = |address: SocketAddr| format!(":{:04X}", address.port());
     let (from, to) = (port(from), port(to));
     let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
@@ -300,7 +305,7 @@ async fn assert_reads(mut socket: TcpStream, content: &[u8]) {
 }
 
 /// Waits until S3 is not asked for more: every buffer on the way is full then.
-async fn stalled(s3: &S3Server) {
+pub(crate) async fn stalled(s3: &S3Server) {
     let mut quiet = 0;
     let mut sent = s3.objects().pattern_bytes();
     while quiet < 10 {

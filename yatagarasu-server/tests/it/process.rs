@@ -69,6 +69,13 @@ impl Process {
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
     }
 
+    /// How many files are open whose description begins so.
+    pub(crate) fn open_files(&self, description: &str) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let described = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+        described.filter(|file| file.to_string_lossy().starts_with(description)).count()
+    }
+
     fn log(&self) -> impl Iterator<Item = serde_json::Value> {
         self.log.iter()
     }

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use yatagarasu_s3::testing::{ACCESS_KEY, S3Server, SECRET_KEY};
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
 
 use crate::client::Client;
+use crate::scripted::PATIENCE;
 
 /// A running gateway. Ends when dropped.
 pub(crate) struct Site {
@@ -93,4 +95,10 @@ impl Site {
         let json = [("content-type", "application/json")];
         self.admin.send("POST", "/purge", &json, order.to_owned().into()).await
     }
+}
+
+/// Waits until the statistics are as they have to be.
+pub(crate) async fn until(site: &Site, enough: impl Fn(&serde_json::Value) -> bool) {
+    let seen = async { while !enough(&site.admin.get("/stats").await.json()) {} };
+    timeout(PATIENCE, seen).await.expect("what is waited for comes");
 }

@@ -85,6 +85,11 @@ impl Wire {
         Self { socket: BufReader::new(socket) }
     }
 
+    /// Where the client is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.socket.get_ref().local_addr().unwrap()
+    }
+
     /// Sends a further GET on the same connection.
     pub(crate) async fn get_again(&mut self, path: &str) {
         self.say(&plain_get(path)).await;

@@ -1,0 +1,55 @@
+//! Tickets: slices that stand for bytes in a pipe, as many as they are long. They are told from bytes by their address,
+//! and nobody reads them.
+
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use super::pipe::CAPACITY;
+
+static TICKETS: [u8; CAPACITY] = [0; CAPACITY];
+
+/// What comes next of what is to be written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// So many slices of bytes.
+    Bytes(usize),
+    /// A ticket for so many.
+    Ticket(usize),
+}
+
+/// A ticket for `bytes`, at most as many as a pipe holds.
+pub(super) fn ticket(bytes: usize) -> Bytes {
+    Bytes::from_static(&TICKETS[..bytes])
+}
+
+/// Tells tickets from bytes.
+pub(crate) fn next(slices: &[IoSlice<'_>]) -> Next {
+    match slices.iter().position(|slice| is_ticket(slice)) {
+        Some(0) => Next::Ticket(slices[0].len()),
+        Some(bytes) => Next::Bytes(bytes),
+        None => Next::Bytes(slices.len()),
+    }
+}
+
+fn is_ticket(slice: &[u8]) -> bool {
+    !slice.is_empty() && TICKETS.as_ptr_range().contains(&slice.as_ptr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_are_told_from_bytes_by_their_address() {
+        let (bytes, nothing) = (IoSlice::new(&[0; 8]), IoSlice::new(&[]));
+        let ticket = ticket(100);
+        let rest = ticket.slice(99..);
+        let (ticket, rest) = (IoSlice::new(&ticket), IoSlice::new(&rest));
+        assert_eq!(next(&[bytes, bytes]), Next::Bytes(2));
+        assert_eq!(next(&[bytes, nothing, ticket, bytes]), Next::Bytes(2));
+        assert_eq!(next(&[ticket, rest]), Next::Ticket(100));
+        assert_eq!(next(&[rest, bytes]), Next::Ticket(1));
+        assert_eq!(next(&[]), Next::Bytes(0));
+    }
+}

@@ -1,0 +1,239 @@
+//! Streams whose clients are fast: their sockets may hold more, and their bytes go past the process.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::sleep;
+use yatagarasu_s3::testing::{MemoryObjects, S3Server};
+
+use crate::memory::{stalled, until_waiting, waiting};
+use crate::origin::{Gate, Origin, Reply};
+use crate::process::Process;
+use crate::site::{Site, bucket, document, until};
+use crate::wire::Wire;
+
+const MIB: u64 = 1 << 20;
+
+/// What both sockets of a fast stream may hold.
+const WIDE: u64 = 8 * MIB;
+
+/// Longer than what the sockets on the way hold, so that a stream that is not read to its end goes on.
+const LENGTH: u64 = 128 * MIB;
+
+/// A gateway with these settings of `server`, before large objects.
+async fn site(server: &str) -> Site {
+    site_of(2, server).await
+}
+
+/// The same with so many threads.
+async fn site_of(threads: usize, server: &str) -> Site {
+    let s3 = S3Server::start().await.unwrap();
+    s3.objects().put_pattern("bucket", "large", LENGTH);
+    s3.objects().put_pattern("bucket", "other", LENGTH);
+    s3.objects().put("bucket", "small", &[], "x");
+    let yaml = document(server, &[bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")]);
+    Site::run(s3, &yaml.replace("threads: 2", &format!("threads: {threads}"))).await
+}
+
+fn reserved(stats: &Value) -> u64 {
+    stats["socket_memory"]["bytes"].as_u64().unwrap()
+}
+
+async fn reserved_now(site: &Site) -> u64 {
+    reserved(&site.admin.get("/stats").await.json())
+}
+
+/// Reads from `from` up to `to` of an object, all of it right.
+async fn assert_takes(client: &mut Wire, from: u64, to: u64) {
+    let mut offset = from;
+    while offset < to {
+        let end = to.min(offset + MIB);
+        let piece = client.take(usize::try_from(end - offset).unwrap()).await;
+        assert!(piece == MemoryObjects::pattern(offset, end), "other bytes from {offset} on");
+        offset = end;
+    }
+}
+
+async fn begin(address: SocketAddr, path: &str) -> Wire {
+    // Narrow, so that little more is sent than is read.
+    let mut client = Wire::narrow(address, path).await;
+    assert_eq!(client.head().await.status, 200);
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fast_stream_takes_a_part_of_the_memory_there_is_until_it_ends() {
+    let site = site("").await;
+    let mut client = begin(site.address, "/static/large").await;
+    assert_takes(&mut client, 0, MIB).await;
+    assert_eq!(reserved_now(&site).await, 0, "nobody has seen how fast it is");
+    assert_takes(&mut client, MIB, 64 * MIB).await;
+    assert_eq!(reserved_now(&site).await, WIDE);
+    until_waiting(site.address, client.address(), |bytes| bytes > MIB).await;
+    assert_takes(&mut client, 64 * MIB, LENGTH).await;
+    until(&site, |stats| reserved(stats) == 0).await;
+
+    // The connection goes on as it began.
+    client.get_again("/static/small").await;
+    assert_eq!(client.head().await.status, 200);
+    assert_eq!(client.take(1).await, b"x");
+    client.get_again("/static/other").await;
+    assert_eq!(client.head().await.status, 200);
+    stalled(&site.s3).await;
+    assert!(waiting(site.address, client.address()) < MIB);
+    assert_takes(&mut client, 0, LENGTH).await;
+    assert_eq!(site.s3.objects().gets(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_for_meanwhile_follows() {
+    let site = site("").await;
+    let get = |key: &str| format!("GET /static/{key} HTTP/1.1\r\nhost: test\r\n\r\n");
+    let mut client = Wire::send(site.address, &[get("large"), get("small"), get("other")].concat()).await;
+    assert_eq!(client.head().await.status, 200);
+    assert_takes(&mut client, 0, 64 * MIB).await;
+    assert_eq!(reserved_now(&site).await, WIDE);
+    assert_takes(&mut client, 64 * MIB, LENGTH).await;
+    assert_eq!(client.head().await.field("content-length"), "1");
+    assert_eq!(client.take(1).await, b"x");
+    assert_eq!(client.head().await.status, 200);
+    assert_takes(&mut client, 0, LENGTH).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_goes_the_same_way() {
+    let site = site("").await;
+    let (first, last) = (1_234_567, LENGTH - 3);
+    let range = format!("GET /static/large HTTP/1.1\r\nhost: test\r\nrange: bytes={first}-{last}\r\n\r\n");
+    let mut client = Wire::send(site.address, &range).await;
+    assert_eq!(client.head().await.status, 206);
+    assert_takes(&mut client, first, first + 32 * MIB).await;
+    assert_eq!(reserved_now(&site).await, WIDE);
+    assert_takes(&mut client, first + 32 * MIB, last + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_as_many_are_fast_as_there_is_memory_for() {
+    for (memory, expected) in [("0", 0), ("15MiB", WIDE), ("16MiB", 2 * WIDE)] {
+        let site = site(&format!("socket_memory: \"{memory}\"")).await;
+        let mut clients = Vec::new();
+        for key in ["large", "other"] {
+            let mut client = begin(site.address, &format!("/static/{key}")).await;
+            assert_takes(&mut client, 0, 32 * MIB).await;
+            clients.push(client);
+        }
+        assert_eq!(reserved_now(&site).await, expected, "{memory}");
+        for mut client in clients {
+            assert_takes(&mut client, 32 * MIB, LENGTH).await;
+        }
+        until(&site, |stats| reserved(stats) == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_gives_its_part_back() {
+    let site = site("").await;
+    let mut client = begin(site.address, "/static/large").await;
+    assert_takes(&mut client, 0, 32 * MIB).await;
+    assert_eq!(reserved_now(&site).await, WIDE);
+    drop(client);
+    until(&site, |stats| reserved(stats) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_the_last_bytes_slowly_keeps_its_part_so_long() {
+    let site = site("").await;
+    let mut client = begin(site.address, "/static/large").await;
+    assert_takes(&mut client, 0, LENGTH - 3 * MIB).await;
+    stalled(&site.s3).await;
+    assert_eq!(site.s3.objects().pattern_bytes(), LENGTH, "S3 has nothing more to send");
+    assert_eq!(reserved_now(&site).await, WIDE);
+    assert_takes(&mut client, LENGTH - 3 * MIB, LENGTH).await;
+    until(&site, |stats| reserved(stats) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_becomes_slow_gives_its_part_back() {
+    let site = site("").await;
+    let mut client = begin(site.address, "/static/large").await;
+    assert_takes(&mut client, 0, 32 * MIB).await;
+    assert_eq!(reserved_now(&site).await, WIDE);
+    // As slow as that, the sockets on the way are emptied first.
+    let (mut offset, pause) = (32 * MIB, Duration::from_millis(100));
+    while reserved_now(&site).await > 0 {
+        assert!(offset < LENGTH, "it is fast for ever");
+        assert_takes(&mut client, offset, offset + MIB / 4).await;
+        offset += MIB / 4;
+        sleep(pause).await;
+    }
+    assert_takes(&mut client, offset, LENGTH).await;
+    until(&site, |stats| reserved(stats) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_leaves_behind_reaches_no_other() {
+    let site = site_of(1, "").await;
+    for _ in 0..3 {
+        // One leaves with bytes on their way, others go on in turn.
+        let mut leaving = begin(site.address, "/static/large").await;
+        let mut first = begin(site.address, "/static/large").await;
+        let mut second = begin(site.address, "/static/other").await;
+        assert_takes(&mut leaving, 0, 33 * MIB - 12_345).await;
+        drop(leaving);
+        for offset in (0..64 * MIB).step_by(1 << 20) {
+            assert_takes(&mut first, offset, offset + MIB).await;
+            assert_takes(&mut second, offset, offset + MIB).await;
+        }
+        assert_eq!(reserved_now(&site).await, 2 * WIDE);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connection_ends_where_it_is_to_end() {
+    let site = site("").await;
+    for request in [
+        "GET /static/large HTTP/1.0\r\nhost: test\r\n\r\n",
+        "GET /static/large HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n",
+    ] {
+        let mut client = Wire::send(site.address, request).await;
+        assert_eq!(client.head().await.status, 200);
+        assert_takes(&mut client, 0, 64 * MIB).await;
+        assert_eq!(reserved_now(&site).await, WIDE);
+        assert_takes(&mut client, 64 * MIB, LENGTH).await;
+        assert_eq!(client.rest().await, b"");
+        until(&site, |stats| reserved(stats) == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fast_stream_that_breaks_off_is_not_taken_for_whole() {
+    let (origin, site) = Origin::start("", "enabled: false").await;
+    let gate = Gate::default();
+    let sent = MemoryObjects::pattern(0, 48 * MIB);
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n").into_bytes();
+    let length = head.len() + sent.len() - 1;
+    let raw = [head, sent].concat();
+    origin.answer("k", [Reply::raw(raw).rest_at(length, &gate)]);
+    let mut client = begin(site.address, "/static/k").await;
+    assert_takes(&mut client, 0, 40 * MIB).await;
+    assert_eq!(reserved_now(&site).await, WIDE);
+    gate.open();
+    // As much as had come, and then the end of the connection before that of the body.
+    assert!(client.rest().await == MemoryObjects::pattern(40 * MIB, 48 * MIB));
+    until(&site, |stats| reserved(stats) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bytes_of_a_fast_stream_go_through_a_pipe() {
+    let s3 = S3Server::start().await.unwrap();
+    s3.objects().put_pattern("bucket", "large", LENGTH);
+    let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "enabled: false")]);
+    let process = Process::start(&yaml, &[]);
+    let mut client = begin(process.address, "/static/large").await;
+    assert_takes(&mut client, 0, MIB).await;
+    let before = process.open_files("pipe:");
+    assert_takes(&mut client, MIB, 64 * MIB).await;
+    assert_eq!(process.open_files("pipe:"), before + 2, "both ends of one");
+    assert_takes(&mut client, 64 * MIB, LENGTH).await;
+}
