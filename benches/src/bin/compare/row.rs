@@ -77,7 +77,7 @@ impl Row {
             Self::Threads => taken * 2 * samples,
             Self::Miss => Duration::from_secs(2) * (peers + 1),
             Self::Stalled => Duration::from_secs(14) * peers,
-            Self::Crowd => Duration::from_secs(16) * peers,
+            Self::Crowd => Duration::from_secs(24) * peers,
             Self::Idle => Duration::from_secs(6) * peers,
             Self::Start => Duration::from_secs(12) * peers,
         }
