@@ -14,11 +14,8 @@ pub type BoxedStream = Pin<Box<dyn Stream<Item = Result<Bytes, SourceError>> + S
 /// A stream whose bytes the system can move on without this process reading them (`splice(2)`).
 pub trait Spliced: Stream<Item = Result<Bytes, SourceError>> + Send {
     /// Says whether bytes can be moved, and if so lets the system hold about `bytes` that have arrived and were not
-    /// taken, where it was held to fewer.
+    /// taken, where it was held to fewer, until the stream is dropped.
     fn widen(self: Pin<&mut Self>, bytes: usize) -> bool;
-
-    /// Holds the system to what it was held to before.
-    fn narrow(self: Pin<&mut Self>);
 
     /// Moves at most `limit` of the bytes that are next into `pipe`, which is empty, and says how many. `None` where it
     /// cannot: the stream's next item has them. Nothing is moved, and `None` said, at the stream's end.
@@ -76,14 +73,6 @@ impl ObjectBody {
         match &mut self.bytes {
             Origin::Spliced(stream) => stream.as_mut().widen(bytes),
             Origin::Stream(_) => false,
-        }
-    }
-
-    /// The same as [`Spliced::narrow`] of a body that may not be one of these.
-    pub fn narrow(&mut self) {
-        match &mut self.bytes {
-            Origin::Spliced(stream) => stream.as_mut().narrow(),
-            Origin::Stream(_) => {}
         }
     }
 
@@ -174,8 +163,6 @@ mod tests {
         fn widen(self: Pin<&mut Self>, _: usize) -> bool {
             true
         }
-
-        fn narrow(self: Pin<&mut Self>) {}
 
         fn poll_splice(
             self: Pin<&mut Self>,

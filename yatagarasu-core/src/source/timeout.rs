@@ -89,10 +89,6 @@ impl Spliced for TimedBody {
         self.body.widen(bytes)
     }
 
-    fn narrow(mut self: Pin<&mut Self>) {
-        self.body.narrow();
-    }
-
     fn poll_splice(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

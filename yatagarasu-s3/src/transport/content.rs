@@ -122,12 +122,6 @@ impl Spliced for Content {
         spliced
     }
 
-    fn narrow(mut self: Pin<&mut Self>) {
-        if let Some(connection) = &mut self.connection {
-            connection.socket.narrow();
-        }
-    }
-
     fn poll_splice(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

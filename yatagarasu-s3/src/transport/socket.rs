@@ -53,13 +53,6 @@ impl Socket {
         }
     }
 
-    /// Gives the receive buffer the size back that it was given first.
-    pub(super) fn narrow(&mut self) {
-        if let Self::Plain { stream, receive_buffer: Some(bytes) } = self {
-            let _ = window::narrow(stream, *bytes);
-        }
-    }
-
     /// Moves what has arrived into an empty pipe, at most `limit` bytes; 0 is the end. `None` where what arrives is not
     /// what is meant, as with TLS, or the system cannot.
     pub(super) fn poll_splice(

@@ -7,24 +7,20 @@ use tokio::net::TcpStream;
 
 /// Holds the system to a receive buffer of `bytes`, which it doubles.
 ///
-/// That is done once a connection is open, and before anything comes: a buffer of a size given before has the two sides
-/// agree on windows that are never larger (RFC 7323 2.1). The buffer alone is to bound the window.
+/// That is done once a connection is open, and before any response comes: a buffer of a size given before has the two
+/// sides agree on windows that are never larger (RFC 7323 2). The buffer alone is to bound the window.
 pub(super) fn bound(stream: &TcpStream, bytes: usize) -> io::Result<()> {
-    narrow(stream, bytes)?;
+    SockRef::from(stream).set_recv_buffer_size(bytes)?;
     clamp::lift(stream)
 }
 
-/// Gives a bounded buffer a larger size.
+/// Gives a bounded buffer a larger size. It keeps it: what comes for the window that was offered would be dropped, and
+/// sent again only after seconds.
 pub(super) fn widen(stream: &TcpStream, bytes: usize) -> io::Result<()> {
-    narrow(stream, bytes)?;
+    SockRef::from(stream).set_recv_buffer_size(bytes)?;
     // Some versions of Linux derive the clamp from the buffer now and then. Others must not be told anew while the window
     // is closed: it would never open again (3aa7857fe1d7, which Linux 6.7 mends).
     if clamp::get(stream)? < bytes { clamp::lift(stream) } else { Ok(()) }
-}
-
-/// Gives the buffer a size, whatever the window.
-pub(super) fn narrow(stream: &TcpStream, bytes: usize) -> io::Result<()> {
-    SockRef::from(stream).set_recv_buffer_size(bytes)
 }
 
 /// The largest window there may be whatever the buffer.

@@ -12,7 +12,7 @@ pub(crate) struct ConnectionLimits {
     pub(crate) header_timeout: Duration,
     /// Bytes the system takes before it has sent them; `None` leaves it to the system.
     pub(crate) notsent_lowat: Option<u32>,
-    /// What the sockets of fast streams may hold together beyond that.
+    /// What the sockets of fast streams may hold together.
     pub(crate) socket_memory: Arc<Budget>,
 }
 
@@ -25,9 +25,6 @@ pub(super) const WIDE_UNSENT_BYTES: u32 = 4 << 20;
 
 /// The size of the receive buffer of a fast stream's socket to S3, which the system doubles.
 pub(super) const WIDE_RECEIVED_BYTES: usize = 2 << 20;
-
-/// What both sockets of a fast stream may hold together.
-pub(super) const WIDE_BYTES: u64 = WIDE_UNSENT_BYTES as u64 + 2 * WIDE_RECEIVED_BYTES as u64;
 
 /// Bytes of one HTTP/2 stream that may be queued.
 pub(super) const STREAM_BUFFER_BYTES: usize = 64 * 1024;

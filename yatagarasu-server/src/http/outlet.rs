@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use yatagarasu_core::{Budget, Reservation};
@@ -164,12 +165,7 @@ impl Outlet {
 
     /// Lets the socket take more.
     fn widen(&self, reservation: Reservation) {
-        let mut held = self.held();
-        held.width = match mem::take(&mut held.width) {
-            // A stream before this one was wide to its end.
-            Width::Wide(earlier) | Width::Narrowing(earlier) => Width::Wide(earlier),
-            Width::Bound | Width::Widening(_) => Width::Widening(reservation),
-        };
+        self.held().width = Width::Widening(reservation);
     }
 
     /// Lets the socket take no more than any other, once all is written.
@@ -195,9 +191,11 @@ impl Outlet {
 /// Whether the socket takes more at once.
 fn takes_more(socket: &TcpStream) -> io::Result<()> {
     let mut polled = [PollFd::new(socket, PollFlags::OUT)];
-    match poll(&mut polled, Some(&Timespec::default()))? {
-        0 => Err(io::ErrorKind::WouldBlock.into()),
-        _ => Ok(()),
+    match poll(&mut polled, Some(&Timespec::default())) {
+        // A signal may come instead of the answer that there is no room.
+        Ok(0) | Err(Errno::INTR) => Err(io::ErrorKind::WouldBlock.into()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -73,10 +73,15 @@ impl Wire {
 
     /// Connects and sends a GET. What is not read stays with the gateway, but for the 4 MB or so of sockets.
     pub(crate) async fn narrow(address: SocketAddr, path: &str) -> Self {
+        Self::narrow_send(address, &plain_get(path)).await
+    }
+
+    /// The same with these bytes.
+    pub(crate) async fn narrow_send(address: SocketAddr, request: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         // More than a segment of the loopback interface, or every window would wait for a timer.
         socket.set_recv_buffer_size(128 * 1024).unwrap();
-        Self::over(socket, address, &plain_get(path)).await
+        Self::over(socket, address, request).await
     }
 
     async fn over(socket: TcpSocket, address: SocketAddr, request: &str) -> Self {

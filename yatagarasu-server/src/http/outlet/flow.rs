@@ -4,13 +4,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use yatagarasu_core::{ObjectBody, SourceError};
+use yatagarasu_core::{ObjectBody, Reservation, SourceError};
 
 use super::Outlet;
 use super::pace::{Pace, Stretch};
 use super::pipe::{CAPACITY, Pipe};
 use super::ticket::ticket;
-use crate::http::limits::{WIDE_BYTES, WIDE_RECEIVED_BYTES};
+use crate::http::limits::{WIDE_RECEIVED_BYTES, WIDE_UNSENT_BYTES};
 
 /// How the bytes of one response go to a client: through the process, or past it as long as they are fast. Ended when
 /// dropped.
@@ -18,13 +18,25 @@ use crate::http::limits::{WIDE_BYTES, WIDE_RECEIVED_BYTES};
 pub(crate) struct Flow {
     outlet: Arc<Outlet>,
     pace: Pace,
-    /// Whether the sockets may hold more.
+    source: Source,
+    /// Whether the client's socket may hold more, and bytes are moved.
     wide: bool,
+}
+
+/// What the socket to the source may hold.
+#[derive(Debug)]
+enum Source {
+    /// What every socket may.
+    Bound,
+    /// More, as long as the body is there.
+    Wide { _reservation: Reservation },
+    /// It is no socket whose bytes can be moved.
+    Other,
 }
 
 impl Flow {
     pub(super) fn new(outlet: Arc<Outlet>) -> Self {
-        Self { outlet, pace: Pace::default(), wide: false }
+        Self { outlet, pace: Pace::default(), source: Source::Bound, wide: false }
     }
 
     /// Waits for the next bytes, or for a ticket for them; first until the last are written, so that a stream whose
@@ -44,10 +56,7 @@ impl Flow {
             self.outlet.gave(bytes.len());
             match (self.pace.went(bytes.len()), self.wide) {
                 (Some(Stretch::Fast), false) => self.widen(body),
-                (Some(Stretch::Slow), true) => {
-                    self.narrow();
-                    body.narrow();
-                }
+                (Some(Stretch::Slow), true) => self.narrow(),
                 (Some(Stretch::Fast), true) | (Some(Stretch::Slow), false) | (None, _) => {}
             }
         }
@@ -56,14 +65,23 @@ impl Flow {
 
     /// Lets the sockets hold more, if there is memory left for it and enough to come.
     fn widen(&mut self, body: &mut ObjectBody) {
-        if body.remaining().is_some_and(|left| left < WIDE_BYTES) {
+        let little = body.remaining().is_some_and(|left| left < WIDE_UNSENT_BYTES.into());
+        if little || matches!(self.source, Source::Other) {
             return;
         }
-        if let Some(reservation) = self.outlet.socket_memory.reserve(WIDE_BYTES)
-            && body.widen(WIDE_RECEIVED_BYTES)
-        {
-            self.outlet.widen(reservation);
-            self.wide = true;
+        let memory = &self.outlet.socket_memory;
+        let Some(unsent) = memory.reserve(WIDE_UNSENT_BYTES.into()) else { return };
+        if let Source::Bound = self.source {
+            let Some(received) = memory.reserve(2 * WIDE_RECEIVED_BYTES as u64) else { return };
+            let wide = body.widen(WIDE_RECEIVED_BYTES);
+            self.source = if wide { Source::Wide { _reservation: received } } else { Source::Other };
+        }
+        match self.source {
+            Source::Wide { .. } => {
+                self.outlet.widen(unsent);
+                self.wide = true;
+            }
+            Source::Bound | Source::Other => {}
         }
     }
 
