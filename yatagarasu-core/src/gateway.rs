@@ -165,6 +165,10 @@ impl Shared {
     fn recall_plain(&self, key: KeyRef<'_>) -> Option<Recalled> {
         self.policy.cache.as_ref()?;
         let Lookup::Ready(Some(stored)) = self.storage.lookup(key) else { return None };
+        // What has no lines was not stored by a gateway.
+        if stored.meta().lines().is_empty() {
+            return None;
+        }
         // Which variant is meant, the fields say that are not here.
         let Content::Whole(segments) = stored.content() else { return None };
         let bytes = segments.single()?.clone();

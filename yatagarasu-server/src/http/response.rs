@@ -117,14 +117,7 @@ pub(super) fn head(recalled: &Recalled, request_id: &RequestId) -> Vec<u8> {
     let mut head = ROOM.take();
     head.reserve(HEAD_BYTES);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-    for (name, value) in recalled.stored.meta().headers() {
-        if !is_set_here(name.as_str()) {
-            head.extend_from_slice(name.as_str().as_bytes());
-            head.extend_from_slice(b": ");
-            head.extend_from_slice(value.as_bytes());
-            head.extend_from_slice(b"\r\n");
-        }
-    }
+    head.extend_from_slice(recalled.stored.meta().lines());
     let mut digits = itoa::Buffer::new();
     head.extend_from_slice(b"age: ");
     head.extend_from_slice(digits.format(recalled.age.as_secs()).as_bytes());
@@ -148,12 +141,6 @@ pub(super) fn head_sent(mut head: Vec<u8>) {
         head.clear();
         ROOM.set(head);
     }
-}
-
-/// Whether a field of an object has another value in its answer. Others are added to those it has.
-fn is_set_here(name: &str) -> bool {
-    // Names as constants would be made anew, and dropped, for each field.
-    matches!(name, "age" | "content-length" | "x-request-id" | "x-cache")
 }
 
 /// Writes the gateway's member of `Cache-Status`: where there is no key, in one allocation of its size.
