@@ -141,7 +141,8 @@ impl Drop for Running {
 pub(super) struct AnsweringBody {
     pub(super) body: ResponseBody,
     pub(super) _running: Running,
-    /// How its bytes may go past the process, where the connection can do that.
+    /// How its bytes may go past the process, where the connection can do that. Dropped after the body, so that the
+    /// memory of S3's socket is given back when the socket is closed.
     pub(super) flow: Option<Flow>,
 }
 
