@@ -71,7 +71,8 @@ impl ObjectMeta {
     /// stored must not. All values that are stored are slices of one allocation, of their [lines](Self::lines).
     #[must_use]
     pub fn to_store(&self, withheld: &[HeaderName], received: SystemTime) -> Self {
-        let date = (!self.headers.contains_key(header::DATE)).then(|| (header::DATE, date_field(received)));
+        let dated = self.headers.contains_key(header::DATE) && !withheld.contains(&header::DATE);
+        let date = (!dated).then(|| (header::DATE, date_field(received)));
         let kept = self.headers.iter().filter(|(name, _)| !withheld.contains(name));
         let kept = kept.chain(date.iter().map(|(name, value)| (name, value)));
         let (own, shown): (Vec<_>, Vec<_>) = kept.partition(|(name, _)| ANSWERS_OWN.contains(&name.as_str()));
@@ -145,7 +146,12 @@ mod tests {
 
     #[test]
     fn the_date_it_was_received_at_is_among_them() {
-        let stored = ObjectMeta::default().to_store(&[], SystemTime::UNIX_EPOCH);
-        assert_eq!(stored.lines(), b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+        let lines = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+        assert_eq!(ObjectMeta::default().to_store(&[], SystemTime::UNIX_EPOCH).lines(), lines);
+        // Also where the source's own must not be stored.
+        let mut headers = HeaderMap::new();
+        headers.insert(header::DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
+        let stored = ObjectMeta::new(headers).to_store(&[header::DATE], SystemTime::UNIX_EPOCH);
+        assert_eq!(stored.lines(), lines);
     }
 }
