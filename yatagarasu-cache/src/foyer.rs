@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use equivalent::Equivalent;
 use foyer::{Cache, CacheBuilder, EvictionConfig, LfuConfig, LruConfig, S3FifoConfig, SieveConfig};
 use futures_util::FutureExt;
+use tokio::task::spawn_blocking;
 use yatagarasu_core::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Selector, StoredObject, Usage};
 
 use crate::weight::weigh;
@@ -102,25 +103,15 @@ impl ObjectCache for FoyerCache {
     }
 
     async fn purge(&self, selector: &Selector) -> u64 {
-        let purged = AtomicU64::new(0);
-        self.visit(|key, held| {
-            let selected = selector.selects(key, &held.stored);
-            purged.fetch_add(u64::from(selected && held.stored.is_object()), Ordering::Relaxed);
-            selected
-        });
-        purged.into_inner()
+        self.visit(selector, |_| true).await
     }
 
     async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
-        let expired = AtomicU64::new(0);
-        self.visit(|key, held| {
-            if selector.selects(key, &held.stored) {
-                held.stored.expire(now);
-                expired.fetch_add(u64::from(held.stored.is_object()), Ordering::Relaxed);
-            }
+        let expire = move |held: &Held| {
+            held.stored.expire(now);
             false
-        });
-        expired.into_inner()
+        };
+        self.visit(selector, expire).await
     }
 
     fn usage(&self) -> Usage {
@@ -133,8 +124,21 @@ impl ObjectCache for FoyerCache {
 }
 
 impl FoyerCache {
-    /// Shows everything that is held to `drops`, and drops what it says.
-    fn visit(&self, drops: impl Fn(&CacheKey, &Held) -> bool) {
-        self.held.flush_if(drops).now_or_never().expect("a cache without a disk never waits");
+    /// Shows all that is selected to `drops`, and drops what it says; counts the objects that were selected.
+    ///
+    /// That takes a while where much is held, freeing it most of all: a thread does it that serves no clients.
+    async fn visit(&self, selector: &Selector, drops: impl Fn(&Held) -> bool + Send + 'static) -> u64 {
+        let (held, selector) = (self.held.clone(), selector.clone());
+        let visiting = spawn_blocking(move || {
+            let mut selected = 0;
+            let visit = held.flush_if(|key, held| {
+                let is_selected = selector.selects(key, &held.stored);
+                selected += u64::from(is_selected && held.stored.is_object());
+                is_selected && drops(held)
+            });
+            visit.now_or_never().expect("a cache without a disk never waits");
+            selected
+        });
+        visiting.await.expect("what has begun is not cancelled, and does not panic")
     }
 }
