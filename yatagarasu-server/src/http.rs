@@ -9,10 +9,12 @@ mod front;
 mod limits;
 mod opening;
 mod outlet;
+mod pipe;
 mod problem;
 mod request_id;
 mod response;
 mod route;
+mod sending;
 mod sweeper;
 mod watched;
 

@@ -10,12 +10,12 @@ use yatagarasu_core::forward::drop_hops;
 use yatagarasu_core::{CacheKey, KeyRef, Outcome, Request as ObjectRequest};
 
 use super::body::ResponseBody;
-use super::express::Sending;
 use super::front::Front;
 use super::problem::Problem;
 use super::request_id::{RequestId, RequestIds};
 use super::response;
 use super::route::{Route, cache_key, decode, forwarded_query};
+use super::sending::Sending;
 use crate::access_log::Entry;
 use crate::config::StatusKey;
 use crate::metrics::Counters;

@@ -7,12 +7,11 @@
 //! the last answer has left its buffers. What hyper has to find the end of goes on to it for good.
 
 use std::cell::RefCell;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -21,7 +20,7 @@ use super::desk::Desk;
 use super::limits::CONNECTION_BUFFER_BYTES;
 use super::opening::Opening;
 use super::response;
-use crate::access_log::Entry;
+use super::sending::Sending;
 
 /// Most bytes read at a time.
 const READ_BYTES: usize = 16 * 1024;
@@ -44,17 +43,6 @@ pub(super) struct ExpressLane {
     handed: usize,
 }
 
-/// An answer on its way.
-#[derive(Debug)]
-pub(super) struct Sending {
-    head: Vec<u8>,
-    /// Bytes of the head that are sent.
-    sent: usize,
-    /// What is not sent of the content.
-    content: Bytes,
-    entry: Entry,
-}
-
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
@@ -66,28 +54,6 @@ enum Turn {
     Await,
     /// hyper's, until the connection ends.
     HyperForGood,
-}
-
-impl Sending {
-    pub(super) fn new(head: Vec<u8>, content: Bytes, mut entry: Entry) -> Self {
-        entry.promised(Some(content.len() as u64));
-        Self { head, sent: 0, content, entry }
-    }
-
-    fn slices(&self) -> [IoSlice<'_>; 2] {
-        [IoSlice::new(&self.head[self.sent..]), IoSlice::new(&self.content)]
-    }
-
-    fn advance(&mut self, written: usize) {
-        let of_head = written.min(self.head.len() - self.sent);
-        self.sent += of_head;
-        self.content.advance(written - of_head);
-        self.entry.sent((written - of_head) as u64);
-    }
-
-    fn is_done(&self) -> bool {
-        self.sent == self.head.len() && self.content.is_empty()
-    }
 }
 
 impl ExpressLane {

@@ -12,7 +12,6 @@
 
 mod flow;
 mod pace;
-mod pipe;
 mod ticket;
 
 use std::io;
@@ -27,9 +26,9 @@ use tokio::net::TcpStream;
 use yatagarasu_core::{Budget, Reservation};
 
 use super::limits::{ConnectionLimits, WIDE_UNSENT_BYTES};
+use super::pipe::Pipe;
 
 pub(super) use flow::Flow;
-use pipe::Pipe;
 pub(super) use ticket::{Next, next};
 
 /// What a connection has on its way past the process.

@@ -8,9 +8,9 @@ use yatagarasu_core::{ObjectBody, Reservation, SourceError};
 
 use super::Outlet;
 use super::pace::{Pace, Stretch};
-use super::pipe::{CAPACITY, Pipe};
 use super::ticket::ticket;
 use crate::http::limits::{WIDE_RECEIVED_BYTES, WIDE_UNSENT_BYTES};
+use crate::http::pipe::{CAPACITY, Pipe};
 
 /// How the bytes of one response go to a client: through the process, or past it as long as they are fast. Ended when
 /// dropped.

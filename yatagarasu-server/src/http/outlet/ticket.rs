@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::pipe::CAPACITY;
+use crate::http::pipe::CAPACITY;
 
 static TICKETS: [u8; CAPACITY] = [0; CAPACITY];
 
