@@ -11,8 +11,8 @@ use crate::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, StoredObject, Usag
 /// A bucket's cache, and the order between purges and the stores that began before them.
 ///
 /// Whoever means to store what it is about to fetch takes a [`StorePermit`] before it asks the source. A purge
-/// revokes the permits it selects, with all stores held off, and only then drops what is stored: whatever the
-/// interleaving, nothing fetched before a purge is in the cache after it. A store revokes the older permits for its
+/// revokes the permits it selects, with all stores held off, drops what is stored, and revokes those that were taken
+/// meanwhile: whatever the interleaving, nothing fetched before a purge is in the cache after it. A store revokes the older permits for its
 /// key, so that no slow copy replaces what was fetched after it.
 #[derive(Debug)]
 pub(super) struct Storage {
@@ -45,6 +45,15 @@ pub(super) enum Yields {
 }
 
 impl Permits {
+    /// Takes away the permits for all that `selector` may select.
+    fn revoke(&self, selector: &Selector) {
+        for granted in self.granted().values() {
+            if selector.may_select(&granted.key) {
+                granted.revoked.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
     fn granted(&self) -> MutexGuard<'_, HashMap<u64, Granted>> {
         self.granted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,19 +96,19 @@ impl Storage {
         selector: &Selector,
         purge: Purge,
         now: SystemTime,
-        detach: impl FnOnce(),
+        detach: impl Fn(),
     ) -> u64 {
         let _alone = self.gate.lock().await;
-        for granted in self.permits.granted().values() {
-            if selector.may_select(&granted.key) {
-                granted.revoked.store(true, Ordering::Relaxed);
-            }
-        }
+        self.permits.revoke(selector);
         detach();
-        match purge {
+        let purged = match purge {
             Purge::Drop => self.cache.purge(selector).await,
             Purge::MarkStale => self.cache.expire(selector, now).await,
-        }
+        };
+        // Who came meanwhile may have found what was still there, and have it confirmed.
+        self.permits.revoke(selector);
+        detach();
+        purged
     }
 }
 

@@ -10,7 +10,7 @@ use yatagarasu_core::{
 };
 
 use crate::bed::{Bed, body, cache_policy, handling, idle, settle};
-use crate::turnstile::{Lengths, STORE, Stop, Turnstile, TurnstileCache, TurnstileSource};
+use crate::turnstile::{Lengths, PURGE, STORE, Stop, Turnstile, TurnstileCache, TurnstileSource};
 
 const ONE: [(&str, &str); 1] = [("content-length", "1")];
 
@@ -270,6 +270,40 @@ async fn a_purge_waits_for_a_store_that_has_begun_and_then_wins() {
     turnstile.open();
     assert_eq!(purge.await.unwrap(), 1);
     assert_eq!(gateway.usage().objects, 0);
+}
+
+#[tokio::test]
+async fn what_is_confirmed_while_a_purge_is_at_work_goes_too() {
+    for purge in [Purge::Drop, Purge::MarkStale] {
+        let (source, clock, turnstile) = (MemorySource::default(), ManualClock::default(), Turnstile::new());
+        let gateway = FILL.gateway(&source, &clock, &turnstile);
+        source.insert(KEY, OLD.0, OLD.1);
+        read(gateway.clone(), asking(Method::Get, &[])).await;
+        idle().await;
+        clock.advance(Duration::from_secs(100));
+
+        turnstile.set(Stop::At(PURGE));
+        let purging = tokio::spawn({
+            let gateway = gateway.clone();
+            async move { gateway.purge(&Selector::All, purge).await }
+        });
+        settle().await;
+        assert!(turnstile.is_reached());
+        // It finds what is stored, and has it confirmed.
+        let validating = tokio::spawn({
+            let gateway = gateway.clone();
+            async move { gateway.answer(&asking(Method::Get, &[])).await }
+        });
+        settle().await;
+        turnstile.open();
+        assert_eq!(purging.await.unwrap(), 1);
+        let confirmed = validating.await.unwrap();
+        assert_eq!(handling(&confirmed), "fwd=stale; fwd-status=304; ttl=60");
+        assert_eq!(body(confirmed).await.unwrap(), b"old!");
+        idle().await;
+        source.insert(KEY, NEW.0, NEW.1);
+        FILL.look(&gateway, purge, "a purge").await;
+    }
 }
 
 fn asking(method: Method, fields: Fields) -> Request {

@@ -22,6 +22,9 @@ const PIECE_BYTES: usize = 2;
 /// Where a store begins.
 pub(crate) const STORE: &str = "before a store";
 
+/// Where a purge begins with what is stored.
+pub(crate) const PURGE: &str = "before a purge";
+
 /// Lets everyone pass but one, who waits until it is opened.
 #[derive(Debug)]
 pub(crate) struct Turnstile {
@@ -192,7 +195,7 @@ impl Stream for Pieces {
     }
 }
 
-/// A cache at whose turnstile all but purges arrives, before it is done and after.
+/// A cache at whose turnstile everything arrives before it is done, and all but purges after it.
 #[derive(Debug)]
 pub(crate) struct TurnstileCache {
     pub(crate) inner: MemoryCache,
@@ -224,10 +227,12 @@ impl ObjectCache for TurnstileCache {
     }
 
     async fn purge(&self, selector: &Selector) -> u64 {
+        self.turnstile.pass(PURGE).await;
         self.inner.purge(selector).await
     }
 
     async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
+        self.turnstile.pass(PURGE).await;
         self.inner.expire(selector, now).await
     }
 
