@@ -81,7 +81,7 @@ impl Admin {
             ("/stats", true) => document(StatusCode::OK, &stats::stats(&self.front, &self.memory)),
             ("/metrics", true) => metrics(exposition(&self.metrics, &self.front, &self.memory)),
             ("/purge", false) if head.method == Method::POST => {
-                purge::answer(self.front.buckets(), &head.headers, body).await
+                purge::answer(&self.front, &head.headers, body).await
             }
             ("/health" | "/ready" | "/stats" | "/metrics", false) => not_allowed("GET, HEAD"),
             ("/purge", _) => not_allowed("POST"),

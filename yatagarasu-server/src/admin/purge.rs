@@ -1,3 +1,6 @@
+use std::ops::Range;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
@@ -68,7 +71,7 @@ impl Order {
 }
 
 /// Purges what the request says, and answers how many objects were selected.
-pub(super) async fn answer(buckets: &[Bucket], headers: &HeaderMap, body: Incoming) -> Response<Full<Bytes>> {
+pub(super) async fn answer(front: &Arc<Front>, headers: &HeaderMap, body: Incoming) -> Response<Full<Bytes>> {
     // A web page can make a browser send anything here but JSON: that it would have to ask for first, as it would
     // for the method `PURGE`.
     let json_sent = headers
@@ -89,44 +92,52 @@ pub(super) async fn answer(buckets: &[Bucket], headers: &HeaderMap, body: Incomi
         Ok(read) => read,
         Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
     };
+    let buckets = front.buckets();
     let chosen = match (&order.bucket, &selector) {
         (Some(name), _) => {
-            let Some(bucket) = buckets.iter().find(|bucket| *bucket.name == **name) else {
+            let Some(index) = buckets.iter().position(|bucket| *bucket.name == **name) else {
                 return no_such_bucket(buckets, name);
             };
-            std::slice::from_ref(bucket)
+            index..index + 1
         }
-        (None, Selector::Tag(_) | Selector::All) => buckets,
+        (None, Selector::Tag(_) | Selector::All) => 0..buckets.len(),
         (None, Selector::Key(_) | Selector::Prefix(_)) => {
             let detail = "expected \"bucket\": NAME: only a tag and all objects are purged from every bucket";
             return problem(StatusCode::BAD_REQUEST, detail);
         }
     };
-    let mut purged = 0;
-    for bucket in chosen {
-        purged += purge(bucket, &selector, how).await;
-    }
+    let purged = purge(front, chosen, selector, how).await;
     document(StatusCode::OK, &json!({ "purged": purged }))
 }
 
 /// Purges the object that the request's path leads to on the public listener, with whatever query and fields it is
 /// stored.
-pub(super) async fn answer_method(front: &Front, head: &Parts) -> Response<Full<Bytes>> {
+pub(super) async fn answer_method(front: &Arc<Front>, head: &Parts) -> Response<Full<Bytes>> {
     let (bucket, key) = match front.route(head.uri.path()) {
-        Route::Object(index, key) => (&front.buckets()[index], key),
+        Route::Object(index, key) => (index, key),
         Route::Nowhere => return problem(StatusCode::NOT_FOUND, "nothing is served under this path"),
         Route::Malformed(reason) => return problem(StatusCode::BAD_REQUEST, reason),
     };
     let soft = head.headers.get(SOFT_PURGE).is_some_and(|value| value != "0");
     let how = if soft { Purge::MarkStale } else { Purge::Drop };
-    let purged = purge(bucket, &Selector::Key(key), how).await;
+    let purged = purge(front, bucket..bucket + 1, Selector::Key(key), how).await;
     document(StatusCode::OK, &json!({ "purged": purged }))
 }
 
-async fn purge(bucket: &Bucket, selector: &Selector, how: Purge) -> u64 {
-    let purged = bucket.gateway.purge(selector, how).await;
-    tracing::info!(bucket = %bucket.name, ?selector, ?how, purged, "purged");
-    purged
+/// Purges from some of the buckets and counts the objects. An operator who leaves does not end it half-way.
+#[expect(clippy::disallowed_methods, reason = "ends when the last bucket is done")]
+async fn purge(front: &Arc<Front>, buckets: Range<usize>, selector: Selector, how: Purge) -> u64 {
+    let front = Arc::clone(front);
+    let purging = tokio::spawn(async move {
+        let mut purged = 0;
+        for bucket in &front.buckets()[buckets] {
+            let of_bucket = bucket.gateway.purge(&selector, how).await;
+            tracing::info!(bucket = %bucket.name, ?selector, ?how, purged = of_bucket, "purged");
+            purged += of_bucket;
+        }
+        purged
+    });
+    purging.await.expect("it does not panic, and nobody aborts it")
 }
 
 fn no_such_bucket(buckets: &[Bucket], name: &str) -> Response<Full<Bytes>> {

@@ -1,4 +1,8 @@
-use crate::site::{Site, bucket, document};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::site::{Site, bucket, document, until};
 
 #[tokio::test]
 async fn purges_say_how_many_objects_went() {
@@ -76,6 +80,34 @@ async fn tags_and_everything_are_purged_from_all_buckets_at_once() {
     fetch(["REVALIDATED", "HIT", "REVALIDATED", "HIT"]).await;
     assert_eq!(site.purge(r#"{"all":true}"#).await.json()["purged"], 4);
     fetch(["MISS"; 4]).await;
+}
+
+#[tokio::test]
+async fn an_operator_who_leaves_does_not_end_a_purge() {
+    const BUCKETS: usize = 64;
+    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
+    let entries: Vec<_> = (0..BUCKETS)
+        .map(|index| bucket(&s3.endpoint(), &format!("b{index}"), &format!("/{index}"), "", cache))
+        .collect();
+    let site = Site::run(s3, &document("", &entries)).await;
+    site.put("a", &[], "a");
+    for index in 0..BUCKETS {
+        while site.client.get(&format!("/{index}/a")).await.field("x-cache") != "HIT" {}
+    }
+    let objects = |stats: &Value| -> Vec<u64> {
+        let buckets = stats["buckets"].as_array().unwrap();
+        buckets.iter().map(|bucket| bucket["objects"].as_u64().unwrap()).collect()
+    };
+    let order = r#"{"all":true}"#;
+    let fields =
+        format!("host: localhost\r\ncontent-type: application/json\r\ncontent-length: {}", order.len());
+    let mut operator = TcpStream::connect(site.admin.address).await.unwrap();
+    operator.write_all(format!("POST /purge HTTP/1.1\r\n{fields}\r\n\r\n{order}").as_bytes()).await.unwrap();
+    // It has begun, and most is still to do.
+    until(&site, |stats| objects(stats)[0] == 0).await;
+    drop(operator);
+    until(&site, |stats| objects(stats) == [0; BUCKETS]).await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 #[derive(Clone)]
 pub(crate) struct Client {
     pool: Pool<HttpConnector, Full<Bytes>>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     token: Option<String>,
 }
 
