@@ -9,10 +9,12 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy, connect};
+#[cfg(target_os = "linux")]
+use yatagarasu_core::Selector;
 use yatagarasu_core::freshness::{Exchange, Terms};
 use yatagarasu_core::stored::{Content, SegmentsBuilder};
 use yatagarasu_core::testing::cache_key;
-use yatagarasu_core::{ObjectMeta, StoredObject};
+use yatagarasu_core::{ObjectCache, ObjectMeta, StoredObject};
 
 struct Counting;
 
@@ -68,6 +70,20 @@ fn object(length: usize, more_fields: usize) -> Arc<StoredObject> {
     ))
 }
 
+/// Bytes of memory behind what the process has mapped.
+#[cfg(target_os = "linux")]
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).unwrap();
+    1024 * line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
+}
+
+async fn fill(cache: &dyn ObjectCache, objects: u64, length: usize, more_fields: usize) {
+    for index in 0..objects {
+        cache.store(cache_key(&format!("some/folder/object-{index}")), object(length, more_fields)).await;
+    }
+}
+
 /// One test for all policies, because it counts what the whole process allocates.
 #[tokio::test]
 async fn usage_is_no_less_than_what_is_allocated() {
@@ -81,11 +97,7 @@ async fn usage_is_no_less_than_what_is_allocated() {
             let cache = connect(&config).unwrap();
             // Three times what fits, so that eviction and its ghosts are counted as well.
             let objects = 3 * max_size / (length as u64 + 1_000);
-            for index in 0..objects {
-                cache
-                    .store(cache_key(&format!("some/folder/object-{index}")), object(length, more_fields))
-                    .await;
-            }
+            fill(&*cache, objects, length, more_fields).await;
             let allocated = ALLOCATED.load(Ordering::Relaxed) - before;
             let usage = cache.usage();
             assert!(usage.bytes > max_size / 10 * 9, "{eviction:?}: the cache is full: {usage:?}");
@@ -96,4 +108,25 @@ async fn usage_is_no_less_than_what_is_allocated() {
             drop(cache);
         }
     }
+    #[cfg(target_os = "linux")]
+    usage_is_no_less_than_what_is_in_pages().await;
+}
+
+/// Objects of some length have pages of their own, which the allocator knows nothing of.
+#[cfg(target_os = "linux")]
+async fn usage_is_no_less_than_what_is_in_pages() {
+    const SPARE_BYTES: u64 = 8 << 20;
+    let (max_size, length) = (64 << 20, 20_000);
+    let eviction = EvictionPolicy::S3Fifo;
+    let config = CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size: 100_000, eviction };
+    let before = resident();
+    let cache = connect(&config).unwrap();
+    fill(&*cache, 3 * max_size / length as u64, length, 3).await;
+    let (taken, usage) = (resident().saturating_sub(before) as u64, cache.usage());
+    assert!(usage.bytes > max_size / 10 * 9, "the cache is full: {usage:?}");
+    let bounds = usage.bytes / 10 * 8..=usage.capacity + SPARE_BYTES + (1 << 20);
+    assert!(bounds.contains(&taken), "{taken} taken, {usage:?}");
+    cache.purge(&Selector::All).await;
+    let left = resident().saturating_sub(before) as u64;
+    assert!(left <= SPARE_BYTES + (2 << 20), "{left} left");
 }

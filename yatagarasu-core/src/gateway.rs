@@ -19,8 +19,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-
 use crate::cache::{Purge, Selector};
 use crate::cache_control::RequestControl;
 use crate::freshness::Freshness;
@@ -28,7 +26,7 @@ use crate::outcome::{Detail, Forwarding, Provenance};
 use crate::plan::{Caching, Facts, Leave, Plan, Scope, Stored, plan};
 use crate::policy::BucketPolicy;
 use crate::reuse::{reuse, serves_on_error};
-use crate::stored::Content;
+use crate::stored::{Content, Segment};
 use crate::{
     Budget, Clock, Handling, KeyRef, Lookup, Method, ObjectCache, ObjectSource, Outcome, Refusal, Request,
     SourceError, StoredObject, Usage,
@@ -54,7 +52,7 @@ pub struct Recalled {
     /// How old it is.
     pub age: Duration,
     /// All its bytes.
-    pub bytes: Bytes,
+    pub content: Segment,
     /// How the cache took part.
     pub handling: Handling,
 }
@@ -171,7 +169,7 @@ impl Shared {
         }
         // Which variant is meant, the fields say that are not here.
         let Content::Whole(segments) = stored.content() else { return None };
-        let bytes = segments.single()?.clone();
+        let content = segments.single()?.clone();
         let now = self.clock.now();
         let facts = Facts {
             method: Method::Get,
@@ -184,7 +182,7 @@ impl Shared {
             return None;
         }
         let handling = hit(&stored, now, Detail::MaxStale);
-        Some(Recalled { age: stored.age(now), bytes, handling, stored })
+        Some(Recalled { age: stored.age(now), content, handling, stored })
     }
 
     /// Looks up what is stored, in a cache that can say at once.

@@ -1,6 +1,8 @@
 //! What a cache holds under one key: an object or a part of it, or what is known of it.
 
+mod pages;
 mod parts;
+mod segment;
 mod segments;
 
 use std::ops::Range;
@@ -13,7 +15,9 @@ use http::header::HeaderName;
 use crate::freshness::{Exchange, Freshness, Terms, initial_age};
 use crate::{ObjectMeta, SourceError};
 
+pub use pages::Pages;
 pub use parts::Parts;
+pub use segment::Segment;
 pub use segments::{SEGMENT_BYTES, Segments, SegmentsBuilder};
 
 /// What a source said of an object, and what it may be used for.

@@ -2,6 +2,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::segment::{Growing, Segment};
+
 /// Length of every segment but the last.
 ///
 /// Large enough that a hit is written in few system calls, small enough that an object being fetched is never
@@ -11,10 +13,10 @@ pub const SEGMENT_BYTES: usize = 256 * 1024;
 /// Most bytes that are copied for one reader of a segment that still grows.
 const COPY_BYTES_MAX: usize = 16 * 1024;
 
-/// The bytes of an object, in allocations of their own: nothing here keeps a read buffer alive.
+/// The bytes of an object, copied to memory of their own: nothing here keeps a read buffer alive.
 #[derive(Debug, Clone, Default)]
 pub struct Segments {
-    segments: Vec<Bytes>,
+    segments: Vec<Segment>,
     length: u64,
 }
 
@@ -25,7 +27,7 @@ impl Segments {
     }
 
     /// All the bytes, where they lie in one piece.
-    pub fn single(&self) -> Option<&Bytes> {
+    pub fn single(&self) -> Option<&Segment> {
         match self.segments.as_slice() {
             [only] => Some(only),
             _ => None,
@@ -34,8 +36,8 @@ impl Segments {
 
     /// Bytes of memory taken, the list of segments included.
     pub fn allocated(&self) -> usize {
-        let bytes: usize = self.segments.iter().map(Bytes::len).sum();
-        bytes + self.segments.capacity() * size_of::<Bytes>()
+        let bytes: usize = self.segments.iter().map(Segment::allocated).sum();
+        bytes + self.segments.capacity() * size_of::<Segment>()
     }
 
     /// The bytes from `range.start` on that lie in one segment and in `range`; empty once nothing is left.
@@ -44,7 +46,7 @@ impl Segments {
         match self.segments.get(index) {
             Some(segment) if range.start < range.end => {
                 let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-                segment.slice(offset.min(segment.len())..segment.len().min(offset.saturating_add(wanted)))
+                segment.part(offset.min(segment.len())..segment.len().min(offset.saturating_add(wanted)))
             }
             _ => Bytes::new(),
         }
@@ -62,7 +64,7 @@ fn locate(offset: u64) -> (usize, usize) {
 #[derive(Debug, Default)]
 pub struct SegmentsBuilder {
     sealed: Segments,
-    open: Vec<u8>,
+    open: Growing,
     /// Bytes still promised, so that the last segment is allocated to size.
     promised: Option<u64>,
 }
@@ -72,7 +74,7 @@ impl SegmentsBuilder {
     pub fn new(length: Option<u64>) -> Self {
         let segments = length.map_or(0, |length| locate(length).0 + 1);
         let sealed = Segments { segments: Vec::with_capacity(segments), length: 0 };
-        Self { sealed, open: Vec::new(), promised: length }
+        Self { sealed, open: Growing::default(), promised: length }
     }
 
     /// Bytes taken so far.
@@ -83,12 +85,14 @@ impl SegmentsBuilder {
     /// Takes the next bytes.
     pub fn push(&mut self, mut chunk: &[u8]) {
         while !chunk.is_empty() {
-            if self.open.capacity() == 0 {
+            if self.open.is_empty() {
                 let rest = self.promised.map_or(0, |promised| promised.saturating_sub(self.sealed.length));
-                self.open.reserve_exact(usize::try_from(rest).unwrap_or(usize::MAX).min(SEGMENT_BYTES));
+                let length = usize::try_from(rest).unwrap_or(usize::MAX).min(SEGMENT_BYTES);
+                self.open =
+                    if self.sealed.length == 0 { Growing::whole(length) } else { Growing::part(length) };
             }
             let (now, later) = chunk.split_at(chunk.len().min(SEGMENT_BYTES - self.open.len()));
-            self.open.extend_from_slice(now);
+            self.open.push(now);
             chunk = later;
             if self.open.len() == SEGMENT_BYTES {
                 self.seal();
@@ -120,10 +124,9 @@ impl SegmentsBuilder {
 
     fn seal(&mut self) {
         if !self.open.is_empty() {
-            let mut segment = std::mem::take(&mut self.open);
-            segment.shrink_to_fit();
+            let segment = std::mem::take(&mut self.open).seal();
             self.sealed.length += segment.len() as u64;
-            self.sealed.segments.push(Bytes::from(segment));
+            self.sealed.segments.push(segment);
         }
     }
 }
@@ -131,8 +134,10 @@ impl SegmentsBuilder {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rustix::param::page_size;
 
     use super::*;
+    use crate::stored::Pages;
 
     fn bound(offset: u64) -> usize {
         usize::try_from(offset).unwrap()
@@ -146,7 +151,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn whatever_is_pushed_is_read(
-            length in 0usize..3 * SEGMENT_BYTES,
+            length in prop_oneof![0usize..3 * SEGMENT_BYTES, 0..SEGMENT_BYTES],
             step in 1usize..100_000,
             start in 0u64..800_000,
             span in 0u64..800_000,
@@ -164,7 +169,9 @@ mod tests {
             prop_assert_eq!(&seen, &content);
             let segments = builder.finish();
             prop_assert_eq!(segments.length(), length as u64);
-            prop_assert!(segments.allocated() <= length + (length / SEGMENT_BYTES + 2) * size_of::<Bytes>());
+            let lists = (length / SEGMENT_BYTES + 2) * size_of::<Segment>();
+            let pages = length.next_multiple_of(page_size()) + size_of::<Pages>();
+            prop_assert!(segments.allocated() <= pages + lists);
 
             let mut range = start.min(length as u64)..start.saturating_add(span).min(length as u64);
             let expected = content[bound(range.start)..bound(range.end)].to_vec();
@@ -176,6 +183,17 @@ mod tests {
                 part.extend_from_slice(&slice);
             }
             prop_assert_eq!(part, expected);
+        }
+    }
+
+    #[test]
+    fn more_than_was_promised_is_taken_too() {
+        for promised in [20_000, 100_000, 200_000] {
+            let content = bytes(250_000);
+            let mut builder = SegmentsBuilder::new(Some(promised));
+            content.chunks(7000).for_each(|chunk| builder.push(chunk));
+            let segments = builder.finish();
+            assert!(**segments.single().expect("less than a segment") == *content, "{promised}");
         }
     }
 }

@@ -12,14 +12,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
 use super::desk::Desk;
 use super::limits::CONNECTION_BUFFER_BYTES;
 use super::opening::Opening;
-use super::response;
 use super::sending::Sending;
 
 /// Most bytes read at a time.
@@ -111,12 +110,12 @@ impl ExpressLane {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
-            let written = Pin::new(&mut *socket).poll_write_vectored(cx, &sending.slices());
-            activity.note(&written);
-            activity.set_sending(written.is_pending());
-            sending.advance(ready!(written)?);
+            let sent = sending.poll_send(socket, cx);
+            activity.note(&sent);
+            activity.set_sending(sent.is_pending());
+            ready!(sent)?;
             if sending.is_done() {
-                response::head_sent(std::mem::take(&mut sending.head));
+                sending.end();
                 self.sending = None;
                 activity.answered();
             }

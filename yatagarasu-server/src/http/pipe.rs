@@ -1,12 +1,20 @@
+//! Pipes, through which bytes get to a socket without passing through the process.
+
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use yatagarasu_core::stored::Pages;
 
 /// What is moved through a pipe at a time.
 pub(super) const CAPACITY: usize = 128 * 1024;
 
 /// Most empty pipes a thread keeps.
 const SPARE_MAX: usize = 16;
+
+/// Whether the system is known to lend no pages: some sandboxes have pipes and no `vmsplice`.
+static LENDS_NOTHING: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static SPARE: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
@@ -21,8 +29,23 @@ pub(super) struct Pipe {
 
 impl Pipe {
     /// Takes an empty pipe, unless the system has none to give.
-    pub(super) fn take() -> Option<Self> {
-        SPARE.with_borrow_mut(Vec::pop).or_else(|| system::open().ok())
+    pub(super) fn take() -> io::Result<Self> {
+        SPARE.with_borrow_mut(Vec::pop).map_or_else(system::open, Ok)
+    }
+
+    /// Takes a pipe and puts bytes in that stay where they are, as many as it takes; says how many.
+    pub(super) fn holding(pages: &Pages) -> io::Result<(Self, usize)> {
+        let pipe = Self::take()?;
+        match system::lend(&pipe, pages) {
+            Ok(bytes) => Ok((pipe, bytes)),
+            Err(error) => {
+                if let ErrorKind::Unsupported | ErrorKind::PermissionDenied = error.kind() {
+                    LENDS_NOTHING.store(true, Ordering::Relaxed);
+                }
+                pipe.give_back();
+                Err(error)
+            }
+        }
     }
 
     /// Keeps a pipe that is empty again for the next who needs one.
@@ -46,12 +69,24 @@ impl Pipe {
     }
 }
 
+/// Whether pages can be lent, as far as is known.
+pub(super) fn lends() -> bool {
+    !LENDS_NOTHING.load(Ordering::Relaxed)
+}
+
+/// Sends bytes that others follow at once: the system waits for them.
+pub(super) fn send_ahead(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    system::send_ahead(socket.as_fd(), bytes)
+}
+
 #[cfg(target_os = "linux")]
 mod system {
     use std::io;
     use std::os::fd::BorrowedFd;
 
-    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+    use rustix::net::{SendFlags, send};
+    use rustix::pipe::{IoSliceRaw, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, vmsplice};
+    use yatagarasu_core::stored::Pages;
 
     use super::{CAPACITY, Pipe};
 
@@ -62,9 +97,20 @@ mod system {
         Ok(Pipe { inlet, outlet })
     }
 
+    #[expect(unsafe_code, reason = "the system goes on reading what it is lent")]
+    pub(super) fn lend(pipe: &Pipe, pages: &Pages) -> io::Result<usize> {
+        let bytes = IoSliceRaw::from_slice(pages.lend());
+        // SAFETY: what pages lend is never written as long as anyone has it.
+        Ok(unsafe { vmsplice(&pipe.inlet, &[bytes], SpliceFlags::NONBLOCK) }?)
+    }
+
     pub(super) fn drain(pipe: &Pipe, socket: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         Ok(splice(&pipe.outlet, None, socket, None, length, flags)?)
+    }
+
+    pub(super) fn send_ahead(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(socket, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
     }
 }
 
@@ -73,13 +119,23 @@ mod system {
     use std::io;
     use std::os::fd::BorrowedFd;
 
+    use yatagarasu_core::stored::Pages;
+
     use super::Pipe;
 
     pub(super) fn open() -> io::Result<Pipe> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    pub(super) fn lend(_: &Pipe, _: &Pages) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     pub(super) fn drain(_: &Pipe, _: BorrowedFd<'_>, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn send_ahead(_: BorrowedFd<'_>, _: &[u8]) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

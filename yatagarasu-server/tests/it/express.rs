@@ -48,7 +48,7 @@ async fn the_express_lane_answers_as_hyper_does() {
         ("x-amz-meta-a", "b"),
         ("content-language", "de"),
     ];
-    for length in [0, 1, 10_000, 200_000, 300_000] {
+    for length in [0, 1, 10_000, 20_000, 131_072, 200_000, 300_000] {
         let (key, content) = (length.to_string(), vec![b'x'; length]);
         site.put(&key, &fields, content.clone());
         let path = format!("/static/{key}");
@@ -208,8 +208,8 @@ async fn no_answer_overtakes_one_that_hyper_has_not_written() {
 /// Asks at random: what comes back is what was asked, in order, whoever answers it and however the bytes are cut.
 #[tokio::test]
 async fn random_conversations_are_kept_in_order() {
-    const LENGTHS: [(&str, usize); 4] =
-        [("huge", 900_000), ("large", 240_000), ("small", 2000), ("tiny", 10)];
+    const LENGTHS: [(&str, usize); 5] =
+        [("huge", 900_000), ("large", 240_000), ("medium", 100_000), ("small", 2000), ("tiny", 10)];
     let seed = std::env::var("YATAGARASU_EXPRESS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     println!("YATAGARASU_EXPRESS_SEED={seed}");
     let mut random = Random(seed);
@@ -217,7 +217,7 @@ async fn random_conversations_are_kept_in_order() {
     for round in 0..60 {
         let (mut text, mut expected) = (String::new(), Vec::new());
         for _ in 0..12 {
-            let (key, length) = LENGTHS[random.below(4)];
+            let (key, length) = LENGTHS[random.below(5)];
             let (line, field, content) = match random.below(8) {
                 0 => ("HEAD", "", 0),
                 1 => ("GET", "range: bytes=0-6\r\n", 7),
@@ -292,6 +292,34 @@ async fn who_reads_late_gets_everything() {
         assert_eq!(client.head().await.field("content-length"), "200000", "{index}");
         assert!(client.take(content.len()).await == content, "{index}");
     }
+}
+
+/// Bytes of contents that were sent, as far as they are counted.
+async fn sent(site: &Site) -> usize {
+    let metrics = String::from_utf8(site.admin.get("/metrics").await.body.to_vec()).unwrap();
+    let mut lines = metrics.lines();
+    lines
+        .find_map(|line| line.strip_prefix("yatagarasu_response_body_bytes_total "))
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// What a client has not read is in the memory of an object that may be gone, and of which others take the place.
+#[tokio::test]
+async fn what_is_on_its_way_stays_as_it_was() {
+    const LENGTH: usize = 120_000;
+    let site = stocked(&[("k", LENGTH)]).await;
+    let before = sent(&site).await;
+    let mut client = Wire::get(site.address, "/static/k").await;
+    let all_sent = async { while sent(&site).await < before + LENGTH {} };
+    timeout(PATIENCE, all_sent).await.expect("in time");
+    for other in b'l'..=b'p' {
+        assert_eq!(site.purge(r#"{"bucket":"assets","all":true}"#).await.json()["purged"], 1);
+        site.put("k", &[], vec![other; LENGTH]);
+        while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
+    }
+    assert_eq!(letter(&mut client, LENGTH).await, 'k');
 }
 
 /// Waits until so many connections are open.

@@ -97,7 +97,7 @@ impl Flow {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, SourceError>>> {
         // Without a pipe, because there are too many already, bytes are read and written.
-        let Some(pipe) = Pipe::take() else { return Poll::Ready(None) };
+        let Ok(pipe) = Pipe::take() else { return Poll::Ready(None) };
         match body.poll_splice(cx, pipe.inlet(), CAPACITY) {
             Poll::Ready(Some(Ok(bytes))) => {
                 self.outlet.hold(pipe, bytes);
