@@ -10,10 +10,11 @@ use crate::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, StoredObject, Usag
 
 /// A bucket's cache, and the order between purges and the stores that began before them.
 ///
-/// Whoever means to store what it is about to fetch takes a [`StorePermit`] before it asks the source. A purge
-/// revokes the permits it selects, with all stores held off, drops what is stored, and revokes those that were taken
-/// meanwhile: whatever the interleaving, nothing fetched before a purge is in the cache after it. A store revokes the older permits for its
-/// key, so that no slow copy replaces what was fetched after it.
+/// Whoever means to store what it is about to fetch takes a [`StorePermit`] before it asks the source. A
+/// purge revokes the permits it selects, with all stores held off, drops what is stored, and revokes those
+/// that were taken meanwhile: whatever the interleaving, nothing fetched before a purge is in the cache after
+/// it. A store revokes the older permits for its key, so that no slow copy replaces what was fetched after
+/// it.
 #[derive(Debug)]
 pub(super) struct Storage {
     cache: Arc<dyn ObjectCache>,

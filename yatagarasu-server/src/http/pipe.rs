@@ -13,7 +13,7 @@ pub(super) const CAPACITY: usize = 128 * 1024;
 /// Most empty pipes a thread keeps.
 const SPARE_MAX: usize = 16;
 
-/// Whether the system is known to lend no pages: some sandboxes have pipes and no `vmsplice`.
+/// Whether the system is known to take no pages: some sandboxes have pipes and no `vmsplice`.
 static LENDS_NOTHING: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -35,13 +35,11 @@ impl Pipe {
 
     /// Takes a pipe and puts bytes in that stay where they are, as many as it takes; says how many.
     pub(super) fn holding(pages: &Pages) -> io::Result<(Self, usize)> {
-        let pipe = Self::take()?;
+        let pipe = Self::take().inspect_err(note_refusal)?;
         match system::lend(&pipe, pages) {
             Ok(bytes) => Ok((pipe, bytes)),
             Err(error) => {
-                if let ErrorKind::Unsupported | ErrorKind::PermissionDenied = error.kind() {
-                    LENDS_NOTHING.store(true, Ordering::Relaxed);
-                }
+                note_refusal(&error);
                 pipe.give_back();
                 Err(error)
             }
@@ -72,6 +70,13 @@ impl Pipe {
 /// Whether pages can be lent, as far as is known.
 pub(super) fn lends() -> bool {
     !LENDS_NOTHING.load(Ordering::Relaxed)
+}
+
+/// Notes an error that comes each time pages are lent.
+pub(super) fn note_refusal(error: &io::Error) {
+    if let ErrorKind::Unsupported | ErrorKind::PermissionDenied | ErrorKind::InvalidInput = error.kind() {
+        LENDS_NOTHING.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Sends bytes that others follow at once: the system waits for them.

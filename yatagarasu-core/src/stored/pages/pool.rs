@@ -25,7 +25,7 @@ pub(super) struct Pool {
     bare: Spans,
     /// What has not been used of the last region.
     rest: Span,
-    /// Whether there are no more to be had.
+    /// Whether the system has kept what it was to take back, so that there are no more.
     ended: bool,
 }
 
@@ -42,16 +42,14 @@ pub(super) fn take(pool: &Mutex<Pool>, pages: usize) -> Option<Span> {
         pool.backed_bytes -= span.len();
         return Some(span);
     }
-    let taken = pool.bare.pop(pages).or_else(|| pool.split(pages)).or_else(|| pool.cut(pages));
-    pool.ended = taken.is_none();
-    taken
+    pool.bare.pop(pages).or_else(|| pool.split(pages)).or_else(|| pool.cut(pages))
 }
 
 /// Gives pages back, which may be `lent` to the system.
 pub(super) fn give_back(pool: &Mutex<Pool>, span: Span, lent: bool) {
     let mut to_empty = if lent { Some(span) } else { locked(pool).keep(span) };
     while let Some(span) = to_empty {
-        // It takes a while, more than any pool may be locked.
+        // It takes too long to be done under the lock.
         let emptied = system::empty(span);
         let mut pool = locked(pool);
         if emptied {
@@ -104,6 +102,12 @@ impl Pool {
         let bytes = pages * system::page_bytes();
         if self.rest.len() < bytes {
             let region = system::map(REGION_BYTES.max(bytes))?;
+            // An emulator may take the advice and do nothing.
+            region[0] = 1;
+            self.ended = !system::empty(&mut region[..system::page_bytes()]) || region[0] != 0;
+            if self.ended {
+                return None;
+            }
             let rest = mem::replace(&mut self.rest, region);
             self.bare.push(rest);
         }

@@ -8,7 +8,7 @@ pub(super) fn page_bytes() -> usize {
     rustix::param::page_size()
 }
 
-/// Gets addresses of whole pages, for good. None where what is given back does not go.
+/// Gets addresses of whole pages, for good.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "what is given back page by page cannot be the allocator's")]
 pub(super) fn map(bytes: usize) -> Option<&'static mut [u8]> {
@@ -19,10 +19,7 @@ pub(super) fn map(bytes: usize) -> Option<&'static mut [u8]> {
     // SAFETY: it changes nothing that can be read there.
     let _ = unsafe { madvise(memory, bytes, Advice::LinuxNoHugepage) };
     // SAFETY: so many bytes are there, all zero, and there is no other way to them.
-    let region: &'static mut [u8] = unsafe { std::slice::from_raw_parts_mut(memory.cast(), bytes) };
-    // An emulator may take the advice and do nothing.
-    region[0] = 1;
-    (empty(&mut region[..page_bytes()]) && region[0] == 0).then_some(region)
+    Some(unsafe { std::slice::from_raw_parts_mut(memory.cast(), bytes) })
 }
 
 /// Gives whole pages back to the system, which puts others, all zero, in their place once they are written to; says
