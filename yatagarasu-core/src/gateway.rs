@@ -26,7 +26,7 @@ use crate::outcome::{Detail, Forwarding, Provenance};
 use crate::plan::{Caching, Facts, Leave, Plan, Scope, Stored, plan};
 use crate::policy::BucketPolicy;
 use crate::reuse::{reuse, serves_on_error};
-use crate::stored::{Content, Segment};
+use crate::stored::Content;
 use crate::{
     Budget, Clock, Handling, KeyRef, Lookup, Method, ObjectCache, ObjectSource, Outcome, Refusal, Request,
     SourceError, StoredObject, Usage,
@@ -51,8 +51,6 @@ pub struct Recalled {
     pub stored: Arc<StoredObject>,
     /// How old it is.
     pub age: Duration,
-    /// All its bytes.
-    pub content: Segment,
     /// How the cache took part.
     pub handling: Handling,
 }
@@ -112,7 +110,7 @@ impl Gateway {
     }
 
     /// Finds what answers a GET of `key` none of whose fields [matters](crate::request::is_immaterial), where
-    /// [`recall`](Self::recall) would give all of an object that lies in one piece. It counts as answered.
+    /// [`recall`](Self::recall) would give all of an object. It counts as answered.
     pub fn recall_plain(&self, key: KeyRef<'_>) -> Option<Recalled> {
         let recalled = self.shared.recall_plain(key)?;
         self.shared.stats.count_handling(&recalled.handling);
@@ -168,8 +166,7 @@ impl Shared {
             return None;
         }
         // Which variant is meant, the fields say that are not here.
-        let Content::Whole(segments) = stored.content() else { return None };
-        let content = segments.single()?.clone();
+        stored.whole()?;
         let now = self.clock.now();
         let facts = Facts {
             method: Method::Get,
@@ -182,7 +179,7 @@ impl Shared {
             return None;
         }
         let handling = hit(&stored, now, Detail::MaxStale);
-        Some(Recalled { age: stored.age(now), content, handling, stored })
+        Some(Recalled { age: stored.age(now), handling, stored })
     }
 
     /// Looks up what is stored, in a cache that can say at once.

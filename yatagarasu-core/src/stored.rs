@@ -15,7 +15,7 @@ use http::header::HeaderName;
 use crate::freshness::{Exchange, Freshness, Terms, initial_age};
 use crate::{ObjectMeta, SourceError};
 
-pub use pages::Pages;
+pub use pages::{Lent, Pages};
 pub use parts::Parts;
 pub use segment::Segment;
 pub use segments::{SEGMENT_BYTES, Segments, SegmentsBuilder};
@@ -72,6 +72,14 @@ impl StoredObject {
     /// What it may be used for.
     pub fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    /// All the bytes of an object, where they are here.
+    pub fn whole(&self) -> Option<&Segments> {
+        match &self.content {
+            Content::Whole(segments) => Some(segments),
+            Content::Parts(_) | Content::Refusal(_) | Content::Variants(_) | Content::Passed => None,
+        }
     }
 
     /// Whether there are bytes of an object; what else is stored are notes.

@@ -60,14 +60,9 @@ impl AsRef<[u8]> for Shared {
 }
 
 impl Growing {
-    /// Begins the only one of an object, of `length` bytes.
-    pub(super) fn whole(length: usize) -> Self {
-        Pages::with_room_for(length).map_or_else(|| Self::part(length), Self::Pages)
-    }
-
-    /// Begins one of several.
-    pub(super) fn part(length: usize) -> Self {
-        Self::Heap(Vec::with_capacity(length))
+    /// Begins one of `length` bytes.
+    pub(super) fn with_room_for(length: usize) -> Self {
+        Pages::with_room_for(length).map_or_else(|| Self::Heap(Vec::with_capacity(length)), Self::Pages)
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {

@@ -26,12 +26,10 @@ impl Segments {
         self.length
     }
 
-    /// All the bytes, where they lie in one piece.
-    pub fn single(&self) -> Option<&Segment> {
-        match self.segments.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        }
+    /// The segments from the one on in which `offset` lies, and the place in it.
+    pub fn from(&self, offset: u64) -> (&[Segment], usize) {
+        let (index, offset) = locate(offset);
+        (self.segments.get(index..).unwrap_or_default(), offset)
     }
 
     /// Bytes of memory taken, the list of segments included.
@@ -88,8 +86,7 @@ impl SegmentsBuilder {
             if self.open.is_empty() {
                 let rest = self.promised.map_or(0, |promised| promised.saturating_sub(self.sealed.length));
                 let length = usize::try_from(rest).unwrap_or(usize::MAX).min(SEGMENT_BYTES);
-                self.open =
-                    if self.sealed.length == 0 { Growing::whole(length) } else { Growing::part(length) };
+                self.open = Growing::with_room_for(length);
             }
             let (now, later) = chunk.split_at(chunk.len().min(SEGMENT_BYTES - self.open.len()));
             self.open.push(now);
@@ -169,9 +166,8 @@ mod tests {
             prop_assert_eq!(&seen, &content);
             let segments = builder.finish();
             prop_assert_eq!(segments.length(), length as u64);
-            let lists = (length / SEGMENT_BYTES + 2) * size_of::<Segment>();
-            let pages = length.next_multiple_of(page_size()) + size_of::<Pages>();
-            prop_assert!(segments.allocated() <= pages + lists);
+            let lists = (length / SEGMENT_BYTES + 2) * (size_of::<Segment>() + size_of::<Pages>());
+            prop_assert!(segments.allocated() <= length.next_multiple_of(page_size()) + lists);
 
             let mut range = start.min(length as u64)..start.saturating_add(span).min(length as u64);
             let expected = content[bound(range.start)..bound(range.end)].to_vec();
@@ -193,7 +189,7 @@ mod tests {
             let mut builder = SegmentsBuilder::new(Some(promised));
             content.chunks(7000).for_each(|chunk| builder.push(chunk));
             let segments = builder.finish();
-            assert!(**segments.single().expect("less than a segment") == *content, "{promised}");
+            assert!(*segments.slice(&(0..250_000)) == *content, "{promised}");
         }
     }
 }

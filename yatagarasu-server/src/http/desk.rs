@@ -109,7 +109,7 @@ impl Desk {
             .of(&self.names[index], object)
             .answered(StatusCode::OK, recalled.handling);
         let head = response::head(&recalled, &request_id);
-        Some(Sending::new(head, recalled.content, entry))
+        Some(Sending::new(head, recalled.stored, entry))
     }
 
     /// Finds out what is asked, or answers what asks for no object.

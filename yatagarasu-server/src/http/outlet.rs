@@ -103,7 +103,7 @@ impl Outlet {
         let (pipe, bytes) = held.pipe.as_mut().expect("a ticket is given for what is in a pipe");
         let moved = loop {
             ready!(socket.poll_write_ready(cx))?;
-            match socket.try_io(Interest::WRITABLE, || pipe.drain(socket, length)) {
+            match socket.try_io(Interest::WRITABLE, || pipe.drain(socket, length, false)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 moved => break moved?,
             }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use yatagarasu_core::stored::Pages;
+use yatagarasu_core::stored::Lent;
 
 /// What is moved through a pipe at a time.
 pub(super) const CAPACITY: usize = 128 * 1024;
@@ -34,9 +34,9 @@ impl Pipe {
     }
 
     /// Takes a pipe and puts bytes in that stay where they are, as many as it takes; says how many.
-    pub(super) fn holding(pages: &Pages) -> io::Result<(Self, usize)> {
+    pub(super) fn holding(lent: Lent<'_>) -> io::Result<(Self, usize)> {
         let pipe = Self::take().inspect_err(note_refusal)?;
-        match system::lend(&pipe, pages) {
+        match system::lend(&pipe, lent) {
             Ok(bytes) => Ok((pipe, bytes)),
             Err(error) => {
                 note_refusal(&error);
@@ -60,10 +60,10 @@ impl Pipe {
         self.inlet.as_fd()
     }
 
-    /// Moves at most `length` bytes from the pipe to `socket`. One that is closed raises `SIGPIPE`, which Rust's runtime
-    /// ignores.
-    pub(super) fn drain(&self, socket: &impl AsFd, length: usize) -> io::Result<usize> {
-        system::drain(self, socket.as_fd(), length)
+    /// Moves at most `length` bytes from the pipe to `socket`, and says whether `more` follow at once, which the system
+    /// then waits for. A socket that is closed raises `SIGPIPE`, which Rust's runtime ignores.
+    pub(super) fn drain(&self, socket: &impl AsFd, length: usize, more: bool) -> io::Result<usize> {
+        system::drain(self, socket.as_fd(), length, more)
     }
 }
 
@@ -91,7 +91,7 @@ mod system {
 
     use rustix::net::{SendFlags, send};
     use rustix::pipe::{IoSliceRaw, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, vmsplice};
-    use yatagarasu_core::stored::Pages;
+    use yatagarasu_core::stored::Lent;
 
     use super::{CAPACITY, Pipe};
 
@@ -103,14 +103,15 @@ mod system {
     }
 
     #[expect(unsafe_code, reason = "the system goes on reading what it is lent")]
-    pub(super) fn lend(pipe: &Pipe, pages: &Pages) -> io::Result<usize> {
-        let bytes = IoSliceRaw::from_slice(pages.lend());
-        // SAFETY: what pages lend is never written as long as anyone has it.
+    pub(super) fn lend(pipe: &Pipe, lent: Lent<'_>) -> io::Result<usize> {
+        let bytes = IoSliceRaw::from_slice(&lent);
+        // SAFETY: what is lent is never written as long as anyone has it.
         Ok(unsafe { vmsplice(&pipe.inlet, &[bytes], SpliceFlags::NONBLOCK) }?)
     }
 
-    pub(super) fn drain(pipe: &Pipe, socket: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
-        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+    pub(super) fn drain(pipe: &Pipe, socket: BorrowedFd<'_>, length: usize, more: bool) -> io::Result<usize> {
+        let mut flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        flags.set(SpliceFlags::MORE, more);
         Ok(splice(&pipe.outlet, None, socket, None, length, flags)?)
     }
 
@@ -124,7 +125,7 @@ mod system {
     use std::io;
     use std::os::fd::BorrowedFd;
 
-    use yatagarasu_core::stored::Pages;
+    use yatagarasu_core::stored::Lent;
 
     use super::Pipe;
 
@@ -132,11 +133,11 @@ mod system {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(super) fn lend(_: &Pipe, _: &Pages) -> io::Result<usize> {
+    pub(super) fn lend(_: &Pipe, _: Lent<'_>) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(super) fn drain(_: &Pipe, _: BorrowedFd<'_>, _: usize) -> io::Result<usize> {
+    pub(super) fn drain(_: &Pipe, _: BorrowedFd<'_>, _: usize, _: bool) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -122,7 +122,7 @@ pub(super) fn head(recalled: &Recalled, request_id: &RequestId) -> Vec<u8> {
     head.extend_from_slice(b"age: ");
     head.extend_from_slice(digits.format(recalled.age.as_secs()).as_bytes());
     head.extend_from_slice(b"\r\ncontent-length: ");
-    head.extend_from_slice(digits.format(recalled.content.len()).as_bytes());
+    head.extend_from_slice(digits.format(recalled.stored.length()).as_bytes());
     head.extend_from_slice(b"\r\nx-request-id: ");
     request_id.written(|id| head.extend_from_slice(id));
     head.extend_from_slice(b"\r\nvia: ");

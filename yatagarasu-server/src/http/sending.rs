@@ -1,30 +1,38 @@
 use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::write;
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
-use yatagarasu_core::stored::{Pages, Segment};
+use yatagarasu_core::stored::{Lent, Segment, StoredObject};
 
 use super::pipe::{Pipe, lends, note_refusal, send_ahead};
 use super::response;
 use crate::access_log::Entry;
 
+/// Fewer bytes than this are written: lending them takes longer.
+const LENT_BYTES_MIN: usize = 16 * 1024;
+
 /// An answer of the express lane on its way.
 #[derive(Debug)]
 pub(super) struct Sending {
     head: Vec<u8>,
-    content: Segment,
-    /// Bytes of the head, and then of the content, that are sent.
-    sent: usize,
+    /// Bytes of the head that are sent.
+    head_sent: usize,
+    stored: Arc<StoredObject>,
+    /// Bytes of the content that are sent.
+    sent: u64,
     entry: Entry,
 }
 
 impl Sending {
-    pub(super) fn new(head: Vec<u8>, content: Segment, mut entry: Entry) -> Self {
-        entry.promised(Some(content.len() as u64));
-        Self { head, content, sent: 0, entry }
+    /// Begins with an object that is stored as a whole.
+    pub(super) fn new(head: Vec<u8>, stored: Arc<StoredObject>, mut entry: Entry) -> Self {
+        entry.promised(Some(stored.length()));
+        Self { head, head_sent: 0, stored, sent: 0, entry }
     }
 
     /// Waits until the socket takes more; says how much that was.
@@ -33,27 +41,34 @@ impl Sending {
         socket: &mut TcpStream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let sent = match &self.content {
-            Segment::Pages(pages) if self.sent == 0 && lends() => poll_lend(socket, cx, &self.head, pages),
-            Segment::Pages(_) | Segment::Heap(_) => Pin::new(socket).poll_write_vectored(cx, &self.slices()),
+        let head = &self.head[self.head_sent..];
+        let (segments, offset) = self.rest();
+        let sent = match segments {
+            [Segment::Pages(pages), later @ ..] if pages.len() >= offset + LENT_BYTES_MIN && lends() => {
+                let loan = Loan { head, content: pages.lend(offset), more: !later.is_empty() };
+                loan.poll_send(socket, cx)
+            }
+            _ => {
+                let content = segments.first().map_or(&[][..], |segment| &segment[offset..]);
+                Pin::new(socket).poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(content)])
+            }
         };
         let sent = ready!(sent)?;
-        let of_head = sent.min(self.head.len().saturating_sub(self.sent));
-        self.entry.sent((sent - of_head) as u64);
-        self.sent += sent;
+        let of_head = sent.min(head.len());
+        let of_content = (sent - of_head) as u64;
+        self.head_sent += of_head;
+        self.sent += of_content;
+        self.entry.sent(of_content);
         Poll::Ready(Ok(sent))
     }
 
-    /// What is not sent.
-    fn slices(&self) -> [IoSlice<'_>; 2] {
-        match self.head.get(self.sent..) {
-            Some(head) => [IoSlice::new(head), IoSlice::new(&self.content)],
-            None => [IoSlice::new(&[]), IoSlice::new(&self.content[self.sent - self.head.len()..])],
-        }
+    /// The segments that are not sent, and how much is of the first.
+    fn rest(&self) -> (&[Segment], usize) {
+        self.stored.whole().map_or((&[], 0), |segments| segments.from(self.sent))
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.sent == self.head.len() + self.content.len()
+        self.head_sent == self.head.len() && self.sent == self.stored.length()
     }
 
     /// Ends what is done: the next head is written in the room of this one.
@@ -62,48 +77,88 @@ impl Sending {
     }
 }
 
-/// Sends a head and, as far as the socket takes it at once, what is in `pages` without a copy. The rest is for writing:
-/// a pipe that waited for its client would be two open files more.
-fn poll_lend(
-    socket: &TcpStream,
-    cx: &mut Context<'_>,
-    head: &[u8],
-    pages: &Pages,
-) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(socket.poll_write_ready(cx))?;
-        match socket.try_io(Interest::WRITABLE, || lend(socket, head, pages)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            sent => return Poll::Ready(sent),
+/// What is sent next where it can be lent.
+#[derive(Clone, Copy)]
+struct Loan<'a> {
+    /// What goes before, and is copied.
+    head: &'a [u8],
+    content: Lent<'a>,
+    /// Whether there is more content.
+    more: bool,
+}
+
+/// What a socket took, and whether that was all it takes now.
+#[derive(Debug, PartialEq, Eq)]
+enum Taken {
+    More(usize),
+    Full(usize),
+}
+
+impl Loan<'_> {
+    /// Sends what the socket takes at once of as much as a pipe takes.
+    fn poll_send(self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(socket.poll_write_ready(cx))?;
+            let mut sent = 0;
+            let tried = socket.try_io(Interest::WRITABLE, || match self.send(socket)? {
+                Taken::More(bytes) => {
+                    sent = bytes;
+                    Ok(())
+                }
+                // It says itself when it takes more.
+                Taken::Full(bytes) => {
+                    sent = bytes;
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+            });
+            match tried {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+                Err(_) if sent == 0 => {}
+                Ok(()) | Err(_) => return Poll::Ready(Ok(sent)),
+            }
         }
     }
-}
 
-fn lend(socket: &TcpStream, head: &[u8], pages: &Pages) -> io::Result<usize> {
-    let sent = send_ahead(socket, head)?;
-    if sent < head.len() {
-        return Ok(sent);
+    fn send(self, socket: &TcpStream) -> io::Result<Taken> {
+        if self.head.is_empty() {
+            return self.send_content(socket);
+        }
+        let ahead = send_ahead(socket, self.head)?;
+        if ahead < self.head.len() {
+            return Ok(Taken::Full(ahead));
+        }
+        match self.send_content(socket) {
+            Ok(Taken::More(bytes)) => Ok(Taken::More(ahead + bytes)),
+            Ok(Taken::Full(bytes)) => Ok(Taken::Full(ahead + bytes)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Taken::Full(ahead)),
+            // It comes again.
+            Err(_) => Ok(Taken::More(ahead)),
+        }
     }
-    // Whatever keeps the content from being lent, it is written then.
-    Ok(sent + lend_content(socket, pages).unwrap_or_default())
-}
 
-fn lend_content(socket: &TcpStream, pages: &Pages) -> io::Result<usize> {
-    let (pipe, bytes) = Pipe::holding(pages)?;
-    let moved = pipe.drain(socket, bytes).inspect_err(note_refusal)?;
-    if moved == bytes {
-        pipe.give_back();
+    /// A pipe is not kept until the socket takes the rest: it would be two open files more for each client that waits.
+    fn send_content(self, socket: &TcpStream) -> io::Result<Taken> {
+        if let Ok((pipe, bytes)) = Pipe::holding(self.content) {
+            match pipe.drain(socket, bytes, self.more || bytes < self.content.len()) {
+                Ok(moved) if moved == bytes => {
+                    pipe.give_back();
+                    return Ok(Taken::More(moved));
+                }
+                Ok(moved) => return Ok(Taken::Full(moved)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(error) => note_refusal(&error),
+            }
+        }
+        // Whatever keeps the content from being lent, it is written then.
+        Ok(Taken::More(write(socket, &self.content)?))
     }
-    Ok(moved)
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpSocket};
-    use yatagarasu_core::stored::SegmentsBuilder;
+    use yatagarasu_core::stored::{Pages, SegmentsBuilder};
 
     use super::*;
 
@@ -125,17 +180,21 @@ mod tests {
         let content: Vec<u8> = (0..LENGTH).map(|index| (index % 251).to_le_bytes()[0]).collect();
         let mut builder = SegmentsBuilder::new(Some(LENGTH as u64));
         builder.push(&content);
-        match builder.finish().single() {
-            Some(Segment::Pages(pages)) => Arc::clone(pages),
+        match builder.finish().from(0) {
+            ([Segment::Pages(pages)], 0) => Arc::clone(pages),
             other => panic!("it is not in pages: {other:?}"),
         }
+    }
+
+    fn loan(pages: &Pages) -> Loan<'_> {
+        Loan { head: HEAD, content: pages.lend(0), more: false }
     }
 
     #[tokio::test]
     async fn a_socket_with_room_takes_head_and_content_without_a_copy() {
         let (server, mut client) = connected(4 << 20).await;
         let pages = pages();
-        assert_eq!(lend(&server, HEAD, &pages).expect("it takes them"), HEAD.len() + LENGTH);
+        assert_eq!(loan(&pages).send(&server).expect("it takes them"), Taken::More(HEAD.len() + LENGTH));
         let mut received = vec![0; HEAD.len() + LENGTH];
         client.read_exact(&mut received).await.expect("all comes");
         assert!(received == [HEAD, &pages].concat());
@@ -145,10 +204,13 @@ mod tests {
     async fn one_with_little_room_takes_what_it_can_and_one_with_none_nothing() {
         let (server, mut client) = connected(16 * 1024).await;
         let pages = pages();
-        let sent = lend(&server, HEAD, &pages).expect("it takes something");
+        let sent = match loan(&pages).send(&server) {
+            Ok(Taken::Full(sent)) => sent,
+            other => panic!("it takes something, and is full then: {other:?}"),
+        };
         assert!((HEAD.len() + 1..HEAD.len() + LENGTH).contains(&sent), "{sent}");
         // Some room may be left or come, but the client takes nothing.
-        let error = (0..1000).find_map(|_| lend(&server, HEAD, &pages).err()).expect("there is no room");
+        let error = (0..1000).find_map(|_| loan(&pages).send(&server).err()).expect("there is no room");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         let mut received = vec![0; sent];
         client.read_exact(&mut received).await.expect("what was sent comes");
@@ -162,7 +224,7 @@ mod tests {
         let pages = pages();
         // The first may be sent before the answer to it comes.
         let error = loop {
-            match lend(&server, HEAD, &pages) {
+            match loan(&pages).send(&server) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => break error,
                 Ok(_) | Err(_) => {}
             }
