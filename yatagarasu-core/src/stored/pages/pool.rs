@@ -34,15 +34,19 @@ struct Spans(Vec<Vec<Span>>);
 
 /// Takes so many pages. What is in them does not matter.
 pub(super) fn take(pool: &Mutex<Pool>, pages: usize) -> Option<Span> {
-    let mut pool = locked(pool);
-    if pool.ended {
-        return None;
-    }
-    if let Some(span) = pool.backed.pop(pages) {
-        pool.backed_bytes -= span.len();
-        return Some(span);
-    }
-    pool.bare.pop(pages).or_else(|| pool.split(pages)).or_else(|| pool.cut(pages))
+    let bare = {
+        let mut pool = locked(pool);
+        if pool.ended {
+            return None;
+        }
+        if let Some(span) = pool.backed.pop(pages) {
+            pool.backed_bytes -= span.len();
+            return Some(span);
+        }
+        pool.bare.pop(pages).or_else(|| pool.split(pages)).or_else(|| pool.cut(pages))?
+    };
+    system::back(bare);
+    Some(bare)
 }
 
 /// Gives pages back, which may be `lent` to the system.
