@@ -15,6 +15,7 @@ pub(crate) struct Machine {
     cores: usize,
     kernel: String,
     memory_kib: u64,
+    congestion_control: String,
     tcp_memory: String,
 }
 
@@ -35,6 +36,7 @@ impl Machine {
             cores: thread::available_parallelism().map_or(1, usize::from),
             kernel: line("/proc/sys/kernel/osrelease"),
             memory_kib: memory.unwrap_or(0),
+            congestion_control: line("/proc/sys/net/ipv4/tcp_congestion_control"),
             tcp_memory: line("/proc/sys/net/ipv4/tcp_mem").replace('\t', " "),
         }
     }
@@ -42,9 +44,10 @@ impl Machine {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { processor, cores, kernel, memory_kib, tcp_memory } = self;
+        let Self { processor, cores, kernel, memory_kib, congestion_control, tcp_memory } = self;
         let memory_gib = memory_kib >> 20;
-        write!(f, "{processor}, {cores} cores, {memory_gib} GiB, Linux {kernel}, tcp_mem {tcp_memory}")
+        write!(f, "{processor}, {cores} cores, {memory_gib} GiB, Linux {kernel}, {congestion_control}, ")?;
+        write!(f, "tcp_mem {tcp_memory}")
     }
 }
 
