@@ -17,6 +17,9 @@ use pool::{POOL, Span};
 /// Fewer pages than this are not worth it: up to a page of them is left empty, and lending takes longer than copying.
 const PAGES_MIN: usize = 4;
 
+/// What shared pages take besides their memory: two counts, and what they are.
+const SHARED_BYTES: usize = 2 * size_of::<usize>() + size_of::<Pages>();
+
 /// Bytes for the system to read whenever it likes, also when they are gone from here: nothing is written where they are
 /// as long as it holds on to its pages.
 #[derive(Debug, Clone, Copy)]
@@ -54,9 +57,9 @@ impl Pages {
         self.length = end;
     }
 
-    /// Bytes of memory taken.
+    /// Bytes of memory taken, with the counts of those who share these pages.
     pub(super) fn allocated(&self) -> usize {
-        self.memory.len() + size_of::<Self>()
+        self.memory.len() + SHARED_BYTES
     }
 
     /// Lends the bytes from `offset` on.
@@ -120,7 +123,7 @@ mod tests {
     fn they_hold_what_is_pushed() {
         let length = 5 * system::page_bytes() - 1;
         let pages = filled(b'a', length);
-        assert_eq!((pages.len(), pages.allocated()), (length, length + 1 + size_of::<Pages>()));
+        assert_eq!((pages.len(), pages.allocated()), (length, length + 1 + SHARED_BYTES));
         assert!(pages.iter().all(|byte| *byte == b'a'));
     }
 

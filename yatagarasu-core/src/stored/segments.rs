@@ -166,7 +166,7 @@ mod tests {
             prop_assert_eq!(&seen, &content);
             let segments = builder.finish();
             prop_assert_eq!(segments.length(), length as u64);
-            let lists = (length / SEGMENT_BYTES + 2) * (size_of::<Segment>() + size_of::<Pages>());
+            let lists = (length / SEGMENT_BYTES + 2) * (size_of::<Segment>() + size_of::<Pages>() + 2 * size_of::<usize>());
             prop_assert!(segments.allocated() <= length.next_multiple_of(page_size()) + lists);
 
             let mut range = start.min(length as u64)..start.saturating_add(span).min(length as u64);
@@ -179,6 +179,20 @@ mod tests {
                 part.extend_from_slice(&slice);
             }
             prop_assert_eq!(part, expected);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn all_segments_of_a_length_that_is_known_can_be_lent_but_for_a_short_last_one() {
+        let last = 4 * page_size();
+        for (length, short) in [(2 * SEGMENT_BYTES + last, false), (2 * SEGMENT_BYTES + last - 1, true)] {
+            let mut builder = SegmentsBuilder::new(Some(length as u64));
+            builder.push(&bytes(length));
+            let segments = builder.finish();
+            let in_pages: Vec<_> =
+                segments.from(0).0.iter().map(|segment| matches!(segment, Segment::Pages(_))).collect();
+            assert_eq!(in_pages, [true, true, !short], "{length}");
         }
     }
 

@@ -2,8 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use yatagarasu_core::request::is_immaterial;
-use yatagarasu_core::testing::{MemorySource, cache_key, request};
-use yatagarasu_core::{Method, Purge, Refusal, Request, Selector, SourceError};
+use yatagarasu_core::testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
+use yatagarasu_core::{
+    BucketPolicy, Budget, CachePolicy, Gateway, Method, Purge, Refusal, Request, Selector, SourceError,
+};
 
 use crate::bed::{Bed, body, handling, settle};
 
@@ -93,6 +95,24 @@ async fn what_is_immaterial_changes_no_answer() {
     ] {
         assert!(!is_immaterial(name), "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_object_of_several_segments_is_recalled_as_well() {
+    let source = MemorySource::default();
+    let content: Vec<u8> = (0..700_000_u32).map(|index| (index % 251).to_le_bytes()[0]).collect();
+    source.insert("long", &[("etag", "\"e\"")], content.clone());
+    let cache = CachePolicy::new(1 << 20, Duration::from_secs(60));
+    let policy = BucketPolicy { cache: Some(cache), ..BucketPolicy::default() };
+    let (cache, clock) = (Arc::new(MemoryCache::new(1 << 22)), Arc::new(ManualClock::default()));
+    let gateway = Gateway::new(Arc::new(source), cache, policy, Arc::new(Budget::new(1 << 20)), clock);
+    let mut first = gateway.answer(&request(Method::Get, "long")).await.reply.unwrap();
+    assert!(crate::bed::read(&mut first.body).await.unwrap() == content);
+    settle().await;
+    let recalled = gateway.recall_plain(cache_key("long").borrowed()).expect("it is stored");
+    let (segments, offset) = recalled.stored.whole().expect("all of it").from(0);
+    assert_eq!((segments.len(), offset), (3, 0));
+    assert!(segments.iter().flat_map(|segment| segment.iter()).eq(&content));
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ impl Desk {
         Either::Right(Box::pin(async move { finish(desk.ask(asked).await) }))
     }
 
-    /// Answers a plain GET of `target`, an object that is stored in one piece, or gives nothing: the request has to be
+    /// Answers a plain GET of `target`, an object that is stored as a whole, or gives nothing: the request has to be
     /// [answered](Self::answer) as any other.
     pub(super) fn recall(&self, target: &str) -> Option<Sending> {
         let (path, query) =

@@ -13,7 +13,7 @@ use super::pipe::{Pipe, lends, note_refusal, send_ahead};
 use super::response;
 use crate::access_log::Entry;
 
-/// Fewer bytes than this are written: lending them takes longer.
+/// Fewer bytes than this are written, if they are the last: lending them takes longer.
 const LENT_BYTES_MIN: usize = 16 * 1024;
 
 /// An answer of the express lane on its way.
@@ -44,7 +44,9 @@ impl Sending {
         let head = &self.head[self.head_sent..];
         let (segments, offset) = self.rest();
         let sent = match segments {
-            [Segment::Pages(pages), later @ ..] if pages.len() >= offset + LENT_BYTES_MIN && lends() => {
+            [Segment::Pages(pages), later @ ..]
+                if lends() && (!later.is_empty() || pages.len() >= offset + LENT_BYTES_MIN) =>
+            {
                 let loan = Loan { head, content: pages.lend(offset), more: !later.is_empty() };
                 loan.poll_send(socket, cx)
             }
@@ -138,19 +140,38 @@ impl Loan<'_> {
 
     /// A pipe is not kept until the socket takes the rest: it would be two open files more for each client that waits.
     fn send_content(self, socket: &TcpStream) -> io::Result<Taken> {
-        if let Ok((pipe, bytes)) = Pipe::holding(self.content) {
-            match pipe.drain(socket, bytes, self.more || bytes < self.content.len()) {
-                Ok(moved) if moved == bytes => {
-                    pipe.give_back();
-                    return Ok(Taken::More(moved));
+        match Pipe::holding(self.content) {
+            // Who has very many pipes gets some that take next to nothing.
+            Ok((pipe, bytes)) if bytes >= LENT_BYTES_MIN.min(self.content.len()) => {
+                self.drain(socket, pipe, bytes)
+            }
+            // Whatever keeps the content from being lent, it is written then.
+            Ok(_) | Err(_) => Ok(Taken::More(write(socket, &self.content)?)),
+        }
+    }
+
+    /// A signal may end a move early: only where nothing more is moved the socket is full, and says when it is not.
+    fn drain(self, socket: &TcpStream, pipe: Pipe, bytes: usize) -> io::Result<Taken> {
+        let more = self.more || bytes < self.content.len();
+        let mut moved = 0;
+        while moved < bytes {
+            match pipe.drain(socket, bytes - moved, more) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(now) => moved += now,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && moved == 0 => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Taken::Full(moved)),
+                // It comes again.
+                Err(_) if moved > 0 => return Ok(Taken::More(moved)),
+                Err(error) => {
+                    let written = write(socket, &self.content)?;
+                    // A socket that is at fault itself takes nothing either way.
+                    note_refusal(&error);
+                    return Ok(Taken::More(written));
                 }
-                Ok(moved) => return Ok(Taken::Full(moved)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-                Err(error) => note_refusal(&error),
             }
         }
-        // Whatever keeps the content from being lent, it is written then.
-        Ok(Taken::More(write(socket, &self.content)?))
+        pipe.give_back();
+        Ok(Taken::More(moved))
     }
 }
 

@@ -33,6 +33,10 @@ fn lasting(mut headers: HeaderMap) -> Vec<(String, String)> {
     fields
 }
 
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|index| (index % 251).to_le_bytes()[0]).collect()
+}
+
 #[tokio::test]
 async fn the_express_lane_answers_as_hyper_does() {
     let site = Site::start().await;
@@ -48,8 +52,8 @@ async fn the_express_lane_answers_as_hyper_does() {
         ("x-amz-meta-a", "b"),
         ("content-language", "de"),
     ];
-    for length in [0, 1, 10_000, 20_000, 131_072, 200_000, 262_144, 300_000, 1_000_000] {
-        let (key, content) = (length.to_string(), vec![b'x'; length]);
+    for length in [0, 1, 10_000, 20_000, 131_072, 200_000, 262_144, 262_145, 270_000, 300_000, 1_000_000] {
+        let (key, content) = (length.to_string(), pattern(length));
         site.put(&key, &fields, content.clone());
         let path = format!("/static/{key}");
         // Stored, and known to be.
@@ -281,7 +285,7 @@ async fn the_order_holds_wherever_a_thread_takes_turns() {
 async fn who_reads_late_gets_everything() {
     const ANSWERS: usize = 60;
     let site = Site::start().await;
-    let content: Vec<u8> = (0..700_000_u32).map(|index| (index % 253) as u8).collect();
+    let content = pattern(700_000);
     site.put("k", &[], content.clone());
     while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
     let mut client = Wire::narrow(site.address, "/static/k").await;
@@ -322,6 +326,22 @@ async fn what_is_on_its_way_stays_as_it_was() {
     assert_eq!(letter(&mut client, LENGTH).await, 'k');
 }
 
+#[tokio::test]
+async fn the_rest_of_a_long_object_stays_as_it_was() {
+    const LENGTH: usize = 3_000_000;
+    let site = stocked(&[("k", LENGTH)]).await;
+    let mut client = Wire::narrow(site.address, "/static/k").await;
+    assert_eq!(client.head().await.status, 200);
+    let mut content = client.take(LENGTH / 2).await;
+    for other in b'l'..=b'n' {
+        assert_eq!(site.purge(r#"{"bucket":"assets","all":true}"#).await.json()["purged"], 1);
+        site.put("k", &[], vec![other; LENGTH]);
+        while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
+    }
+    content.extend(client.take(LENGTH - LENGTH / 2).await);
+    assert!(content.iter().all(|byte| *byte == b'k'));
+}
+
 /// Waits until so many connections are open.
 async fn connections(site: &Site, count: usize) {
     let line = format!("yatagarasu_connections {count}\n");
@@ -335,7 +355,7 @@ async fn connections(site: &Site, count: usize) {
 
 #[tokio::test]
 async fn a_client_that_leaves_without_reading_is_let_go() {
-    let site = stocked(&[("k", 250_000)]).await;
+    let site = stocked(&[("k", 3_000_000)]).await;
     for first in [String::new(), through_hyper("/static/missing")] {
         // That of the client that has stocked it.
         connections(&site, 1).await;
@@ -371,7 +391,7 @@ async fn a_server_that_stops_takes_no_further_requests_of_a_connection() {
 #[tokio::test]
 async fn an_answer_on_its_way_ends_before_the_server_does() {
     let mut site = Site::start().await;
-    let content = vec![b'x'; 250_000];
+    let content = pattern(900_000);
     site.put("k", &[], content.clone());
     while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
     let mut client = Wire::narrow(site.address, "/static/k").await;
