@@ -3,7 +3,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::system;
 
-/// Whole pages that one has to oneself. Only addresses are kept for good: memory is behind them while somebody has them.
+/// Whole pages that one has to oneself. Only addresses are kept for good; memory is put behind them when they are taken.
 pub(super) type Span = &'static mut [u8];
 
 /// Addresses that are got from the system at a time.
