@@ -85,6 +85,19 @@ pub enum SourceError {
     },
 }
 
+/// What a source's refusal says of the object that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// The object is missing, or this gateway may not read it.
+    Object,
+    /// The source refuses the gateway's keys or clock, whatever the object.
+    Gateway,
+    /// The source gives no reason: it may be either. S3 gives none to a HEAD.
+    Unexplained,
+    /// The failure says nothing of the object.
+    None,
+}
+
 impl SourceError {
     /// Says that the source broke its protocol.
     pub fn broken(reason: impl Into<String>) -> Self {
@@ -99,6 +112,25 @@ impl SourceError {
     /// Says that there is no such object.
     pub fn not_found(code: impl Into<String>) -> Self {
         Self::NotFound { code: code.into(), manner: Box::default() }
+    }
+
+    /// Returns what the failure says of the object.
+    pub fn denial(&self) -> Denial {
+        match self {
+            Self::NotFound { .. } => Denial::Object,
+            Self::Denied { code, .. } => match code.as_str() {
+                "" => Denial::Unexplained,
+                "AccessDenied" => Denial::Object,
+                _ => Denial::Gateway,
+            },
+            Self::PreconditionFailed
+            | Self::RangeNotSatisfiable { .. }
+            | Self::Throttled { .. }
+            | Self::TimedOut(_)
+            | Self::Unavailable { .. }
+            | Self::NoCredentials(_)
+            | Self::Broken { .. } => Denial::None,
+        }
     }
 
     /// Bytes that what the source said takes, beside the value itself.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header;
 
 use crate::cache_control::{CacheControl, withheld};
-use crate::error::Manner;
+use crate::error::{Denial, Manner};
 use crate::forward::selecting;
 use crate::freshness::{Exchange, StaleUse, Terms, effective, initial_age};
 use crate::policy::{CachePolicy, ForwardedFields, Negative, ObjectControl};
@@ -101,7 +101,7 @@ pub fn refusal_lifetime(
     let Negative { ttl, missing, denied } = policy.negative;
     let Manner { control, vary } = &**match error {
         SourceError::NotFound { manner, .. } if missing => manner,
-        SourceError::Denied { manner, .. } if denied => manner,
+        SourceError::Denied { manner, .. } if denied && error.denial() != Denial::Gateway => manner,
         SourceError::NotFound { .. }
         | SourceError::Denied { .. }
         | SourceError::PreconditionFailed

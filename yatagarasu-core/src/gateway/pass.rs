@@ -10,6 +10,7 @@ use super::represent;
 use super::storage::{StorePermit, Yields};
 use crate::cache_control::withheld;
 use crate::conditional::range_applies;
+use crate::error::Denial;
 use crate::freshen::{describes, freshened};
 use crate::freshness::Exchange;
 use crate::outcome::Forwarding;
@@ -125,7 +126,11 @@ impl Shared {
             }
             Ok(Answer::NotModified(meta)) => Ok(represent::not_modified(meta.into_headers())),
             Err(error) => {
-                self.remember_later(permit, &error, inquiry.asker());
+                // A refusal of HEAD names no reason. It may be the gateway's keys or clock that are refused, so it
+                // neither drops nor replaces what is stored.
+                if error.denial() != Denial::Unexplained {
+                    self.remember_later(permit, &error, inquiry.asker());
+                }
                 Err(error.into())
             }
         }
@@ -185,28 +190,17 @@ impl Shared {
 
     /// Remembers a refusal, or forgets what is stored of an object that is gone.
     pub(super) async fn remember(&self, permit: StorePermit, error: &SourceError, asker: Asker) {
-        match (self.refused_for(error, asker), error) {
-            (Some(lifetime), _) => {
-                let note =
-                    StoredObject::note(Content::Refusal(Box::new(error.clone())), self.clock.now(), lifetime);
-                permit.store(&self.storage, Arc::new(note)).await;
-            }
-            (None, SourceError::NotFound { .. }) => permit.remove_if(&self.storage, |_| true).await,
-            // Not where it is the gateway that is refused, whatever the object.
-            (None, SourceError::Denied { code, .. }) if code.is_empty() || code == "AccessDenied" => {
-                permit.remove_if(&self.storage, |_| true).await;
-            }
-            (
-                None,
-                SourceError::Denied { .. }
-                | SourceError::PreconditionFailed
-                | SourceError::RangeNotSatisfiable { .. }
-                | SourceError::Throttled { .. }
-                | SourceError::TimedOut(_)
-                | SourceError::Unavailable { .. }
-                | SourceError::NoCredentials(_)
-                | SourceError::Broken { .. },
-            ) => {}
+        if let Some(lifetime) = self.refused_for(error, asker) {
+            let note =
+                StoredObject::note(Content::Refusal(Box::new(error.clone())), self.clock.now(), lifetime);
+            permit.store(&self.storage, Arc::new(note)).await;
+            return;
+        }
+        match error.denial() {
+            Denial::Object => permit.remove_if(&self.storage, |_| true).await,
+            // The next request asks S3 again, and its answer decides.
+            Denial::Unexplained => permit.expire(&self.storage, self.clock.now()).await,
+            Denial::Gateway | Denial::None => {}
         }
     }
 

@@ -175,6 +175,16 @@ impl StorePermit {
         }
     }
 
+    /// Marks what is stored stale, with the same proviso.
+    pub(super) async fn expire(self, storage: &Storage, now: SystemTime) {
+        let _alone = storage.gate.lock().await;
+        if !self.is_revoked()
+            && let Some(stored) = storage.cache.lookup(self.key.borrowed()).await
+        {
+            stored.expire(now);
+        }
+    }
+
     /// Notes beside the object that it has variants, with the same proviso. The permit is not used up.
     pub(super) async fn note(&self, storage: &Storage, note: Arc<StoredObject>) {
         let _alone = storage.gate.lock().await;

@@ -14,8 +14,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use yatagarasu_core::Budget;
 use yatagarasu_core::testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
 use yatagarasu_core::{
-    Answer, BucketPolicy, CachePolicy, ForwardedFields, Gateway, Method, Object, ObjectBody, ObjectKey,
-    ObjectMeta, ObjectSource, Request, SourceError, SourceRequest,
+    Answer, BucketPolicy, CachePolicy, ForwardedFields, Gateway, Method, Negative, Object, ObjectBody,
+    ObjectKey, ObjectMeta, ObjectSource, Request, SourceError, SourceRequest,
 };
 
 use crate::bed::{Bed, body, cache_policy, settle};
@@ -96,6 +96,58 @@ async fn a_head_that_makes_an_object_private_leaves_nothing_stored() {
     let _later = bed.begin("k");
     settle().await;
     scripts.try_recv().expect("the source is asked");
+}
+
+/// What a refusal leaves of a stored object: it is served as before, served once S3 has confirmed it, or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Fresh,
+    Stale,
+    Nothing,
+}
+
+/// S3 sends no document with a refusal of HEAD: the gateway's keys or clock may be to blame.
+#[tokio::test]
+async fn only_a_refusal_of_the_object_itself_drops_it() {
+    use Method::{Get, Head};
+    let remembering = Negative { ttl: Duration::from_secs(60), missing: false, denied: true };
+    for (method, code, left) in [
+        (Head, "", Left::Fresh),
+        (Get, "", Left::Stale),
+        (Get, "RequestTimeTooSkewed", Left::Fresh),
+        (Get, "InvalidAccessKeyId", Left::Fresh),
+        (Get, "AccessDenied", Left::Nothing),
+    ] {
+        for negative in [Negative::default(), remembering] {
+            // A refusal that is remembered takes the object's place.
+            let left = match left {
+                Left::Stale if negative.denied => Left::Nothing,
+                left => left,
+            };
+            assert_eq!(left_by(method, code, negative).await, left, "{method:?} {code:?} {negative:?}");
+        }
+    }
+}
+
+async fn left_by(method: Method, code: &str, negative: Negative) -> Left {
+    let (source, mut scripts) = ScriptedSource::new();
+    let cache = CachePolicy { negative, ..cache_policy() };
+    let bed = Bed::with(Arc::new(source), BucketPolicy { cache: Some(cache), ..policy() });
+    let client = bed.begin("k");
+    scripts.recv().await.unwrap().open(&TAGGED).send("a");
+    body(client.await.unwrap()).await.unwrap();
+    settle().await;
+    let refused = bed.begin_with(asking(method, &[("cache-control", "no-cache")]));
+    scripts.recv().await.unwrap().fail(SourceError::Denied { code: code.to_owned(), manner: Box::default() });
+    refused.await.unwrap().reply.unwrap_err();
+    settle().await;
+    let again = bed.begin("k");
+    settle().await;
+    let Ok(script) = scripts.try_recv() else {
+        return if again.await.unwrap().reply.is_ok() { Left::Fresh } else { Left::Nothing };
+    };
+    let conditional = script.request.headers.contains_key(header::IF_NONE_MATCH);
+    if conditional { Left::Stale } else { Left::Nothing }
 }
 
 #[tokio::test]

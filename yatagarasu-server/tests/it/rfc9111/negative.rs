@@ -126,3 +126,18 @@ async fn a_client_may_ask_whether_it_still_holds() {
     assert_eq!(summary(&asked), (200, "MISS", "there"));
     assert_eq!(summary(&object.get().await), (200, "HIT", "there"));
 }
+
+/// A HEAD that S3 refuses without a reason leaves what is stored as it was, whatever the bucket remembers.
+#[tokio::test]
+async fn nobody_empties_the_cache_by_refused_heads() {
+    for cache in ["", "negative_ttl: 60, negative_statuses: [404, 403]"] {
+        let bed = Bed::start("", cache).await;
+        let object = bed.object([Reply::ok("stored"), Reply::status(403)]);
+        object.store().await;
+        for _ in 0..3 {
+            assert_eq!(object.head_with(&[("cache-control", "no-cache")]).await.status, 403);
+            assert_eq!(summary(&object.get().await), (200, "HIT", "stored"), "{cache}");
+        }
+        assert_eq!(object.times_asked(), 4);
+    }
+}
