@@ -12,7 +12,7 @@ pub(crate) async fn find() -> String {
     let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::builder().build());
     match chain.region().await {
-        Some(region) if !region.as_ref().is_empty() => region.as_ref().to_owned(),
+        Some(region) if !region.as_ref().trim().is_empty() => region.as_ref().trim().to_owned(),
         _ => DEFAULT.to_owned(),
     }
 }

@@ -9,6 +9,7 @@ mod query;
 mod settings;
 mod show;
 mod substitute;
+mod text;
 mod units;
 mod validate;
 

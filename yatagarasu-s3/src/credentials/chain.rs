@@ -26,7 +26,7 @@ impl Fetch for Chain {
             .with_behavior_version(Some(BehaviorVersion::latest()));
         // Without a region of its own the chain would ask IMDS for one.
         let chain = DefaultCredentialsChain::builder().configure(config).region(region).build().await;
-        chain.provide_credentials().await.map_err(|error| {
+        chain.provide_credentials().await.map(|found| trimmed(&found)).map_err(|error| {
             let mut reason = error.to_string();
             let mut cause = std::error::Error::source(&error);
             while let Some(error) = cause {
@@ -36,4 +36,12 @@ impl Fetch for Chain {
             reason
         })
     }
+}
+
+/// Returns the credentials without white space around them: variables and files often end with a line break, and no
+/// request could be signed with it.
+fn trimmed(found: &Credentials) -> Credentials {
+    let token = found.session_token().map(|token| token.trim().to_owned());
+    let (access_key, secret_key) = (found.access_key_id().trim(), found.secret_access_key().trim());
+    Credentials::new(access_key, secret_key, token, found.expiry(), "chain")
 }

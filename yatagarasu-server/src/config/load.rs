@@ -5,7 +5,7 @@ use serde_path_to_error::Segment;
 
 use super::error::{ConfigError, ConfigErrors};
 use super::settings::Settings;
-use super::{Config, Environment, overrides, settings, substitute, validate};
+use super::{Config, Environment, overrides, settings, substitute, text, validate};
 
 impl Config {
     /// Reads and checks a file; its extension says whether it is YAML, TOML or JSON.
@@ -55,6 +55,13 @@ impl Config {
         };
         let mut root = Value::new(Some(&name.to_owned()), ValueKind::Table(table));
         substitute::substitute(&mut root, "", environment, &mut |key, message| errors.add(key, &message));
+        for variable in environment.unreadable().filter(|name| is_ours(name)) {
+            errors.list.push(ConfigError {
+                file: "environment".to_owned(),
+                key: variable.to_owned(),
+                message: "is not UTF-8: set it again, or unset it".to_owned(),
+            });
+        }
         // Afterwards: what a variable holds is not looked at again.
         overrides::apply(&mut root, environment, &mut |variable, message| {
             errors.list.push(ConfigError {
@@ -63,6 +70,7 @@ impl Config {
                 message,
             });
         });
+        text::clean(&mut root, "", &mut |key, message| errors.add(key, message));
         strip_nothing(&mut root);
         let settings = deserialize(root, &mut errors);
         let config = validate::validate(settings, environment, &mut |key, message| errors.add(key, message));
@@ -71,6 +79,13 @@ impl Config {
             _ => Err(errors.end()),
         }
     }
+}
+
+/// Whether a variable is one that this program or its credential chain reads. The path of the configuration file may
+/// be any bytes.
+fn is_ours(variable: &str) -> bool {
+    ["YATAGARASU_", "AWS_"].iter().any(|prefix| variable.starts_with(prefix))
+        && variable != "YATAGARASU_CONFIG"
 }
 
 struct Errors {

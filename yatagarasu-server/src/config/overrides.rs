@@ -10,7 +10,10 @@ pub(super) const PREFIX: &str = "YATAGARASU__";
 /// Sets what the environment overrides. Calls `wrong` with the variable and the message where there is no such
 /// place.
 pub(super) fn apply(root: &mut Value, environment: &Environment, wrong: &mut impl FnMut(&str, String)) {
-    for (path, value) in environment.with_prefix(PREFIX) {
+    let mut variables: Vec<_> = environment.with_prefix(PREFIX).collect();
+    // A list grows by its next entry only, and as a text 10 comes before 2.
+    variables.sort_by_cached_key(|(path, _)| path.split("__").map(place).collect::<Vec<_>>());
+    for (path, value) in variables {
         let variable = format!("{PREFIX}{path}");
         let path = path.to_ascii_lowercase();
         let segments: Vec<&str> = path.split("__").collect();
@@ -18,6 +21,11 @@ pub(super) fn apply(root: &mut Value, environment: &Environment, wrong: &mut imp
             wrong(&variable, message);
         }
     }
+}
+
+/// Returns the number and the text by which a part of a path is sorted.
+fn place(segment: &str) -> (Option<usize>, String) {
+    (segment.parse().ok(), segment.to_owned())
 }
 
 fn set(place: &mut Value, path: &[&str], value: Value) -> Result<(), String> {

@@ -49,6 +49,9 @@ fn expand(text: &str, environment: &Environment) -> Result<String, String> {
         let name = &rest[start + 2..start + end];
         match environment.get(name) {
             Some(value) => expanded.push_str(value),
+            None if environment.unreadable().any(|unreadable| unreadable == name) => {
+                return Err(format!("the environment variable `{name}` is not UTF-8"));
+            }
             None => return Err(format!("the environment variable `{name}` is not set")),
         }
         rest = &rest[start + end + 1..];

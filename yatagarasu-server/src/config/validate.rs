@@ -10,7 +10,8 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use super::settings::{AdminSettings, ServerSettings, Settings};
-use super::units::{ByteSize, write_size};
+use super::text::{check_field_value, trimmed};
+use super::units::{ByteSize, Span, write_size, write_span};
 use super::{AdminConfig, Config, Environment, Secret, ServerConfig};
 
 /// Bytes for objects being fetched, where the file says nothing.
@@ -27,6 +28,9 @@ const SOCKET_BYTES_MIN: u64 = 4 << 10;
 
 /// The least size that is too large for a socket: systems take a C `int`.
 const SOCKET_BYTES_END: u64 = 1 << 31;
+
+/// Shortest time limit: less is a mistaken unit, or a `0` that means "none" elsewhere, and breaks every request.
+const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
 /// Takes the key and what is wrong with it.
 pub(super) type Complain<'a> = &'a mut dyn FnMut(&str, &str);
@@ -80,13 +84,14 @@ fn server(settings: &ServerSettings, complain: Complain<'_>) -> Option<ServerCon
     };
     let address = address(settings.address.as_deref(), "127.0.0.1:8080", "server.address", complain);
     let notsent_lowat = socket_bytes(settings.notsent_lowat, NOTSENT_LOWAT, "server.notsent_lowat", complain);
+    let header_timeout = timeout(settings.header_timeout, 60, "server.header_timeout", complain);
     Some(ServerConfig {
         address: address?,
         threads,
         fill_memory: settings.fill_memory.map_or(FILL_MEMORY, |size| size.0),
         notsent_lowat: notsent_lowat?,
         socket_memory: settings.socket_memory.map_or(SOCKET_MEMORY, |size| size.0),
-        header_timeout: settings.header_timeout.map_or(Duration::from_secs(60), |span| span.0),
+        header_timeout: header_timeout?,
         shutdown_grace: settings.shutdown_grace.map_or(Duration::from_secs(30), |span| span.0),
     })
 }
@@ -115,10 +120,35 @@ fn socket_bytes<T: TryFrom<u64>>(
     checked.map(Some)
 }
 
+/// Checks a time limit whose default is `default` seconds.
+fn timeout(given: Option<Span>, default: u64, key: &str, complain: Complain<'_>) -> Option<Duration> {
+    let limit = given.map_or(Duration::from_secs(default), |span| span.0);
+    if limit < TIMEOUT_MIN {
+        let [least, found] = [TIMEOUT_MIN, limit].map(write_span);
+        complain(
+            key,
+            &format!(
+                "expected {least} or more, found {found}: no request would end in time; the default is {default}s"
+            ),
+        );
+    }
+    (limit >= TIMEOUT_MIN).then_some(limit)
+}
+
 fn admin(settings: AdminSettings, environment: &Environment, complain: Complain<'_>) -> Option<AdminConfig> {
     let address = address(settings.address.as_deref(), "127.0.0.1:9090", "admin.address", complain)?;
     let token = settings.token.or_else(|| environment.get("YATAGARASU_ADMIN_TOKEN").map(str::to_owned));
-    let token = token.filter(|token| !token.is_empty());
+    let token = token.as_deref().map(trimmed).transpose().and_then(|token| {
+        let token = token.filter(|token| !token.is_empty());
+        token.as_deref().map_or(Ok(()), check_field_value).map(|()| token)
+    });
+    let token = match token {
+        Ok(token) => token,
+        Err(message) => {
+            complain("admin.token", &message);
+            return None;
+        }
+    };
     if token.is_none() && !address.ip().is_loopback() {
         complain(
             "admin.token",

@@ -409,6 +409,101 @@ buckets:
 }
 
 #[test]
+fn white_space_around_a_secret_is_dropped_and_what_no_request_can_carry_is_refused() {
+    let yaml = r#"
+admin: { token: "${TOKEN}" }
+buckets:
+  - name: a
+    path_prefix: /a
+    s3: { endpoint: "${ENDPOINT}", access_key: "${KEY}", secret_key: "${SECRET}", session_token: "${SESSION}" }
+"#;
+    let good = [
+        ("TOKEN", "t0ken\n"),
+        ("ENDPOINT", "http://127.0.0.1:9000\n"),
+        ("KEY", " AKIA\r\n"),
+        ("SECRET", "s/e+cret\n"),
+        ("SESSION", "\u{a0}session\t\n"),
+    ];
+    let config = load_in(yaml, &good).unwrap();
+    assert_eq!(config.admin.token.as_ref().unwrap().expose(), "t0ken");
+    let source = &config.buckets[0].source;
+    assert_eq!(source.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
+    let Access::Static(keys) = &source.access else { panic!("{source:?}") };
+    assert_eq!(
+        (keys.access_key.as_str(), keys.secret_key.as_str(), keys.session_token.as_deref()),
+        ("AKIA", "s/e+cret", Some("session"))
+    );
+    let with = |name: &'static str, value: &'static str| {
+        let variables = good.iter().map(|&(known, good)| (known, if known == name { value } else { good }));
+        load_in(yaml, &variables.collect::<Vec<_>>())
+    };
+    let empty = with("SESSION", "").unwrap();
+    let Access::Static(keys) = &empty.buckets[0].source.access else { panic!("{empty:?}") };
+    assert_eq!(keys.session_token, None, "as AWS_SESSION_TOKEN is for keys that are not temporary");
+
+    for (name, key, value, message) in [
+        ("TOKEN", "admin.token", "a\nb", "has a control character (U+000A) in place 2"),
+        ("TOKEN", "admin.token", "\n", "is white space only"),
+        ("TOKEN", "admin.token", "a b", "expected printable ASCII characters without spaces"),
+        ("KEY", "buckets[0].s3.access_key", "a\u{0}", "has a control character (U+0000) in place 2"),
+        ("KEY", "buckets[0].s3.access_key", "\u{e9}", "expected printable ASCII characters without spaces"),
+        ("SECRET", "buckets[0].s3.secret_key", "a\r\nb", "has a control character (U+000D) in place 2"),
+        ("SECRET", "buckets[0].s3.secret_key", " ", "is white space only"),
+        ("SESSION", "buckets[0].s3.session_token", "a\u{7f}b", "has a control character (U+007F) in place 2"),
+        ("ENDPOINT", "buckets[0].s3.endpoint", "http://a\nb", "has a control character (U+000A) in place 9"),
+    ] {
+        let said = with(name, value).unwrap_err();
+        assert!(said.lines().any(|line| line.starts_with(&format!("f.yaml: {key}: {message}"))), "{said}");
+    }
+    let digits = yaml.replace("\"${TOKEN}\"", "00123");
+    assert_eq!(
+        load_in(&digits, &good).unwrap_err(),
+        "f.yaml: admin.token: expected a text: write it in quotes"
+    );
+    let short = "buckets: [{ name: a, path_prefix: /a }]";
+    let token = |value| load_in(short, &[("YATAGARASU_ADMIN_TOKEN", value)]);
+    assert_eq!(token("t0ken\n").unwrap().admin.token.unwrap().expose(), "t0ken");
+    assert!(token("").unwrap().admin.token.is_none());
+    assert!(token(" \n").unwrap_err().starts_with("f.yaml: admin.token: is white space only"));
+}
+
+#[test]
+fn a_time_limit_that_would_end_every_request_is_refused() {
+    let server = |given: &str| {
+        load(&format!("server: {{ {given} }}\nbuckets: [{{ name: a, path_prefix: /a }}]")).map(drop)
+    };
+    let s3 = |given: &str| one(given, "").map(drop);
+    for (key, place, default, load) in [
+        ("header_timeout", "server", 60, &server as &dyn Fn(&str) -> Result<(), String>),
+        ("connect_timeout", "buckets[0].s3", 5, &s3),
+        ("response_timeout", "buckets[0].s3", 30, &s3),
+        ("idle_timeout", "buckets[0].s3", 30, &s3),
+    ] {
+        for (value, found) in [("0", "0s"), ("0s", "0s"), ("99ms", "99ms")] {
+            let expected = format!(
+                "f.yaml: {place}.{key}: expected 100ms or more, found {found}: no request would end in time; the \
+                 default is {default}s"
+            );
+            assert_eq!(load(&format!("{key}: {value}")).unwrap_err(), expected);
+        }
+        load(&format!("{key}: 100ms")).unwrap();
+    }
+}
+
+#[test]
+fn more_than_ten_list_entries_may_come_from_variables() {
+    let mut variables = Vec::new();
+    for index in 0..12 {
+        variables.push((format!("YATAGARASU__BUCKETS__{index}__NAME"), format!("b{index}")));
+        variables.push((format!("YATAGARASU__BUCKETS__{index}__PATH_PREFIX"), format!("/{index}")));
+    }
+    let environment: Environment = variables.into_iter().collect();
+    let config = Config::from_yaml("f.yaml", "server: {}", &environment).unwrap();
+    let names: Vec<_> = config.buckets.iter().map(|bucket| bucket.name.as_str()).collect();
+    assert_eq!(names, (0..12).map(|index| format!("b{index}")).collect::<Vec<_>>());
+}
+
+#[test]
 fn overlapping_names_and_prefixes_are_refused() {
     let two = |first: &str, second: &str| load(&format!("buckets:\n  - {{ {first} }}\n  - {{ {second} }}\n"));
     let names = two("name: a, path_prefix: /a", "name: a, path_prefix: /b").unwrap_err();

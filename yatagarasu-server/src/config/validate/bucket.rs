@@ -1,11 +1,9 @@
-use std::time::Duration;
-
 use yatagarasu_s3::{Access, Addressing, ConnectError, SourceBackend, SourceConfig, StaticCredentials};
 
 use super::super::BucketConfig;
 use super::super::settings::{BucketSettings, S3Settings};
-use super::super::units::Span;
-use super::{Complain, cache, forward, socket_bytes};
+use super::super::text::check_field_value;
+use super::{Complain, cache, forward, socket_bytes, timeout};
 
 /// Bytes received from S3 and not read yet, for each connection, where the file says nothing.
 const RECEIVE_BUFFER: u64 = 128 << 10;
@@ -21,16 +19,16 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: Complain<'_>
     let forward_headers =
         forward::headers(&s3.forward_headers, &format!("{key}.s3.forward_headers"), complain);
     let forward_query = forward::query(&s3.forward_query, &format!("{key}.s3.forward_query"), complain);
-    let span = |span: Option<Span>, default| span.map_or(Duration::from_secs(default), |span| span.0);
-    let (response_timeout, idle_timeout) = (span(s3.response_timeout, 30), span(s3.idle_timeout, 30));
+    let response_timeout = timeout(s3.response_timeout, 30, &format!("{key}.s3.response_timeout"), complain);
+    let idle_timeout = timeout(s3.idle_timeout, 30, &format!("{key}.s3.idle_timeout"), complain);
     let source = source(settings.s3, name.as_deref(), &format!("{key}.s3"), complain);
     let cache = cache::cache(&settings.cache, &format!("{key}.cache"), complain);
     Some(BucketConfig {
         name: name?,
         path_prefix: path_prefix?,
         source: source?,
-        response_timeout,
-        idle_timeout,
+        response_timeout: response_timeout?,
+        idle_timeout: idle_timeout?,
         forward_headers: forward_headers?,
         forward_query: forward_query?,
         cache: cache?,
@@ -93,6 +91,7 @@ fn source(
         );
         return None;
     }
+    let connect_timeout = timeout(settings.connect_timeout, 5, &format!("{key}.connect_timeout"), complain);
     let access = access(&settings, key, complain);
     let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
     let bucket = settings.bucket.or_else(|| name.map(str::to_owned));
@@ -104,7 +103,7 @@ fn source(
         endpoint: settings.endpoint,
         addressing: if path_style { Addressing::Path } else { Addressing::VirtualHost },
         access: access.clone().unwrap_or(Access::Anonymous),
-        connect_timeout: settings.connect_timeout.map_or(Duration::from_secs(5), |span| span.0),
+        connect_timeout: connect_timeout.unwrap_or_default(),
         receive_buffer: receive_buffer.flatten(),
     };
     let checked = config.check();
@@ -117,12 +116,19 @@ fn source(
         complain(&format!("{key}.{part}"), &error.to_string());
     }
     let whole = checked.is_ok() && backend.is_some() && bucket.is_some() && access.is_some();
-    (whole && receive_buffer.is_some()).then_some(config)
+    (whole && receive_buffer.is_some() && connect_timeout.is_some()).then_some(config)
 }
 
 fn access(settings: &S3Settings, key: &str, complain: Complain<'_>) -> Option<Access> {
     let anonymous = settings.anonymous.unwrap_or(false);
-    let session_token = settings.session_token.clone();
+    // As `"${AWS_SESSION_TOKEN}"` is where the keys are not temporary.
+    let session_token = settings.session_token.clone().filter(|token| !token.is_empty());
+    for (name, value) in [("access_key", &settings.access_key), ("session_token", &session_token)] {
+        if let Some(Err(message)) = value.as_deref().map(check_field_value) {
+            complain(&format!("{key}.{name}"), &message);
+            return None;
+        }
+    }
     for (name, value) in [("access_key", &settings.access_key), ("secret_key", &settings.secret_key)] {
         if value.as_ref().is_some_and(String::is_empty) {
             complain(&format!("{key}.{name}"), "is empty: leave it out for the AWS credential chain");

@@ -1,0 +1,104 @@
+//! Texts are trimmed, and texts that break requests later are refused at the start.
+//!
+//! A secret made with `echo`, or read from a file by a script, ends with a line break. S3 or the admin API would then
+//! refuse each request with a message that blames something else.
+
+use config::{Value, ValueKind};
+
+/// Keys whose values are secrets, or names that go with them.
+const SECRETS: [&str; 4] = ["access_key", "secret_key", "session_token", "token"];
+
+/// Trims all texts below `value`, whose key is `key`. Calls `wrong` with the key and the message for each text that no
+/// request could carry, and leaves those out.
+pub(super) fn clean(value: &mut Value, key: &str, wrong: &mut impl FnMut(&str, &str)) {
+    match &mut value.kind {
+        ValueKind::Table(table) => {
+            for (name, value) in table {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                clean(value, &key, wrong);
+            }
+        }
+        ValueKind::Array(values) => {
+            for (index, value) in values.iter_mut().enumerate() {
+                clean(value, &format!("{key}[{index}]"), wrong);
+            }
+        }
+        ValueKind::Nil => {}
+        kind => {
+            let checked = match kind {
+                ValueKind::String(text) => trimmed(text).map(|trimmed| *text = trimmed),
+                // YAML reads 00123 as 123.
+                _ if is_secret(key) => Err("expected a text: write it in quotes".to_owned()),
+                _ => Ok(()),
+            };
+            if let Err(message) = checked {
+                wrong(key, &message);
+                *kind = ValueKind::Nil;
+            }
+        }
+    }
+}
+
+/// Returns `text` without the white space around it, or the message if nothing is left or a control character is.
+pub(super) fn trimmed(text: &str) -> Result<String, String> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() && !text.is_empty() {
+        return Err("is white space only: write a value, or leave the key out".to_owned());
+    }
+    match trimmed.chars().enumerate().find(|(_, c)| c.is_control()) {
+        Some((index, c)) => Err(format!(
+            "has a control character (U+{:04X}) in place {}: write the value in one line, without it",
+            u32::from(c),
+            index + 1
+        )),
+        None => Ok(trimmed.to_owned()),
+    }
+}
+
+fn is_secret(key: &str) -> bool {
+    key.rsplit_once('.').is_some_and(|(_, name)| SECRETS.contains(&name))
+}
+
+/// Checks a text that a header field carries: printable ASCII without spaces.
+pub(super) fn check_field_value(text: &str) -> Result<(), String> {
+    match text.chars().enumerate().find(|(_, c)| !c.is_ascii_graphic()) {
+        Some((index, _)) => Err(format!(
+            "expected printable ASCII characters without spaces, found another in place {}",
+            index + 1
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_around_a_text_goes_and_control_characters_are_refused() {
+        for (text, expected) in [
+            ("", Ok("")),
+            ("abc", Ok("abc")),
+            ("abc\n", Ok("abc")),
+            (" \ta b\r\n", Ok("a b")),
+            ("\n", Err("white space only")),
+            ("a\nb", Err("(U+000A) in place 2")),
+            ("a\u{7f}", Err("(U+007F) in place 2")),
+        ] {
+            match (trimmed(text), expected) {
+                (Ok(trimmed), Ok(expected)) => assert_eq!(trimmed, expected, "{text:?}"),
+                (Err(said), Err(expected)) => assert!(said.contains(expected), "{said}"),
+                (found, expected) => panic!("{text:?}: {found:?} instead of {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_value_is_printable_ascii() {
+        assert_eq!(check_field_value("AKIA/+=~!"), Ok(()));
+        for text in ["a b", "\u{e9}", "ab\u{200b}"] {
+            let said = check_field_value(text).unwrap_err();
+            assert!(said.starts_with("expected printable ASCII"), "{said}");
+        }
+    }
+}
