@@ -13,11 +13,11 @@ mod sidecars;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::pin;
 
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
-use yatagarasu_server::shutdown::Signals;
+use yatagarasu_server::log::{FilterError, Format, Log};
+use yatagarasu_server::shutdown::{Hangup, Signals};
 use yatagarasu_server::{Config, Server, StartError};
 
 use crate::args::DemoArguments;
@@ -35,8 +35,8 @@ const STOPPED: &str = "stopped\n";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
     /// The log filter is none.
-    #[error("--log: expected a filter such as `info`")]
-    Log(#[source] ParseError),
+    #[error("{0}")]
+    Log(FilterError),
     /// The folder to serve is none.
     #[error("--dir: {} is not a folder that can be read", .dir.display())]
     Folder {
@@ -80,17 +80,31 @@ pub(crate) enum DemoError {
     Stdout(#[source] io::Error),
 }
 
-/// Runs the demo until SIGINT or SIGTERM, and leaves nothing behind.
+/// Runs the demo until SIGINT, SIGTERM or the end of its terminal, and leaves nothing behind.
 pub(crate) async fn run(arguments: &DemoArguments) -> Result<(), DemoError> {
-    log(&arguments.log)?;
+    let log = Log::start(&arguments.log, Format::Text).map_err(DemoError::Log)?;
+    let ended = serve(arguments).await;
+    log.finish();
+    ended
+}
+
+async fn serve(arguments: &DemoArguments) -> Result<(), DemoError> {
     let mut signals = Signals::listen().map_err(DemoError::Signals)?;
+    let mut hangup = Hangup::listen().map_err(DemoError::Signals)?;
+    let stop = async {
+        tokio::select! {
+            () = signals.next() => {}
+            () = hangup.next() => {}
+        }
+    };
+    let mut stop = pin!(stop);
     let demo = tokio::select! {
-        () = signals.next() => return stdout::print(STOPPED).map_err(DemoError::Stdout),
+        () = &mut stop => return stdout::print(STOPPED).map_err(DemoError::Stdout),
         started = Demo::start(arguments) => started?,
     };
     stdout::print(&demo.announcement().to_string()).map_err(DemoError::Stdout)?;
     let Demo { gateway, s3, content, .. } = demo;
-    if !gateway.run(signals.next()).await {
+    if !gateway.run(stop).await {
         tracing::warn!("responses were still running and have been cut off");
     }
     drop(s3);
@@ -148,10 +162,4 @@ fn not_started(error: StartError) -> DemoError {
             DemoError::Gateway(error)
         }
     }
-}
-
-fn log(filter: &str) -> Result<(), DemoError> {
-    let filter = EnvFilter::try_new(filter).map_err(DemoError::Log)?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
-    Ok(())
 }

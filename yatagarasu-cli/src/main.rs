@@ -1,5 +1,4 @@
 //! The `yatagarasu` command: sets the gateway up, looks after its caches, and shows what it does.
-#![expect(clippy::print_stderr, reason = "errors are this program's to say")]
 
 mod args;
 mod cache;
@@ -9,6 +8,7 @@ mod demo;
 mod stdout;
 mod words;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -28,8 +28,10 @@ fn main() -> ExitCode {
     match run(&command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let mut stderr = std::io::stderr();
             for line in format!("{error:#}").lines() {
-                eprintln!("yatagarasu: {line}");
+                // If it cannot be said, the status still says it.
+                let _ = writeln!(stderr, "yatagarasu: {line}");
             }
             ExitCode::from(failure_status(&command))
         }

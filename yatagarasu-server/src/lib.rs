@@ -7,6 +7,7 @@ pub mod config;
 mod heap;
 pub mod http;
 mod listener;
+pub mod log;
 pub mod metrics;
 pub mod open_files;
 pub mod server;

@@ -1,14 +1,14 @@
 //! The server binary.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 use yatagarasu_server::config::Environment;
+use yatagarasu_server::log::{DEFAULT_FILTER, Format, Log};
 use yatagarasu_server::open_files::raise_limit;
-use yatagarasu_server::shutdown::Signals;
+use yatagarasu_server::shutdown::{Hangup, Signals};
 use yatagarasu_server::{Config, Server};
 
 /// Serves S3 buckets over HTTP.
@@ -22,7 +22,7 @@ struct Arguments {
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
     /// What is logged, as in `info,yatagarasu::access=off`.
-    #[arg(long, value_name = "FILTER", env = "YATAGARASU_LOG", default_value = "info,aws_config=warn")]
+    #[arg(long, value_name = "FILTER", env = "YATAGARASU_LOG", default_value = DEFAULT_FILTER)]
     log: String,
 }
 
@@ -36,28 +36,44 @@ enum LogFormat {
 const NOT_STARTED: u8 = 2;
 
 fn main() -> ExitCode {
-    match start(&Arguments::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the log may not be set up yet")]
-            {
-                eprintln!("yatagarasu-server: {error:#}");
-            }
-            ExitCode::from(NOT_STARTED)
-        }
+    let arguments = Arguments::parse();
+    let format = match arguments.log_format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    let log = match Log::start(&arguments.log, format) {
+        Ok(log) => log,
+        Err(error) => return not_started(&error.into()),
+    };
+    let served = serve(&arguments);
+    log.finish();
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => not_started(&error),
     }
 }
 
-fn start(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    log(arguments)?;
+/// Says why nothing was served. That it cannot be said, because standard error is closed or its disk full, is no
+/// reason to end otherwise.
+fn not_started(error: &anyhow::Error) -> ExitCode {
+    let mut stderr = std::io::stderr();
+    for line in format!("{error:#}").lines() {
+        let _ = writeln!(stderr, "yatagarasu-server: {line}");
+    }
+    ExitCode::from(NOT_STARTED)
+}
+
+fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(&arguments.config, &Environment::of_process())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut first, mut second) = (Signals::listen()?, Signals::listen()?);
+        let mut hangup = Hangup::listen()?;
         let server = Server::start(&config).await.map_err(|error| anyhow::anyhow!("{error}"))?;
         let open_files_max = raise_limit();
         tracing::info!(address = %server.address(), admin = %server.admin_address(), open_files_max, "serving");
         let whole = tokio::select! {
+            never = hangup.ignore() => match never {},
             whole = server.run(first.next()) => whole,
             // Whoever asks twice does not want to wait.
             () = async { second.next().await; second.next().await } => false,
@@ -65,16 +81,6 @@ fn start(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         if !whole {
             tracing::warn!("responses were still running and have been cut off");
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     })
-}
-
-fn log(arguments: &Arguments) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&arguments.log).context("--log: expected a filter such as `info`")?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match arguments.log_format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
 }

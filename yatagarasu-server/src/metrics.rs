@@ -10,6 +10,7 @@ use yatagarasu_s3::CredentialsStatus;
 
 use crate::assemble::Memory;
 use crate::http::Front;
+use crate::log::lines_dropped;
 
 /// What the threads that serve clients count.
 #[derive(Debug)]
@@ -101,6 +102,8 @@ pub(crate) fn exposition(metrics: &Metrics, front: &Front, memory: &Memory) -> S
     text.sample("yatagarasu_fill_bytes", "", memory.fills.reserved());
     text.family("yatagarasu_wide_socket_bytes", "gauge", "Bytes reserved for the sockets of fast streams.");
     text.sample("yatagarasu_wide_socket_bytes", "", memory.sockets.reserved());
+    text.family("yatagarasu_log_lines_dropped_total", "counter", "Log lines that could not be written.");
+    text.sample("yatagarasu_log_lines_dropped_total", "", lines_dropped());
     buckets(&mut text, front);
     text.0
 }

@@ -1,5 +1,6 @@
-//! When to stop.
+//! Signals: when to stop, and what does not stop the server.
 
+use std::convert::Infallible;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -26,6 +27,34 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// SIGHUP, waited for from the moment this is made: it does not end the process by itself any more.
+#[derive(Debug)]
+pub struct Hangup(Signal);
+
+impl Hangup {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// The system takes no more signal handlers.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+
+    /// Notes each one in the log, for ever.
+    pub async fn ignore(&mut self) -> Infallible {
+        loop {
+            self.next().await;
+            tracing::info!("SIGHUP: nothing is reloaded; restart the server to apply another configuration");
         }
     }
 }

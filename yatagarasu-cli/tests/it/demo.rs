@@ -47,8 +47,12 @@ impl Demo {
     }
 
     /// Stops the demo, and checks that nothing is left of it.
-    fn stop(mut self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+    fn stop(self) {
+        self.stop_by("-TERM");
+    }
+
+    fn stop_by(mut self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
         let rest: Vec<String> = self.stdout.by_ref().map_while(Result::ok).collect();
         assert_eq!(rest, ["stopped"]);
@@ -69,6 +73,11 @@ fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+#[test]
+fn the_end_of_its_terminal_ends_the_demo() {
+    Demo::start(&[]).stop_by("-HUP");
 }
 
 #[test]

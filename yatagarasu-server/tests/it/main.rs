@@ -16,6 +16,7 @@ mod fast;
 mod faults;
 mod http2;
 mod joining;
+mod logging;
 mod memory;
 mod origin;
 mod process;

@@ -22,7 +22,7 @@ pub(crate) struct Process {
     _folder: TempDir,
 }
 
-fn command(config: &Path) -> Command {
+pub(crate) fn command(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_yatagarasu-server"));
     command.args(["--log-format", "json"]);
     command
@@ -34,7 +34,7 @@ fn command(config: &Path) -> Command {
     command
 }
 
-fn write(yaml: &str) -> (TempDir, PathBuf) {
+pub(crate) fn write(yaml: &str) -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("yatagarasu.yaml");
     fs::write(&file, yaml).unwrap();

@@ -1,0 +1,301 @@
+//! The queue between the threads that log and the thread that writes.
+//!
+//! It is bounded in bytes: lines for which there is no room are dropped and counted. The writer takes all lines at
+//! once, so that under load a system call writes hundreds of them.
+
+use std::io::{self, Write};
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+/// Most bytes of lines that wait.
+const BYTES_MAX: usize = 1 << 20;
+
+/// The writer does not wait for more lines once it has as many bytes. A pipe takes no more at a time.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// How long the writer waits for further lines after it has written some. Waking it for each would take longer than
+/// writing the line.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Shortest time between two lines about lines that were dropped.
+const REPORT_PERIOD: Duration = Duration::from_secs(1);
+
+/// The queue of the process, once it logs.
+static RUNNING: OnceLock<Arc<Queue>> = OnceLock::new();
+
+/// Returns how many lines the process could not write so far.
+pub(crate) fn lines_dropped() -> u64 {
+    RUNNING.get().map_or(0, |queue| queue.dropped())
+}
+
+/// Lines that wait for the writer.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Wakes the writer.
+    filled: Condvar,
+    /// Wakes the thread that waits for the writer's end.
+    ended: Condvar,
+    /// Lines that could not be written.
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: Vec<u8>,
+    writer: Writer,
+    closing: bool,
+}
+
+/// What the writer is doing.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// It writes, or looks at the queue soon by itself.
+    #[default]
+    Busy,
+    /// It waits to be woken.
+    Idle,
+    /// It has written everything and is gone.
+    Ended,
+}
+
+impl Queue {
+    /// Makes a queue whose lines a thread of its own writes to standard error.
+    pub(super) fn start() -> Arc<Self> {
+        let queue = Arc::clone(RUNNING.get_or_init(Arc::default));
+        let writing = Arc::clone(&queue);
+        let thread = thread::Builder::new().name("log".to_owned());
+        // Without a thread all lines are dropped in the end, and the gateway serves.
+        let _ = thread.spawn(move || writing.write_all_lines(write_stderr));
+        queue
+    }
+
+    /// Adds a line if there is room for it. Never waits for the writer.
+    fn push(&self, line: &[u8]) {
+        let mut state = self.state();
+        let before = state.lines.len();
+        if before + line.len() > BYTES_MAX {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        state.lines.extend_from_slice(line);
+        let batch_is_full = before < BATCH_BYTES && state.lines.len() >= BATCH_BYTES;
+        if state.writer == Writer::Idle || batch_is_full {
+            // It is woken once.
+            state.writer = Writer::Busy;
+            drop(state);
+            self.filled.notify_one();
+        }
+    }
+
+    /// Lets the writer write what is there, and waits for `limit` at most until it has.
+    pub(super) fn finish(&self, limit: Duration) {
+        let mut state = self.state();
+        state.closing = true;
+        self.filled.notify_one();
+        let ended = self.ended.wait_timeout_while(state, limit, |state| state.writer != Writer::Ended);
+        drop(ended.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Hands all lines to `write`, many at a time, until the queue is finished. `write` returns how many bytes of
+    /// them it could write.
+    fn write_all_lines(&self, mut write: impl FnMut(&[u8]) -> usize) {
+        let mut batch = Vec::new();
+        let mut torn = false;
+        let mut report = Report::default();
+        while self.take(&mut batch) {
+            // A line that broke off ends where the next begins.
+            let whole = write(if torn { b"\n" } else { b"" }) == usize::from(torn);
+            let written = if whole { write(&batch) } else { 0 };
+            let left = &batch[written..];
+            torn = (torn && !whole) || (!left.is_empty() && written > 0 && batch[written - 1] != b'\n');
+            self.dropped.fetch_add(lines(left), Ordering::Relaxed);
+            if left.is_empty() {
+                report.say(self.dropped());
+            }
+            batch.clear();
+            // What a burst took is given back.
+            batch.shrink_to(BATCH_BYTES);
+        }
+        self.state().writer = Writer::Ended;
+        self.ended.notify_all();
+    }
+
+    /// Waits for lines and moves all of them into `batch`, which is empty. Returns `false` once there will be none.
+    fn take(&self, batch: &mut Vec<u8>) -> bool {
+        let mut state = self.state();
+        if state.lines.len() < BATCH_BYTES && !state.closing {
+            let full = |state: &mut State| state.lines.len() < BATCH_BYTES && !state.closing;
+            let waited = self.filled.wait_timeout_while(state, PAUSE, full);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.writer = Writer::Idle;
+        let empty = |state: &mut State| state.lines.is_empty() && !state.closing;
+        state = self.filled.wait_while(state, empty).unwrap_or_else(PoisonError::into_inner);
+        state.writer = Writer::Busy;
+        mem::swap(&mut state.lines, batch);
+        !batch.is_empty()
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a line at a time: tracing's layer writes each event with one call.
+impl Write for &Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Tells of dropped lines once lines can be written again.
+#[derive(Debug, Default)]
+struct Report {
+    told: u64,
+    last: Option<Instant>,
+}
+
+impl Report {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the thread of the log has no runtime whose time could be paused"
+    )]
+    fn say(&mut self, dropped: u64) {
+        if dropped == self.told || self.last.is_some_and(|last| last.elapsed() < REPORT_PERIOD) {
+            return;
+        }
+        tracing::warn!(
+            lines = dropped - self.told,
+            "log lines were dropped: they could not be written in time"
+        );
+        self.told = dropped;
+        self.last = Some(Instant::now());
+    }
+}
+
+/// Counts lines, the one that has no end included.
+fn lines(bytes: &[u8]) -> u64 {
+    bytes.split_inclusive(|byte| *byte == b'\n').count() as u64
+}
+
+/// Writes to standard error, past the lock of the standard library. Waits for a slow reader. Returns how many bytes
+/// were written before it failed.
+fn write_stderr(bytes: &[u8]) -> usize {
+    write_to(io::stderr().as_fd(), bytes)
+}
+
+fn write_to(file: BorrowedFd<'_>, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while written < bytes.len() {
+        match rustix::io::write(file, &bytes[written..]) {
+            Ok(0) => break,
+            Ok(more) => written += more,
+            Err(Errno::INTR) => {}
+            // Whoever shares the file may have made it non-blocking.
+            Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&file, PollFlags::OUT)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => break,
+            },
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LINE: &[u8] = b"a line of the log\n";
+
+    /// What a writer was given, and how much of it it takes.
+    struct Given(Vec<u8>, mpsc::Sender<usize>);
+
+    /// Starts a writer that asks the test each time.
+    fn asking() -> (Arc<Queue>, mpsc::Receiver<Given>) {
+        let queue = Arc::<Queue>::default();
+        let (ask, asked) = mpsc::channel();
+        let writing = Arc::clone(&queue);
+        thread::spawn(move || {
+            writing.write_all_lines(|bytes| {
+                if bytes.is_empty() {
+                    return 0;
+                }
+                let (answer, answered) = mpsc::channel();
+                ask.send(Given(bytes.to_vec(), answer)).expect("the test goes on");
+                answered.recv().unwrap_or(0)
+            });
+        });
+        (queue, asked)
+    }
+
+    #[test]
+    fn a_writer_that_stands_still_holds_nobody_up_and_gets_no_more_than_the_queue_holds() {
+        let (queue, asked) = asking();
+        queue.push(LINE);
+        let Given(first, answer) = asked.recv().unwrap();
+        assert_eq!(first, LINE);
+        let room = BYTES_MAX / LINE.len();
+        for _ in 0..room + 100 {
+            queue.push(LINE);
+        }
+        assert_eq!(queue.dropped(), 100);
+        answer.send(LINE.len()).unwrap();
+        let Given(second, answer) = asked.recv().unwrap();
+        assert!(second.len() == room * LINE.len() && second.ends_with(LINE));
+        answer.send(second.len()).unwrap();
+        queue.finish(Duration::from_secs(20));
+        assert_eq!(queue.state().writer, Writer::Ended);
+    }
+
+    #[test]
+    fn a_line_that_broke_off_is_ended_before_the_next() {
+        let (queue, asked) = asking();
+        queue.push(LINE);
+        let Given(_, answer) = asked.recv().unwrap();
+        answer.send(5).unwrap();
+        queue.push(LINE);
+        let Given(end, answer) = asked.recv().unwrap();
+        assert_eq!(end, b"\n");
+        answer.send(1).unwrap();
+        let Given(next, answer) = asked.recv().unwrap();
+        assert_eq!(next, LINE);
+        answer.send(LINE.len()).unwrap();
+        queue.finish(Duration::from_secs(20));
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_writer_that_stands_still() {
+        let (queue, asked) = asking();
+        queue.push(LINE);
+        let _unanswered = asked.recv().unwrap();
+        queue.finish(Duration::from_millis(1));
+        assert_eq!(queue.state().writer, Writer::Busy);
+    }
+
+    #[test]
+    fn a_file_that_is_full_takes_nothing() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        assert_eq!(write_to(full.as_fd(), LINE), 0);
+        assert_eq!((lines(b""), lines(b"a\nb"), lines(b"a\n")), (0, 2, 1));
+    }
+}

@@ -1,0 +1,185 @@
+//! The server whose log is not read, cannot be written, or is written to nobody.
+
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use yatagarasu_s3::testing::S3Server;
+
+use crate::client::Client;
+use crate::process::{command, write};
+use crate::scripted::PATIENCE;
+use crate::site::{bucket, document};
+
+/// A server that may have no log to say where it listens.
+struct Silent {
+    _s3: S3Server,
+    child: Child,
+    client: Client,
+    admin: Client,
+    _folder: TempDir,
+}
+
+impl Silent {
+    async fn start(stderr: impl Into<Stdio>) -> Self {
+        let s3 = S3Server::start().await.unwrap();
+        s3.objects().put("bucket", "stored", &[], "hello");
+        let [address, admin] = free_addresses();
+        let good = bucket(&s3.endpoint(), "assets", "/static", "", "");
+        let yaml = document("", &[good, bucket("http://127.0.0.1:1", "down", "/down", "", "")])
+            .replacen("127.0.0.1:0", &address.to_string(), 1)
+            .replacen("127.0.0.1:0", &admin.to_string(), 1);
+        let (folder, file) = write(&yaml);
+        let child = command(&file).stderr(stderr).spawn().unwrap();
+        let site =
+            Self { _s3: s3, child, client: Client::new(address), admin: Client::new(admin), _folder: folder };
+        let begun = async {
+            while site.admin.try_send("GET", "/health", &[], "".into()).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, begun).await.expect("the server starts");
+        site
+    }
+
+    /// Has requests of every kind answered, failures of S3 included.
+    async fn assert_serves(&self) {
+        for _ in 0..20 {
+            let answer = self.client.get("/static/stored").await;
+            assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
+            let answer = self.client.get_with("/static/stored", &[("x-unknown", "1")]).await;
+            assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
+            assert_eq!(self.client.get("/static/missing").await.status, 404);
+        }
+        for _ in 0..20 {
+            assert_eq!(self.client.get("/down/k").await.status, 502);
+        }
+        assert_eq!(self.client.get("/static/stored").await.status, 200);
+    }
+
+    async fn lines_dropped(&self) -> u64 {
+        let metrics = self.admin.get("/metrics").await;
+        let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("yatagarasu_log_lines_dropped_total "));
+        line.expect("the metric").parse().unwrap()
+    }
+
+    async fn until_dropped(&self) {
+        let dropped = async { while self.lines_dropped().await == 0 {} };
+        timeout(PATIENCE, dropped).await.expect("lines are dropped");
+    }
+
+    async fn assert_ends(mut self) {
+        signal(&self.child, "-TERM");
+        let ended = spawn_blocking(move || self.child.wait().unwrap().code());
+        let code = timeout(PATIENCE, ended).await.expect("the server ends").unwrap();
+        assert_eq!(code, Some(0));
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+fn free_addresses() -> [SocketAddr; 2] {
+    // Both are held until both are known.
+    let listeners = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_the_log_that_goes_away_ends_nothing() {
+    let mut site = Silent::start(Stdio::piped()).await;
+    drop(site.child.stderr.take());
+    site.assert_serves().await;
+    site.until_dropped().await;
+    site.assert_ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_on_a_full_disk_ends_nothing() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let site = Silent::start(full).await;
+    site.assert_serves().await;
+    site.until_dropped().await;
+    site.assert_ends().await;
+}
+
+#[test]
+fn a_start_that_fails_on_a_full_disk_has_the_status_it_always_has() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (_folder, file) = write("buckets: []");
+    assert_eq!(command(&file).stderr(full).status().unwrap().code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_the_log_that_pauses_holds_nobody_up() {
+    let mut site = Silent::start(Stdio::piped()).await;
+    let mut stderr = BufReader::new(site.child.stderr.take().unwrap());
+    // A pipe takes 64 KiB, the queue 1 MiB.
+    let path = format!("/static/{}", "k".repeat(1000));
+    for _ in 0..2000 {
+        assert_eq!(site.client.get(&path).await.status, 404);
+    }
+    site.until_dropped().await;
+    site.assert_serves().await;
+
+    // What was written comes whole once the reader goes on, and says what is missing.
+    let told = spawn_blocking(move || {
+        let mut lines = stderr.by_ref().lines().map_while(Result::ok);
+        let told = lines.find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line).expect("whole lines");
+            line["message"].as_str().is_some_and(|message| message.contains("dropped")).then_some(line)
+        });
+        (told.expect("a line says so"), stderr)
+    });
+    let (told, _unread) = timeout(PATIENCE, told).await.expect("lines are written again").unwrap();
+    assert_eq!(told["level"], "WARN");
+    assert!(told["lines"].as_u64().unwrap() > 0, "{told}");
+    for _ in 0..200 {
+        assert_eq!(site.client.get(&path).await.status, 404);
+    }
+    site.assert_ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_is_logged_and_changes_nothing() {
+    let mut site = Silent::start(Stdio::piped()).await;
+    let stderr = BufReader::new(site.child.stderr.take().unwrap());
+    signal(&site.child, "-HUP");
+    let told = spawn_blocking(move || {
+        stderr.lines().map_while(Result::ok).find(|line| line.contains("SIGHUP")).expect("a line about it")
+    });
+    let told = timeout(PATIENCE, told).await.expect("it is logged").unwrap();
+    assert!(told.contains("nothing is reloaded"), "{told}");
+    site.assert_serves().await;
+    site.assert_ends().await;
+}
+
+#[test]
+fn a_filter_that_would_silence_everything_is_refused() {
+    let (_folder, file) = write("buckets: []");
+    for (filter, message) in [
+        (
+            "loud",
+            "yatagarasu-server: --log: `loud` is no level: expected off, error, warn, info, debug, trace",
+        ),
+        ("info,yatagarasu::acess=off", "yatagarasu-server: --log: nothing is logged as `yatagarasu::acess`"),
+    ] {
+        let output = command(&file).env("YATAGARASU_LOG", filter).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.starts_with(message) && said.lines().count() == 1, "{said}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
