@@ -48,7 +48,7 @@ enum Progress {
     Promised(Option<u64>),
     /// It came to its end.
     Ended,
-    /// The source broke it off.
+    /// It was broken off: by the source, or because the client took nothing.
     Broken,
 }
 
@@ -115,6 +115,14 @@ impl Entry {
     pub(crate) fn broken(&mut self, error: &SourceError) {
         self.failed(error);
         self.progress(Progress::Broken);
+    }
+
+    /// Notes that the client has taken nothing for too long, and gets no more.
+    pub(crate) fn cut(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.failure = Some("the client took nothing for `server.send_timeout`".to_owned());
+            line.body = Progress::Broken;
+        }
     }
 
     fn progress(&mut self, body: Progress) {

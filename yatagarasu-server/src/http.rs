@@ -1,6 +1,7 @@
 //! The public front end: connections, routes, responses.
 
 mod activity;
+mod answering;
 mod body;
 mod connection;
 mod desk;
@@ -15,7 +16,9 @@ mod request_id;
 mod response;
 mod route;
 mod sending;
+mod stream;
 mod sweeper;
+mod unacknowledged;
 mod watched;
 
 pub(crate) use connection::serve;

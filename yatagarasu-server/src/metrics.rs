@@ -23,6 +23,7 @@ pub(crate) struct Counters {
     /// Responses by class: 1xx to 5xx.
     responses: [Tally; 5],
     body_bytes: Tally,
+    send_timeouts: Tally,
     connections: AtomicU64,
 }
 
@@ -68,6 +69,11 @@ impl Counters {
         self.body_bytes.add(bytes);
     }
 
+    /// Counts responses that were ended because their clients took nothing.
+    pub(crate) fn timed_out(&self, responses: u64) {
+        self.send_timeouts.add(responses);
+    }
+
     /// Counts a connection for as long as the value lives.
     pub(crate) fn connected(self: &Arc<Self>) -> Connection {
         self.connections.fetch_add(1, Ordering::Relaxed);
@@ -95,6 +101,12 @@ pub(crate) fn exposition(metrics: &Metrics, front: &Front, memory: &Memory) -> S
     }
     text.family("yatagarasu_response_body_bytes_total", "counter", "Bytes of response bodies.");
     text.sample("yatagarasu_response_body_bytes_total", "", metrics.sum(|thread| thread.body_bytes.read()));
+    text.family(
+        "yatagarasu_send_timeouts_total",
+        "counter",
+        "Connections and streams ended because their clients took nothing.",
+    );
+    text.sample("yatagarasu_send_timeouts_total", "", metrics.sum(|thread| thread.send_timeouts.read()));
     text.family("yatagarasu_connections", "gauge", "Open client connections.");
     let connections = metrics.sum(|thread| thread.connections.load(Ordering::Relaxed));
     text.sample("yatagarasu_connections", "", connections);

@@ -47,6 +47,7 @@ impl Server {
         let assembly = assemble(config).await?;
         let limits = ConnectionLimits {
             header_timeout: config.server.header_timeout,
+            send_timeout: config.server.send_timeout,
             notsent_lowat: config.server.notsent_lowat,
             socket_memory: Arc::clone(&assembly.memory.sockets),
         };

@@ -34,6 +34,8 @@ pub struct ServerConfig {
     pub socket_memory: u64,
     /// Longest wait for a client's complete request head, idle connections included.
     pub header_timeout: Duration,
+    /// Longest time in which a client takes nothing of its response; `None` for no limit.
+    pub send_timeout: Option<Duration>,
     /// How long running responses may go on once the server is told to stop.
     pub shutdown_grace: Duration,
 }

@@ -21,6 +21,7 @@ pub(super) struct ServerSettings {
     pub(super) notsent_lowat: Option<ByteSize>,
     pub(super) socket_memory: Option<ByteSize>,
     pub(super) header_timeout: Option<Span>,
+    pub(super) send_timeout: Option<Span>,
     pub(super) shutdown_grace: Option<Span>,
 }
 
@@ -92,6 +93,7 @@ pub(super) fn keys_beside(key: &str) -> &'static [&'static str] {
             "notsent_lowat",
             "socket_memory",
             "header_timeout",
+            "send_timeout",
             "shutdown_grace",
         ],
         "admin" => &["address", "token"],
@@ -141,7 +143,7 @@ mod tests {
     #[test]
     fn what_is_named_is_what_is_read() {
         for (section, count) in
-            [("x", 3), ("server.x", 7), ("admin.x", 2), ("buckets[0].s3.x", 15), ("buckets[0].cache.x", 15)]
+            [("x", 3), ("server.x", 8), ("admin.x", 2), ("buckets[0].s3.x", 15), ("buckets[0].cache.x", 15)]
         {
             let keys = keys_beside(section);
             assert_eq!(keys.len(), count, "{section}");

@@ -26,6 +26,7 @@ pub fn show(config: &Config) -> String {
             "notsent_lowat": write_size(server.notsent_lowat.map_or(0, u64::from)),
             "socket_memory": write_size(server.socket_memory),
             "header_timeout": write_span(server.header_timeout),
+            "send_timeout": write_span(server.send_timeout.unwrap_or_default()),
             "shutdown_grace": write_span(server.shutdown_grace),
         },
         "admin": {

@@ -85,6 +85,10 @@ fn server(settings: &ServerSettings, complain: Complain<'_>) -> Option<ServerCon
     let address = address(settings.address.as_deref(), "127.0.0.1:8080", "server.address", complain);
     let notsent_lowat = socket_bytes(settings.notsent_lowat, NOTSENT_LOWAT, "server.notsent_lowat", complain);
     let header_timeout = timeout(settings.header_timeout, 60, "server.header_timeout", complain);
+    let send_timeout = match settings.send_timeout {
+        Some(Span(Duration::ZERO)) => Some(None),
+        given => timeout(given, 60, "server.send_timeout", complain).map(Some),
+    };
     Some(ServerConfig {
         address: address?,
         threads,
@@ -92,6 +96,7 @@ fn server(settings: &ServerSettings, complain: Complain<'_>) -> Option<ServerCon
         notsent_lowat: notsent_lowat?,
         socket_memory: settings.socket_memory.map_or(SOCKET_MEMORY, |size| size.0),
         header_timeout: header_timeout?,
+        send_timeout: send_timeout?,
         shutdown_grace: settings.shutdown_grace.map_or(Duration::from_secs(30), |span| span.0),
     })
 }

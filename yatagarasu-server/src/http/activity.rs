@@ -1,16 +1,13 @@
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use yatagarasu_core::SourceError;
+use tokio::net::TcpStream;
 
-use super::body::ResponseBody;
-use super::outlet::Flow;
+use super::stream::{Stream, Streams};
+use super::unacknowledged::unacknowledged;
 
 /// What a connection is doing, for its thread's [`Sweeper`](super::Sweeper), and what that has ordered it to do.
 ///
@@ -27,6 +24,12 @@ pub(crate) struct Activity {
     waiting: AtomicBool,
     /// Whether the client has taken something, or a request was answered, since the sweeper last looked.
     stirred: AtomicBool,
+    /// Whether the sweeper wants to know if the client's system has taken something.
+    probed: AtomicBool,
+    /// Bytes that the client's system had not acknowledged when that was last looked at.
+    unacknowledged: AtomicU64,
+    /// HTTP/2 streams, if there ever were any.
+    streams: OnceLock<Box<Streams>>,
     order: AtomicU8,
     /// Wakes the connection's task.
     waker: OnceLock<Waker>,
@@ -41,6 +44,19 @@ pub(super) enum Order {
     Drain = 1,
     /// End at once.
     Leave = 2,
+    /// End at once, and forget what the client has not taken.
+    Cut = 3,
+}
+
+/// What a connection has done since the sweeper last looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Nothing was asked, answered or left to take.
+    Idle,
+    /// A request is being answered, or the client has taken something.
+    Busy,
+    /// Bytes wait for the client, and it has taken none.
+    Stalled,
 }
 
 /// One request being answered; ended when dropped.
@@ -55,18 +71,41 @@ impl Activity {
         Running(Arc::clone(self))
     }
 
+    /// Begins an HTTP/2 stream.
+    pub(super) fn begin_stream(&self) -> Arc<Stream> {
+        self.streams.get_or_init(Box::default).begin()
+    }
+
     /// Notes whether the client has taken something, or takes nothing more at the moment. What it is sent besides
     /// answers, such as HTTP/2's acknowledgements, does not count.
-    pub(super) fn note(&self, written: &Poll<io::Result<usize>>) {
-        let waited = self.waiting.swap(written.is_pending(), Ordering::Relaxed);
+    pub(super) fn note(&self, written: &Poll<io::Result<usize>>, socket: &TcpStream) {
+        let waited = self.wait(written.is_pending(), socket);
         if written.is_ready() && (waited || self.is_answering()) {
             self.stirred.store(true, Ordering::Relaxed);
         }
     }
 
     /// Notes whether a stream's last bytes wait until the client takes them.
-    pub(super) fn wait(&self, pending: bool) {
-        if self.waiting.swap(pending, Ordering::Relaxed) && !pending {
+    pub(super) fn note_last(&self, pending: bool, socket: &TcpStream) {
+        if self.wait(pending, socket) && !pending {
+            self.stirred.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes whether bytes wait. Returns whether they did before.
+    fn wait(&self, pending: bool, socket: &TcpStream) -> bool {
+        if pending && self.probed.swap(false, Ordering::Relaxed) {
+            self.measure(socket);
+        }
+        self.waiting.swap(pending, Ordering::Relaxed)
+    }
+
+    /// Notes whether the client's system has acknowledged something. The socket takes no more before a third of its
+    /// buffer is free, which may be megabytes: a slow client needs minutes for them.
+    fn measure(&self, socket: &TcpStream) {
+        if let Some(bytes) = unacknowledged(socket)
+            && self.unacknowledged.swap(bytes, Ordering::Relaxed) != bytes
+        {
             self.stirred.store(true, Ordering::Relaxed);
         }
     }
@@ -101,17 +140,37 @@ impl Activity {
         self.running.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether something was going on since this was last asked.
-    pub(super) fn was_busy(&self) -> bool {
+    /// Looks at what the connection has done since the last look.
+    pub(super) fn look(&self) -> Look {
         let stirred = self.stirred.swap(false, Ordering::Relaxed);
-        stirred || self.is_answering() || self.waiting.load(Ordering::Relaxed)
+        if !stirred && self.waiting.load(Ordering::Relaxed) {
+            self.probed.store(true, Ordering::Relaxed);
+            self.wake();
+            return Look::Stalled;
+        }
+        if stirred || self.is_answering() { Look::Busy } else { Look::Idle }
+    }
+
+    /// Looks at the HTTP/2 streams. Ends those whose clients have taken nothing of them for so many looks, and returns
+    /// how many.
+    pub(super) fn cut_stalled_streams(&self, looks_max: u32) -> u64 {
+        self.streams.get().map_or(0, |streams| streams.cut_stalled(looks_max))
+    }
+
+    /// Whether the connection ends because its client takes nothing.
+    pub(super) fn is_cut(&self) -> bool {
+        self.order.load(Ordering::Relaxed) == Order::Cut as u8
     }
 
     /// Tells the connection what to do.
     pub(super) fn tell(&self, order: Order) {
         // Who has to leave need not drain any more.
         self.order.fetch_max(order as u8, Ordering::Relaxed);
-        // A connection that has not been polled yet reads it when it is.
+        self.wake();
+    }
+
+    /// Has the connection polled. One that has not been polled yet reads what is new when it is.
+    fn wake(&self) {
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
@@ -124,7 +183,8 @@ impl Activity {
         match self.order.load(Ordering::Relaxed) {
             0 => Order::Serve,
             1 => Order::Drain,
-            _ => Order::Leave,
+            2 => Order::Leave,
+            _ => Order::Cut,
         }
     }
 }
@@ -133,36 +193,5 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.stirred.store(true, Ordering::Relaxed);
         self.0.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The body of a response, whose request is being answered as long as it lasts.
-#[derive(Debug)]
-pub(super) struct AnsweringBody {
-    pub(super) body: ResponseBody,
-    pub(super) _running: Running,
-    /// How its bytes may go past the process, where the connection can do that. Dropped after the body, so that the
-    /// memory of S3's socket is given back when the socket is closed.
-    pub(super) flow: Option<Flow>,
-}
-
-impl Body for AnsweringBody {
-    type Data = Bytes;
-    type Error = SourceError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
-        let Self { body, flow, .. } = &mut *self;
-        body.poll_next(flow.as_mut(), cx).map(|item| item.map(|item| item.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.remaining() == Some(0)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -72,6 +72,11 @@ impl ResponseBody {
         Poll::Ready(item)
     }
 
+    /// Notes that the client has taken nothing for too long, and gets no more.
+    pub(super) fn cut(&mut self) {
+        self.entry.cut();
+    }
+
     /// The bytes still to come, where that is known.
     pub(super) fn remaining(&self) -> Option<u64> {
         match &self.content {

@@ -3,15 +3,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::Version;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 
-use super::activity::{Activity, AnsweringBody, Order};
+use super::activity::{Activity, Order};
+use super::answering::{AnsweringBody, Way};
 use super::desk::Desk;
 use super::express::ExpressLane;
 use super::limits::{
@@ -19,6 +21,7 @@ use super::limits::{
     STREAMS_MAX,
 };
 use super::outlet::Outlet;
+use super::stream::StreamExecutor;
 use super::watched::WatchedSocket;
 
 /// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to.
@@ -32,25 +35,34 @@ pub(crate) async fn serve(
     let _ = socket.set_nodelay(true);
     let outlet = Arc::new(Outlet::of(&socket, &limits));
     let express = ExpressLane::new(Arc::clone(&desk));
+    let executor = StreamExecutor::default();
     let service = service_fn({
-        let (activity, outlet) = (Arc::clone(&activity), Arc::clone(&outlet));
+        let (activity, outlet, executor) = (Arc::clone(&activity), Arc::clone(&outlet), executor.clone());
         move |request: http::Request<Incoming>| {
             let running = activity.begin();
             // HTTP/2 has its own frames around the bytes.
-            let flow = (request.version() < Version::HTTP_2).then(|| Outlet::flow(&outlet));
+            let way = if request.version() < Version::HTTP_2 {
+                Way::Connection(Outlet::flow(&outlet))
+            } else {
+                let stream = activity.begin_stream();
+                executor.begin(Arc::clone(&stream));
+                Way::Stream { stream, rest: Bytes::new() }
+            };
+            let activity = Arc::clone(&activity);
             desk.answer(request).map(move |response| {
-                Ok::<_, Infallible>(response.map(|body| AnsweringBody { body, _running: running, flow }))
+                let answering = |body| AnsweringBody::new(body, activity, running, way);
+                Ok::<_, Infallible>(response.map(answering))
             })
         }
     });
     let socket = WatchedSocket::new(socket, express, outlet, Arc::clone(&activity));
-    let builder = builder();
+    let builder = builder(executor);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut draining = false;
     std::future::poll_fn(|cx| {
         let order = activity.poll_order(cx);
-        // A client that says nothing, or a head byte by byte.
-        if order == Order::Leave {
+        // A client that says nothing, or a head byte by byte, or takes nothing.
+        if let Order::Leave | Order::Cut = order {
             return Poll::Ready(());
         }
         // A client that leaves, or a source that breaks off, ends the connection: the access log has it.
@@ -68,8 +80,8 @@ pub(crate) async fn serve(
     .await;
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(executor: StreamExecutor) -> Builder<StreamExecutor> {
+    let mut builder = Builder::new(executor);
     // Tickets have to be queued, never copied.
     builder.http1().header_read_timeout(None).max_buf_size(CONNECTION_BUFFER_BYTES).writev(true);
     builder

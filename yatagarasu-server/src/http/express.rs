@@ -111,7 +111,7 @@ impl ExpressLane {
     ) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
             let sent = sending.poll_send(socket, cx);
-            activity.note(&sent);
+            activity.note(&sent, socket);
             activity.set_sending(sent.is_pending());
             ready!(sent)?;
             if sending.is_done() {
@@ -132,6 +132,13 @@ impl ExpressLane {
             if !self.received.is_empty() {
                 cx.waker().wake_by_ref();
             }
+        }
+    }
+
+    /// Notes that the client has taken nothing for too long, and gets no more.
+    pub(super) fn cut(&mut self) {
+        if let Some(sending) = &mut self.sending {
+            sending.cut();
         }
     }
 

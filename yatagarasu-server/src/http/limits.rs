@@ -10,6 +10,8 @@ use yatagarasu_core::Budget;
 pub(crate) struct ConnectionLimits {
     /// Longest wait for a complete request head, idle connections included.
     pub(crate) header_timeout: Duration,
+    /// Longest time in which a client takes nothing of what it is sent; `None` for no limit.
+    pub(crate) send_timeout: Option<Duration>,
     /// Bytes the system takes before it has sent them; `None` leaves it to the system.
     pub(crate) notsent_lowat: Option<u32>,
     /// What the sockets of fast streams may hold together.
@@ -28,6 +30,9 @@ pub(super) const WIDE_RECEIVED_BYTES: usize = 2 << 20;
 
 /// Bytes of one HTTP/2 stream that may be queued.
 pub(super) const STREAM_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Most bytes of a body that are handed to HTTP/2 at a time: one frame.
+pub(super) const STREAM_PIECE_BYTES: usize = 16 * 1024;
 
 /// Bytes a client may send over HTTP/2 that nobody has read: a read-only gateway reads no contents. The protocol has no
 /// smaller window for a connection (RFC 9113 6.9.2).

@@ -73,6 +73,11 @@ impl Sending {
         self.head_sent == self.head.len() && self.sent == self.stored.length()
     }
 
+    /// Notes that the client has taken nothing for too long, and gets no more.
+    pub(super) fn cut(&mut self) {
+        self.entry.cut();
+    }
+
     /// Ends what is done: the next head is written in the room of this one.
     pub(super) fn end(&mut self) {
         response::head_sent(mem::take(&mut self.head));

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::activity::{Activity, Order};
+use super::activity::{Activity, Look, Order};
 
 /// How many times a connection is looked at before it has been idle too long.
 const LOOKS: u32 = 8;
@@ -16,6 +16,8 @@ pub(crate) struct Sweeper {
     period: Duration,
     /// Looks in a row that find a connection idle before it is ended.
     idle_looks: u32,
+    /// Looks in a row that find that a client takes nothing before its connection, or its stream, is ended.
+    stalled_looks: Option<u32>,
     order: Order,
     watched: Vec<Watched>,
 }
@@ -24,17 +26,30 @@ pub(crate) struct Sweeper {
 struct Watched {
     /// Gone when the connection is: it keeps its task's memory.
     activity: Weak<Activity>,
-    idle_looks: u32,
+    /// The last look, and how many in a row were the same.
+    last: Look,
+    looks: u32,
 }
 
 impl Sweeper {
-    /// Ends connections on which no complete head has come for `limit`, or up to two [periods](Self::period) longer,
-    /// while nothing was being answered or waited to be taken.
-    pub(crate) fn new(limit: Duration) -> Self {
-        let period = (limit / LOOKS).clamp(Duration::from_millis(1), PERIOD_MAX);
-        let looks = u32::try_from(limit.as_nanos().div_ceil(period.as_nanos())).unwrap_or(u32::MAX - 1);
-        // The first look may come at once.
-        Self { period, idle_looks: looks + 1, order: Order::Serve, watched: Vec::new() }
+    /// Ends connections on which no complete head has come for `header_timeout` while nothing was being answered or
+    /// waited to be taken, and responses of which the client has taken nothing for `send_timeout`. Both may last up to
+    /// two [periods](Self::period) longer.
+    pub(crate) fn new(header_timeout: Duration, send_timeout: Option<Duration>) -> Self {
+        let shortest = send_timeout.map_or(header_timeout, |timeout| timeout.min(header_timeout));
+        let period = (shortest / LOOKS).clamp(Duration::from_millis(1), PERIOD_MAX);
+        let looks = |limit: Duration| {
+            let looks = limit.as_nanos().div_ceil(period.as_nanos());
+            // The first look may come at once.
+            u32::try_from(looks).unwrap_or(u32::MAX - 1) + 1
+        };
+        Self {
+            period,
+            idle_looks: looks(header_timeout),
+            stalled_looks: send_timeout.map(looks),
+            order: Order::Serve,
+            watched: Vec::new(),
+        }
     }
 
     /// How often to [`sweep`](Self::sweep).
@@ -46,7 +61,7 @@ impl Sweeper {
     pub(crate) fn watch(&mut self) -> Arc<Activity> {
         let activity = Arc::<Activity>::default();
         activity.tell(self.order);
-        self.watched.push(Watched { activity: Arc::downgrade(&activity), idle_looks: 0 });
+        self.watched.push(Watched { activity: Arc::downgrade(&activity), last: Look::Busy, looks: 0 });
         activity
     }
 
@@ -55,23 +70,30 @@ impl Sweeper {
         self.watched.is_empty()
     }
 
-    /// Looks at all connections and ends those that have been idle too long.
-    pub(crate) fn sweep(&mut self) {
+    /// Looks at all connections and ends those that have been idle, or taken nothing, for too long. Returns how many
+    /// connections and streams it ended because their clients took nothing.
+    pub(crate) fn sweep(&mut self) -> u64 {
+        let (idle_looks, stalled_looks) = (self.idle_looks, self.stalled_looks);
+        let mut cut = 0;
         self.watched.retain_mut(|watched| {
             let Some(activity) = watched.activity.upgrade() else { return false };
-            if activity.was_busy() {
-                watched.idle_looks = 0;
-            } else {
-                watched.idle_looks += 1;
-                if watched.idle_looks >= self.idle_looks {
-                    activity.tell(Order::Leave);
+            let looks = watched.note(activity.look());
+            match (watched.last, stalled_looks) {
+                (Look::Idle, _) if looks >= idle_looks => activity.tell(Order::Leave),
+                (Look::Stalled, Some(max)) if looks == max => {
+                    activity.tell(Order::Cut);
+                    cut += 1;
                 }
+                // What a full socket keeps from its streams is not held up by their clients.
+                (Look::Stalled, _) | (_, None) => {}
+                (Look::Idle | Look::Busy, Some(max)) => cut += activity.cut_stalled_streams(max),
             }
             true
         });
         if self.watched.capacity() > 64 && self.watched.len() < self.watched.capacity() / 4 {
             self.watched.shrink_to_fit();
         }
+        cut
     }
 
     /// Has all connections end once what they are answering has ended, and those that come later.
@@ -83,9 +105,20 @@ impl Sweeper {
     }
 }
 
+impl Watched {
+    /// Takes in a look. Returns how many in a row were the same.
+    fn note(&mut self, look: Look) -> u32 {
+        self.looks = if self.last == look { self.looks.saturating_add(1) } else { 1 };
+        self.last = look;
+        self.looks
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::task::{Context, Poll, Waker};
+
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -93,15 +126,23 @@ mod tests {
         activity.poll_order(&Context::from_waker(Waker::noop()))
     }
 
-    #[test]
-    fn only_what_is_idle_for_long_is_ended() {
-        let mut sweeper = Sweeper::new(Duration::from_secs(4));
+    /// The end of a connection whose other end does nothing.
+    async fn socket() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("a port")).await.expect("a connection");
+        (listener.accept().await.expect("a connection").0, client)
+    }
+
+    #[tokio::test]
+    async fn only_what_is_idle_for_long_is_ended() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(4), None);
         assert_eq!(sweeper.period(), Duration::from_millis(500));
+        let (socket, _client) = socket().await;
         let (idle, answering, waiting) = (sweeper.watch(), sweeper.watch(), sweeper.watch());
         let running = answering.begin();
-        waiting.note(&Poll::Pending);
+        waiting.note(&Poll::Pending, &socket);
         // Neither an answer nor the rest of one.
-        idle.note(&Poll::Ready(Ok(1)));
+        idle.note(&Poll::Ready(Ok(1)), &socket);
         for _ in 0..LOOKS {
             sweeper.sweep();
         }
@@ -112,7 +153,7 @@ mod tests {
             [Order::Leave, Order::Serve, Order::Serve]
         );
         drop(running);
-        waiting.note(&Poll::Ready(Ok(1)));
+        waiting.note(&Poll::Ready(Ok(1)), &socket);
         for _ in 0..=LOOKS {
             sweeper.sweep();
         }
@@ -121,9 +162,54 @@ mod tests {
         assert_eq!([order(&answering), order(&waiting)], [Order::Leave; 2]);
     }
 
+    #[tokio::test]
+    async fn only_a_client_that_takes_nothing_for_long_is_cut_off() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        assert_eq!(sweeper.period(), Duration::from_millis(500));
+        let (socket, _client) = socket().await;
+        let (slow, stalled, fetching) = (sweeper.watch(), sweeper.watch(), sweeper.watch());
+        // It waits for S3.
+        let _running = fetching.begin();
+        for look in 0..LOOKS {
+            slow.note(&Poll::Pending, &socket);
+            if look % 4 == 0 {
+                slow.note(&Poll::Ready(Ok(1)), &socket);
+                slow.note(&Poll::Pending, &socket);
+            }
+            stalled.note(&Poll::Pending, &socket);
+            assert_eq!(sweeper.sweep(), 0, "{look}");
+        }
+        // It is counted once.
+        assert_eq!([sweeper.sweep(), sweeper.sweep()], [1, 0]);
+        assert_eq!(
+            [order(&slow), order(&stalled), order(&fetching)],
+            [Order::Serve, Order::Cut, Order::Serve]
+        );
+    }
+
+    #[test]
+    fn a_stream_whose_client_takes_nothing_of_it_is_cut_off_alone() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        let activity = sweeper.watch();
+        let _running = activity.begin();
+        let [stalled, slow, fetching] = [0; 3].map(|_| activity.begin_stream());
+        stalled.give();
+        for look in 0..LOOKS {
+            if look % 4 == 0 {
+                slow.ask();
+                slow.give();
+            }
+            fetching.ask();
+            assert_eq!(sweeper.sweep(), 0);
+        }
+        assert_eq!(sweeper.sweep(), 1);
+        assert_eq!([&stalled, &slow, &fetching].map(|stream| stream.is_cut()), [true, false, false]);
+        assert_eq!(order(&activity), Order::Serve);
+    }
+
     #[test]
     fn connections_that_have_ended_are_forgotten() {
-        let mut sweeper = Sweeper::new(Duration::from_secs(1));
+        let mut sweeper = Sweeper::new(Duration::from_secs(1), None);
         drop(sweeper.watch());
         let open = sweeper.watch();
         sweeper.sweep();
@@ -135,7 +221,7 @@ mod tests {
 
     #[test]
     fn an_order_to_drain_reaches_those_that_come_later() {
-        let mut sweeper = Sweeper::new(Duration::from_secs(1));
+        let mut sweeper = Sweeper::new(Duration::from_secs(1), None);
         let early = sweeper.watch();
         sweeper.drain();
         assert_eq!([order(&early), order(&sweeper.watch())], [Order::Drain; 2]);

@@ -2,7 +2,9 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -60,7 +62,7 @@ impl AsyncWrite for WatchedSocket {
             Next::Bytes(count) => Pin::new(&mut this.socket).poll_write_vectored(cx, &slices[..count]),
             Next::Ticket(length) => this.outlet.poll_drain(&this.socket, cx, length),
         };
-        this.activity.note(&written);
+        this.activity.note(&written, &this.socket);
         written
     }
 
@@ -73,7 +75,7 @@ impl AsyncWrite for WatchedSocket {
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         let Self { socket, express, outlet, activity } = &mut *self;
         let flushed = outlet.poll_flushed(socket, cx);
-        activity.wait(flushed.is_pending());
+        activity.note_last(flushed.is_pending(), socket);
         ready!(flushed)?;
         express.flushed(activity, cx);
         Poll::Ready(Ok(()))
@@ -82,5 +84,16 @@ impl AsyncWrite for WatchedSocket {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl Drop for WatchedSocket {
+    fn drop(&mut self) {
+        if self.activity.is_cut() {
+            self.express.cut();
+            // A reset, so that the system forgets what it holds for the client, and the client cannot take what it has
+            // for the whole.
+            let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        }
     }
 }

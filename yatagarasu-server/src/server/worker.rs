@@ -139,7 +139,7 @@ impl Work {
     /// Serves connections until no more come and all have ended.
     async fn until_ended(self, mut received: mpsc::UnboundedReceiver<StdStream>) {
         let mut connections = JoinSet::new();
-        let mut sweeper = Sweeper::new(self.limits.header_timeout);
+        let mut sweeper = Sweeper::new(self.limits.header_timeout, self.limits.send_timeout);
         let mut looks = interval(sweeper.period());
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop = self.stop.clone();
@@ -151,7 +151,7 @@ impl Work {
                     None => open = false,
                 },
                 Some(_) = connections.join_next() => {}
-                _ = looks.tick(), if !sweeper.is_empty() => sweeper.sweep(),
+                _ = looks.tick(), if !sweeper.is_empty() => self.counters.timed_out(sweeper.sweep()),
                 _ = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
                     sweeper.drain();

@@ -491,6 +491,28 @@ fn a_time_limit_that_would_end_every_request_is_refused() {
 }
 
 #[test]
+fn a_client_may_take_nothing_for_as_long_as_the_server_says() {
+    let limit = |given: &str| {
+        let yaml = format!("server: {{ {given} }}\nbuckets: [{{ name: a, path_prefix: /a }}]");
+        load(&yaml).map(|config| {
+            let shown = show(&config);
+            assert_eq!(show(&load(&shown).unwrap()), shown, "what is shown loads again");
+            config.server.send_timeout
+        })
+    };
+    for (given, expected) in [
+        ("", Some(Duration::from_secs(60))),
+        ("send_timeout: 0", None),
+        ("send_timeout: \"0s\"", None),
+        ("send_timeout: 100ms", Some(Duration::from_millis(100))),
+    ] {
+        assert_eq!(limit(given).unwrap(), expected, "{given}");
+    }
+    let said = limit("send_timeout: 99ms").unwrap_err();
+    assert!(said.starts_with("f.yaml: server.send_timeout: expected 100ms or more, found 99ms"), "{said}");
+}
+
+#[test]
 fn more_than_ten_list_entries_may_come_from_variables() {
     let mut variables = Vec::new();
     for index in 0..12 {

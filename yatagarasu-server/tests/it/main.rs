@@ -27,5 +27,6 @@ mod rfc9111;
 mod rfc9211;
 mod scripted;
 mod site;
+mod unread;
 mod volume;
 mod wire;

@@ -76,7 +76,7 @@ impl Process {
         described.filter(|file| file.to_string_lossy().starts_with(description)).count()
     }
 
-    fn log(&self) -> impl Iterator<Item = serde_json::Value> {
+    pub(crate) fn log(&self) -> impl Iterator<Item = serde_json::Value> {
         self.log.iter()
     }
 

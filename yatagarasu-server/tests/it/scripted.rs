@@ -27,10 +27,15 @@ pub(crate) struct Exchange {
 impl Scripted {
     /// A gateway whose source is the listener. `s3` are further settings of the bucket.
     pub(crate) async fn start(s3: &str) -> (Self, Site) {
+        Self::with("", s3).await
+    }
+
+    /// The same with these settings of `server`.
+    pub(crate) async fn with(server: &str, s3: &str) -> (Self, Site) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
-        let yaml = document("", &[bucket(&endpoint, "assets", "/static", s3, cache)]);
+        let yaml = document(server, &[bucket(&endpoint, "assets", "/static", s3, cache)]);
         (Self { listener }, Site::run(S3Server::start().await.unwrap(), &yaml).await)
     }
 

@@ -1,0 +1,226 @@
+//! Clients that take nothing of what they are sent are let go, and what they held comes back.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
+use yatagarasu_s3::testing::{MemoryObjects, S3Server};
+use yatagarasu_server::open_files::raise_limit;
+
+use crate::http2::get;
+use crate::memory::stalled;
+use crate::process::Process;
+use crate::scripted::{PATIENCE, Scripted};
+use crate::site::{Site, bucket, document, until};
+use crate::wire::Wire;
+
+const MIB: u64 = 1 << 20;
+
+/// Long enough that a machine that pauses is not taken for a client that does.
+const SEND_TIMEOUT: &str = "send_timeout: \"500ms\"";
+
+/// A gateway that lets go of clients soon: `/static` stores what is up to 32 MB, `/media` nothing.
+async fn site(server: &str) -> Site {
+    let s3 = S3Server::start().await.unwrap();
+    s3.objects().put_pattern("bucket", "large", 256 * MIB);
+    s3.objects().put_pattern("bucket", "stored", 24 * MIB);
+    s3.objects().put("bucket", "small", &[], "x");
+    let endpoint = s3.endpoint();
+    let buckets = [
+        bucket(&endpoint, "assets", "/static", "", "max_item_size: \"32MB\", max_size: \"512MB\""),
+        bucket(&endpoint, "videos", "/media", "", "enabled: false"),
+    ];
+    Site::run(s3, &document(server, &buckets)).await
+}
+
+async fn timeouts(site: &Site) -> u64 {
+    let metrics = site.admin.get("/metrics").await.body;
+    let metrics = String::from_utf8_lossy(&metrics).into_owned();
+    let value = metrics.lines().find_map(|line| line.strip_prefix("yatagarasu_send_timeouts_total "));
+    value.expect("the metric").parse().unwrap()
+}
+
+async fn until_timeouts(site: &Site, count: u64) {
+    let counted = async { while timeouts(site).await < count {} };
+    timeout(PATIENCE, counted).await.expect("the client is let go");
+    assert_eq!(timeouts(site).await, count);
+}
+
+/// Reads all there is; the connection has to break.
+async fn assert_broken(mut socket: TcpStream) {
+    let broken = timeout(PATIENCE, socket.read_to_end(&mut Vec::new())).await.expect("an end in time");
+    assert_eq!(broken.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+/// A client that has asked for `path` and reads the first bytes only.
+async fn begin(address: SocketAddr, path: &str) -> TcpStream {
+    let mut socket = crate::client::begin(address, path).await;
+    socket.read_u8().await.unwrap();
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_of_a_stream_is_let_go_and_so_is_s3() {
+    let (s3, site) = Scripted::with(SEND_TIMEOUT, "").await;
+    let client = tokio::spawn(crate::client::begin(site.address, "/static/k"));
+    let mut exchange = s3.next().await;
+    exchange.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40)).await;
+    let client = client.await.unwrap();
+    let sending = async { while exchange.socket.write(&[0; 16384]).await.is_ok() {} };
+    timeout(PATIENCE, sending).await.expect("the connection to S3 is closed");
+    until_timeouts(&site, 1).await;
+    assert_broken(client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_of_a_stored_object_is_let_go() {
+    let site = site(SEND_TIMEOUT).await;
+    assert_eq!(site.client.get("/static/stored").await.status, 200);
+    let plain = begin(site.address, "/static/stored").await;
+    // With a field that matters it goes through hyper.
+    let head = "GET /static/stored HTTP/1.1\r\nhost: test\r\nx-unknown: 1\r\n\r\n";
+    let mut other = Wire::send(site.address, head).await;
+    assert_eq!(other.head().await.field("x-cache"), "HIT");
+    until_timeouts(&site, 2).await;
+    assert_broken(plain).await;
+    assert!(other.rest().await.len() < 24 << 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fast_client_that_stops_is_let_go_and_the_memory_of_its_sockets_comes_back() {
+    let site = site(SEND_TIMEOUT).await;
+    let mut client = Wire::narrow(site.address, "/media/large").await;
+    assert_eq!(client.head().await.status, 200);
+    let mut offset = 0;
+    let is_fast = |stats: &serde_json::Value| stats["socket_memory"]["bytes"].as_u64().unwrap() > 0;
+    while !is_fast(&site.admin.get("/stats").await.json()) {
+        assert!(offset < 192 * MIB, "the stream is never fast");
+        assert!(client.take(1 << 20).await == MemoryObjects::pattern(offset, offset + MIB));
+        offset += MIB;
+    }
+    until(&site, |stats| !is_fast(stats)).await;
+    until_timeouts(&site, 1).await;
+    drop(client);
+}
+
+/// Connects and lets the server send so many bytes of each stream before it has taken some.
+async fn connect(address: SocketAddr, window: u32) -> SendRequest<Empty<Bytes>> {
+    let socket = TcpStream::connect(address).await.unwrap();
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(window).initial_connection_window_size(16 << 20);
+    let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_stream_that_is_not_taken_is_reset_and_the_others_go_on() {
+    let site = site(SEND_TIMEOUT).await;
+    assert_eq!(site.client.get("/static/stored").await.status, 200);
+    for window in [0, 1, 65_535] {
+        let before = timeouts(&site).await;
+        let mut sender = connect(site.address, window).await;
+        let mut unread = Vec::new();
+        for path in ["/static/stored", "/media/large"] {
+            let response = sender.send_request(get(site.address, path)).await.unwrap();
+            assert_eq!(response.status(), 200);
+            unread.push(response.into_body());
+        }
+        until_timeouts(&site, before + 2).await;
+        for body in unread {
+            let broken = body.collect().await.unwrap_err();
+            assert!(format!("{broken:?}").contains("CANCEL"), "{broken:?}");
+        }
+        // A head needs no window.
+        let head = http::Request::head(format!("http://{}/static/small", site.address));
+        let response = sender.send_request(head.body(Empty::new()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_connection_that_is_not_read_is_let_go() {
+    let site = site(SEND_TIMEOUT).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let mut socket = socket.connect(site.address).await.unwrap();
+    // The preface, settings with a window of 2^31 - 1, as much for the connection, and a GET of /media/large.
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(*b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x7f\xff\xff\xff");
+    bytes.extend(*b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x7f\x00\x00\x00");
+    let fields = b"\x82\x86\x04\x0c/media/large\x01\x04test";
+    bytes.extend([0, 0, u8::try_from(fields.len()).unwrap(), 1, 5, 0, 0, 0, 1]);
+    bytes.extend(fields);
+    socket.write_all(&bytes).await.unwrap();
+    until_timeouts(&site, 1).await;
+    assert_broken(socket).await;
+}
+
+/// Its system acknowledges what it takes long before the socket takes more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_a_little_now_and_then_gets_everything() {
+    let server = format!("{SEND_TIMEOUT}, notsent_lowat: 0");
+    let site = site(&server).await;
+    assert_eq!(site.client.get("/static/stored").await.status, 200);
+    for path in ["/static/stored", "/media/stored"] {
+        let mut client = Wire::narrow(site.address, path).await;
+        assert_eq!(client.head().await.status, 200);
+        let (mut offset, end) = (0, 24 * MIB);
+        while offset < end {
+            // For three seconds slowly, which is six times the limit.
+            let slow = offset < 60 * 64 * 1024;
+            if slow {
+                sleep(Duration::from_millis(50)).await;
+            }
+            let length = if slow { 64 * 1024 } else { MIB.min(end - offset) };
+            let piece = client.take(usize::try_from(length).unwrap()).await;
+            assert!(piece == MemoryObjects::pattern(offset, offset + length), "from {offset} on");
+            offset += length;
+        }
+    }
+    assert_eq!(timeouts(&site).await, 0);
+}
+
+/// Objects that the cache has let go of stay in memory with the responses that send them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_of_clients_that_never_read_comes_back() {
+    const CLIENTS: u64 = 60;
+    raise_limit();
+    let s3 = S3Server::start().await.unwrap();
+    for index in 0..CLIENTS {
+        s3.objects().put_pattern("bucket", &format!("{index}"), 9_000_000);
+    }
+    s3.objects().put("bucket", "small", &[], "x");
+    let cache = "max_item_size: \"10MB\", max_size: \"100MB\"";
+    let yaml = document("send_timeout: \"3s\"", &[bucket(&s3.endpoint(), "assets", "/static", "", cache)]);
+    let process = Process::start(&yaml, &[("YATAGARASU_LOG", "info")]);
+    begin(process.address, "/static/small").await;
+    let idle = process.memory();
+    let mut clients = Vec::new();
+    for index in 0..CLIENTS {
+        let mut client = Wire::narrow(process.address, &format!("/static/{index}")).await;
+        assert_eq!(client.head().await.status, 200);
+        clients.push(client);
+    }
+    stalled(&s3).await;
+    let held = process.memory() - idle;
+    assert!(held > 200_000_000, "there is something to give back: {held}");
+    let back = async {
+        while process.memory() - idle > 130_000_000 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let came_back = timeout(PATIENCE, back).await.is_ok();
+    let left = process.memory() - idle;
+    println!("{CLIENTS} clients that never read: {held} bytes over idle, {left} after they were let go");
+    assert!(came_back, "{left} over idle, {held} before");
+    let line = process.log().find(|line| line["error"].is_string()).expect("a line says why");
+    assert_eq!(line["error"], "the client took nothing for `server.send_timeout`");
+    assert_eq!((&line["status"], &line["whole"]), (&200.into(), &false.into()), "{line}");
+}
