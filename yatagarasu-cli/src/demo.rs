@@ -17,7 +17,7 @@ use std::pin::pin;
 
 use tokio::net::TcpListener;
 use yatagarasu_server::log::{FilterError, Format, Log};
-use yatagarasu_server::shutdown::{Hangup, Signals};
+use yatagarasu_server::shutdown::{Ignored, Signals, outlives_terminal};
 use yatagarasu_server::{Config, Server, StartError};
 
 use crate::args::DemoArguments;
@@ -82,19 +82,18 @@ pub(crate) enum DemoError {
 
 /// Runs the demo until SIGINT, SIGTERM or the end of its terminal, and leaves nothing behind.
 pub(crate) async fn run(arguments: &DemoArguments) -> Result<(), DemoError> {
-    let log = Log::start(&arguments.log, Format::Text).map_err(DemoError::Log)?;
-    let ended = serve(arguments).await;
-    log.finish();
-    ended
+    let _log = Log::start(&arguments.log, Format::Text).map_err(DemoError::Log)?;
+    serve(arguments).await
 }
 
 async fn serve(arguments: &DemoArguments) -> Result<(), DemoError> {
     let mut signals = Signals::listen().map_err(DemoError::Signals)?;
-    let mut hangup = Hangup::listen().map_err(DemoError::Signals)?;
+    let outlives_terminal = outlives_terminal();
+    let mut ignored = Ignored::listen().map_err(DemoError::Signals)?;
     let stop = async {
         tokio::select! {
             () = signals.next() => {}
-            () = hangup.next() => {}
+            () = ignored.hangup(), if !outlives_terminal => {}
         }
     };
     let mut stop = pin!(stop);

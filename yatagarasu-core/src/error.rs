@@ -92,7 +92,7 @@ pub enum Denial {
     Object,
     /// The source refuses the gateway's keys or clock, whatever the object.
     Gateway,
-    /// The source gives no reason: it may be either. S3 gives none to a HEAD.
+    /// The source gives no reason, or one that is not known: it may be either. S3 gives none to a HEAD.
     Unexplained,
     /// The failure says nothing of the object.
     None,
@@ -114,14 +114,23 @@ impl SourceError {
         Self::NotFound { code: code.into(), manner: Box::default() }
     }
 
-    /// Returns what the failure says of the object.
+    /// Returns what the failure says of the object (Amazon S3 API reference, "List of error codes").
     pub fn denial(&self) -> Denial {
         match self {
             Self::NotFound { .. } => Denial::Object,
             Self::Denied { code, .. } => match code.as_str() {
-                "" => Denial::Unexplained,
                 "AccessDenied" => Denial::Object,
-                _ => Denial::Gateway,
+                "AccountProblem"
+                | "ExpiredToken"
+                | "InvalidAccessKeyId"
+                | "InvalidSecurity"
+                | "InvalidToken"
+                | "NotSignedUp"
+                | "RequestExpired"
+                | "RequestTimeTooSkewed"
+                | "SignatureDoesNotMatch"
+                | "TokenRefreshRequired" => Denial::Gateway,
+                _ => Denial::Unexplained,
             },
             Self::PreconditionFailed
             | Self::RangeNotSatisfiable { .. }

@@ -6,6 +6,8 @@
 mod filter;
 mod queue;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::panic::PanicHookInfo;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,12 @@ pub const DEFAULT_FILTER: &str = "info,aws_config=warn";
 
 /// Longest wait for the last lines when the process ends.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// The same after a panic, which any thread may wait for.
+const PANIC_FLUSH_MAX: Duration = Duration::from_millis(100);
+
+/// What the log filter calls panics, which it cannot silence.
+const PANICS: &str = "yatagarasu::panic";
 
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +41,7 @@ pub enum Format {
 #[error("--log: {0}")]
 pub struct FilterError(String);
 
-/// The running log.
+/// The running log. Hold it until the process ends: its last lines are waited for when it is dropped.
 #[derive(Debug)]
 pub struct Log(Arc<Queue>);
 
@@ -55,12 +63,26 @@ impl Log {
             Format::Text => builder.with_ansi(false).init(),
             Format::Json => builder.json().flatten_event(true).init(),
         }
-        std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task panicked")));
+        let panicked = Arc::clone(&queue);
+        std::panic::set_hook(Box::new(move |panic| {
+            log_panic(panic);
+            // A panic may end the process before the writer comes to it.
+            panicked.flush(PANIC_FLUSH_MAX);
+        }));
         Ok(Self(queue))
     }
+}
 
-    /// Waits until all lines are written, for a second at most.
-    pub fn finish(self) {
+/// Waits until all lines are written, for a second at most.
+impl Drop for Log {
+    fn drop(&mut self) {
         self.0.finish(FLUSH_MAX);
     }
+}
+
+/// Logs a panic, with a backtrace if `RUST_BACKTRACE` asks for one.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(target: PANICS, %panic, backtrace, "panicked");
 }

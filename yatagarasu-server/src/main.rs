@@ -8,7 +8,7 @@ use clap::Parser;
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::log::{DEFAULT_FILTER, Format, Log};
 use yatagarasu_server::open_files::raise_limit;
-use yatagarasu_server::shutdown::{Hangup, Signals};
+use yatagarasu_server::shutdown::{Ignored, Signals};
 use yatagarasu_server::{Config, Server};
 
 /// Serves S3 buckets over HTTP.
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Err(error) => return not_started(&error.into()),
     };
     let served = serve(&arguments);
-    log.finish();
+    drop(log);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => not_started(&error),
@@ -68,12 +68,12 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut first, mut second) = (Signals::listen()?, Signals::listen()?);
-        let mut hangup = Hangup::listen()?;
+        let mut ignored = Ignored::listen()?;
         let server = Server::start(&config).await.map_err(|error| anyhow::anyhow!("{error}"))?;
         let open_files_max = raise_limit();
         tracing::info!(address = %server.address(), admin = %server.admin_address(), open_files_max, "serving");
         let whole = tokio::select! {
-            never = hangup.ignore() => match never {},
+            never = ignored.note() => match never {},
             whole = server.run(first.next()) => whole,
             // Whoever asks twice does not want to wait.
             () = async { second.next().await; second.next().await } => false,

@@ -69,9 +69,9 @@ impl Counters {
         self.body_bytes.add(bytes);
     }
 
-    /// Counts responses that were ended because their clients took nothing.
-    pub(crate) fn timed_out(&self, responses: u64) {
-        self.send_timeouts.add(responses);
+    /// Counts connections and streams that were ended because their clients took nothing.
+    pub(crate) fn timed_out(&self, count: u64) {
+        self.send_timeouts.add(count);
     }
 
     /// Counts a connection for as long as the value lives.

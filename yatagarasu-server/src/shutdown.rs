@@ -31,30 +31,54 @@ impl Signals {
     }
 }
 
-/// SIGHUP, waited for from the moment this is made: it does not end the process by itself any more.
+/// Signals that would end the process by default, and do not from the moment this is made.
 #[derive(Debug)]
-pub struct Hangup(Signal);
+pub struct Ignored {
+    hangup: Signal,
+    user: [Signal; 2],
+    /// A file has reached the limit of its size (`ulimit -f`): writing the log fails then.
+    _file_size: Signal,
+}
 
-impl Hangup {
+impl Ignored {
     /// Begins to listen.
     ///
     /// # Errors
     ///
     /// The system takes no more signal handlers.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self(signal(SignalKind::hangup())?))
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            user: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
+            _file_size: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
+        })
     }
 
-    /// Waits for the next one.
-    pub async fn next(&mut self) {
-        self.0.recv().await;
+    /// Waits for the next SIGHUP: the terminal is gone, or the configuration has changed.
+    pub async fn hangup(&mut self) {
+        self.hangup.recv().await;
     }
 
-    /// Notes each one in the log, for ever.
-    pub async fn ignore(&mut self) -> Infallible {
+    /// Notes each signal in the log, for ever.
+    pub async fn note(&mut self) -> Infallible {
+        let [first, second] = &mut self.user;
         loop {
-            self.next().await;
-            tracing::info!("SIGHUP: nothing is reloaded; restart the server to apply another configuration");
+            let signal = tokio::select! {
+                _ = self.hangup.recv() => "SIGHUP",
+                _ = first.recv() => "SIGUSR1",
+                _ = second.recv() => "SIGUSR2",
+            };
+            tracing::info!(
+                "{signal}: nothing is reloaded; restart the server to apply another configuration"
+            );
         }
     }
+}
+
+/// Returns whether the process was started with SIGHUP ignored, as by `nohup`: the end of its terminal is not to end it.
+pub fn outlives_terminal() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (libc::SIGHUP - 1)) != 0)
 }

@@ -12,7 +12,6 @@ use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use yatagarasu_server::config::Secret;
 
 use super::connector::connector;
 use super::error::AdminError;
@@ -53,8 +52,9 @@ impl AdminClient {
         let (Some("http" | "https"), Some(_), None) = (uri.scheme_str(), uri.host(), uri.query()) else {
             return Err(unusable());
         };
-        let token = arguments.token.as_ref().filter(|token| !token.expose().is_empty());
-        let authorization = token.map(bearer).transpose()?;
+        // The server takes its own token without white space around it as well.
+        let token = arguments.token.as_ref().map(|token| token.expose().trim());
+        let authorization = token.filter(|token| !token.is_empty()).map(bearer).transpose()?;
         let pool = Client::builder(TokioExecutor::new()).build(connector(&uri));
         Ok(Self { url, authorization, pool })
     }
@@ -125,8 +125,8 @@ impl AdminClient {
     }
 }
 
-fn bearer(token: &Secret) -> Result<HeaderValue, AdminError> {
-    let text = format!("Bearer {}", token.expose());
+fn bearer(token: &str) -> Result<HeaderValue, AdminError> {
+    let text = format!("Bearer {token}");
     let mut value = HeaderValue::from_str(&text).map_err(|_| AdminError::Token)?;
     value.set_sensitive(true);
     Ok(value)

@@ -150,7 +150,7 @@ async fn the_server_and_its_token_come_from_options_or_the_environment() {
     check(&site.cache(&["stats", "--token", "guess\u{7f}"]), "printable");
     assert_eq!(site.cache(&["stats", "--token", "s3cret"]).status, 0);
     let mut command = command(&["cache", "stats"]);
-    command.env("YATAGARASU_ADMIN", format!("{}/", site.admin)).env("YATAGARASU_ADMIN_TOKEN", "s3cret");
+    command.env("YATAGARASU_ADMIN", format!("{}/", site.admin)).env("YATAGARASU_ADMIN_TOKEN", "s3cret\n");
     assert_eq!(finish(&mut command).status, 0);
     let help = finish(command.arg("--help"));
     assert!(help.stdout.contains("YATAGARASU_ADMIN_TOKEN") && !help.stdout.contains("s3cret"), "{help:?}");

@@ -127,8 +127,8 @@ impl Shared {
             Ok(Answer::NotModified(meta)) => Ok(represent::not_modified(meta.into_headers())),
             Err(error) => {
                 // A refusal of HEAD names no reason. It may be the gateway's keys or clock that are refused, so it
-                // neither drops nor replaces what is stored.
-                if error.denial() != Denial::Unexplained {
+                // neither drops nor replaces a stored object.
+                if error.denial() != Denial::Unexplained || found.object().is_none() {
                     self.remember_later(permit, &error, inquiry.asker());
                 }
                 Err(error.into())

@@ -117,6 +117,7 @@ async fn only_a_refusal_of_the_object_itself_drops_it() {
         (Get, "RequestTimeTooSkewed", Left::Fresh),
         (Get, "InvalidAccessKeyId", Left::Fresh),
         (Get, "AccessDenied", Left::Nothing),
+        (Get, "InvalidObjectState", Left::Stale),
     ] {
         for negative in [Negative::default(), remembering] {
             // A refusal that is remembered takes the object's place.

@@ -26,7 +26,7 @@ impl Fetch for Chain {
             .with_behavior_version(Some(BehaviorVersion::latest()));
         // Without a region of its own the chain would ask IMDS for one.
         let chain = DefaultCredentialsChain::builder().configure(config).region(region).build().await;
-        chain.provide_credentials().await.map(|found| trimmed(&found)).map_err(|error| {
+        let found = chain.provide_credentials().await.map_err(|error| {
             let mut reason = error.to_string();
             let mut cause = std::error::Error::source(&error);
             while let Some(error) = cause {
@@ -34,14 +34,37 @@ impl Fetch for Chain {
                 cause = error.source();
             }
             reason
-        })
+        })?;
+        trimmed(&found)
     }
 }
 
-/// Returns the credentials without white space around them: variables and files often end with a line break, and no
-/// request could be signed with it.
-fn trimmed(found: &Credentials) -> Credentials {
-    let token = found.session_token().map(|token| token.trim().to_owned());
+/// Returns the credentials without white space around them: variables and files often end with a line break. Says so if
+/// a part holds what no header field can carry.
+fn trimmed(found: &Credentials) -> Result<Credentials, String> {
+    let token = found.session_token().map(str::trim);
     let (access_key, secret_key) = (found.access_key_id().trim(), found.secret_access_key().trim());
-    Credentials::new(access_key, secret_key, token, found.expiry(), "chain")
+    for (part, text) in [("access key", Some(access_key)), ("session token", token)] {
+        if !text.is_none_or(|text| text.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(format!("the {part} that was found has other characters than printable ASCII"));
+        }
+    }
+    Ok(Credentials::new(access_key, secret_key, token.map(str::to_owned), found.expiry(), "chain"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_is_trimmed_and_can_be_sent() {
+        let found = |key, token: Option<&str>| {
+            trimmed(&Credentials::new(key, "s\n", token.map(str::to_owned), None, "test"))
+        };
+        let good = found("AKIA\n", Some(" t\r\n")).unwrap();
+        assert_eq!((good.access_key_id(), good.secret_access_key()), ("AKIA", "s"));
+        assert_eq!(good.session_token(), Some("t"));
+        assert!(found("AK\nIA", None).unwrap_err().contains("the access key"));
+        assert!(found("AKIA", Some("a b")).unwrap_err().contains("the session token"));
+    }
 }

@@ -25,7 +25,7 @@ pub(super) fn apply(root: &mut Value, environment: &Environment, wrong: &mut imp
 
 /// Returns the number and the text by which a part of a path is sorted.
 fn place(segment: &str) -> (Option<usize>, String) {
-    (segment.parse().ok(), segment.to_owned())
+    (segment.parse().ok(), segment.to_ascii_lowercase())
 }
 
 fn set(place: &mut Value, path: &[&str], value: Value) -> Result<(), String> {

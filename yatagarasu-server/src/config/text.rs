@@ -9,7 +9,7 @@ use config::{Value, ValueKind};
 const SECRETS: [&str; 4] = ["access_key", "secret_key", "session_token", "token"];
 
 /// Trims all texts below `value`, whose key is `key`. Calls `wrong` with the key and the message for each text that no
-/// request could carry, and leaves those out.
+/// request could carry.
 pub(super) fn clean(value: &mut Value, key: &str, wrong: &mut impl FnMut(&str, &str)) {
     match &mut value.kind {
         ValueKind::Table(table) => {
@@ -24,18 +24,13 @@ pub(super) fn clean(value: &mut Value, key: &str, wrong: &mut impl FnMut(&str, &
             }
         }
         ValueKind::Nil => {}
-        kind => {
-            let checked = match kind {
-                ValueKind::String(text) => trimmed(text).map(|trimmed| *text = trimmed),
-                // YAML reads 00123 as 123.
-                _ if is_secret(key) => Err("expected a text: write it in quotes".to_owned()),
-                _ => Ok(()),
-            };
-            if let Err(message) = checked {
-                wrong(key, &message);
-                *kind = ValueKind::Nil;
-            }
-        }
+        ValueKind::String(text) => match trimmed(text) {
+            Ok(trimmed) => *text = trimmed,
+            Err(message) => wrong(key, &message),
+        },
+        // YAML reads 00123 as 123.
+        _ if is_secret(key) => wrong(key, "expected a text: write it in quotes"),
+        _ => {}
     }
 }
 

@@ -29,8 +29,8 @@ const SOCKET_BYTES_MIN: u64 = 4 << 10;
 /// The least size that is too large for a socket: systems take a C `int`.
 const SOCKET_BYTES_END: u64 = 1 << 31;
 
-/// Shortest time limit: less is a mistaken unit, or a `0` that means "none" elsewhere, and breaks every request.
-const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// Shortest time limit. Less is a mistaken unit, or a `0` that means "none" for other keys, and breaks requests.
+const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 
 /// Takes the key and what is wrong with it.
 pub(super) type Complain<'a> = &'a mut dyn FnMut(&str, &str);
@@ -133,7 +133,7 @@ fn timeout(given: Option<Span>, default: u64, key: &str, complain: Complain<'_>)
         complain(
             key,
             &format!(
-                "expected {least} or more, found {found}: no request would end in time; the default is {default}s"
+                "expected {least} or more, found {found}: nothing would be done in time; the default is {default}s"
             ),
         );
     }

@@ -1,13 +1,16 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use tokio::net::TcpStream;
 
 use super::stream::{Stream, Streams};
 use super::unacknowledged::unacknowledged;
+
+/// The socket has not been asked since bytes began to wait.
+const NOT_ASKED: u32 = u32::MAX;
 
 /// What a connection is doing, for its thread's [`Sweeper`](super::Sweeper), and what that has ordered it to do.
 ///
@@ -22,12 +25,14 @@ pub(crate) struct Activity {
     sending: AtomicBool,
     /// Whether bytes wait until the client takes them: the last of an answer may, when its body has ended.
     waiting: AtomicBool,
-    /// Whether the client has taken something, or a request was answered, since the sweeper last looked.
-    stirred: AtomicBool,
+    /// Whether a request was answered since the sweeper last looked.
+    answered: AtomicBool,
+    /// Whether the client has taken something since then.
+    taken: AtomicBool,
     /// Whether the sweeper wants to know if the client's system has taken something.
     probed: AtomicBool,
-    /// Bytes that the client's system had not acknowledged when that was last looked at.
-    unacknowledged: AtomicU64,
+    /// Bytes that the client's system had not acknowledged when the socket was last asked, or [`NOT_ASKED`].
+    unacknowledged: AtomicU32,
     /// HTTP/2 streams, if there ever were any.
     streams: OnceLock<Box<Streams>>,
     order: AtomicU8,
@@ -53,8 +58,10 @@ pub(super) enum Order {
 pub(super) enum Look {
     /// Nothing was asked, answered or left to take.
     Idle,
-    /// A request is being answered, or the client has taken something.
+    /// A request is being answered or was, and nothing waits for the client.
     Busy,
+    /// Bytes wait for the client, which has taken some.
+    Sending,
     /// Bytes wait for the client, and it has taken none.
     Stalled,
 }
@@ -76,43 +83,52 @@ impl Activity {
         self.streams.get_or_init(Box::default).begin()
     }
 
+    /// The HTTP/2 streams, if there ever were any.
+    pub(super) fn streams(&self) -> Option<&Streams> {
+        self.streams.get().map(|streams| &**streams)
+    }
+
     /// Notes whether the client has taken something, or takes nothing more at the moment. What it is sent besides
     /// answers, such as HTTP/2's acknowledgements, does not count.
     pub(super) fn note(&self, written: &Poll<io::Result<usize>>, socket: &TcpStream) {
         let waited = self.wait(written.is_pending(), socket);
         if written.is_ready() && (waited || self.is_answering()) {
-            self.stirred.store(true, Ordering::Relaxed);
+            self.taken.store(true, Ordering::Relaxed);
         }
     }
 
     /// Notes whether a stream's last bytes wait until the client takes them.
     pub(super) fn note_last(&self, pending: bool, socket: &TcpStream) {
         if self.wait(pending, socket) && !pending {
-            self.stirred.store(true, Ordering::Relaxed);
+            self.taken.store(true, Ordering::Relaxed);
         }
     }
 
     /// Notes whether bytes wait. Returns whether they did before.
     fn wait(&self, pending: bool, socket: &TcpStream) -> bool {
-        if pending && self.probed.swap(false, Ordering::Relaxed) {
-            self.measure(socket);
+        let waited = self.waiting.swap(pending, Ordering::Relaxed);
+        if pending && !waited {
+            self.unacknowledged.store(NOT_ASKED, Ordering::Relaxed);
         }
-        self.waiting.swap(pending, Ordering::Relaxed)
+        if pending && self.probed.swap(false, Ordering::Relaxed) {
+            self.ask(socket);
+        }
+        waited
     }
 
-    /// Notes whether the client's system has acknowledged something. The socket takes no more before a third of its
-    /// buffer is free, which may be megabytes: a slow client needs minutes for them.
-    fn measure(&self, socket: &TcpStream) {
-        if let Some(bytes) = unacknowledged(socket)
-            && self.unacknowledged.swap(bytes, Ordering::Relaxed) != bytes
-        {
-            self.stirred.store(true, Ordering::Relaxed);
+    /// Notes whether the client's system has acknowledged something since the socket was last asked. A socket takes no
+    /// more before a third of its buffer is free, which may be megabytes: a slow client needs minutes for them.
+    fn ask(&self, socket: &TcpStream) {
+        let Some(bytes) = unacknowledged(socket) else { return };
+        let before = self.unacknowledged.swap(bytes, Ordering::Relaxed);
+        if before != NOT_ASKED && before != bytes {
+            self.taken.store(true, Ordering::Relaxed);
         }
     }
 
     /// Notes that a request was answered without having begun.
     pub(super) fn answered(&self) {
-        self.stirred.store(true, Ordering::Relaxed);
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     /// Requests that hyper has begun with so far.
@@ -125,7 +141,7 @@ impl Activity {
         self.sending.store(sending, Ordering::Relaxed);
     }
 
-    /// Whether one does.
+    /// Returns whether an answer of the express lane waits.
     pub(super) fn is_sending(&self) -> bool {
         self.sending.load(Ordering::Relaxed)
     }
@@ -140,21 +156,20 @@ impl Activity {
         self.running.load(Ordering::Relaxed) > 0
     }
 
-    /// Looks at what the connection has done since the last look.
+    /// Returns what the connection has done since the last look.
     pub(super) fn look(&self) -> Look {
-        let stirred = self.stirred.swap(false, Ordering::Relaxed);
-        if !stirred && self.waiting.load(Ordering::Relaxed) {
+        let answered = self.answered.swap(false, Ordering::Relaxed);
+        let taken = self.taken.swap(false, Ordering::Relaxed);
+        if self.waiting.load(Ordering::Relaxed) {
+            if taken {
+                return Look::Sending;
+            }
+            // A client may ask for more and take nothing: that it asks does not count.
             self.probed.store(true, Ordering::Relaxed);
             self.wake();
             return Look::Stalled;
         }
-        if stirred || self.is_answering() { Look::Busy } else { Look::Idle }
-    }
-
-    /// Looks at the HTTP/2 streams. Ends those whose clients have taken nothing of them for so many looks, and returns
-    /// how many.
-    pub(super) fn cut_stalled_streams(&self, looks_max: u32) -> u64 {
-        self.streams.get().map_or(0, |streams| streams.cut_stalled(looks_max))
+        if answered || taken || self.is_answering() { Look::Busy } else { Look::Idle }
     }
 
     /// Whether the connection ends because its client takes nothing.
@@ -189,9 +204,16 @@ impl Activity {
     }
 }
 
+impl Running {
+    /// What the request's connection is doing.
+    pub(super) fn activity(&self) -> &Activity {
+        &self.0
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.stirred.store(true, Ordering::Relaxed);
+        self.0.answered.store(true, Ordering::Relaxed);
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }

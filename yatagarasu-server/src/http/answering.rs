@@ -1,5 +1,6 @@
 //! The body of a response as hyper takes it: its request is being answered for as long as it lasts.
 
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use yatagarasu_core::SourceError;
 
-use super::activity::{Activity, Running};
+use super::activity::Running;
 use super::body::ResponseBody;
 use super::limits::STREAM_PIECE_BYTES;
 use super::outlet::Flow;
@@ -18,8 +19,7 @@ use super::stream::Stream;
 #[derive(Debug)]
 pub(super) struct AnsweringBody {
     body: ResponseBody,
-    activity: Arc<Activity>,
-    _running: Running,
+    running: Running,
     /// Dropped after the body, so that the memory of S3's socket is given back when the socket is closed.
     way: Way,
 }
@@ -34,12 +34,12 @@ pub(super) enum Way {
 }
 
 impl AnsweringBody {
-    pub(super) fn new(body: ResponseBody, activity: Arc<Activity>, running: Running, way: Way) -> Self {
-        Self { body, activity, _running: running, way }
+    pub(super) fn new(body: ResponseBody, running: Running, way: Way) -> Self {
+        Self { body, running, way }
     }
 
     fn is_cut(&self) -> bool {
-        self.activity.is_cut() || matches!(&self.way, Way::Stream { stream, .. } if stream.is_cut())
+        self.running.activity().is_cut() || matches!(&self.way, Way::Stream { stream, .. } if stream.is_cut())
     }
 }
 
@@ -94,8 +94,11 @@ impl Drop for AnsweringBody {
     }
 }
 
-/// Waits for the next bytes, and hands over no more of them than a piece. hyper holds a piece until the client takes
-/// it: so little is held for a client that does not, and what it takes is seen.
+/// Waits for the next bytes, and hands over no more of them than a piece. hyper holds a piece until h2 takes it: so
+/// little is held for a client that takes nothing, and what it takes is seen.
+///
+/// h2 holds the last piece when the response has ended here. It is a copy, so that it keeps nothing else in memory: a
+/// slice of a stored object keeps 256 KiB.
 fn poll_piece(
     body: &mut ResponseBody,
     rest: &mut Bytes,
@@ -107,6 +110,10 @@ fn poll_piece(
             item => return Poll::Ready(item),
         }
     }
-    let piece = rest.split_to(rest.len().min(STREAM_PIECE_BYTES));
+    let piece = if rest.len() <= STREAM_PIECE_BYTES && body.remaining() == Some(0) {
+        Bytes::copy_from_slice(&mem::take(rest))
+    } else {
+        rest.split_to(rest.len().min(STREAM_PIECE_BYTES))
+    };
     Poll::Ready(Some(Ok(piece)))
 }

@@ -25,38 +25,40 @@ use super::stream::StreamExecutor;
 use super::watched::WatchedSocket;
 
 /// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to.
-pub(crate) async fn serve(
+///
+/// The future is as large as what it keeps, and there are many: the limits are looked at before.
+pub(crate) fn serve(
     socket: TcpStream,
     desk: Arc<Desk>,
-    limits: ConnectionLimits,
+    limits: &ConnectionLimits,
     activity: Arc<Activity>,
-) {
+) -> impl Future<Output = ()> + use<> {
     // A connection that fails here is closed already: serving it will say so.
     let _ = socket.set_nodelay(true);
-    let outlet = Arc::new(Outlet::of(&socket, &limits));
+    let outlet = Arc::new(Outlet::of(&socket, limits));
+    converse(socket, desk, outlet, activity)
+}
+
+async fn converse(socket: TcpStream, desk: Arc<Desk>, outlet: Arc<Outlet>, activity: Arc<Activity>) {
     let express = ExpressLane::new(Arc::clone(&desk));
-    let executor = StreamExecutor::default();
     let service = service_fn({
-        let (activity, outlet, executor) = (Arc::clone(&activity), Arc::clone(&outlet), executor.clone());
+        let (activity, outlet) = (Arc::clone(&activity), Arc::clone(&outlet));
         move |request: http::Request<Incoming>| {
             let running = activity.begin();
             // HTTP/2 has its own frames around the bytes.
             let way = if request.version() < Version::HTTP_2 {
                 Way::Connection(Outlet::flow(&outlet))
             } else {
-                let stream = activity.begin_stream();
-                executor.begin(Arc::clone(&stream));
-                Way::Stream { stream, rest: Bytes::new() }
+                Way::Stream { stream: activity.begin_stream(), rest: Bytes::new() }
             };
-            let activity = Arc::clone(&activity);
             desk.answer(request).map(move |response| {
-                let answering = |body| AnsweringBody::new(body, activity, running, way);
+                let answering = |body| AnsweringBody::new(body, running, way);
                 Ok::<_, Infallible>(response.map(answering))
             })
         }
     });
     let socket = WatchedSocket::new(socket, express, outlet, Arc::clone(&activity));
-    let builder = builder(executor);
+    let builder = builder(StreamExecutor(Arc::clone(&activity)));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut draining = false;
     std::future::poll_fn(|cx| {

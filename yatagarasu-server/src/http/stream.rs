@@ -1,8 +1,8 @@
 //! HTTP/2 streams: whether their clients take what they are sent, and the tasks that answer them.
 //!
 //! A client may stop taking one stream and go on with others, by the windows of flow control (RFC 9113 5.2). hyper asks
-//! for a body's next piece only when the client has room for the last, so a stream whose client takes nothing is one
-//! whose body is not asked. The task that answers such a stream is ended by the sweeper, which resets the stream.
+//! for a body's next piece when h2 has taken the last, which it does not if the window is shut. So a stream whose client
+//! takes nothing is one whose body is not asked. The sweeper ends the task that answers it, which resets the stream.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,6 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
 use hyper::rt::Executor;
+
+use super::activity::Activity;
+
+/// Looks by which streams outlast the one that is cut off. It may have used up the window that all streams of the
+/// connection share: its client gives that back when it hears of the reset.
+const LOOKS_BETWEEN: u32 = 2;
 
 /// One stream, from its request to the end of its response.
 #[derive(Debug, Default)]
@@ -25,7 +31,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Notes that hyper asks for the next piece: the client has taken the last.
+    /// Notes that hyper asks for the next piece.
     pub(super) fn ask(&self) {
         self.waiting.store(false, Ordering::Relaxed);
     }
@@ -41,16 +47,19 @@ impl Stream {
         self.cut.load(Ordering::Relaxed)
     }
 
-    /// Ends the stream if its client has taken nothing for so many looks. Returns whether it does so now.
-    fn cut_if_stalled(&self, looks_max: u32) -> bool {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        if !waiting || self.stalled_looks.fetch_add(1, Ordering::Relaxed) + 1 < looks_max {
-            return false;
+    /// Looks at the stream. Returns how many looks in a row have found the same piece waiting.
+    fn look(&self) -> u32 {
+        if self.is_cut() || !self.waiting.load(Ordering::Relaxed) {
+            return 0;
         }
+        self.stalled_looks.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
-        !self.cut.swap(true, Ordering::Relaxed)
     }
 
     /// Waits until the stream is cut.
@@ -68,9 +77,12 @@ impl Stream {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     open: Mutex<Vec<Weak<Stream>>>,
+    /// The stream whose request hyper has just handed to the service: it starts the stream's task next.
+    begun: Mutex<Option<Arc<Stream>>>,
 }
 
 impl Streams {
+    /// Begins a stream, which the next task answers.
     pub(super) fn begin(&self) -> Arc<Stream> {
         let stream = Arc::<Stream>::default();
         let mut open = self.open();
@@ -79,18 +91,34 @@ impl Streams {
             open.retain(|stream| stream.strong_count() > 0);
         }
         open.push(Arc::downgrade(&stream));
+        *self.begun() = Some(Arc::clone(&stream));
         stream
     }
 
-    /// Ends the streams whose clients have taken nothing for so many looks. Returns how many.
+    /// Looks at all streams, and ends the one that has waited longest if that is for `looks_max` looks. Returns how many
+    /// it ended.
     pub(super) fn cut_stalled(&self, looks_max: u32) -> u64 {
-        let mut cut = 0;
-        self.open().retain(|stream| {
-            let stream = stream.upgrade();
-            cut += u64::from(stream.as_ref().is_some_and(|stream| stream.cut_if_stalled(looks_max)));
-            stream.is_some()
+        let mut longest: Option<(u32, Arc<Stream>)> = None;
+        let mut open = self.open();
+        open.retain(|stream| {
+            let Some(stream) = stream.upgrade() else { return false };
+            let looks = stream.look();
+            if looks >= looks_max && longest.as_ref().is_none_or(|(most, _)| looks > *most) {
+                longest = Some((looks, stream));
+            }
+            true
         });
-        cut
+        let Some((_, longest)) = longest else { return 0 };
+        longest.cut();
+        for stream in open.iter().filter_map(Weak::upgrade) {
+            let looks = looks_max.saturating_sub(LOOKS_BETWEEN);
+            stream.stalled_looks.fetch_min(looks, Ordering::Relaxed);
+        }
+        1
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Option<Arc<Stream>>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self) -> MutexGuard<'_, Vec<Weak<Stream>>> {
@@ -99,22 +127,8 @@ impl Streams {
 }
 
 /// Runs the tasks of one connection's streams.
-#[derive(Debug, Clone, Default)]
-pub(super) struct StreamExecutor {
-    /// The stream whose request hyper has just handed to the service: it starts the stream's task next.
-    begun: Arc<Mutex<Option<Arc<Stream>>>>,
-}
-
-impl StreamExecutor {
-    /// Notes that the next task answers this stream.
-    pub(super) fn begin(&self, stream: Arc<Stream>) {
-        *self.begun() = Some(stream);
-    }
-
-    fn begun(&self) -> MutexGuard<'_, Option<Arc<Stream>>> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+#[derive(Debug, Clone)]
+pub(super) struct StreamExecutor(pub(super) Arc<Activity>);
 
 impl<F> Executor<F> for StreamExecutor
 where
@@ -123,7 +137,7 @@ where
 {
     #[expect(clippy::disallowed_methods, reason = "ends with its stream, or with the connection")]
     fn execute(&self, task: F) {
-        let Some(stream) = self.begun().take() else {
+        let Some(stream) = self.0.streams().and_then(|streams| streams.begun().take()) else {
             tokio::spawn(task);
             return;
         };

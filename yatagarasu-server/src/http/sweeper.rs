@@ -84,9 +84,11 @@ impl Sweeper {
                     activity.tell(Order::Cut);
                     cut += 1;
                 }
-                // What a full socket keeps from its streams is not held up by their clients.
-                (Look::Stalled, _) | (_, None) => {}
-                (Look::Idle | Look::Busy, Some(max)) => cut += activity.cut_stalled_streams(max),
+                // If the socket is full, streams wait for it, whatever their windows.
+                (Look::Sending | Look::Stalled, _) | (_, None) => {}
+                (Look::Idle | Look::Busy, Some(max)) => {
+                    cut += activity.streams().map_or(0, |streams| streams.cut_stalled(max));
+                }
             }
             true
         });
@@ -203,8 +205,41 @@ mod tests {
             assert_eq!(sweeper.sweep(), 0);
         }
         assert_eq!(sweeper.sweep(), 1);
+        assert_eq!(sweeper.sweep(), 0, "it is counted once");
         assert_eq!([&stalled, &slow, &fetching].map(|stream| stream.is_cut()), [true, false, false]);
         assert_eq!(order(&activity), Order::Serve);
+    }
+
+    /// A stream that is not taken may use up the window that all streams of its connection share.
+    #[test]
+    fn of_several_stalled_streams_the_longest_is_cut_off_first() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        let activity = sweeper.watch();
+        let _running = activity.begin();
+        let [first, second] = [0; 2].map(|_| activity.begin_stream());
+        second.give();
+        sweeper.sweep();
+        first.give();
+        let cut: Vec<_> = (0..LOOKS + 3).map(|_| sweeper.sweep()).collect();
+        assert_eq!(cut.iter().sum::<u64>(), 2);
+        assert_eq!((cut[7], cut[8], cut[9]), (1, 0, 1), "{cut:?}");
+        assert!(first.is_cut() && second.is_cut());
+    }
+
+    /// A client with a full socket goes on asking over HTTP/2, and takes nothing.
+    #[tokio::test]
+    async fn a_client_that_asks_on_and_takes_nothing_is_cut_off() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        let (socket, _client) = socket().await;
+        let activity = sweeper.watch();
+        activity.note(&Poll::Pending, &socket);
+        for _ in 0..LOOKS {
+            drop(activity.begin());
+            assert_eq!(sweeper.sweep(), 0);
+        }
+        drop(activity.begin());
+        assert_eq!(sweeper.sweep(), 1);
+        assert_eq!(order(&activity), Order::Cut);
     }
 
     #[test]

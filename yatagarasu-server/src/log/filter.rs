@@ -2,7 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-use super::DEFAULT_FILTER;
+use super::{DEFAULT_FILTER, PANICS};
 use crate::access_log;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -12,20 +12,33 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// `tracing-subscriber` takes a word that is no level for the name of a target, and then logs nothing else: a mistyped
 /// level would silence everything. So a target needs its level here.
 pub(super) fn parse(text: &str) -> Result<EnvFilter, String> {
-    // Brackets hold spans, which have a syntax and commas of their own.
-    let filter = if text.contains('[') {
-        text.to_owned()
-    } else {
-        let directives: Vec<_> =
-            text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
-        directives.iter().try_for_each(|directive| check(directive))?;
-        directives.join(",")
-    };
-    let filter = if filter.is_empty() { DEFAULT_FILTER } else { &filter };
-    EnvFilter::try_new(filter).map_err(|error| format!("`{text}` is no filter: {}", innermost(&error)))
+    let directives: Vec<_> = directives(text).collect();
+    directives.iter().try_for_each(|directive| check(directive))?;
+    let filter = if directives.is_empty() { DEFAULT_FILTER.to_owned() } else { directives.join(",") };
+    // Panics are logged whatever else is.
+    EnvFilter::try_new(format!("{filter},{PANICS}=error"))
+        .map_err(|error| format!("`{text}` is no filter: {}", innermost(&error)))
 }
 
+/// Splits a filter at the commas between its directives. Spans stand in brackets and have commas of their own.
+fn directives(text: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_i32;
+    let parts = text.split(move |c| {
+        depth += match c {
+            '[' | '{' => 1,
+            ']' | '}' => -1,
+            _ => 0,
+        };
+        c == ',' && depth <= 0
+    });
+    parts.map(str::trim).filter(|directive| !directive.is_empty())
+}
+
+/// Checks a directive, unless it selects spans.
 fn check(directive: &str) -> Result<(), String> {
+    if directive.contains('[') {
+        return Ok(());
+    }
     let (target, level) = match directive.split_once('=') {
         Some((target, level)) => (Some(target.trim()), level.trim()),
         None => (None, directive),
@@ -65,6 +78,7 @@ mod tests {
             parse(text).unwrap();
         }
         parse("info,[request{path}]=debug").unwrap();
+        assert!(parse("off").unwrap().to_string().contains("yatagarasu::panic=error"));
         for (text, word) in [
             ("loud", "`loud`"),
             ("verbose,info", "`verbose`"),
@@ -73,6 +87,8 @@ mod tests {
             ("info,yatagarasu::access=", "``"),
             ("nonsense==", "`=`"),
             ("3", "`3`"),
+            ("loud,[request{path}]=debug", "`loud`"),
+            ("[request{path}]=debug,loud", "`loud`"),
         ] {
             let said = parse(text).unwrap_err();
             assert!(

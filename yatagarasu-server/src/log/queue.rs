@@ -41,8 +41,8 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Wakes the writer.
     filled: Condvar,
-    /// Wakes the thread that waits for the writer's end.
-    ended: Condvar,
+    /// Wakes threads that wait until the writer is idle or has ended.
+    drained: Condvar,
     /// Lines that could not be written.
     dropped: AtomicU64,
 }
@@ -95,13 +95,19 @@ impl Queue {
         }
     }
 
-    /// Lets the writer write what is there, and waits for `limit` at most until it has.
+    /// Waits until everything is written, for `limit` at most.
+    pub(super) fn flush(&self, limit: Duration) {
+        let left = |state: &mut State| !state.lines.is_empty() || state.writer == Writer::Busy;
+        drop(self.drained.wait_timeout_while(self.state(), limit, left));
+    }
+
+    /// Ends the writer once it has written everything, and waits for that, for `limit` at most.
     pub(super) fn finish(&self, limit: Duration) {
         let mut state = self.state();
         state.closing = true;
         self.filled.notify_one();
-        let ended = self.ended.wait_timeout_while(state, limit, |state| state.writer != Writer::Ended);
-        drop(ended.unwrap_or_else(PoisonError::into_inner));
+        let runs = |state: &mut State| state.writer != Writer::Ended;
+        drop(self.drained.wait_timeout_while(state, limit, runs));
     }
 
     /// Hands all lines to `write`, many at a time, until the queue is finished. `write` returns how many bytes of
@@ -125,19 +131,22 @@ impl Queue {
             batch.shrink_to(BATCH_BYTES);
         }
         self.state().writer = Writer::Ended;
-        self.ended.notify_all();
+        self.drained.notify_all();
     }
 
     /// Waits for lines and moves all of them into `batch`, which is empty. Returns `false` once there will be none.
     fn take(&self, batch: &mut Vec<u8>) -> bool {
         let mut state = self.state();
-        if state.lines.len() < BATCH_BYTES && !state.closing {
-            let full = |state: &mut State| state.lines.len() < BATCH_BYTES && !state.closing;
-            let waited = self.filled.wait_timeout_while(state, PAUSE, full);
+        let short = |state: &mut State| state.lines.len() < BATCH_BYTES && !state.closing;
+        if short(&mut state) {
+            let waited = self.filled.wait_timeout_while(state, PAUSE, short);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.writer = Writer::Idle;
         let empty = |state: &mut State| state.lines.is_empty() && !state.closing;
+        if empty(&mut state) {
+            state.writer = Writer::Idle;
+            self.drained.notify_all();
+        }
         state = self.filled.wait_while(state, empty).unwrap_or_else(PoisonError::into_inner);
         state.writer = Writer::Busy;
         mem::swap(&mut state.lines, batch);
@@ -290,6 +299,18 @@ mod tests {
         let _unanswered = asked.recv().unwrap();
         queue.finish(Duration::from_millis(1));
         assert_eq!(queue.state().writer, Writer::Busy);
+    }
+
+    #[test]
+    fn a_flush_waits_for_what_is_being_written() {
+        let (queue, asked) = asking();
+        queue.push(LINE);
+        let Given(_, answer) = asked.recv().unwrap();
+        queue.flush(Duration::from_millis(1));
+        assert_eq!(queue.state().writer, Writer::Busy);
+        answer.send(LINE.len()).unwrap();
+        queue.flush(Duration::from_secs(20));
+        assert_eq!(queue.state().writer, Writer::Idle);
     }
 
     #[test]

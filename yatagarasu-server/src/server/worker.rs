@@ -167,7 +167,7 @@ impl Work {
             Err(error) => return tracing::error!(%error, "a connection cannot be served"),
         };
         let counted = self.counters.connected();
-        let serving = serve(socket, Arc::clone(&self.desk), self.limits.clone(), sweeper.watch());
+        let serving = serve(socket, Arc::clone(&self.desk), &self.limits, sweeper.watch());
         connections.spawn(async move {
             serving.await;
             drop((load, counted));

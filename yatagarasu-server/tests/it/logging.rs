@@ -154,15 +154,20 @@ async fn a_reader_of_the_log_that_pauses_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sighup_is_logged_and_changes_nothing() {
+async fn signals_that_mean_a_reload_elsewhere_are_logged_and_change_nothing() {
     let mut site = Silent::start(Stdio::piped()).await;
-    let stderr = BufReader::new(site.child.stderr.take().unwrap());
-    signal(&site.child, "-HUP");
-    let told = spawn_blocking(move || {
-        stderr.lines().map_while(Result::ok).find(|line| line.contains("SIGHUP")).expect("a line about it")
-    });
-    let told = timeout(PATIENCE, told).await.expect("it is logged").unwrap();
-    assert!(told.contains("nothing is reloaded"), "{told}");
+    let mut stderr = BufReader::new(site.child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    for (name, word) in [("-HUP", "SIGHUP"), ("-USR1", "SIGUSR1"), ("-USR2", "SIGUSR2")] {
+        signal(&site.child, name);
+        let told = spawn_blocking(move || {
+            let told = stderr.find(|line| line.contains(word)).expect("a line about it");
+            (told, stderr)
+        });
+        let (told, rest) = timeout(PATIENCE, told).await.expect("it is logged").unwrap();
+        assert!(told.contains("nothing is reloaded"), "{told}");
+        stderr = rest;
+    }
+    signal(&site.child, "-XFSZ");
     site.assert_serves().await;
     site.assert_ends().await;
 }
