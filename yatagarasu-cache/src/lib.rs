@@ -1,4 +1,5 @@
 //! Cache backends, each behind a Cargo feature. Which one serves a bucket is configuration.
+#![forbid(unsafe_code)]
 
 mod config;
 mod connect;

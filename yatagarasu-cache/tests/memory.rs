@@ -2,45 +2,21 @@
 #![cfg(feature = "foyer")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy, connect};
-#[cfg(target_os = "linux")]
 use yatagarasu_core::Selector;
 use yatagarasu_core::freshness::{Exchange, Terms};
 use yatagarasu_core::stored::{Content, SegmentsBuilder};
 use yatagarasu_core::testing::cache_key;
 use yatagarasu_core::{ObjectCache, ObjectMeta, StoredObject};
-
-struct Counting;
-
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-
-/// What glibc adds to an allocation, and rounds it up to.
-fn gross(layout: Layout) -> usize {
-    (layout.size() + 8).next_multiple_of(16).max(32)
-}
-
-#[expect(unsafe_code, reason = "an allocator is unsafe by its trait; this one only counts")]
-// SAFETY: every call is handed to the system allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(gross(layout), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(gross(layout), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use yatagarasu_sys::pages::are_shareable;
+use yatagarasu_sys::testing::CountingAllocator;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 fn object(length: usize, more_fields: usize) -> Arc<StoredObject> {
     let mut headers = HeaderMap::new();
@@ -71,7 +47,6 @@ fn object(length: usize, more_fields: usize) -> Arc<StoredObject> {
 }
 
 /// Bytes of memory behind what the process has mapped.
-#[cfg(target_os = "linux")]
 fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).unwrap();
@@ -93,12 +68,12 @@ async fn usage_is_no_less_than_what_is_allocated() {
             let max_size = 16 << 20;
             let config =
                 CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size: 10_000, eviction };
-            let before = ALLOCATED.load(Ordering::Relaxed);
+            let before = ALLOCATOR.allocated();
             let cache = connect(&config).unwrap();
             // Three times what fits, so that eviction and its ghosts are counted as well.
             let objects = 3 * max_size / (length as u64 + 1_000);
             fill(&*cache, objects, length, more_fields).await;
-            let allocated = ALLOCATED.load(Ordering::Relaxed) - before;
+            let allocated = ALLOCATOR.allocated() - before;
             let usage = cache.usage();
             assert!(usage.bytes > max_size / 10 * 9, "{eviction:?}: the cache is full: {usage:?}");
             assert!(
@@ -108,14 +83,15 @@ async fn usage_is_no_less_than_what_is_allocated() {
             drop(cache);
         }
     }
-    #[cfg(target_os = "linux")]
     usage_is_no_less_than_what_is_in_pages().await;
 }
 
 /// Objects of some length have pages of their own, which the allocator knows nothing of.
-#[cfg(target_os = "linux")]
 async fn usage_is_no_less_than_what_is_in_pages() {
     const SPARE_BYTES: u64 = 8 << 20;
+    if !are_shareable() {
+        return;
+    }
     let (max_size, length) = (64 << 20, 20_000);
     let eviction = EvictionPolicy::S3Fifo;
     let config = CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size: 100_000, eviction };

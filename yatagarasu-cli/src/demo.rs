@@ -17,8 +17,9 @@ use std::pin::pin;
 
 use tokio::net::TcpListener;
 use yatagarasu_server::log::{FilterError, Format, Log};
-use yatagarasu_server::shutdown::{Ignored, Signals, outlives_terminal};
+use yatagarasu_server::shutdown::{Ignored, Signals};
 use yatagarasu_server::{Config, Server, StartError};
+use yatagarasu_sys::process::ignores_hangup;
 
 use crate::args::DemoArguments;
 use crate::stdout;
@@ -88,7 +89,7 @@ pub(crate) async fn run(arguments: &DemoArguments) -> Result<(), DemoError> {
 
 async fn serve(arguments: &DemoArguments) -> Result<(), DemoError> {
     let mut signals = Signals::listen().map_err(DemoError::Signals)?;
-    let outlives_terminal = outlives_terminal();
+    let outlives_terminal = ignores_hangup();
     let mut ignored = Ignored::listen().map_err(DemoError::Signals)?;
     let stop = async {
         tokio::select! {

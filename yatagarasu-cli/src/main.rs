@@ -1,4 +1,5 @@
 //! The `yatagarasu` command: sets the gateway up, looks after its caches, and shows what it does.
+#![forbid(unsafe_code)]
 
 mod args;
 mod cache;

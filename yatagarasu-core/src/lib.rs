@@ -3,6 +3,7 @@
 //! This crate knows no HTTP server, no S3 client, no cache library and no configuration format. It takes a
 //! [`Request`] that was already routed to a bucket, decides by [`plan`](plan::plan) what to do, does it, and
 //! answers with one [`Outcome`] from which the server makes the response, its `Cache-Status` and its log line.
+#![forbid(unsafe_code)]
 
 mod budget;
 pub mod cache;

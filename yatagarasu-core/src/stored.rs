@@ -1,6 +1,5 @@
 //! What a cache holds under one key: an object or a part of it, or what is known of it.
 
-mod pages;
 mod parts;
 mod segment;
 mod segments;
@@ -15,7 +14,6 @@ use http::header::HeaderName;
 use crate::freshness::{Exchange, Freshness, Terms, initial_age};
 use crate::{ObjectMeta, SourceError};
 
-pub use pages::{Lent, Pages};
 pub use parts::Parts;
 pub use segment::Segment;
 pub use segments::{SEGMENT_BYTES, Segments, SegmentsBuilder};

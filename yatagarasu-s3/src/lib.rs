@@ -2,6 +2,7 @@
 //!
 //! Both backends share everything but the making of a request: addressing, signing, credentials, connections and
 //! the reading of answers.
+#![forbid(unsafe_code)]
 
 mod address;
 mod answer;

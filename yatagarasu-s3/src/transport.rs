@@ -14,7 +14,6 @@ mod pool;
 mod request;
 mod resolve;
 mod socket;
-mod window;
 
 use std::error::Error as StdError;
 use std::sync::Arc;

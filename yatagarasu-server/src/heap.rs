@@ -1,14 +1,15 @@
-//! Memory that a burst of connections leaves behind goes back to the system.
+//! Returns memory to the system after a burst of connections.
 //!
-//! The allocator keeps what is freed between what is not, which after thousands of connections is most of it. Looking
-//! for whole free pages holds up whoever allocates, for tens of milliseconds where a cache has left many holes: so it
-//! is done by a thread of its own, and seldom.
+//! The allocator keeps freed memory between allocations that are still used, which after thousands of connections is most
+//! of it. Looking for whole free pages holds up other threads that allocate, for tens of milliseconds if a cache has left
+//! many holes. So a thread of its own does it, and seldom.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
+use yatagarasu_sys::process::release_free_memory;
 
-/// Fewer connections than this leave nothing behind that is worth the search.
+/// Fewer connections than this leave nothing that is worth the search.
 const BURST_MIN: usize = 64;
 
 /// Time between two looks at how many connections there are.
@@ -17,15 +18,15 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Time from one search to the next.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Notices that most of many connections have gone.
+/// Detects that most of many connections have gone.
 #[derive(Debug, Default)]
 struct Bursts {
-    /// Most connections since memory was last given back.
+    /// Most connections since memory was last returned.
     peak: usize,
 }
 
 impl Bursts {
-    /// Whether a burst is over, seen from how many connections are open at this look.
+    /// Takes in how many connections are open. Returns whether a burst is over.
     fn are_over(&mut self, open: usize) -> bool {
         self.peak = self.peak.max(open);
         let over = self.peak >= BURST_MIN && open <= self.peak / 2;
@@ -36,30 +37,18 @@ impl Bursts {
     }
 }
 
-/// Gives memory back after bursts, for ever. `open` says how many connections there are.
+/// Returns memory after bursts, for ever. `open` counts the connections.
 pub(crate) async fn keep_small(open: impl Fn() -> usize) {
     let mut bursts = Bursts::default();
     loop {
         sleep(PERIOD).await;
         if bursts.are_over(open()) {
-            // It does not fail, and if it did, memory would stay where it is.
-            let _ = tokio::task::spawn_blocking(give_back).await;
+            // It does not fail, and if it did, the memory would stay with the allocator.
+            let _ = tokio::task::spawn_blocking(release_free_memory).await;
             sleep(PAUSE).await;
         }
     }
 }
-
-/// Has the allocator give back whole pages that nobody uses.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[expect(unsafe_code, reason = "the C library's function has no safe wrapper; it asks nothing of its caller")]
-fn give_back() {
-    // SAFETY: it touches what is free only, under the allocator's own locks.
-    unsafe { libc::malloc_trim(0) };
-}
-
-/// Leaves it to the allocator.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn give_back() {}
 
 #[cfg(test)]
 mod tests {

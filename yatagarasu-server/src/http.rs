@@ -10,7 +10,6 @@ mod front;
 mod limits;
 mod opening;
 mod outlet;
-mod pipe;
 mod problem;
 mod request_id;
 mod response;
@@ -18,7 +17,6 @@ mod route;
 mod sending;
 mod stream;
 mod sweeper;
-mod unacknowledged;
 mod watched;
 
 pub(crate) use connection::serve;

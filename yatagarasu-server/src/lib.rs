@@ -1,4 +1,5 @@
 //! The Yatagarasu server: configuration, the public HTTP front end, the admin API, and their assembly.
+#![forbid(unsafe_code)]
 
 pub mod access_log;
 pub mod admin;
@@ -9,7 +10,6 @@ pub mod http;
 mod listener;
 pub mod log;
 pub mod metrics;
-pub mod open_files;
 pub mod server;
 pub mod shutdown;
 

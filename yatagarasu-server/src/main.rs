@@ -1,4 +1,5 @@
 //! The server binary.
+#![forbid(unsafe_code)]
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,9 +8,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::log::{DEFAULT_FILTER, Format, Log};
-use yatagarasu_server::open_files::raise_limit;
 use yatagarasu_server::shutdown::{Ignored, Signals};
 use yatagarasu_server::{Config, Server};
+use yatagarasu_sys::process::raise_open_files_limit;
 
 /// Serves S3 buckets over HTTP.
 #[derive(Debug, Parser)]
@@ -70,7 +71,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         let (mut first, mut second) = (Signals::listen()?, Signals::listen()?);
         let mut ignored = Ignored::listen()?;
         let server = Server::start(&config).await.map_err(|error| anyhow::anyhow!("{error}"))?;
-        let open_files_max = raise_limit();
+        let open_files_max = raise_open_files_limit();
         tracing::info!(address = %server.address(), admin = %server.admin_address(), open_files_max, "serving");
         let whole = tokio::select! {
             never = ignored.note() => match never {},

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use yatagarasu_sys::pages::are_shareable;
 
 use crate::admin::Admin;
 use crate::assemble::{StartError, assemble};
@@ -42,6 +43,12 @@ impl Server {
     ///
     /// What of the configuration cannot be had on this machine.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        // The proof at the start, not at the first object.
+        if !are_shareable() {
+            tracing::info!(
+                "memory cannot be shared with the kernel here: stored objects are sent by copying"
+            );
+        }
         let public = listen("server.address", config.server.address)?;
         let admin_listener = listen("admin.address", config.admin.address)?;
         let assembly = assemble(config).await?;

@@ -74,11 +74,3 @@ impl Ignored {
         }
     }
 }
-
-/// Returns whether the process was started with SIGHUP ignored, as by `nohup`: the end of its terminal is not to end it.
-pub fn outlives_terminal() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << (libc::SIGHUP - 1)) != 0)
-}

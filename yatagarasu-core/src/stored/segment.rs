@@ -2,8 +2,7 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
-
-use super::Pages;
+use yatagarasu_sys::pages::Pages;
 
 /// Bytes that lie in one piece, shared.
 #[derive(Debug, Clone)]

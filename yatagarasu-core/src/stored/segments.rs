@@ -131,10 +131,9 @@ impl SegmentsBuilder {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rustix::param::page_size;
+    use yatagarasu_sys::pages::{Pages, are_shareable, page_bytes};
 
     use super::*;
-    use crate::stored::Pages;
 
     fn bound(offset: u64) -> usize {
         usize::try_from(offset).unwrap()
@@ -167,7 +166,9 @@ mod tests {
             let segments = builder.finish();
             prop_assert_eq!(segments.length(), length as u64);
             let lists = (length / SEGMENT_BYTES + 2) * (size_of::<Segment>() + size_of::<Pages>() + 2 * size_of::<usize>());
-            prop_assert!(segments.allocated() <= length.next_multiple_of(page_size()) + lists);
+            // A run of pages may be a ninth longer than its content.
+            let waste = SEGMENT_BYTES / 9;
+            prop_assert!(segments.allocated() <= length.next_multiple_of(page_bytes()) + waste + lists);
 
             let mut range = start.min(length as u64)..start.saturating_add(span).min(length as u64);
             let expected = content[bound(range.start)..bound(range.end)].to_vec();
@@ -182,10 +183,12 @@ mod tests {
         }
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn all_segments_of_a_length_that_is_known_can_be_lent_but_for_a_short_last_one() {
-        let last = 4 * page_size();
+        if !are_shareable() {
+            return;
+        }
+        let last = 4 * page_bytes();
         for (length, short) in [(2 * SEGMENT_BYTES + last, false), (2 * SEGMENT_BYTES + last - 1, true)] {
             let mut builder = SegmentsBuilder::new(Some(length as u64));
             builder.push(&bytes(length));

@@ -12,11 +12,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::net::TcpStream;
 use tower_service::Service;
 use yatagarasu_core::SourceError;
+use yatagarasu_sys::tcp;
 
 use super::innermost;
 use super::resolve::Resolver;
 use super::socket::Socket;
-use super::window;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -96,7 +96,7 @@ impl Connector {
     fn bound(&self, stream: &TcpStream) {
         if let Some(bytes) = self.receive_buffer {
             // A system that refuses serves all the same, with more memory.
-            let _ = window::bound(stream, bytes);
+            let _ = tcp::bound_receive_buffer(stream, bytes);
         }
     }
 

@@ -5,15 +5,14 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-
-use super::window;
+use yatagarasu_sys::{pipe, tcp};
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -45,9 +44,9 @@ impl Socket {
             Self::Plain { stream, receive_buffer } => {
                 if receive_buffer.is_some_and(|before| before < bytes) {
                     // A system that refuses moves bytes all the same.
-                    let _ = window::widen(stream, bytes);
+                    let _ = tcp::widen_receive_buffer(stream, bytes);
                 }
-                cfg!(target_os = "linux")
+                pipe::can_splice()
             }
             Self::Tls(_) => false,
         }
@@ -62,11 +61,8 @@ impl Socket {
         limit: usize,
     ) -> Option<Poll<io::Result<usize>>> {
         match self {
-            #[cfg(target_os = "linux")]
-            Self::Plain { stream, .. } => Some(splice(stream, cx, pipe, limit)),
-            #[cfg(not(target_os = "linux"))]
-            Self::Plain { .. } => None,
-            Self::Tls(_) => None,
+            Self::Plain { stream, .. } if pipe::can_splice() => Some(splice(stream, cx, pipe, limit)),
+            Self::Plain { .. } | Self::Tls(_) => None,
         }
     }
 
@@ -108,21 +104,16 @@ impl Socket {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn splice(
     stream: &TcpStream,
     cx: &mut Context<'_>,
     pipe: BorrowedFd<'_>,
     limit: usize,
 ) -> Poll<io::Result<usize>> {
-    use rustix::pipe::{SpliceFlags, splice};
     loop {
-        std::task::ready!(stream.poll_read_ready(cx))?;
-        // The pipe is empty: what would block is the socket.
-        let moved = stream.try_io(Interest::READABLE, || {
-            Ok(splice(stream, None, pipe, None, limit, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
-        });
-        match moved {
+        ready!(stream.poll_read_ready(cx))?;
+        // The pipe is empty: only the socket can block.
+        match stream.try_io(Interest::READABLE, || pipe::fill(pipe, stream, limit)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             moved => return Poll::Ready(moved),
         }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use tokio::net::TcpStream;
+use yatagarasu_sys::tcp::unacknowledged;
 
 use super::stream::{Stream, Streams};
-use super::unacknowledged::unacknowledged;
 
 /// The socket has not been asked since bytes began to wait.
 const NOT_ASKED: u32 = u32::MAX;

@@ -24,9 +24,10 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use yatagarasu_core::{Budget, Reservation};
+use yatagarasu_sys::pipe::Pipe;
+use yatagarasu_sys::tcp;
 
 use super::limits::{ConnectionLimits, WIDE_UNSENT_BYTES};
-use super::pipe::Pipe;
 
 pub(super) use flow::Flow;
 pub(super) use ticket::{Next, next};
@@ -94,7 +95,7 @@ impl Outlet {
         held.width = match mem::take(&mut held.width) {
             Width::Widening(reservation) => {
                 if self.notsent_lowat.is_some_and(|bytes| bytes < WIDE_UNSENT_BYTES) {
-                    set_notsent_lowat(socket, WIDE_UNSENT_BYTES);
+                    tcp::set_notsent_lowat(socket, WIDE_UNSENT_BYTES);
                 }
                 Width::Wide(reservation)
             }
@@ -178,7 +179,7 @@ impl Outlet {
 
     fn bound(&self, socket: &TcpStream) {
         if let Some(bytes) = self.notsent_lowat {
-            set_notsent_lowat(socket, bytes);
+            tcp::set_notsent_lowat(socket, bytes);
         }
     }
 
@@ -197,13 +198,3 @@ fn takes_more(socket: &TcpStream) -> io::Result<()> {
         Err(error) => Err(error.into()),
     }
 }
-
-/// A system that does not know the option, or knows it no more of a socket that is closed, serves all the same.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-fn set_notsent_lowat(socket: &TcpStream, bytes: u32) {
-    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(bytes);
-}
-
-/// Leaves it to the system, which has no such bound.
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-fn set_notsent_lowat(_socket: &TcpStream, _bytes: u32) {}

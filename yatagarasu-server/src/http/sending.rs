@@ -7,9 +7,11 @@ use std::task::{Context, Poll, ready};
 use rustix::io::write;
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
-use yatagarasu_core::stored::{Lent, Segment, StoredObject};
+use yatagarasu_core::stored::{Segment, StoredObject};
+use yatagarasu_sys::pages::SharedPages;
+use yatagarasu_sys::pipe::{Pipe, can_share, note_refusal};
+use yatagarasu_sys::tcp::send_more;
 
-use super::pipe::{Pipe, lends, note_refusal, send_ahead};
 use super::response;
 use crate::access_log::Entry;
 
@@ -45,9 +47,9 @@ impl Sending {
         let (segments, offset) = self.rest();
         let sent = match segments {
             [Segment::Pages(pages), later @ ..]
-                if lends() && (!later.is_empty() || pages.len() >= offset + LENT_BYTES_MIN) =>
+                if can_share() && (!later.is_empty() || pages.len() >= offset + LENT_BYTES_MIN) =>
             {
-                let loan = Loan { head, content: pages.lend(offset), more: !later.is_empty() };
+                let loan = Loan { head, content: pages.share(offset), more: !later.is_empty() };
                 loan.poll_send(socket, cx)
             }
             _ => {
@@ -89,7 +91,7 @@ impl Sending {
 struct Loan<'a> {
     /// What goes before, and is copied.
     head: &'a [u8],
-    content: Lent<'a>,
+    content: SharedPages<'a>,
     /// Whether there is more content.
     more: bool,
 }
@@ -130,7 +132,7 @@ impl Loan<'_> {
         if self.head.is_empty() {
             return self.send_content(socket);
         }
-        let ahead = send_ahead(socket, self.head)?;
+        let ahead = send_more(socket, self.head)?;
         if ahead < self.head.len() {
             return Ok(Taken::Full(ahead));
         }
@@ -145,7 +147,7 @@ impl Loan<'_> {
 
     /// A pipe is not kept until the socket takes the rest: it would be two open files more for each client that waits.
     fn send_content(self, socket: &TcpStream) -> io::Result<Taken> {
-        match Pipe::holding(self.content) {
+        match Pipe::of_shared(self.content) {
             // Who has very many pipes gets some that take next to nothing.
             Ok((pipe, bytes)) if bytes >= LENT_BYTES_MIN.min(self.content.len()) => {
                 self.drain(socket, pipe, bytes)
@@ -180,11 +182,12 @@ impl Loan<'_> {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpSocket};
-    use yatagarasu_core::stored::{Pages, SegmentsBuilder};
+    use yatagarasu_core::stored::SegmentsBuilder;
+    use yatagarasu_sys::pages::Pages;
 
     use super::*;
 
@@ -213,7 +216,7 @@ mod tests {
     }
 
     fn loan(pages: &Pages) -> Loan<'_> {
-        Loan { head: HEAD, content: pages.lend(0), more: false }
+        Loan { head: HEAD, content: pages.share(0), more: false }
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use yatagarasu_s3::testing::{MemoryObjects, S3Server};
-use yatagarasu_server::open_files::raise_limit;
+use yatagarasu_sys::process::raise_open_files_limit;
 
 use crate::client::begin;
 use crate::http2::{connect, get};
@@ -132,7 +132,7 @@ async fn ten_gibibytes_to_a_slow_client_take_no_more_than_a_few_buffers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_whose_client_does_not_read_takes_less_than_96_kib() {
     const STREAMS: u64 = 200;
-    raise_limit();
+    raise_open_files_limit();
     let (s3, process) = serving(1 << 30).await;
     let idle = process.memory();
     let _clients = stop_reading(process.address, STREAMS).await;
@@ -146,7 +146,7 @@ async fn a_stream_whose_client_does_not_read_takes_less_than_96_kib() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_over_http2_is_bounded_alike() {
     const STREAMS: u64 = 100;
-    raise_limit();
+    raise_open_files_limit();
     let (s3, process) = serving(1 << 30).await;
     let idle = process.memory();
     let mut clients = Vec::new();
@@ -172,7 +172,7 @@ async fn memory_comes_back_when_clients_that_do_not_read_leave() {
     // So many that, with 50 KiB each, they hold more than what may be left.
     const STREAMS: u64 = 500;
     const LEFT: u64 = 10_000_000;
-    raise_limit();
+    raise_open_files_limit();
     let (s3, process) = serving(1 << 30).await;
     let idle = process.memory();
     let clients = stop_reading(process.address, STREAMS).await;
@@ -194,7 +194,7 @@ async fn memory_comes_back_when_clients_that_do_not_read_leave() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_takes_less_than_32_kib() {
     const CONNECTIONS: u64 = 1000;
-    raise_limit();
+    raise_open_files_limit();
     let (_s3, process) = serving(1).await;
     let idle = process.memory();
     let mut clients = Vec::new();
@@ -221,7 +221,7 @@ async fn assert_hit(client: &mut Wire) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_clients_of_one_cold_object_share_one_get_and_one_copy() {
     const LENGTH: u64 = 8_000_000;
-    raise_limit();
+    raise_open_files_limit();
     let s3 = S3Server::start().await.unwrap();
     s3.objects().put_pattern("bucket", "cold", LENGTH);
     s3.objects().put("bucket", "small", &[], "x");

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use yatagarasu_s3::testing::{MemoryObjects, S3Server};
-use yatagarasu_server::open_files::raise_limit;
+use yatagarasu_sys::process::raise_open_files_limit;
 
 use crate::http2::get;
 use crate::memory::stalled;
@@ -191,7 +191,7 @@ async fn a_client_that_takes_a_little_now_and_then_gets_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_of_clients_that_never_read_comes_back() {
     const CLIENTS: u64 = 60;
-    raise_limit();
+    raise_open_files_limit();
     let s3 = S3Server::start().await.unwrap();
     for index in 0..CLIENTS {
         s3.objects().put_pattern("bucket", &format!("{index}"), 9_000_000);

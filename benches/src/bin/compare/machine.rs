@@ -5,7 +5,6 @@ use std::fs;
 use std::thread;
 
 use anyhow::{Context, bail};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// What is measured on.
@@ -81,11 +80,4 @@ pub(crate) fn pin(cores: &[usize]) -> anyhow::Result<()> {
         set.set(core);
     }
     sched_setaffinity(None, &set).with_context(|| format!("a thread cannot be kept on the cores {cores:?}"))
-}
-
-/// Raises the limit of open files as far as the system allows, for all that is started too, and says how far.
-pub(crate) fn raise_limit() -> Option<u64> {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    if raised.is_ok() { limit.maximum } else { limit.current }
 }

@@ -3,6 +3,7 @@
 //! A source that speaks like S3 and the load run on one core, in this process; each proxy runs on another, with one
 //! thread. Samples are taken of one proxy after the other, again and again, so that what drifts on the machine drifts
 //! for all of them. Everything stays on loopback, and all that is started ends with this process.
+#![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "it says what it is doing")]
 
 mod arguments;
@@ -26,6 +27,7 @@ use anyhow::Context;
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use yatagarasu_sys::process::raise_open_files_limit;
 
 use arguments::Arguments;
 use bench::Bench;
@@ -55,7 +57,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let machine = Machine::here();
-    let open_files_max = machine::raise_limit();
+    let open_files_max = raise_open_files_limit();
     let runtime =
         Builder::new_current_thread().enable_all().build().context("a runtime cannot be started")?;
     let bench = Bench::new(arguments, open_files_max)?;

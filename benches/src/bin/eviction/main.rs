@@ -2,6 +2,7 @@
 //!
 //! The cache is the one that serves; only the objects and who asks for them are made up, from a seed, so that every
 //! policy is asked for the same and every run finds the same.
+#![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "it says what it is doing")]
 
 mod arguments;

@@ -5,12 +5,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_core::Stream;
 use yatagarasu_core::{ObjectBody, Reservation, SourceError};
+use yatagarasu_sys::pipe::{CAPACITY, Pipe};
 
 use super::Outlet;
 use super::pace::{Pace, Stretch};
 use super::ticket::ticket;
 use crate::http::limits::{WIDE_RECEIVED_BYTES, WIDE_UNSENT_BYTES};
-use crate::http::pipe::{CAPACITY, Pipe};
 
 /// How the bytes of one response go to a client: through the process, or past it as long as they are fast. Ended when
 /// dropped.

@@ -4,8 +4,7 @@
 use std::io::IoSlice;
 
 use bytes::Bytes;
-
-use crate::http::pipe::CAPACITY;
+use yatagarasu_sys::pipe::CAPACITY;
 
 static TICKETS: [u8; CAPACITY] = [0; CAPACITY];
 

@@ -1,0 +1,35 @@
+//! `pipe(2)`, `vmsplice(2)` and `splice(2)`.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::pipe::{IoSliceRaw, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, vmsplice};
+
+use super::{CAPACITY, Pipe};
+
+pub(super) const CAN_SPLICE: bool = true;
+
+pub(super) fn open() -> io::Result<Pipe> {
+    let (outlet, inlet) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+    // A user with very many pipes gets smaller ones.
+    let _ = fcntl_setpipe_size(&inlet, CAPACITY);
+    Ok(Pipe { inlet, outlet })
+}
+
+#[expect(unsafe_code, reason = "the system goes on reading the bytes after the call")]
+pub(super) fn lend(pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
+    let slice = IoSliceRaw::from_slice(bytes);
+    // SAFETY: the bytes lie in a page run. They are not written before `madvise` has put other pages in their place: the
+    // pool discards the memory of runs that were shared, and the probe its own page.
+    Ok(unsafe { vmsplice(&pipe.inlet, &[slice], SpliceFlags::NONBLOCK) }?)
+}
+
+pub(super) fn drain(pipe: &Pipe, socket: BorrowedFd<'_>, length: usize, more: bool) -> io::Result<usize> {
+    let mut flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+    flags.set(SpliceFlags::MORE, more);
+    Ok(splice(&pipe.outlet, None, socket, None, length, flags)?)
+}
+
+pub(super) fn fill(pipe: BorrowedFd<'_>, socket: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
+    Ok(splice(socket, None, pipe, None, limit, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
+}

@@ -1,0 +1,35 @@
+//! The process as a whole: open files, the allocator's memory, signals.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+#[cfg(all(target_os = "linux", target_env = "gnu", not(yatagarasu_portable)))]
+#[path = "process/linux.rs"]
+mod system;
+#[cfg(not(all(target_os = "linux", target_env = "gnu", not(yatagarasu_portable))))]
+#[path = "process/portable.rs"]
+mod system;
+
+/// Raises the number of files, and so connections, that may be open as far as the system allows. Returns how many that
+/// is, or `None` if there is no limit.
+///
+/// The soft limit is 1,024 almost everywhere, for programs that use `select`; a gateway has two connections for each
+/// stream.
+pub fn raise_open_files_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if raised.is_ok() { limit.maximum } else { limit.current }
+}
+
+/// Makes the allocator return whole free pages to the system (glibc only). It may take tens of milliseconds, in which
+/// other threads that allocate wait.
+pub fn release_free_memory() {
+    system::release_free_memory();
+}
+
+/// Returns whether the process was started with SIGHUP ignored, as by `nohup`.
+pub fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (libc::SIGHUP - 1)) != 0)
+}
