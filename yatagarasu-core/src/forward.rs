@@ -4,51 +4,11 @@ use std::borrow::Cow;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::fields::{CORS, drop_hops, is_cors, may_forward};
 use crate::policy::ForwardedFields;
 use crate::range::requested;
 use crate::validator::{EntityTag, date, date_field};
 use crate::{CacheKey, Method, ObjectMeta, Request, SourceRequest};
-
-/// Conditions of RFC 9110 13.1 that a source evaluates; `If-Range` counts as part of a range.
-pub const CONDITIONS: [HeaderName; 4] =
-    [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
-
-/// Fields that never cross, whatever a bucket asks for: the client's identity, what the gateway sets by
-/// itself, and hop-by-hop fields (RFC 9110 7.6.1).
-const NEVER: [&str; 17] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "cookie",
-    "expect",
-    "host",
-    "if-range",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "range",
-];
-
-/// Whether a bucket may ask for `name` to be forwarded. `x-amz-*` would have to be signed and could reach
-/// what the client is not meant to.
-pub fn may_forward(name: &HeaderName) -> bool {
-    !NEVER.contains(&name.as_str()) && !name.as_str().starts_with("x-amz-") && !CONDITIONS.contains(name)
-}
-
-/// The fields of CORS: they always reach the source, so that its `Access-Control-Allow-Origin` is right.
-const CORS: [HeaderName; 3] =
-    [header::ORIGIN, header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_REQUEST_HEADERS];
-
-/// Whether a field is one of CORS: part of every key, and in S3's `Vary` more often than not.
-pub fn is_cors(name: &HeaderName) -> bool {
-    CORS.contains(name)
-}
 
 /// What a request's object is stored under, before anything is known of its `Vary`. The fields of CORS are part of
 /// it whatever `Vary` says: S3 names them only in answers to requests that have them.
@@ -67,16 +27,6 @@ pub fn primary_key(request: &Request) -> Cow<'_, CacheKey> {
         return Cow::Borrowed(&request.key);
     }
     Cow::Owned(CacheKey { origin: Some(lines.into()), ..request.key.clone() })
-}
-
-/// Finds the fields of a client that can make a source answer differently, and are not part of every key. `names`
-/// are those of a `Vary`: what never reaches the source has no part in its answer (RFC 9111 4.1).
-pub fn selecting(names: Vec<HeaderName>, forwarded: &ForwardedFields) -> Vec<HeaderName> {
-    let reaches = |name: &HeaderName| match forwarded {
-        ForwardedFields::Named(named) => named.contains(name),
-        ForwardedFields::All => may_forward(name),
-    };
-    names.into_iter().filter(|name| !is_cors(name) && reaches(name)).collect()
 }
 
 /// Makes of the request for a whole object one for whether it is still what is stored (RFC 9111 4.3.1).
@@ -171,21 +121,6 @@ pub fn fill(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
     SourceRequest { headers, query: request.key.query.clone() }
 }
 
-/// Drops the fields that `Connection` says are for one hop only (RFC 9110 7.6.1).
-///
-/// To be done before anything is decided: what is not forwarded must not be part of a key either.
-pub fn drop_hops(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,15 +171,6 @@ mod tests {
     }
 
     #[test]
-    fn what_never_reaches_the_source_selects_nothing() {
-        let names = || ["accept", "cookie", "origin", "x-a"].map(HeaderName::from_static).to_vec();
-        let named = ForwardedFields::Named(vec![header::ACCEPT]);
-        assert_eq!(selecting(names(), &named), ["accept"]);
-        assert_eq!(selecting(names(), &ForwardedFields::All), ["accept", "x-a"]);
-        assert!(selecting(names(), &ForwardedFields::default()).is_empty());
-    }
-
-    #[test]
     fn what_is_stored_is_asked_for_by_its_validators() {
         let fields = [("etag", "W/\"a\""), ("last-modified", "yesterday"), ("date", "today")];
         let meta = ObjectMeta::new(
@@ -289,13 +215,5 @@ mod tests {
             &[("if-range", date), ("range", "bytes=0-1")],
         );
         check(&[("range", "bytes=0-1"), ("if-range", "nonsense")], &[]);
-    }
-
-    #[test]
-    fn identity_and_signed_fields_cannot_be_named() {
-        for name in ["authorization", "cookie", "host", "x-amz-acl", "range", "if-match", "connection"] {
-            assert!(!may_forward(&HeaderName::from_static(name)), "{name}");
-        }
-        assert!(may_forward(&header::ORIGIN));
     }
 }

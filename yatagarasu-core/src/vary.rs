@@ -132,6 +132,16 @@ impl Quotes {
     }
 }
 
+/// Finds the fields of a client that can make a source answer differently, and are not part of every key. `names`
+/// are those of a `Vary`: what never reaches the source has no part in its answer (RFC 9111 4.1).
+pub fn selecting(names: Vec<HeaderName>, forwarded: &ForwardedFields) -> Vec<HeaderName> {
+    let reaches = |name: &HeaderName| match forwarded {
+        ForwardedFields::Named(named) => named.contains(name),
+        ForwardedFields::All => may_forward(name),
+    };
+    names.into_iter().filter(|name| !is_cors(name) && reaches(name)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -285,5 +295,14 @@ mod tests {
             let text = secondary(&[header::ACCEPT, header::USER_AGENT], &headers);
             prop_assert_eq!(text.matches('\n').count(), 2);
         }
+    }
+
+    #[test]
+    fn what_never_reaches_the_source_selects_nothing() {
+        let names = || ["accept", "cookie", "origin", "x-a"].map(HeaderName::from_static).to_vec();
+        let named = ForwardedFields::Named(vec![header::ACCEPT]);
+        assert_eq!(selecting(names(), &named), ["accept"]);
+        assert_eq!(selecting(names(), &ForwardedFields::All), ["accept", "x-a"]);
+        assert!(selecting(names(), &ForwardedFields::default()).is_empty());
     }
 }

@@ -1,0 +1,115 @@
+//! Names of header fields, and what they mean to a gateway.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// Conditions of RFC 9110 13.1 that a source evaluates; `If-Range` counts as part of a range.
+pub const CONDITIONS: [HeaderName; 4] =
+    [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+
+/// Fields that never cross, whatever a bucket asks for: the client's identity, what the gateway sets by
+/// itself, and hop-by-hop fields (RFC 9110 7.6.1).
+const NEVER: [&str; 17] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "if-range",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "range",
+];
+
+/// Whether a bucket may ask for `name` to be forwarded. `x-amz-*` would have to be signed and could reach
+/// what the client is not meant to.
+pub fn may_forward(name: &HeaderName) -> bool {
+    !NEVER.contains(&name.as_str()) && !name.as_str().starts_with("x-amz-") && !CONDITIONS.contains(name)
+}
+
+/// The fields of CORS: they always reach the source, so that its `Access-Control-Allow-Origin` is right.
+pub const CORS: [HeaderName; 3] =
+    [header::ORIGIN, header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_REQUEST_HEADERS];
+
+/// Whether a field is one of CORS: part of every key, and in S3's `Vary` more often than not.
+pub fn is_cors(name: &HeaderName) -> bool {
+    CORS.contains(name)
+}
+
+/// Fields that change no answer, by the length of their names, so that few names are compared: nothing decides by them
+/// but the `Vary` of an object that has variants, which are stored under keys of their own.
+fn immaterial(length: usize) -> &'static [&'static str] {
+    match length {
+        3 => &["dnt", "via"],
+        4 => &["from", "host"],
+        6 => &["accept", "cookie", "pragma"],
+        7 => &["purpose", "referer"],
+        8 => &["cdn-loop", "priority"],
+        9 => &["forwarded", "save-data", "x-real-ip"],
+        10 => &["keep-alive", "tracestate", "user-agent"],
+        11 => &["traceparent"],
+        15 => &["accept-encoding", "accept-language", "x-amzn-trace-id"],
+        16 => &["x-correlation-id", "x-requested-with"],
+        25 => &["upgrade-insecure-requests"],
+        _ => &[],
+    }
+}
+
+/// Whether a request field of this name, in any case of letters, changes no answer: a request for an object that has no
+/// variants is then the same with or without it.
+pub fn is_immaterial(name: &str) -> bool {
+    let begins =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    immaterial(name.len()).iter().any(|known| name.eq_ignore_ascii_case(known))
+        || begins("sec-")
+        || begins("x-forwarded-")
+}
+
+/// Drops the fields that `Connection` says are for one hop only (RFC 9110 7.6.1).
+///
+/// To be done before anything is decided: what is not forwarded must not be part of a key either.
+pub fn drop_hops(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_and_signed_fields_cannot_be_named() {
+        for name in ["authorization", "cookie", "host", "x-amz-acl", "range", "if-match", "connection"] {
+            assert!(!may_forward(&HeaderName::from_static(name)), "{name}");
+        }
+        assert!(may_forward(&header::ORIGIN));
+    }
+
+    #[test]
+    fn every_name_is_found_at_its_length() {
+        let mut count = 0;
+        for length in 0..64 {
+            for name in immaterial(length) {
+                assert!(name.len() == length && is_immaterial(&name.to_uppercase()), "{name}");
+                count += 1;
+            }
+        }
+        assert_eq!(count, 24);
+        assert!(is_immaterial("Sec-Fetch-Mode") && is_immaterial("x-forwarded-for"));
+        assert!(!is_immaterial("") && !is_immaterial("range") && !is_immaterial("x-unknown"));
+    }
+}
