@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use tokio::runtime::Runtime;
 use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy};
 use yatagarasu_core::Budget;
-use yatagarasu_core::stored::SEGMENT_BYTES;
+use yatagarasu_core::cache::segments::SEGMENT_BYTES;
 use yatagarasu_core::testing::{MemorySource, request};
 use yatagarasu_core::{BucketPolicy, CachePolicy, Gateway, Handling, Method, Request, SystemClock};
 

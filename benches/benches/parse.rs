@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
 use yatagarasu_core::CachePolicy;
-use yatagarasu_core::cache_control::CacheControl;
-use yatagarasu_core::conditional::evaluate;
-use yatagarasu_core::freshness::Terms;
-use yatagarasu_core::range::select;
-use yatagarasu_core::validator::Validators;
+use yatagarasu_core::caching::cache_control::CacheControl;
+use yatagarasu_core::caching::freshness::Terms;
+use yatagarasu_core::http::conditional::evaluate;
+use yatagarasu_core::http::range::select;
+use yatagarasu_core::http::validator::Validators;
 
 fn fields(list: &[(&'static str, &str)]) -> HeaderMap {
     list.iter()

@@ -1,4 +1,14 @@
-//! Where objects are stored.
+//! What is stored: the trait [`ObjectCache`], its keys, and what stands under one.
+//!
+//! An [`entry`] is an object in [`segments`], a [part](partial) of one, or a note about one: that it has variants, that it
+//! is not stored, or that the source [refused](negative) it. [`reuse`] decides whether an entry may answer a request.
+
+pub mod entry;
+pub mod negative;
+pub mod partial;
+pub mod reuse;
+pub mod segment;
+pub mod segments;
 
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
@@ -9,7 +19,9 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::{ObjectKey, StoredObject, tags};
+use crate::cache::entry::StoredObject;
+use crate::caching::tags;
+use crate::object::key::ObjectKey;
 
 /// A store of objects that may forget, and never fails.
 ///

@@ -1,45 +1,44 @@
 //! One bucket's gateway: carries out what [`plan`] decides.
 
-mod collapse;
+pub mod decision;
 mod fill;
-mod found;
-mod join;
-mod keep;
-mod lead;
+pub mod forward;
+mod lookup;
+pub mod outcome;
 mod pass;
 mod preflight;
-mod reader;
-mod receive;
-mod represent;
-mod stats;
-mod storage;
+mod representation;
+pub mod request;
+pub mod stats;
+mod store;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use crate::cache::{Purge, Selector};
-use crate::cache_control::RequestControl;
-use crate::freshness::Freshness;
-use crate::outcome::{Detail, Forwarding, Provenance};
-use crate::plan::{Caching, Facts, Leave, Plan, Scope, Stored, plan};
-use crate::policy::BucketPolicy;
-use crate::reuse::{reuse, serves_on_error};
-use crate::stored::Content;
-use crate::{
-    Budget, Clock, Handling, KeyRef, Lookup, Method, ObjectCache, ObjectSource, Outcome, Refusal, Request,
-    SourceError, StoredObject, Usage,
-};
+use crate::budget::Budget;
+use crate::cache::entry::{Content, StoredObject};
+use crate::cache::reuse::{reuse, serves_on_error};
+use crate::cache::{KeyRef, Lookup, ObjectCache, Purge, Selector, Usage};
+use crate::caching::cache_control::RequestControl;
+use crate::caching::cache_status::{Detail, Forwarding, Handling, Provenance};
+use crate::caching::freshness::Freshness;
+use crate::caching::policy::BucketPolicy;
+use crate::clock::Clock;
+use crate::gateway::decision::{Caching, Facts, Leave, Plan, Scope, Stored, plan};
+use crate::gateway::outcome::{Outcome, Refusal};
+use crate::gateway::request::Request;
+use crate::http::method::Method;
+use crate::source::ObjectSource;
+use crate::source::error::SourceError;
 
-use collapse::Fills;
-use found::{Found, Inquiry};
-use join::{Begin, Trials};
+use fill::join::{Begin, Trials};
+use fill::table::Fills;
+use lookup::{Found, Inquiry};
 use pass::Keep;
-use storage::Storage;
-
-pub use reader::FillReader;
-pub use stats::GatewayStats;
+use stats::GatewayStats;
+use store::Storage;
 
 /// How long it is remembered that an object is not stored, so that nobody waits for another's fetch of it.
 const PASSED_FOR: Duration = Duration::from_secs(120);
@@ -109,7 +108,7 @@ impl Gateway {
         Some(outcome)
     }
 
-    /// Finds what answers a GET of `key` none of whose fields [matters](crate::request::is_immaterial), where
+    /// Finds what answers a GET of `key` none of whose fields [matters](crate::http::fields::is_immaterial), where
     /// [`recall`](Self::recall) would give all of an object. It counts as answered.
     pub fn recall_plain(&self, key: KeyRef<'_>) -> Option<Recalled> {
         let recalled = self.shared.recall_plain(key)?;
@@ -154,7 +153,7 @@ impl Shared {
         let inquiry = Inquiry::new(request, &self.policy);
         let stored = self.usable(&inquiry, self.at_hand(&inquiry)?, now)?;
         let handling = hit(&stored, now, Detail::MaxStale);
-        Some(Outcome { handling, reply: represent::recalled(request, stored, now) })
+        Some(Outcome { handling, reply: representation::recalled(request, stored, now) })
     }
 
     /// The same for a request that is a key and nothing else.
@@ -254,14 +253,14 @@ impl Shared {
         forwarding.freshness = Some(stored.freshness(now));
         forwarding.detail = Some(Detail::IfError);
         forwarding.provenance = Provenance::Stale;
-        let reply = represent::stored(inquiry.request, Arc::clone(stored), now);
+        let reply = representation::stored(inquiry.request, Arc::clone(stored), now);
         Some(Outcome { handling: Handling::Forwarded(forwarding), reply })
     }
 }
 
 /// Answers from what is stored. `detail` says why, should it be stale.
 fn serve(inquiry: &Inquiry<'_>, stored: &Arc<StoredObject>, now: SystemTime, detail: Detail) -> Outcome {
-    let reply = represent::stored(inquiry.request, Arc::clone(stored), now);
+    let reply = representation::stored(inquiry.request, Arc::clone(stored), now);
     Outcome { handling: hit(stored, now, detail), reply }
 }
 

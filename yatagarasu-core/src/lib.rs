@@ -7,39 +7,32 @@
 
 mod budget;
 pub mod cache;
-pub mod cache_control;
+pub mod caching;
 pub mod clock;
-pub mod conditional;
-pub mod error;
-pub mod forward;
-pub mod freshen;
-pub mod freshness;
 pub mod gateway;
-pub mod multipart;
+pub mod http;
 pub mod object;
-pub mod outcome;
-pub mod plan;
-pub mod policy;
-pub mod range;
-pub mod request;
-pub mod reuse;
 pub mod source;
-pub mod storable;
-pub mod stored;
-pub mod tags;
 #[cfg(feature = "testing")]
 pub mod testing;
-pub mod validator;
-pub mod vary;
 
 pub use budget::{Budget, Reservation};
+pub use cache::entry::StoredObject;
+pub use cache::segments::Segments;
 pub use cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Purge, Selector, Usage};
+pub use caching::cache_status::Handling;
+pub use caching::policy::{
+    BucketPolicy, CachePolicy, ClientControl, ForwardedFields, Negative, ObjectControl,
+};
 pub use clock::{Clock, SystemClock};
-pub use error::SourceError;
-pub use gateway::{Gateway, GatewayStats};
-pub use object::{Object, ObjectBody, ObjectKey, ObjectMeta};
-pub use outcome::{Handling, Outcome, Refusal, Reply, ReplyBody};
-pub use policy::{BucketPolicy, CachePolicy, ClientControl, ForwardedFields, Negative, ObjectControl};
-pub use request::{Method, Request};
-pub use source::{Answer, ObjectSource, SourceRequest};
-pub use stored::{Segments, StoredObject};
+pub use gateway::Gateway;
+pub use gateway::outcome::body::ReplyBody;
+pub use gateway::outcome::{Outcome, Refusal, Reply};
+pub use gateway::request::Request;
+pub use gateway::stats::GatewayStats;
+pub use http::method::Method;
+pub use object::key::ObjectKey;
+pub use object::meta::ObjectMeta;
+pub use source::body::ObjectBody;
+pub use source::error::SourceError;
+pub use source::{Answer, Object, ObjectSource, SourceRequest};

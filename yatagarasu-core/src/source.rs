@@ -1,6 +1,11 @@
-//! Where objects come from.
+//! Where objects come from: the trait [`ObjectSource`], and what every source gives and says.
+//!
+//! A source opens an [`Object`] with a [`body`] that yields exactly the bytes it promises, or fails with an
+//! [`error`](error::SourceError) that has a variant for each thing the gateway does next. [`timeout`] wraps any source.
 
-mod timeout;
+pub mod body;
+pub mod error;
+pub mod timeout;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -8,9 +13,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::HeaderMap;
 
-use crate::{Object, ObjectKey, ObjectMeta, SourceError};
+use crate::object::key::ObjectKey;
+use crate::object::meta::ObjectMeta;
+use crate::source::body::ObjectBody;
+use crate::source::error::SourceError;
 
-pub use timeout::Timed;
+/// An object, or the part of one that was asked for, as a source opens it.
+#[derive(Debug)]
+pub struct Object {
+    /// The header fields that describe it.
+    pub meta: ObjectMeta,
+    /// Its bytes, not yet read.
+    pub body: ObjectBody,
+}
 
 /// A store of objects that can be read.
 ///

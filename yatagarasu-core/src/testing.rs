@@ -18,7 +18,10 @@ pub use source_suite::{SourceBed, source_conformance};
 
 use http::HeaderMap;
 
-use crate::{CacheKey, Method, ObjectKey, Request};
+use crate::cache::CacheKey;
+use crate::gateway::request::Request;
+use crate::http::method::Method;
+use crate::object::key::ObjectKey;
 
 /// A cache key without a query.
 pub fn cache_key(key: &str) -> CacheKey {

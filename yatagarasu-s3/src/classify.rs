@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use yatagarasu_core::SourceError;
-use yatagarasu_core::cache_control::CacheControl;
-use yatagarasu_core::error::Manner;
-use yatagarasu_core::vary::Vary;
+use yatagarasu_core::caching::cache_control::CacheControl;
+use yatagarasu_core::caching::vary::Vary;
+use yatagarasu_core::source::error::Manner;
 
 /// Longest error document that is read.
 pub(crate) const ERROR_BYTES_MAX: usize = 64 * 1024;

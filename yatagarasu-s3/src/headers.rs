@@ -1,7 +1,7 @@
 //! Which fields of an S3 answer belong to the object.
 
 use http::HeaderMap;
-use yatagarasu_core::forward::drop_hops;
+use yatagarasu_core::http::fields::drop_hops;
 
 /// Fields of one connection (RFC 9110 7.6.1) and of one request at S3.
 const NOT_OF_THE_OBJECT: [&str; 12] = [

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use yatagarasu_core::Budget;
-use yatagarasu_core::source::Timed;
+use yatagarasu_core::source::timeout::Timed;
 use yatagarasu_core::{BucketPolicy, Clock, Gateway, ObjectCache, SystemClock};
 
 use crate::config::{BucketConfig, Config, StatusKey};

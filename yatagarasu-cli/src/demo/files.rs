@@ -8,8 +8,9 @@ use s3s::dto::{
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use yatagarasu_core::Method;
-use yatagarasu_core::conditional::{Verdict, evaluate, range_applies};
-use yatagarasu_core::range::{requested, unsatisfied_range};
+use yatagarasu_core::http::conditional::{Verdict, evaluate, range_applies};
+use yatagarasu_core::http::content_range::unsatisfied_range;
+use yatagarasu_core::http::range::requested;
 
 use super::located::{Located, locate};
 use super::s3::BUCKET;

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 use tokio::fs;
-use yatagarasu_core::validator::{EntityTag, Validators};
+use yatagarasu_core::http::validator::{EntityTag, Validators};
 
 /// A file that is an object, as it was when it was looked for.
 #[derive(Debug)]

@@ -3,25 +3,25 @@ use std::time::Duration;
 
 use http::{StatusCode, header};
 
-use super::Shared;
-use super::found::{Found, Inquiry};
-use super::keep::Kept;
-use super::represent;
-use super::storage::{StorePermit, Yields};
-use crate::cache_control::withheld;
-use crate::conditional::range_applies;
-use crate::error::Denial;
-use crate::freshen::{describes, freshened};
-use crate::freshness::Exchange;
-use crate::outcome::Forwarding;
-use crate::source::Answer;
-use crate::storable::{Asker, Storable, decide, refusal_lifetime};
-use crate::stored::Content;
-use crate::validator::Validators;
-use crate::{
-    Handling, Method, Object, ObjectMeta, Outcome, Refusal, Reply, Request, SourceError, SourceRequest,
-    StoredObject, forward,
-};
+use crate::cache::entry::{Content, StoredObject};
+use crate::cache::negative::refusal_lifetime;
+use crate::caching::cache_control::withheld;
+use crate::caching::cache_status::{Forwarding, Handling};
+use crate::caching::freshen::{describes, freshened};
+use crate::caching::freshness::Exchange;
+use crate::caching::storability::{Asker, Storable, decide};
+use crate::gateway::fill::tee::Kept;
+use crate::gateway::lookup::{Found, Inquiry};
+use crate::gateway::outcome::{Outcome, Refusal, Reply};
+use crate::gateway::request::Request;
+use crate::gateway::store::{StorePermit, Yields};
+use crate::gateway::{Shared, forward, representation};
+use crate::http::conditional::range_applies;
+use crate::http::method::Method;
+use crate::http::validator::Validators;
+use crate::object::meta::ObjectMeta;
+use crate::source::error::{Denial, SourceError};
+use crate::source::{Answer, Object, SourceRequest};
 
 /// Whether anything of an answer is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +76,8 @@ impl Shared {
                 forwarding.stored = kept == Kept::Storing;
                 Ok(reply)
             }
-            (Ok(Answer::Object(object)), None) => Ok(represent::streamed(object)),
-            (Ok(Answer::NotModified(meta)), _) => Ok(represent::not_modified(meta.into_headers())),
+            (Ok(Answer::Object(object)), None) => Ok(representation::streamed(object)),
+            (Ok(Answer::NotModified(meta)), _) => Ok(representation::not_modified(meta.into_headers())),
             (Err(error), permit) => {
                 self.remember_later(permit, &error, inquiry.asker());
                 Err(error.into())
@@ -122,9 +122,9 @@ impl Shared {
                     self.learn(stored, &meta, &asked, permit, exchange);
                 }
                 forwarding.status = Some(StatusCode::OK);
-                represent::head(inquiry.request, meta)
+                representation::head(inquiry.request, meta)
             }
-            Ok(Answer::NotModified(meta)) => Ok(represent::not_modified(meta.into_headers())),
+            Ok(Answer::NotModified(meta)) => Ok(representation::not_modified(meta.into_headers())),
             Err(error) => {
                 // A refusal of HEAD names no reason. It may be the gateway's keys or clock that are refused, so it
                 // neither drops nor replaces a stored object.

@@ -1,9 +1,11 @@
 use http::StatusCode;
 use http::header;
 
-use super::Shared;
-use crate::outcome::{Forward, Forwarding};
-use crate::{Handling, Outcome, Refusal, Reply, ReplyBody, Request, forward};
+use crate::caching::cache_status::{Forward, Forwarding, Handling};
+use crate::gateway::outcome::body::ReplyBody;
+use crate::gateway::outcome::{Outcome, Refusal, Reply};
+use crate::gateway::request::Request;
+use crate::gateway::{Shared, forward};
 
 impl Shared {
     /// Lets the source say what a page of another origin may do. Browsers remember that themselves

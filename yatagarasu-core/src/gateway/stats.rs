@@ -1,8 +1,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::freshness::Freshness;
-use crate::outcome::{Forwarding, Provenance};
-use crate::{Handling, Outcome};
+use crate::caching::cache_status::{Forwarding, Handling, Provenance};
+use crate::caching::freshness::Freshness;
+use crate::gateway::outcome::Outcome;
 
 /// What a gateway has done since it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,7 +3,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::validator::date_field;
+use crate::http::validator::date_field;
 
 /// The end-to-end header fields a source sent with an object.
 ///

@@ -10,9 +10,11 @@ use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{Answer, ObjectSource, SourceRequest};
-use crate::object::Spliced;
-use crate::{Object, ObjectBody, ObjectKey, ObjectMeta, SourceError};
+use crate::object::key::ObjectKey;
+use crate::object::meta::ObjectMeta;
+use crate::source::body::{ObjectBody, Spliced};
+use crate::source::error::SourceError;
+use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// Gives up on a source that stays silent.
 ///

@@ -3,10 +3,12 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderMap, HeaderValue};
 
-use super::cache_key;
-use crate::freshness::{Exchange, Freshness, Terms};
-use crate::stored::{Content, SegmentsBuilder};
-use crate::{Admission, CacheKey, ObjectCache, ObjectMeta, Selector, StoredObject};
+use crate::cache::entry::{Content, StoredObject};
+use crate::cache::segments::SegmentsBuilder;
+use crate::cache::{Admission, CacheKey, ObjectCache, Selector};
+use crate::caching::freshness::{Exchange, Freshness, Terms};
+use crate::object::meta::ObjectMeta;
+use crate::testing::cache_key;
 
 /// Runs every test of the [`ObjectCache`] contract. `make` builds a cache of a given capacity in bytes.
 pub async fn cache_conformance(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {

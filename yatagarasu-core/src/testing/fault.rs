@@ -7,7 +7,11 @@ use futures_core::Stream;
 use http::HeaderMap;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Answer, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest};
+use crate::object::key::ObjectKey;
+use crate::object::meta::ObjectMeta;
+use crate::source::body::ObjectBody;
+use crate::source::error::SourceError;
+use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// A source that does what a test tells it, request by request.
 #[derive(Debug)]

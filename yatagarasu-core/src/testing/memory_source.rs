@@ -9,13 +9,17 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::SourceBed;
-use crate::conditional::{Verdict, evaluate, range_applies};
-use crate::range::{content_range, requested};
-use crate::validator::Validators;
-use crate::{
-    Answer, Method, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
-};
+use crate::http::conditional::{Verdict, evaluate, range_applies};
+use crate::http::content_range::content_range;
+use crate::http::method::Method;
+use crate::http::range::requested;
+use crate::http::validator::Validators;
+use crate::object::key::ObjectKey;
+use crate::object::meta::ObjectMeta;
+use crate::source::body::ObjectBody;
+use crate::source::error::SourceError;
+use crate::source::{Answer, Object, ObjectSource, SourceRequest};
+use crate::testing::SourceBed;
 
 /// A source whose objects are in memory. Counts what it is asked; clones are the same source.
 #[derive(Debug, Clone, Default)]

@@ -1,4 +1,4 @@
-use crate::ObjectKey;
+use crate::object::key::ObjectKey;
 
 /// Keys people have lost a night over.
 const AWKWARD: &[&str] = &[

@@ -4,8 +4,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::odd_keys;
-use crate::{Answer, Object, ObjectKey, ObjectSource, SourceError, SourceRequest};
+use crate::object::key::ObjectKey;
+use crate::source::error::SourceError;
+use crate::source::{Answer, Object, ObjectSource, SourceRequest};
+use crate::testing::odd_keys;
 
 /// A source under test, and a way to put objects where it finds them.
 #[async_trait]

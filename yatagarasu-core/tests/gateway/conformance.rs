@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use yatagarasu_core::ObjectSource;
-use yatagarasu_core::source::Timed;
+use yatagarasu_core::source::timeout::Timed;
 use yatagarasu_core::testing::{MemoryCache, MemorySource, SourceBed, cache_conformance, source_conformance};
 
 #[tokio::test]

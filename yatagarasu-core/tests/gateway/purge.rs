@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::header;
 use yatagarasu_core::Budget;
-use yatagarasu_core::freshness::Freshness;
+use yatagarasu_core::caching::freshness::Freshness;
 use yatagarasu_core::testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
 use yatagarasu_core::{
     BucketPolicy, CachePolicy, ForwardedFields, Gateway, Handling, Method, Negative, Purge, Request, Selector,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use yatagarasu_core::request::is_immaterial;
+use yatagarasu_core::http::fields::is_immaterial;
 use yatagarasu_core::testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
 use yatagarasu_core::{
     BucketPolicy, Budget, CachePolicy, Gateway, Method, Purge, Refusal, Request, Selector, SourceError,

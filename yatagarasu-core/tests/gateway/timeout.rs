@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use yatagarasu_core::SourceError;
-use yatagarasu_core::source::Timed;
+use yatagarasu_core::source::timeout::Timed;
 use yatagarasu_core::testing::ScriptedSource;
 
 use crate::bed::{Bed, body};

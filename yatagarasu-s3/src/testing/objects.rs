@@ -12,9 +12,10 @@ use s3s::dto::{
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use yatagarasu_core::Method;
-use yatagarasu_core::conditional::{Verdict, evaluate, range_applies};
-use yatagarasu_core::range::{content_range, requested, unsatisfied_range};
-use yatagarasu_core::validator::Validators;
+use yatagarasu_core::http::conditional::{Verdict, evaluate, range_applies};
+use yatagarasu_core::http::content_range::{content_range, unsatisfied_range};
+use yatagarasu_core::http::range::requested;
+use yatagarasu_core::http::validator::Validators;
 
 /// Objects by bucket and key. Counts what it is asked.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_core::Stream;
 use yatagarasu_core::SourceError;
-use yatagarasu_core::object::Spliced;
+use yatagarasu_core::source::body::Spliced;
 
 use super::buffer::Chunk;
 use super::exchange::closed;

@@ -6,7 +6,7 @@ use futures_util::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
-use yatagarasu_core::forward::drop_hops;
+use yatagarasu_core::http::fields::drop_hops;
 use yatagarasu_core::{CacheKey, KeyRef, Outcome, Request as ObjectRequest};
 
 use super::body::ResponseBody;

@@ -1,7 +1,7 @@
 use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
-use yatagarasu_core::request::is_immaterial;
+use yatagarasu_core::http::fields::is_immaterial;
 
 /// Most fields of a head that is looked at here.
 const FIELDS_MAX: usize = 64;

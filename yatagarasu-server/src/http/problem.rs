@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::json;
-use yatagarasu_core::range::unsatisfied_range;
+use yatagarasu_core::http::content_range::unsatisfied_range;
 use yatagarasu_core::{Refusal, SourceError};
 
 use super::request_id::RequestId;

@@ -6,8 +6,8 @@ use std::io::Write;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::Recalled;
-use yatagarasu_core::outcome::Detail;
 use yatagarasu_core::{Handling, Outcome};
 
 use super::body::ResponseBody;
@@ -176,8 +176,8 @@ const UNPRINTABLE: &AsciiSet = &CONTROLS.add(b'%');
 mod tests {
     use std::time::Duration;
 
-    use yatagarasu_core::freshness::Freshness;
-    use yatagarasu_core::outcome::{Forward, Forwarding};
+    use yatagarasu_core::caching::cache_status::{Forward, Forwarding};
+    use yatagarasu_core::caching::freshness::Freshness;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
-use yatagarasu_core::object::KeyError;
+use yatagarasu_core::object::key::KeyError;
 use yatagarasu_core::{CacheKey, ObjectKey};
 
 use crate::config::ForwardedQuery;

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use rustix::io::write;
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
-use yatagarasu_core::stored::{Segment, StoredObject};
+use yatagarasu_core::cache::entry::StoredObject;
+use yatagarasu_core::cache::segment::Segment;
 use yatagarasu_sys::pages::SharedPages;
 use yatagarasu_sys::pipe::{Pipe, can_share, note_refusal};
 use yatagarasu_sys::tcp::send_more;
@@ -186,7 +187,7 @@ impl Loan<'_> {
 mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpSocket};
-    use yatagarasu_core::stored::SegmentsBuilder;
+    use yatagarasu_core::cache::segments::SegmentsBuilder;
     use yatagarasu_sys::pages::Pages;
 
     use super::*;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue};
-use yatagarasu_core::freshness::{Exchange, Terms};
-use yatagarasu_core::stored::{Content, SegmentsBuilder};
+use yatagarasu_core::cache::entry::Content;
+use yatagarasu_core::cache::segments::SegmentsBuilder;
+use yatagarasu_core::caching::freshness::{Exchange, Terms};
 use yatagarasu_core::{CacheKey, ObjectKey, ObjectMeta, StoredObject};
 
 use crate::random::Random;

@@ -1,6 +1,6 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use yatagarasu_core::freshness::Freshness;
-use yatagarasu_core::outcome::{Detail, Provenance};
+use yatagarasu_core::caching::cache_status::{Detail, Provenance};
+use yatagarasu_core::caching::freshness::Freshness;
 use yatagarasu_core::testing::cache_key;
 use yatagarasu_core::{Gateway, Handling, Method, ObjectKey, Refusal, Request, SourceError};
 

@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 
 use http::header::HeaderMap;
-use yatagarasu_core::freshness::Freshness;
-use yatagarasu_core::outcome::{Detail, Forwarding, Provenance};
+use yatagarasu_core::caching::cache_status::{Detail, Forwarding, Provenance};
+use yatagarasu_core::caching::freshness::Freshness;
 use yatagarasu_core::{
     BucketPolicy, CachePolicy, Handling, ObjectKey, Purge, Refusal, Selector, SourceError,
 };

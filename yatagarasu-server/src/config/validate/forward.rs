@@ -1,6 +1,6 @@
 use http::HeaderName;
 use yatagarasu_core::ForwardedFields;
-use yatagarasu_core::forward::may_forward;
+use yatagarasu_core::http::fields::may_forward;
 
 use super::super::{ForwardedQuery, query};
 use super::Complain;

@@ -1,0 +1,144 @@
+//! Whether what is stored may answer a request (RFC 9111 4, 5.2.1; RFC 5861).
+
+use std::time::SystemTime;
+
+use crate::cache::entry::StoredObject;
+use crate::caching::cache_control::RequestControl;
+use crate::caching::cache_status::Forward;
+use crate::caching::freshness::{Freshness, StaleUse};
+
+/// What a stored response may do for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// Answer it: it is fresh.
+    Fresh,
+    /// Answer it: it is stale, which the client accepts.
+    Accepted,
+    /// Answer it, while it is revalidated for the next ones.
+    WhileRevalidating,
+    /// Answer it once the source has confirmed it.
+    Validated(Forward),
+}
+
+/// Decides by the object's terms and the client's directives.
+pub fn reuse(stored: &StoredObject, now: SystemTime, client: &RequestControl) -> Reuse {
+    let too_old = client.max_age.is_some_and(|limit| stored.age(now) > limit);
+    match stored.freshness(now) {
+        Freshness::Fresh(rest) => {
+            let too_soon_stale = client.min_fresh.is_some_and(|wanted| rest < wanted);
+            if client.no_cache || too_old || too_soon_stale {
+                Reuse::Validated(Forward::Request)
+            } else {
+                Reuse::Fresh
+            }
+        }
+        Freshness::Stale(since) => {
+            let terms = stored.terms();
+            if client.no_cache || too_old || client.min_fresh.is_some() || terms.stale == StaleUse::Forbidden
+            {
+                Reuse::Validated(Forward::Stale)
+            } else if since < terms.stale_while_revalidate {
+                Reuse::WhileRevalidating
+            } else if client.max_stale.is_some_and(|limit| since <= limit) {
+                Reuse::Accepted
+            } else {
+                Reuse::Validated(Forward::Stale)
+            }
+        }
+    }
+}
+
+/// Whether what is stored may be served because its source failed (RFC 5861 4).
+pub fn serves_on_error(stored: &StoredObject, now: SystemTime, client: &RequestControl) -> bool {
+    let terms = stored.terms();
+    let window = terms.stale_if_error.max(client.stale_if_error.unwrap_or_default());
+    let allowed = stored.is_object() && terms.stale == StaleUse::Allowed && !client.no_cache;
+    match stored.freshness(now) {
+        Freshness::Stale(since) => allowed && since < window,
+        // It was the client who wanted it fresher.
+        Freshness::Fresh(_) => allowed && !window.is_zero(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::header;
+
+    use super::*;
+    use crate::cache::entry::Content;
+    use crate::cache::segments::Segments;
+    use crate::caching::freshness::{Exchange, Terms};
+    use crate::caching::policy::CachePolicy;
+    use crate::object::meta::ObjectMeta;
+
+    /// An object that was received now and is this old.
+    fn object(control: &str, age: u64) -> StoredObject {
+        let fields = [(header::CACHE_CONTROL, control.parse().unwrap()), (header::AGE, age.into())];
+        let meta = ObjectMeta::new(fields.into_iter().collect());
+        let policy = CachePolicy::new(100, Duration::from_secs(7));
+        let terms = Terms::of(meta.headers(), SystemTime::UNIX_EPOCH, &policy);
+        let exchange = Exchange::at(SystemTime::UNIX_EPOCH);
+        StoredObject::new(meta, Content::Whole(Segments::default()), exchange, terms)
+    }
+
+    fn client(control: &str) -> RequestControl {
+        RequestControl::of(&[(header::CACHE_CONTROL, control.parse().unwrap())].into_iter().collect())
+    }
+
+    #[track_caller]
+    fn check(control: &str, age: u64, asked: &str, expected: Reuse) {
+        let found = reuse(&object(control, age), SystemTime::UNIX_EPOCH, &client(asked));
+        assert_eq!(found, expected, "{control}, age {age}, asked {asked}");
+    }
+
+    #[test]
+    fn what_is_fresh_answers_unless_the_client_wants_it_fresher() {
+        check("max-age=10", 9, "", Reuse::Fresh);
+        check("max-age=10", 4, "max-age=4, min-fresh=6", Reuse::Fresh);
+        for asked in ["no-cache", "max-age=3", "min-fresh=7"] {
+            check("max-age=10", 4, asked, Reuse::Validated(Forward::Request));
+        }
+    }
+
+    #[test]
+    fn what_is_stale_answers_where_both_sides_allow_it() {
+        check("max-age=10", 10, "", Reuse::Validated(Forward::Stale));
+        check("max-age=10", 15, "max-stale", Reuse::Accepted);
+        check("max-age=10", 15, "max-stale=5", Reuse::Accepted);
+        check("max-age=10", 15, "max-stale=4", Reuse::Validated(Forward::Stale));
+        check("max-age=10", 15, "max-stale, max-age=14", Reuse::Validated(Forward::Stale));
+        check("max-age=10, must-revalidate", 15, "max-stale", Reuse::Validated(Forward::Stale));
+        check("max-age=10, stale-while-revalidate=6", 15, "", Reuse::WhileRevalidating);
+        check("max-age=10, stale-while-revalidate=5", 15, "", Reuse::Validated(Forward::Stale));
+        check("max-age=10, stale-while-revalidate=6", 15, "no-cache", Reuse::Validated(Forward::Stale));
+        check("s-maxage=10, stale-while-revalidate=6", 15, "", Reuse::Validated(Forward::Stale));
+    }
+
+    #[test]
+    fn a_mark_makes_it_stale_from_then_on() {
+        let stored = object("max-age=100, stale-while-revalidate=5", 0);
+        let after = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        stored.expire(after(10));
+        stored.expire(after(50));
+        assert_eq!(stored.freshness(after(12)), Freshness::Stale(Duration::from_secs(2)));
+        assert_eq!(reuse(&stored, after(12), &client("")), Reuse::WhileRevalidating);
+        assert_eq!(reuse(&stored, after(15), &client("")), Reuse::Validated(Forward::Stale));
+    }
+
+    #[test]
+    fn errors_are_bridged_within_the_window() {
+        let check = |control: &str, age, asked: &str, expected| {
+            let found = serves_on_error(&object(control, age), SystemTime::UNIX_EPOCH, &client(asked));
+            assert_eq!(found, expected, "{control}, age {age}, asked {asked}");
+        };
+        check("max-age=10, stale-if-error=6", 15, "", true);
+        check("max-age=10, stale-if-error=5", 15, "", false);
+        check("max-age=10", 15, "stale-if-error=6", true);
+        check("max-age=10, stale-if-error=6", 15, "no-cache", false);
+        check("max-age=10, stale-if-error=6, must-revalidate", 15, "", false);
+        check("max-age=20, stale-if-error=6", 15, "max-age=1", true);
+        check("max-age=20", 15, "max-age=1", false);
+    }
+}

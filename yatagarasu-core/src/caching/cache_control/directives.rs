@@ -1,0 +1,67 @@
+use std::time::Duration;
+
+use http::header::{self, HeaderMap};
+
+use crate::caching::cache_control::DELTA_MAX;
+
+/// One directive: its name in lower case and its argument, unquoted.
+pub(super) struct Directive {
+    pub(super) name: String,
+    pub(super) argument: Option<Vec<u8>>,
+}
+
+/// Reads the directives of all `Cache-Control` fields.
+pub(super) fn directives(headers: &HeaderMap) -> impl Iterator<Item = Directive> {
+    headers.get_all(header::CACHE_CONTROL).iter().flat_map(|field| members(field.as_bytes())).map(|member| {
+        let (name, argument) = match member.iter().position(|&byte| byte == b'=') {
+            Some(equals) => (&member[..equals], Some(unquoted(member[equals + 1..].trim_ascii()))),
+            None => (member, None),
+        };
+        Directive { name: String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase(), argument }
+    })
+}
+
+impl Directive {
+    /// Reads an argument that counts seconds (RFC 9111 1.2.2); `None` where it does not.
+    pub(super) fn seconds(&self) -> Option<Duration> {
+        let digits = self.argument.as_deref()?;
+        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let seconds = digits
+            .iter()
+            .fold(0u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+        Some(Duration::from_secs(seconds).min(DELTA_MAX))
+    }
+}
+
+/// Takes the quotes and the escapes out of a quoted string (RFC 9110 5.6.4); takes a token as it is.
+fn unquoted(argument: &[u8]) -> Vec<u8> {
+    let Some(inner) = argument.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")) else {
+        return argument.to_vec();
+    };
+    let mut escaped = false;
+    let keep = |byte: &&u8| {
+        escaped = **byte == b'\\' && !escaped;
+        !escaped
+    };
+    inner.iter().filter(keep).copied().collect()
+}
+
+/// Splits a list at the commas outside quoted strings (RFC 9110 5.6.1, 5.6.4).
+fn members(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    field
+        .split(move |&byte| {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b',' => return !quoted,
+                _ => {}
+            }
+            false
+        })
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}

@@ -1,0 +1,188 @@
+use std::time::Duration;
+
+use http::header::{HeaderMap, HeaderName};
+
+use crate::caching::cache_control::directives::{Directive, directives};
+
+/// The response directives a shared cache decides by.
+///
+/// Where a directive is repeated with different arguments the shortest time counts, and an argument that cannot
+/// be read counts as zero, so that a doubt makes the response stale (RFC 9111 4.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "directives without an argument are there or are not")]
+pub struct CacheControl {
+    /// `no-store`
+    pub no_store: bool,
+    /// `no-cache` without field names.
+    pub no_cache: bool,
+    /// `private` without field names.
+    pub private: bool,
+    /// `public`
+    pub public: bool,
+    /// `must-revalidate`
+    pub must_revalidate: bool,
+    /// `proxy-revalidate`
+    pub proxy_revalidate: bool,
+    /// `must-understand`
+    pub must_understand: bool,
+    /// `max-age`
+    pub max_age: Option<Duration>,
+    /// `s-maxage`
+    pub s_maxage: Option<Duration>,
+    /// `stale-while-revalidate` (RFC 5861 3)
+    pub stale_while_revalidate: Option<Duration>,
+    /// `stale-if-error` (RFC 5861 4)
+    pub stale_if_error: Option<Duration>,
+}
+
+impl CacheControl {
+    /// Reads all `Cache-Control` fields of a response.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut control = Self::default();
+        directives(headers).for_each(|directive| control.add(&directive));
+        control
+    }
+
+    fn add(&mut self, directive: &Directive) {
+        match directive.name.as_str() {
+            "no-store" => self.no_store = true,
+            "no-cache" => self.no_cache |= named(directive).is_empty(),
+            "private" => self.private |= named(directive).is_empty(),
+            "public" => self.public = true,
+            "must-revalidate" => self.must_revalidate = true,
+            "proxy-revalidate" => self.proxy_revalidate = true,
+            "must-understand" => self.must_understand = true,
+            "max-age" => shorten(&mut self.max_age, directive),
+            "s-maxage" => shorten(&mut self.s_maxage, directive),
+            "stale-while-revalidate" => shorten(&mut self.stale_while_revalidate, directive),
+            "stale-if-error" => shorten(&mut self.stale_if_error, directive),
+            _ => {}
+        }
+    }
+
+    /// Whether a shared cache may not store the response (RFC 9111 5.2.2.5, 5.2.2.7). Every status the gateway
+    /// stores is one it understands, so that `must-understand` lifts `no-store` (5.2.2.3).
+    pub fn forbids_storing(&self) -> bool {
+        self.private || (self.no_store && !self.must_understand)
+    }
+
+    /// Whether the response may never be served stale (RFC 9111 4.2.4). `s-maxage` means `proxy-revalidate` too
+    /// (5.2.2.10).
+    pub fn forbids_stale(&self) -> bool {
+        self.no_cache || self.must_revalidate || self.proxy_revalidate || self.s_maxage.is_some()
+    }
+
+    /// Whether the answer to a request with `Authorization` may be given to others (RFC 9111 3.5).
+    pub fn shares_authorized(&self) -> bool {
+        self.public || self.must_revalidate || self.s_maxage.is_some()
+    }
+}
+
+/// Finds the fields that `private` and `no-cache` name: these are not stored with the rest (RFC 9111 5.2.2.4,
+/// 5.2.2.7).
+pub fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
+    directives(headers)
+        .filter(|directive| matches!(directive.name.as_str(), "private" | "no-cache"))
+        .flat_map(|directive| named(&directive))
+        .collect()
+}
+
+/// Reads an argument that lists field names. One that cannot be read names none, as if it were not there: the
+/// directive then concerns the whole response.
+fn named(directive: &Directive) -> Vec<HeaderName> {
+    let argument = directive.argument.as_deref().unwrap_or_default();
+    let names: Result<_, _> = argument
+        .split(|&byte| byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.is_empty())
+        .map(HeaderName::from_bytes)
+        .collect();
+    names.unwrap_or_default()
+}
+
+fn shorten(known: &mut Option<Duration>, directive: &Directive) {
+    let new = directive.seconds().unwrap_or_default();
+    *known = Some(known.map_or(new, |known| known.min(new)));
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header;
+
+    use super::*;
+
+    fn headers(fields: &[&str]) -> HeaderMap {
+        fields.iter().map(|field| (header::CACHE_CONTROL, field.parse().unwrap())).collect()
+    }
+
+    #[track_caller]
+    fn check(fields: &[&str], expected: CacheControl) {
+        assert_eq!(CacheControl::of(&headers(fields)), expected, "{fields:?}");
+    }
+
+    fn max_age(seconds: u64) -> CacheControl {
+        CacheControl { max_age: Some(Duration::from_secs(seconds)), ..CacheControl::default() }
+    }
+
+    #[test]
+    fn directives_are_found_in_any_dress() {
+        check(&[], CacheControl::default());
+        check(&["x-new, MAX-AGE=60"], max_age(60));
+        check(&["max-age=\"60\""], max_age(60));
+        check(&["max-age=\"\\6\\0\""], max_age(60));
+        check(&["x=\"no-store, private\\\", no-cache\", max-age=5"], max_age(5));
+        check(
+            &["no-store", "private"],
+            CacheControl { no_store: true, private: true, ..CacheControl::default() },
+        );
+        check(&["no-cache"], CacheControl { no_cache: true, ..CacheControl::default() });
+        check(
+            &["s-maxage=1, max-age=2"],
+            CacheControl { s_maxage: Some(Duration::from_secs(1)), ..max_age(2) },
+        );
+        check(
+            &["public, must-revalidate , Proxy-Revalidate, must-understand"],
+            CacheControl {
+                public: true,
+                must_revalidate: true,
+                proxy_revalidate: true,
+                must_understand: true,
+                ..CacheControl::default()
+            },
+        );
+        let windows = CacheControl {
+            stale_while_revalidate: Some(Duration::from_secs(3)),
+            stale_if_error: Some(Duration::from_secs(4)),
+            ..CacheControl::default()
+        };
+        check(&["stale-while-revalidate=3, stale-if-error=\"4\""], windows);
+    }
+
+    #[test]
+    fn a_doubt_makes_it_stale() {
+        check(&["max-age"], max_age(0));
+        check(&["max-age=-1"], max_age(0));
+        check(&["max-age=1.5"], max_age(0));
+        check(&["max-age=60, max-age=30"], max_age(30));
+        check(&["max-age=60, max-age=x"], max_age(0));
+        check(&["max-age=99999999999999999999999"], max_age(1 << 31));
+    }
+
+    #[test]
+    fn fields_may_be_withheld_instead_of_the_whole() {
+        let named = headers(&["private=\"A, b\", no-cache=c"]);
+        assert_eq!(CacheControl::of(&named), CacheControl::default());
+        assert_eq!(withheld(&named), ["a", "b", "c"]);
+        let whole = CacheControl { private: true, no_cache: true, ..CacheControl::default() };
+        check(&["private=\"\", no-cache=\"a b\""], whole);
+        assert!(withheld(&headers(&["private, x=\"a\""])).is_empty());
+    }
+
+    #[test]
+    fn understanding_lifts_no_store_only() {
+        assert!(CacheControl { no_store: true, ..CacheControl::default() }.forbids_storing());
+        let understood = CacheControl { no_store: true, must_understand: true, ..CacheControl::default() };
+        assert!(!understood.forbids_storing());
+        assert!(CacheControl { private: true, ..understood }.forbids_storing());
+    }
+}

@@ -1,0 +1,259 @@
+use std::fmt;
+
+use http::StatusCode;
+
+use crate::caching::freshness::Freshness;
+use crate::caching::storability::Obstacle;
+
+/// How the cache took part in a request; its text is a member of `Cache-Status` (RFC 9211 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handling {
+    /// Answered from what is stored, without asking the source.
+    Hit {
+        /// How long it is fresh still, or since when it is not.
+        freshness: Freshness,
+        /// What was special about it.
+        detail: Option<Detail>,
+    },
+    /// Answered with the source's help.
+    Forwarded(Forwarding),
+    /// Answered by the gateway itself.
+    Own(Detail),
+}
+
+/// How a request went to the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forwarding {
+    /// Why the cache could not answer.
+    pub reason: Forward,
+    /// The status the source answered with, where it is known and may be another than the response's.
+    pub status: Option<StatusCode>,
+    /// How long the object is fresh, where it is stored.
+    pub freshness: Option<Freshness>,
+    /// Whether the object is being stored.
+    pub stored: bool,
+    /// Whether the request joined one that was under way.
+    pub collapsed: bool,
+    /// What was special about it.
+    pub detail: Option<Detail>,
+    /// Whose bytes the client gets.
+    pub provenance: Provenance,
+}
+
+/// Where the content of a forwarded request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// From the source, now.
+    Source,
+    /// From the cache: the source confirmed it.
+    Confirmed,
+    /// From the cache: the source failed.
+    Stale,
+}
+
+/// Why a request went forward (RFC 9211 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forward {
+    /// The bucket has no cache.
+    Bypass,
+    /// Nothing is stored under the key.
+    UriMiss,
+    /// Only other variants are stored.
+    VaryMiss,
+    /// What is stored is stale.
+    Stale,
+    /// What is stored is fresh, but the client wants it fresher.
+    Request,
+    /// Only other parts are stored.
+    Partial,
+    /// Answers to this method are not stored.
+    Method,
+}
+
+/// What else there is to say (RFC 9211 2.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Served stale, while it is revalidated.
+    WhileRevalidating,
+    /// Served stale, because the client accepts it.
+    MaxStale,
+    /// Served stale, because the source failed.
+    IfError,
+    /// The client wanted what is stored only.
+    OnlyIfCached,
+    /// A remembered refusal.
+    Negative,
+    /// Fetched to be stored, but not stored.
+    NotStored(Obstacle),
+    /// No object was asked for, or none could be.
+    Local,
+}
+
+impl Handling {
+    /// A plain forward.
+    pub fn forwarded(reason: Forward) -> Self {
+        Self::Forwarded(Forwarding::new(reason))
+    }
+
+    /// What `X-Cache` has: `HIT`, `REVALIDATED`, `STALE` or `MISS`.
+    pub fn x_cache(&self) -> &'static str {
+        match self {
+            Self::Hit { .. } => "HIT",
+            Self::Forwarded(forwarding) => match forwarding.provenance {
+                Provenance::Source => "MISS",
+                Provenance::Confirmed => "REVALIDATED",
+                Provenance::Stale => "STALE",
+            },
+            Self::Own(_) => "MISS",
+        }
+    }
+
+    /// The same, seen beside a response of `status`: the source's status is said only where it is another.
+    #[must_use]
+    pub fn beside(self, status: StatusCode) -> Self {
+        match self {
+            Self::Forwarded(forwarding) if forwarding.status == Some(status) => {
+                Self::Forwarded(Forwarding { status: None, ..forwarding })
+            }
+            Self::Forwarded(_) | Self::Hit { .. } | Self::Own(_) => self,
+        }
+    }
+}
+
+impl Forwarding {
+    /// A plain forward.
+    pub fn new(reason: Forward) -> Self {
+        Self {
+            reason,
+            status: None,
+            freshness: None,
+            stored: false,
+            collapsed: false,
+            detail: None,
+            provenance: Provenance::Source,
+        }
+    }
+}
+
+impl fmt::Display for Handling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let detail = match self {
+            Self::Hit { freshness, detail } => {
+                f.write_str("hit; ttl=")?;
+                fmt::Display::fmt(&Ttl(*freshness), f)?;
+                *detail
+            }
+            Self::Forwarded(forwarding) => {
+                write!(f, "{forwarding}")?;
+                forwarding.detail
+            }
+            Self::Own(detail) => return write!(f, "detail={detail}"),
+        };
+        detail.map_or(Ok(()), |detail| write!(f, "; detail={detail}"))
+    }
+}
+
+impl fmt::Display for Forwarding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fwd={}", self.reason)?;
+        if let Some(status) = self.status {
+            write!(f, "; fwd-status={}", status.as_u16())?;
+        }
+        if let Some(freshness) = self.freshness {
+            write!(f, "; ttl={}", Ttl(freshness))?;
+        }
+        if self.stored {
+            f.write_str("; stored")?;
+        }
+        if self.collapsed {
+            f.write_str("; collapsed")?;
+        }
+        Ok(())
+    }
+}
+
+/// Seconds of freshness left, below zero where there is none (RFC 9211 2.4).
+struct Ttl(Freshness);
+
+impl fmt::Display for Ttl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = match self.0 {
+            Freshness::Fresh(rest) => rest.as_secs(),
+            Freshness::Stale(since) => {
+                if since.as_secs() > 0 {
+                    f.write_str("-")?;
+                }
+                since.as_secs()
+            }
+        };
+        // Part of every answer: the formatter's own way takes several times as long.
+        f.write_str(itoa::Buffer::new().format(seconds))
+    }
+}
+
+impl fmt::Display for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bypass => "bypass",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Stale => "stale",
+            Self::Request => "request",
+            Self::Partial => "partial",
+            Self::Method => "method",
+        })
+    }
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WhileRevalidating => "stale-while-revalidate",
+            Self::MaxStale => "max-stale",
+            Self::IfError => "stale-if-error",
+            Self::OnlyIfCached => "only-if-cached",
+            Self::Negative => "negative",
+            Self::NotStored(Obstacle::TooLarge) => "too-large",
+            Self::NotStored(Obstacle::NotStorable) => "not-storable",
+            Self::NotStored(Obstacle::Authorized) => "authorized",
+            Self::NotStored(Obstacle::NoFillMemory) => "no-fill-memory",
+            Self::Local => "local",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn its_text_is_a_member_of_cache_status() {
+        let check = |handling: Handling, expected: &str| assert_eq!(handling.to_string(), expected);
+        let (fresh, stale) =
+            (Freshness::Fresh(Duration::from_secs(7)), Freshness::Stale(Duration::from_millis(7200)));
+        check(Handling::Hit { freshness: fresh, detail: None }, "hit; ttl=7");
+        check(
+            Handling::Hit { freshness: stale, detail: Some(Detail::MaxStale) },
+            "hit; ttl=-7; detail=max-stale",
+        );
+        check(Handling::Own(Detail::Local), "detail=local");
+        check(Handling::forwarded(Forward::UriMiss), "fwd=uri-miss");
+        let all = Forwarding {
+            status: Some(StatusCode::NOT_MODIFIED),
+            freshness: Some(Freshness::Stale(Duration::ZERO)),
+            stored: true,
+            collapsed: true,
+            detail: Some(Detail::IfError),
+            ..Forwarding::new(Forward::Stale)
+        };
+        let all = Handling::Forwarded(all);
+        check(all, "fwd=stale; fwd-status=304; ttl=0; stored; collapsed; detail=stale-if-error");
+        check(
+            all.beside(StatusCode::NOT_MODIFIED),
+            "fwd=stale; ttl=0; stored; collapsed; detail=stale-if-error",
+        );
+        assert_eq!(all.beside(StatusCode::OK), all);
+    }
+}

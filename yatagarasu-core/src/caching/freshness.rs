@@ -1,0 +1,265 @@
+//! How long a response may be used, and how old it is (RFC 9111 4.2).
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{self, HeaderMap};
+
+use crate::caching::cache_control::{CacheControl, DELTA_MAX};
+use crate::caching::policy::{CachePolicy, ObjectControl};
+use crate::http::validator::date;
+
+/// The share of its time without changes that an object is taken to stay without them (RFC 9111 4.2.2).
+const HEURISTIC_SHARE: u32 = 10;
+
+/// The longest lifetime that is guessed.
+const HEURISTIC_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Whether a stored object may be served without asking its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// For this long still.
+    Fresh(Duration),
+    /// Not since this long ago.
+    Stale(Duration),
+}
+
+/// When a source was asked, and when its answer's head was here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange {
+    /// When it was asked.
+    pub asked: SystemTime,
+    /// When it had answered.
+    pub received: SystemTime,
+}
+
+impl Exchange {
+    /// One that took no time.
+    pub fn at(now: SystemTime) -> Self {
+        Self { asked: now, received: now }
+    }
+}
+
+/// What a stored response may be used for, by its own word and the bucket's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How long it is fresh, counted from when it was generated.
+    pub lifetime: Duration,
+    /// How long after that it is served while it is revalidated (RFC 5861 3).
+    pub stale_while_revalidate: Duration,
+    /// How long after that it is served where the source fails (RFC 5861 4).
+    pub stale_if_error: Duration,
+    /// Whether it may be served stale at all (RFC 9111 4.2.4).
+    pub stale: StaleUse,
+}
+
+/// Whether a response may be served stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StaleUse {
+    /// Within the windows, or where a client accepts it.
+    Allowed,
+    /// Never.
+    Forbidden,
+}
+
+impl Terms {
+    /// Fresh for `lifetime` and of no use after that, unless it is revalidated.
+    pub fn fresh_for(lifetime: Duration) -> Self {
+        Self {
+            lifetime,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            stale: StaleUse::Allowed,
+        }
+    }
+
+    /// Reads what a response that was received at `received` may be used for.
+    pub fn of(headers: &HeaderMap, received: SystemTime, policy: &CachePolicy) -> Self {
+        let control = effective(headers, policy);
+        let stale = if control.forbids_stale() { StaleUse::Forbidden } else { StaleUse::Allowed };
+        Self {
+            lifetime: lifetime(headers, &control, received, policy),
+            stale_while_revalidate: control.stale_while_revalidate.unwrap_or(policy.stale_while_revalidate),
+            stale_if_error: control.stale_if_error.unwrap_or(policy.stale_if_error),
+            stale,
+        }
+    }
+}
+
+/// The directives of a response as the bucket lets them count.
+pub fn effective(headers: &HeaderMap, policy: &CachePolicy) -> CacheControl {
+    counted(CacheControl::of(headers), policy)
+}
+
+/// What of `control` the bucket lets count.
+pub fn counted(control: CacheControl, policy: &CachePolicy) -> CacheControl {
+    match policy.cache_control {
+        ObjectControl::Respect => control,
+        ObjectControl::Ignore => CacheControl { max_age: Some(policy.ttl), ..CacheControl::default() },
+        ObjectControl::Override => CacheControl { max_age: Some(policy.ttl), s_maxage: None, ..control },
+    }
+}
+
+/// Computes how long a response stays fresh after it was generated.
+///
+/// `s-maxage`, then `max-age`, then `Expires` less `Date` (RFC 9111 4.2.1), then a guess where the bucket asks for
+/// one (4.2.2), then the bucket's `ttl`. An `Expires` that cannot be read lies in the past (5.3), and what is to be
+/// validated each time is never fresh (5.2.2.4).
+fn lifetime(
+    headers: &HeaderMap,
+    control: &CacheControl,
+    received: SystemTime,
+    policy: &CachePolicy,
+) -> Duration {
+    if control.no_cache {
+        return Duration::ZERO;
+    }
+    if let Some(named) = control.s_maxage.or(control.max_age) {
+        return named;
+    }
+    let generated = date(headers, &header::DATE).unwrap_or(received);
+    if headers.contains_key(header::EXPIRES) {
+        return date(headers, &header::EXPIRES)
+            .and_then(|expires| expires.duration_since(generated).ok())
+            .unwrap_or_default();
+    }
+    let guess = || {
+        let modified = date(headers, &header::LAST_MODIFIED)?;
+        let unchanged = generated.duration_since(modified).ok()?;
+        Some((unchanged / HEURISTIC_SHARE).min(HEURISTIC_MAX))
+    };
+    let guessed = if policy.heuristic_freshness { guess() } else { None };
+    guessed.unwrap_or(policy.ttl)
+}
+
+/// Computes how old a response was when it arrived: the larger of what `Date` says, and `Age` with the time that the
+/// answer took (RFC 9111 4.2.3).
+pub fn initial_age(headers: &HeaderMap, exchange: Exchange) -> Duration {
+    let Exchange { asked, received } = exchange;
+    let apparent = date(headers, &header::DATE)
+        .and_then(|generated| received.duration_since(generated).ok())
+        .unwrap_or_default();
+    let delay = received.duration_since(asked).unwrap_or_default();
+    apparent.max(age_field(headers).saturating_add(delay))
+}
+
+/// Reads the first `Age`, of several fields or of a list (RFC 9111 5.1); one that is not a number says nothing.
+fn age_field(headers: &HeaderMap) -> Duration {
+    let Some(Ok(text)) = headers.get(header::AGE).map(|value| value.to_str()) else { return Duration::ZERO };
+    let first = text.split(',').next().unwrap_or_default().trim();
+    let digits = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { first.parse().map_or(DELTA_MAX, Duration::from_secs).min(DELTA_MAX) } else { Duration::ZERO }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECEIVED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    fn received() -> SystemTime {
+        httpdate::parse_http_date(RECEIVED).unwrap()
+    }
+
+    fn fields(list: &[(&'static str, &str)]) -> HeaderMap {
+        list.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn policy() -> CachePolicy {
+        CachePolicy::new(100, Duration::from_secs(7))
+    }
+
+    #[track_caller]
+    fn check_lifetime(policy: &CachePolicy, list: &[(&'static str, &str)], seconds: u64) {
+        let terms = Terms::of(&fields(list), received(), policy);
+        assert_eq!(terms.lifetime, Duration::from_secs(seconds), "{list:?}");
+    }
+
+    #[test]
+    fn the_most_specific_lifetime_counts() {
+        let (policy, later) = (policy(), "Sun, 06 Nov 1994 08:50:37 GMT");
+        let check = |list: &[(&'static str, &str)], seconds| check_lifetime(&policy, list, seconds);
+        check(&[], 7);
+        check(&[("cache-control", "max-age=5"), ("expires", later)], 5);
+        check(&[("cache-control", "max-age=5, s-maxage=3")], 3);
+        check(&[("cache-control", "max-age=5, no-cache")], 0);
+        check(&[("cache-control", "max-age=5, no-cache=\"a\"")], 5);
+        check(&[("expires", later)], 60);
+        check(&[("expires", "Sunday, 06-Nov-94 08:50:37 GMT")], 60);
+        check(&[("expires", "Sun Nov  6 08:50:37 1994")], 60);
+        check(&[("expires", later), ("date", "Sun, 06 Nov 1994 08:50:27 GMT")], 10);
+        check(&[("expires", "0")], 0);
+        check(&[("expires", later), ("expires", later)], 0);
+        check(&[("expires", "Sat, 05 Nov 1994 08:49:37 GMT")], 0);
+        check(&[("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT")], 7);
+    }
+
+    #[test]
+    fn a_guess_is_a_tenth_and_at_most_a_day() {
+        let policy = CachePolicy { heuristic_freshness: true, ..policy() };
+        check_lifetime(&policy, &[("last-modified", "Sun, 06 Nov 1994 08:47:57 GMT")], 10);
+        check_lifetime(&policy, &[("last-modified", "Sat, 06 Nov 1993 08:47:57 GMT")], 24 * 3600);
+        check_lifetime(&policy, &[("last-modified", "Mon, 06 Nov 1995 08:47:57 GMT")], 7);
+        check_lifetime(&policy, &[], 7);
+        let named = [("last-modified", "Sun, 06 Nov 1994 08:47:57 GMT"), ("cache-control", "max-age=5")];
+        check_lifetime(&policy, &named, 5);
+    }
+
+    #[test]
+    fn the_bucket_says_whose_word_counts() {
+        let list = [("cache-control", "s-maxage=90, must-revalidate"), ("expires", "0")];
+        let check = |cache_control, expected| {
+            let policy = CachePolicy { cache_control, ..policy() };
+            let terms = Terms::of(&fields(&list), received(), &policy);
+            assert_eq!((terms.lifetime.as_secs(), terms.stale), expected, "{cache_control:?}");
+        };
+        check(ObjectControl::Respect, (90, StaleUse::Forbidden));
+        check(ObjectControl::Override, (7, StaleUse::Forbidden));
+        check(ObjectControl::Ignore, (7, StaleUse::Allowed));
+        let policy = CachePolicy { cache_control: ObjectControl::Override, ..policy() };
+        check_lifetime(&policy, &[("cache-control", "no-cache")], 0);
+    }
+
+    #[test]
+    fn stale_windows_are_the_objects_then_the_buckets() {
+        let policy = CachePolicy {
+            stale_while_revalidate: Duration::from_secs(1),
+            stale_if_error: Duration::from_secs(2),
+            ..policy()
+        };
+        let windows = |control| {
+            let terms = Terms::of(&fields(&[("cache-control", control)]), received(), &policy);
+            (terms.stale_while_revalidate.as_secs(), terms.stale_if_error.as_secs(), terms.stale)
+        };
+        assert_eq!(windows("max-age=1"), (1, 2, StaleUse::Allowed));
+        assert_eq!(windows("stale-while-revalidate=5, stale-if-error=0"), (5, 0, StaleUse::Allowed));
+        for control in ["must-revalidate", "proxy-revalidate", "s-maxage=1", "no-cache"] {
+            assert_eq!(windows(control).2, StaleUse::Forbidden, "{control}");
+        }
+    }
+
+    #[track_caller]
+    fn check_age(list: &[(&'static str, &str)], seconds: u64) {
+        let exchange = Exchange::at(received());
+        assert_eq!(initial_age(&fields(list), exchange), Duration::from_secs(seconds), "{list:?}");
+    }
+
+    #[test]
+    fn the_time_an_answer_took_counts() {
+        let exchange = Exchange { asked: received() - Duration::from_secs(3), received: received() };
+        let age = |list: &[(&'static str, &str)]| initial_age(&fields(list), exchange).as_secs();
+        assert_eq!(age(&[]), 3);
+        assert_eq!(age(&[("age", "5")]), 8);
+        assert_eq!(age(&[("age", "5"), ("date", "Sun, 06 Nov 1994 08:49:27 GMT")]), 10);
+    }
+
+    #[test]
+    fn the_larger_age_counts() {
+        check_age(&[], 0);
+        check_age(&[("age", "5"), ("date", "Sun, 06 Nov 1994 08:49:27 GMT")], 10);
+        check_age(&[("age", "15"), ("date", "Sun, 06 Nov 1994 08:49:27 GMT")], 15);
+        check_age(&[("date", "Sun, 06 Nov 1994 09:49:27 GMT")], 0);
+        check_age(&[("age", "-3")], 0);
+        check_age(&[("age", "4, 9"), ("age", "12")], 4);
+        check_age(&[("age", "99999999999999999999999")], 1 << 31);
+    }
+}

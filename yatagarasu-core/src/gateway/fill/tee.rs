@@ -1,0 +1,224 @@
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::header::{self, HeaderMap};
+
+use crate::budget::Reservation;
+use crate::cache::entry::{Content, StoredObject};
+use crate::cache::segments::SegmentsBuilder;
+use crate::caching::cache_control::withheld;
+use crate::caching::freshen::same_strong_tag;
+use crate::caching::freshness::{Exchange, Terms};
+use crate::caching::policy::CachePolicy;
+use crate::caching::storability::{Asker, Storable, decide};
+use crate::gateway::fill::reader::FillReader;
+use crate::gateway::fill::receive::{Receipt, Receive};
+use crate::gateway::lookup::Selecting;
+use crate::gateway::outcome::Reply;
+use crate::gateway::outcome::body::ReplyBody;
+use crate::gateway::store::{StorePermit, Yields};
+use crate::gateway::{Shared, representation};
+use crate::http::content_range::parse_content_range;
+use crate::object::meta::ObjectMeta;
+use crate::source::Object;
+use crate::source::body::ObjectBody;
+use crate::source::error::SourceError;
+
+/// Whether an object that passes is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gateway) enum Kept {
+    /// It is being stored.
+    Storing,
+    /// It passes only, or may be stored in the end.
+    Passing,
+}
+
+impl Shared {
+    /// Serves an object, or a part of it, that came in answer to `asked`, and stores it where it may be.
+    ///
+    /// Where the length is known, a task receives it at the source's pace, whatever the client's; only of a body
+    /// of unknown length a copy is made while it passes.
+    pub(in crate::gateway) fn keep(
+        self: &Arc<Self>,
+        object: Object,
+        permit: StorePermit,
+        asked: &HeaderMap,
+        asker: Asker,
+        exchange: Exchange,
+    ) -> (Reply, Kept) {
+        let Some(policy) = &self.policy.cache else {
+            return (representation::streamed(object), Kept::Passing);
+        };
+        let part = storable_part(&object.meta, policy);
+        if object.meta.is_partial() && part.is_none() {
+            return (representation::streamed(object), Kept::Passing);
+        }
+        match decide(&object.meta, exchange, policy, asker) {
+            Storable::Whole { length, terms } => {
+                let Some(reservation) = self.budget.reserve(length) else {
+                    return (representation::streamed(object), Kept::Passing);
+                };
+                let receipt = Receipt { exchange, terms, length, part };
+                (self.receive(object, permit, asked, receipt, reservation), Kept::Storing)
+            }
+            Storable::UnknownLength { terms } if !object.meta.is_partial() => {
+                let object = match Copy::of(self, &object, permit, asked, exchange, terms) {
+                    Some(copy) => keeping(object, copy),
+                    None => object,
+                };
+                (representation::streamed(object), Kept::Passing)
+            }
+            Storable::UnknownLength { .. } | Storable::No(_) => {
+                (representation::streamed(object), Kept::Passing)
+            }
+        }
+    }
+
+    /// Receives a body in a task of its own, for one client and the cache.
+    fn receive(
+        self: &Arc<Self>,
+        object: Object,
+        permit: StorePermit,
+        asked: &HeaderMap,
+        receipt: Receipt,
+        reservation: Reservation,
+    ) -> Reply {
+        let (partial, length) = (receipt.part.is_some(), receipt.length);
+        permit.expect(if partial { Yields::Part } else { Yields::Everything });
+        let mut reader = FillReader::new(Arc::default());
+        reader.select(0..length);
+        let mut receive = Receive { gateway: Arc::clone(self), fill: reader.fill(), permit, receipt };
+        let selecting = receive.place(&object.meta, asked);
+        let headers = object.meta.headers().clone();
+        let head = receive.begin(object.meta, selecting, reservation);
+        receive.spawn(object.body, head);
+        if partial {
+            representation::part(headers, reader)
+        } else {
+            Reply { status: http::StatusCode::OK, headers, body: ReplyBody::Filling(reader) }
+        }
+    }
+}
+
+/// Which part of an object is worth to be stored: one of a known version, and of an object that could be stored whole
+/// (RFC 9111 3.3, 3.4).
+fn storable_part(meta: &ObjectMeta, policy: &CachePolicy) -> Option<(Range<u64>, u64)> {
+    let (range, complete) = parse_content_range(meta.headers().get(header::CONTENT_RANGE)?)?;
+    let complete = complete.filter(|&complete| complete <= policy.max_item_size)?;
+    let whole_part = meta.content_length() == Some(range.end - range.start);
+    (whole_part && same_strong_tag(meta, meta)).then_some((range, complete))
+}
+
+/// Wraps an object's body so that a copy of it is stored if it ends within the limit.
+pub(in crate::gateway) fn keeping(object: Object, copy: Copy) -> Object {
+    let length = object.body.remaining();
+    let body = Keeping { body: object.body, copy: Some(copy) };
+    Object { meta: object.meta, body: ObjectBody::new(Box::pin(body), length) }
+}
+
+/// A body on its way to one client, copied while it passes.
+struct Keeping {
+    body: ObjectBody,
+    /// Gone once the body proves too long or breaks.
+    copy: Option<Copy>,
+}
+
+/// A copy of a body whose length is not known.
+pub(in crate::gateway) struct Copy {
+    gateway: Arc<Shared>,
+    meta: ObjectMeta,
+    selecting: Option<Selecting>,
+    bytes: SegmentsBuilder,
+    reservation: Reservation,
+    permit: StorePermit,
+    exchange: Exchange,
+    terms: Terms,
+}
+
+impl Copy {
+    /// Begins to copy an object that came in answer to `asked`, if there is memory for it.
+    pub(in crate::gateway) fn of(
+        gateway: &Arc<Shared>,
+        object: &Object,
+        mut permit: StorePermit,
+        asked: &HeaderMap,
+        exchange: Exchange,
+        terms: Terms,
+    ) -> Option<Self> {
+        let reservation = gateway.budget.reserve(0)?;
+        let (key, selecting) = gateway.place(permit.key(), &object.meta, asked);
+        permit.rekey(key);
+        Some(Self {
+            gateway: Arc::clone(gateway),
+            meta: object.meta.to_store(&withheld(object.meta.headers()), exchange.received),
+            selecting,
+            bytes: SegmentsBuilder::new(object.body.remaining()),
+            reservation,
+            permit,
+            exchange,
+            terms,
+        })
+    }
+
+    /// Copies a body that nobody else reads, as far as it may be stored.
+    pub(in crate::gateway) async fn take(mut self, mut body: ObjectBody) {
+        while let Some(chunk) = body.next().await {
+            let Some(copy) = chunk.ok().and_then(|chunk| self.push(&chunk)) else { return };
+            self = copy;
+        }
+        self.store().await;
+    }
+
+    /// Takes the next bytes; gives up once they are more than may be stored.
+    fn push(mut self, chunk: &[u8]) -> Option<Self> {
+        let more = chunk.len() as u64;
+        let limit = self.gateway.policy.cache.as_ref().map_or(0, |policy| policy.max_item_size);
+        if self.bytes.length() + more > limit || !self.reservation.grow(more) {
+            return None;
+        }
+        self.bytes.push(chunk);
+        Some(self)
+    }
+
+    async fn store(self) {
+        let Self { gateway, meta, selecting, bytes, reservation, permit, exchange, terms } = self;
+        let stored = Arc::new(StoredObject::new(meta, Content::Whole(bytes.finish()), exchange, terms));
+        if let Some(selecting) = &selecting {
+            gateway.note_variants(&permit, selecting).await;
+        }
+        if permit.store(&gateway.storage, stored).await {
+            gateway.stats.stored();
+        }
+        drop(reservation);
+    }
+
+    /// Stores the copy in the background: the client has its last byte already.
+    #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
+    fn store_later(self) {
+        tokio::spawn(self.store());
+    }
+}
+
+impl Stream for Keeping {
+    type Item = Result<Bytes, SourceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = std::task::ready!(Pin::new(&mut self.body).poll_next(cx));
+        match &item {
+            Some(Ok(chunk)) => self.copy = self.copy.take().and_then(|copy| copy.push(chunk)),
+            Some(Err(_)) => self.copy = None,
+            None => {}
+        }
+        // A client is not obliged to poll again once it has all the bytes it was promised.
+        if (item.is_none() || self.body.remaining() == Some(0))
+            && let Some(copy) = self.copy.take()
+        {
+            copy.store_later();
+        }
+        Poll::Ready(item)
+    }
+}

@@ -1,0 +1,224 @@
+//! Which request fields reach a source: ranges, conditions and those a bucket names, nothing else.
+
+use std::borrow::Cow;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::cache::CacheKey;
+use crate::caching::policy::ForwardedFields;
+use crate::gateway::request::Request;
+use crate::http::fields::{CORS, is_cors, may_forward};
+use crate::http::method::Method;
+use crate::http::range::requested;
+use crate::http::validator::{EntityTag, date, date_field};
+use crate::object::meta::ObjectMeta;
+use crate::source::SourceRequest;
+
+/// What a request's object is stored under, before anything is known of its `Vary`. The fields of CORS are part of
+/// it whatever `Vary` says: S3 names them only in answers to requests that have them.
+pub fn primary_key(request: &Request) -> Cow<'_, CacheKey> {
+    let mut lines = String::new();
+    for name in CORS {
+        for value in request.headers.get_all(&name) {
+            lines.push_str(name.as_str());
+            lines.push('=');
+            // One character for each byte: other bytes are another key.
+            lines.extend(value.as_bytes().iter().map(|&byte| char::from(byte)));
+            lines.push('\n');
+        }
+    }
+    if lines.is_empty() {
+        return Cow::Borrowed(&request.key);
+    }
+    Cow::Owned(CacheKey { origin: Some(lines.into()), ..request.key.clone() })
+}
+
+/// Makes of the request for a whole object one for whether it is still what is stored (RFC 9111 4.3.1).
+pub fn validating(mut asked: SourceRequest, stored: &ObjectMeta) -> SourceRequest {
+    for (field, condition) in
+        [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)]
+    {
+        if let Some(validator) = stored.headers().get(field) {
+            asked.headers.insert(condition, validator.clone());
+        }
+    }
+    asked
+}
+
+/// Makes the request a source gets when the client's own range and conditions are to be decided there.
+///
+/// They are sent in the one form every source reads, and what would be ignored on a hit is not sent on a miss
+/// either: a range of a HEAD (RFC 9110 14.2), several ranges, dates that cannot be read (13.1.3).
+pub fn pass(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
+    let mut asked = fill(request, forwarded);
+    for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
+        if let Some(list) = joined(&request.headers, &name) {
+            asked.headers.insert(name, list);
+        }
+    }
+    for name in [header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE] {
+        if let Some(at) = date(&request.headers, &name) {
+            asked.headers.insert(name, date_field(at));
+        }
+    }
+    let range = requested(&request.headers).and_then(|ranges| ranges.single());
+    if let (Method::Get, Some(range)) = (request.method, range) {
+        match if_range(&request.headers) {
+            IfRange::Unconditional => {}
+            IfRange::Validator(validator) => {
+                asked.headers.insert(header::IF_RANGE, validator);
+            }
+            IfRange::Unreadable => return asked,
+        }
+        asked.headers.insert(header::RANGE, range.field());
+    }
+    asked
+}
+
+/// What `If-Range` makes of a range (RFC 9110 13.1.5).
+enum IfRange {
+    /// There is none.
+    Unconditional,
+    /// The range applies to the version this names.
+    Validator(HeaderValue),
+    /// It names no version, so that the range never applies.
+    Unreadable,
+}
+
+fn if_range(headers: &HeaderMap) -> IfRange {
+    match headers.get(header::IF_RANGE) {
+        None => IfRange::Unconditional,
+        Some(tag) if EntityTag::parse(tag.as_bytes()).is_some() => IfRange::Validator(tag.clone()),
+        Some(_) => match date(headers, &header::IF_RANGE) {
+            Some(at) => IfRange::Validator(date_field(at)),
+            None => IfRange::Unreadable,
+        },
+    }
+}
+
+/// Puts the fields of one name into one (RFC 9110 5.3).
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    if values.is_empty() {
+        return None;
+    }
+    Some(HeaderValue::from_bytes(&values.join(&b", "[..])).expect("values joined are a value"))
+}
+
+/// Makes the request a source gets when the whole object is wanted, whatever the client's conditions.
+pub fn fill(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
+    let mut headers = HeaderMap::new();
+    let mut copy = |name: &HeaderName| {
+        for value in request.headers.get_all(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    };
+    match forwarded {
+        ForwardedFields::Named(names) => {
+            let named = names.iter().filter(|name| !is_cors(name));
+            CORS.iter().chain(named).for_each(&mut copy);
+        }
+        ForwardedFields::All => {
+            request.headers.keys().filter(|name| may_forward(name)).for_each(&mut copy);
+        }
+    }
+    SourceRequest { headers, query: request.key.query.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::fields::drop_hops;
+    use crate::testing::request;
+
+    #[test]
+    fn only_ranges_conditions_and_named_fields_cross() {
+        let mut asked = request(Method::Get, "k");
+        for (name, value) in [
+            ("authorization", "Bearer t"),
+            ("cookie", "c"),
+            ("accept-language", "de"),
+            ("origin", "https://a"),
+            ("range", "bytes=0-1"),
+            ("if-range", "\"e\""),
+            ("if-none-match", "\"e\""),
+        ] {
+            asked.headers.insert(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        let names = |request: &SourceRequest| {
+            let mut names: Vec<_> = request.headers.keys().map(ToString::to_string).collect();
+            names.sort();
+            names
+        };
+        let none = ForwardedFields::default();
+        let language = ForwardedFields::Named(vec![header::ACCEPT_LANGUAGE, header::ORIGIN]);
+        assert_eq!(names(&pass(&asked, &none)), ["if-none-match", "if-range", "origin", "range"]);
+        assert_eq!(names(&fill(&asked, &none)), ["origin"]);
+        assert_eq!(names(&fill(&asked, &language)), ["accept-language", "origin"]);
+        assert_eq!(fill(&asked, &language).headers.len(), 2, "named twice, sent once");
+        asked.headers.insert(header::RANGE, "bytes=0-1,3-4".parse().unwrap());
+        assert_eq!(names(&pass(&asked, &none)), ["if-none-match", "origin"]);
+        asked.method = Method::Head;
+        assert_eq!(names(&pass(&asked, &none)), ["if-none-match", "origin"]);
+        asked.headers.insert("connection", "x-hop, close".parse().unwrap());
+        asked.headers.insert("x-hop", "1".parse().unwrap());
+        asked.headers.insert("x-end", "1".parse().unwrap());
+        drop_hops(&mut asked.headers);
+        assert_eq!(names(&fill(&asked, &ForwardedFields::All)), ["accept-language", "origin", "x-end"]);
+    }
+
+    #[test]
+    fn the_page_that_asks_is_part_of_the_key() {
+        let mut asked = request(Method::Get, "k");
+        assert_eq!(primary_key(&asked).origin, None);
+        asked.headers.insert(header::ORIGIN, "https://a".parse().unwrap());
+        assert_eq!(primary_key(&asked).origin.as_deref(), Some("origin=https://a\n"));
+    }
+
+    #[test]
+    fn what_is_stored_is_asked_for_by_its_validators() {
+        let fields = [("etag", "W/\"a\""), ("last-modified", "yesterday"), ("date", "today")];
+        let meta = ObjectMeta::new(
+            fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
+        );
+        let asked = validating(SourceRequest::default(), &meta);
+        assert_eq!(asked.headers.len(), 2);
+        assert_eq!(asked.headers["if-none-match"], "W/\"a\"");
+        assert_eq!(asked.headers["if-modified-since"], "yesterday");
+    }
+
+    #[track_caller]
+    fn check(fields: &[(&'static str, &str)], expected: &[(&str, &str)]) {
+        let mut asked = request(Method::Get, "k");
+        for (name, value) in fields {
+            asked.headers.append(*name, value.parse().unwrap());
+        }
+        let sent = pass(&asked, &ForwardedFields::default()).headers;
+        let mut sent: Vec<_> =
+            sent.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        sent.sort_unstable();
+        assert_eq!(sent, expected, "{fields:?}");
+    }
+
+    #[test]
+    fn ranges_and_conditions_are_sent_in_one_form() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        check(&[("range", "Bytes = ,0 - 4,")], &[("range", "bytes=0-4")]);
+        check(&[("range", "bytes=-99999999999999999999")], &[("range", "bytes=-9223372036854775807")]);
+        check(&[("range", "bytes=5-99999999999999999999")], &[("range", "bytes=5-")]);
+        check(&[("range", "bytes=5-")], &[("range", "bytes=5-")]);
+        check(
+            &[("if-none-match", "\"a\""), ("if-none-match", "\"b\"")],
+            &[("if-none-match", "\"a\", \"b\"")],
+        );
+        check(&[("if-modified-since", "garbage"), ("if-unmodified-since", "0")], &[]);
+        check(&[("if-modified-since", date), ("if-modified-since", date)], &[]);
+        check(&[("if-modified-since", "Sun Nov  6 08:49:37 1994")], &[("if-modified-since", date)]);
+        check(&[("if-modified-since", "Sunday, 06-Nov-94 08:49:37 GMT")], &[("if-modified-since", date)]);
+        check(
+            &[("range", "bytes=0-1"), ("if-range", "Sun Nov  6 08:49:37 1994")],
+            &[("if-range", date), ("range", "bytes=0-1")],
+        );
+        check(&[("range", "bytes=0-1"), ("if-range", "nonsense")], &[]);
+    }
+}

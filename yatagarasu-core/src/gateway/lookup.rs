@@ -1,0 +1,190 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use crate::cache::CacheKey;
+use crate::cache::entry::{Content, StoredObject};
+use crate::cache::reuse::{Reuse, reuse};
+use crate::caching::cache_control::RequestControl;
+use crate::caching::cache_status::Forward;
+use crate::caching::policy::{BucketPolicy, CachePolicy, ClientControl};
+use crate::caching::storability::Asker;
+use crate::caching::vary::{Vary, secondary, selecting};
+use crate::gateway::decision::{Caching, Facts, Leave, Scope, Stored};
+use crate::gateway::request::Request;
+use crate::gateway::{Shared, forward};
+use crate::http::conditional::range_applies;
+use crate::http::method::Method;
+use crate::http::range::{Selection, requested, select};
+use crate::http::validator::Validators;
+use crate::object::meta::ObjectMeta;
+
+/// One client's request, and what of it is needed more than once.
+pub(super) struct Inquiry<'a> {
+    pub(super) request: &'a Request,
+    /// What its object is stored under, if it has no variants.
+    pub(super) key: Cow<'a, CacheKey>,
+    pub(super) control: RequestControl,
+}
+
+/// What is stored for a request.
+pub(super) struct Found<'a> {
+    /// Where it is, or would be as far as is known.
+    pub(super) key: Cow<'a, CacheKey>,
+    pub(super) stored: Option<Arc<StoredObject>>,
+    /// What is said where nothing is.
+    missing: Forward,
+}
+
+/// Which variant of an object a response is (RFC 9111 4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Selecting {
+    pub(super) names: Vec<HeaderName>,
+    values: String,
+}
+
+impl<'a> Inquiry<'a> {
+    pub(super) fn new(request: &'a Request, policy: &BucketPolicy) -> Self {
+        let obeyed = policy.cache.as_ref().is_some_and(|cache| match cache.client_cache_control {
+            ClientControl::Respect => true,
+            ClientControl::Ignore => false,
+        });
+        let control = if obeyed { RequestControl::of(&request.headers) } else { RequestControl::default() };
+        Self { request, key: forward::primary_key(request), control }
+    }
+
+    pub(super) fn asker(&self) -> Asker {
+        if self.request.headers.contains_key(header::AUTHORIZATION) {
+            Asker::Authorized
+        } else {
+            Asker::Anyone
+        }
+    }
+
+    fn leave(&self) -> Leave {
+        if self.control.only_if_cached {
+            Leave::NotToForward
+        } else if self.control.no_store {
+            Leave::NotToStore
+        } else {
+            Leave::Everything
+        }
+    }
+
+    /// How much of the object has to be fetched. Several ranges no source is asked for.
+    fn scope(&self, known_small: bool, policy: &CachePolicy) -> Scope {
+        let range = requested(&self.request.headers);
+        match range.and_then(|ranges| ranges.single()) {
+            Some(_) if !known_small && !policy.range_fill => Scope::Part,
+            Some(_) | None => Scope::Whole,
+        }
+    }
+
+    /// Whether all that the client wants is among the parts that are stored.
+    fn within(&self, stored: &StoredObject) -> bool {
+        let (request, length) = (self.request, stored.length());
+        let validators = Validators::of(stored.meta().headers());
+        if request.method == Method::Head {
+            return false;
+        }
+        if !range_applies(request.method, &request.headers, &validators) {
+            return stored.covers(&(0..length));
+        }
+        match select(&request.headers, length) {
+            Selection::Whole => stored.covers(&(0..length)),
+            Selection::Part(part) => stored.covers(&part),
+            Selection::Parts(parts) => parts.iter().all(|part| stored.covers(part)),
+            Selection::Unsatisfiable => true,
+        }
+    }
+}
+
+impl Shared {
+    /// Looks up what is stored for a request: the object, or the variant of it that the request selects.
+    pub(super) async fn look<'a>(&self, inquiry: &'a Inquiry<'a>) -> Found<'a> {
+        let key = Cow::Borrowed(inquiry.key.as_ref());
+        if self.policy.cache.is_none() {
+            return Found { key, stored: None, missing: Forward::Bypass };
+        }
+        let Some(stored) = self.storage.lookup(key.borrowed()).await else {
+            return Found { key, stored: None, missing: Forward::UriMiss };
+        };
+        let Content::Variants(names) = stored.content() else {
+            return Found { key, stored: Some(stored), missing: Forward::UriMiss };
+        };
+        let asked = forward::fill(inquiry.request, &self.policy.forward_headers);
+        let key = variant(&key, secondary(names, &asked.headers));
+        let stored = self.storage.lookup(key.borrowed()).await;
+        Found { key: Cow::Owned(key), stored, missing: Forward::VaryMiss }
+    }
+
+    /// Puts together what [`plan`](crate::gateway::decision::plan) decides from.
+    pub(super) fn facts(&self, inquiry: &Inquiry<'_>, found: &Found<'_>, now: SystemTime) -> Facts {
+        let stored = found.fact(inquiry, now);
+        let known_small = found.object().is_some_and(|stored| matches!(stored.content(), Content::Whole(_)));
+        let (caching, scope) = match &self.policy.cache {
+            Some(policy) => (Caching::On, inquiry.scope(known_small, policy)),
+            None => (Caching::Off, Scope::Whole),
+        };
+        Facts { method: inquiry.request.method, scope, leave: inquiry.leave(), caching, stored }
+    }
+
+    /// Says where an object belongs that came in answer to `asked` for `key`, and which variant of it that is.
+    pub(super) fn place(
+        &self,
+        key: &CacheKey,
+        meta: &ObjectMeta,
+        asked: &HeaderMap,
+    ) -> (CacheKey, Option<Selecting>) {
+        let names = match Vary::of(meta.headers()) {
+            Vary::Fields(names) => selecting(names, &self.policy.forward_headers),
+            Vary::None | Vary::Any => Vec::new(),
+        };
+        let primary = key.primary();
+        if names.is_empty() {
+            return (primary, None);
+        }
+        let values = secondary(&names, asked);
+        (variant(&primary, values.clone()), Some(Selecting { names, values }))
+    }
+
+    /// Whether an object that was fetched for another client is the variant this one selects.
+    pub(super) fn selects(&self, inquiry: &Inquiry<'_>, selecting: &Selecting) -> bool {
+        let asked = forward::fill(inquiry.request, &self.policy.forward_headers);
+        secondary(&selecting.names, &asked.headers) == selecting.values
+    }
+}
+
+impl Found<'_> {
+    /// The object, where one is stored or a part of it.
+    pub(super) fn object(&self) -> Option<&Arc<StoredObject>> {
+        self.stored.as_ref().filter(|stored| stored.is_object())
+    }
+
+    /// What is stored, seen by the one who asks.
+    fn fact(&self, inquiry: &Inquiry<'_>, now: SystemTime) -> Stored {
+        let Some(stored) = &self.stored else { return Stored::Nothing(self.missing) };
+        let reuse = reuse(stored, now, &inquiry.control);
+        match (stored.content(), reuse) {
+            (Content::Whole(_), reuse) => Stored::Usable(reuse),
+            (Content::Parts(_), _) if !inquiry.within(stored) => Stored::Nothing(Forward::Partial),
+            // Only what is whole is revalidated.
+            (Content::Parts(_) | Content::Refusal(_), Reuse::WhileRevalidating) => {
+                Stored::Nothing(Forward::Stale)
+            }
+            (Content::Parts(_) | Content::Refusal(_), Reuse::Validated(reason)) => Stored::Nothing(reason),
+            (Content::Parts(_), Reuse::Fresh | Reuse::Accepted) | (Content::Refusal(_), Reuse::Fresh) => {
+                Stored::Usable(reuse)
+            }
+            (Content::Refusal(_), Reuse::Accepted) => Stored::Nothing(Forward::Stale),
+            (Content::Passed, Reuse::Fresh | Reuse::Validated(Forward::Request)) => Stored::Passed,
+            (Content::Passed | Content::Variants(_), _) => Stored::Nothing(self.missing),
+        }
+    }
+}
+
+fn variant(primary: &CacheKey, values: String) -> CacheKey {
+    CacheKey { variant: Some(values.into()), ..primary.clone() }
+}
