@@ -10,8 +10,8 @@ use tokio::runtime::Runtime;
 use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy};
 use yatagarasu_core::Budget;
 use yatagarasu_core::cache::segments::SEGMENT_BYTES;
-use yatagarasu_core::testing::{MemorySource, request};
 use yatagarasu_core::{BucketPolicy, CachePolicy, Gateway, Handling, Method, Request, SystemClock};
+use yatagarasu_testing::{MemorySource, request};
 
 const FIELDS: [(&str, &str); 6] = [
     ("content-type", "text/css"),

@@ -2,7 +2,7 @@
 #![cfg(feature = "foyer")]
 
 use yatagarasu_cache::{CacheBackend, CacheConfig, ConnectError, EvictionPolicy, connect};
-use yatagarasu_core::testing::cache_conformance;
+use yatagarasu_testing::conformance::cache_conformance;
 
 fn config(max_size: u64, max_item_size: u64, eviction: EvictionPolicy) -> CacheConfig {
     CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size, eviction }

@@ -11,10 +11,10 @@ use yatagarasu_core::Selector;
 use yatagarasu_core::cache::entry::Content;
 use yatagarasu_core::cache::segments::SegmentsBuilder;
 use yatagarasu_core::caching::freshness::{Exchange, Terms};
-use yatagarasu_core::testing::cache_key;
 use yatagarasu_core::{ObjectCache, ObjectMeta, StoredObject};
 use yatagarasu_sys::pages::are_shareable;
 use yatagarasu_sys::testing::CountingAllocator;
+use yatagarasu_testing::cache_key;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();

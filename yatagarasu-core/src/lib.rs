@@ -13,8 +13,6 @@ pub mod gateway;
 pub mod http;
 pub mod object;
 pub mod source;
-#[cfg(feature = "testing")]
-pub mod testing;
 
 pub use budget::{Budget, Reservation};
 pub use cache::entry::StoredObject;

@@ -20,8 +20,6 @@ mod region;
 mod rusoto;
 mod sender;
 pub mod sign;
-#[cfg(feature = "testing")]
-pub mod testing;
 mod transport;
 
 pub use address::AddressError;

@@ -128,8 +128,14 @@ pub fn fill(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::CacheKey;
     use crate::http::fields::drop_hops;
-    use crate::testing::request;
+    use crate::object::key::ObjectKey;
+
+    fn request(method: Method, key: &str) -> Request {
+        let key = CacheKey::new(ObjectKey::parse(key).expect("a key"), None);
+        Request { method, key, headers: HeaderMap::new() }
+    }
 
     #[test]
     fn only_ranges_conditions_and_named_fields_cross() {

@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use yatagarasu_core::Budget;
-use yatagarasu_core::testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
 use yatagarasu_core::{
     BucketPolicy, CachePolicy, Gateway, Method, ObjectSource, Outcome, Refusal, ReplyBody, Request,
     SourceError,
 };
+use yatagarasu_testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
 
 /// Longest object the gateways here store.
 pub(crate) const ITEM_MAX: u64 = 1000;

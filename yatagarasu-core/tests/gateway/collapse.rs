@@ -3,11 +3,11 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use yatagarasu_core::Budget;
-use yatagarasu_core::testing::{ManualClock, MemoryCache, ScriptedSource, request};
 use yatagarasu_core::{
     Answer, BucketPolicy, Gateway, Method, Object, ObjectKey, ObjectMeta, ObjectSource, SourceError,
     SourceRequest,
 };
+use yatagarasu_testing::{ManualClock, MemoryCache, ScriptedSource, request};
 
 use crate::bed::{Bed, ITEM_MAX, body, cache_policy, handling, settle};
 

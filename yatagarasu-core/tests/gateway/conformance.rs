@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use yatagarasu_core::ObjectSource;
 use yatagarasu_core::source::timeout::Timed;
-use yatagarasu_core::testing::{MemoryCache, MemorySource, SourceBed, cache_conformance, source_conformance};
+use yatagarasu_testing::conformance::{SourceBed, cache_conformance, source_conformance};
+use yatagarasu_testing::{MemoryCache, MemorySource};
 
 #[tokio::test]
 async fn the_memory_source_is_a_source() {

@@ -12,11 +12,11 @@ use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 use yatagarasu_core::Budget;
-use yatagarasu_core::testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
 use yatagarasu_core::{
     Answer, BucketPolicy, CachePolicy, ForwardedFields, Gateway, Method, Negative, Object, ObjectBody,
     ObjectKey, ObjectMeta, ObjectSource, Request, SourceError, SourceRequest,
 };
+use yatagarasu_testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
 
 use crate::bed::{Bed, body, cache_policy, settle};
 use crate::turnstile::{STORE, Stop, Turnstile, TurnstileCache};

@@ -4,10 +4,10 @@ use std::time::Duration;
 use http::header;
 use yatagarasu_core::Budget;
 use yatagarasu_core::caching::freshness::Freshness;
-use yatagarasu_core::testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
 use yatagarasu_core::{
     BucketPolicy, CachePolicy, ForwardedFields, Gateway, Handling, Method, Negative, Purge, Request, Selector,
 };
+use yatagarasu_testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
 
 use crate::bed::{Bed, body, cache_policy, handling, idle, settle};
 use crate::turnstile::{Lengths, PURGE, STORE, Stop, Turnstile, TurnstileCache, TurnstileSource};

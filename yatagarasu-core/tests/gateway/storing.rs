@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use yatagarasu_core::http::fields::is_immaterial;
-use yatagarasu_core::testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
 use yatagarasu_core::{
     BucketPolicy, Budget, CachePolicy, Gateway, Method, Purge, Refusal, Request, Selector, SourceError,
 };
+use yatagarasu_testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
 
 use crate::bed::{Bed, body, handling, settle};
 

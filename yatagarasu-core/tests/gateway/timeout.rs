@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use yatagarasu_core::SourceError;
 use yatagarasu_core::source::timeout::Timed;
-use yatagarasu_core::testing::ScriptedSource;
+use yatagarasu_testing::ScriptedSource;
 
 use crate::bed::{Bed, body};
 

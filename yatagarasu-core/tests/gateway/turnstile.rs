@@ -10,11 +10,11 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::header;
 use tokio::sync::Semaphore;
-use yatagarasu_core::testing::{MemoryCache, MemorySource};
 use yatagarasu_core::{
     Admission, Answer, CacheKey, KeyRef, Lookup, Object, ObjectBody, ObjectCache, ObjectKey, ObjectMeta,
     ObjectSource, Selector, SourceError, SourceRequest, StoredObject, Usage,
 };
+use yatagarasu_testing::{MemoryCache, MemorySource};
 
 /// Bytes of a body that come at a time.
 const PIECE_BYTES: usize = 2;

@@ -169,7 +169,7 @@ async fn refresh(credentials: Weak<Refreshed>) {
 mod tests {
     use std::collections::VecDeque;
 
-    use yatagarasu_core::testing::ManualClock;
+    use yatagarasu_testing::ManualClock;
 
     use super::*;
 

@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use yatagarasu_core::testing::{SourceBed, source_conformance};
 use yatagarasu_core::{ObjectSource, SystemClock};
-use yatagarasu_s3::testing::{S3Server, SESSION_TOKEN};
 use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, connect};
+use yatagarasu_testing::conformance::{SourceBed, source_conformance};
+use yatagarasu_testing::s3::{S3Server, SESSION_TOKEN};
 
 struct Bed {
     server: S3Server,

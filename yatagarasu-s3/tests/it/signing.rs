@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use yatagarasu_core::{Answer, ObjectKey, SourceError, SourceRequest, SystemClock};
-use yatagarasu_s3::testing::S3Server;
 use yatagarasu_s3::{
     Access, Addressing, ConnectError, CredentialsStatus, SourceBackend, SourceConfig, connect,
 };
+use yatagarasu_testing::s3::S3Server;
 
 use crate::backends;
 

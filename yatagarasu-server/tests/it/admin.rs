@@ -61,7 +61,7 @@ async fn soft_purges_have_s3_asked_whether_the_object_has_changed() {
 
 #[tokio::test]
 async fn tags_and_everything_are_purged_from_all_buckets_at_once() {
-    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entry = |name, prefix| bucket(&s3.endpoint(), name, prefix, "", cache);
     let yaml = document("", &[entry("one", "/one"), entry("two", "/two")]);
@@ -85,7 +85,7 @@ async fn tags_and_everything_are_purged_from_all_buckets_at_once() {
 #[tokio::test]
 async fn an_operator_who_leaves_does_not_end_a_purge() {
     const BUCKETS: usize = 64;
-    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entries: Vec<_> = (0..BUCKETS)
         .map(|index| bucket(&s3.endpoint(), &format!("b{index}"), &format!("/{index}"), "", cache))
@@ -112,7 +112,7 @@ async fn an_operator_who_leaves_does_not_end_a_purge() {
 
 #[tokio::test]
 async fn the_method_purges_what_a_public_path_leads_to() {
-    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entry = |name, prefix| bucket(&s3.endpoint(), name, prefix, "forward_query: [\"v\"]", cache);
     let yaml = document("", &[entry("all", "/stats"), entry("inner", "/stats/in")]);
@@ -187,7 +187,7 @@ async fn bad_orders_say_what_is_expected() {
 
 #[tokio::test]
 async fn readiness_asks_every_source() {
-    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     s3.objects().put("bucket", "k", &[], "x");
     let endpoint = s3.endpoint();
     let good = bucket(&endpoint, "good", "/good", "", "");
@@ -196,7 +196,7 @@ async fn readiness_asks_every_source() {
     let denied = bucket(&endpoint, "denied", "/denied", "session_token: \"unknown\"", "");
     let site = Site::run(s3, &document("", std::slice::from_ref(&good))).await;
     assert_eq!((site.admin.get("/health").await.status, site.admin.get("/ready").await.status), (200, 200));
-    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     let site = Site::run(s3, &document("", &[good, unreachable, denied])).await;
     let answer = site.admin.get("/ready").await;
     assert_eq!(answer.status, 503);
@@ -211,7 +211,7 @@ async fn readiness_asks_every_source() {
 
 #[tokio::test]
 async fn a_token_guards_what_is_not_for_everyone() {
-    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     s3.objects().put("bucket", "k", &[], "x");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]).replace(
         "admin: { address: \"127.0.0.1:0\" }",
@@ -294,7 +294,7 @@ async fn stopping_lets_responses_end_and_accepts_no_more() {
 #[tokio::test]
 async fn stopping_does_not_wait_longer_than_it_may() {
     let s3 = crate::scripted::Scripted::start("").await.0;
-    let server = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let server = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     let entry = bucket(&format!("http://{}", s3.address()), "assets", "/static", "", "");
     let mut site = Site::run(server, &document("shutdown_grace: \"50ms\"", &[entry])).await;
     let client = tokio::spawn(crate::client::begin(site.address, "/static/k"));

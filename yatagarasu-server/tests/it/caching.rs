@@ -124,7 +124,7 @@ async fn every_eviction_policy_and_the_fill_memory_are_heeded() {
         assert!((90_000..=200_000).contains(&bytes), "{eviction}: {stats}");
         assert_eq!(stats["buckets"][0]["max_bytes"], 200_000);
     }
-    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     let buckets = [crate::site::bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")];
     let site = Site::run(s3, &crate::site::document("fill_memory: \"10KB\"", &buckets)).await;
     site.put("k", &[], vec![7; 10_001]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::sleep;
-use yatagarasu_s3::testing::{MemoryObjects, S3Server};
+use yatagarasu_testing::s3::{MemoryObjects, S3Server};
 
 use crate::memory::{stalled, until_waiting, waiting};
 use crate::origin::{Gate, Origin, Reply};

@@ -140,7 +140,7 @@ async fn a_slow_client_slows_s3_down() {
 
 #[tokio::test]
 async fn a_client_that_says_nothing_is_let_go() {
-    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     let entry = crate::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
     let site = Site::run(s3, &crate::site::document("header_timeout: \"200ms\"", &[entry])).await;
     site.put("k", &[], "x");
@@ -180,7 +180,7 @@ async fn a_client_that_says_nothing_is_let_go() {
 
 #[tokio::test]
 async fn a_client_that_reads_slowly_is_not_let_go() {
-    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     let entry = crate::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
     let site = Site::run(s3, &crate::site::document("header_timeout: \"200ms\"", &[entry])).await;
     site.put("k", &[], vec![7; 9_000_000]);

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use yatagarasu_s3::testing::S3Server;
+use yatagarasu_testing::s3::S3Server;
 
 use crate::client::Client;
 use crate::process::{command, write};

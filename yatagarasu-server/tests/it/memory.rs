@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use yatagarasu_s3::testing::{MemoryObjects, S3Server};
 use yatagarasu_sys::process::raise_open_files_limit;
+use yatagarasu_testing::s3::{MemoryObjects, S3Server};
 
 use crate::client::begin;
 use crate::http2::{connect, get};

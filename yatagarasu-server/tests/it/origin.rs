@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
-use yatagarasu_s3::testing::S3Server;
+use yatagarasu_testing::s3::S3Server;
 
 use crate::scripted::PATIENCE;
 use crate::site::{Site, bucket, document};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use tempfile::TempDir;
-use yatagarasu_s3::testing::{ACCESS_KEY, S3Server, SECRET_KEY};
+use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 use crate::client::Client;
 use crate::site::{bucket, document};

@@ -1,6 +1,6 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use yatagarasu_core::testing::odd_keys;
+use yatagarasu_testing::odd_keys;
 
 use crate::scripted::Scripted;
 use crate::site::{Site, bucket, document};
@@ -26,7 +26,7 @@ async fn two_hundred_odd_keys_are_served_and_stored_byte_for_byte() {
 
 #[tokio::test]
 async fn the_longest_prefix_wins() {
-    let s3 = yatagarasu_s3::testing::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     let endpoint = s3.endpoint();
     let entry = |name, prefix| bucket(&endpoint, name, prefix, "", "enabled: false");
     let yaml = document("", &[entry("all", "/"), entry("static", "/static"), entry("img", "/static/img/")]);

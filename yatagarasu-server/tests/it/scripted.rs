@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use yatagarasu_s3::testing::S3Server;
+use yatagarasu_testing::s3::S3Server;
 
 use crate::site::{Site, bucket, document};
 

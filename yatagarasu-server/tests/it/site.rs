@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use yatagarasu_s3::testing::{ACCESS_KEY, S3Server, SECRET_KEY};
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
+use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 use crate::client::Client;
 use crate::scripted::PATIENCE;

@@ -10,8 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
-use yatagarasu_s3::testing::{MemoryObjects, S3Server};
 use yatagarasu_sys::process::raise_open_files_limit;
+use yatagarasu_testing::s3::{MemoryObjects, S3Server};
 
 use crate::http2::get;
 use crate::memory::stalled;

@@ -1,8 +1,8 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use yatagarasu_core::caching::cache_status::{Detail, Provenance};
 use yatagarasu_core::caching::freshness::Freshness;
-use yatagarasu_core::testing::cache_key;
 use yatagarasu_core::{Gateway, Handling, Method, ObjectKey, Refusal, Request, SourceError};
+use yatagarasu_testing::cache_key;
 
 use super::dice::Dice;
 use super::edition::{Asker, Edition, date, ranges};

@@ -3,8 +3,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::HeaderMap;
-use yatagarasu_core::testing::cache_key;
 use yatagarasu_core::{CachePolicy, ObjectControl, ObjectKey};
+use yatagarasu_testing::cache_key;
 
 use super::dice::Dice;
 use crate::bed::ITEM_MAX;

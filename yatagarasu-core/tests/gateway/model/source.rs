@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
-use yatagarasu_core::testing::{ManualClock, MemoryCache};
 use yatagarasu_core::{
     Admission, Answer, CacheKey, Clock, KeyRef, Lookup, Method, Object, ObjectBody, ObjectCache, ObjectKey,
     ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, StoredObject, Usage,
 };
+use yatagarasu_testing::{ManualClock, MemoryCache};
 
 use super::dice::Dice;
 use super::edition::{Asker, Edition, Wanted};

@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::header::{self, HeaderName};
 use tokio::task::{JoinHandle, yield_now};
 use yatagarasu_core::Budget;
-use yatagarasu_core::testing::{ManualClock, cache_key};
 use yatagarasu_core::{
     BucketPolicy, CachePolicy, ClientControl, ForwardedFields, Gateway, Handling, Negative, ObjectControl,
     Purge, Selector,
 };
+use yatagarasu_testing::{ManualClock, cache_key};
 
 use super::ask::{Ask, Directives, Heard, hear};
 use super::dice::Dice;

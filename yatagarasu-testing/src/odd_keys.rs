@@ -1,4 +1,4 @@
-use crate::object::key::ObjectKey;
+use yatagarasu_core::object::key::ObjectKey;
 
 /// Keys people have lost a night over.
 const AWKWARD: &[&str] = &[

@@ -7,11 +7,11 @@ use futures_core::Stream;
 use http::HeaderMap;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::object::key::ObjectKey;
-use crate::object::meta::ObjectMeta;
-use crate::source::body::ObjectBody;
-use crate::source::error::SourceError;
-use crate::source::{Answer, Object, ObjectSource, SourceRequest};
+use yatagarasu_core::object::key::ObjectKey;
+use yatagarasu_core::object::meta::ObjectMeta;
+use yatagarasu_core::source::body::ObjectBody;
+use yatagarasu_core::source::error::SourceError;
+use yatagarasu_core::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// A source that does what a test tells it, request by request.
 #[derive(Debug)]

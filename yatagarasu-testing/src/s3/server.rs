@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::MemoryObjects;
 use super::access::{Strict, keys};
-use crate::{Access, Addressing, SourceBackend, SourceConfig, StaticCredentials};
+use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, StaticCredentials};
 
 /// What reached a server.
 #[derive(Debug, Default)]

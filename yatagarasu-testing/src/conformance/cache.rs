@@ -3,12 +3,12 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderMap, HeaderValue};
 
-use crate::cache::entry::{Content, StoredObject};
-use crate::cache::segments::SegmentsBuilder;
-use crate::cache::{Admission, CacheKey, ObjectCache, Selector};
-use crate::caching::freshness::{Exchange, Freshness, Terms};
-use crate::object::meta::ObjectMeta;
-use crate::testing::cache_key;
+use crate::cache_key;
+use yatagarasu_core::cache::entry::{Content, StoredObject};
+use yatagarasu_core::cache::segments::SegmentsBuilder;
+use yatagarasu_core::cache::{Admission, CacheKey, ObjectCache, Selector};
+use yatagarasu_core::caching::freshness::{Exchange, Freshness, Terms};
+use yatagarasu_core::object::meta::ObjectMeta;
 
 /// Runs every test of the [`ObjectCache`] contract. `make` builds a cache of a given capacity in bytes.
 pub async fn cache_conformance(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::cache::entry::StoredObject;
-use crate::cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Selector, Usage};
+use yatagarasu_core::cache::entry::StoredObject;
+use yatagarasu_core::cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Selector, Usage};
 
 /// A cache that keeps what it can and evicts nothing: the model other caches are compared with.
 #[derive(Debug)]

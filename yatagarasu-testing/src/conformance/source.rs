@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::object::key::ObjectKey;
-use crate::source::error::SourceError;
-use crate::source::{Answer, Object, ObjectSource, SourceRequest};
-use crate::testing::odd_keys;
+use crate::odd_keys;
+use yatagarasu_core::object::key::ObjectKey;
+use yatagarasu_core::source::error::SourceError;
+use yatagarasu_core::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// A source under test, and a way to put objects where it finds them.
 #[async_trait]

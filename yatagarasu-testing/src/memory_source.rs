@@ -9,17 +9,17 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::http::conditional::{Verdict, evaluate, range_applies};
-use crate::http::content_range::content_range;
-use crate::http::method::Method;
-use crate::http::range::requested;
-use crate::http::validator::Validators;
-use crate::object::key::ObjectKey;
-use crate::object::meta::ObjectMeta;
-use crate::source::body::ObjectBody;
-use crate::source::error::SourceError;
-use crate::source::{Answer, Object, ObjectSource, SourceRequest};
-use crate::testing::SourceBed;
+use crate::conformance::SourceBed;
+use yatagarasu_core::http::conditional::{Verdict, evaluate, range_applies};
+use yatagarasu_core::http::content_range::content_range;
+use yatagarasu_core::http::method::Method;
+use yatagarasu_core::http::range::requested;
+use yatagarasu_core::http::validator::Validators;
+use yatagarasu_core::object::key::ObjectKey;
+use yatagarasu_core::object::meta::ObjectMeta;
+use yatagarasu_core::source::body::ObjectBody;
+use yatagarasu_core::source::error::SourceError;
+use yatagarasu_core::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// A source whose objects are in memory. Counts what it is asked; clones are the same source.
 #[derive(Debug, Clone, Default)]

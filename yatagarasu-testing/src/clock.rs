@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::clock::Clock;
+use yatagarasu_core::clock::Clock;
 
 /// A clock that stands still until a test moves it. Clones show the same time.
 #[derive(Debug, Clone)]

@@ -1,0 +1,36 @@
+//! What the tests of all crates share: doubles, conformance suites, and an S3 server.
+//!
+//! The suites in [`conformance`] state the contracts of `ObjectSource` and `ObjectCache`; every backend, wrapper and double
+//! runs them. [`MemorySource`] and [`MemoryCache`] keep the contracts in the simplest way. [`ScriptedSource`] answers as a
+//! test says, step by step, and [`ManualClock`] stands still until a test moves it. The feature `s3` adds [`s3`], a server
+//! on a real socket that checks signatures.
+#![forbid(unsafe_code)]
+#![expect(clippy::disallowed_methods, reason = "what it starts ends with the test")]
+
+mod clock;
+pub mod conformance;
+mod memory_cache;
+mod memory_source;
+mod odd_keys;
+#[cfg(feature = "s3")]
+pub mod s3;
+mod scripted_source;
+
+pub use clock::ManualClock;
+pub use memory_cache::MemoryCache;
+pub use memory_source::MemorySource;
+pub use odd_keys::odd_keys;
+pub use scripted_source::{Script, ScriptedBody, ScriptedSource};
+
+use http::HeaderMap;
+use yatagarasu_core::{CacheKey, Method, ObjectKey, Request};
+
+/// Returns a cache key without a query.
+pub fn cache_key(key: &str) -> CacheKey {
+    CacheKey::new(ObjectKey::parse(key).expect("a test names valid keys"), None)
+}
+
+/// Returns a request without header fields.
+pub fn request(method: Method, key: &str) -> Request {
+    Request { method, key: cache_key(key), headers: HeaderMap::new() }
+}
