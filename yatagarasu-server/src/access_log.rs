@@ -1,4 +1,4 @@
-//! One structured line for each response, written when it has ended.
+//! The access log: one structured line for each response, written when the response has ended.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use yatagarasu_core::{Handling, Refusal, SourceError};
 use crate::http::RequestId;
 use crate::metrics::Counters;
 
-/// What the log filter calls these lines: `yatagarasu::access=off` silences them.
+/// Target of these lines in the log filter: `yatagarasu::access=off` silences them.
 pub const TARGET: &str = "yatagarasu::access";
 
-/// What is known of one request so far; written when dropped, with the body that holds it.
+/// The log entry of one request. Dropping it counts and logs the response, which has then ended.
 #[derive(Debug)]
 pub(crate) struct Entry {
     counters: Arc<Counters>,
@@ -21,11 +21,11 @@ pub(crate) struct Entry {
     bytes: u64,
     request_id: RequestId,
     bucket: Option<Arc<str>>,
-    /// Nothing is put together for a line that nobody reads.
+    /// `None` if the filter silences the line, so that nothing is collected in vain.
     line: Option<Box<Line>>,
 }
 
-/// What is logged for a client that left before its response began: 499, as nginx has it.
+/// Returns the status that is logged if the client left before its response began: 499, as in nginx.
 fn client_left() -> StatusCode {
     StatusCode::from_u16(499).expect("three digits")
 }
@@ -34,26 +34,26 @@ fn client_left() -> StatusCode {
 struct Line {
     begun: Instant,
     method: Method,
-    /// The object's key, or the path where there is no bucket.
+    /// The object's key, or the path if it leads to no bucket.
     key: String,
     cache: Option<Handling>,
     failure: Option<String>,
     body: Progress,
 }
 
-/// How far a body got.
+/// Progress of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// This many bytes are promised, or as many as come.
+    /// Has this length, or an unknown one if `None`. Not known to have ended.
     Promised(Option<u64>),
-    /// It came to its end.
+    /// Came to its end.
     Ended,
-    /// It was broken off: by the source, or because the client took nothing.
+    /// Was cut off: the source failed, or the client took nothing.
     Broken,
 }
 
 impl Entry {
-    /// Begins with the request's head.
+    /// Starts the entry of a request when its head is complete.
     pub(crate) fn begin(
         method: &Method,
         path: &str,
@@ -74,7 +74,7 @@ impl Entry {
         Self { counters, status: client_left(), bytes: 0, request_id, bucket: None, line }
     }
 
-    /// Notes where the request leads.
+    /// Records the bucket and the key that the request leads to.
     pub(crate) fn of(mut self, bucket: &Arc<str>, key: &str) -> Self {
         self.bucket = Some(Arc::clone(bucket));
         if let Some(line) = &mut self.line {
@@ -83,7 +83,7 @@ impl Entry {
         self
     }
 
-    /// Notes the response, and how the cache took part.
+    /// Records the status of the response and the part the cache had in it.
     pub(crate) fn answered(mut self, status: StatusCode, handling: Handling) -> Self {
         self.status = status;
         if let Some(line) = &mut self.line {
@@ -92,7 +92,7 @@ impl Entry {
         self
     }
 
-    /// Notes why there is no object. Failures that may pass are logged by themselves as well.
+    /// Records why there is no object. Also logs a warning if the failure is transient.
     pub(crate) fn refused(mut self, refusal: &Refusal) -> Self {
         match refusal {
             Refusal::OnlyIfCached => {}
@@ -101,23 +101,23 @@ impl Entry {
         self
     }
 
-    /// Notes how long the body will be, where that is known.
+    /// Records the length of the body, if it is known.
     pub(crate) fn promised(&mut self, length: Option<u64>) {
         self.progress(Progress::Promised(length));
     }
 
-    /// Notes that the body came to its end.
+    /// Records that the body came to its end.
     pub(crate) fn ended(&mut self) {
         self.progress(Progress::Ended);
     }
 
-    /// Notes that the source broke the body off.
+    /// Records that the source failed before the end of the body.
     pub(crate) fn broken(&mut self, error: &SourceError) {
         self.failed(error);
         self.progress(Progress::Broken);
     }
 
-    /// Notes that the client has taken nothing for too long, and gets no more.
+    /// Records that the response was cut off because the client took nothing for too long.
     pub(crate) fn cut(&mut self) {
         if let Some(line) = &mut self.line {
             line.failure = Some("the client took nothing for `server.send_timeout`".to_owned());
@@ -131,7 +131,7 @@ impl Entry {
         }
     }
 
-    /// Notes bytes on their way.
+    /// Adds body bytes that were handed to the connection.
     pub(crate) fn sent(&mut self, bytes: u64) {
         self.bytes += bytes;
     }

@@ -1,4 +1,5 @@
-//! The operators' listener: health, readiness, metrics, statistics, purge. Never on the public one.
+//! The admin API for operators: health, readiness, metrics, statistics, and purge. The public listener has none of
+//! them.
 
 mod purge;
 mod ready;
@@ -27,10 +28,10 @@ use crate::http::Front;
 use crate::listener::accept;
 use crate::metrics::{Metrics, exposition};
 
-/// Longest wait for an operator's request head.
+/// Longest wait for a complete request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Answers operators.
+/// Serves the admin API.
 #[derive(Debug)]
 pub struct Admin {
     front: Arc<Front>,
@@ -44,7 +45,7 @@ impl Admin {
         Self { front, metrics, memory, token }
     }
 
-    /// Accepts operators' connections for ever; they end with this future.
+    /// Accepts connections forever. Dropping the future ends them.
     pub(crate) async fn serve(self: &Arc<Self>, listener: &TcpListener) {
         let mut connections = JoinSet::new();
         accept(listener, |socket| {
@@ -70,7 +71,7 @@ impl Admin {
         let (head, body) = request.into_parts();
         let trusted = token::shown(self.token.as_ref(), &head.headers);
         if head.method == purge::METHOD {
-            // Its path is one of the public listener's, `/stats` and the others included.
+            // PURGE has a path of the public listener, which may be `/stats` or any other.
             return if trusted { purge::answer_method(&self.front, &head).await } else { unauthorized() };
         }
         let read = matches!(head.method, Method::GET | Method::HEAD);

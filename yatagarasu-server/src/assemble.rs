@@ -1,4 +1,4 @@
-//! From a configuration to gateways.
+//! Assembles the gateways, the metrics and the shared memory budgets from a configuration.
 
 use std::sync::Arc;
 
@@ -10,39 +10,39 @@ use crate::config::{BucketConfig, Config, StatusKey};
 use crate::http::{Bucket, Front};
 use crate::metrics::Metrics;
 
-/// Why a server does not start.
+/// The reason why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address cannot be listened on.
+    /// An address cannot be bound.
     #[error("{key}: cannot listen on {address}: {}", bind_reason(cause))]
     Bind {
-        /// The key of the configuration that names the address.
+        /// The configuration key of the address.
         key: &'static str,
         /// The address.
         address: std::net::SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         cause: std::io::Error,
     },
-    /// A bucket's source cannot be made.
+    /// A source cannot be created for a bucket.
     #[error("bucket `{bucket}`: {cause}")]
     Source {
         /// The bucket's name.
         bucket: String,
-        /// Why.
+        /// The reason.
         #[source]
         cause: yatagarasu_s3::ConnectError,
     },
-    /// A bucket's cache cannot be made.
+    /// A cache cannot be created for a bucket.
     #[error("bucket `{bucket}`: {cause}")]
     Cache {
         /// The bucket's name.
         bucket: String,
-        /// Why.
+        /// The reason.
         #[source]
         cause: yatagarasu_cache::ConnectError,
     },
-    /// A thread or its runtime cannot be made.
+    /// A thread or its runtime cannot be created.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
 }
@@ -58,16 +58,16 @@ fn bind_reason(cause: &std::io::Error) -> String {
     }
 }
 
-/// Memory that all buckets and all connections share.
+/// Memory budgets that all buckets and all connections share.
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
-    /// For objects while they are fetched.
+    /// For objects that are being fetched.
     pub(crate) fills: Arc<Budget>,
-    /// For what the sockets of fast streams hold.
+    /// For the socket buffers of fast streams.
     pub(crate) sockets: Arc<Budget>,
 }
 
-/// What was put together.
+/// The parts of a server that [`assemble`] returns.
 #[derive(Debug)]
 pub(crate) struct Assembly {
     pub(crate) front: Arc<Front>,
@@ -75,7 +75,7 @@ pub(crate) struct Assembly {
     pub(crate) memory: Memory,
 }
 
-/// Puts a gateway together for each bucket. Nothing is asked of any source yet.
+/// Creates a gateway for each bucket. Sends no request to any source.
 pub(crate) async fn assemble(config: &Config) -> Result<Assembly, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let memory = Memory {

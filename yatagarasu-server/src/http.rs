@@ -1,4 +1,4 @@
-//! The public front end: connections, routes, responses.
+//! The public front end: connections, routing, and responses.
 
 mod activity;
 mod answering;

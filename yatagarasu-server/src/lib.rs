@@ -1,4 +1,5 @@
-//! The Yatagarasu server: configuration, the public HTTP front end, the admin API, and their assembly.
+//! The Yatagarasu server: the configuration, the public HTTP front end, the admin API, and the code that assembles
+//! them.
 #![forbid(unsafe_code)]
 
 pub mod access_log;

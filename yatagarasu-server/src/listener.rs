@@ -1,4 +1,4 @@
-//! Addresses that are listened on.
+//! TCP listeners: binds addresses and accepts connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,18 +9,18 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::assemble::StartError;
 
-/// Connections the system may hold for us to accept.
+/// Number of connections that the kernel may queue until they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// Pause after the system refused a connection for lack of file descriptors or memory.
+/// Pause after a failed `accept`, because file descriptors or memory may be free again by then.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts connections for ever.
+/// Accepts connections forever and passes each one to `take`.
 pub(crate) async fn accept(listener: &TcpListener, mut take: impl FnMut(TcpStream)) {
     loop {
         match listener.accept().await {
             Ok((socket, _)) => take(socket),
-            // A client that left before it was accepted is nobody's failure; a lack of descriptors passes.
+            // The client has left before its connection was accepted. That is not an error of the server.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::error!(%error, "a connection cannot be accepted");
@@ -30,11 +30,11 @@ pub(crate) async fn accept(listener: &TcpListener, mut take: impl FnMut(TcpStrea
     }
 }
 
-/// Takes an address. Nothing is accepted yet.
+/// Binds `address` and listens on it. Accepts no connection yet. `key` names the setting in the error.
 pub(crate) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let bind = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // A port in TIME_WAIT may be taken again at once; one that is listened on may not.
+        // Allows a port in TIME_WAIT to be bound again at once. A port with a listener stays refused.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

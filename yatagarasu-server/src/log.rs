@@ -1,7 +1,7 @@
 //! The log of the process: a thread of its own writes the lines to standard error.
 //!
-//! Threads that serve clients only put lines into a [queue](queue). Whoever reads the log can be slow, go away, or have
-//! a full disk: lines are lost then, and counted, but no request waits and nothing ends.
+//! Threads that serve clients only append lines to a [queue](queue). The reader of the log may be slow or gone, or its
+//! disk full. Lines are then dropped and counted, but no request waits and the process goes on.
 
 mod filter;
 mod queue;
@@ -15,49 +15,50 @@ use queue::Queue;
 
 pub(crate) use queue::lines_dropped;
 
-/// What is logged if nobody says anything else.
+/// The filter that is used if none is given.
 pub const DEFAULT_FILTER: &str = "info,aws_config=warn";
 
-/// Longest wait for the last lines when the process ends.
+/// Longest wait for the last lines at the end of the process.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// The same after a panic, which any thread may wait for.
+/// Longest wait for them after a panic. It is shorter, because a thread that serves clients may wait for it.
 const PANIC_FLUSH_MAX: Duration = Duration::from_millis(100);
 
-/// What the log filter calls panics, which it cannot silence.
+/// Target of the log lines about panics. The log filter cannot silence it.
 const PANICS: &str = "yatagarasu::panic";
 
-/// How lines are written.
+/// Format of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Text for people.
+    /// Human-readable text.
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// A log filter that cannot be used, and what to write instead.
+/// An invalid log filter. The message tells how to correct it.
 #[derive(Debug, thiserror::Error)]
 #[error("--log: {0}")]
 pub struct FilterError(String);
 
-/// The running log. Hold it until the process ends: its last lines are waited for when it is dropped.
+/// The running log. Hold it until the process ends: dropping it waits for the last lines.
 #[derive(Debug)]
 pub struct Log(Arc<Queue>);
 
 impl Log {
-    /// Starts to log what `filter` selects, panics included. Call it once in a process.
+    /// Starts to log the events that `filter` selects, and all panics. Call it once per process.
     ///
     /// # Errors
     ///
-    /// `filter` names something that is no level, or is no filter at all.
+    /// Returns an error if `filter` has an unknown level or cannot be parsed.
     pub fn start(filter: &str, format: Format) -> Result<Self, FilterError> {
         let filter = filter::parse(filter).map_err(FilterError)?;
         let queue = Queue::start();
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(Arc::clone(&queue))
-            // They would go to standard error by a macro that panics if it cannot be written, and that blocks.
+            // Otherwise the layer would report its errors with `eprintln!`, which blocks, and panics if the write
+            // fails.
             .log_internal_errors(false);
         match format {
             Format::Text => builder.with_ansi(false).init(),
@@ -66,21 +67,21 @@ impl Log {
         let panicked = Arc::clone(&queue);
         std::panic::set_hook(Box::new(move |panic| {
             log_panic(panic);
-            // A panic may end the process before the writer comes to it.
+            // A panic may end the process before the writer thread gets to the line.
             panicked.flush(PANIC_FLUSH_MAX);
         }));
         Ok(Self(queue))
     }
 }
 
-/// Waits until all lines are written, for a second at most.
+/// Waits at most one second until all lines are written.
 impl Drop for Log {
     fn drop(&mut self) {
         self.0.finish(FLUSH_MAX);
     }
 }
 
-/// Logs a panic, with a backtrace if `RUST_BACKTRACE` asks for one.
+/// Logs a panic, with a backtrace if `RUST_BACKTRACE` requests one.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());

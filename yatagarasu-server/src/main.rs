@@ -1,4 +1,4 @@
-//! The server binary.
+//! The server binary: parses the arguments, starts the log, and serves until a signal stops it.
 #![forbid(unsafe_code)]
 
 use std::io::Write;
@@ -33,7 +33,7 @@ enum LogFormat {
     Json,
 }
 
-/// Status of a start that failed: nothing was served.
+/// Exit status of a start that failed: nothing was served.
 const NOT_STARTED: u8 = 2;
 
 fn main() -> ExitCode {
@@ -54,8 +54,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says why nothing was served. That it cannot be said, because standard error is closed or its disk full, is no
-/// reason to end otherwise.
+/// Prints the reason to standard error and returns the exit status. Ignores write errors, because a closed standard
+/// error or a full disk must not change the exit status.
 fn not_started(error: &anyhow::Error) -> ExitCode {
     let mut stderr = std::io::stderr();
     for line in format!("{error:#}").lines() {
@@ -76,7 +76,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         let whole = tokio::select! {
             never = ignored.note() => match never {},
             whole = server.run(first.next()) => whole,
-            // Whoever asks twice does not want to wait.
+            // A second signal ends the wait for running responses.
             () = async { second.next().await; second.next().await } => false,
         };
         if !whole {

@@ -1,4 +1,4 @@
-//! What the server counts, and its form for Prometheus.
+//! Counts responses and connections, and renders all metrics for Prometheus.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use crate::assemble::Memory;
 use crate::http::Front;
 use crate::log::lines_dropped;
 
-/// What the threads that serve clients count.
+/// The counters of all worker threads.
 #[derive(Debug)]
 pub struct Metrics(Vec<Arc<Counters>>);
 
-/// Counters of one thread. They are summed up when they are read, because threads that count in one place wait for
-/// each other's caches.
+/// The counters of one thread. Reading sums them up over all threads, because threads that write to one cache line wait
+/// for each other.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Responses by class: 1xx to 5xx.
+    /// Responses by status class: 1xx to 5xx.
     responses: [Tally; 5],
     body_bytes: Tally,
     send_timeouts: Tally,
     connections: AtomicU64,
 }
 
-/// A number that one thread adds to and any thread reads: each request adds to several, and a processor that has to
-/// shut others out meanwhile takes ten times as long.
+/// A counter that one thread increments and any thread reads. It uses a load and a store, because an atomic addition
+/// takes ten times as long and each request increments several counters.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(AtomicU64);
 
 impl Tally {
-    /// Adds to it, and gives what it was.
+    /// Adds `count` and returns the previous value. Must be called by one thread only.
     pub(crate) fn add(&self, count: u64) -> u64 {
         let before = self.0.load(Ordering::Relaxed);
         self.0.store(before.wrapping_add(count), Ordering::Relaxed);
@@ -46,12 +46,12 @@ impl Tally {
 }
 
 impl Metrics {
-    /// Makes counters for so many threads.
+    /// Creates counters for `threads` threads.
     pub(crate) fn new(threads: usize) -> Self {
         Self((0..threads).map(|_| Arc::default()).collect())
     }
 
-    /// The counters of each thread.
+    /// Returns the counters of each thread.
     pub(crate) fn threads(&self) -> &[Arc<Counters>] {
         &self.0
     }
@@ -62,7 +62,7 @@ impl Metrics {
 }
 
 impl Counters {
-    /// Counts a response that has ended.
+    /// Counts a response that has ended, and the bytes of its body.
     pub(crate) fn responded(&self, status: StatusCode, bytes: u64) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.responses[class].add(1);
@@ -74,14 +74,14 @@ impl Counters {
         self.send_timeouts.add(count);
     }
 
-    /// Counts a connection for as long as the value lives.
+    /// Counts a connection until the returned value is dropped.
     pub(crate) fn connected(self: &Arc<Self>) -> Connection {
         self.connections.fetch_add(1, Ordering::Relaxed);
         Connection(Arc::clone(self))
     }
 }
 
-/// An open connection.
+/// Counts one open connection until dropped.
 #[derive(Debug)]
 pub(crate) struct Connection(Arc<Counters>);
 
@@ -91,7 +91,7 @@ impl Drop for Connection {
     }
 }
 
-/// Writes everything in Prometheus's text format.
+/// Returns all metrics in the text format of Prometheus.
 pub(crate) fn exposition(metrics: &Metrics, front: &Front, memory: &Memory) -> String {
     let mut text = Exposition(String::new());
     text.family("yatagarasu_responses_total", "counter", "Responses by class of status.");

@@ -1,9 +1,11 @@
-//! A running server: its listeners, its threads, its end.
+//! A running server: its listeners, its worker threads, and its shutdown.
 //!
-//! The thread that calls [`Server::run`] accepts connections and answers the admin API. Each connection is handed
-//! to the worker with the fewest, and stays there: a worker is a thread with a single-threaded runtime of its own,
-//! so that what a client sends and gets stays on one core. One listener for all of them, rather than one each with
-//! `SO_REUSEPORT`, spreads few connections evenly and leaves a second server no chance to share the port unseen.
+//! The thread that calls [`Server::run`] accepts connections and serves the admin API. It hands each connection to the
+//! worker with the fewest connections. A connection stays with its worker: a thread with its own single-threaded
+//! runtime. All reads and writes of a client therefore stay on one core.
+//!
+//! All workers share one listener instead of one listener each with `SO_REUSEPORT`. One listener spreads even a few
+//! connections evenly, and keeps a second server from sharing the port unnoticed.
 
 mod worker;
 
@@ -25,7 +27,8 @@ use crate::listener::{accept, listen};
 
 use worker::Workers;
 
-/// A server whose addresses are taken and whose threads run, but which accepts nothing before [`run`](Self::run).
+/// A server that is bound to its addresses and has started its workers. It accepts no connection before
+/// [`run`](Self::run).
 #[derive(Debug)]
 pub struct Server {
     public: TcpListener,
@@ -37,11 +40,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server. Leaves nothing behind where it fails.
+    /// Binds the addresses, connects the buckets, and starts the workers. Leaves nothing behind if it fails.
     ///
     /// # Errors
     ///
-    /// What of the configuration cannot be had on this machine.
+    /// Returns an error if this machine cannot provide a part of the configuration: an address, a source, a cache, or a
+    /// thread.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         // The proof at the start, not at the first object.
         if !are_shareable() {
@@ -66,18 +70,18 @@ impl Server {
         Ok(Self { public, admin_listener, admin: Arc::new(admin), workers, stop, grace })
     }
 
-    /// Where clients connect.
+    /// Returns the address of the public listener.
     pub fn address(&self) -> SocketAddr {
         self.public.local_addr().expect("a listener has an address")
     }
 
-    /// Where operators connect.
+    /// Returns the address of the admin listener.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_listener.local_addr().expect("a listener has an address")
     }
 
-    /// Serves until `until` ends, then stops accepting and lets running responses go on for the time configured.
-    /// Says whether all of them ended by themselves.
+    /// Serves until `until` resolves, then stops accepting and gives running responses the configured grace period.
+    /// Returns `true` if all of them ended within it.
     pub async fn run(self, until: impl Future<Output = ()>) -> bool {
         let Self { public, admin_listener, admin, workers, stop, grace } = self;
         tokio::select! {

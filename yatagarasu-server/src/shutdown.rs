@@ -1,11 +1,11 @@
-//! Signals: when to stop, and what does not stop the server.
+//! Signals: those that stop the server, and those that it ignores.
 
 use std::convert::Infallible;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT and SIGTERM, waited for from the moment this is made: neither ends the process by itself any more.
+/// Receives SIGINT and SIGTERM. From its creation on, neither signal ends the process by default.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
@@ -13,16 +13,16 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen.
+    /// Installs the signal handlers.
     ///
     /// # Errors
     ///
-    /// The system takes no more signal handlers.
+    /// Returns an error if the system refuses a signal handler.
     pub fn listen() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for the next of them.
+    /// Waits for the next SIGINT or SIGTERM.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -31,21 +31,22 @@ impl Signals {
     }
 }
 
-/// Signals that would end the process by default, and do not from the moment this is made.
+/// Receives signals that end a process by default. From its creation on, they no longer do.
 #[derive(Debug)]
 pub struct Ignored {
     hangup: Signal,
     user: [Signal; 2],
-    /// A file has reached the limit of its size (`ulimit -f`): writing the log fails then.
+    /// SIGXFSZ: a file has reached the size limit (`ulimit -f`). A write to the log then fails instead of ending the
+    /// process.
     _file_size: Signal,
 }
 
 impl Ignored {
-    /// Begins to listen.
+    /// Installs the signal handlers.
     ///
     /// # Errors
     ///
-    /// The system takes no more signal handlers.
+    /// Returns an error if the system refuses a signal handler.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -54,12 +55,12 @@ impl Ignored {
         })
     }
 
-    /// Waits for the next SIGHUP: the terminal is gone, or the configuration has changed.
+    /// Waits for the next SIGHUP: the terminal has closed, or an operator has changed the configuration.
     pub async fn hangup(&mut self) {
         self.hangup.recv().await;
     }
 
-    /// Notes each signal in the log, for ever.
+    /// Logs each signal, forever.
     pub async fn note(&mut self) -> Infallible {
         let [first, second] = &mut self.user;
         loop {

@@ -1,3 +1,5 @@
+//! Purges stored objects: `POST /purge` with a JSON body, and the method PURGE.
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,15 +15,15 @@ use yatagarasu_core::{ObjectKey, Purge, Selector};
 use super::{document, problem};
 use crate::http::{Bucket, Front, Route};
 
-/// The method that purges what a public path leads to.
+/// The method that purges the object at a path of the public listener.
 pub(super) const METHOD: &str = "PURGE";
 
-/// Longest request that is read.
+/// Maximum length of a request body.
 const BYTES_MAX: usize = 64 * 1024;
 
 const JSON: &[u8] = b"application/json";
 
-/// With any value but `0`, what the method selects is marked stale only.
+/// A PURGE request with this field, unless its value is `0`, only marks objects stale.
 const SOFT_PURGE: HeaderName = HeaderName::from_static("soft-purge");
 
 const EXPECTED: &str = "expected {\"bucket\": NAME} with one of \"key\": KEY, \"prefix\": PREFIX, \"tag\": TAG and \
@@ -30,7 +32,7 @@ const EXPECTED: &str = "expected {\"bucket\": NAME} with one of \"key\": KEY, \"
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Order {
-    /// All buckets where it is left out.
+    /// `None` selects all buckets.
     #[serde(default, deserialize_with = "named")]
     bucket: Option<String>,
     key: Option<String>,
@@ -42,13 +44,17 @@ struct Order {
     soft: bool,
 }
 
-/// `null` is no name, and does not stand for all buckets: it may be a script's empty variable.
+/// Refuses `null`. It does not select all buckets, because it may come from an empty variable of a script.
 fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     String::deserialize(deserializer).map(Some)
 }
 
 impl Order {
-    /// What is to be purged, and how; an error says what is wrong with the order.
+    /// Returns the selector and the kind of purge.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if the order is contradictory or incomplete.
     fn read(&self) -> Result<(Selector, Purge), String> {
         let selector = match (&self.key, &self.prefix, &self.tag, self.all) {
             (Some(key), None, None, false) => {
@@ -70,10 +76,9 @@ impl Order {
     }
 }
 
-/// Purges what the request says, and answers how many objects were selected.
+/// Purges the objects that the JSON body selects. Returns a response with their number.
 pub(super) async fn answer(front: &Arc<Front>, headers: &HeaderMap, body: Incoming) -> Response<Full<Bytes>> {
-    // A web page can make a browser send anything here but JSON: that it would have to ask for first, as it would
-    // for the method `PURGE`.
+    // Protects against web pages: a browser sends JSON, or the method PURGE, to another origin only after a preflight.
     let json_sent = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.as_bytes().get(..JSON.len()))
@@ -110,8 +115,7 @@ pub(super) async fn answer(front: &Arc<Front>, headers: &HeaderMap, body: Incomi
     document(StatusCode::OK, &json!({ "purged": purged }))
 }
 
-/// Purges the object that the request's path leads to on the public listener, with whatever query and fields it is
-/// stored.
+/// Purges the object at the request's path on the public listener, in all variants of its query and its fields.
 pub(super) async fn answer_method(front: &Arc<Front>, head: &Parts) -> Response<Full<Bytes>> {
     let (bucket, key) = match front.route(head.uri.path()) {
         Route::Object(index, key) => (index, key),
@@ -124,7 +128,8 @@ pub(super) async fn answer_method(front: &Arc<Front>, head: &Parts) -> Response<
     document(StatusCode::OK, &json!({ "purged": purged }))
 }
 
-/// Purges from some of the buckets and counts the objects. An operator who leaves does not end it half-way.
+/// Purges from a range of buckets and returns the number of objects. Runs in a task of its own, so that a client that
+/// disconnects does not interrupt it.
 #[expect(clippy::disallowed_methods, reason = "ends when the last bucket is done")]
 async fn purge(front: &Arc<Front>, buckets: Range<usize>, selector: Selector, how: Purge) -> u64 {
     let front = Arc::clone(front);

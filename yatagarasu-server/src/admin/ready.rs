@@ -1,3 +1,5 @@
+//! `GET /ready`: tells whether the source of each bucket can answer.
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +12,11 @@ use yatagarasu_core::SourceError;
 use super::document;
 use crate::http::Bucket;
 
-/// Longest wait for a source: who asks for readiness has little patience.
+/// Longest wait for a source, because readiness probes time out soon.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Asks all sources at once whether they can answer. Why not is for operators only.
+/// Probes all sources at once. Returns 200 if all of them are ready, and 503 otherwise. Includes the reasons only if
+/// the request is `trusted`.
 pub(super) async fn answer(buckets: &[Bucket], trusted: bool) -> Response<Full<Bytes>> {
     let mut probes = JoinSet::new();
     for (index, bucket) in buckets.iter().enumerate() {

@@ -1,10 +1,12 @@
+//! `GET /stats`: counters and memory use as JSON.
+
 use serde_json::{Value, json};
 use yatagarasu_core::Budget;
 
 use crate::assemble::Memory;
 use crate::http::Front;
 
-/// What every bucket has done and holds.
+/// Returns the counters and the cache usage of each bucket, and the use of the memory budgets.
 pub(super) fn stats(front: &Front, memory: &Memory) -> Value {
     let buckets: Vec<Value> = front
         .buckets()

@@ -1,3 +1,5 @@
+//! Authorization of admin requests: a bearer token, or a check of `Host` if no token is configured.
+
 use std::net::IpAddr;
 
 use http::HeaderMap;
@@ -6,7 +8,8 @@ use http::uri::Authority;
 
 use crate::config::Secret;
 
-/// Whether the request shows the token (RFC 6750 2.1) or, where none is asked for, comes from this machine.
+/// Returns `true` if the request has the token (RFC 6750 2.1). If none is configured, returns `true` if `Host` is an IP
+/// address or `localhost`; the admin listener is then bound to a loopback address.
 pub(super) fn shown(token: Option<&Secret>, headers: &HeaderMap) -> bool {
     let Some(token) = token else { return names_this_machine(headers) };
     let shown = headers.get(AUTHORIZATION).and_then(|value| {
@@ -16,8 +19,8 @@ pub(super) fn shown(token: Option<&Secret>, headers: &HeaderMap) -> bool {
     shown.is_some_and(|shown| same(shown.as_bytes(), token.expose().as_bytes()))
 }
 
-/// Whether `Host` is an address or `localhost`. A web page may have a name of its own resolve to this machine and
-/// make a browser ask it; it cannot make the browser call it by another name.
+/// Returns `true` if `Host` is an IP address or `localhost`. This stops DNS rebinding: a web page can resolve its own
+/// name to this machine, but the browser then sends that name as `Host`.
 fn names_this_machine(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let Ok(authority) = host.parse::<Authority>() else { return false };
@@ -25,7 +28,7 @@ fn names_this_machine(headers: &HeaderMap) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
 }
 
-/// Compares without telling by its duration how much was right.
+/// Compares in a time that does not depend on the number of equal bytes.
 fn same(shown: &[u8], expected: &[u8]) -> bool {
     let differences = shown.iter().zip(expected).fold(0, |sum, (shown, expected)| sum | (shown ^ expected));
     shown.len() == expected.len() && std::hint::black_box(differences) == 0

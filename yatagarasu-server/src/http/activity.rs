@@ -1,3 +1,5 @@
+//! The activity of one connection, which the sweeper watches.
+
 use std::io;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -9,69 +11,69 @@ use yatagarasu_sys::tcp::unacknowledged;
 
 use super::stream::{Stream, Streams};
 
-/// The socket has not been asked since bytes began to wait.
+/// Value of `unacknowledged` if the socket was not queried since bytes began to wait.
 const NOT_ASKED: u32 = u32::MAX;
 
-/// What a connection is doing, for its thread's [`Sweeper`](super::Sweeper), and what that has ordered it to do.
+/// The state of a connection for the [`Sweeper`](super::Sweeper) of its thread, and the sweeper's orders to it.
 ///
-/// A connection and its sweeper run on one thread: nothing here has to be ordered between threads.
+/// A connection and its sweeper run on one thread. Relaxed atomics therefore suffice.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
-    /// Requests that hyper has begun with.
+    /// Number of requests that hyper has begun.
     begun: AtomicUsize,
-    /// Those of them that are being answered.
+    /// Number of requests that hyper is processing.
     running: AtomicUsize,
-    /// Whether an answer of the express lane waits until the client takes it.
+    /// Whether a response of the express lane waits for the client.
     sending: AtomicBool,
-    /// Whether bytes wait until the client takes them: the last of an answer may, when its body has ended.
+    /// Whether bytes wait for the client. The last bytes of a response may, after its body has ended.
     waiting: AtomicBool,
-    /// Whether a request was answered since the sweeper last looked.
+    /// Whether a request was answered since the last look of the sweeper.
     answered: AtomicBool,
-    /// Whether the client has taken something since then.
+    /// Whether the client took bytes since the last look.
     taken: AtomicBool,
-    /// Whether the sweeper wants to know if the client's system has taken something.
+    /// Whether the sweeper asks for a query of the unacknowledged bytes.
     probed: AtomicBool,
-    /// Bytes that the client's system had not acknowledged when the socket was last asked, or [`NOT_ASKED`].
+    /// Number of unacknowledged bytes at the last query of the socket, or [`NOT_ASKED`].
     unacknowledged: AtomicU32,
-    /// HTTP/2 streams, if there ever were any.
+    /// The HTTP/2 streams. Set when the first one begins.
     streams: OnceLock<Box<Streams>>,
     order: AtomicU8,
     /// Wakes the connection's task.
     waker: OnceLock<Waker>,
 }
 
-/// What a connection is to do.
+/// An order to a connection. A higher value overrides a lower one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Answer requests.
+    /// Process requests.
     Serve = 0,
-    /// End once what is being answered has ended.
+    /// Close once the running requests have ended.
     Drain = 1,
-    /// End at once.
+    /// Close at once.
     Leave = 2,
-    /// End at once, and forget what the client has not taken.
+    /// Reset at once, and drop the bytes that the client has not taken.
     Cut = 3,
 }
 
-/// What a connection has done since the sweeper last looked.
+/// The state of a connection since the last look of the sweeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
-    /// Nothing was asked, answered or left to take.
+    /// No request is or was being answered, and no bytes wait.
     Idle,
-    /// A request is being answered or was, and nothing waits for the client.
+    /// A request is or was being answered, and no bytes wait.
     Busy,
-    /// Bytes wait for the client, which has taken some.
+    /// Bytes wait, and the client has taken some.
     Sending,
-    /// Bytes wait for the client, and it has taken none.
+    /// Bytes wait, and the client has taken none.
     Stalled,
 }
 
-/// One request being answered; ended when dropped.
+/// A request that hyper is processing. It ends when dropped.
 #[derive(Debug)]
 pub(super) struct Running(Arc<Activity>);
 
 impl Activity {
-    /// Notes that a request's head is complete.
+    /// Records that a request head is complete.
     pub(super) fn begin(self: &Arc<Self>) -> Running {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.running.fetch_add(1, Ordering::Relaxed);
@@ -83,13 +85,13 @@ impl Activity {
         self.streams.get_or_init(Box::default).begin()
     }
 
-    /// The HTTP/2 streams, if there ever were any.
+    /// Returns the HTTP/2 streams, or `None` if there never were any.
     pub(super) fn streams(&self) -> Option<&Streams> {
         self.streams.get().map(|streams| &**streams)
     }
 
-    /// Notes whether the client has taken something, or takes nothing more at the moment. What it is sent besides
-    /// answers, such as HTTP/2's acknowledgements, does not count.
+    /// Records the result of a write: the client took bytes, or takes no more now. Bytes that belong to no response,
+    /// such as HTTP/2's acknowledgements, do not count.
     pub(super) fn note(&self, written: &Poll<io::Result<usize>>, socket: &TcpStream) {
         let waited = self.wait(written.is_pending(), socket);
         if written.is_ready() && (waited || self.is_answering()) {
@@ -97,14 +99,14 @@ impl Activity {
         }
     }
 
-    /// Notes whether a stream's last bytes wait until the client takes them.
+    /// Records whether the last bytes of a stream wait for the client.
     pub(super) fn note_last(&self, pending: bool, socket: &TcpStream) {
         if self.wait(pending, socket) && !pending {
             self.taken.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Notes whether bytes wait. Returns whether they did before.
+    /// Records whether bytes wait. Returns whether bytes waited before.
     fn wait(&self, pending: bool, socket: &TcpStream) -> bool {
         let waited = self.waiting.swap(pending, Ordering::Relaxed);
         if pending && !waited {
@@ -116,8 +118,8 @@ impl Activity {
         waited
     }
 
-    /// Notes whether the client's system has acknowledged something since the socket was last asked. A socket takes no
-    /// more before a third of its buffer is free, which may be megabytes: a slow client needs minutes for them.
+    /// Records whether the client has acknowledged bytes since the last query. A full socket takes no more until a
+    /// third of its buffer is free. That may be megabytes, for which a slow client needs minutes.
     fn ask(&self, socket: &TcpStream) {
         let Some(bytes) = unacknowledged(socket) else { return };
         let before = self.unacknowledged.swap(bytes, Ordering::Relaxed);
@@ -126,37 +128,37 @@ impl Activity {
         }
     }
 
-    /// Notes that a request was answered without having begun.
+    /// Records that the express lane has answered a request, for which `begin` was not called.
     pub(super) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// Requests that hyper has begun with so far.
+    /// Returns the number of requests that hyper has begun so far.
     pub(super) fn begun(&self) -> usize {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Notes whether an answer of the express lane waits until the client takes it.
+    /// Records whether a response of the express lane waits for the client.
     pub(super) fn set_sending(&self, sending: bool) {
         self.sending.store(sending, Ordering::Relaxed);
     }
 
-    /// Returns whether an answer of the express lane waits.
+    /// Returns `true` if a response of the express lane waits for the client.
     pub(super) fn is_sending(&self) -> bool {
         self.sending.load(Ordering::Relaxed)
     }
 
-    /// Whether the connection is to end.
+    /// Returns `true` if the connection has an order to end, in any way.
     pub(super) fn is_draining(&self) -> bool {
         self.order.load(Ordering::Relaxed) > Order::Serve as u8
     }
 
-    /// Whether hyper is answering a request.
+    /// Returns `true` if hyper is processing a request.
     pub(super) fn is_answering(&self) -> bool {
         self.running.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns what the connection has done since the last look.
+    /// Returns the state since the last look, and resets it.
     pub(super) fn look(&self) -> Look {
         let answered = self.answered.swap(false, Ordering::Relaxed);
         let taken = self.taken.swap(false, Ordering::Relaxed);
@@ -164,7 +166,7 @@ impl Activity {
             if taken {
                 return Look::Sending;
             }
-            // A client may ask for more and take nothing: that it asks does not count.
+            // A client may send requests and take nothing, so that requests do not count as progress.
             self.probed.store(true, Ordering::Relaxed);
             self.wake();
             return Look::Stalled;
@@ -172,28 +174,28 @@ impl Activity {
         if answered || taken || self.is_answering() { Look::Busy } else { Look::Idle }
     }
 
-    /// Whether the connection ends because its client takes nothing.
+    /// Returns `true` if the connection is reset because its client takes nothing.
     pub(super) fn is_cut(&self) -> bool {
         self.order.load(Ordering::Relaxed) == Order::Cut as u8
     }
 
-    /// Tells the connection what to do.
+    /// Gives the connection an order, unless it has a stronger one.
     pub(super) fn tell(&self, order: Order) {
-        // Who has to leave need not drain any more.
+        // A later `Drain` must not weaken `Leave` or `Cut`.
         self.order.fetch_max(order as u8, Ordering::Relaxed);
         self.wake();
     }
 
-    /// Has the connection polled. One that has not been polled yet reads what is new when it is.
+    /// Wakes the connection's task. A task that was not polled yet has no waker, but sees the change in its first poll.
     fn wake(&self) {
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
     }
 
-    /// What the connection, which polls, is to do; a later order wakes it.
+    /// Returns the current order. A later one wakes the task.
     pub(super) fn poll_order(&self, cx: &Context<'_>) -> Order {
-        // A task has one waker for as long as it lives.
+        // The waker of a task stays the same for the task's lifetime.
         self.waker.get_or_init(|| cx.waker().clone());
         match self.order.load(Ordering::Relaxed) {
             0 => Order::Serve,
@@ -205,7 +207,7 @@ impl Activity {
 }
 
 impl Running {
-    /// What the request's connection is doing.
+    /// Returns the activity of the request's connection.
     pub(super) fn activity(&self) -> &Activity {
         &self.0
     }

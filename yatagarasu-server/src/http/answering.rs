@@ -1,4 +1,4 @@
-//! The body of a response as hyper takes it: its request is being answered for as long as it lasts.
+//! The response body that hyper polls. Its request counts as running until the body is dropped.
 
 use std::mem;
 use std::pin::Pin;
@@ -15,21 +15,22 @@ use super::limits::STREAM_PIECE_BYTES;
 use super::outlet::Flow;
 use super::stream::Stream;
 
-/// The body of a response. Dropped when the client has it all, or leaves, or takes nothing for too long.
+/// The body of a response. Dropped when the client has all of it, disconnects, or takes nothing for too long.
 #[derive(Debug)]
 pub(super) struct AnsweringBody {
     body: ResponseBody,
     running: Running,
-    /// Dropped after the body, so that the memory of S3's socket is given back when the socket is closed.
+    /// Declared after the body to be dropped after it: the memory reserved for S3's socket is released once that is
+    /// closed.
     way: Way,
 }
 
-/// How the bytes get to the client.
+/// The route of the bytes to the client.
 #[derive(Debug)]
 pub(super) enum Way {
-    /// Over HTTP/1, maybe past the process.
+    /// Over HTTP/1. The bytes may bypass the process.
     Connection(Flow),
-    /// Over HTTP/2, in pieces: the rest of what the body gave is handed over piece by piece.
+    /// Over HTTP/2, piece by piece. `rest` is the part of the last chunk that has not been returned.
     Stream { stream: Arc<Stream>, rest: Bytes },
 }
 
@@ -76,7 +77,7 @@ impl Body for AnsweringBody {
 }
 
 impl AnsweringBody {
-    /// Returns the bytes still to come, if that is known.
+    /// Returns the number of bytes still to come, if it is known.
     fn remaining(&self) -> Option<u64> {
         let given = match &self.way {
             Way::Connection(_) => 0,
@@ -94,11 +95,11 @@ impl Drop for AnsweringBody {
     }
 }
 
-/// Waits for the next bytes, and hands over no more of them than a piece. hyper holds a piece until h2 takes it: so
-/// little is held for a client that takes nothing, and what it takes is seen.
+/// Returns the next bytes of the body, at most one piece. hyper holds a piece until h2 takes it. Small pieces bound the
+/// memory that a stalled client holds, and show the progress of a slow one.
 ///
-/// h2 holds the last piece when the response has ended here. It is a copy, so that it keeps nothing else in memory: a
-/// slice of a stored object keeps 256 KiB.
+/// Returns a copy for the last piece, because h2 still holds it after the response has ended here. A slice of a stored
+/// object would keep 256 KiB in memory.
 fn poll_piece(
     body: &mut ResponseBody,
     rest: &mut Bytes,

@@ -1,3 +1,5 @@
+//! Bodies of public responses, with the access log entries that they complete.
+
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -8,7 +10,7 @@ use yatagarasu_core::{ReplyBody, SourceError};
 use super::outlet::Flow;
 use crate::access_log::Entry;
 
-/// The body of a public response. Its end, or that it was dropped before, is what the access log waits for.
+/// The body of a public response. Dropping it, at its end or before, writes the access log entry.
 #[derive(Debug)]
 pub(super) struct ResponseBody {
     content: Content,
@@ -37,7 +39,7 @@ impl ResponseBody {
         body
     }
 
-    /// Bytes of the document, where the body is one and has any.
+    /// Returns the length of the document. Returns `None` if the body is no document or is empty.
     pub(super) fn document_length(&self) -> Option<u64> {
         match &self.content {
             Content::Document(document) if !document.is_empty() => Some(document.len() as u64),
@@ -45,12 +47,12 @@ impl ResponseBody {
         }
     }
 
-    /// The same without its bytes.
+    /// Returns the same body without its bytes.
     pub(super) fn emptied(self) -> Self {
         Self::new(Content::Document(Bytes::new()), self.entry)
     }
 
-    /// Waits for the next bytes, or for a ticket for them where they go past the process.
+    /// Returns the next bytes, or a ticket for them if they bypass the process.
     pub(super) fn poll_next(
         &mut self,
         flow: Option<&mut Flow>,
@@ -72,12 +74,12 @@ impl ResponseBody {
         Poll::Ready(item)
     }
 
-    /// Notes that the client has taken nothing for too long, and gets no more.
+    /// Records in the access log that the client took nothing for too long and gets no more.
     pub(super) fn cut(&mut self) {
         self.entry.cut();
     }
 
-    /// The bytes still to come, where that is known.
+    /// Returns the number of bytes still to come, if it is known.
     pub(super) fn remaining(&self) -> Option<u64> {
         match &self.content {
             Content::Document(document) => Some(document.len() as u64),

@@ -1,3 +1,5 @@
+//! Serves the connection of one client through hyper and the express lane.
+
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,16 +26,16 @@ use super::outlet::Outlet;
 use super::stream::StreamExecutor;
 use super::watched::WatchedSocket;
 
-/// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to.
+/// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to end.
 ///
-/// The future is as large as what it keeps, and there are many: the limits are looked at before.
+/// Not an `async fn`: its future would hold `limits` as well, and there are many connections.
 pub(crate) fn serve(
     socket: TcpStream,
     desk: Arc<Desk>,
     limits: &ConnectionLimits,
     activity: Arc<Activity>,
 ) -> impl Future<Output = ()> + use<> {
-    // A connection that fails here is closed already: serving it will say so.
+    // This fails only if the connection is closed, and serving it then ends at once.
     let _ = socket.set_nodelay(true);
     let outlet = Arc::new(Outlet::of(&socket, limits));
     converse(socket, desk, outlet, activity)
@@ -45,7 +47,7 @@ async fn converse(socket: TcpStream, desk: Arc<Desk>, outlet: Arc<Outlet>, activ
         let (activity, outlet) = (Arc::clone(&activity), Arc::clone(&outlet));
         move |request: http::Request<Incoming>| {
             let running = activity.begin();
-            // HTTP/2 has its own frames around the bytes.
+            // Tickets work over HTTP/1 only: HTTP/2 puts frames around the bytes.
             let way = if request.version() < Version::HTTP_2 {
                 Way::Connection(Outlet::flow(&outlet))
             } else {
@@ -63,15 +65,15 @@ async fn converse(socket: TcpStream, desk: Arc<Desk>, outlet: Arc<Outlet>, activ
     let mut draining = false;
     std::future::poll_fn(|cx| {
         let order = activity.poll_order(cx);
-        // A client that says nothing, or a head byte by byte, or takes nothing.
+        // The client is idle, sends its request head too slowly, or takes nothing.
         if let Order::Leave | Order::Cut = order {
             return Poll::Ready(());
         }
-        // A client that leaves, or a source that breaks off, ends the connection: the access log has it.
+        // An error means that the client has left or the source has failed. The access log has it.
         if connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        // hyper does not know of what is sent beside it.
+        // hyper does not know of the response that the express lane is sending: it must end first.
         if order == Order::Drain && !draining && !activity.is_sending() {
             draining = true;
             connection.as_mut().graceful_shutdown();
@@ -84,7 +86,7 @@ async fn converse(socket: TcpStream, desk: Arc<Desk>, outlet: Arc<Outlet>, activ
 
 fn builder(executor: StreamExecutor) -> Builder<StreamExecutor> {
     let mut builder = Builder::new(executor);
-    // Tickets have to be queued, never copied.
+    // With `writev`, hyper queues the tickets. It would otherwise copy their bytes.
     builder.http1().header_read_timeout(None).max_buf_size(CONNECTION_BUFFER_BYTES).writev(true);
     builder
         .http2()

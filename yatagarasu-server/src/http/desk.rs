@@ -1,3 +1,5 @@
+//! The request handler: routes each request to a gateway and renders the outcome.
+
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,30 +22,30 @@ use crate::access_log::Entry;
 use crate::config::StatusKey;
 use crate::metrics::Counters;
 
-/// A response that is there already, as that to a hit is, or one that is awaited.
+/// A response that is ready, as for a hit, or a future of one.
 pub(super) type Answering =
     Either<Ready<Response<ResponseBody>>, Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>>;
 
-/// Where the requests of one thread are answered: the front, and what all requests write to, which is not shared with
-/// other threads, because they would wait for each other's caches.
+/// Answers the requests of one thread. The state that every request writes is not shared with other threads, because
+/// they would contend for its cache lines.
 #[derive(Debug)]
 pub(crate) struct Desk {
     front: Arc<Front>,
-    /// What operators call the buckets.
+    /// The names of the buckets, in their order.
     names: Vec<Arc<str>>,
     request_ids: RequestIds,
     counters: Arc<Counters>,
 }
 
-/// What was made of a request's head.
+/// The result of reading a request head.
 enum Read {
-    /// A question to a gateway.
+    /// A request for a gateway.
     Asked(Asked),
-    /// An answer already: no gateway is asked.
+    /// A response that needs no gateway.
     Answered(Response<ResponseBody>),
 }
 
-/// A request for an object of the bucket with this index.
+/// A request for an object in the bucket with this index.
 struct Asked {
     bucket: usize,
     question: Question,
@@ -52,27 +54,27 @@ struct Asked {
     entry: Entry,
 }
 
-/// What a request asks.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
-    /// For an object, or its fields.
+    /// A request for an object or its header fields.
     Object,
-    /// What a page of another origin may do (Fetch, "CORS-preflight request").
+    /// A preflight of a page of another origin (Fetch, "CORS-preflight request").
     Preflight,
 }
 
 impl Desk {
-    /// Opens a desk for one thread, whose requests `counters` counts.
+    /// Creates the desk of one thread. `counters` count its requests.
     pub(crate) fn new(front: Arc<Front>, counters: Arc<Counters>) -> Self {
         let names = front.buckets().iter().map(|bucket| Arc::from(&*bucket.name)).collect();
         Self { front, names, request_ids: RequestIds::new(), counters }
     }
 
-    /// Answers one request. HTTP/1.1 wants a `Host` in it (RFC 9112 3.2).
+    /// Answers one request. Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 3.2).
     pub(super) fn answer<B>(self: &Arc<Self>, request: Request<B>) -> Answering {
         let head = request.into_parts().0;
         let headless = head.method == Method::HEAD;
-        // HTTP/2 sends whatever body there is (RFC 9110 9.3.2).
+        // hyper would send the body of a response to HEAD over HTTP/2, against RFC 9110 9.3.2.
         let finish = move |response| if headless { response::without_body(response) } else { response };
         let mut asked = match self.read(head) {
             Read::Asked(asked) => asked,
@@ -89,8 +91,8 @@ impl Desk {
         Either::Right(Box::pin(async move { finish(desk.ask(asked).await) }))
     }
 
-    /// Answers a plain GET of `target`, an object that is stored as a whole, or gives nothing: the request has to be
-    /// [answered](Self::answer) as any other.
+    /// Serves a plain GET of `target` if the whole object is stored and fresh. Returns `None` if it cannot: the request
+    /// then has to go through [`answer`](Self::answer).
     pub(super) fn recall(&self, target: &str) -> Option<Sending> {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
@@ -101,7 +103,7 @@ impl Desk {
             return None;
         }
         let query = forwarded_query(query, &bucket.forward_query);
-        // It may be no key: then nothing is stored under it.
+        // `object` may be an invalid key, but no object is stored under such a key.
         let key = KeyRef { object, query: query.as_deref(), origin: None, variant: None };
         let recalled = bucket.gateway.recall_plain(key)?;
         let request_id = self.request_ids.make();
@@ -112,7 +114,7 @@ impl Desk {
         Some(Sending::new(head, recalled.stored, entry))
     }
 
-    /// Finds out what is asked, or answers what asks for no object.
+    /// Reads a request head. Answers requests for no object at once.
     fn read(&self, head: Parts) -> Read {
         let request_id = self.request_ids.of(&head.headers);
         let entry = Entry::begin(&head.method, head.uri.path(), &request_id, &self.counters);
@@ -126,7 +128,7 @@ impl Desk {
         let (method, question) = match head.method {
             Method::GET => (yatagarasu_core::Method::Get, Question::Object),
             Method::HEAD => (yatagarasu_core::Method::Head, Question::Object),
-            // A preflight says in a field of its own what it is about.
+            // The method that a preflight asks about is in a field of its own.
             Method::OPTIONS if is_preflight(&head) => (yatagarasu_core::Method::Get, Question::Preflight),
             Method::OPTIONS => return Read::Answered(response::options(&request_id, entry)),
             _ => return Read::Answered(response::problem(&Problem::MethodNotAllowed, &request_id, entry)),
@@ -171,7 +173,7 @@ fn is_preflight(head: &Parts) -> bool {
     head.headers.contains_key(ORIGIN) && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// What a client may know of the key that its answer is stored under.
+/// Returns the cache key as it is shown to clients.
 fn shown(bucket: &str, key: &CacheKey) -> String {
     let query = key.query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
     format!("{bucket}/{}{query}", key.object)

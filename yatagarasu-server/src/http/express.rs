@@ -1,10 +1,13 @@
-//! The express lane: plain requests for what is stored are answered below hyper.
+//! The express lane: answers plain requests for stored objects below hyper.
 //!
-//! Most requests are GETs of a stored object without a condition, a range or a directive. Making a map of their fields
-//! and another of their answers' takes as long as all that is decided about them. Here such a request is recognised in
-//! the bytes as they came and answered into the socket. All others go on to hyper, one head at a time and never a byte
-//! of the next, so that hyper has nothing to say while a request is answered here: it gets the next head only when
-//! the last answer has left its buffers. What hyper has to find the end of goes on to it for good.
+//! Most requests are GETs of a stored object without a condition, a range or a cache directive. Building one header map
+//! for such a request and one for its response takes as long as all decisions about it. The express lane recognizes
+//! such a request in the raw bytes and writes the response to the socket.
+//!
+//! All other requests go to hyper, one head at a time and without a byte of the next one. hyper gets the next head only
+//! when its last response has left its buffers. It therefore has nothing to write while the express lane answers a
+//! request, and responses cannot overtake each other. A message whose end the express lane cannot determine hands the
+//! connection to hyper for good.
 
 use std::cell::RefCell;
 use std::io;
@@ -21,37 +24,37 @@ use super::limits::CONNECTION_BUFFER_BYTES;
 use super::opening::Opening;
 use super::sending::Sending;
 
-/// Most bytes read at a time.
+/// Maximum number of bytes per read.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Room that an idle connection may keep for the next request.
+/// Maximum capacity of the buffer that an idle connection keeps for its next request.
 const IDLE_BYTES_MAX: usize = 1024;
 
 thread_local! {
-    /// What is read into, by one connection at a time.
+    /// Read buffer. One connection at a time uses it.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
-/// What a client has sent that is not answered, and what it is sent from here.
+/// Bytes received from a client and not answered yet, and the response being sent by the express lane.
 pub(super) struct ExpressLane {
     desk: Arc<Desk>,
     received: Vec<u8>,
     sending: Option<Sending>,
     turn: Turn,
-    /// Heads that hyper was handed.
+    /// Number of request heads handed to hyper.
     handed: usize,
 }
 
-/// Whose turn it is.
+/// The side that handles the connection now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// The express lane's: hyper has neither a request nor anything to write.
+    /// The express lane: hyper has neither a request nor anything to write.
     Express,
-    /// hyper's: it gets so many bytes more of a head, at least one.
+    /// hyper: it gets this many more bytes of a request head, at least one.
     Hand(usize),
-    /// hyper's: it has a head, and nothing of the next before its answer has left its buffers.
+    /// hyper: it has a whole head. It gets no byte of the next one before its response has left its buffers.
     Await,
-    /// hyper's, until the connection ends.
+    /// hyper, until the connection ends.
     HyperForGood,
 }
 
@@ -60,7 +63,7 @@ impl ExpressLane {
         Self { desk, received: Vec::new(), sending: None, turn: Turn::Express, handed: 0 }
     }
 
-    /// Reads for hyper what is not answered here.
+    /// Reads for hyper. Answers plain requests on the way, and passes on the bytes of all others.
     pub(super) fn poll_read(
         &mut self,
         socket: &mut TcpStream,
@@ -76,7 +79,7 @@ impl ExpressLane {
                 Turn::HyperForGood => return self.poll_pass(socket, cx, buffer),
                 Turn::Await => return self.poll_end(socket, cx),
                 Turn::Hand(_) => return self.hand(buffer),
-                // The connection is told so once it has been polled.
+                // The connection shuts down gracefully after this poll. Until then it starts no further request.
                 Turn::Express if activity.is_draining() => return Poll::Pending,
                 Turn::Express => {}
             }
@@ -102,7 +105,7 @@ impl ExpressLane {
         }
     }
 
-    /// Sends what is answered here.
+    /// Sends the response of the express lane, if there is one.
     pub(super) fn poll_send(
         &mut self,
         socket: &mut TcpStream,
@@ -123,26 +126,26 @@ impl ExpressLane {
         Poll::Ready(Ok(()))
     }
 
-    /// Notes that hyper has written all it has: where it has begun with every head it was handed, and ended, it has
-    /// nothing left.
+    /// Records that hyper has flushed. If it has begun and ended every request it was handed, the express lane takes
+    /// over again.
     pub(super) fn flushed(&mut self, activity: &Activity, cx: &Context<'_>) {
         if self.turn == Turn::Await && activity.begun() >= self.handed && !activity.is_answering() {
             self.turn = Turn::Express;
-            // hyper waits to be told that there is something to read.
+            // hyper waits to be woken for its next read.
             if !self.received.is_empty() {
                 cx.waker().wake_by_ref();
             }
         }
     }
 
-    /// Notes that the client has taken nothing for too long, and gets no more.
+    /// Records in the access log that the client took nothing for too long and gets no more.
     pub(super) fn cut(&mut self) {
         if let Some(sending) = &mut self.sending {
             sending.cut();
         }
     }
 
-    /// Hands hyper what it is to get of a head.
+    /// Hands hyper the next bytes of a request head.
     fn hand(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Turn::Hand(left) = self.turn {
             let length = left.min(buffer.remaining());
@@ -157,7 +160,7 @@ impl ExpressLane {
         Poll::Ready(Ok(()))
     }
 
-    /// Hands hyper all there is.
+    /// Hands hyper all received bytes, and then reads from the socket.
     fn poll_pass(
         &mut self,
         socket: &mut TcpStream,
@@ -173,16 +176,17 @@ impl ExpressLane {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until the client leaves, while hyper answers, or sends its next request, which has to wait.
+    /// Reads while hyper answers, to notice if the client leaves. Keeps the bytes of the next request.
     fn poll_end(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.received.is_empty() && ready!(self.poll_receive(socket, cx))? == 0 {
             return Poll::Ready(Ok(()));
         }
-        // It is woken when it has answered.
+        // `flushed` wakes the task when hyper has answered.
         Poll::Pending
     }
 
-    /// Waits until the client takes more, or has left: then it takes nothing more, as far as hyper is concerned either.
+    /// Reads while a response is being sent, to notice if the client leaves. Returns an error if it does, so that hyper
+    /// closes the connection.
     fn poll_left(
         &mut self,
         socket: &mut TcpStream,
@@ -192,7 +196,7 @@ impl ExpressLane {
         if !self.received.is_empty() || matches!(ready!(self.poll_receive(socket, cx)), Ok(1..)) {
             return Poll::Pending;
         }
-        // What is left to send would hold the connection's end up.
+        // The rest of the response would delay the end of the connection.
         self.sending = None;
         activity.set_sending(false);
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
@@ -208,7 +212,7 @@ impl ExpressLane {
         })
     }
 
-    /// Forgets the first `length` bytes.
+    /// Drops the first `length` received bytes.
     fn taken(&mut self, length: usize) {
         self.received.drain(..length);
         if self.received.is_empty() && self.received.capacity() > IDLE_BYTES_MAX {

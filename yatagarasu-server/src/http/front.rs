@@ -1,3 +1,5 @@
+//! The buckets that a server serves, and their routes.
+
 use std::sync::Arc;
 
 use yatagarasu_core::Gateway;
@@ -8,21 +10,21 @@ use crate::config::{ForwardedQuery, StatusKey};
 /// A bucket that is served.
 #[derive(Debug)]
 pub struct Bucket {
-    /// What operators call it.
+    /// Its name in the configuration.
     pub name: Arc<str>,
-    /// Where it is served.
+    /// The prefix of its paths.
     pub path_prefix: String,
-    /// Query parameters that are passed on.
+    /// The query parameters that are forwarded to the source.
     pub forward_query: ForwardedQuery,
-    /// What clients are told of the key.
+    /// Whether `Cache-Status` shows the cache key.
     pub status_key: StatusKey,
-    /// Who answers for it.
+    /// Its gateway.
     pub gateway: Gateway,
     /// Its source.
     pub connected: yatagarasu_s3::Connected,
 }
 
-/// The buckets that are served, and where.
+/// All buckets and the routes to them.
 #[derive(Debug)]
 pub struct Front {
     buckets: Vec<Bucket>,
@@ -30,23 +32,23 @@ pub struct Front {
 }
 
 impl Front {
-    /// Serves `buckets`, each under its prefix.
+    /// Creates the front of `buckets`, each under its prefix.
     pub fn new(buckets: Vec<Bucket>) -> Self {
         let routes = Routes::new(buckets.iter().map(|bucket| bucket.path_prefix.as_str()));
         Self { buckets, routes }
     }
 
-    /// The buckets, in the order of the configuration.
+    /// Returns the buckets, in the order of the configuration.
     pub fn buckets(&self) -> &[Bucket] {
         &self.buckets
     }
 
-    /// Finds where a path of the public listener leads, as it stands in a request.
+    /// Returns the route of a path, as it is in the request.
     pub(crate) fn route(&self, path: &str) -> Route {
         self.routes.find(path)
     }
 
-    /// Finds the bucket that a decoded path leads to, and the text of the key in it.
+    /// Returns the bucket of a decoded path and the rest of the path, which may be an invalid key.
     pub(super) fn split<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
         self.routes.split(path)
     }

@@ -1,45 +1,45 @@
-//! How much a connection may take. Few and small, because there are many connections.
+//! Limits of a connection. They are small, because there are many connections.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use yatagarasu_core::Budget;
 
-/// What the configuration allows a client's connection.
+/// The configured limits of a client's connection.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimits {
-    /// Longest wait for a complete request head, idle connections included.
+    /// Longest wait for a complete request head. Applies to idle connections too.
     pub(crate) header_timeout: Duration,
-    /// Longest time in which a client takes nothing of what it is sent; `None` for no limit.
+    /// Longest time in which a client takes none of the bytes sent to it. `None` means no limit.
     pub(crate) send_timeout: Option<Duration>,
-    /// Bytes the system takes before it has sent them; `None` leaves it to the system.
+    /// Maximum number of unsent bytes in the kernel. `None` leaves it to the system.
     pub(crate) notsent_lowat: Option<u32>,
-    /// What the sockets of fast streams may hold together.
+    /// Memory budget of the sockets of all fast streams.
     pub(crate) socket_memory: Arc<Budget>,
 }
 
-/// Most bytes kept of a connection each way, by hyper and by the express lane before it: a request head has to fit, and one chunk of a response is
-/// queued at most, which is what makes a slow client slow the source down.
+/// Maximum number of buffered bytes per connection and direction, in hyper and in the express lane. A request head has
+/// to fit. At most one chunk of a response is queued, so that a slow client slows the source down.
 pub(super) const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 
-/// What a fast stream's socket may take for the client before it has sent it.
+/// Maximum number of unsent bytes in the client's socket of a fast stream.
 pub(super) const WIDE_UNSENT_BYTES: u32 = 4 << 20;
 
-/// The size of the receive buffer of a fast stream's socket to S3, which the system doubles.
+/// Receive buffer of a fast stream's socket to S3, in bytes. The kernel doubles it.
 pub(super) const WIDE_RECEIVED_BYTES: usize = 2 << 20;
 
-/// Bytes of one HTTP/2 stream that may be queued.
+/// Maximum number of queued bytes per HTTP/2 stream.
 pub(super) const STREAM_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Most bytes of a body that are handed to HTTP/2 at a time: one frame.
+/// Maximum number of body bytes handed to HTTP/2 at a time: one frame.
 pub(super) const STREAM_PIECE_BYTES: usize = 16 * 1024;
 
-/// Bytes a client may send over HTTP/2 that nobody has read: a read-only gateway reads no contents. The protocol has no
-/// smaller window for a connection (RFC 9113 6.9.2).
+/// Number of request content bytes that an HTTP/2 client may send unread. A read-only gateway reads no content, and the
+/// protocol allows no smaller initial window for a connection (RFC 9113 6.9.2).
 pub(super) const REQUEST_WINDOW_BYTES: u32 = 65_535;
 
-/// HTTP/2 streams a client may have open.
+/// Maximum number of concurrent HTTP/2 streams per connection.
 pub(super) const STREAMS_MAX: u32 = 128;
 
-/// Longest list of HTTP/2 header fields, in bytes.
+/// Maximum size of an HTTP/2 header list, in bytes.
 pub(super) const HEADER_LIST_BYTES: u32 = 16 * 1024;

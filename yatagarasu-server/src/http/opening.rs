@@ -1,40 +1,42 @@
+//! Recognizes plain GET requests at the front of the bytes that a client has sent.
+
 use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 use yatagarasu_core::http::fields::is_immaterial;
 
-/// Most fields of a head that is looked at here.
+/// Maximum number of header fields that are parsed here.
 const FIELDS_MAX: usize = 64;
 
-/// What stands at the front of the bytes a client has sent.
+/// The front of the bytes that a client has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opening<'a> {
-    /// Not a whole head yet.
+    /// An incomplete request head.
     Partial,
-    /// A GET of this target, none of whose fields matters, in a head of so many bytes.
+    /// A GET for this target without a field that affects the response, and the length of its head in bytes.
     Plain(&'a str, usize),
-    /// Another request without content, in a head of so many bytes.
+    /// Another request without content, and the length of its head in bytes.
     Head(usize),
-    /// Something whose end hyper has to find: HTTP/2, HTTP/1.0, a request with content, the last of a connection, or no
-    /// request at all.
+    /// A message whose end hyper must determine: HTTP/2, HTTP/1.0, a request with content, the last request of a
+    /// connection, or no valid request.
     Other,
 }
 
-/// What a field means to where its request is answered.
+/// The effect of a header field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bearing {
-    /// Nothing.
+    /// None.
     None,
-    /// The answer may depend on it.
+    /// The response may depend on it.
     Answer,
-    /// The connection does, or content follows.
+    /// It concerns the connection, or announces content.
     Connection,
 }
 
 impl<'a> Opening<'a> {
-    /// Reads the front of `bytes`, by the parser that hyper uses as well.
+    /// Parses the front of `bytes` with httparse, the parser that hyper uses.
     pub(super) fn of(bytes: &'a [u8]) -> Self {
-        // Clearing 2 KiB would take as long as parsing most heads.
+        // Uninitialized, because clearing 2 KiB would take as long as parsing most heads.
         let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut request = httparse::Request::new(&mut []);
         let length = match request.parse_with_uninit_headers(bytes, &mut fields) {
@@ -56,7 +58,8 @@ impl<'a> Opening<'a> {
     }
 }
 
-/// What all fields mean together. There has to be one `Host` (RFC 9112 3.2).
+/// Returns the combined effect of all fields. A request without exactly one `Host` is invalid (RFC 9112 3.2): the
+/// request handler must reject it.
 fn bearing(fields: &[Header<'_>]) -> Bearing {
     let (mut hosts, mut answer) = (0, false);
     for field in fields {
@@ -82,12 +85,13 @@ fn is_about_the_connection(name: &str) -> bool {
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Whether a target is an absolute path and a query of characters that mean the same to everyone (RFC 3986 3.3, 3.4).
+/// Returns `true` if a target is an absolute path with an optional query, and has only characters that every parser
+/// reads alike (RFC 3986 3.3, 3.4).
 fn is_plain(target: &str) -> bool {
     target.starts_with('/') && !target.starts_with("//") && target.bytes().all(is_unambiguous)
 }
 
-/// Whether a byte is one of those, in as few ranges as they make: a test below spells them out.
+/// Returns `true` if a byte is such a character. The ranges are merged; a test below lists the characters.
 fn is_unambiguous(byte: u8) -> bool {
     matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~')
 }
@@ -99,7 +103,7 @@ mod tests {
     #[track_caller]
     fn check(head: &str, expected: Opening<'_>) {
         assert_eq!(Opening::of(head.as_bytes()), expected, "{head:?}");
-        // What follows is another matter.
+        // Bytes after the head change nothing.
         let followed = format!("{head}GET / HTTP/1.1\r\n");
         if expected != Opening::Partial {
             assert_eq!(Opening::of(followed.as_bytes()), expected, "{followed:?}");

@@ -1,14 +1,14 @@
-//! The way of bytes to a client's socket that may go past the process: out of S3's socket into a pipe, out of the pipe
-//! into the client's socket (`splice(2)`).
+//! Zero-copy output: moves bytes from S3's socket into a pipe, and from the pipe into the client's socket
+//! (`splice(2)`).
 //!
-//! That costs less than reading and writing only where the system may queue megabytes each way, which is more than
-//! there is for every stream. So a stream is read and written through small buffers until it has shown that its client
-//! is [fast](pace); then it takes a part of the memory that all such streams share, if there is any left, its sockets
-//! are widened, and its bytes are moved.
+//! Moving costs less than reading and writing only if the kernel may queue megabytes in each direction. There is not
+//! enough memory to allow that for every stream. So a stream is first read and written through small buffers, until its
+//! client has proved to be [fast](pace). It then reserves a part of the memory budget that all such streams share. If
+//! the budget allows it, the sockets are widened and the bytes are moved.
 //!
-//! hyper has no part for that: it writes what a body hands it. A body whose next bytes are in a pipe hands it a
-//! [*ticket*](ticket) for them, which hyper queues like any bytes, and where the ticket's turn comes, the socket takes
-//! as many bytes out of the pipe.
+//! hyper has no interface for this: it writes the bytes that a body returns. A body whose next bytes are in a pipe
+//! returns a [*ticket*](ticket) for them. hyper queues the ticket like any bytes. When hyper writes the ticket, the
+//! socket takes as many bytes out of the pipe.
 
 mod flow;
 mod pace;
@@ -32,10 +32,10 @@ use super::limits::{ConnectionLimits, WIDE_UNSENT_BYTES};
 pub(super) use flow::Flow;
 pub(super) use ticket::{Next, next};
 
-/// What a connection has on its way past the process.
+/// State of a connection's output that may bypass the process.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    /// Bytes the socket may take before it has sent them, unless it is wide.
+    /// Maximum number of unsent bytes in the socket, unless it is wide.
     notsent_lowat: Option<u32>,
     socket_memory: Arc<Budget>,
     held: Mutex<Held>,
@@ -43,32 +43,33 @@ pub(super) struct Outlet {
 
 #[derive(Debug, Default)]
 struct Held {
-    /// One as long as there is something in it, and how many bytes, for which a ticket is out.
+    /// A pipe that is not empty, and the number of bytes in it. A ticket for them has been issued.
     pipe: Option<(Pipe, usize)>,
-    /// Whether a stream has given something that is not written yet.
+    /// Whether a stream has returned bytes that are not written yet.
     unwritten: bool,
-    /// The stream that waits until it is.
+    /// Wakes the stream that waits until they are.
     waiting: Option<Waker>,
     width: Width,
 }
 
-/// How much the client's socket may take.
+/// The bound on the unsent bytes in the client's socket.
 #[derive(Debug, Default)]
 enum Width {
-    /// What every socket may.
+    /// The bound of every socket.
     #[default]
     Bound,
-    /// More, as soon as something is moved.
+    /// A higher bound, from the next moved bytes on.
     Widening(Reservation),
-    /// More.
+    /// A higher bound.
     Wide(Reservation),
-    /// What every socket may, as soon as all is written; the memory is given back when no more is left in the socket.
+    /// The bound of every socket, once everything is written. The reservation is released when the socket holds no more
+    /// than that.
     Narrowing(Reservation),
 }
 
 impl Outlet {
-    /// Bounds what the system takes for a client before it has sent it, so that one that reads slowly leaves it with
-    /// us, and so with S3.
+    /// Bounds the unsent bytes that the kernel holds for a client. The bytes that a slow client does not read then stay
+    /// at S3.
     pub(super) fn of(socket: &TcpStream, limits: &ConnectionLimits) -> Self {
         let outlet = Self {
             notsent_lowat: limits.notsent_lowat,
@@ -79,12 +80,12 @@ impl Outlet {
         outlet
     }
 
-    /// The way of one response.
+    /// Returns the flow of one response.
     pub(super) fn flow(outlet: &Arc<Self>) -> Flow {
         Flow::new(Arc::clone(outlet))
     }
 
-    /// Redeems a ticket for `length` bytes, or for as many as the socket takes.
+    /// Redeems a ticket: moves up to `length` bytes from the pipe to the socket, and returns how many it took.
     pub(super) fn poll_drain(
         &self,
         socket: &TcpStream,
@@ -118,8 +119,8 @@ impl Outlet {
         Poll::Ready(Ok(moved))
     }
 
-    /// Notes that all there was is written. Where a stream was wide, waits until the socket holds no more than any
-    /// other may.
+    /// Records that everything is written. If a stream was wide, first waits until the socket holds no more than any
+    /// other socket may.
     pub(super) fn poll_flushed(&self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut held = self.held();
         if let Width::Narrowing(_) = held.width {
@@ -142,7 +143,7 @@ impl Outlet {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until what a stream has given is written.
+    /// Waits until the last bytes of the stream have been written.
     fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
         let mut held = self.held();
         if !held.unwritten {
@@ -152,23 +153,23 @@ impl Outlet {
         Poll::Pending
     }
 
-    /// Notes that a stream has given so many bytes.
+    /// Records that the stream has returned `bytes` bytes.
     fn gave(&self, bytes: usize) {
-        // What is nothing is not written either.
+        // An empty piece is never written.
         self.held().unwritten = bytes > 0;
     }
 
-    /// Keeps what is in a pipe until its ticket comes.
+    /// Keeps a pipe until its ticket is redeemed.
     fn hold(&self, pipe: Pipe, bytes: usize) {
         self.held().pipe = Some((pipe, bytes));
     }
 
-    /// Lets the socket take more.
+    /// Raises the bound of the socket from the next moved bytes on.
     fn widen(&self, reservation: Reservation) {
         self.held().width = Width::Widening(reservation);
     }
 
-    /// Lets the socket take no more than any other, once all is written.
+    /// Lowers the bound of the socket again once everything is written.
     fn narrow(&self) {
         let mut held = self.held();
         held.width = match mem::take(&mut held.width) {
@@ -188,11 +189,11 @@ impl Outlet {
     }
 }
 
-/// Whether the socket takes more at once.
+/// Returns `WouldBlock` if the socket takes no more bytes now.
 fn takes_more(socket: &TcpStream) -> io::Result<()> {
     let mut polled = [PollFd::new(socket, PollFlags::OUT)];
     match poll(&mut polled, Some(&Timespec::default())) {
-        // A signal may come instead of the answer that there is no room.
+        // A signal may interrupt the call although the socket is full.
         Ok(0) | Err(Errno::INTR) => Err(io::ErrorKind::WouldBlock.into()),
         Ok(_) => Ok(()),
         Err(error) => Err(error.into()),

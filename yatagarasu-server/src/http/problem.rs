@@ -1,4 +1,4 @@
-//! Errors as clients see them: `application/problem+json` (RFC 9457). The one place where an error gets a status.
+//! Error responses: `application/problem+json` (RFC 9457). Only this file maps errors to status codes.
 
 use std::time::Duration;
 
@@ -11,29 +11,29 @@ use yatagarasu_core::{Refusal, SourceError};
 
 use super::request_id::RequestId;
 
-/// Methods a read-only gateway has.
+/// The methods of a read-only gateway.
 pub(super) const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
-/// How long a client that is to come back later should wait, where S3 did not say.
+/// Value of `Retry-After` if S3 gave none.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Why a request is not answered with an object.
+/// The reason why a request gets no object.
 #[derive(Debug)]
 pub(super) enum Problem<'a> {
-    /// The request is none: this is wrong with it.
+    /// The request is invalid, for this reason.
     BadRequest(&'static str),
-    /// No bucket is served under the path.
+    /// No bucket has a prefix of the path.
     NoSuchPrefix,
-    /// The gateway only reads.
+    /// The gateway is read-only.
     MethodNotAllowed,
-    /// The client wants what is stored only, and nothing is that may be used.
+    /// The request has `only-if-cached`, and no usable response is stored.
     OnlyIfCached,
-    /// The source gave no object.
+    /// The source returned an error.
     Source(&'a SourceError),
 }
 
 impl<'a> Problem<'a> {
-    /// What a refusal is to a client.
+    /// Returns the problem for a refusal.
     pub(super) fn of(refusal: &'a Refusal) -> Self {
         match refusal {
             Refusal::OnlyIfCached => Self::OnlyIfCached,
@@ -41,7 +41,7 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// The status that says it.
+    /// Returns the status code.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
@@ -62,7 +62,7 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// What a client may know of it: nothing of the source's address, credentials or words.
+    /// Returns the explanation for the client. It never has the source's address, credentials or messages.
     fn detail(&self) -> &str {
         match self {
             Self::BadRequest(reason) => reason,
@@ -99,7 +99,7 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// Renders it, with the id under which the log knows more.
+    /// Returns the response. It includes the request id, under which the log has the details.
     pub(super) fn render(&self, request_id: &RequestId) -> Response<Bytes> {
         let status = self.status();
         let document = json!({

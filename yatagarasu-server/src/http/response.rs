@@ -1,4 +1,4 @@
-//! One rendering of what became of a request.
+//! Builds the responses to public requests. All of them get the same fields about the gateway and its cache here.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -15,30 +15,30 @@ use super::problem::{ALLOW, Problem};
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::access_log::Entry;
 
-/// `HIT`, `REVALIDATED`, `STALE` or `MISS`, for people and for tools that know no `Cache-Status`.
+/// `HIT`, `REVALIDATED`, `STALE` or `MISS`, for people and for tools that do not know `Cache-Status`.
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// RFC 9211.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Room for the gateway's member of it, but for a key.
+/// Maximum length of the gateway's member of `Cache-Status`, without a key.
 const CACHE_STATUS_BYTES_MAX: usize = 192;
 
-/// Room for most heads.
+/// Capacity that most response heads fit in.
 const HEAD_BYTES: usize = 768;
 
-/// Most bytes that a thread keeps for its next head.
+/// Maximum capacity of the buffer that a thread keeps for its next response head.
 const HEAD_BYTES_KEPT: usize = 4 * 1024;
 
 thread_local! {
-    /// The room of a head that is sent, for the next one.
+    /// The buffer of a response head that has been sent, for reuse.
     static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// RFC 9110 7.6.3.
+/// The gateway's entry in `Via` (RFC 9110 7.6.3).
 const PSEUDONYM: &str = "1.1 yatagarasu";
 
-/// Renders an outcome. `key` is what clients are told of what the answer is stored under.
+/// Returns the response for an outcome. `key` is the cache key to show to clients, if any.
 pub(super) fn outcome(
     outcome: Outcome,
     key: Option<&str>,
@@ -65,7 +65,7 @@ pub(super) fn outcome(
     }
 }
 
-/// Renders a problem that lies in the request.
+/// Returns the response to a request that is itself at fault.
 pub(super) fn problem(problem: &Problem<'_>, request_id: &RequestId, entry: Entry) -> Response<ResponseBody> {
     rendered(problem, Handling::Own(Detail::Local), None, request_id, entry)
 }
@@ -84,7 +84,7 @@ fn rendered(
     response
 }
 
-/// Says which methods there are (RFC 9110 9.3.7).
+/// Returns the response to OPTIONS, with the supported methods (RFC 9110 9.3.7).
 pub(super) fn options(request_id: &RequestId, entry: Entry) -> Response<ResponseBody> {
     let handling = Handling::Own(Detail::Local);
     let entry = entry.answered(StatusCode::NO_CONTENT, handling);
@@ -95,7 +95,7 @@ pub(super) fn options(request_id: &RequestId, entry: Entry) -> Response<Response
     response
 }
 
-/// Takes the content out, and leaves the fields that describe it.
+/// Removes the content and keeps the fields that describe it, as for HEAD.
 pub(super) fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
     let (mut head, body) = response.into_parts();
     if let (Some(length), false) = (body.document_length(), head.headers.contains_key(CONTENT_LENGTH)) {
@@ -104,7 +104,7 @@ pub(super) fn without_body(response: Response<ResponseBody>) -> Response<Respons
     Response::from_parts(head, body.emptied())
 }
 
-/// Adds what every response says of the gateway and its cache.
+/// Adds the fields that every response has: the request id, `Via`, `X-Cache` and `Cache-Status`.
 fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request_id: &RequestId) {
     headers.insert(X_REQUEST_ID, request_id.field());
     headers.append(VIA, HeaderValue::from_static(PSEUDONYM));
@@ -112,7 +112,7 @@ fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request
     headers.append(CACHE_STATUS, cache_status(handling, key));
 }
 
-/// Writes the head of the answer to a plain GET, which is what [`outcome`] makes of the same object (RFC 9112 4).
+/// Returns the response head for a plain GET (RFC 9112 4), with the same fields as [`outcome`] gives the same object.
 pub(super) fn head(recalled: &Recalled, request_id: &RequestId) -> Vec<u8> {
     let mut head = ROOM.take();
     head.reserve(HEAD_BYTES);
@@ -135,7 +135,7 @@ pub(super) fn head(recalled: &Recalled, request_id: &RequestId) -> Vec<u8> {
     head
 }
 
-/// Takes a head back that is sent: the next one is written in its room.
+/// Keeps the buffer of a sent response head for the next one.
 pub(super) fn head_sent(mut head: Vec<u8>) {
     if head.capacity() <= HEAD_BYTES_KEPT {
         head.clear();
@@ -143,7 +143,7 @@ pub(super) fn head_sent(mut head: Vec<u8>) {
     }
 }
 
-/// Writes the gateway's member of `Cache-Status`: where there is no key, in one allocation of its size.
+/// Returns the gateway's member of `Cache-Status`. Without a key it takes one allocation of the exact size.
 fn cache_status(handling: &Handling, key: Option<&str>) -> HeaderValue {
     match key {
         Some(key) => {
@@ -154,7 +154,7 @@ fn cache_status(handling: &Handling, key: Option<&str>) -> HeaderValue {
     }
 }
 
-/// Shows the member without a key to `look`.
+/// Calls `look` with the member without a key.
 fn with_member<T>(handling: &Handling, look: impl FnOnce(&[u8]) -> T) -> T {
     let mut member = [0; CACHE_STATUS_BYTES_MAX];
     let mut rest = &mut member[..];
@@ -163,8 +163,8 @@ fn with_member<T>(handling: &Handling, look: impl FnOnce(&[u8]) -> T) -> T {
     look(&member[..CACHE_STATUS_BYTES_MAX - unused])
 }
 
-/// Writes a text as the inside of a string of RFC 9651 3.3.3, which has printable ASCII only: other bytes are
-/// percent-encoded, and so is the percent sign.
+/// Returns a text escaped for a string of RFC 9651 3.3.3. Such a string is printable ASCII: other bytes and the percent
+/// sign are percent-encoded.
 fn text(key: &str) -> String {
     let printable = utf8_percent_encode(key, UNPRINTABLE).to_string();
     printable.replace('\\', "\\\\").replace('"', "\\\"")

@@ -1,4 +1,4 @@
-//! From a request's path and query to a bucket and what is asked of it.
+//! Maps the path and the query of a request to a bucket, a key and the forwarded query.
 
 use std::borrow::Cow;
 
@@ -8,23 +8,23 @@ use yatagarasu_core::{CacheKey, ObjectKey};
 
 use crate::config::ForwardedQuery;
 
-/// Where a path leads.
+/// The result of routing a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// To this bucket, counted from 0, and this object in it.
+    /// An object in the bucket with this index.
     Object(usize, ObjectKey),
-    /// Nowhere.
+    /// No bucket or no key.
     Nowhere,
-    /// It is no path: this is wrong with it.
+    /// The path is malformed, for this reason.
     Malformed(&'static str),
 }
 
-/// The prefixes of all buckets, the longest first.
+/// The path prefixes of all buckets, longest first, with the indexes of the buckets.
 #[derive(Debug)]
 pub(super) struct Routes(Vec<(String, usize)>);
 
 impl Routes {
-    /// Takes the prefixes in the order of the buckets: `/`, or `/a/b` without a slash at the end.
+    /// Takes the prefixes in the order of the buckets: `/`, or for example `/a/b` without a trailing slash.
     pub(super) fn new<'a>(prefixes: impl Iterator<Item = &'a str>) -> Self {
         let mut routes: Vec<_> =
             prefixes.map(|prefix| prefix.trim_end_matches('/').to_owned()).zip(0..).collect();
@@ -32,14 +32,14 @@ impl Routes {
         Self(routes)
     }
 
-    /// Finds the object a path as it stands in the request means: decoded once, longest prefix first.
+    /// Returns the route of a request's path. Decodes the path once and takes the longest matching prefix.
     pub(super) fn find(&self, path: &str) -> Route {
         let path = match decode(path) {
             Ok(path) => path,
             Err(reason) => return Route::Malformed(reason),
         };
         let found = self.split(&path);
-        // A bad path is bad wherever it leads.
+        // A malformed path is reported as such even if no bucket has its prefix.
         let key = found.map_or_else(|| path.trim_start_matches('/'), |(_, key)| key);
         match (ObjectKey::parse(key), found) {
             (Ok(key), Some((index, _))) => Route::Object(index, key),
@@ -50,7 +50,8 @@ impl Routes {
         }
     }
 
-    /// Finds the bucket whose prefix a decoded path has, the longest first, and what follows it, which need not be a key.
+    /// Returns the bucket with the longest prefix of a decoded path, and the rest of the path, which may be an invalid
+    /// key.
     pub(super) fn split<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
         self.0.iter().find_map(|(prefix, index)| {
             let key = path.strip_prefix(prefix.as_str())?.strip_prefix('/')?;
@@ -59,12 +60,16 @@ impl Routes {
     }
 }
 
-/// Undoes the escapes of a path, once; an error says what is wrong with it.
+/// Percent-decodes a path once.
+///
+/// # Errors
+///
+/// Returns the reason if the path is malformed.
 pub(super) fn decode(path: &str) -> Result<Cow<'_, str>, &'static str> {
     if !path.starts_with('/') {
         return Err("the path does not begin with `/`");
     }
-    // Most paths have no escapes.
+    // Most paths have no escapes and need no allocation.
     if !path.contains('%') {
         return Ok(Cow::Borrowed(path));
     }
@@ -78,8 +83,8 @@ pub(super) fn decode(path: &str) -> Result<Cow<'_, str>, &'static str> {
     percent_decode_str(path).decode_utf8().map_err(|_| "the path is not UTF-8 once decoded")
 }
 
-/// Keeps the parameters that a bucket forwards, in the order of their names, escaped one way only, so that one
-/// object has one cache key. All others are dropped.
+/// Returns the query parameters that the bucket forwards, or `None` if there are none. They are sorted by name and
+/// escaped in one way, so that each object has one cache key.
 pub(super) fn forwarded_query(
     query: Option<&str>,
     forwarded: &ForwardedQuery,
@@ -95,7 +100,7 @@ pub(super) fn forwarded_query(
         .map(|(name, value)| (decode(name), decode(value)))
         .filter(|(name, _)| std::str::from_utf8(name).is_ok_and(|name| forwarded.forwards(name)))
         .collect();
-    // Of one name the order may matter.
+    // The sort is stable, because the order of parameters with the same name may matter.
     kept.sort_by(|(one, _), (other, _)| one.cmp(other));
     let encode = |bytes: &[u8]| percent_encoding::percent_encode(bytes, QUERY).to_string();
     let pairs: Vec<_> =
@@ -103,11 +108,11 @@ pub(super) fn forwarded_query(
     (!pairs.is_empty()).then(|| pairs.join("&").into())
 }
 
-/// What stays as it is in a query that is signed.
+/// The characters that are escaped in a signed query: all but the unreserved ones of RFC 3986 2.3.
 const QUERY: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Names an object and what of the query belongs to it.
+/// Returns the cache key: the object and the forwarded query.
 pub(super) fn cache_key(object: ObjectKey, query: Option<&str>, forwarded: &ForwardedQuery) -> CacheKey {
     CacheKey::new(object, forwarded_query(query, forwarded))
 }

@@ -1,3 +1,5 @@
+//! Responses of the express lane: sends stored objects, without a copy if possible.
+
 use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
@@ -16,29 +18,29 @@ use yatagarasu_sys::tcp::send_more;
 use super::response;
 use crate::access_log::Entry;
 
-/// Fewer bytes than this are written, if they are the last: lending them takes longer.
+/// Minimum number of bytes to lend at the end of an object. Fewer are copied, because that is faster than lending.
 const LENT_BYTES_MIN: usize = 16 * 1024;
 
-/// An answer of the express lane on its way.
+/// A response of the express lane that is being sent.
 #[derive(Debug)]
 pub(super) struct Sending {
     head: Vec<u8>,
-    /// Bytes of the head that are sent.
+    /// Number of head bytes that were sent.
     head_sent: usize,
     stored: Arc<StoredObject>,
-    /// Bytes of the content that are sent.
+    /// Number of content bytes that were sent.
     sent: u64,
     entry: Entry,
 }
 
 impl Sending {
-    /// Begins with an object that is stored as a whole.
+    /// Creates the response for an object that is stored as a whole.
     pub(super) fn new(head: Vec<u8>, stored: Arc<StoredObject>, mut entry: Entry) -> Self {
         entry.promised(Some(stored.length()));
         Self { head, head_sent: 0, stored, sent: 0, entry }
     }
 
-    /// Waits until the socket takes more; says how much that was.
+    /// Sends bytes and returns how many the socket took. Waits while the socket is full.
     pub(super) fn poll_send(
         &mut self,
         socket: &mut TcpStream,
@@ -67,7 +69,7 @@ impl Sending {
         Poll::Ready(Ok(sent))
     }
 
-    /// The segments that are not sent, and how much is of the first.
+    /// Returns the segments that are not completely sent, and the number of bytes sent of the first one.
     fn rest(&self) -> (&[Segment], usize) {
         self.stored.whole().map_or((&[], 0), |segments| segments.from(self.sent))
     }
@@ -76,28 +78,28 @@ impl Sending {
         self.head_sent == self.head.len() && self.sent == self.stored.length()
     }
 
-    /// Notes that the client has taken nothing for too long, and gets no more.
+    /// Records in the access log that the client took nothing for too long and gets no more.
     pub(super) fn cut(&mut self) {
         self.entry.cut();
     }
 
-    /// Ends what is done: the next head is written in the room of this one.
+    /// Ends a complete response. The next response head reuses its buffer.
     pub(super) fn end(&mut self) {
         response::head_sent(mem::take(&mut self.head));
     }
 }
 
-/// What is sent next where it can be lent.
+/// The next bytes of a response, if the pages of their content can be lent to the kernel.
 #[derive(Clone, Copy)]
 struct Loan<'a> {
-    /// What goes before, and is copied.
+    /// The bytes before the content. They are copied.
     head: &'a [u8],
     content: SharedPages<'a>,
-    /// Whether there is more content.
+    /// Whether more content follows.
     more: bool,
 }
 
-/// What a socket took, and whether that was all it takes now.
+/// The number of bytes that a socket took, and whether it is full.
 #[derive(Debug, PartialEq, Eq)]
 enum Taken {
     More(usize),
@@ -105,7 +107,7 @@ enum Taken {
 }
 
 impl Loan<'_> {
-    /// Sends what the socket takes at once of as much as a pipe takes.
+    /// Sends the head and at most one pipe of the content. Returns the number of bytes that the socket took at once.
     fn poll_send(self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             ready!(socket.poll_write_ready(cx))?;
@@ -115,7 +117,7 @@ impl Loan<'_> {
                     sent = bytes;
                     Ok(())
                 }
-                // It says itself when it takes more.
+                // `WouldBlock` makes tokio wait for the socket before the next try.
                 Taken::Full(bytes) => {
                     sent = bytes;
                     Err(io::ErrorKind::WouldBlock.into())
@@ -141,24 +143,26 @@ impl Loan<'_> {
             Ok(Taken::More(bytes)) => Ok(Taken::More(ahead + bytes)),
             Ok(Taken::Full(bytes)) => Ok(Taken::Full(ahead + bytes)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Taken::Full(ahead)),
-            // It comes again.
+            // The next call returns the error again.
             Err(_) => Ok(Taken::More(ahead)),
         }
     }
 
-    /// A pipe is not kept until the socket takes the rest: it would be two open files more for each client that waits.
+    /// Sends the content through a pipe. Does not keep the pipe until the socket takes the rest, because that would
+    /// take two more file descriptors per waiting client.
     fn send_content(self, socket: &TcpStream) -> io::Result<Taken> {
         match Pipe::of_shared(self.content) {
-            // Who has very many pipes gets some that take next to nothing.
+            // A user with very many pipes gets small ones, which are not worth the system calls.
             Ok((pipe, bytes)) if bytes >= LENT_BYTES_MIN.min(self.content.len()) => {
                 self.drain(socket, pipe, bytes)
             }
-            // Whatever keeps the content from being lent, it is written then.
+            // Writes the content if it cannot be lent, for any reason.
             Ok(_) | Err(_) => Ok(Taken::More(write(socket, &self.content)?)),
         }
     }
 
-    /// A signal may end a move early: only where nothing more is moved the socket is full, and says when it is not.
+    /// Moves the content from the pipe to the socket. A signal may also cut a move short. So the socket is full only if
+    /// it says so: only then does it report when it has room again.
     fn drain(self, socket: &TcpStream, pipe: Pipe, bytes: usize) -> io::Result<Taken> {
         let more = self.more || bytes < self.content.len();
         let mut moved = 0;
@@ -168,11 +172,11 @@ impl Loan<'_> {
                 Ok(now) => moved += now,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && moved == 0 => return Err(error),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Taken::Full(moved)),
-                // It comes again.
+                // The next call returns the error again.
                 Err(_) if moved > 0 => return Ok(Taken::More(moved)),
                 Err(error) => {
                     let written = write(socket, &self.content)?;
-                    // A socket that is at fault itself takes nothing either way.
+                    // Reached only if the write succeeded: an error of the socket itself must not end lending.
                     note_refusal(&error);
                     return Ok(Taken::More(written));
                 }
@@ -195,7 +199,7 @@ mod tests {
     const HEAD: &[u8] = b"head";
     const LENGTH: usize = 128 * 1024;
 
-    /// The two ends of a connection, the first of which takes about so many bytes before the second reads any.
+    /// Returns the two ends of a connection. The first one takes about `buffer` bytes before the second one reads any.
     async fn connected(buffer: u32) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let socket = TcpSocket::new_v4().expect("a socket");
@@ -239,7 +243,7 @@ mod tests {
             other => panic!("it takes something, and is full then: {other:?}"),
         };
         assert!((HEAD.len() + 1..HEAD.len() + LENGTH).contains(&sent), "{sent}");
-        // Some room may be left or come, but the client takes nothing.
+        // A little room may be left or appear, although the client takes nothing.
         let error = (0..1000).find_map(|_| loan(&pages).send(&server).err()).expect("there is no room");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         let mut received = vec![0; sent];
@@ -252,7 +256,7 @@ mod tests {
         let (server, client) = connected(16 * 1024).await;
         drop(client);
         let pages = pages();
-        // The first may be sent before the answer to it comes.
+        // The first bytes may be sent before the reset arrives.
         let error = loop {
             match loan(&pages).send(&server) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => break error,

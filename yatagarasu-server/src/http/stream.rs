@@ -1,8 +1,9 @@
-//! HTTP/2 streams: whether their clients take what they are sent, and the tasks that answer them.
+//! HTTP/2 streams: detects those whose clients take nothing, and runs their tasks.
 //!
-//! A client may stop taking one stream and go on with others, by the windows of flow control (RFC 9113 5.2). hyper asks
-//! for a body's next piece when h2 has taken the last, which it does not if the window is shut. So a stream whose client
-//! takes nothing is one whose body is not asked. The sweeper ends the task that answers it, which resets the stream.
+//! A client may stop taking one stream and go on with others, because each has its own flow-control window (RFC 9113
+//! 5.2). hyper polls a body for its next piece when h2 has taken the last one. h2 does not take it while the window is
+//! shut. A stream is therefore stalled if its body is not polled. The sweeper ends the task of such a stream, which
+//! resets the stream.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -14,8 +15,8 @@ use hyper::rt::Executor;
 
 use super::activity::Activity;
 
-/// Looks by which streams outlast the one that is cut off. It may have used up the window that all streams of the
-/// connection share: its client gives that back when it hears of the reset.
+/// Minimum number of looks from one cut stream to the next. The stream that was cut may have used up the window that
+/// all streams of the connection share. The client restores the window when it receives the reset.
 const LOOKS_BETWEEN: u32 = 2;
 
 /// One stream, from its request to the end of its response.
@@ -23,31 +24,31 @@ const LOOKS_BETWEEN: u32 = 2;
 pub(super) struct Stream {
     /// Whether a piece of the body waits for the client.
     waiting: AtomicBool,
-    /// Looks in a row that found the same piece waiting.
+    /// Number of consecutive looks that found the same piece waiting.
     stalled_looks: AtomicU32,
     cut: AtomicBool,
-    /// Wakes the task that answers it.
+    /// Wakes the stream's task.
     waker: OnceLock<Waker>,
 }
 
 impl Stream {
-    /// Notes that hyper asks for the next piece.
+    /// Records that hyper polls for the next piece.
     pub(super) fn ask(&self) {
         self.waiting.store(false, Ordering::Relaxed);
     }
 
-    /// Notes that hyper has got a piece.
+    /// Records that hyper got a piece.
     pub(super) fn give(&self) {
         self.stalled_looks.store(0, Ordering::Relaxed);
         self.waiting.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it ends because its client takes nothing.
+    /// Returns `true` if the stream is reset because its client takes nothing.
     pub(super) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
     }
 
-    /// Looks at the stream. Returns how many looks in a row have found the same piece waiting.
+    /// Returns the number of consecutive looks, this one included, that found the same piece waiting.
     fn look(&self) -> u32 {
         if self.is_cut() || !self.waiting.load(Ordering::Relaxed) {
             return 0;
@@ -65,7 +66,7 @@ impl Stream {
     /// Waits until the stream is cut.
     async fn until_cut(&self) {
         poll_fn(|cx| {
-            // A task has one waker for as long as it lives.
+            // The waker of a task stays the same for the task's lifetime.
             self.waker.get_or_init(|| cx.waker().clone());
             if self.is_cut() { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -77,16 +78,16 @@ impl Stream {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     open: Mutex<Vec<Weak<Stream>>>,
-    /// The stream whose request hyper has just handed to the service: it starts the stream's task next.
+    /// The stream of the request that hyper has just passed to the service. hyper spawns its task next.
     begun: Mutex<Option<Arc<Stream>>>,
 }
 
 impl Streams {
-    /// Begins a stream, which the next task answers.
+    /// Begins a stream. The next spawned task belongs to it.
     pub(super) fn begin(&self) -> Arc<Stream> {
         let stream = Arc::<Stream>::default();
         let mut open = self.open();
-        // Forgetting those that have ended when there is no room costs next to nothing for each.
+        // Dropping ended streams only when the vector is full makes the cost per stream negligible.
         if open.len() == open.capacity() {
             open.retain(|stream| stream.strong_count() > 0);
         }
@@ -95,8 +96,8 @@ impl Streams {
         stream
     }
 
-    /// Looks at all streams, and ends the one that has waited longest if that is for `looks_max` looks. Returns how many
-    /// it ended.
+    /// Looks at all streams. Cuts the one that has been stalled longest, if it has been for `looks_max` looks. Returns
+    /// the number of streams cut, 0 or 1.
     pub(super) fn cut_stalled(&self, looks_max: u32) -> u64 {
         let mut longest: Option<(u32, Arc<Stream>)> = None;
         let mut open = self.open();
@@ -126,7 +127,7 @@ impl Streams {
     }
 }
 
-/// Runs the tasks of one connection's streams.
+/// Spawns the tasks of one connection's streams.
 #[derive(Debug, Clone)]
 pub(super) struct StreamExecutor(pub(super) Arc<Activity>);
 

@@ -1,22 +1,24 @@
+//! Ends idle and stalled connections.
+
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::activity::{Activity, Look, Order};
 
-/// How many times a connection is looked at before it has been idle too long.
+/// Number of looks per shortest timeout. [`PERIOD_MAX`] may make it more.
 const LOOKS: u32 = 8;
 
-/// Longest pause between two looks.
+/// Longest time between two looks.
 const PERIOD_MAX: Duration = Duration::from_secs(1);
 
-/// Watches the connections of one thread: looking at all of them now and then costs less than a timer for each
-/// request, or for each connection.
+/// The idle reaper of one thread: ends idle and stalled connections. One periodic look at all of them costs less than a
+/// timer per request or per connection.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
     period: Duration,
-    /// Looks in a row that find a connection idle before it is ended.
+    /// Number of consecutive idle looks after which a connection is closed.
     idle_looks: u32,
-    /// Looks in a row that find that a client takes nothing before its connection, or its stream, is ended.
+    /// Number of consecutive stalled looks after which a connection or a stream is reset. `None` means never.
     stalled_looks: Option<u32>,
     order: Order,
     watched: Vec<Watched>,
@@ -24,23 +26,23 @@ pub(crate) struct Sweeper {
 
 #[derive(Debug)]
 struct Watched {
-    /// Gone when the connection is: it keeps its task's memory.
+    /// Weak, because the activity has a waker, which keeps the memory of the connection's task.
     activity: Weak<Activity>,
-    /// The last look, and how many in a row were the same.
+    /// The result of the last look, and the number of consecutive looks with that result.
     last: Look,
     looks: u32,
 }
 
 impl Sweeper {
-    /// Ends connections on which no complete head has come for `header_timeout` while nothing was being answered or
-    /// waited to be taken, and responses of which the client has taken nothing for `send_timeout`. Both may last up to
-    /// two [periods](Self::period) longer.
+    /// Creates a sweeper. It closes a connection if no complete request head arrives for `header_timeout` while no
+    /// request is answered and no bytes wait. It resets a connection or a stream if its client takes nothing for
+    /// `send_timeout`. Both may take up to two [periods](Self::period) longer.
     pub(crate) fn new(header_timeout: Duration, send_timeout: Option<Duration>) -> Self {
         let shortest = send_timeout.map_or(header_timeout, |timeout| timeout.min(header_timeout));
         let period = (shortest / LOOKS).clamp(Duration::from_millis(1), PERIOD_MAX);
         let looks = |limit: Duration| {
             let looks = limit.as_nanos().div_ceil(period.as_nanos());
-            // The first look may come at once.
+            // One more, because the first look may come at once.
             u32::try_from(looks).unwrap_or(u32::MAX - 1) + 1
         };
         Self {
@@ -52,12 +54,12 @@ impl Sweeper {
         }
     }
 
-    /// How often to [`sweep`](Self::sweep).
+    /// Returns the time between two calls of [`sweep`](Self::sweep).
     pub(crate) fn period(&self) -> Duration {
         self.period
     }
 
-    /// Watches a new connection for as long as it holds what it is given.
+    /// Watches a new connection until the returned value is dropped.
     pub(crate) fn watch(&mut self) -> Arc<Activity> {
         let activity = Arc::<Activity>::default();
         activity.tell(self.order);
@@ -65,13 +67,13 @@ impl Sweeper {
         activity
     }
 
-    /// Whether there is nothing to watch.
+    /// Returns `true` if no connection is watched.
     pub(crate) fn is_empty(&self) -> bool {
         self.watched.is_empty()
     }
 
-    /// Looks at all connections and ends those that have been idle, or taken nothing, for too long. Returns how many
-    /// connections and streams it ended because their clients took nothing.
+    /// Looks at all connections. Ends those that were idle or stalled for too long. Returns the number of connections
+    /// and streams that it ended because their clients took nothing.
     pub(crate) fn sweep(&mut self) -> u64 {
         let (idle_looks, stalled_looks) = (self.idle_looks, self.stalled_looks);
         let mut cut = 0;
@@ -84,7 +86,7 @@ impl Sweeper {
                     activity.tell(Order::Cut);
                     cut += 1;
                 }
-                // If the socket is full, streams wait for it, whatever their windows.
+                // Streams are not blamed for a full socket: all of them wait for it, even if their windows are open.
                 (Look::Sending | Look::Stalled, _) | (_, None) => {}
                 (Look::Idle | Look::Busy, Some(max)) => {
                     cut += activity.streams().map_or(0, |streams| streams.cut_stalled(max));
@@ -98,7 +100,7 @@ impl Sweeper {
         cut
     }
 
-    /// Has all connections end once what they are answering has ended, and those that come later.
+    /// Tells all connections, present and future, to end once their running requests have ended.
     pub(crate) fn drain(&mut self) {
         self.order = Order::Drain;
         for activity in self.watched.iter().filter_map(|watched| watched.activity.upgrade()) {
@@ -108,7 +110,7 @@ impl Sweeper {
 }
 
 impl Watched {
-    /// Takes in a look. Returns how many in a row were the same.
+    /// Records a look. Returns the number of consecutive looks with the same result.
     fn note(&mut self, look: Look) -> u32 {
         self.looks = if self.last == look { self.looks.saturating_add(1) } else { 1 };
         self.last = look;
@@ -128,7 +130,7 @@ mod tests {
         activity.poll_order(&Context::from_waker(Waker::noop()))
     }
 
-    /// The end of a connection whose other end does nothing.
+    /// Returns the two ends of a connection. The client's end does nothing.
     async fn socket() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let client = TcpStream::connect(listener.local_addr().expect("a port")).await.expect("a connection");
@@ -143,7 +145,7 @@ mod tests {
         let (idle, answering, waiting) = (sweeper.watch(), sweeper.watch(), sweeper.watch());
         let running = answering.begin();
         waiting.note(&Poll::Pending, &socket);
-        // Neither an answer nor the rest of one.
+        // Belongs to no response and ends no wait, so that it does not count.
         idle.note(&Poll::Ready(Ok(1)), &socket);
         for _ in 0..LOOKS {
             sweeper.sweep();
@@ -170,7 +172,7 @@ mod tests {
         assert_eq!(sweeper.period(), Duration::from_millis(500));
         let (socket, _client) = socket().await;
         let (slow, stalled, fetching) = (sweeper.watch(), sweeper.watch(), sweeper.watch());
-        // It waits for S3.
+        // Waits for S3.
         let _running = fetching.begin();
         for look in 0..LOOKS {
             slow.note(&Poll::Pending, &socket);
@@ -181,7 +183,7 @@ mod tests {
             stalled.note(&Poll::Pending, &socket);
             assert_eq!(sweeper.sweep(), 0, "{look}");
         }
-        // It is counted once.
+        // Counted only once.
         assert_eq!([sweeper.sweep(), sweeper.sweep()], [1, 0]);
         assert_eq!(
             [order(&slow), order(&stalled), order(&fetching)],
@@ -210,7 +212,7 @@ mod tests {
         assert_eq!(order(&activity), Order::Serve);
     }
 
-    /// A stream that is not taken may use up the window that all streams of its connection share.
+    /// A stalled stream may use up the window that all streams of its connection share.
     #[test]
     fn of_several_stalled_streams_the_longest_is_cut_off_first() {
         let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
@@ -226,7 +228,7 @@ mod tests {
         assert!(first.is_cut() && second.is_cut());
     }
 
-    /// A client with a full socket goes on asking over HTTP/2, and takes nothing.
+    /// A client with a full socket sends more requests over HTTP/2 and takes nothing.
     #[tokio::test]
     async fn a_client_that_asks_on_and_takes_nothing_is_cut_off() {
         let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));

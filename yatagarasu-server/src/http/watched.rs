@@ -1,3 +1,5 @@
+//! The socket of a client, wrapped for hyper.
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,8 +14,9 @@ use super::activity::Activity;
 use super::express::ExpressLane;
 use super::outlet::{Next, Outlet, next};
 
-/// A client's socket as hyper sees it: without the requests that are answered in the express lane, and with bytes that
-/// come through pipes. Tells from a client that is idle one that still has the last of an answer to take.
+/// A client's socket as hyper sees it. It hides the requests that the express lane answers, and redeems tickets for
+/// bytes in pipes. It also records whether bytes wait for the client, so that the sweeper can tell a stalled client
+/// from an idle one.
 pub(super) struct WatchedSocket {
     socket: TcpStream,
     express: ExpressLane,
@@ -91,8 +94,8 @@ impl Drop for WatchedSocket {
     fn drop(&mut self) {
         if self.activity.is_cut() {
             self.express.cut();
-            // A reset, so that the system forgets what it holds for the client, and the client cannot take what it has
-            // for the whole.
+            // Resets the connection. The kernel then frees the bytes it holds for the client, and the client cannot
+            // take a part of a body for all of it.
             let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
         }
     }

@@ -1,4 +1,4 @@
-//! Log filters: `info`, or `info,yatagarasu::access=off`.
+//! Parses log filters, such as `info` or `info,yatagarasu::access=off`.
 
 use tracing_subscriber::EnvFilter;
 
@@ -7,20 +7,24 @@ use crate::access_log;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Reads a filter. An empty one is the default, as a variable may be set and empty.
+/// Parses a filter. An empty one selects the default, because an environment variable may be set but empty.
 ///
-/// `tracing-subscriber` takes a word that is no level for the name of a target, and then logs nothing else: a mistyped
-/// level would silence everything. So a target needs its level here.
+/// Requires a level after each target. `tracing-subscriber` would take a mistyped level for a target, and then log
+/// nothing else.
+///
+/// # Errors
+///
+/// Returns a message that names the invalid part and the valid ones.
 pub(super) fn parse(text: &str) -> Result<EnvFilter, String> {
     let directives: Vec<_> = directives(text).collect();
     directives.iter().try_for_each(|directive| check(directive))?;
     let filter = if directives.is_empty() { DEFAULT_FILTER.to_owned() } else { directives.join(",") };
-    // Panics are logged whatever else is.
+    // Panics are logged regardless of the filter.
     EnvFilter::try_new(format!("{filter},{PANICS}=error"))
         .map_err(|error| format!("`{text}` is no filter: {}", innermost(&error)))
 }
 
-/// Splits a filter at the commas between its directives. Spans stand in brackets and have commas of their own.
+/// Splits a filter at the commas between directives. Spans are in brackets and may contain commas.
 fn directives(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_i32;
     let parts = text.split(move |c| {
@@ -34,7 +38,7 @@ fn directives(text: &str) -> impl Iterator<Item = &str> {
     parts.map(str::trim).filter(|directive| !directive.is_empty())
 }
 
-/// Checks a directive, unless it selects spans.
+/// Checks the level and the target of a directive. Accepts every directive that selects spans.
 fn check(directive: &str) -> Result<(), String> {
     if directive.contains('[') {
         return Ok(());
@@ -58,7 +62,7 @@ fn check(directive: &str) -> Result<(), String> {
     }
 }
 
-/// Returns the message of the cause: the errors around it repeat it.
+/// Returns the message of the innermost cause, because the outer errors repeat it.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(cause) = error.source() {

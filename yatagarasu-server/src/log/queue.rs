@@ -1,7 +1,7 @@
 //! The queue between the threads that log and the thread that writes.
 //!
-//! It is bounded in bytes: lines for which there is no room are dropped and counted. The writer takes all lines at
-//! once, so that under load a system call writes hundreds of them.
+//! The queue is bounded in bytes: a line that does not fit is dropped and counted. The writer takes all lines at once,
+//! so that under load one system call writes hundreds of lines.
 
 use std::io::{self, Write};
 use std::mem;
@@ -14,23 +14,23 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// Most bytes of lines that wait.
+/// Maximum number of bytes in the queue.
 const BYTES_MAX: usize = 1 << 20;
 
-/// The writer does not wait for more lines once it has as many bytes. A pipe takes no more at a time.
+/// Number of queued bytes at which the writer stops waiting for more lines. A pipe takes no more at a time.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// How long the writer waits for further lines after it has written some. Waking it for each would take longer than
+/// How long the writer waits for more lines after it has written some. Waking it for each line would cost more than
 /// writing the line.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Shortest time between two lines about lines that were dropped.
+/// Shortest time between two reports of dropped lines.
 const REPORT_PERIOD: Duration = Duration::from_secs(1);
 
-/// The queue of the process, once it logs.
+/// The queue of the process. Set when the log is started.
 static RUNNING: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// Returns how many lines the process could not write so far.
+/// Returns the number of lines that the process could not write so far.
 pub(crate) fn lines_dropped() -> u64 {
     RUNNING.get().map_or(0, |queue| queue.dropped())
 }
@@ -43,7 +43,7 @@ pub(super) struct Queue {
     filled: Condvar,
     /// Wakes threads that wait until the writer is idle or has ended.
     drained: Condvar,
-    /// Lines that could not be written.
+    /// Number of lines that could not be written.
     dropped: AtomicU64,
 }
 
@@ -54,30 +54,30 @@ struct State {
     closing: bool,
 }
 
-/// What the writer is doing.
+/// State of the writer.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Writer {
-    /// It writes, or looks at the queue soon by itself.
+    /// Writes, or will check the queue soon without being woken.
     #[default]
     Busy,
-    /// It waits to be woken.
+    /// Waits to be woken.
     Idle,
-    /// It has written everything and is gone.
+    /// Has written everything and has ended.
     Ended,
 }
 
 impl Queue {
-    /// Makes a queue whose lines a thread of its own writes to standard error.
+    /// Returns the queue of the process and starts the thread that writes its lines to standard error.
     pub(super) fn start() -> Arc<Self> {
         let queue = Arc::clone(RUNNING.get_or_init(Arc::default));
         let writing = Arc::clone(&queue);
         let thread = thread::Builder::new().name("log".to_owned());
-        // Without a thread all lines are dropped in the end, and the gateway serves.
+        // If the thread cannot be started, the queue fills up and drops all lines. The gateway serves all the same.
         let _ = thread.spawn(move || writing.write_all_lines(write_stderr));
         queue
     }
 
-    /// Adds a line if there is room for it. Never waits for the writer.
+    /// Appends a line if it fits. Never waits for the writer.
     fn push(&self, line: &[u8]) {
         let mut state = self.state();
         let before = state.lines.len();
@@ -88,20 +88,20 @@ impl Queue {
         state.lines.extend_from_slice(line);
         let batch_is_full = before < BATCH_BYTES && state.lines.len() >= BATCH_BYTES;
         if state.writer == Writer::Idle || batch_is_full {
-            // It is woken once.
+            // `Busy` keeps the next lines from waking the writer again.
             state.writer = Writer::Busy;
             drop(state);
             self.filled.notify_one();
         }
     }
 
-    /// Waits until everything is written, for `limit` at most.
+    /// Waits at most `limit` until everything is written.
     pub(super) fn flush(&self, limit: Duration) {
         let left = |state: &mut State| !state.lines.is_empty() || state.writer == Writer::Busy;
         drop(self.drained.wait_timeout_while(self.state(), limit, left));
     }
 
-    /// Ends the writer once it has written everything, and waits for that, for `limit` at most.
+    /// Tells the writer to end once it has written everything. Waits at most `limit` for that.
     pub(super) fn finish(&self, limit: Duration) {
         let mut state = self.state();
         state.closing = true;
@@ -110,14 +110,14 @@ impl Queue {
         drop(self.drained.wait_timeout_while(state, limit, runs));
     }
 
-    /// Hands all lines to `write`, many at a time, until the queue is finished. `write` returns how many bytes of
-    /// them it could write.
+    /// Passes all lines to `write`, in batches, until the queue is finished. `write` returns the number of bytes that
+    /// it has written.
     fn write_all_lines(&self, mut write: impl FnMut(&[u8]) -> usize) {
         let mut batch = Vec::new();
         let mut torn = false;
         let mut report = Report::default();
         while self.take(&mut batch) {
-            // A line that broke off ends where the next begins.
+            // Ends a line that was cut off before the next line begins.
             let whole = write(if torn { b"\n" } else { b"" }) == usize::from(torn);
             let written = if whole { write(&batch) } else { 0 };
             let left = &batch[written..];
@@ -127,14 +127,15 @@ impl Queue {
                 report.say(self.dropped());
             }
             batch.clear();
-            // What a burst took is given back.
+            // Frees the memory that a burst has taken.
             batch.shrink_to(BATCH_BYTES);
         }
         self.state().writer = Writer::Ended;
         self.drained.notify_all();
     }
 
-    /// Waits for lines and moves all of them into `batch`, which is empty. Returns `false` once there will be none.
+    /// Waits for lines and moves all of them into `batch`, which must be empty. Returns `false` once the queue is
+    /// finished and empty.
     fn take(&self, batch: &mut Vec<u8>) -> bool {
         let mut state = self.state();
         let short = |state: &mut State| state.lines.len() < BATCH_BYTES && !state.closing;
@@ -162,7 +163,7 @@ impl Queue {
     }
 }
 
-/// Takes a line at a time: tracing's layer writes each event with one call.
+/// Each call must pass one whole line. The layer of `tracing-subscriber` writes each event with one call.
 impl Write for &Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
@@ -174,7 +175,7 @@ impl Write for &Queue {
     }
 }
 
-/// Tells of dropped lines once lines can be written again.
+/// Reports dropped lines once lines can be written again.
 #[derive(Debug, Default)]
 struct Report {
     told: u64,
@@ -199,13 +200,13 @@ impl Report {
     }
 }
 
-/// Counts lines, the one that has no end included.
+/// Counts lines, including a last one without a newline.
 fn lines(bytes: &[u8]) -> u64 {
     bytes.split_inclusive(|byte| *byte == b'\n').count() as u64
 }
 
-/// Writes to standard error, past the lock of the standard library. Waits for a slow reader. Returns how many bytes
-/// were written before it failed.
+/// Writes to standard error without the lock of the standard library. Waits for a slow reader. Returns the number of
+/// bytes written before an error.
 fn write_stderr(bytes: &[u8]) -> usize {
     write_to(io::stderr().as_fd(), bytes)
 }
@@ -217,7 +218,7 @@ fn write_to(file: BorrowedFd<'_>, bytes: &[u8]) -> usize {
             Ok(0) => break,
             Ok(more) => written += more,
             Err(Errno::INTR) => {}
-            // Whoever shares the file may have made it non-blocking.
+            // Another process that shares the file may have made it non-blocking.
             Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&file, PollFlags::OUT)], None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => break,
@@ -236,10 +237,10 @@ mod tests {
 
     const LINE: &[u8] = b"a line of the log\n";
 
-    /// What a writer was given, and how much of it it takes.
+    /// The bytes passed to a writer, and a channel for the number of bytes that it takes.
     struct Given(Vec<u8>, mpsc::Sender<usize>);
 
-    /// Starts a writer that asks the test each time.
+    /// Starts a writer that asks the test how much to take.
     fn asking() -> (Arc<Queue>, mpsc::Receiver<Given>) {
         let queue = Arc::<Queue>::default();
         let (ask, asked) = mpsc::channel();

@@ -1,3 +1,5 @@
+//! Worker threads: each one serves its connections on a single-threaded runtime.
+
 use std::io;
 use std::net::TcpStream as StdStream;
 use std::sync::Arc;
@@ -14,24 +16,24 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::http::{ConnectionLimits, Desk, Front, Sweeper, serve};
 use crate::metrics::{Counters, Metrics};
 
-/// The threads that serve clients.
+/// The worker threads, which serve clients.
 #[derive(Debug)]
 pub(super) struct Workers(Vec<Worker>);
 
 #[derive(Debug)]
 struct Worker {
     sockets: mpsc::UnboundedSender<StdStream>,
-    /// Connections handed over and not ended yet.
+    /// Number of connections handed to this worker that have not ended.
     load: Arc<AtomicUsize>,
-    /// Resolves when all connections have ended.
+    /// Resolves when all connections of this worker have ended.
     ended: oneshot::Receiver<()>,
-    /// Ends the thread, whatever it is doing. Sent once all workers' connections have ended, or have to.
+    /// Ends the thread even if fills still run on it. Sent when all workers are done, or when the grace period is over.
     abandon: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Workers {
-    /// Starts a thread for each of the counters.
+    /// Starts one worker for each element of `metrics.threads()`.
     pub(super) fn start(
         front: &Arc<Front>,
         metrics: &Metrics,
@@ -42,26 +44,27 @@ impl Workers {
         metrics.threads().iter().enumerate().map(worker).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Connections that are served now.
+    /// Returns the number of open connections.
     pub(super) fn connections(&self) -> usize {
         self.0.iter().map(|worker| worker.load.load(Ordering::Relaxed)).sum()
     }
 
-    /// Hands a connection to the worker with the fewest.
+    /// Hands a connection to the worker with the fewest connections.
     pub(super) fn hand(&self, socket: TcpStream) {
         let least = self.0.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
         let worker = least.expect("there is at least one worker");
         match socket.into_std() {
             Ok(socket) => {
                 worker.load.fetch_add(1, Ordering::Relaxed);
-                // A worker that is gone drops the connection: the process is ending.
+                // A worker that has ended drops the connection: the process is shutting down.
                 let _ = worker.sockets.send(socket);
             }
             Err(error) => tracing::error!(%error, "a connection cannot be handed over"),
         }
     }
 
-    /// Waits until all connections have ended, for `grace` at most; says whether they have.
+    /// Waits at most `grace` until all connections have ended, then stops the threads. Returns `true` if all
+    /// connections ended in time.
     pub(super) async fn finish(self, grace: Duration) -> bool {
         let mut waiting = Vec::new();
         let mut threads = Vec::new();
@@ -72,7 +75,7 @@ impl Workers {
         }
         let all_ended = async {
             for ended in waiting {
-                // A worker that died has no connections left either.
+                // An error means that the worker has ended, and its connections with it.
                 let _ = ended.await;
             }
         };
@@ -112,7 +115,7 @@ impl Worker {
                 let work = async {
                     work.until_ended(received).await;
                     let _ = ended_sender.send(());
-                    // What this thread fetches, another thread's client may be waiting for.
+                    // Clients of other workers may still wait for a fill that runs on this thread.
                     std::future::pending::<()>().await;
                 };
                 tokio::select! {
@@ -120,7 +123,7 @@ impl Worker {
                     _ = abandoned => {}
                 }
             });
-            // Fills nobody waits for any more end here.
+            // Aborts the remaining fills: no client waits for them any more.
             runtime.shutdown_background();
         })?;
         Ok(Self { sockets, load, ended, abandon, thread })
@@ -136,7 +139,7 @@ struct Work {
 }
 
 impl Work {
-    /// Serves connections until no more come and all have ended.
+    /// Serves connections until the channel is closed and all connections have ended.
     async fn until_ended(self, mut received: mpsc::UnboundedReceiver<StdStream>) {
         let mut connections = JoinSet::new();
         let mut sweeper = Sweeper::new(self.limits.header_timeout, self.limits.send_timeout);
@@ -175,7 +178,7 @@ impl Work {
     }
 }
 
-/// One connection of a worker's load.
+/// Counts one connection of a worker until dropped.
 struct Load(Arc<AtomicUsize>);
 
 impl Drop for Load {

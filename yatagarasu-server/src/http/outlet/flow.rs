@@ -1,3 +1,5 @@
+//! The flow of one response: decides whether its bytes are copied or moved.
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,25 +14,26 @@ use super::pace::{Pace, Stretch};
 use super::ticket::ticket;
 use crate::http::limits::{WIDE_RECEIVED_BYTES, WIDE_UNSENT_BYTES};
 
-/// How the bytes of one response go to a client: through the process, or past it as long as they are fast. Ended when
-/// dropped.
+/// Passes the bytes of one response to the client: through the process, or past it while the stream is fast. Dropping
+/// it narrows the client's socket again.
 #[derive(Debug)]
 pub(crate) struct Flow {
     outlet: Arc<Outlet>,
     pace: Pace,
     source: Source,
-    /// Whether the client's socket may hold more, and bytes are moved.
+    /// Whether the client's socket is wide and bytes are moved.
     wide: bool,
 }
 
-/// What the socket to the source may hold.
+/// The bound on the receive buffer of the socket to the source.
 #[derive(Debug)]
 enum Source {
-    /// What every socket may.
+    /// The bound of every socket.
     Bound,
-    /// More, as long as the body is there.
+    /// A higher bound, until the body is dropped. It is not lowered before, because the kernel would drop bytes that S3
+    /// sends for a window already offered.
     Wide { _reservation: Reservation },
-    /// It is no socket whose bytes can be moved.
+    /// Not a socket: its bytes cannot be moved.
     Other,
 }
 
@@ -39,8 +42,8 @@ impl Flow {
         Self { outlet, pace: Pace::default(), source: Source::Bound, wide: false }
     }
 
-    /// Waits for the next bytes, or for a ticket for them; first until the last are written, so that a stream whose
-    /// client is slow holds no more than one piece.
+    /// Returns the next bytes, or a ticket for them. First waits until the last ones are written, so that a stream with
+    /// a slow client holds at most one piece.
     pub(crate) fn poll_next(
         &mut self,
         body: &mut ObjectBody,
@@ -63,7 +66,7 @@ impl Flow {
         Poll::Ready(item)
     }
 
-    /// Lets the sockets hold more, if there is memory left for it and enough to come.
+    /// Widens both sockets if enough bytes are to come and the memory budget allows it.
     fn widen(&mut self, body: &mut ObjectBody) {
         let little = body.remaining().is_some_and(|left| left < WIDE_UNSENT_BYTES.into());
         if little || matches!(self.source, Source::Other) {
@@ -90,20 +93,21 @@ impl Flow {
         self.wide = false;
     }
 
-    /// Moves the next bytes into a pipe and gives a ticket for them. `None` where that cannot be, or at the end.
+    /// Moves the next bytes into a pipe and returns a ticket for them. Returns `None` if they cannot be moved, and at
+    /// the end of the body.
     fn poll_move(
         &self,
         body: &mut ObjectBody,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, SourceError>>> {
-        // Without a pipe, because there are too many already, bytes are read and written.
+        // If there are too many pipes already, the bytes are read and written instead.
         let Ok(pipe) = Pipe::take() else { return Poll::Ready(None) };
         match body.poll_splice(cx, pipe.inlet(), CAPACITY) {
             Poll::Ready(Some(Ok(bytes))) => {
                 self.outlet.hold(pipe, bytes);
                 Poll::Ready(Some(Ok(ticket(bytes))))
             }
-            // There may be something in it.
+            // The pipe is dropped, because it may not be empty.
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
             Poll::Ready(None) => {
                 pipe.give_back();

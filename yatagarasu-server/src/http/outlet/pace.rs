@@ -1,30 +1,32 @@
+//! Measures whether a stream is fast enough to widen its sockets.
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Bytes of a stretch, in which a stream shows how fast it is. What is shorter never shows it.
+/// Number of bytes over which the speed of a stream is measured. A shorter stream is never fast.
 const STRETCH_BYTES: usize = 4 << 20;
 
-/// Longest time that a fast stream takes for a stretch.
+/// Longest time in which a fast stream passes a stretch.
 const FAST: Duration = Duration::from_secs(1);
 
-/// What the stretch that has ended was.
+/// The speed over a complete stretch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stretch {
     Fast,
     Slow,
 }
 
-/// How fast a stream goes.
+/// Measures the speed of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     begun: Option<Instant>,
-    /// Bytes of the stretch so far.
+    /// Bytes of the current stretch so far.
     bytes: usize,
 }
 
 impl Pace {
-    /// Takes in that so many bytes went; says what the stretch was that ends with them, if one does.
+    /// Adds `bytes`. Returns the speed over the current stretch if they complete it.
     pub(super) fn went(&mut self, bytes: usize) -> Option<Stretch> {
         let begun = *self.begun.get_or_insert_with(Instant::now);
         self.bytes += bytes;
@@ -51,7 +53,7 @@ mod tests {
         assert_eq!([0; 3].map(|_| pace.went(QUARTER)), [None; 3]);
         advance(FAST).await;
         assert_eq!(pace.went(QUARTER), Some(Stretch::Fast));
-        // The next counts from there.
+        // The next stretch starts here.
         advance(FAST / 2).await;
         assert_eq!([0; 3].map(|_| pace.went(QUARTER)), [None; 3]);
         advance(FAST / 2 + Duration::from_millis(1)).await;

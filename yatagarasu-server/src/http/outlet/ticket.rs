@@ -1,5 +1,5 @@
-//! Tickets: slices that stand for bytes in a pipe, as many as they are long. They are told from bytes by their address,
-//! and nobody reads them.
+//! Tickets: slices that stand for as many bytes in a pipe. A ticket is recognized by its address; its own bytes are
+//! never read.
 
 use std::io::IoSlice;
 
@@ -8,21 +8,21 @@ use yatagarasu_sys::pipe::CAPACITY;
 
 static TICKETS: [u8; CAPACITY] = [0; CAPACITY];
 
-/// What comes next of what is to be written.
+/// The front of a list of slices to write.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// So many slices of bytes.
+    /// This many slices of ordinary bytes.
     Bytes(usize),
-    /// A ticket for so many.
+    /// A ticket for this many bytes.
     Ticket(usize),
 }
 
-/// A ticket for `bytes`, at most as many as a pipe holds.
+/// Returns a ticket for `bytes` bytes. Panics if that is more than [`CAPACITY`].
 pub(super) fn ticket(bytes: usize) -> Bytes {
     Bytes::from_static(&TICKETS[..bytes])
 }
 
-/// Tells tickets from bytes.
+/// Returns the kind of the first slices: ordinary bytes up to the first ticket, or a ticket.
 pub(crate) fn next(slices: &[IoSlice<'_>]) -> Next {
     match slices.iter().position(|slice| is_ticket(slice)) {
         Some(0) => Next::Ticket(slices[0].len()),
