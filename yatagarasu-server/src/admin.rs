@@ -24,9 +24,10 @@ use tokio::task::JoinSet;
 
 use crate::assemble::Memory;
 use crate::config::Secret;
+use crate::exposition::exposition;
 use crate::http::Front;
 use crate::listener::accept;
-use crate::metrics::{Metrics, exposition};
+use crate::metrics::Metrics;
 
 /// Longest wait for a complete request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);

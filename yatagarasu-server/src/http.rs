@@ -5,6 +5,7 @@ mod answering;
 mod body;
 mod connection;
 mod desk;
+mod executor;
 mod express;
 mod front;
 mod limits;

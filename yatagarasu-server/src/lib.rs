@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod admin;
 pub mod assemble;
 pub mod config;
+pub mod exposition;
 mod heap;
 pub mod http;
 mod listener;

@@ -54,7 +54,7 @@ impl Body for AnsweringBody {
     ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
         let Self { body, way, .. } = &mut *self;
         let item = match way {
-            Way::Connection(flow) => ready!(body.poll_next(Some(flow), cx)),
+            Way::Connection(flow) => ready!(body.poll_next_by(cx, |object, cx| flow.poll_next(object, cx))),
             Way::Stream { stream, rest } => {
                 stream.ask();
                 let item = ready!(poll_piece(body, rest, cx));
@@ -106,7 +106,7 @@ fn poll_piece(
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Bytes, SourceError>>> {
     if rest.is_empty() {
-        match ready!(body.poll_next(None, cx)) {
+        match ready!(body.poll_next(cx)) {
             Some(Ok(bytes)) => *rest = bytes,
             item => return Poll::Ready(item),
         }

@@ -5,9 +5,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use yatagarasu_core::{ReplyBody, SourceError};
+use yatagarasu_core::{ObjectBody, ReplyBody, SourceError};
 
-use super::outlet::Flow;
 use crate::access_log::Entry;
 
 /// The body of a public response. Dropping it, at its end or before, writes the access log entry.
@@ -52,19 +51,24 @@ impl ResponseBody {
         Self::new(Content::Document(Bytes::new()), self.entry)
     }
 
-    /// Returns the next bytes, or a ticket for them if they bypass the process.
-    pub(super) fn poll_next(
+    /// Returns the next bytes.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SourceError>>> {
+        self.poll_next_by(cx, |object, cx| Pin::new(object).poll_next(cx))
+    }
+
+    /// Returns the next bytes, and asks `poll` for those of an object that is streamed.
+    pub(super) fn poll_next_by(
         &mut self,
-        flow: Option<&mut Flow>,
         cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut ObjectBody, &mut Context<'_>) -> Poll<Option<Result<Bytes, SourceError>>>,
     ) -> Poll<Option<Result<Bytes, SourceError>>> {
-        let item = match (&mut self.content, flow) {
-            (Content::Document(document), _) => {
+        let item = match &mut self.content {
+            Content::Document(document) => {
                 let document = std::mem::take(document);
                 (!document.is_empty()).then_some(Ok(document))
             }
-            (Content::Reply(ReplyBody::Streamed(body)), Some(flow)) => ready!(flow.poll_next(body, cx)),
-            (Content::Reply(reply), _) => ready!(Pin::new(reply).poll_next(cx)),
+            Content::Reply(ReplyBody::Streamed(object)) => ready!(poll(object, cx)),
+            Content::Reply(reply) => ready!(Pin::new(reply).poll_next(cx)),
         };
         match &item {
             Some(Ok(chunk)) => self.entry.sent(chunk.len() as u64),

@@ -17,13 +17,13 @@ use tokio::net::TcpStream;
 use super::activity::{Activity, Order};
 use super::answering::{AnsweringBody, Way};
 use super::desk::Desk;
+use super::executor::StreamExecutor;
 use super::express::ExpressLane;
 use super::limits::{
     CONNECTION_BUFFER_BYTES, ConnectionLimits, HEADER_LIST_BYTES, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES,
     STREAMS_MAX,
 };
 use super::outlet::Outlet;
-use super::stream::StreamExecutor;
 use super::watched::WatchedSocket;
 
 /// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to end.

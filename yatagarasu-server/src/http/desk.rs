@@ -9,7 +9,7 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use yatagarasu_core::http::fields::drop_hops;
-use yatagarasu_core::{CacheKey, KeyRef, Outcome, Request as ObjectRequest};
+use yatagarasu_core::{CacheKey, KeyRef, Outcome, Request as ObjectRequest, StoredObject};
 
 use super::body::ResponseBody;
 use super::front::Front;
@@ -17,10 +17,20 @@ use super::problem::Problem;
 use super::request_id::{RequestId, RequestIds};
 use super::response;
 use super::route::{Route, cache_key, decode, forwarded_query};
-use super::sending::Sending;
 use crate::access_log::Entry;
 use crate::config::StatusKey;
 use crate::metrics::Counters;
+
+/// The response to a plain GET of a stored object, for the fast path to send.
+#[derive(Debug)]
+pub(crate) struct Hit {
+    /// The response head as it goes over the wire. [`head_sent`](response::head_sent) takes its memory back.
+    pub(crate) head: Vec<u8>,
+    /// The object, stored as a whole.
+    pub(crate) stored: Arc<StoredObject>,
+    /// The request's line of the access log.
+    pub(crate) entry: Entry,
+}
 
 /// A response that is ready, as for a hit, or a future of one.
 pub(super) type Answering =
@@ -93,7 +103,7 @@ impl Desk {
 
     /// Serves a plain GET of `target` if the whole object is stored and fresh. Returns `None` if it cannot: the request
     /// then has to go through [`answer`](Self::answer).
-    pub(super) fn recall(&self, target: &str) -> Option<Sending> {
+    pub(super) fn recall(&self, target: &str) -> Option<Hit> {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let decoded = decode(path).ok()?;
@@ -111,7 +121,7 @@ impl Desk {
             .of(&self.names[index], object)
             .answered(StatusCode::OK, recalled.handling);
         let head = response::head(&recalled, &request_id);
-        Some(Sending::new(head, recalled.stored, entry))
+        Some(Hit { head, stored: recalled.stored, entry })
     }
 
     /// Reads a request head. Answers requests for no object at once.

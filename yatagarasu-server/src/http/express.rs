@@ -85,8 +85,8 @@ impl ExpressLane {
             }
             match Opening::of(&self.received) {
                 Opening::Plain(target, length) => match self.desk.recall(target) {
-                    Some(sending) => {
-                        self.sending = Some(sending);
+                    Some(hit) => {
+                        self.sending = Some(Sending::new(hit));
                         self.taken(length);
                     }
                     None => self.turn = Turn::Hand(length),

@@ -15,6 +15,7 @@ use yatagarasu_sys::pages::SharedPages;
 use yatagarasu_sys::pipe::{Pipe, can_share, note_refusal};
 use yatagarasu_sys::tcp::send_more;
 
+use super::desk::Hit;
 use super::response;
 use crate::access_log::Entry;
 
@@ -35,7 +36,8 @@ pub(super) struct Sending {
 
 impl Sending {
     /// Creates the response for an object that is stored as a whole.
-    pub(super) fn new(head: Vec<u8>, stored: Arc<StoredObject>, mut entry: Entry) -> Self {
+    pub(super) fn new(hit: Hit) -> Self {
+        let Hit { head, stored, mut entry } = hit;
         entry.promised(Some(stored.length()));
         Self { head, head_sent: 0, stored, sent: 0, entry }
     }

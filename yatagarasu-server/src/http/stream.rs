@@ -5,15 +5,10 @@
 //! shut. A stream is therefore stalled if its body is not polled. The sweeper ends the task of such a stream, which
 //! resets the stream.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Poll, Waker};
-
-use hyper::rt::Executor;
-
-use super::activity::Activity;
 
 /// Minimum number of looks from one cut stream to the next. The stream that was cut may have used up the window that
 /// all streams of the connection share. The client restores the window when it receives the reset.
@@ -64,7 +59,7 @@ impl Stream {
     }
 
     /// Waits until the stream is cut.
-    async fn until_cut(&self) {
+    pub(super) async fn until_cut(&self) {
         poll_fn(|cx| {
             // The waker of a task stays the same for the task's lifetime.
             self.waker.get_or_init(|| cx.waker().clone());
@@ -118,38 +113,12 @@ impl Streams {
         1
     }
 
-    fn begun(&self) -> MutexGuard<'_, Option<Arc<Stream>>> {
+    /// Returns the stream whose request hyper has just handed over.
+    pub(super) fn begun(&self) -> MutexGuard<'_, Option<Arc<Stream>>> {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self) -> MutexGuard<'_, Vec<Weak<Stream>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Spawns the tasks of one connection's streams.
-#[derive(Debug, Clone)]
-pub(super) struct StreamExecutor(pub(super) Arc<Activity>);
-
-impl<F> Executor<F> for StreamExecutor
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    #[expect(clippy::disallowed_methods, reason = "ends with its stream, or with the connection")]
-    fn execute(&self, task: F) {
-        let Some(stream) = self.0.streams().and_then(|streams| streams.begun().take()) else {
-            tokio::spawn(task);
-            return;
-        };
-        tokio::spawn(async move {
-            let mut task = pin!(task);
-            // Dropping the task resets the stream.
-            tokio::select! {
-                biased;
-                _ = &mut task => {}
-                () = stream.until_cut() => {}
-            }
-        });
     }
 }
