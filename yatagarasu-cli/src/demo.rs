@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use std::pin::pin;
 
 use tokio::net::TcpListener;
-use yatagarasu_server::log::{FilterError, Format, Log};
-use yatagarasu_server::shutdown::{Ignored, Signals};
+use yatagarasu_server::signals::{Ignored, Signals};
+use yatagarasu_server::telemetry::log::{FilterError, Format, Log};
 use yatagarasu_server::{Config, Server, StartError};
 use yatagarasu_sys::process::ignores_hangup;
 

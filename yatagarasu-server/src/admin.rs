@@ -1,6 +1,7 @@
 //! The admin API for operators: health, readiness, metrics, statistics, and purge. The public listener has none of
 //! them.
 
+pub(crate) mod metrics;
 mod purge;
 mod ready;
 mod stats;
@@ -22,12 +23,12 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::assemble::Memory;
+use crate::admin::metrics::exposition;
+use crate::build::Memory;
 use crate::config::Secret;
-use crate::exposition::exposition;
-use crate::http::Front;
 use crate::listener::accept;
-use crate::metrics::Metrics;
+use crate::service::buckets::Front;
+use crate::telemetry::counters::Metrics;
 
 /// Longest wait for a complete request head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -3,12 +3,12 @@
 mod effective;
 mod environment;
 mod error;
+mod interpolate;
 mod load;
 mod overrides;
 mod query;
-mod settings;
-mod show;
-mod substitute;
+mod raw;
+mod render;
 mod text;
 mod units;
 mod validate;
@@ -17,7 +17,7 @@ pub use effective::{AdminConfig, BucketCache, BucketConfig, Config, Secret, Serv
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use query::ForwardedQuery;
-pub use show::show;
+pub use render::show;
 
 /// A commented configuration file to begin with.
 pub const EXAMPLE: &str = include_str!("config/example.yaml");

@@ -2,19 +2,17 @@
 //! them.
 #![forbid(unsafe_code)]
 
-pub mod access_log;
 pub mod admin;
-pub mod assemble;
+pub mod build;
 pub mod config;
-pub mod exposition;
-mod heap;
-pub mod http;
+mod connection;
 mod listener;
-pub mod log;
-pub mod metrics;
 pub mod server;
-pub mod shutdown;
+pub mod service;
+pub mod signals;
+pub mod telemetry;
+mod trim;
 
-pub use assemble::StartError;
+pub use build::StartError;
 pub use config::Config;
 pub use server::Server;

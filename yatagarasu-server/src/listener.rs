@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::assemble::StartError;
+use crate::build::StartError;
 
 /// Number of connections that the kernel may queue until they are accepted.
 const BACKLOG: i32 = 4096;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use yatagarasu_server::config::Environment;
-use yatagarasu_server::log::{DEFAULT_FILTER, Format, Log};
-use yatagarasu_server::shutdown::{Ignored, Signals};
+use yatagarasu_server::signals::{Ignored, Signals};
+use yatagarasu_server::telemetry::log::{DEFAULT_FILTER, Format, Log};
 use yatagarasu_server::{Config, Server};
 use yatagarasu_sys::process::raise_open_files_limit;
 

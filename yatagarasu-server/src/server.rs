@@ -19,11 +19,11 @@ use tokio::sync::watch;
 use yatagarasu_sys::pages::are_shareable;
 
 use crate::admin::Admin;
-use crate::assemble::{StartError, assemble};
+use crate::build::{StartError, assemble};
 use crate::config::Config;
-use crate::heap::keep_small;
-use crate::http::ConnectionLimits;
+use crate::connection::limits::ConnectionLimits;
 use crate::listener::{accept, listen};
+use crate::trim::keep_small;
 
 use worker::Workers;
 

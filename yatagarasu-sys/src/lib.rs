@@ -13,6 +13,7 @@
 pub mod pages;
 pub mod pipe;
 pub mod process;
+pub mod shared;
 pub mod tcp;
 #[cfg(feature = "testing")]
 pub mod testing;

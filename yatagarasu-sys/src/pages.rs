@@ -22,6 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pool::{POOL, PageRun};
 
+use crate::shared::SharedPages;
+
 /// Shortest run, in pages. Shorter objects would leave up to a page empty, and lending takes longer than copying.
 const PAGES_MIN: usize = 4;
 
@@ -37,12 +39,6 @@ pub fn page_bytes() -> usize {
 pub fn are_shareable() -> bool {
     pool::is_trusted(&POOL)
 }
-
-/// Bytes that the kernel may read whenever it likes, even after the pages are gone.
-///
-/// Only [`Pages::share`] makes one: its bytes are written already, and never again.
-#[derive(Debug, Clone, Copy)]
-pub struct SharedPages<'a>(&'a [u8]);
 
 /// Bytes in whole pages of their own, appended once and never changed.
 pub struct Pages {
@@ -88,15 +84,7 @@ impl Pages {
         if !self.shared.load(Ordering::Relaxed) {
             self.shared.store(true, Ordering::Relaxed);
         }
-        SharedPages(&self[offset..])
-    }
-}
-
-impl Deref for SharedPages<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.0
+        SharedPages::promised(&self[offset..])
     }
 }
 

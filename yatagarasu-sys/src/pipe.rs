@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::pages::SharedPages;
+use crate::shared::SharedPages;
 
 #[cfg(all(target_os = "linux", not(yatagarasu_portable)))]
 #[path = "pipe/linux.rs"]
@@ -51,13 +51,12 @@ impl Pipe {
     /// There is no pipe, or the system takes no pages. A refusal that will come each time is remembered, see
     /// [`can_share`].
     pub fn of_shared(shared: SharedPages<'_>) -> io::Result<(Self, usize)> {
-        Self::lending(&shared).inspect_err(note_refusal)
+        Self::lending(shared).inspect_err(note_refusal)
     }
 
-    /// Does so with bytes whose owner answers for the promise of [`SharedPages`].
-    pub(crate) fn lending(bytes: &[u8]) -> io::Result<(Self, usize)> {
+    fn lending(shared: SharedPages<'_>) -> io::Result<(Self, usize)> {
         let pipe = Self::take()?;
-        match system::lend(&pipe, bytes) {
+        match system::lend(&pipe, shared) {
             Ok(taken) => Ok((pipe, taken)),
             Err(error) => {
                 pipe.give_back();

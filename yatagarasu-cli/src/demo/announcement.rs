@@ -6,8 +6,8 @@ use serde_json::json;
 use yatagarasu_server::config::Secret;
 
 use super::content::Content;
-use super::s3::BUCKET;
 use super::settings::TOKEN;
+use super::sidecars::BUCKET;
 use crate::words::size;
 
 /// What of a key stands in a URL as it is.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::examples::Examples;
-use super::s3::BUCKET;
 use super::samples;
+use super::sidecars::BUCKET;
 
 /// A temporary folder with the bucket's in it, which is a link where a folder is given. Goes when dropped.
 pub(super) struct Content {

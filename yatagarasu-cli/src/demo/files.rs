@@ -13,7 +13,7 @@ use yatagarasu_core::http::content_range::unsatisfied_range;
 use yatagarasu_core::http::range::requested;
 
 use super::located::{Located, locate};
-use super::s3::BUCKET;
+use super::sidecars::BUCKET;
 use super::sidecars::Sidecars;
 
 /// The files of one folder as the objects of one bucket: `s3s-fs` reads them, but decides nothing.

@@ -11,9 +11,6 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::files::ReadOnlyFiles;
 
-/// The one bucket there is.
-pub(super) const BUCKET: &str = "demo";
-
 /// The one key pair the server knows.
 pub(super) struct Keys {
     pub(super) access_key: String,

@@ -4,7 +4,8 @@ use yatagarasu_server::Config;
 use yatagarasu_server::config::Environment;
 
 use super::DemoError;
-use super::s3::{BUCKET, Keys};
+use super::s3::Keys;
+use super::sidecars::BUCKET;
 use crate::args::DemoArguments;
 
 /// The one variable that means something here: the demo is the same everywhere else.

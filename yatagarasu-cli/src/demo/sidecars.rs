@@ -5,7 +5,8 @@ use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::json;
 use tokio::fs;
 
-use super::s3::BUCKET;
+/// The one bucket there is.
+pub(super) const BUCKET: &str = "demo";
 
 /// Longest name of a file.
 const NAME_BYTES_MAX: usize = 255;

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod multipart;
+pub mod stored_body;
 
 use http::{HeaderMap, StatusCode};
 

@@ -7,8 +7,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::cache::entry::{Content, StoredObject};
 use crate::gateway::fill::reader::FillReader;
-use crate::gateway::outcome::body::{ReplyBody, StoredBody};
+use crate::gateway::outcome::body::ReplyBody;
 use crate::gateway::outcome::multipart::{MultipartBody, PartContent};
+use crate::gateway::outcome::stored_body::StoredBody;
 use crate::gateway::outcome::{Refusal, Reply};
 use crate::gateway::request::Request;
 use crate::http::conditional::{Verdict, evaluate, range_applies};

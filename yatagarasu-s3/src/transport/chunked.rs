@@ -2,8 +2,6 @@
 
 use httparse::Status;
 
-use super::framing::Accepted;
-
 /// Longest line before, between and after chunks: extensions and trailers are no use here.
 const LINE_BYTES_MAX: usize = 1024;
 
@@ -15,6 +13,17 @@ const LINE_END: usize = 2;
 
 /// Most bytes of trailers in all.
 const TRAILER_BYTES_MAX: usize = 16 * 1024;
+
+/// What bytes received mean to a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// How many of the bytes are content: it stands at their front.
+    pub(super) content: usize,
+    /// Whether the body ends with it.
+    pub(super) ended: bool,
+    /// Whether bytes follow that are no part of the body.
+    pub(super) surplus: bool,
+}
 
 /// Takes the chunks of a body apart, wherever reads have cut them.
 #[derive(Debug, PartialEq, Eq)]

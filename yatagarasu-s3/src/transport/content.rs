@@ -12,10 +12,10 @@ use yatagarasu_core::SourceError;
 use yatagarasu_core::source::body::Spliced;
 
 use super::buffer::Chunk;
-use super::exchange::closed;
 use super::framing::Framing;
 use super::innermost;
 use super::pool::Connection;
+use super::socket::closed;
 
 /// Most bytes read in a row before others on the thread have their turn.
 const IN_A_ROW_BYTES_MAX: usize = 256 * 1024;

@@ -12,6 +12,7 @@ use super::content::Content;
 use super::head::{HEAD_BYTES_MAX, Parsed, parse, too_large};
 use super::innermost;
 use super::pool::Connection;
+use super::socket::closed;
 
 /// Why there is no response.
 #[derive(Debug)]
@@ -75,11 +76,6 @@ pub(super) async fn exchange(
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     Ok(response)
-}
-
-/// What an end is that comes too early.
-pub(super) fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")
 }
 
 fn no_response(error: io::Error) -> SourceError {

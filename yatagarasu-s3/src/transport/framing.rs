@@ -1,6 +1,6 @@
 //! How far the body of a response reaches (RFC 9112 6.3).
 
-use super::chunked::Decoder;
+use super::chunked::{Accepted, Decoder};
 
 /// What says where a body ends, and how much of it is still to come.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,17 +11,6 @@ pub(super) enum Framing {
     Chunked(Decoder),
     /// The end of the connection.
     UntilClose,
-}
-
-/// What bytes received mean to a body.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Accepted {
-    /// How many of the bytes are content: it stands at their front.
-    pub(super) content: usize,
-    /// Whether the body ends with it.
-    pub(super) ended: bool,
-    /// Whether bytes follow that are no part of the body.
-    pub(super) surplus: bool,
 }
 
 impl Framing {

@@ -119,3 +119,8 @@ fn splice(
         }
     }
 }
+
+/// What an end is that comes too early.
+pub(super) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")
+}

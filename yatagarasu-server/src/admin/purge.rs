@@ -12,8 +12,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use yatagarasu_core::{ObjectKey, Purge, Selector};
 
-use super::{document, problem};
-use crate::http::{Bucket, Front, Route};
+use crate::admin::{document, problem};
+use crate::service::buckets::{Bucket, Front};
+use crate::service::router::Route;
 
 /// The method that purges the object at a path of the public listener.
 pub(super) const METHOD: &str = "PURGE";

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use yatagarasu_core::SourceError;
 
-use super::document;
-use crate::http::Bucket;
+use crate::admin::document;
+use crate::service::buckets::Bucket;
 
 /// Longest wait for a source, because readiness probes time out soon.
 const WAIT: Duration = Duration::from_secs(5);

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use yatagarasu_core::Budget;
 
-use crate::assemble::Memory;
-use crate::http::Front;
+use crate::build::Memory;
+use crate::service::buckets::Front;
 
 /// Returns the counters and the cache usage of each bucket, and the use of the memory budgets.
 pub(super) fn stats(front: &Front, memory: &Memory) -> Value {

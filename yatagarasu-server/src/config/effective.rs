@@ -6,7 +6,7 @@ use yatagarasu_cache::CacheConfig;
 use yatagarasu_core::{CachePolicy, ForwardedFields};
 use yatagarasu_s3::SourceConfig;
 
-use super::ForwardedQuery;
+use crate::config::ForwardedQuery;
 
 /// A configuration that was checked, with every default filled in.
 #[derive(Debug, Clone)]

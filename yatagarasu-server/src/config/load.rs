@@ -3,9 +3,9 @@ use std::path::Path;
 use config::{ConfigError as Cause, FileFormat, Format, Map, Value, ValueKind};
 use serde_path_to_error::Segment;
 
-use super::error::{ConfigError, ConfigErrors};
-use super::settings::Settings;
-use super::{Config, Environment, overrides, settings, substitute, text, validate};
+use crate::config::error::{ConfigError, ConfigErrors};
+use crate::config::raw::Settings;
+use crate::config::{Config, Environment, interpolate, overrides, raw, text, validate};
 
 impl Config {
     /// Reads and checks a file; its extension says whether it is YAML, TOML or JSON.
@@ -54,7 +54,7 @@ impl Config {
             }
         };
         let mut root = Value::new(Some(&name.to_owned()), ValueKind::Table(table));
-        substitute::substitute(&mut root, "", environment, &mut |key, message| errors.add(key, &message));
+        interpolate::substitute(&mut root, "", environment, &mut |key, message| errors.add(key, &message));
         for variable in environment.unreadable().filter(|name| is_ours(name)) {
             errors.list.push(ConfigError {
                 file: "environment".to_owned(),
@@ -134,7 +134,7 @@ fn deserialize(mut root: Value, errors: &mut Errors) -> Settings {
         match serde_path_to_error::deserialize::<_, Settings>(tree) {
             Ok(settings) => {
                 for key in unknown {
-                    let known = settings::keys_beside(&key).join(", ");
+                    let known = raw::keys_beside(&key).join(", ");
                     errors.add(&key, &format!("unknown key: expected one of {known}"));
                 }
                 return settings;

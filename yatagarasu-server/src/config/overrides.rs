@@ -2,7 +2,7 @@
 
 use config::{Map, Value, ValueKind};
 
-use super::Environment;
+use crate::config::Environment;
 
 /// What the names of overriding variables begin with.
 pub(super) const PREFIX: &str = "YATAGARASU__";

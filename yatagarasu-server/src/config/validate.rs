@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::time::Duration;
 
-use super::settings::{AdminSettings, ServerSettings, Settings};
-use super::text::{check_field_value, trimmed};
-use super::units::{ByteSize, Span, write_size, write_span};
-use super::{AdminConfig, Config, Environment, Secret, ServerConfig};
+use crate::config::raw::{AdminSettings, ServerSettings, Settings};
+use crate::config::text::{check_field_value, trimmed};
+use crate::config::units::{ByteSize, Span, write_size, write_span};
+use crate::config::{AdminConfig, Config, Environment, Secret, ServerConfig};
 
 /// Bytes for objects being fetched, where the file says nothing.
 const FILL_MEMORY: u64 = 256_000_000;

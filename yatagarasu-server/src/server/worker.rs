@@ -13,8 +13,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::http::{ConnectionLimits, Desk, Front, Sweeper, serve};
-use crate::metrics::{Counters, Metrics};
+use crate::connection::idle_reaper::Sweeper;
+use crate::connection::limits::ConnectionLimits;
+use crate::connection::serve;
+use crate::service::buckets::Front;
+use crate::service::handler::Desk;
+use crate::telemetry::counters::{Counters, Metrics};
 
 /// The worker threads, which serve clients.
 #[derive(Debug)]

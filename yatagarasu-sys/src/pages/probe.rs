@@ -4,6 +4,7 @@ use rustix::io::read;
 
 use super::system;
 use crate::pipe::Pipe;
+use crate::shared::SharedPages;
 
 /// Shares a page with a pipe, returns it to the system, writes to the same addresses, and reads the pipe. Returns whether
 /// the old bytes come out, and whether the returned page was zero.
@@ -13,7 +14,7 @@ use crate::pipe::Pipe;
 pub(super) fn shared_pages_stay(page: &mut [u8]) -> bool {
     const OLD: u8 = 1;
     page.fill(OLD);
-    let Ok((pipe, shared)) = Pipe::lending(page) else { return false };
+    let Ok((pipe, shared)) = Pipe::of_shared(SharedPages::promised(page)) else { return false };
     if shared != page.len() || !system::discard(page) || page[0] != 0 {
         return false;
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use super::Pipe;
+use crate::shared::SharedPages;
 
 pub(super) const CAN_SPLICE: bool = false;
 
@@ -11,7 +12,7 @@ pub(super) fn open() -> io::Result<Pipe> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-pub(super) fn lend(_pipe: &Pipe, _bytes: &[u8]) -> io::Result<usize> {
+pub(super) fn lend(_pipe: &Pipe, _shared: SharedPages<'_>) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -1,14 +1,12 @@
-use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
 
-use crate::cache::entry::StoredObject;
 use crate::gateway::fill::reader::FillReader;
 use crate::gateway::outcome::multipart::MultipartBody;
+use crate::gateway::outcome::stored_body::StoredBody;
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
 
@@ -56,35 +54,5 @@ impl Stream for ReplyBody {
             Self::Multipart(body) => body.poll_next(cx),
             Self::Streamed(body) => Pin::new(body).poll_next(cx),
         }
-    }
-}
-
-/// A part of a stored object on its way to a client. Holds no memory but the object's own.
-#[derive(Debug)]
-pub struct StoredBody {
-    object: Arc<StoredObject>,
-    rest: Range<u64>,
-}
-
-impl StoredBody {
-    /// Serves `range` of `object`.
-    pub fn new(object: Arc<StoredObject>, range: Range<u64>) -> Self {
-        Self { object, rest: range }
-    }
-
-    /// The bytes still to come.
-    pub(super) fn remaining(&self) -> u64 {
-        self.rest.end - self.rest.start
-    }
-
-    /// Goes on with another part.
-    pub(super) fn select(&mut self, range: Range<u64>) {
-        self.rest = range;
-    }
-
-    pub(super) fn next(&mut self) -> Option<Bytes> {
-        let slice = self.object.slice(&self.rest);
-        self.rest.start += slice.len() as u64;
-        (!slice.is_empty()).then_some(slice)
     }
 }

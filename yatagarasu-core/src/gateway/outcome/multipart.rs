@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::gateway::fill::reader::FillReader;
-use crate::gateway::outcome::body::StoredBody;
+use crate::gateway::outcome::stored_body::StoredBody;
 use crate::http::multipart::Layout;
 use crate::source::error::SourceError;
 

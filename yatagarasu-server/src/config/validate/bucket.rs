@@ -1,9 +1,9 @@
 use yatagarasu_s3::{Access, Addressing, ConnectError, SourceBackend, SourceConfig, StaticCredentials};
 
-use super::super::BucketConfig;
-use super::super::settings::{BucketSettings, S3Settings};
-use super::super::text::check_field_value;
-use super::{Complain, cache, forward, socket_bytes, timeout};
+use crate::config::BucketConfig;
+use crate::config::raw::{BucketSettings, S3Settings};
+use crate::config::text::check_field_value;
+use crate::config::validate::{Complain, cache, forward, socket_bytes, timeout};
 
 /// Bytes received from S3 and not read yet, for each connection, where the file says nothing.
 const RECEIVE_BUFFER: u64 = 128 << 10;

@@ -3,10 +3,10 @@ use std::time::Duration;
 use yatagarasu_cache::{CacheBackend, CacheConfig, ConnectError, EvictionPolicy};
 use yatagarasu_core::{CachePolicy, ClientControl, Negative, ObjectControl};
 
-use super::super::settings::CacheSettings;
-use super::super::units::Span;
-use super::super::{BucketCache, StatusKey};
-use super::Complain;
+use crate::config::raw::CacheSettings;
+use crate::config::units::Span;
+use crate::config::validate::Complain;
+use crate::config::{BucketCache, StatusKey};
 
 /// Longest object stored, where the file says nothing.
 const MAX_ITEM_SIZE: u64 = 10_000_000;

@@ -2,8 +2,8 @@ use http::HeaderName;
 use yatagarasu_core::ForwardedFields;
 use yatagarasu_core::http::fields::may_forward;
 
-use super::super::{ForwardedQuery, query};
-use super::Complain;
+use crate::config::validate::Complain;
+use crate::config::{ForwardedQuery, query};
 
 /// What stands for everything, alone in its list.
 const ALL: &str = "*";

@@ -1,0 +1,108 @@
+//! Renders all metrics in the text format of Prometheus.
+
+use std::fmt::Write;
+use std::time::SystemTime;
+
+use yatagarasu_s3::CredentialsStatus;
+
+use crate::build::Memory;
+use crate::service::buckets::Front;
+use crate::telemetry::counters::Metrics;
+use crate::telemetry::log::queue::lines_dropped;
+
+/// Returns all metrics in the text format of Prometheus.
+pub(crate) fn exposition(metrics: &Metrics, front: &Front, memory: &Memory) -> String {
+    let mut text = Exposition(String::new());
+    text.family("yatagarasu_responses_total", "counter", "Responses by class of status.");
+    for class in 0..5 {
+        let responses = metrics.sum(|thread| thread.responses[class].read());
+        text.sample("yatagarasu_responses_total", &format!("class=\"{}xx\"", class + 1), responses);
+    }
+    text.family("yatagarasu_response_body_bytes_total", "counter", "Bytes of response bodies.");
+    text.sample("yatagarasu_response_body_bytes_total", "", metrics.sum(|thread| thread.body_bytes.read()));
+    text.family(
+        "yatagarasu_send_timeouts_total",
+        "counter",
+        "Connections and streams ended because their clients took nothing.",
+    );
+    text.sample("yatagarasu_send_timeouts_total", "", metrics.sum(|thread| thread.send_timeouts.read()));
+    text.family("yatagarasu_connections", "gauge", "Open client connections.");
+    let connections = metrics.sum(|thread| thread.open());
+    text.sample("yatagarasu_connections", "", connections);
+    text.family("yatagarasu_fill_bytes", "gauge", "Bytes reserved for objects being fetched.");
+    text.sample("yatagarasu_fill_bytes", "", memory.fills.reserved());
+    text.family("yatagarasu_wide_socket_bytes", "gauge", "Bytes reserved for the sockets of fast streams.");
+    text.sample("yatagarasu_wide_socket_bytes", "", memory.sockets.reserved());
+    text.family("yatagarasu_log_lines_dropped_total", "counter", "Log lines that could not be written.");
+    text.sample("yatagarasu_log_lines_dropped_total", "", lines_dropped());
+    buckets(&mut text, front);
+    text.0
+}
+
+fn buckets(text: &mut Exposition, front: &Front) {
+    type Read = fn(&crate::service::buckets::Bucket) -> u64;
+    let families: [(&str, &str, &str, Read); 9] = [
+        ("hits_total", "counter", "Requests answered from the cache.", |bucket| bucket.gateway.stats().hits),
+        ("forwards_total", "counter", "Requests the source answered.", |bucket| {
+            bucket.gateway.stats().forwards
+        }),
+        ("collapsed_total", "counter", "Requests that joined one to the source.", |bucket| {
+            bucket.gateway.stats().collapsed
+        }),
+        (
+            "revalidated_total",
+            "counter",
+            "Requests answered from memory after S3 had confirmed it.",
+            |bucket| bucket.gateway.stats().revalidated,
+        ),
+        ("stale_total", "counter", "Requests answered with a stale object.", |bucket| {
+            bucket.gateway.stats().stale
+        }),
+        ("stored_total", "counter", "Objects stored.", |bucket| bucket.gateway.stats().stored),
+        ("errors_total", "counter", "Requests answered with an error.", |bucket| {
+            bucket.gateway.stats().errors
+        }),
+        ("cache_objects", "gauge", "Objects in the cache.", |bucket| bucket.gateway.usage().objects),
+        ("cache_bytes", "gauge", "Bytes in the cache, bookkeeping included.", |bucket| {
+            bucket.gateway.usage().bytes
+        }),
+    ];
+    for (name, kind, help, read) in families {
+        let name = format!("yatagarasu_{name}");
+        text.family(&name, kind, help);
+        for bucket in front.buckets() {
+            text.sample(&name, &label(bucket), read(bucket));
+        }
+    }
+    text.family("yatagarasu_credentials_valid", "gauge", "Whether requests to the source can be signed.");
+    for bucket in front.buckets() {
+        let missing = matches!(bucket.connected.credentials(), CredentialsStatus::Missing { .. });
+        text.sample("yatagarasu_credentials_valid", &label(bucket), u64::from(!missing));
+    }
+    text.family("yatagarasu_credentials_expiry_timestamp_seconds", "gauge", "When the credentials expire.");
+    for bucket in front.buckets() {
+        if let CredentialsStatus::Valid { until: Some(until) } = bucket.connected.credentials() {
+            let seconds = until.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            text.sample("yatagarasu_credentials_expiry_timestamp_seconds", &label(bucket), seconds);
+        }
+    }
+}
+
+fn label(bucket: &crate::service::buckets::Bucket) -> String {
+    let name = bucket.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("bucket=\"{name}\"")
+}
+
+struct Exposition(String);
+
+impl Exposition {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}")
+            .expect("a string takes what is written");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: u64) {
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        writeln!(self.0, "{name}{labels} {value}").expect("a string takes what is written");
+    }
+}

@@ -1,0 +1,122 @@
+//! Assembles the gateways, the metrics and the shared memory budgets from a configuration.
+
+use std::sync::Arc;
+
+use yatagarasu_core::Budget;
+use yatagarasu_core::source::timeout::Timed;
+use yatagarasu_core::{BucketPolicy, Clock, Gateway, ObjectCache, SystemClock};
+
+use crate::config::{BucketConfig, Config, StatusKey};
+use crate::service::buckets::{Bucket, Front};
+use crate::telemetry::counters::Metrics;
+
+/// The reason why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be bound.
+    #[error("{key}: cannot listen on {address}: {}", bind_reason(cause))]
+    Bind {
+        /// The configuration key of the address.
+        key: &'static str,
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The error of the system.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A source cannot be created for a bucket.
+    #[error("bucket `{bucket}`: {cause}")]
+    Source {
+        /// The bucket's name.
+        bucket: String,
+        /// The reason.
+        #[source]
+        cause: yatagarasu_s3::ConnectError,
+    },
+    /// A cache cannot be created for a bucket.
+    #[error("bucket `{bucket}`: {cause}")]
+    Cache {
+        /// The bucket's name.
+        bucket: String,
+        /// The reason.
+        #[source]
+        cause: yatagarasu_cache::ConnectError,
+    },
+    /// A thread or its runtime cannot be created.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+fn bind_reason(cause: &std::io::Error) -> String {
+    match cause.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another program listens there: stop it, or choose another port".to_owned()
+        }
+        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
+        _ => cause.to_string(),
+    }
+}
+
+/// Memory budgets that all buckets and all connections share.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    /// For objects that are being fetched.
+    pub(crate) fills: Arc<Budget>,
+    /// For the socket buffers of fast streams.
+    pub(crate) sockets: Arc<Budget>,
+}
+
+/// The parts of a server that [`assemble`] returns.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    pub(crate) front: Arc<Front>,
+    pub(crate) metrics: Metrics,
+    pub(crate) memory: Memory,
+}
+
+/// Creates a gateway for each bucket. Sends no request to any source.
+pub(crate) async fn assemble(config: &Config) -> Result<Assembly, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let memory = Memory {
+        fills: Arc::new(Budget::new(config.server.fill_memory)),
+        sockets: Arc::new(Budget::new(config.server.socket_memory)),
+    };
+    let metrics = Metrics::new(config.server.threads.max(1));
+    let mut buckets = Vec::new();
+    for settings in &config.buckets {
+        buckets.push(bucket(settings, &memory.fills, &clock).await?);
+    }
+    let front = Arc::new(Front::new(buckets));
+    Ok(Assembly { front, metrics, memory })
+}
+
+async fn bucket(
+    settings: &BucketConfig,
+    budget: &Arc<Budget>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Bucket, StartError> {
+    let named = || settings.name.clone();
+    let connected = yatagarasu_s3::connect(&settings.source, Arc::clone(clock))
+        .await
+        .map_err(|cause| StartError::Source { bucket: named(), cause })?;
+    let source =
+        Arc::new(Timed::new(Arc::clone(&connected.source), settings.response_timeout, settings.idle_timeout));
+    let cache: Arc<dyn ObjectCache> = match &settings.cache {
+        Some(cache) => yatagarasu_cache::connect(&cache.store)
+            .map_err(|cause| StartError::Cache { bucket: named(), cause })?,
+        None => Arc::new(yatagarasu_core::cache::NoCache),
+    };
+    let policy = BucketPolicy {
+        cache: settings.cache.as_ref().map(|cache| cache.policy.clone()),
+        forward_headers: settings.forward_headers.clone(),
+    };
+    Ok(Bucket {
+        name: settings.name.as_str().into(),
+        path_prefix: settings.path_prefix.clone(),
+        forward_query: settings.forward_query.clone(),
+        status_key: settings.cache.as_ref().map_or(StatusKey::Hidden, |cache| cache.status_key),
+        gateway: Gateway::new(source, cache, policy, Arc::clone(budget), Arc::clone(clock)),
+        connected,
+    })
+}

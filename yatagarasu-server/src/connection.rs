@@ -1,0 +1,118 @@
+//! Client connections: the sockets, and everything between them and the answer to a request.
+//!
+//! [`serve`] runs one connection. hyper speaks HTTP/1.1 and HTTP/2 over a [`client_socket`]. Below hyper, the
+//! [`fast_path`] answers plain GETs of stored objects straight from the bytes of the request, and [`splice`] moves fast
+//! streams from S3's socket to the client's past the process. The [`state`] of a connection says what it waits for; the
+//! [`idle_reaper`] of the thread looks at it now and then and ends connections that are idle or whose clients take
+//! nothing. HTTP/2 streams have a state of their own in [`http2_stream`], and tasks that [`http2_executor`] runs. An
+//! [`answering_body`] is a response body as hyper asks for it. [`limits`] bound what one connection may hold.
+
+mod answering_body;
+mod client_socket;
+mod fast_path;
+mod http2_executor;
+mod http2_stream;
+pub(crate) mod idle_reaper;
+pub(crate) mod limits;
+mod splice;
+mod state;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::Version;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+
+use crate::connection::answering_body::{AnsweringBody, Way};
+use crate::connection::client_socket::WatchedSocket;
+use crate::connection::fast_path::ExpressLane;
+use crate::connection::http2_executor::StreamExecutor;
+use crate::connection::limits::{
+    CONNECTION_BUFFER_BYTES, ConnectionLimits, HEADER_LIST_BYTES, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES,
+    STREAMS_MAX,
+};
+use crate::connection::splice::Outlet;
+use crate::connection::splice::stream::Flow;
+use crate::connection::state::{Activity, Order};
+use crate::service::handler::Desk;
+
+/// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to end.
+///
+/// Not an `async fn`: its future would hold `limits` as well, and there are many connections.
+pub(crate) fn serve(
+    socket: TcpStream,
+    desk: Arc<Desk>,
+    limits: &ConnectionLimits,
+    activity: Arc<Activity>,
+) -> impl Future<Output = ()> + use<> {
+    // This fails only if the connection is closed, and serving it then ends at once.
+    let _ = socket.set_nodelay(true);
+    let outlet = Arc::new(Outlet::of(&socket, limits));
+    converse(socket, desk, outlet, activity)
+}
+
+async fn converse(socket: TcpStream, desk: Arc<Desk>, outlet: Arc<Outlet>, activity: Arc<Activity>) {
+    let express = ExpressLane::new(Arc::clone(&desk));
+    let service = service_fn({
+        let (activity, outlet) = (Arc::clone(&activity), Arc::clone(&outlet));
+        move |request: http::Request<Incoming>| {
+            let running = activity.begin();
+            // Tickets work over HTTP/1 only: HTTP/2 puts frames around the bytes.
+            let way = if request.version() < Version::HTTP_2 {
+                Way::Connection(Flow::new(Arc::clone(&outlet)))
+            } else {
+                Way::Stream { stream: activity.begin_stream(), rest: Bytes::new() }
+            };
+            desk.answer(request).map(move |response| {
+                let answering = |body| AnsweringBody::new(body, running, way);
+                Ok::<_, Infallible>(response.map(answering))
+            })
+        }
+    });
+    let socket = WatchedSocket::new(socket, express, outlet, Arc::clone(&activity));
+    let builder = builder(StreamExecutor(Arc::clone(&activity)));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let mut draining = false;
+    std::future::poll_fn(|cx| {
+        let order = activity.poll_order(cx);
+        // The client is idle, sends its request head too slowly, or takes nothing.
+        if let Order::Leave | Order::Cut = order {
+            return Poll::Ready(());
+        }
+        // An error means that the client has left or the source has failed. The access log has it.
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // hyper does not know of the response that the express lane is sending: it must end first.
+        if order == Order::Drain && !draining && !activity.is_sending() {
+            draining = true;
+            connection.as_mut().graceful_shutdown();
+            return connection.as_mut().poll(cx).map(drop);
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+fn builder(executor: StreamExecutor) -> Builder<StreamExecutor> {
+    let mut builder = Builder::new(executor);
+    // With `writev`, hyper queues the tickets. It would otherwise copy their bytes.
+    builder.http1().header_read_timeout(None).max_buf_size(CONNECTION_BUFFER_BYTES).writev(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_send_buf_size(STREAM_BUFFER_BYTES)
+        .initial_stream_window_size(REQUEST_WINDOW_BYTES)
+        .initial_connection_window_size(REQUEST_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_LIST_BYTES);
+    builder
+}

@@ -1,0 +1,120 @@
+//! The response body that hyper polls. Its request counts as running until the body is dropped.
+
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use yatagarasu_core::SourceError;
+
+use crate::connection::http2_stream::Stream;
+use crate::connection::limits::STREAM_PIECE_BYTES;
+use crate::connection::splice::stream::Flow;
+use crate::connection::state::Running;
+use crate::service::body::ResponseBody;
+
+/// The body of a response. Dropped when the client has all of it, disconnects, or takes nothing for too long.
+#[derive(Debug)]
+pub(super) struct AnsweringBody {
+    body: ResponseBody,
+    running: Running,
+    /// Declared after the body to be dropped after it: the memory reserved for S3's socket is released once that is
+    /// closed.
+    way: Way,
+}
+
+/// The route of the bytes to the client.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// Over HTTP/1. The bytes may bypass the process.
+    Connection(Flow),
+    /// Over HTTP/2, piece by piece. `rest` is the part of the last chunk that has not been returned.
+    Stream { stream: Arc<Stream>, rest: Bytes },
+}
+
+impl AnsweringBody {
+    pub(super) fn new(body: ResponseBody, running: Running, way: Way) -> Self {
+        Self { body, running, way }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.running.activity().is_cut() || matches!(&self.way, Way::Stream { stream, .. } if stream.is_cut())
+    }
+}
+
+impl Body for AnsweringBody {
+    type Data = Bytes;
+    type Error = SourceError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
+        let Self { body, way, .. } = &mut *self;
+        let item = match way {
+            Way::Connection(flow) => ready!(body.poll_next_by(cx, |object, cx| flow.poll_next(object, cx))),
+            Way::Stream { stream, rest } => {
+                stream.ask();
+                let item = ready!(poll_piece(body, rest, cx));
+                if item.is_some() {
+                    stream.give();
+                }
+                item
+            }
+        };
+        Poll::Ready(item.map(|item| item.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining() == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl AnsweringBody {
+    /// Returns the number of bytes still to come, if it is known.
+    fn remaining(&self) -> Option<u64> {
+        let given = match &self.way {
+            Way::Connection(_) => 0,
+            Way::Stream { rest, .. } => rest.len() as u64,
+        };
+        Some(self.body.remaining()? + given)
+    }
+}
+
+impl Drop for AnsweringBody {
+    fn drop(&mut self) {
+        if self.is_cut() {
+            self.body.cut();
+        }
+    }
+}
+
+/// Returns the next bytes of the body, at most one piece. hyper holds a piece until h2 takes it. Small pieces bound the
+/// memory that a stalled client holds, and show the progress of a slow one.
+///
+/// Returns a copy for the last piece, because h2 still holds it after the response has ended here. A slice of a stored
+/// object would keep 256 KiB in memory.
+fn poll_piece(
+    body: &mut ResponseBody,
+    rest: &mut Bytes,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, SourceError>>> {
+    if rest.is_empty() {
+        match ready!(body.poll_next(cx)) {
+            Some(Ok(bytes)) => *rest = bytes,
+            item => return Poll::Ready(item),
+        }
+    }
+    let piece = if rest.len() <= STREAM_PIECE_BYTES && body.remaining() == Some(0) {
+        Bytes::copy_from_slice(&mem::take(rest))
+    } else {
+        rest.split_to(rest.len().min(STREAM_PIECE_BYTES))
+    };
+    Poll::Ready(Some(Ok(piece)))
+}

@@ -1,0 +1,225 @@
+//! The express lane: answers plain requests for stored objects below hyper.
+//!
+//! Most requests are GETs of a stored object without a condition, a range or a cache directive. Building one header map
+//! for such a request and one for its response takes as long as all decisions about it. The express lane recognizes
+//! such a request in the raw bytes and writes the response to the socket.
+//!
+//! All other requests go to hyper, one head at a time and without a byte of the next one. hyper gets the next head only
+//! when its last response has left its buffers. It therefore has nothing to write while the express lane answers a
+//! request, and responses cannot overtake each other. A message whose end the express lane cannot determine hands the
+//! connection to hyper for good.
+
+mod hit_writer;
+mod request_head;
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::connection::fast_path::hit_writer::Sending;
+use crate::connection::fast_path::request_head::Opening;
+use crate::connection::limits::CONNECTION_BUFFER_BYTES;
+use crate::connection::state::Activity;
+use crate::service::handler::Desk;
+
+/// Maximum number of bytes per read.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Maximum capacity of the buffer that an idle connection keeps for its next request.
+const IDLE_BYTES_MAX: usize = 1024;
+
+thread_local! {
+    /// Read buffer. One connection at a time uses it.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
+
+/// Bytes received from a client and not answered yet, and the response being sent by the express lane.
+pub(super) struct ExpressLane {
+    desk: Arc<Desk>,
+    received: Vec<u8>,
+    sending: Option<Sending>,
+    turn: Turn,
+    /// Number of request heads handed to hyper.
+    handed: usize,
+}
+
+/// The side that handles the connection now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// The express lane: hyper has neither a request nor anything to write.
+    Express,
+    /// hyper: it gets this many more bytes of a request head, at least one.
+    Hand(usize),
+    /// hyper: it has a whole head. It gets no byte of the next one before its response has left its buffers.
+    Await,
+    /// hyper, until the connection ends.
+    HyperForGood,
+}
+
+impl ExpressLane {
+    pub(super) fn new(desk: Arc<Desk>) -> Self {
+        Self { desk, received: Vec::new(), sending: None, turn: Turn::Express, handed: 0 }
+    }
+
+    /// Reads for hyper. Answers plain requests on the way, and passes on the bytes of all others.
+    pub(super) fn poll_read(
+        &mut self,
+        socket: &mut TcpStream,
+        activity: &Activity,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.poll_send(socket, activity, cx)?.is_pending() {
+                return self.poll_left(socket, activity, cx);
+            }
+            match self.turn {
+                Turn::HyperForGood => return self.poll_pass(socket, cx, buffer),
+                Turn::Await => return self.poll_end(socket, cx),
+                Turn::Hand(_) => return self.hand(buffer),
+                // The connection shuts down gracefully after this poll. Until then it starts no further request.
+                Turn::Express if activity.is_draining() => return Poll::Pending,
+                Turn::Express => {}
+            }
+            match Opening::of(&self.received) {
+                Opening::Plain(target, length) => match self.desk.recall(target) {
+                    Some(hit) => {
+                        self.sending = Some(Sending::new(hit));
+                        self.taken(length);
+                    }
+                    None => self.turn = Turn::Hand(length),
+                },
+                Opening::Head(length) => self.turn = Turn::Hand(length),
+                Opening::Other => self.turn = Turn::HyperForGood,
+                Opening::Partial if self.received.len() >= CONNECTION_BUFFER_BYTES => {
+                    self.turn = Turn::HyperForGood;
+                }
+                Opening::Partial => {
+                    if ready!(self.poll_receive(socket, cx))? == 0 {
+                        self.turn = Turn::HyperForGood;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends the response of the express lane, if there is one.
+    pub(super) fn poll_send(
+        &mut self,
+        socket: &mut TcpStream,
+        activity: &Activity,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while let Some(sending) = &mut self.sending {
+            let sent = sending.poll_send(socket, cx);
+            activity.note(&sent, socket);
+            activity.set_sending(sent.is_pending());
+            ready!(sent)?;
+            if sending.is_done() {
+                sending.end();
+                self.sending = None;
+                activity.answered();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Records that hyper has flushed. If it has begun and ended every request it was handed, the express lane takes
+    /// over again.
+    pub(super) fn flushed(&mut self, activity: &Activity, cx: &Context<'_>) {
+        if self.turn == Turn::Await && activity.begun() >= self.handed && !activity.is_answering() {
+            self.turn = Turn::Express;
+            // hyper waits to be woken for its next read.
+            if !self.received.is_empty() {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    /// Records in the access log that the client took nothing for too long and gets no more.
+    pub(super) fn cut(&mut self) {
+        if let Some(sending) = &mut self.sending {
+            sending.cut();
+        }
+    }
+
+    /// Hands hyper the next bytes of a request head.
+    fn hand(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Turn::Hand(left) = self.turn {
+            let length = left.min(buffer.remaining());
+            buffer.put_slice(&self.received[..length]);
+            self.taken(length);
+            self.turn = Turn::Hand(left - length);
+            if left == length {
+                self.turn = Turn::Await;
+                self.handed += 1;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands hyper all received bytes, and then reads from the socket.
+    fn poll_pass(
+        &mut self,
+        socket: &mut TcpStream,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.received.is_empty() {
+            return Pin::new(socket).poll_read(cx, buffer);
+        }
+        let length = self.received.len().min(buffer.remaining());
+        buffer.put_slice(&self.received[..length]);
+        self.taken(length);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads while hyper answers, to notice if the client leaves. Keeps the bytes of the next request.
+    fn poll_end(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.received.is_empty() && ready!(self.poll_receive(socket, cx))? == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        // `flushed` wakes the task when hyper has answered.
+        Poll::Pending
+    }
+
+    /// Reads while a response is being sent, to notice if the client leaves. Returns an error if it does, so that hyper
+    /// closes the connection.
+    fn poll_left(
+        &mut self,
+        socket: &mut TcpStream,
+        activity: &Activity,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.received.is_empty() || matches!(ready!(self.poll_receive(socket, cx)), Ok(1..)) {
+            return Poll::Pending;
+        }
+        // The rest of the response would delay the end of the connection.
+        self.sending = None;
+        activity.set_sending(false);
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+    }
+
+    fn poll_receive(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let limit = CONNECTION_BUFFER_BYTES.saturating_sub(self.received.len()).clamp(1, READ_BYTES);
+        READ.with_borrow_mut(|room| {
+            let mut buffer = ReadBuf::new(&mut room[..limit]);
+            ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+            self.received.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+    }
+
+    /// Drops the first `length` received bytes.
+    fn taken(&mut self, length: usize) {
+        self.received.drain(..length);
+        if self.received.is_empty() && self.received.capacity() > IDLE_BYTES_MAX {
+            self.received = Vec::new();
+        }
+    }
+}

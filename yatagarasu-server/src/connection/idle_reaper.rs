@@ -1,0 +1,266 @@
+//! Ends idle and stalled connections.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::connection::state::{Activity, Look, Order};
+
+/// Number of looks per shortest timeout. [`PERIOD_MAX`] may make it more.
+const LOOKS: u32 = 8;
+
+/// Longest time between two looks.
+const PERIOD_MAX: Duration = Duration::from_secs(1);
+
+/// The idle reaper of one thread: ends idle and stalled connections. One periodic look at all of them costs less than a
+/// timer per request or per connection.
+#[derive(Debug)]
+pub(crate) struct Sweeper {
+    period: Duration,
+    /// Number of consecutive idle looks after which a connection is closed.
+    idle_looks: u32,
+    /// Number of consecutive stalled looks after which a connection or a stream is reset. `None` means never.
+    stalled_looks: Option<u32>,
+    order: Order,
+    watched: Vec<Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    /// Weak, because the activity has a waker, which keeps the memory of the connection's task.
+    activity: Weak<Activity>,
+    /// The result of the last look, and the number of consecutive looks with that result.
+    last: Look,
+    looks: u32,
+}
+
+impl Sweeper {
+    /// Creates a sweeper. It closes a connection if no complete request head arrives for `header_timeout` while no
+    /// request is answered and no bytes wait. It resets a connection or a stream if its client takes nothing for
+    /// `send_timeout`. Both may take up to two [periods](Self::period) longer.
+    pub(crate) fn new(header_timeout: Duration, send_timeout: Option<Duration>) -> Self {
+        let shortest = send_timeout.map_or(header_timeout, |timeout| timeout.min(header_timeout));
+        let period = (shortest / LOOKS).clamp(Duration::from_millis(1), PERIOD_MAX);
+        let looks = |limit: Duration| {
+            let looks = limit.as_nanos().div_ceil(period.as_nanos());
+            // One more, because the first look may come at once.
+            u32::try_from(looks).unwrap_or(u32::MAX - 1) + 1
+        };
+        Self {
+            period,
+            idle_looks: looks(header_timeout),
+            stalled_looks: send_timeout.map(looks),
+            order: Order::Serve,
+            watched: Vec::new(),
+        }
+    }
+
+    /// Returns the time between two calls of [`sweep`](Self::sweep).
+    pub(crate) fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// Watches a new connection until the returned value is dropped.
+    pub(crate) fn watch(&mut self) -> Arc<Activity> {
+        let activity = Arc::<Activity>::default();
+        activity.tell(self.order);
+        self.watched.push(Watched { activity: Arc::downgrade(&activity), last: Look::Busy, looks: 0 });
+        activity
+    }
+
+    /// Returns `true` if no connection is watched.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.watched.is_empty()
+    }
+
+    /// Looks at all connections. Ends those that were idle or stalled for too long. Returns the number of connections
+    /// and streams that it ended because their clients took nothing.
+    pub(crate) fn sweep(&mut self) -> u64 {
+        let (idle_looks, stalled_looks) = (self.idle_looks, self.stalled_looks);
+        let mut cut = 0;
+        self.watched.retain_mut(|watched| {
+            let Some(activity) = watched.activity.upgrade() else { return false };
+            let looks = watched.note(activity.look());
+            match (watched.last, stalled_looks) {
+                (Look::Idle, _) if looks >= idle_looks => activity.tell(Order::Leave),
+                (Look::Stalled, Some(max)) if looks == max => {
+                    activity.tell(Order::Cut);
+                    cut += 1;
+                }
+                // Streams are not blamed for a full socket: all of them wait for it, even if their windows are open.
+                (Look::Sending | Look::Stalled, _) | (_, None) => {}
+                (Look::Idle | Look::Busy, Some(max)) => {
+                    cut += activity.streams().map_or(0, |streams| streams.cut_stalled(max));
+                }
+            }
+            true
+        });
+        if self.watched.capacity() > 64 && self.watched.len() < self.watched.capacity() / 4 {
+            self.watched.shrink_to_fit();
+        }
+        cut
+    }
+
+    /// Tells all connections, present and future, to end once their running requests have ended.
+    pub(crate) fn drain(&mut self) {
+        self.order = Order::Drain;
+        for activity in self.watched.iter().filter_map(|watched| watched.activity.upgrade()) {
+            activity.tell(Order::Drain);
+        }
+    }
+}
+
+impl Watched {
+    /// Records a look. Returns the number of consecutive looks with the same result.
+    fn note(&mut self, look: Look) -> u32 {
+        self.looks = if self.last == look { self.looks.saturating_add(1) } else { 1 };
+        self.last = look;
+        self.looks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn order(activity: &Activity) -> Order {
+        activity.poll_order(&Context::from_waker(Waker::noop()))
+    }
+
+    /// Returns the two ends of a connection. The client's end does nothing.
+    async fn socket() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("a port")).await.expect("a connection");
+        (listener.accept().await.expect("a connection").0, client)
+    }
+
+    #[tokio::test]
+    async fn only_what_is_idle_for_long_is_ended() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(4), None);
+        assert_eq!(sweeper.period(), Duration::from_millis(500));
+        let (socket, _client) = socket().await;
+        let (idle, answering, waiting) = (sweeper.watch(), sweeper.watch(), sweeper.watch());
+        let running = answering.begin();
+        waiting.note(&Poll::Pending, &socket);
+        // Belongs to no response and ends no wait, so that it does not count.
+        idle.note(&Poll::Ready(Ok(1)), &socket);
+        for _ in 0..LOOKS {
+            sweeper.sweep();
+        }
+        assert_eq!(order(&idle), Order::Serve);
+        sweeper.sweep();
+        assert_eq!(
+            [order(&idle), order(&answering), order(&waiting)],
+            [Order::Leave, Order::Serve, Order::Serve]
+        );
+        drop(running);
+        waiting.note(&Poll::Ready(Ok(1)), &socket);
+        for _ in 0..=LOOKS {
+            sweeper.sweep();
+        }
+        assert_eq!([order(&answering), order(&waiting)], [Order::Serve; 2]);
+        sweeper.sweep();
+        assert_eq!([order(&answering), order(&waiting)], [Order::Leave; 2]);
+    }
+
+    #[tokio::test]
+    async fn only_a_client_that_takes_nothing_for_long_is_cut_off() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        assert_eq!(sweeper.period(), Duration::from_millis(500));
+        let (socket, _client) = socket().await;
+        let (slow, stalled, fetching) = (sweeper.watch(), sweeper.watch(), sweeper.watch());
+        // Waits for S3.
+        let _running = fetching.begin();
+        for look in 0..LOOKS {
+            slow.note(&Poll::Pending, &socket);
+            if look % 4 == 0 {
+                slow.note(&Poll::Ready(Ok(1)), &socket);
+                slow.note(&Poll::Pending, &socket);
+            }
+            stalled.note(&Poll::Pending, &socket);
+            assert_eq!(sweeper.sweep(), 0, "{look}");
+        }
+        // Counted only once.
+        assert_eq!([sweeper.sweep(), sweeper.sweep()], [1, 0]);
+        assert_eq!(
+            [order(&slow), order(&stalled), order(&fetching)],
+            [Order::Serve, Order::Cut, Order::Serve]
+        );
+    }
+
+    #[test]
+    fn a_stream_whose_client_takes_nothing_of_it_is_cut_off_alone() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        let activity = sweeper.watch();
+        let _running = activity.begin();
+        let [stalled, slow, fetching] = [0; 3].map(|_| activity.begin_stream());
+        stalled.give();
+        for look in 0..LOOKS {
+            if look % 4 == 0 {
+                slow.ask();
+                slow.give();
+            }
+            fetching.ask();
+            assert_eq!(sweeper.sweep(), 0);
+        }
+        assert_eq!(sweeper.sweep(), 1);
+        assert_eq!(sweeper.sweep(), 0, "it is counted once");
+        assert_eq!([&stalled, &slow, &fetching].map(|stream| stream.is_cut()), [true, false, false]);
+        assert_eq!(order(&activity), Order::Serve);
+    }
+
+    /// A stalled stream may use up the window that all streams of its connection share.
+    #[test]
+    fn of_several_stalled_streams_the_longest_is_cut_off_first() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        let activity = sweeper.watch();
+        let _running = activity.begin();
+        let [first, second] = [0; 2].map(|_| activity.begin_stream());
+        second.give();
+        sweeper.sweep();
+        first.give();
+        let cut: Vec<_> = (0..LOOKS + 3).map(|_| sweeper.sweep()).collect();
+        assert_eq!(cut.iter().sum::<u64>(), 2);
+        assert_eq!((cut[7], cut[8], cut[9]), (1, 0, 1), "{cut:?}");
+        assert!(first.is_cut() && second.is_cut());
+    }
+
+    /// A client with a full socket sends more requests over HTTP/2 and takes nothing.
+    #[tokio::test]
+    async fn a_client_that_asks_on_and_takes_nothing_is_cut_off() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        let (socket, _client) = socket().await;
+        let activity = sweeper.watch();
+        activity.note(&Poll::Pending, &socket);
+        for _ in 0..LOOKS {
+            drop(activity.begin());
+            assert_eq!(sweeper.sweep(), 0);
+        }
+        drop(activity.begin());
+        assert_eq!(sweeper.sweep(), 1);
+        assert_eq!(order(&activity), Order::Cut);
+    }
+
+    #[test]
+    fn connections_that_have_ended_are_forgotten() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(1), None);
+        drop(sweeper.watch());
+        let open = sweeper.watch();
+        sweeper.sweep();
+        assert!(!sweeper.is_empty());
+        drop(open);
+        sweeper.sweep();
+        assert!(sweeper.is_empty());
+    }
+
+    #[test]
+    fn an_order_to_drain_reaches_those_that_come_later() {
+        let mut sweeper = Sweeper::new(Duration::from_secs(1), None);
+        let early = sweeper.watch();
+        sweeper.drain();
+        assert_eq!([order(&early), order(&sweeper.watch())], [Order::Drain; 2]);
+    }
+}

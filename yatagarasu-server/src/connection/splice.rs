@@ -1,0 +1,193 @@
+//! Zero-copy output: moves bytes from S3's socket into a pipe, and from the pipe into the client's socket
+//! (`splice(2)`).
+//!
+//! Moving costs less than reading and writing only if the kernel may queue megabytes in each direction. There is not
+//! enough memory to allow that for every stream. So a stream is first read and written through small buffers, until its
+//! client has proved to be [fast](throughput). It then reserves a part of the memory budget that all such streams share. If
+//! the budget allows it, the sockets are widened and the bytes are moved.
+//!
+//! hyper has no interface for this: it writes the bytes that a body returns. A body whose next bytes are in a pipe
+//! returns a [*ticket*](placeholder) for them. hyper queues the ticket like any bytes. When hyper writes the ticket, the
+//! socket takes as many bytes out of the pipe.
+
+pub(super) mod placeholder;
+pub(super) mod stream;
+mod throughput;
+
+use std::io;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use yatagarasu_core::{Budget, Reservation};
+use yatagarasu_sys::pipe::Pipe;
+use yatagarasu_sys::tcp;
+
+use crate::connection::limits::{ConnectionLimits, WIDE_UNSENT_BYTES};
+
+/// State of a connection's output that may bypass the process.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    /// Maximum number of unsent bytes in the socket, unless it is wide.
+    notsent_lowat: Option<u32>,
+    socket_memory: Arc<Budget>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// A pipe that is not empty, and the number of bytes in it. A ticket for them has been issued.
+    pipe: Option<(Pipe, usize)>,
+    /// Whether a stream has returned bytes that are not written yet.
+    unwritten: bool,
+    /// Wakes the stream that waits until they are.
+    waiting: Option<Waker>,
+    width: Width,
+}
+
+/// The bound on the unsent bytes in the client's socket.
+#[derive(Debug, Default)]
+enum Width {
+    /// The bound of every socket.
+    #[default]
+    Bound,
+    /// A higher bound, from the next moved bytes on.
+    Widening(Reservation),
+    /// A higher bound.
+    Wide(Reservation),
+    /// The bound of every socket, once everything is written. The reservation is released when the socket holds no more
+    /// than that.
+    Narrowing(Reservation),
+}
+
+impl Outlet {
+    /// Bounds the unsent bytes that the kernel holds for a client. The bytes that a slow client does not read then stay
+    /// at S3.
+    pub(super) fn of(socket: &TcpStream, limits: &ConnectionLimits) -> Self {
+        let outlet = Self {
+            notsent_lowat: limits.notsent_lowat,
+            socket_memory: Arc::clone(&limits.socket_memory),
+            held: Mutex::default(),
+        };
+        outlet.bound(socket);
+        outlet
+    }
+
+    /// Redeems a ticket: moves up to `length` bytes from the pipe to the socket, and returns how many it took.
+    pub(super) fn poll_drain(
+        &self,
+        socket: &TcpStream,
+        cx: &mut Context<'_>,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        let mut held = self.held();
+        held.width = match mem::take(&mut held.width) {
+            Width::Widening(reservation) => {
+                if self.notsent_lowat.is_some_and(|bytes| bytes < WIDE_UNSENT_BYTES) {
+                    tcp::set_notsent_lowat(socket, WIDE_UNSENT_BYTES);
+                }
+                Width::Wide(reservation)
+            }
+            width => width,
+        };
+        let (pipe, bytes) = held.pipe.as_mut().expect("a ticket is given for what is in a pipe");
+        let moved = loop {
+            ready!(socket.poll_write_ready(cx))?;
+            match socket.try_io(Interest::WRITABLE, || pipe.drain(socket, length, false)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                moved => break moved?,
+            }
+        };
+        *bytes -= moved;
+        if *bytes == 0
+            && let Some((pipe, _)) = held.pipe.take()
+        {
+            pipe.give_back();
+        }
+        Poll::Ready(Ok(moved))
+    }
+
+    /// Records that everything is written. If a stream was wide, first waits until the socket holds no more than any
+    /// other socket may.
+    pub(super) fn poll_flushed(&self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut held = self.held();
+        if let Width::Narrowing(_) = held.width {
+            self.bound(socket);
+            loop {
+                ready!(socket.poll_write_ready(cx))?;
+                match socket.try_io(Interest::WRITABLE, || takes_more(socket)) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    taken => break taken?,
+                }
+            }
+            held.width = Width::Bound;
+        }
+        held.unwritten = false;
+        let waiting = held.waiting.take();
+        drop(held);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the last bytes of the stream have been written.
+    fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut held = self.held();
+        if !held.unwritten {
+            return Poll::Ready(());
+        }
+        held.waiting = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Records that the stream has returned `bytes` bytes.
+    fn gave(&self, bytes: usize) {
+        // An empty piece is never written.
+        self.held().unwritten = bytes > 0;
+    }
+
+    /// Keeps a pipe until its ticket is redeemed.
+    fn hold(&self, pipe: Pipe, bytes: usize) {
+        self.held().pipe = Some((pipe, bytes));
+    }
+
+    /// Raises the bound of the socket from the next moved bytes on.
+    fn widen(&self, reservation: Reservation) {
+        self.held().width = Width::Widening(reservation);
+    }
+
+    /// Lowers the bound of the socket again once everything is written.
+    fn narrow(&self) {
+        let mut held = self.held();
+        held.width = match mem::take(&mut held.width) {
+            Width::Wide(reservation) | Width::Narrowing(reservation) => Width::Narrowing(reservation),
+            Width::Bound | Width::Widening(_) => Width::Bound,
+        };
+    }
+
+    fn bound(&self, socket: &TcpStream) {
+        if let Some(bytes) = self.notsent_lowat {
+            tcp::set_notsent_lowat(socket, bytes);
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns `WouldBlock` if the socket takes no more bytes now.
+fn takes_more(socket: &TcpStream) -> io::Result<()> {
+    let mut polled = [PollFd::new(socket, PollFlags::OUT)];
+    match poll(&mut polled, Some(&Timespec::default())) {
+        // A signal may interrupt the call although the socket is full.
+        Ok(0) | Err(Errno::INTR) => Err(io::ErrorKind::WouldBlock.into()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,130 @@
+//! The flow of one response: decides whether its bytes are copied or moved.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use yatagarasu_core::{ObjectBody, Reservation, SourceError};
+use yatagarasu_sys::pipe::{CAPACITY, Pipe};
+
+use crate::connection::limits::{WIDE_RECEIVED_BYTES, WIDE_UNSENT_BYTES};
+use crate::connection::splice::Outlet;
+use crate::connection::splice::placeholder::ticket;
+use crate::connection::splice::throughput::{Pace, Stretch};
+
+/// Passes the bytes of one response to the client: through the process, or past it while the stream is fast. Dropping
+/// it narrows the client's socket again.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    outlet: Arc<Outlet>,
+    pace: Pace,
+    source: Source,
+    /// Whether the client's socket is wide and bytes are moved.
+    wide: bool,
+}
+
+/// The bound on the receive buffer of the socket to the source.
+#[derive(Debug)]
+enum Source {
+    /// The bound of every socket.
+    Bound,
+    /// A higher bound, until the body is dropped. It is not lowered before, because the kernel would drop bytes that S3
+    /// sends for a window already offered.
+    Wide { _reservation: Reservation },
+    /// Not a socket: its bytes cannot be moved.
+    Other,
+}
+
+impl Flow {
+    pub(in crate::connection) fn new(outlet: Arc<Outlet>) -> Self {
+        Self { outlet, pace: Pace::default(), source: Source::Bound, wide: false }
+    }
+
+    /// Returns the next bytes, or a ticket for them. First waits until the last ones are written, so that a stream with
+    /// a slow client holds at most one piece.
+    pub(crate) fn poll_next(
+        &mut self,
+        body: &mut ObjectBody,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, SourceError>>> {
+        ready!(self.outlet.poll_written(cx));
+        let moved = if self.wide { ready!(self.poll_move(body, cx)) } else { None };
+        let item = match moved {
+            Some(moved) => Some(moved),
+            None => ready!(Pin::new(&mut *body).poll_next(cx)),
+        };
+        if let Some(Ok(bytes)) = &item {
+            self.outlet.gave(bytes.len());
+            match (self.pace.went(bytes.len()), self.wide) {
+                (Some(Stretch::Fast), false) => self.widen(body),
+                (Some(Stretch::Slow), true) => self.narrow(),
+                (Some(Stretch::Fast), true) | (Some(Stretch::Slow), false) | (None, _) => {}
+            }
+        }
+        Poll::Ready(item)
+    }
+
+    /// Widens both sockets if enough bytes are to come and the memory budget allows it.
+    fn widen(&mut self, body: &mut ObjectBody) {
+        let little = body.remaining().is_some_and(|left| left < WIDE_UNSENT_BYTES.into());
+        if little || matches!(self.source, Source::Other) {
+            return;
+        }
+        let memory = &self.outlet.socket_memory;
+        let Some(unsent) = memory.reserve(WIDE_UNSENT_BYTES.into()) else { return };
+        if let Source::Bound = self.source {
+            let Some(received) = memory.reserve(2 * WIDE_RECEIVED_BYTES as u64) else { return };
+            let wide = body.widen(WIDE_RECEIVED_BYTES);
+            self.source = if wide { Source::Wide { _reservation: received } } else { Source::Other };
+        }
+        match self.source {
+            Source::Wide { .. } => {
+                self.outlet.widen(unsent);
+                self.wide = true;
+            }
+            Source::Bound | Source::Other => {}
+        }
+    }
+
+    fn narrow(&mut self) {
+        self.outlet.narrow();
+        self.wide = false;
+    }
+
+    /// Moves the next bytes into a pipe and returns a ticket for them. Returns `None` if they cannot be moved, and at
+    /// the end of the body.
+    fn poll_move(
+        &self,
+        body: &mut ObjectBody,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, SourceError>>> {
+        // If there are too many pipes already, the bytes are read and written instead.
+        let Ok(pipe) = Pipe::take() else { return Poll::Ready(None) };
+        match body.poll_splice(cx, pipe.inlet(), CAPACITY) {
+            Poll::Ready(Some(Ok(bytes))) => {
+                self.outlet.hold(pipe, bytes);
+                Poll::Ready(Some(Ok(ticket(bytes))))
+            }
+            // The pipe is dropped, because it may not be empty.
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+            Poll::Ready(None) => {
+                pipe.give_back();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                pipe.give_back();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        if self.wide {
+            self.narrow();
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The activity of one connection, which the sweeper watches.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use tokio::net::TcpStream;
+use yatagarasu_sys::tcp::unacknowledged;
+
+use crate::connection::http2_stream::{Stream, Streams};
+
+/// Value of `unacknowledged` if the socket was not queried since bytes began to wait.
+const NOT_ASKED: u32 = u32::MAX;
+
+/// The state of a connection for the [`Sweeper`](crate::connection::idle_reaper::Sweeper) of its thread, and the sweeper's orders to it.
+///
+/// A connection and its sweeper run on one thread. Relaxed atomics therefore suffice.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// Number of requests that hyper has begun.
+    begun: AtomicUsize,
+    /// Number of requests that hyper is processing.
+    running: AtomicUsize,
+    /// Whether a response of the express lane waits for the client.
+    sending: AtomicBool,
+    /// Whether bytes wait for the client. The last bytes of a response may, after its body has ended.
+    waiting: AtomicBool,
+    /// Whether a request was answered since the last look of the sweeper.
+    answered: AtomicBool,
+    /// Whether the client took bytes since the last look.
+    taken: AtomicBool,
+    /// Whether the sweeper asks for a query of the unacknowledged bytes.
+    probed: AtomicBool,
+    /// Number of unacknowledged bytes at the last query of the socket, or [`NOT_ASKED`].
+    unacknowledged: AtomicU32,
+    /// The HTTP/2 streams. Set when the first one begins.
+    streams: OnceLock<Box<Streams>>,
+    order: AtomicU8,
+    /// Wakes the connection's task.
+    waker: OnceLock<Waker>,
+}
+
+/// An order to a connection. A higher value overrides a lower one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Process requests.
+    Serve = 0,
+    /// Close once the running requests have ended.
+    Drain = 1,
+    /// Close at once.
+    Leave = 2,
+    /// Reset at once, and drop the bytes that the client has not taken.
+    Cut = 3,
+}
+
+/// The state of a connection since the last look of the sweeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// No request is or was being answered, and no bytes wait.
+    Idle,
+    /// A request is or was being answered, and no bytes wait.
+    Busy,
+    /// Bytes wait, and the client has taken some.
+    Sending,
+    /// Bytes wait, and the client has taken none.
+    Stalled,
+}
+
+/// A request that hyper is processing. It ends when dropped.
+#[derive(Debug)]
+pub(super) struct Running(Arc<Activity>);
+
+impl Activity {
+    /// Records that a request head is complete.
+    pub(super) fn begin(self: &Arc<Self>) -> Running {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(self))
+    }
+
+    /// Begins an HTTP/2 stream.
+    pub(super) fn begin_stream(&self) -> Arc<Stream> {
+        self.streams.get_or_init(Box::default).begin()
+    }
+
+    /// Returns the HTTP/2 streams, or `None` if there never were any.
+    pub(super) fn streams(&self) -> Option<&Streams> {
+        self.streams.get().map(|streams| &**streams)
+    }
+
+    /// Records the result of a write: the client took bytes, or takes no more now. Bytes that belong to no response,
+    /// such as HTTP/2's acknowledgements, do not count.
+    pub(super) fn note(&self, written: &Poll<io::Result<usize>>, socket: &TcpStream) {
+        let waited = self.wait(written.is_pending(), socket);
+        if written.is_ready() && (waited || self.is_answering()) {
+            self.taken.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Records whether the last bytes of a stream wait for the client.
+    pub(super) fn note_last(&self, pending: bool, socket: &TcpStream) {
+        if self.wait(pending, socket) && !pending {
+            self.taken.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Records whether bytes wait. Returns whether bytes waited before.
+    fn wait(&self, pending: bool, socket: &TcpStream) -> bool {
+        let waited = self.waiting.swap(pending, Ordering::Relaxed);
+        if pending && !waited {
+            self.unacknowledged.store(NOT_ASKED, Ordering::Relaxed);
+        }
+        if pending && self.probed.swap(false, Ordering::Relaxed) {
+            self.ask(socket);
+        }
+        waited
+    }
+
+    /// Records whether the client has acknowledged bytes since the last query. A full socket takes no more until a
+    /// third of its buffer is free. That may be megabytes, for which a slow client needs minutes.
+    fn ask(&self, socket: &TcpStream) {
+        let Some(bytes) = unacknowledged(socket) else { return };
+        let before = self.unacknowledged.swap(bytes, Ordering::Relaxed);
+        if before != NOT_ASKED && before != bytes {
+            self.taken.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that the express lane has answered a request, for which `begin` was not called.
+    pub(super) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the number of requests that hyper has begun so far.
+    pub(super) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Records whether a response of the express lane waits for the client.
+    pub(super) fn set_sending(&self, sending: bool) {
+        self.sending.store(sending, Ordering::Relaxed);
+    }
+
+    /// Returns `true` if a response of the express lane waits for the client.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if the connection has an order to end, in any way.
+    pub(super) fn is_draining(&self) -> bool {
+        self.order.load(Ordering::Relaxed) > Order::Serve as u8
+    }
+
+    /// Returns `true` if hyper is processing a request.
+    pub(super) fn is_answering(&self) -> bool {
+        self.running.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns the state since the last look, and resets it.
+    pub(super) fn look(&self) -> Look {
+        let answered = self.answered.swap(false, Ordering::Relaxed);
+        let taken = self.taken.swap(false, Ordering::Relaxed);
+        if self.waiting.load(Ordering::Relaxed) {
+            if taken {
+                return Look::Sending;
+            }
+            // A client may send requests and take nothing, so that requests do not count as progress.
+            self.probed.store(true, Ordering::Relaxed);
+            self.wake();
+            return Look::Stalled;
+        }
+        if answered || taken || self.is_answering() { Look::Busy } else { Look::Idle }
+    }
+
+    /// Returns `true` if the connection is reset because its client takes nothing.
+    pub(super) fn is_cut(&self) -> bool {
+        self.order.load(Ordering::Relaxed) == Order::Cut as u8
+    }
+
+    /// Gives the connection an order, unless it has a stronger one.
+    pub(super) fn tell(&self, order: Order) {
+        // A later `Drain` must not weaken `Leave` or `Cut`.
+        self.order.fetch_max(order as u8, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Wakes the connection's task. A task that was not polled yet has no waker, but sees the change in its first poll.
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Returns the current order. A later one wakes the task.
+    pub(super) fn poll_order(&self, cx: &Context<'_>) -> Order {
+        // The waker of a task stays the same for the task's lifetime.
+        self.waker.get_or_init(|| cx.waker().clone());
+        match self.order.load(Ordering::Relaxed) {
+            0 => Order::Serve,
+            1 => Order::Drain,
+            2 => Order::Leave,
+            _ => Order::Cut,
+        }
+    }
+}
+
+impl Running {
+    /// Returns the activity of the request's connection.
+    pub(super) fn activity(&self) -> &Activity {
+        &self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.answered.store(true, Ordering::Relaxed);
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}

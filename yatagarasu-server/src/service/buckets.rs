@@ -1,0 +1,55 @@
+//! The buckets that a server serves, and their routes.
+
+use std::sync::Arc;
+
+use yatagarasu_core::Gateway;
+
+use crate::config::{ForwardedQuery, StatusKey};
+use crate::service::router::{Route, Routes};
+
+/// A bucket that is served.
+#[derive(Debug)]
+pub struct Bucket {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// The prefix of its paths.
+    pub path_prefix: String,
+    /// The query parameters that are forwarded to the source.
+    pub forward_query: ForwardedQuery,
+    /// Whether `Cache-Status` shows the cache key.
+    pub status_key: StatusKey,
+    /// Its gateway.
+    pub gateway: Gateway,
+    /// Its source.
+    pub connected: yatagarasu_s3::Connected,
+}
+
+/// All buckets and the routes to them.
+#[derive(Debug)]
+pub struct Front {
+    buckets: Vec<Bucket>,
+    routes: Routes,
+}
+
+impl Front {
+    /// Creates the front of `buckets`, each under its prefix.
+    pub fn new(buckets: Vec<Bucket>) -> Self {
+        let routes = Routes::new(buckets.iter().map(|bucket| bucket.path_prefix.as_str()));
+        Self { buckets, routes }
+    }
+
+    /// Returns the buckets, in the order of the configuration.
+    pub fn buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
+    /// Returns the route of a path, as it is in the request.
+    pub(crate) fn route(&self, path: &str) -> Route {
+        self.routes.find(path)
+    }
+
+    /// Returns the bucket of a decoded path and the rest of the path, which may be an invalid key.
+    pub(crate) fn split<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
+        self.routes.split(path)
+    }
+}

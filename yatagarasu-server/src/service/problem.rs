@@ -1,0 +1,165 @@
+//! Error responses: `application/problem+json` (RFC 9457). Only this file maps errors to status codes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use serde_json::json;
+use yatagarasu_core::http::content_range::unsatisfied_range;
+use yatagarasu_core::{Refusal, SourceError};
+
+use crate::telemetry::request_id::RequestId;
+
+/// The methods of a read-only gateway.
+pub(crate) const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+
+/// Value of `Retry-After` if S3 gave none.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The reason why a request gets no object.
+#[derive(Debug)]
+pub(crate) enum Problem<'a> {
+    /// The request is invalid, for this reason.
+    BadRequest(&'static str),
+    /// No bucket has a prefix of the path.
+    NoSuchPrefix,
+    /// The gateway is read-only.
+    MethodNotAllowed,
+    /// The request has `only-if-cached`, and no usable response is stored.
+    OnlyIfCached,
+    /// The source returned an error.
+    Source(&'a SourceError),
+}
+
+impl<'a> Problem<'a> {
+    /// Returns the problem for a refusal.
+    pub(crate) fn of(refusal: &'a Refusal) -> Self {
+        match refusal {
+            Refusal::OnlyIfCached => Self::OnlyIfCached,
+            Refusal::Source(error) => Self::Source(error),
+        }
+    }
+
+    /// Returns the status code.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NoSuchPrefix => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Self::Source(error) => match error {
+                SourceError::NotFound { .. } => StatusCode::NOT_FOUND,
+                SourceError::Denied { .. } => StatusCode::FORBIDDEN,
+                SourceError::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+                SourceError::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+                SourceError::Throttled { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                SourceError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+                SourceError::Unavailable { .. }
+                | SourceError::NoCredentials(_)
+                | SourceError::Broken { .. } => StatusCode::BAD_GATEWAY,
+            },
+        }
+    }
+
+    /// Returns the explanation for the client. It never has the source's address, credentials or messages.
+    fn detail(&self) -> &str {
+        match self {
+            Self::BadRequest(reason) => reason,
+            Self::NoSuchPrefix => "nothing is served under this path",
+            Self::MethodNotAllowed => "this gateway only reads: use GET, HEAD or OPTIONS",
+            Self::OnlyIfCached => "nothing stored may be used, and only that was asked for",
+            Self::Source(error) => match error {
+                SourceError::NotFound { .. } => "there is no such object",
+                SourceError::Denied { .. } => "the source denied access to the object",
+                SourceError::PreconditionFailed => "a condition of the request does not hold",
+                SourceError::RangeNotSatisfiable { .. } => "the range lies outside the object",
+                SourceError::Throttled { .. } => "the source asks to slow down",
+                SourceError::TimedOut(_) => "the source did not answer in time",
+                SourceError::Unavailable { .. } => "the source cannot be reached",
+                SourceError::NoCredentials(_) => "the gateway has no valid credentials for the source",
+                SourceError::Broken { .. } => "the source broke its protocol",
+            },
+        }
+    }
+
+    fn fields(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::MethodNotAllowed => {
+                headers.insert(header::ALLOW, ALLOW);
+            }
+            Self::Source(SourceError::RangeNotSatisfiable { complete_length: Some(length) }) => {
+                headers.insert(header::CONTENT_RANGE, unsatisfied_range(*length));
+            }
+            Self::Source(SourceError::Throttled { retry_after, .. }) => {
+                let seconds = retry_after.unwrap_or(RETRY_AFTER).as_secs().max(1);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Self::BadRequest(_) | Self::NoSuchPrefix | Self::OnlyIfCached | Self::Source(_) => {}
+        }
+    }
+
+    /// Returns the response. It includes the request id, under which the log has the details.
+    pub(crate) fn render(&self, request_id: &RequestId) -> Response<Bytes> {
+        let status = self.status();
+        let document = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "detail": self.detail(),
+            "request_id": request_id.to_string(),
+        });
+        let mut response = Response::new(Bytes::from(format!("{document}\n")));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.fields(headers);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(problem: &Problem<'_>, status: u16, field: Option<(&str, &str)>) {
+        let response = problem.render(&RequestId::Given(HeaderValue::from_static("id-1")));
+        assert_eq!(response.status().as_u16(), status, "{problem:?}");
+        if let Some((name, value)) = field {
+            assert_eq!(response.headers()[name], value);
+        }
+        let document: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!((&document["status"], &document["request_id"]), (&json!(status), &json!("id-1")));
+        assert!(!document.to_string().contains("10.0.0.1"), "{document}");
+    }
+
+    #[test]
+    fn every_error_has_its_status() {
+        check(&Problem::BadRequest("x"), 400, None);
+        check(&Problem::NoSuchPrefix, 404, None);
+        check(&Problem::MethodNotAllowed, 405, Some(("allow", "GET, HEAD, OPTIONS")));
+        let source = |error, status, field| check(&Problem::Source(&error), status, field);
+        source(SourceError::not_found(""), 404, None);
+        source(SourceError::Denied { code: String::new(), manner: Box::default() }, 403, None);
+        source(SourceError::PreconditionFailed, 412, None);
+        source(
+            SourceError::RangeNotSatisfiable { complete_length: Some(9) },
+            416,
+            Some(("content-range", "bytes */9")),
+        );
+        check(&Problem::OnlyIfCached, 504, None);
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        source(SourceError::Throttled { status, retry_after: None }, 503, Some(("retry-after", "1")));
+        source(
+            SourceError::Throttled { status, retry_after: Some(Duration::from_secs(7)) },
+            503,
+            Some(("retry-after", "7")),
+        );
+        source(SourceError::TimedOut(RETRY_AFTER), 504, None);
+        source(SourceError::unavailable("10.0.0.1 refused"), 502, None);
+        source(SourceError::broken("10.0.0.1 said nonsense"), 502, None);
+        source(SourceError::NoCredentials("10.0.0.1".into()), 502, None);
+    }
+}
