@@ -32,7 +32,7 @@ fn gateway(source: &MemorySource) -> Gateway {
     let policy = CachePolicy::new(config.max_item_size, Duration::from_secs(3600));
     Gateway::new(
         Arc::new(source.clone()),
-        yatagarasu_cache::connect(&config).expect("foyer is compiled in"),
+        yatagarasu_cache::build(&config).expect("foyer is compiled in"),
         BucketPolicy { cache: Some(policy), ..BucketPolicy::default() },
         Arc::new(Budget::new(256 << 20)),
         Arc::new(SystemClock),

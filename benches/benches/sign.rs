@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method, Uri};
-use yatagarasu_s3::sign::sign_request;
+use yatagarasu_s3::client::sign::sign_request;
 
 fn sign(criterion: &mut Criterion) {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "bench");

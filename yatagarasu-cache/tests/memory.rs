@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy, connect};
+use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy, build};
 use yatagarasu_core::Selector;
 use yatagarasu_core::cache::entry::Content;
 use yatagarasu_core::cache::segments::SegmentsBuilder;
@@ -70,7 +70,7 @@ async fn usage_is_no_less_than_what_is_allocated() {
             let config =
                 CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size: 10_000, eviction };
             let before = ALLOCATOR.allocated();
-            let cache = connect(&config).unwrap();
+            let cache = build(&config).unwrap();
             // Three times what fits, so that eviction and its ghosts are counted as well.
             let objects = 3 * max_size / (length as u64 + 1_000);
             fill(&*cache, objects, length, more_fields).await;
@@ -97,7 +97,7 @@ async fn usage_is_no_less_than_what_is_in_pages() {
     let eviction = EvictionPolicy::S3Fifo;
     let config = CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size: 100_000, eviction };
     let before = resident();
-    let cache = connect(&config).unwrap();
+    let cache = build(&config).unwrap();
     fill(&*cache, 3 * max_size / length as u64, length, 3).await;
     let (taken, usage) = (resident().saturating_sub(before) as u64, cache.usage());
     assert!(usage.bytes > max_size / 10 * 9, "the cache is full: {usage:?}");

@@ -2,6 +2,7 @@
 
 mod chain;
 mod refresh;
+pub(crate) mod region;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,7 +10,7 @@ use std::time::SystemTime;
 use aws_credential_types::Credentials as AwsCredentials;
 use yatagarasu_core::{Clock, SourceError};
 
-use crate::Access;
+use crate::config::Access;
 
 pub(crate) use refresh::Refreshed;
 

@@ -4,26 +4,18 @@
 //! the reading of answers.
 #![forbid(unsafe_code)]
 
-mod address;
-mod answer;
-mod classify;
+mod build;
+pub mod client;
 mod config;
-mod connect;
 mod credentials;
-mod headers;
+mod http_client;
 #[cfg(feature = "native")]
 mod native;
-mod preflight;
-mod probe;
-mod region;
 #[cfg(feature = "rusoto")]
 mod rusoto;
-mod sender;
-pub mod sign;
-mod transport;
 
-pub use address::AddressError;
+pub use build::{BuildError, BuiltSource, build};
+pub use client::address::AddressError;
 pub use config::{Access, Addressing, SourceBackend, SourceConfig, StaticCredentials};
-pub use connect::{ConnectError, Connected, connect};
 pub use credentials::CredentialsStatus;
-pub use transport::TlsError;
+pub use http_client::connector::TlsError;

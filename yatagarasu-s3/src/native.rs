@@ -8,14 +8,14 @@ use yatagarasu_core::{
     Answer, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
 };
 
-use crate::address::escape;
-use crate::answer::{document, object_meta};
-use crate::classify::failure;
-use crate::headers::end_to_end;
-use crate::preflight::preflight;
-use crate::probe::probe;
-use crate::sender::Sender;
-use crate::transport::Content;
+use crate::client::address::escape;
+use crate::client::classify::failure;
+use crate::client::headers::end_to_end;
+use crate::client::preflight::preflight;
+use crate::client::probe::probe;
+use crate::client::response::{document, object_meta};
+use crate::client::sender::Sender;
+use crate::http_client::body::Content;
 
 /// A bucket reached by signed HTTP/1.1 requests.
 #[derive(Debug)]

@@ -21,12 +21,12 @@ use yatagarasu_core::{
     Answer, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
 };
 
-use crate::answer::object_meta;
-use crate::classify::failure;
-use crate::headers::end_to_end;
-use crate::preflight::preflight;
-use crate::probe::probe;
-use crate::sender::Sender;
+use crate::client::classify::failure;
+use crate::client::headers::end_to_end;
+use crate::client::preflight::preflight;
+use crate::client::probe::probe;
+use crate::client::response::object_meta;
+use crate::client::sender::Sender;
 
 use dispatch::{Dispatch, source_error};
 

@@ -31,7 +31,7 @@ pub enum StartError {
         bucket: String,
         /// The reason.
         #[source]
-        cause: yatagarasu_s3::ConnectError,
+        cause: yatagarasu_s3::BuildError,
     },
     /// A cache cannot be created for a bucket.
     #[error("bucket `{bucket}`: {cause}")]
@@ -40,7 +40,7 @@ pub enum StartError {
         bucket: String,
         /// The reason.
         #[source]
-        cause: yatagarasu_cache::ConnectError,
+        cause: yatagarasu_cache::BuildError,
     },
     /// A thread or its runtime cannot be created.
     #[error("cannot start a thread: {0}")]
@@ -67,7 +67,7 @@ pub(crate) struct Memory {
     pub(crate) sockets: Arc<Budget>,
 }
 
-/// The parts of a server that [`assemble`] returns.
+/// The parts of a server that [`build`] returns.
 #[derive(Debug)]
 pub(crate) struct Assembly {
     pub(crate) front: Arc<Front>,
@@ -76,7 +76,7 @@ pub(crate) struct Assembly {
 }
 
 /// Creates a gateway for each bucket. Sends no request to any source.
-pub(crate) async fn assemble(config: &Config) -> Result<Assembly, StartError> {
+pub(crate) async fn build(config: &Config) -> Result<Assembly, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let memory = Memory {
         fills: Arc::new(Budget::new(config.server.fill_memory)),
@@ -97,13 +97,13 @@ async fn bucket(
     clock: &Arc<dyn Clock>,
 ) -> Result<Bucket, StartError> {
     let named = || settings.name.clone();
-    let connected = yatagarasu_s3::connect(&settings.source, Arc::clone(clock))
+    let built = yatagarasu_s3::build(&settings.source, Arc::clone(clock))
         .await
         .map_err(|cause| StartError::Source { bucket: named(), cause })?;
     let source =
-        Arc::new(Timed::new(Arc::clone(&connected.source), settings.response_timeout, settings.idle_timeout));
+        Arc::new(Timed::new(Arc::clone(&built.source), settings.response_timeout, settings.idle_timeout));
     let cache: Arc<dyn ObjectCache> = match &settings.cache {
-        Some(cache) => yatagarasu_cache::connect(&cache.store)
+        Some(cache) => yatagarasu_cache::build(&cache.store)
             .map_err(|cause| StartError::Cache { bucket: named(), cause })?,
         None => Arc::new(yatagarasu_core::cache::NoCache),
     };
@@ -117,6 +117,6 @@ async fn bucket(
         forward_query: settings.forward_query.clone(),
         status_key: settings.cache.as_ref().map_or(StatusKey::Hidden, |cache| cache.status_key),
         gateway: Gateway::new(source, cache, policy, Arc::clone(budget), Arc::clone(clock)),
-        connected,
+        source: built,
     })
 }

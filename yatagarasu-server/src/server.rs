@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use yatagarasu_sys::pages::are_shareable;
 
 use crate::admin::Admin;
-use crate::build::{StartError, assemble};
+use crate::build::{StartError, build};
 use crate::config::Config;
 use crate::connection::limits::ConnectionLimits;
 use crate::listener::{accept, listen};
@@ -55,7 +55,7 @@ impl Server {
         }
         let public = listen("server.address", config.server.address)?;
         let admin_listener = listen("admin.address", config.admin.address)?;
-        let assembly = assemble(config).await?;
+        let assembly = build(config).await?;
         let limits = ConnectionLimits {
             header_timeout: config.server.header_timeout,
             send_timeout: config.server.send_timeout,

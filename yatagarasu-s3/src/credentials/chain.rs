@@ -8,7 +8,7 @@ use aws_credential_types::provider::ProvideCredentials;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
-use super::refresh::Fetch;
+use crate::credentials::refresh::Fetch;
 
 /// The AWS credential chain: environment, profile, SSO, web identity, ECS and EKS, IMDSv2.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ impl Fetch for Chain {
     /// Builds the chain anew each time: it keeps what it read from files, and gives up for good once a profile
     /// was missing.
     async fn fetch(&self) -> Result<Credentials, String> {
-        let region = Region::new(crate::region::find().await);
+        let region = Region::new(crate::credentials::region::find().await);
         let client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let config = ProviderConfig::without_region()
             .with_http_client(client)

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use yatagarasu_core::{Clock, SourceError};
 
-use super::CredentialsStatus;
+use crate::credentials::CredentialsStatus;
 
 /// Credentials are fetched again this long before they expire, or after half their life if that is shorter.
 const AHEAD: Duration = Duration::from_secs(300);

@@ -10,9 +10,9 @@ use rusoto_core::signature::SignedRequest;
 use rusoto_core::{ByteStream, DispatchSignedRequest, HttpDispatchError};
 use yatagarasu_core::{SourceError, SourceRequest};
 
-use crate::classify::ERROR_BYTES_MAX;
-use crate::sender::Sender;
-use crate::transport::Content;
+use crate::client::classify::ERROR_BYTES_MAX;
+use crate::client::sender::Sender;
+use crate::http_client::body::Content;
 
 /// The head of an answer, or why there is none.
 type Head = Result<Response<()>, SourceError>;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use yatagarasu_core::{ObjectSource, SystemClock};
-use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, connect};
+use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, build};
 use yatagarasu_testing::conformance::{SourceBed, source_conformance};
 use yatagarasu_testing::s3::{S3Server, SESSION_TOKEN};
 
@@ -27,7 +27,7 @@ async fn conforms(backend: SourceBackend, change: impl FnOnce(&S3Server, &mut So
     let server = S3Server::start().await.unwrap();
     let mut config = server.source_config("bucket", backend);
     change(&server, &mut config);
-    let source = connect(&config, Arc::new(SystemClock)).await.unwrap().source;
+    let source = build(&config, Arc::new(SystemClock)).await.unwrap().source;
     source_conformance(&Bed { server, source }).await;
 }
 

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use yatagarasu_core::{Answer, Object, ObjectKey, ObjectSource, SourceError, SourceRequest, SystemClock};
-use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, connect};
+use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, build};
 
 use crate::backends;
 
@@ -37,7 +37,7 @@ pub(crate) async fn source(address: SocketAddr, backend: SourceBackend) -> Arc<d
         connect_timeout: Duration::from_secs(5),
         receive_buffer: None,
     };
-    connect(&config, Arc::new(SystemClock)).await.unwrap().source
+    build(&config, Arc::new(SystemClock)).await.unwrap().source
 }
 
 pub(crate) async fn get(source: &dyn ObjectSource) -> Result<Object, SourceError> {

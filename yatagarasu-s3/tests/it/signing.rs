@@ -1,9 +1,7 @@
 use std::sync::Arc;
 
 use yatagarasu_core::{Answer, ObjectKey, SourceError, SourceRequest, SystemClock};
-use yatagarasu_s3::{
-    Access, Addressing, ConnectError, CredentialsStatus, SourceBackend, SourceConfig, connect,
-};
+use yatagarasu_s3::{Access, Addressing, BuildError, CredentialsStatus, SourceBackend, SourceConfig, build};
 use yatagarasu_testing::s3::S3Server;
 
 use crate::backends;
@@ -13,7 +11,7 @@ fn key(text: &str) -> ObjectKey {
 }
 
 async fn get(config: &SourceConfig, request: &SourceRequest) -> Result<(), SourceError> {
-    let connected = connect(config, Arc::new(SystemClock)).await.unwrap();
+    let connected = build(config, Arc::new(SystemClock)).await.unwrap();
     assert_eq!(connected.credentials(), CredentialsStatus::Settled);
     connected.source.get(&key("k"), request).await.map(|_| ())
 }
@@ -40,12 +38,12 @@ async fn wrong_credentials_are_denied_and_make_the_source_unready() {
         for config in [wrong_secret, wrong_token, unknown] {
             let denied = get(&config, &SourceRequest::default()).await;
             assert!(matches!(denied, Err(SourceError::Denied { .. })), "{denied:?}");
-            let connected = connect(&config, Arc::new(SystemClock)).await.unwrap();
+            let connected = build(&config, Arc::new(SystemClock)).await.unwrap();
             let unready = connected.source.probe().await;
             assert!(matches!(unready, Err(SourceError::Denied { .. })), "{unready:?}");
         }
         let missing = server.source_config("missing-bucket", backend);
-        let unready = connect(&missing, Arc::new(SystemClock)).await.unwrap().source.probe().await;
+        let unready = build(&missing, Arc::new(SystemClock)).await.unwrap().source.probe().await;
         assert!(matches!(unready, Err(SourceError::NotFound { .. })), "{unready:?}");
     }
 }
@@ -69,8 +67,7 @@ async fn a_bodys_end_gives_the_connection_back() {
     let server = S3Server::start().await.unwrap();
     server.objects().put("bucket", "k", &[], vec![7; 100_000]);
     for backend in backends() {
-        let connected =
-            connect(&server.source_config("bucket", backend), Arc::new(SystemClock)).await.unwrap();
+        let connected = build(&server.source_config("bucket", backend), Arc::new(SystemClock)).await.unwrap();
         let before = server.connections();
         for _ in 0..3 {
             let answer = connected.source.get(&key("k"), &SourceRequest::default()).await;
@@ -90,8 +87,8 @@ async fn what_cannot_be_connected_is_said_at_once() {
     let server = S3Server::start().await.unwrap();
     let mut config = server.source_config("bucket", SourceBackend::Native);
     config.endpoint = Some("127.0.0.1:9000".to_owned());
-    let refused = connect(&config, Arc::new(SystemClock)).await.unwrap_err();
-    assert!(matches!(refused, ConnectError::Address(_)), "{refused}");
+    let refused = build(&config, Arc::new(SystemClock)).await.unwrap_err();
+    assert!(matches!(refused, BuildError::Address(_)), "{refused}");
     config.endpoint = Some(server.endpoint());
     config.addressing = Addressing::VirtualHost;
     config.bucket = "no bucket".to_owned();

@@ -76,12 +76,12 @@ fn buckets(text: &mut Exposition, front: &Front) {
     }
     text.family("yatagarasu_credentials_valid", "gauge", "Whether requests to the source can be signed.");
     for bucket in front.buckets() {
-        let missing = matches!(bucket.connected.credentials(), CredentialsStatus::Missing { .. });
+        let missing = matches!(bucket.source.credentials(), CredentialsStatus::Missing { .. });
         text.sample("yatagarasu_credentials_valid", &label(bucket), u64::from(!missing));
     }
     text.family("yatagarasu_credentials_expiry_timestamp_seconds", "gauge", "When the credentials expire.");
     for bucket in front.buckets() {
-        if let CredentialsStatus::Valid { until: Some(until) } = bucket.connected.credentials() {
+        if let CredentialsStatus::Valid { until: Some(until) } = bucket.source.credentials() {
             let seconds = until.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
             text.sample("yatagarasu_credentials_expiry_timestamp_seconds", &label(bucket), seconds);
         }

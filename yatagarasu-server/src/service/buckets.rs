@@ -21,7 +21,7 @@ pub struct Bucket {
     /// Its gateway.
     pub gateway: Gateway,
     /// Its source.
-    pub connected: yatagarasu_s3::Connected,
+    pub source: yatagarasu_s3::BuiltSource,
 }
 
 /// All buckets and the routes to them.

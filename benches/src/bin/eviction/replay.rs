@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use yatagarasu_cache::{CacheBackend, CacheConfig, ConnectError, EvictionPolicy, connect};
+use yatagarasu_cache::{BuildError, CacheBackend, CacheConfig, EvictionPolicy, build};
 use yatagarasu_core::ObjectCache;
 
 use crate::objects::{LENGTH_MAX, Named, Objects};
@@ -23,9 +23,9 @@ pub(crate) fn label(policy: EvictionPolicy) -> &'static str {
 }
 
 /// An empty cache of `max_size` bytes, as the server makes it.
-pub(crate) fn cache(policy: EvictionPolicy, max_size: u64) -> Result<Arc<dyn ObjectCache>, ConnectError> {
+pub(crate) fn cache(policy: EvictionPolicy, max_size: u64) -> Result<Arc<dyn ObjectCache>, BuildError> {
     let max_item_size = LENGTH_MAX as u64;
-    connect(&CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size, eviction: policy })
+    build(&CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size, eviction: policy })
 }
 
 /// The part of the requests for popular objects that `cache` answers, in percent.

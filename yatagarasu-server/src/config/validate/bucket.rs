@@ -1,4 +1,4 @@
-use yatagarasu_s3::{Access, Addressing, ConnectError, SourceBackend, SourceConfig, StaticCredentials};
+use yatagarasu_s3::{Access, Addressing, BuildError, SourceBackend, SourceConfig, StaticCredentials};
 
 use crate::config::BucketConfig;
 use crate::config::raw::{BucketSettings, S3Settings};
@@ -109,9 +109,9 @@ fn source(
     let checked = config.check();
     if let Err(error) = &checked {
         let part = match error {
-            ConnectError::NotCompiled { .. } => "backend",
-            ConnectError::Address(error) if error.is_bucket() => "bucket",
-            ConnectError::Address(_) | ConnectError::Tls(_) => "endpoint",
+            BuildError::NotCompiled { .. } => "backend",
+            BuildError::Address(error) if error.is_bucket() => "bucket",
+            BuildError::Address(_) | BuildError::Tls(_) => "endpoint",
         };
         complain(&format!("{key}.{part}"), &error.to_string());
     }

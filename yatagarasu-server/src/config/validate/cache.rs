@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use yatagarasu_cache::{CacheBackend, CacheConfig, ConnectError, EvictionPolicy};
+use yatagarasu_cache::{BuildError, CacheBackend, CacheConfig, EvictionPolicy};
 use yatagarasu_core::{CachePolicy, ClientControl, Negative, ObjectControl};
 
 use crate::config::raw::CacheSettings;
@@ -71,8 +71,8 @@ fn store(settings: &CacheSettings, key: &str, complain: Complain<'_>) -> Option<
     let checked = if is_on(settings) { config.check() } else { Ok(()) };
     if let Err(error) = &checked {
         let part = match error {
-            ConnectError::NotCompiled { .. } => "backend",
-            ConnectError::ItemTooLarge { .. } => "max_item_size",
+            BuildError::NotCompiled { .. } => "backend",
+            BuildError::ItemTooLarge { .. } => "max_item_size",
         };
         complain(&format!("{key}.{part}"), &error.to_string());
     }

@@ -6,10 +6,11 @@ use http::header::VIA;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use yatagarasu_core::{Clock, SourceError};
 
-use crate::address::Address;
+use crate::client::address::Address;
+use crate::client::sign::sign_request;
 use crate::credentials::Credentials;
-use crate::sign::sign_request;
-use crate::transport::{Content, Transport};
+use crate::http_client::Transport;
+use crate::http_client::body::Content;
 
 /// What the gateway calls itself towards those it asks (RFC 9110 7.6.3).
 const PSEUDONYM: HeaderValue = HeaderValue::from_static("1.1 yatagarasu");

@@ -6,7 +6,7 @@ use crate::{CacheBackend, CacheConfig};
 
 /// Why a cache cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
+pub enum BuildError {
     /// The backend is not part of this build.
     #[error("the cache backend `{backend}` is not compiled in: build with `--features {feature}`")]
     NotCompiled {
@@ -29,25 +29,25 @@ pub enum ConnectError {
 
 impl CacheConfig {
     /// Says whether a cache can be made of this.
-    pub fn check(&self) -> Result<(), ConnectError> {
+    pub fn check(&self) -> Result<(), BuildError> {
         match self.backend {
             #[cfg(feature = "foyer")]
             CacheBackend::Foyer => {
                 let fits = crate::weight::longest_body(self.max_size);
                 let &Self { max_item_size, max_size, .. } = self;
                 if max_item_size > fits {
-                    return Err(ConnectError::ItemTooLarge { max_item_size, max_size, fits });
+                    return Err(BuildError::ItemTooLarge { max_item_size, max_size, fits });
                 }
                 Ok(())
             }
             #[cfg(not(feature = "foyer"))]
-            CacheBackend::Foyer => Err(ConnectError::NotCompiled { backend: "foyer", feature: "foyer" }),
+            CacheBackend::Foyer => Err(BuildError::NotCompiled { backend: "foyer", feature: "foyer" }),
         }
     }
 }
 
 /// Makes the cache that `config` describes.
-pub fn connect(config: &CacheConfig) -> Result<Arc<dyn ObjectCache>, ConnectError> {
+pub fn build(config: &CacheConfig) -> Result<Arc<dyn ObjectCache>, BuildError> {
     config.check()?;
     match config.backend {
         #[cfg(feature = "foyer")]

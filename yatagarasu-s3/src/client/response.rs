@@ -3,9 +3,9 @@
 use http::{HeaderMap, StatusCode, header};
 use yatagarasu_core::{ObjectBody, ObjectMeta, SourceError, SourceRequest};
 
-use crate::classify::ERROR_BYTES_MAX;
-use crate::headers::end_to_end;
-use crate::transport::Content;
+use crate::client::classify::ERROR_BYTES_MAX;
+use crate::client::headers::end_to_end;
+use crate::http_client::body::Content;
 
 /// Takes the head of a 200 or 206, to a HEAD of a 200. A part that nobody asked for, or that does not say which one it
 /// is, must not be taken for the whole (RFC 9110 15.3.7).

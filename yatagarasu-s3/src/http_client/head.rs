@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use httparse::{EMPTY_HEADER, Status};
 use yatagarasu_core::SourceError;
 
-use super::chunked::Decoder;
-use super::framing::Framing;
+use crate::http_client::body::chunked::Decoder;
+use crate::http_client::body::framing::Framing;
 
 /// Longest head that is read.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;

@@ -1,5 +1,9 @@
 //! The body of a response as it arrives.
 
+pub(super) mod buffer;
+pub(super) mod chunked;
+pub(super) mod framing;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
@@ -11,11 +15,11 @@ use futures_core::Stream;
 use yatagarasu_core::SourceError;
 use yatagarasu_core::source::body::Spliced;
 
-use super::buffer::Chunk;
-use super::framing::Framing;
-use super::innermost;
-use super::pool::Connection;
-use super::socket::closed;
+use crate::http_client::body::buffer::Chunk;
+use crate::http_client::body::framing::Framing;
+use crate::http_client::cause::innermost;
+use crate::http_client::pool::Connection;
+use crate::http_client::socket::closed;
 
 /// Most bytes read in a row before others on the thread have their turn.
 const IN_A_ROW_BYTES_MAX: usize = 256 * 1024;

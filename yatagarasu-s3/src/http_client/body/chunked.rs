@@ -16,18 +16,18 @@ const TRAILER_BYTES_MAX: usize = 16 * 1024;
 
 /// What bytes received mean to a body.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Accepted {
+pub(in crate::http_client) struct Accepted {
     /// How many of the bytes are content: it stands at their front.
-    pub(super) content: usize,
+    pub(in crate::http_client) content: usize,
     /// Whether the body ends with it.
-    pub(super) ended: bool,
+    pub(in crate::http_client) ended: bool,
     /// Whether bytes follow that are no part of the body.
-    pub(super) surplus: bool,
+    pub(in crate::http_client) surplus: bool,
 }
 
 /// Takes the chunks of a body apart, wherever reads have cut them.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Decoder {
+pub(in crate::http_client) struct Decoder {
     next: Next,
     /// Bytes of extensions that may still come.
     extensions: usize,
@@ -58,7 +58,7 @@ impl Default for Decoder {
 
 impl Decoder {
     /// Takes in bytes as they came, and moves the content among them together at the front.
-    pub(super) fn accept(&mut self, bytes: &mut [u8]) -> Result<Accepted, &'static str> {
+    pub(in crate::http_client) fn accept(&mut self, bytes: &mut [u8]) -> Result<Accepted, &'static str> {
         let (mut at, mut content) = (0, 0);
         while at < bytes.len() {
             match self.next {

@@ -3,19 +3,16 @@
 //! A body is read by who takes it, a buffer at a time, straight from the socket. What leaves this module are
 //! a response head and a stream of bytes.
 
-mod buffer;
-mod chunked;
-mod connector;
-mod content;
+pub(crate) mod body;
+mod cause;
+pub(crate) mod connector;
 mod exchange;
-mod framing;
 mod head;
 mod pool;
 mod request;
 mod resolve;
 mod socket;
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,10 +20,8 @@ use http::{Request, Response};
 use tokio::time::Instant;
 use yatagarasu_core::SourceError;
 
-pub use connector::TlsError;
-pub(crate) use content::Content;
-
-use connector::Connector;
+use body::Content;
+use connector::{Connector, TlsError};
 use exchange::{Failure, exchange};
 use pool::Pool;
 
@@ -77,13 +72,4 @@ impl Transport {
         let connection = self.pool.adopt(socket);
         exchange(connection, &head, request.method()).await.map_err(Failure::into_source_error)
     }
-}
-
-/// Says what is at the bottom of an error.
-fn innermost(error: &dyn StdError) -> String {
-    let mut error = error;
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error.to_string()
 }

@@ -2,15 +2,16 @@ use std::sync::Arc;
 
 use yatagarasu_core::{Clock, ObjectSource};
 
-use crate::address::{Address, AddressError};
+use crate::client::address::{Address, AddressError};
+use crate::client::sender::Sender;
+use crate::config::{SourceBackend, SourceConfig};
 use crate::credentials::{Credentials, CredentialsStatus};
-use crate::sender::Sender;
-use crate::transport::{TlsError, Transport};
-use crate::{SourceBackend, SourceConfig};
+use crate::http_client::Transport;
+use crate::http_client::connector::TlsError;
 
 /// Why a source cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
+pub enum BuildError {
     /// The backend is not part of this build.
     #[error("the source backend `{backend}` is not compiled in: build with `--features {feature}`")]
     NotCompiled {
@@ -29,7 +30,7 @@ pub enum ConnectError {
 
 /// A source, and what else is worth knowing about it.
 #[derive(Debug, Clone)]
-pub struct Connected {
+pub struct BuiltSource {
     /// The bucket's objects.
     pub source: Arc<dyn ObjectSource>,
     /// The region requests are signed for.
@@ -37,7 +38,7 @@ pub struct Connected {
     sender: Arc<Sender>,
 }
 
-impl Connected {
+impl BuiltSource {
     /// How the credentials stand, without asking for any.
     pub fn credentials(&self) -> CredentialsStatus {
         self.sender.credentials.status()
@@ -46,19 +47,19 @@ impl Connected {
 
 impl SourceBackend {
     /// Says whether the backend is part of this build.
-    pub fn compiled(self) -> Result<(), ConnectError> {
+    pub fn compiled(self) -> Result<(), BuildError> {
         match self {
             Self::Native if cfg!(feature = "native") => Ok(()),
-            Self::Native => Err(ConnectError::NotCompiled { backend: "native", feature: "native" }),
+            Self::Native => Err(BuildError::NotCompiled { backend: "native", feature: "native" }),
             Self::Rusoto if cfg!(feature = "rusoto") => Ok(()),
-            Self::Rusoto => Err(ConnectError::NotCompiled { backend: "rusoto", feature: "rusoto" }),
+            Self::Rusoto => Err(BuildError::NotCompiled { backend: "rusoto", feature: "rusoto" }),
         }
     }
 }
 
 impl SourceConfig {
     /// Says whether a source can be made of this, as far as that can be said without the network.
-    pub fn check(&self) -> Result<(), ConnectError> {
+    pub fn check(&self) -> Result<(), BuildError> {
         self.backend.compiled()?;
         Address::new(self, self.region.as_deref().unwrap_or("us-east-1"))?;
         Ok(())
@@ -66,11 +67,11 @@ impl SourceConfig {
 }
 
 /// Makes the source that `config` describes. Opens no connection and fetches no credentials yet.
-pub async fn connect(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Connected, ConnectError> {
+pub async fn build(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<BuiltSource, BuildError> {
     config.backend.compiled()?;
     let region = match &config.region {
         Some(region) => region.clone(),
-        None => crate::region::find().await,
+        None => crate::credentials::region::find().await,
     };
     let address = Address::new(config, &region)?;
     let transport = if address.is_tls() {
@@ -95,5 +96,5 @@ pub async fn connect(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Con
         #[cfg(not(all(feature = "native", feature = "rusoto")))]
         backend => return backend.compiled().map(|()| unreachable!("checked above")),
     };
-    Ok(Connected { source, region, sender })
+    Ok(BuiltSource { source, region, sender })
 }

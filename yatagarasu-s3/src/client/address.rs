@@ -5,7 +5,7 @@ use http::uri::InvalidUri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use yatagarasu_core::ObjectKey;
 
-use crate::{Addressing, SourceConfig};
+use crate::config::{Addressing, SourceConfig};
 
 /// What S3 leaves as it is when it computes a signature: every other byte of a key must be escaped on the wire
 /// too, or the signatures differ.
@@ -103,7 +103,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Access, SourceBackend};
+    use crate::config::{Access, SourceBackend};
 
     fn config(bucket: &str, endpoint: Option<&str>, addressing: Addressing) -> SourceConfig {
         SourceConfig {

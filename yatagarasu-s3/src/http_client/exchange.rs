@@ -7,12 +7,12 @@ use std::sync::Arc;
 use http::{Method, Response};
 use yatagarasu_core::SourceError;
 
-use super::buffer::Chunk;
-use super::content::Content;
-use super::head::{HEAD_BYTES_MAX, Parsed, parse, too_large};
-use super::innermost;
-use super::pool::Connection;
-use super::socket::closed;
+use crate::http_client::body::Content;
+use crate::http_client::body::buffer::Chunk;
+use crate::http_client::cause::innermost;
+use crate::http_client::head::{HEAD_BYTES_MAX, Parsed, parse, too_large};
+use crate::http_client::pool::Connection;
+use crate::http_client::socket::closed;
 
 /// Why there is no response.
 #[derive(Debug)]

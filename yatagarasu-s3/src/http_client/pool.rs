@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, Id};
 use tokio::time::{Instant, sleep};
 
-use super::socket::Socket;
+use crate::http_client::socket::Socket;
 
 /// How long a connection is kept for the next request. S3 closes its own after about 20 s.
 const IDLE: Duration = Duration::from_secs(15);

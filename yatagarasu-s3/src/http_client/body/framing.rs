@@ -1,10 +1,10 @@
 //! How far the body of a response reaches (RFC 9112 6.3).
 
-use super::chunked::{Accepted, Decoder};
+use crate::http_client::body::chunked::{Accepted, Decoder};
 
 /// What says where a body ends, and how much of it is still to come.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(in crate::http_client) enum Framing {
     /// So many bytes more.
     Length(u64),
     /// Chunks that say it themselves.
@@ -15,7 +15,7 @@ pub(super) enum Framing {
 
 impl Framing {
     /// Takes in that so many bytes of content went elsewhere; says whether the body ends with them.
-    pub(super) fn skip(&mut self, content: usize) -> bool {
+    pub(in crate::http_client) fn skip(&mut self, content: usize) -> bool {
         match self {
             Self::Length(left) => {
                 *left -= content as u64;
@@ -26,7 +26,7 @@ impl Framing {
     }
 
     /// Takes in bytes as they came, and moves the content among them together at the front.
-    pub(super) fn accept(&mut self, bytes: &mut [u8]) -> Result<Accepted, &'static str> {
+    pub(in crate::http_client) fn accept(&mut self, bytes: &mut [u8]) -> Result<Accepted, &'static str> {
         match self {
             Self::Length(left) => {
                 let content = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());

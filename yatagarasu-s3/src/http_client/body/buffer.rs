@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::socket::Socket;
+use crate::http_client::socket::Socket;
 
 /// Most bytes read at a time. A stream whose client is slow holds one or two such pieces.
 const READ_BYTES: usize = 32 * 1024;
@@ -27,7 +27,7 @@ thread_local! {
 
 /// A buffer and the part of it that is filled; goes back to its thread's spare ones when dropped.
 #[derive(Debug)]
-pub(super) struct Chunk {
+pub(in crate::http_client) struct Chunk {
     bytes: Box<[u8]>,
     begin: usize,
     end: usize,
@@ -42,39 +42,46 @@ impl Chunk {
     }
 
     /// Reads from `socket` into a buffer that is held only if there was something to read. Nothing read is the end.
-    pub(super) fn poll_read(socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<Self>> {
+    pub(in crate::http_client) fn poll_read(
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Self>> {
         let mut chunk = Self::take();
         ready!(chunk.poll_more(socket, cx))?;
         Poll::Ready(Ok(chunk))
     }
 
     /// Reads on behind what is filled, where there is room.
-    pub(super) fn poll_more(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(in crate::http_client) fn poll_more(
+        &mut self,
+        socket: &mut Socket,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         let read = ready!(socket.poll_read(cx, &mut self.bytes[self.end..]))?;
         self.end += read;
         Poll::Ready(Ok(read))
     }
 
-    pub(super) fn filled(&self) -> &[u8] {
+    pub(in crate::http_client) fn filled(&self) -> &[u8] {
         &self.bytes[self.begin..self.end]
     }
 
-    pub(super) fn filled_mut(&mut self) -> &mut [u8] {
+    pub(in crate::http_client) fn filled_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.begin..self.end]
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::http_client) fn is_empty(&self) -> bool {
         self.begin == self.end
     }
 
     /// Leaves the first `length` of the filled bytes out.
-    pub(super) fn skip(&mut self, length: usize) {
+    pub(in crate::http_client) fn skip(&mut self, length: usize) {
         self.begin += length;
         debug_assert!(self.begin <= self.end, "only what is filled can be skipped");
     }
 
     /// Makes room behind what is filled; `false` where it would take more than `bytes_max` in all.
-    pub(super) fn make_room(&mut self, bytes_max: usize) -> bool {
+    pub(in crate::http_client) fn make_room(&mut self, bytes_max: usize) -> bool {
         if self.end < self.bytes.len() {
             return true;
         }
@@ -93,7 +100,7 @@ impl Chunk {
     }
 
     /// Hands the first `length` of the filled bytes on.
-    pub(super) fn into_bytes(mut self, length: usize) -> Bytes {
+    pub(in crate::http_client) fn into_bytes(mut self, length: usize) -> Bytes {
         self.end = self.begin + length;
         if length < COPIED_BYTES_MAX {
             return Bytes::copy_from_slice(self.filled());

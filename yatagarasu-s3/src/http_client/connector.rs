@@ -14,9 +14,9 @@ use tower_service::Service;
 use yatagarasu_core::SourceError;
 use yatagarasu_sys::tcp;
 
-use super::innermost;
-use super::resolve::Resolver;
-use super::socket::Socket;
+use crate::http_client::cause::innermost;
+use crate::http_client::resolve::Resolver;
+use crate::http_client::socket::Socket;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 

@@ -3,11 +3,11 @@
 use http::Method;
 use yatagarasu_core::{ObjectKey, ObjectMeta, SourceError, SourceRequest};
 
-use crate::address::escape;
-use crate::answer::document;
-use crate::classify::failure;
-use crate::headers::end_to_end;
-use crate::sender::Sender;
+use crate::client::address::escape;
+use crate::client::classify::failure;
+use crate::client::headers::end_to_end;
+use crate::client::response::document;
+use crate::client::sender::Sender;
 
 /// Asks what a page of another origin may do with an object.
 pub(crate) async fn preflight(
