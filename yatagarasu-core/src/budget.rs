@@ -1,7 +1,9 @@
+//! A memory budget shared by many users.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bounds memory that many have a part of.
+/// Bounds the memory that its reservations take together.
 #[derive(Debug)]
 pub struct Budget {
     reserved: AtomicU64,
@@ -9,29 +11,29 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Allows `bytes_max` bytes at a time.
+    /// Creates a budget of `bytes_max` bytes.
     pub fn new(bytes_max: u64) -> Self {
         Self { reserved: AtomicU64::new(0), bytes_max }
     }
 
-    /// Bytes reserved now.
+    /// Returns the number of bytes reserved now.
     pub fn reserved(&self) -> u64 {
         self.reserved.load(Ordering::Relaxed)
     }
 
-    /// Bytes that may be reserved at a time.
+    /// Returns the number of bytes that can be reserved at one time.
     pub fn bytes_max(&self) -> u64 {
         self.bytes_max
     }
 
-    /// Takes `bytes`, or nothing where they are not left.
+    /// Reserves `bytes`. Returns `None` if fewer are left.
     pub fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
         let mut reservation = Reservation { budget: Arc::clone(self), bytes: 0 };
         reservation.grow(bytes).then_some(reservation)
     }
 }
 
-/// A part of the budget; given back when dropped.
+/// A share of the budget, released on drop.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<Budget>,
@@ -39,7 +41,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Takes `more` bytes; says whether they were left.
+    /// Reserves `more` bytes. Returns `false`, and reserves nothing, if fewer are left.
     pub(crate) fn grow(&mut self, more: u64) -> bool {
         let limit = self.budget.bytes_max;
         let taken = self.budget.reserved.try_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {

@@ -23,44 +23,45 @@ use crate::cache::entry::StoredObject;
 use crate::caching::tags;
 use crate::object::key::ObjectKey;
 
-/// A store of objects that may forget, and never fails.
+/// A store of objects that may evict, and never fails.
 ///
-/// There is one for each bucket. Whatever goes wrong inside is a miss, or an object not admitted.
+/// Each bucket has its own. An internal failure is a miss, or an object that is not admitted.
 #[async_trait]
 pub trait ObjectCache: Send + Sync + Debug {
-    /// Finds what is stored under `key`, fresh or stale. One that can say so without waiting is asked twice where the
-    /// first look did not suffice.
+    /// Returns the entry stored under `key`, fresh or stale. If the cache can answer without waiting, a request
+    /// may look up twice: once synchronously, and again if the first result did not suffice.
     ///
     /// # Cancel safety
     ///
-    /// Dropping what is given leaves nothing behind.
+    /// Dropping the returned lookup has no effect.
     fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a>;
 
-    /// Stores `object` under `key` in place of what was there.
+    /// Stores `object` under `key` and replaces the previous entry.
     ///
-    /// What all objects take together, bookkeeping included, never exceeds the capacity.
+    /// The total size of all entries, bookkeeping included, never exceeds the capacity.
     async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission;
 
-    /// Drops what is stored under `key`.
+    /// Drops the entry stored under `key`.
     async fn remove(&self, key: &CacheKey);
 
-    /// Drops all that is selected and counts the objects among it. What is being served goes on being served.
+    /// Drops all selected entries. Returns the number of objects among them. Responses that are being served are
+    /// not interrupted.
     async fn purge(&self, selector: &Selector) -> u64;
 
-    /// Marks all that is selected stale from `now` on and counts the objects among it.
+    /// Marks all selected entries stale from `now` on. Returns the number of objects among them.
     async fn expire(&self, selector: &Selector, now: SystemTime) -> u64;
 
-    /// How full the cache is.
+    /// Returns the fill level.
     fn usage(&self) -> Usage;
 }
 
-/// What a cache says to a lookup. Awaited, it gives what is found.
+/// The result of a cache lookup. As a future, it resolves to the entry found.
 ///
-/// Only who has to wait makes a future: that takes an allocation, and lookups are frequent.
+/// Only a lookup that has to wait allocates a future, because lookups are frequent.
 pub enum Lookup<'a> {
-    /// This is found, at once.
+    /// The result is available at once.
     Ready(Option<Arc<StoredObject>>),
-    /// It takes a while.
+    /// The lookup has to wait.
     Pending(Pin<Box<dyn Future<Output = Option<Arc<StoredObject>>> + Send + 'a>>),
 }
 
@@ -75,7 +76,7 @@ impl Future for Lookup<'_> {
     }
 }
 
-/// The cache of a bucket that has none.
+/// The cache of a bucket with caching off.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoCache;
 
@@ -104,33 +105,33 @@ impl ObjectCache for NoCache {
     }
 }
 
-/// What an object is stored under (RFC 9111 2, 4.1).
+/// The key of a cache entry (RFC 9111 2, 4.1).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CacheKey {
     /// The object's key.
     pub object: ObjectKey,
-    /// The forwarded parameters, percent-encoded, in the order of their names.
+    /// The forwarded query parameters, percent-encoded and sorted by name.
     pub query: Option<Arc<str>>,
-    /// Who asks from which page: the fields of CORS, a line each. S3 answers differently for each of their values
-    /// and says so in `Vary` only where they were sent.
+    /// The CORS request fields, one line each. S3's answer depends on their values, but its `Vary` says so only
+    /// if the request has them.
     pub origin: Option<Arc<str>>,
-    /// The request fields that the object's `Vary` names, a line each; nothing where it names none.
+    /// The request fields that the object's `Vary` names, one line each. `None` if it names none.
     pub variant: Option<Arc<str>>,
 }
 
 impl CacheKey {
-    /// Names an object.
+    /// Returns the key of an object without CORS fields or variant.
     pub fn new(object: ObjectKey, query: Option<Arc<str>>) -> Self {
         Self { object, query, origin: None, variant: None }
     }
 
-    /// The same object, whatever its variant.
+    /// Returns the key without the variant.
     #[must_use]
     pub fn primary(&self) -> Self {
         Self { variant: None, ..self.clone() }
     }
 
-    /// The same by its texts.
+    /// Returns the key as borrowed text.
     pub fn borrowed(&self) -> KeyRef<'_> {
         KeyRef {
             object: self.object.as_str(),
@@ -140,7 +141,7 @@ impl CacheKey {
         }
     }
 
-    /// Bytes of text.
+    /// Returns the length of all text in bytes.
     pub fn weight(&self) -> usize {
         let length = |text: &Option<Arc<str>>| text.as_deref().map_or(0, str::len);
         self.object.as_str().len() + length(&self.query) + length(&self.origin) + length(&self.variant)
@@ -153,23 +154,23 @@ impl Hash for CacheKey {
     }
 }
 
-/// A [`CacheKey`] by its texts, which are another's: to look up takes no memory. It hashes as the key does.
+/// A [`CacheKey`] as borrowed text, so that a lookup allocates nothing. It hashes as the key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyRef<'a> {
-    /// The text of the object's key. One that is no key names nothing that is stored.
+    /// The text of the object's key. An invalid key is allowed; nothing is stored under it.
     pub object: &'a str,
-    /// As in a [`CacheKey`].
+    /// See [`CacheKey::query`].
     pub query: Option<&'a str>,
-    /// As in a [`CacheKey`].
+    /// See [`CacheKey::origin`].
     pub origin: Option<&'a str>,
-    /// As in a [`CacheKey`].
+    /// See [`CacheKey::variant`].
     pub variant: Option<&'a str>,
 }
 
 impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.object.hash(state);
-        // Most keys are an object's alone: what is not there would take longer than what is.
+        // Most keys have none of these parts, and hashing an absent part would cost time on each lookup.
         for part in [self.query, self.origin, self.variant].into_iter().flatten() {
             part.hash(state);
         }
@@ -179,27 +180,27 @@ impl Hash for KeyRef<'_> {
 /// Whether a cache took an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It did.
+    /// The object is stored.
     Stored,
-    /// It did not, and holds nothing under the key now.
+    /// The object is not stored, and nothing is stored under its key now.
     Declined,
 }
 
-/// Selects what to purge.
+/// Selects the entries to purge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selector {
-    /// One key, with whatever query and fields it was stored.
+    /// One key, with any query, CORS fields and variant.
     Key(ObjectKey),
-    /// All keys that begin with this text.
+    /// All keys with this prefix.
     Prefix(String),
-    /// All objects that carry this tag.
+    /// All objects with this tag.
     Tag(String),
     /// Everything.
     All,
 }
 
 impl Selector {
-    /// Whether what is stored under `key` is selected.
+    /// Returns `true` if the entry stored under `key` is selected.
     pub fn selects(&self, key: &CacheKey, stored: &StoredObject) -> bool {
         match self {
             Self::Tag(tag) => tags::carries(stored.meta().headers(), tag),
@@ -207,7 +208,8 @@ impl Selector {
         }
     }
 
-    /// Whether what is about to be fetched for `key` may turn out to be selected.
+    /// Returns `true` if a response still to be fetched for `key` may be selected. A tag may select any key,
+    /// because the tags are unknown until then.
     pub fn may_select(&self, key: &CacheKey) -> bool {
         match self {
             Self::Key(object) => key.object == *object,
@@ -217,22 +219,22 @@ impl Selector {
     }
 }
 
-/// What becomes of what is selected.
+/// The effect of a purge on the selected entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purge {
-    /// It is gone.
+    /// Drops them.
     Drop,
-    /// It is stale: revalidated before it is served again, or served where a stale object may be.
+    /// Marks them stale. They are revalidated before reuse, or served if a stale object may be.
     MarkStale,
 }
 
-/// How full a cache is.
+/// The fill level of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Objects stored, whole or in part.
+    /// Number of objects stored, whole or in part.
     pub objects: u64,
     /// Bytes they take, bookkeeping included.
     pub bytes: u64,
-    /// Bytes they may take.
+    /// Capacity in bytes.
     pub capacity: u64,
 }

@@ -1,15 +1,15 @@
-//! The only wall clock.
+//! The wall clock, behind a trait so that tests can set the time.
 
 use std::fmt::Debug;
 use std::time::SystemTime;
 
-/// Tells the time, so that tests can set it.
+/// A wall clock.
 pub trait Clock: Send + Sync + Debug {
-    /// The time of day now.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 
-/// The machine's clock.
+/// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

@@ -1,4 +1,4 @@
-//! One bucket's gateway: carries out what [`plan`] decides.
+//! The gateway of one bucket. It carries out the decisions of [`plan`] with the bucket's source and cache.
 
 pub mod decision;
 mod fill;
@@ -40,29 +40,30 @@ use pass::Keep;
 use stats::GatewayStats;
 use store::Storage;
 
-/// How long it is remembered that an object is not stored, so that nobody waits for another's fetch of it.
+/// Lifetime of the note that an object is not storable. While the note holds, requests for the object do not wait
+/// for each other's fetch of it.
 const PASSED_FOR: Duration = Duration::from_secs(120);
 
-/// An object that is sent whole.
+/// A fresh hit that is sent whole, returned by [`Gateway::recall_plain`].
 #[derive(Debug)]
 pub struct Recalled {
-    /// What is stored.
+    /// The stored object.
     pub stored: Arc<StoredObject>,
-    /// How old it is.
+    /// Its current age (RFC 9111 4.2.3).
     pub age: Duration,
-    /// How the cache took part.
+    /// How the cache handled the request.
     pub handling: Handling,
 }
 
 /// Answers requests for the objects of one bucket.
 ///
-/// Cheap to clone; the clones are the same gateway.
+/// A clone is cheap and shares all state with the original.
 #[derive(Debug, Clone)]
 pub struct Gateway {
     shared: Arc<Shared>,
 }
 
-/// What the requests of a bucket have in common, the fills that outlive them included.
+/// State shared by the requests of a bucket and by the fill tasks that outlive them.
 #[derive(Debug)]
 struct Shared {
     source: Arc<dyn ObjectSource>,
@@ -75,8 +76,7 @@ struct Shared {
 }
 
 impl Gateway {
-    /// Puts a gateway together. `budget` bounds the memory of objects being fetched, across all buckets that
-    /// share it.
+    /// Creates a gateway. `budget` bounds the memory of running fills across all buckets that share it.
     pub fn new(
         source: Arc<dyn ObjectSource>,
         cache: Arc<dyn ObjectCache>,
@@ -92,62 +92,68 @@ impl Gateway {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future abandons what was asked of the source for this request alone. A fill goes on while
-    /// others wait for it, and once it is known to be small enough to store.
+    /// Dropping the future abandons the source request made for this request alone. A fill continues while other
+    /// requests wait for it. Once the object is known to be small enough to store, the fill continues without
+    /// readers.
     pub async fn answer(&self, request: &Request) -> Outcome {
         let outcome = self.shared.answer(&Inquiry::new(request, &self.shared.policy)).await;
         self.shared.stats.count(&outcome);
         outcome
     }
 
-    /// Answers from what is stored and fresh without waiting for anything, or gives nothing: [`answer`](Self::answer)
-    /// then does. Takes the request's fields where it answers.
+    /// Serves a fresh hit, or a stale one that the client accepts, synchronously. Returns `None` if it cannot;
+    /// call [`answer`](Self::answer) then.
+    ///
+    /// Takes the request's header map if the outcome has a reply.
     pub fn recall(&self, request: &mut Request) -> Option<Outcome> {
         let outcome = self.shared.recall(request)?;
         self.shared.stats.count(&outcome);
         Some(outcome)
     }
 
-    /// Finds what answers a GET of `key` none of whose fields [matters](crate::http::fields::is_immaterial), where
-    /// [`recall`](Self::recall) would give all of an object. It counts as answered.
+    /// Returns the stored object that answers a GET of `key`. The request counts as answered if one is returned.
+    ///
+    /// The request must have only [immaterial](crate::request::is_immaterial) fields. Returns `None` if
+    /// [`recall`](Self::recall) would not serve the whole object, or if the object has variants.
     pub fn recall_plain(&self, key: KeyRef<'_>) -> Option<Recalled> {
         let recalled = self.shared.recall_plain(key)?;
         self.shared.stats.count_handling(&recalled.handling);
         Some(recalled)
     }
 
-    /// Answers the question of a browser whether a page of another origin may make a request.
+    /// Answers a CORS preflight request, which asks if a page of another origin may make a request.
     pub async fn preflight(&self, request: &Request) -> Outcome {
         let outcome = self.shared.preflight(request).await;
         self.shared.stats.count(&outcome);
         outcome
     }
 
-    /// Drops what is stored, or marks it stale, and counts the objects. Nothing that was asked of the source before
-    /// brings it back.
+    /// Drops the selected entries or marks them stale. Returns the number of objects among them.
+    ///
+    /// A selected response that was requested from the source before the purge is not stored after it.
     pub async fn purge(&self, selector: &Selector, purge: Purge) -> u64 {
         let now = self.shared.clock.now();
         self.shared.storage.purge(selector, purge, now, || self.shared.fills.detach(selector)).await
     }
 
-    /// Whether the source can answer now.
+    /// Checks that the source can answer now. Returns the error if it cannot.
     pub async fn probe(&self) -> Result<(), SourceError> {
         self.shared.source.probe().await
     }
 
-    /// How full the cache is.
+    /// Returns the cache's fill level.
     pub fn usage(&self) -> Usage {
         self.shared.storage.usage()
     }
 
-    /// What the gateway has done so far.
+    /// Returns the counters since the gateway was created.
     pub fn stats(&self) -> GatewayStats {
         self.shared.stats.read()
     }
 }
 
 impl Shared {
-    /// The most frequent way through [`answer`](Self::answer), for a cache that looks up at once.
+    /// Serves a hit in a single poll of the lookup. Returns `None` if [`answer`](Self::answer) is needed.
     fn recall(&self, request: &mut Request) -> Option<Outcome> {
         let now = self.clock.now();
         let inquiry = Inquiry::new(request, &self.policy);
@@ -156,15 +162,15 @@ impl Shared {
         Some(Outcome { handling, reply: representation::recalled(request, stored, now) })
     }
 
-    /// The same for a request that is a key and nothing else.
+    /// Like [`recall`](Self::recall), for a request that consists of a key alone.
     fn recall_plain(&self, key: KeyRef<'_>) -> Option<Recalled> {
         self.policy.cache.as_ref()?;
         let Lookup::Ready(Some(stored)) = self.storage.lookup(key) else { return None };
-        // What has no lines was not stored by a gateway.
+        // Entries without header lines were not stored by a gateway, so there is no head to send.
         if stored.meta().lines().is_empty() {
             return None;
         }
-        // Which variant is meant, the fields say that are not here.
+        // Only the request's fields tell which variant is meant, and they are not here.
         stored.whole()?;
         let now = self.clock.now();
         let facts = Facts {
@@ -181,7 +187,7 @@ impl Shared {
         Some(Recalled { age: stored.age(now), handling, stored })
     }
 
-    /// Looks up what is stored, in a cache that can say at once.
+    /// Looks up the stored entry. Returns `None` if the cache cannot answer without waiting.
     fn at_hand<'a>(&self, inquiry: &'a Inquiry<'a>) -> Option<Found<'a>> {
         self.policy.cache.as_ref()?;
         let mut looking = pin!(self.look(inquiry));
@@ -191,7 +197,7 @@ impl Shared {
         }
     }
 
-    /// Gives what is found where it may answer as it is.
+    /// Returns the stored entry if the plan is to serve it as it is.
     fn usable(&self, inquiry: &Inquiry<'_>, found: Found<'_>, now: SystemTime) -> Option<Arc<StoredObject>> {
         match plan(self.facts(inquiry, &found, now)) {
             Plan::Serve => found.stored,
@@ -236,7 +242,8 @@ impl Shared {
         }
     }
 
-    /// Answers with what is stored because the source failed, where that may be (RFC 5861 4).
+    /// Serves the stored object because the source failed (RFC 5861 4). Returns `None` if stale service is not
+    /// allowed, the error is not transient, or the object is not stored whole.
     fn stale_instead(
         &self,
         inquiry: &Inquiry<'_>,
@@ -247,6 +254,7 @@ impl Shared {
         let now = self.clock.now();
         let stored = found.object().filter(|stored| {
             let whole = matches!(stored.content(), Content::Whole(_));
+            // A partial entry may lack the bytes the client asks for.
             whole && error.is_transient() && serves_on_error(stored, now, &inquiry.control)
         })?;
         forwarding.status = error.status();
@@ -258,7 +266,7 @@ impl Shared {
     }
 }
 
-/// Answers from what is stored. `detail` says why, should it be stale.
+/// Serves the stored entry. `detail` is the reason to report if the entry is stale.
 fn serve(inquiry: &Inquiry<'_>, stored: &Arc<StoredObject>, now: SystemTime, detail: Detail) -> Outcome {
     let reply = representation::stored(inquiry.request, Arc::clone(stored), now);
     Outcome { handling: hit(stored, now, detail), reply }

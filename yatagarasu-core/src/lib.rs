@@ -1,8 +1,8 @@
-//! The heart of the Yatagarasu gateway: what a source and a cache are, and every decision between them.
+//! The core of the Yatagarasu gateway: the interfaces of a source and a cache, and all decisions between them.
 //!
-//! This crate knows no HTTP server, no S3 client, no cache library and no configuration format. It takes a
-//! [`Request`] that was already routed to a bucket, decides by [`plan`](plan::plan) what to do, does it, and
-//! answers with one [`Outcome`] from which the server makes the response, its `Cache-Status` and its log line.
+//! This crate contains no HTTP server, S3 client, cache library or configuration format. It takes a [`Request`]
+//! that was already routed to a bucket, chooses an action with [`plan`](plan::plan), and carries it out. It
+//! returns one [`Outcome`], from which the server builds the response, its `Cache-Status` and its log line.
 #![forbid(unsafe_code)]
 
 mod budget;

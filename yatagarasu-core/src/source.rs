@@ -1,7 +1,4 @@
-//! Where objects come from: the trait [`ObjectSource`], and what every source gives and says.
-//!
-//! A source opens an [`Object`] with a [`body`] that yields exactly the bytes it promises, or fails with an
-//! [`error`](error::SourceError) that has a variant for each thing the gateway does next. [`timeout`] wraps any source.
+//! The source interface: a store, such as an S3 bucket, that objects are read from.
 
 pub mod body;
 pub mod error;
@@ -27,48 +24,49 @@ pub struct Object {
     pub body: ObjectBody,
 }
 
-/// A store of objects that can be read.
+/// A readable store of objects.
 ///
-/// Implementations send one request for each call, decide nothing about caching and repeat nothing that may have been
-/// answered.
+/// An implementation sends one request per call and makes no caching decisions. It never repeats a request that
+/// may have been answered.
 #[async_trait]
 pub trait ObjectSource: Send + Sync + Debug {
-    /// Opens an object, or the part of it that the request's `Range` asks for.
+    /// Opens an object, or the part that the request's `Range` selects.
     ///
-    /// The answer comes as soon as the source's response head is known. Every end-to-end field of the response
-    /// is in its [`ObjectMeta`]; the body yields exactly the bytes promised there or ends in an error.
+    /// Returns as soon as the source's response head has arrived. The [`ObjectMeta`] holds every end-to-end field
+    /// of the response. The body yields exactly the bytes promised there, or ends in an error.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future or the body abandons the request and leaves nothing running.
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError>;
 
-    /// Asks for an object's header fields. Same contract as [`get`](Self::get), without a body.
+    /// Returns an object's header fields. Same contract as [`get`](Self::get), without a body.
     async fn head(&self, key: &ObjectKey, request: &SourceRequest)
     -> Result<Answer<ObjectMeta>, SourceError>;
 
-    /// Asks what a page of another origin may do with an object (the CORS protocol's preflight, an `OPTIONS`).
+    /// Forwards a CORS preflight request (`OPTIONS`), which asks if a page of another origin may access an
+    /// object. Returns the fields of the answer.
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError>;
 
-    /// Asks whether requests can be answered now: the source is reachable, the bucket exists and the
-    /// credentials are accepted.
+    /// Checks that the source can serve requests now: it is reachable, the bucket exists, and the credentials are
+    /// accepted.
     async fn probe(&self) -> Result<(), SourceError>;
 }
 
-/// What a source is asked besides the key.
+/// The parts of a source request besides the key.
 #[derive(Debug, Clone, Default)]
 pub struct SourceRequest {
-    /// Range, conditions and the fields a bucket forwards.
+    /// Range, conditions, and the fields that the bucket forwards.
     pub headers: HeaderMap,
-    /// The query parameters a bucket forwards, percent-encoded, in the order of their names.
+    /// The query parameters that the bucket forwards, percent-encoded and sorted by name.
     pub query: Option<Arc<str>>,
 }
 
-/// What a source answers when nothing went wrong.
+/// A successful answer of a source.
 #[derive(Debug)]
 pub enum Answer<T> {
-    /// The object, or its part.
+    /// The object or a part of it.
     Object(T),
-    /// The object is what the request's conditions say the client has (RFC 9110 15.4.5).
+    /// 304: the copy that the request's conditions name is current (RFC 9110 15.4.5).
     NotModified(ObjectMeta),
 }

@@ -1,4 +1,4 @@
-//! Whether what is stored may answer a request (RFC 9111 4, 5.2.1; RFC 5861).
+//! Decides if a stored response may answer a request (RFC 9111 4, 5.2.1; RFC 5861).
 
 use std::time::SystemTime;
 
@@ -7,20 +7,20 @@ use crate::caching::cache_control::RequestControl;
 use crate::caching::cache_status::Forward;
 use crate::caching::freshness::{Freshness, StaleUse};
 
-/// What a stored response may do for a request.
+/// How a stored response may be used for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reuse {
-    /// Answer it: it is fresh.
+    /// Serve it: it is fresh.
     Fresh,
-    /// Answer it: it is stale, which the client accepts.
+    /// Serve it: it is stale, and the client accepts that (`max-stale`).
     Accepted,
-    /// Answer it, while it is revalidated for the next ones.
+    /// Serve it stale while it is revalidated for later requests.
     WhileRevalidating,
-    /// Answer it once the source has confirmed it.
+    /// Serve it only after the source has confirmed it. Holds the forward reason.
     Validated(Forward),
 }
 
-/// Decides by the object's terms and the client's directives.
+/// Returns how the stored response may be used, given its terms and the client's directives.
 pub fn reuse(stored: &StoredObject, now: SystemTime, client: &RequestControl) -> Reuse {
     let too_old = client.max_age.is_some_and(|limit| stored.age(now) > limit);
     match stored.freshness(now) {
@@ -48,14 +48,14 @@ pub fn reuse(stored: &StoredObject, now: SystemTime, client: &RequestControl) ->
     }
 }
 
-/// Whether what is stored may be served because its source failed (RFC 5861 4).
+/// Returns `true` if the stored object may be served because its source failed (RFC 5861 4).
 pub fn serves_on_error(stored: &StoredObject, now: SystemTime, client: &RequestControl) -> bool {
     let terms = stored.terms();
     let window = terms.stale_if_error.max(client.stale_if_error.unwrap_or_default());
     let allowed = stored.is_object() && terms.stale == StaleUse::Allowed && !client.no_cache;
     match stored.freshness(now) {
         Freshness::Stale(since) => allowed && since < window,
-        // It was the client who wanted it fresher.
+        // The object was forwarded only because the client wanted a fresher one.
         Freshness::Fresh(_) => allowed && !window.is_zero(),
     }
 }
@@ -73,7 +73,7 @@ mod tests {
     use crate::caching::policy::CachePolicy;
     use crate::object::meta::ObjectMeta;
 
-    /// An object that was received now and is this old.
+    /// Returns an object that was received now with this `Age`.
     fn object(control: &str, age: u64) -> StoredObject {
         let fields = [(header::CACHE_CONTROL, control.parse().unwrap()), (header::AGE, age.into())];
         let meta = ObjectMeta::new(fields.into_iter().collect());

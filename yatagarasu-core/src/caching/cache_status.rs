@@ -1,3 +1,5 @@
+//! How the cache handled a request, and its text in the `Cache-Status` field.
+
 use std::fmt;
 
 use http::StatusCode;
@@ -5,53 +7,53 @@ use http::StatusCode;
 use crate::caching::freshness::Freshness;
 use crate::caching::storability::Obstacle;
 
-/// How the cache took part in a request; its text is a member of `Cache-Status` (RFC 9211 2).
+/// How the cache handled a request. Its text is a member of `Cache-Status` (RFC 9211 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handling {
-    /// Answered from what is stored, without asking the source.
+    /// Served from the cache without the source.
     Hit {
-        /// How long it is fresh still, or since when it is not.
+        /// The remaining lifetime, or the time since it ended.
         freshness: Freshness,
-        /// What was special about it.
+        /// A remark on the hit.
         detail: Option<Detail>,
     },
-    /// Answered with the source's help.
+    /// Forwarded to the source, or joined to a running fill.
     Forwarded(Forwarding),
     /// Answered by the gateway itself.
     Own(Detail),
 }
 
-/// How a request went to the source.
+/// How a request was forwarded to the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forwarding {
     /// Why the cache could not answer.
     pub reason: Forward,
-    /// The status the source answered with, where it is known and may be another than the response's.
+    /// The source's status, if known. It may differ from the response's.
     pub status: Option<StatusCode>,
-    /// How long the object is fresh, where it is stored.
+    /// The object's freshness, if it is stored.
     pub freshness: Option<Freshness>,
     /// Whether the object is being stored.
     pub stored: bool,
-    /// Whether the request joined one that was under way.
+    /// Whether the request joined another request's fill.
     pub collapsed: bool,
-    /// What was special about it.
+    /// A remark on the answer.
     pub detail: Option<Detail>,
-    /// Whose bytes the client gets.
+    /// The origin of the content.
     pub provenance: Provenance,
 }
 
-/// Where the content of a forwarded request comes from.
+/// The origin of a forwarded request's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provenance {
-    /// From the source, now.
+    /// The source's response.
     Source,
-    /// From the cache: the source confirmed it.
+    /// The cache, after the source confirmed the entry.
     Confirmed,
-    /// From the cache: the source failed.
+    /// The cache, because the source failed.
     Stale,
 }
 
-/// Why a request went forward (RFC 9211 2.2).
+/// Why a request was forwarded (RFC 9211 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
     /// The bucket has no cache.
@@ -60,9 +62,9 @@ pub enum Forward {
     UriMiss,
     /// Only other variants are stored.
     VaryMiss,
-    /// What is stored is stale.
+    /// The stored entry is stale.
     Stale,
-    /// What is stored is fresh, but the client wants it fresher.
+    /// The stored entry is fresh, but the client's directives forbid its use.
     Request,
     /// Only other parts are stored.
     Partial,
@@ -70,32 +72,32 @@ pub enum Forward {
     Method,
 }
 
-/// What else there is to say (RFC 9211 2.8).
+/// A remark for the `detail` parameter (RFC 9211 2.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// Served stale, while it is revalidated.
+    /// Served stale while it is revalidated.
     WhileRevalidating,
-    /// Served stale, because the client accepts it.
+    /// Served stale because the client accepts it.
     MaxStale,
-    /// Served stale, because the source failed.
+    /// Served stale because the source failed.
     IfError,
-    /// The client wanted what is stored only.
+    /// The client sent `only-if-cached`, and no stored entry may be used.
     OnlyIfCached,
-    /// A remembered refusal.
+    /// Answered from a negative entry.
     Negative,
     /// Fetched to be stored, but not stored.
     NotStored(Obstacle),
-    /// No object was asked for, or none could be.
+    /// Answered without looking for an object: none was requested, or none could be.
     Local,
 }
 
 impl Handling {
-    /// A plain forward.
+    /// Returns a plain forward for `reason`.
     pub fn forwarded(reason: Forward) -> Self {
         Self::Forwarded(Forwarding::new(reason))
     }
 
-    /// What `X-Cache` has: `HIT`, `REVALIDATED`, `STALE` or `MISS`.
+    /// Returns the value of `X-Cache`: `HIT`, `REVALIDATED`, `STALE` or `MISS`.
     pub fn x_cache(&self) -> &'static str {
         match self {
             Self::Hit { .. } => "HIT",
@@ -108,7 +110,8 @@ impl Handling {
         }
     }
 
-    /// The same, seen beside a response of `status`: the source's status is said only where it is another.
+    /// Returns the handling to report beside a response of `status`. It omits the source's status if that is the
+    /// same.
     #[must_use]
     pub fn beside(self, status: StatusCode) -> Self {
         match self {
@@ -121,7 +124,7 @@ impl Handling {
 }
 
 impl Forwarding {
-    /// A plain forward.
+    /// Returns a plain forward for `reason`.
     pub fn new(reason: Forward) -> Self {
         Self {
             reason,
@@ -172,7 +175,7 @@ impl fmt::Display for Forwarding {
     }
 }
 
-/// Seconds of freshness left, below zero where there is none (RFC 9211 2.4).
+/// The remaining lifetime in whole seconds, negative if the entry is stale (RFC 9211 2.4).
 struct Ttl(Freshness);
 
 impl fmt::Display for Ttl {
@@ -186,7 +189,7 @@ impl fmt::Display for Ttl {
                 since.as_secs()
             }
         };
-        // Part of every answer: the formatter's own way takes several times as long.
+        // Every response has this text, and the formatter's own integers take several times as long.
         f.write_str(itoa::Buffer::new().format(seconds))
     }
 }

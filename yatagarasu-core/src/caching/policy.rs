@@ -1,24 +1,25 @@
-//! What a bucket lets its gateway do.
+//! The settings of a bucket that its gateway acts on: caching rules and forwarded fields.
 
 use std::time::Duration;
 
 use http::header::HeaderName;
 
-/// What one bucket stores and forwards.
+/// The policy of one bucket.
 #[derive(Debug, Clone, Default)]
 pub struct BucketPolicy {
-    /// What is stored and for how long; nothing where there is none.
+    /// Caching rules. `None` turns caching off.
     pub cache: Option<CachePolicy>,
-    /// Request fields that reach the source besides ranges, conditions and those of CORS.
+    /// Request fields forwarded to the source besides ranges, conditions and CORS fields.
     pub forward_headers: ForwardedFields,
 }
 
-/// Which of a client's fields reach a source.
+/// The client's request fields that are forwarded to a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForwardedFields {
-    /// These.
+    /// These fields.
     Named(Vec<HeaderName>),
-    /// Every end-to-end field but those that never cross.
+    /// All end-to-end fields except those that are never forwarded
+    /// ([`may_forward`](crate::forward::may_forward)).
     All,
 }
 
@@ -28,32 +29,32 @@ impl Default for ForwardedFields {
     }
 }
 
-/// What a bucket stores, for how long, and whose word counts.
+/// The caching rules of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachePolicy {
-    /// Longest object stored, in bytes.
+    /// Size of the largest object stored, in bytes.
     pub max_item_size: u64,
-    /// Lifetime of an object that names none itself.
+    /// Lifetime of an object that gives no lifetime itself.
     pub ttl: Duration,
-    /// What an object's `Cache-Control` and `Expires` count.
+    /// How to treat an object's `Cache-Control` and `Expires`.
     pub cache_control: ObjectControl,
-    /// What a client's `Cache-Control` counts.
+    /// How to treat a client's `Cache-Control`.
     pub client_cache_control: ClientControl,
-    /// Whether the lifetime of an object that names none is guessed from its `Last-Modified` (RFC 9111 4.2.2).
+    /// Whether to derive the lifetime from `Last-Modified` if the object gives none (RFC 9111 4.2.2).
     pub heuristic_freshness: bool,
-    /// How long a stale object is served while it is revalidated (RFC 5861 3), where it does not say so itself.
+    /// How long a stale object is served while it is revalidated (RFC 5861 3), if the object does not say.
     pub stale_while_revalidate: Duration,
-    /// How long a stale object is served where its source fails (RFC 5861 4), where it does not say so itself.
+    /// How long a stale object is served if its source fails (RFC 5861 4), if the object does not say.
     pub stale_if_error: Duration,
-    /// Whether a range of an object that is not stored fetches the whole object.
+    /// Whether a range request for an object that is not stored fetches the whole object.
     pub range_fill: bool,
-    /// Which refusals are remembered.
+    /// The refusals that are remembered.
     pub negative: Negative,
 }
 
 impl CachePolicy {
-    /// Stores objects of up to `max_item_size` bytes, for `ttl` where they name no lifetime; the object's word counts,
-    /// and the client's.
+    /// Stores objects of up to `max_item_size` bytes, for `ttl` if they give no lifetime. The `Cache-Control` of
+    /// the object and of the client is respected; everything else is off.
     pub fn new(max_item_size: u64, ttl: Duration) -> Self {
         Self {
             max_item_size,
@@ -69,35 +70,35 @@ impl CachePolicy {
     }
 }
 
-/// What an object's `Cache-Control` and `Expires` count.
+/// How to treat an object's `Cache-Control` and `Expires`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ObjectControl {
-    /// They decide.
+    /// Obeys them.
     #[default]
     Respect,
-    /// Nothing: every object lives for the bucket's `ttl`.
+    /// Ignores them: every object lives for the bucket's `ttl`.
     Ignore,
-    /// The bucket's `ttl` is the lifetime; what they forbid stays forbidden.
+    /// Uses the bucket's `ttl` as the lifetime. Directives that forbid storing or reuse still apply.
     Override,
 }
 
-/// What a client's `Cache-Control` counts.
+/// How to treat a client's `Cache-Control`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClientControl {
-    /// It is obeyed.
+    /// Obeys it.
     #[default]
     Respect,
-    /// Nothing: no client can make the gateway ask its source.
+    /// Ignores it: no client can make the gateway contact its source.
     Ignore,
 }
 
-/// Which of a source's refusals are remembered.
+/// The source's refusals that are remembered as negative entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Negative {
-    /// For how long; not at all where it is zero.
+    /// Lifetime of a negative entry. Zero turns negative caching off.
     pub ttl: Duration,
-    /// Whether a 404 is.
+    /// Whether a 404 is remembered.
     pub missing: bool,
-    /// Whether a 403 is.
+    /// Whether a 403 is remembered.
     pub denied: bool,
 }

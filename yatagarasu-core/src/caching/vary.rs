@@ -135,8 +135,8 @@ impl Quotes {
     }
 }
 
-/// Finds the fields of a client that can make a source answer differently, and are not part of every key. `names`
-/// are those of a `Vary`: what never reaches the source has no part in its answer (RFC 9111 4.1).
+/// Returns the `Vary` members in `names` that can select a variant. Fields that are part of every key are left
+/// out. So are fields that never reach the source, since they cannot change its answer (RFC 9111 4.1).
 pub fn selecting(names: Vec<HeaderName>, forwarded: &ForwardedFields) -> Vec<HeaderName> {
     let reaches = |name: &HeaderName| match forwarded {
         ForwardedFields::Named(named) => named.contains(name),

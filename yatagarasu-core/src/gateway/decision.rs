@@ -1,84 +1,84 @@
-//! All policy of the request path, in one place and without I/O.
+//! The policy of the request path as one pure function, without I/O.
 
 use crate::cache::reuse::Reuse;
 use crate::caching::cache_status::Forward;
 use crate::http::method::Method;
 
-/// What is known before anything is done.
+/// The facts a plan is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
-    /// What the client wants.
+    /// The request method.
     pub method: Method,
-    /// How much of it.
+    /// How much of the object the request needs.
     pub scope: Scope,
-    /// What the client's directives allow.
+    /// The actions that the client's directives allow.
     pub leave: Leave,
     /// Whether the bucket has a cache.
     pub caching: Caching,
-    /// What is stored that could answer.
+    /// The stored entry that could answer.
     pub stored: Stored,
 }
 
-/// Whether a bucket's objects are stored.
+/// Whether a bucket stores objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caching {
-    /// Those that may be.
+    /// It stores the objects that may be stored.
     On,
-    /// None.
+    /// It stores nothing.
     Off,
 }
 
-/// How much of an object a request needs, where it is not stored.
+/// How much of an object a request needs if the object is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// All of it, or so much that all of it is fetched.
+    /// The whole object, or enough that the whole is fetched.
     Whole,
     /// A part that the source can send by itself.
     Part,
 }
 
-/// What a client's directives allow where nothing stored may answer (RFC 9111 5.2.1).
+/// The actions that a client's directives allow if no stored entry may answer (RFC 9111 5.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leave {
-    /// To ask the source, and to store what it says.
+    /// Forwarding the request and storing the answer.
     Everything,
-    /// To ask the source (`no-store`).
+    /// Forwarding the request, but not storing the answer (`no-store`).
     NotToStore,
-    /// Nothing (`only-if-cached`).
+    /// Neither (`only-if-cached`).
     NotToForward,
 }
 
-/// What is stored that could answer a request.
+/// The stored entry that could answer a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// Nothing.
+    /// None. Holds the forward reason.
     Nothing(Forward),
-    /// That the object is not stored.
+    /// A note that the object is not storable.
     Passed,
-    /// This.
+    /// An entry that may be used this way.
     Usable(Reuse),
 }
 
-/// What to do.
+/// The action to take for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
-    /// Answer from what is stored.
+    /// Serve the stored entry.
     Serve,
-    /// Answer from what is stored, and revalidate it for the next ones.
+    /// Serve the stored entry, and revalidate it in the background.
     ServeAndRevalidate,
-    /// Answer that nothing stored may be used (504).
+    /// Answer 504: no stored entry may be used, and the client forbids forwarding.
     Decline,
-    /// Join the fill that is running, or begin one: have the whole object fetched or confirmed, and stored.
+    /// Join the running fill or begin one, which fetches or revalidates the whole object and stores it.
     Fill(Forward),
-    /// Join the fill that is running, or let the source decide.
+    /// Join the running fill, or pass to the source if there is none.
     Join(Forward),
-    /// Let the source decide, and keep of the answer what may be kept.
+    /// Pass to the source, and store the answer if allowed.
     PassAndKeep(Forward),
-    /// Let the source decide.
+    /// Pass to the source, and store nothing.
     Pass(Forward),
 }
 
-/// Decides what to do with a request.
+/// Returns the action to take for a request.
 pub fn plan(facts: Facts) -> Plan {
     let reason = match (facts.caching, facts.stored) {
         (Caching::Off, _) => return Plan::Pass(Forward::Bypass),

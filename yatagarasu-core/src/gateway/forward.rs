@@ -1,4 +1,4 @@
-//! Which request fields reach a source: ranges, conditions and those a bucket names, nothing else.
+//! The request fields that reach a source: ranges, conditions, CORS fields, and those a bucket names.
 
 use std::borrow::Cow;
 
@@ -14,15 +14,15 @@ use crate::http::validator::{EntityTag, date, date_field};
 use crate::object::meta::ObjectMeta;
 use crate::source::SourceRequest;
 
-/// What a request's object is stored under, before anything is known of its `Vary`. The fields of CORS are part of
-/// it whatever `Vary` says: S3 names them only in answers to requests that have them.
+/// Returns the cache key of a request before the object's `Vary` is known. It always includes the CORS fields,
+/// because S3 names them in `Vary` only if the request has them.
 pub fn primary_key(request: &Request) -> Cow<'_, CacheKey> {
     let mut lines = String::new();
     for name in CORS {
         for value in request.headers.get_all(&name) {
             lines.push_str(name.as_str());
             lines.push('=');
-            // One character for each byte: other bytes are another key.
+            // Map each byte to one character, so that different bytes give different keys.
             lines.extend(value.as_bytes().iter().map(|&byte| char::from(byte)));
             lines.push('\n');
         }
@@ -33,7 +33,7 @@ pub fn primary_key(request: &Request) -> Cow<'_, CacheKey> {
     Cow::Owned(CacheKey { origin: Some(lines.into()), ..request.key.clone() })
 }
 
-/// Makes of the request for a whole object one for whether it is still what is stored (RFC 9111 4.3.1).
+/// Adds the conditions that revalidate the stored object to a request for the whole object (RFC 9111 4.3.1).
 pub fn validating(mut asked: SourceRequest, stored: &ObjectMeta) -> SourceRequest {
     for (field, condition) in
         [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)]
@@ -45,10 +45,10 @@ pub fn validating(mut asked: SourceRequest, stored: &ObjectMeta) -> SourceReques
     asked
 }
 
-/// Makes the request a source gets when the client's own range and conditions are to be decided there.
+/// Returns the source request for a pass, with the client's own range and conditions.
 ///
-/// They are sent in the one form every source reads, and what would be ignored on a hit is not sent on a miss
-/// either: a range of a HEAD (RFC 9110 14.2), several ranges, dates that cannot be read (13.1.3).
+/// They are sent in the one form that every source reads. Fields that a hit would ignore are left out on a miss
+/// too: the range of a HEAD (RFC 9110 14.2), several ranges, and invalid dates (13.1.3).
 pub fn pass(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
     let mut asked = fill(request, forwarded);
     for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
@@ -75,13 +75,13 @@ pub fn pass(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
     asked
 }
 
-/// What `If-Range` makes of a range (RFC 9110 13.1.5).
+/// The effect of `If-Range` on a range (RFC 9110 13.1.5).
 enum IfRange {
-    /// There is none.
+    /// There is no `If-Range`.
     Unconditional,
-    /// The range applies to the version this names.
+    /// The range applies to the version with this validator.
     Validator(HeaderValue),
-    /// It names no version, so that the range never applies.
+    /// The field is invalid, so the range never applies.
     Unreadable,
 }
 
@@ -96,7 +96,7 @@ fn if_range(headers: &HeaderMap) -> IfRange {
     }
 }
 
-/// Puts the fields of one name into one (RFC 9110 5.3).
+/// Joins all fields of one name into a single list (RFC 9110 5.3). Returns `None` if there is none.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     if values.is_empty() {
@@ -105,7 +105,7 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     Some(HeaderValue::from_bytes(&values.join(&b", "[..])).expect("values joined are a value"))
 }
 
-/// Makes the request a source gets when the whole object is wanted, whatever the client's conditions.
+/// Returns the source request for a fill: the whole object, without the client's range and conditions.
 pub fn fill(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
     let mut headers = HeaderMap::new();
     let mut copy = |name: &HeaderName| {

@@ -1,3 +1,5 @@
+//! The cache lookup for a request: keys, variants, and the facts that the plan is made from.
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,24 +23,25 @@ use crate::http::range::{Selection, requested, select};
 use crate::http::validator::Validators;
 use crate::object::meta::ObjectMeta;
 
-/// One client's request, and what of it is needed more than once.
+/// A request with the values derived from it that are needed more than once.
 pub(super) struct Inquiry<'a> {
     pub(super) request: &'a Request,
-    /// What its object is stored under, if it has no variants.
+    /// The primary cache key: the key of the object if it has no variants.
     pub(super) key: Cow<'a, CacheKey>,
     pub(super) control: RequestControl,
 }
 
-/// What is stored for a request.
+/// The result of a cache lookup for a request.
 pub(super) struct Found<'a> {
-    /// Where it is, or would be as far as is known.
+    /// The key of the entry, or the key it would be stored under as far as is known.
     pub(super) key: Cow<'a, CacheKey>,
     pub(super) stored: Option<Arc<StoredObject>>,
-    /// What is said where nothing is.
+    /// Forward reason to report when nothing usable is stored.
     missing: Forward,
 }
 
-/// Which variant of an object a response is (RFC 9111 4.1).
+/// The variant of an object that a response is: the `Vary` field names and the values of the request (RFC 9111
+/// 4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Selecting {
     pub(super) names: Vec<HeaderName>,
@@ -73,7 +76,8 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// How much of the object has to be fetched. Several ranges no source is asked for.
+    /// Returns how much of the object must be fetched. Several ranges count as the whole object, because a source
+    /// is never asked for more than one.
     fn scope(&self, known_small: bool, policy: &CachePolicy) -> Scope {
         let range = requested(&self.request.headers);
         match range.and_then(|ranges| ranges.single()) {
@@ -82,7 +86,7 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// Whether all that the client wants is among the parts that are stored.
+    /// Returns `true` if every byte the client asks for is stored. Returns `false` for a HEAD.
     fn within(&self, stored: &StoredObject) -> bool {
         let (request, length) = (self.request, stored.length());
         let validators = Validators::of(stored.meta().headers());
@@ -102,7 +106,7 @@ impl<'a> Inquiry<'a> {
 }
 
 impl Shared {
-    /// Looks up what is stored for a request: the object, or the variant of it that the request selects.
+    /// Looks up the entry for a request: the object, or the variant that the request selects.
     pub(super) async fn look<'a>(&self, inquiry: &'a Inquiry<'a>) -> Found<'a> {
         let key = Cow::Borrowed(inquiry.key.as_ref());
         if self.policy.cache.is_none() {
@@ -120,7 +124,7 @@ impl Shared {
         Found { key: Cow::Owned(key), stored, missing: Forward::VaryMiss }
     }
 
-    /// Puts together what [`plan`](crate::gateway::decision::plan) decides from.
+    /// Collects the facts that [`plan`](crate::plan::plan) decides from.
     pub(super) fn facts(&self, inquiry: &Inquiry<'_>, found: &Found<'_>, now: SystemTime) -> Facts {
         let stored = found.fact(inquiry, now);
         let known_small = found.object().is_some_and(|stored| matches!(stored.content(), Content::Whole(_)));
@@ -131,7 +135,8 @@ impl Shared {
         Facts { method: inquiry.request.method, scope, leave: inquiry.leave(), caching, stored }
     }
 
-    /// Says where an object belongs that came in answer to `asked` for `key`, and which variant of it that is.
+    /// Returns the key for an object received in response to `asked` for `key`, and the variant it is. The
+    /// variant is `None` if no forwarded field selects one.
     pub(super) fn place(
         &self,
         key: &CacheKey,
@@ -150,7 +155,7 @@ impl Shared {
         (variant(&primary, values.clone()), Some(Selecting { names, values }))
     }
 
-    /// Whether an object that was fetched for another client is the variant this one selects.
+    /// Returns `true` if an object fetched for another client is the variant that this request selects.
     pub(super) fn selects(&self, inquiry: &Inquiry<'_>, selecting: &Selecting) -> bool {
         let asked = forward::fill(inquiry.request, &self.policy.forward_headers);
         secondary(&selecting.names, &asked.headers) == selecting.values
@@ -158,19 +163,19 @@ impl Shared {
 }
 
 impl Found<'_> {
-    /// The object, where one is stored or a part of it.
+    /// Returns the entry if it holds an object, whole or in part.
     pub(super) fn object(&self) -> Option<&Arc<StoredObject>> {
         self.stored.as_ref().filter(|stored| stored.is_object())
     }
 
-    /// What is stored, seen by the one who asks.
+    /// Returns the stored entry as a fact for the plan, given this request's directives.
     fn fact(&self, inquiry: &Inquiry<'_>, now: SystemTime) -> Stored {
         let Some(stored) = &self.stored else { return Stored::Nothing(self.missing) };
         let reuse = reuse(stored, now, &inquiry.control);
         match (stored.content(), reuse) {
             (Content::Whole(_), reuse) => Stored::Usable(reuse),
             (Content::Parts(_), _) if !inquiry.within(stored) => Stored::Nothing(Forward::Partial),
-            // Only what is whole is revalidated.
+            // Only whole objects are revalidated.
             (Content::Parts(_) | Content::Refusal(_), Reuse::WhileRevalidating) => {
                 Stored::Nothing(Forward::Stale)
             }

@@ -1,4 +1,4 @@
-//! What became of a request: the one value the response, the metrics and the log line are made from.
+//! The outcome of a request: the one value that the response, the metrics and the log line are made from.
 
 pub mod body;
 pub mod multipart;
@@ -11,16 +11,16 @@ use crate::source::error::SourceError;
 use crate::caching::cache_status::Handling;
 use body::ReplyBody;
 
-/// The end of one request.
+/// The outcome of one request.
 #[derive(Debug)]
 pub struct Outcome {
-    /// How the cache took part.
+    /// How the cache handled the request.
     pub handling: Handling,
-    /// What the client gets, or why it gets nothing.
+    /// The reply, or the reason why there is none.
     pub reply: Result<Reply, Refusal>,
 }
 
-/// A response, but for the fields that concern this connection only.
+/// A response without the fields that concern only the connection.
 #[derive(Debug)]
 pub struct Reply {
     /// 200, 206 or 304.
@@ -31,19 +31,19 @@ pub struct Reply {
     pub body: ReplyBody,
 }
 
-/// Why a client gets no object.
+/// The reason why a client gets no object.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Refusal {
-    /// It wants what is stored only, and nothing is that may be used (RFC 9111 5.2.1.7).
+    /// The client sent `only-if-cached`, and no stored entry may be used (RFC 9111 5.2.1.7).
     #[error("nothing stored may be used")]
     OnlyIfCached,
-    /// The source does not give it, or it fails a condition.
+    /// The source returned an error, or the object fails a condition or range of the request.
     #[error(transparent)]
     Source(#[from] SourceError),
 }
 
 impl Refusal {
-    /// Whether the same request may well succeed a moment later.
+    /// Returns `true` if the same request may succeed shortly.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::OnlyIfCached => false,

@@ -1,3 +1,5 @@
+//! Passing a request to the source, and updating the cache from the source's answer.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,17 +25,18 @@ use crate::object::meta::ObjectMeta;
 use crate::source::error::{Denial, SourceError};
 use crate::source::{Answer, Object, SourceRequest};
 
-/// Whether anything of an answer is kept.
+/// Whether to store anything from an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// What may be.
+    /// Everything that may be stored.
     Storable,
     /// Nothing.
     Nothing,
 }
 
 impl Shared {
-    /// Lets the source decide the request as the client made it.
+    /// Forwards the request with the client's own range and conditions, and answers with the source's response.
+    /// Serves stale if the source fails and that is allowed.
     pub(super) async fn pass(
         self: &Arc<Self>,
         inquiry: &Inquiry<'_>,
@@ -85,8 +88,8 @@ impl Shared {
         }
     }
 
-    /// Asks for an object or a part of it. A source that knows no `If-Range` may send a part of another version
-    /// than the client has: the whole is asked for then (RFC 9110 13.1.5).
+    /// Requests an object or a part of it. A source that does not support `If-Range` may send a part of another
+    /// version than the client has. In that case the whole object is requested (RFC 9110 13.1.5).
     async fn get(&self, request: &Request, mut asked: SourceRequest) -> Result<Answer<Object>, SourceError> {
         let key = &request.key.object;
         let answer = self.source.get(key, &asked).await?;
@@ -101,8 +104,9 @@ impl Shared {
         self.source.get(key, &asked).await
     }
 
-    /// Asks for the fields. What is stored is brought up to date by them, or is stale if they are another version's
-    /// (RFC 9111 4.3.5); the client's conditions are then decided here.
+    /// Requests the header fields. If anything may be stored, the client's conditions are not sent but evaluated
+    /// here. The answer also updates the stored object, or invalidates it if the answer describes another version
+    /// (RFC 9111 4.3.5).
     async fn pass_head(
         self: &Arc<Self>,
         inquiry: &Inquiry<'_>,
@@ -126,8 +130,8 @@ impl Shared {
             }
             Ok(Answer::NotModified(meta)) => Ok(representation::not_modified(meta.into_headers())),
             Err(error) => {
-                // A refusal of HEAD names no reason. It may be the gateway's keys or clock that are refused, so it
-                // neither drops nor replaces a stored object.
+                // The error response to a HEAD has no body and names no reason. It may be the gateway's keys or
+                // clock that are refused, so it neither drops nor replaces a stored object.
                 if error.denial() != Denial::Unexplained || found.object().is_none() {
                     self.remember_later(permit, &error, inquiry.asker());
                 }
@@ -136,7 +140,8 @@ impl Shared {
         }
     }
 
-    /// Takes over what a HEAD's answer says of a stored object, in the background.
+    /// Updates the stored object from the answer to a HEAD, in the background. Marks it stale if the answer
+    /// describes another version.
     #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
     fn learn(
         self: &Arc<Self>,
@@ -156,7 +161,7 @@ impl Shared {
         });
         let (gateway, stored) = (Arc::clone(self), Arc::clone(stored));
         tokio::spawn(async move {
-            // Only in the place of what it describes.
+            // Replace the entry only if it is still the described one.
             match updated.map(Arc::new) {
                 Some(updated) => {
                     let same = |current: Option<Arc<StoredObject>>| {
@@ -169,8 +174,8 @@ impl Shared {
         });
     }
 
-    /// Puts the fields of `update` into a stored object (RFC 9111 3.2); nothing comes of it where it may not be stored
-    /// with them.
+    /// Returns the stored object with the fields of `update` (RFC 9111 3.2). Returns `None` if the result may not
+    /// be stored.
     pub(super) fn updated(
         &self,
         stored: &StoredObject,
@@ -188,7 +193,8 @@ impl Shared {
         }
     }
 
-    /// Remembers a refusal, or forgets what is stored of an object that is gone.
+    /// Stores a negative entry for a refusal if the policy allows. Otherwise drops the stored object if it is
+    /// missing or denied at the source, or marks it stale if the reason is unknown.
     pub(super) async fn remember(&self, permit: StorePermit, error: &SourceError, asker: Asker) {
         if let Some(lifetime) = self.refused_for(error, asker) {
             let note =
@@ -198,13 +204,14 @@ impl Shared {
         }
         match error.denial() {
             Denial::Object => permit.remove_if(&self.storage, |_| true).await,
-            // The next request asks S3 again, and its answer decides.
+            // The next request asks the source again, and its answer decides.
             Denial::Unexplained => permit.expire(&self.storage, self.clock.now()).await,
             Denial::Gateway | Denial::None => {}
         }
     }
 
-    /// The same, while the client has its answer already.
+    /// Like [`remember`](Self::remember), in the background, because the client need not wait for it. Does
+    /// nothing if there is no permit or the error has no status.
     #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
     fn remember_later(self: &Arc<Self>, permit: Option<StorePermit>, error: &SourceError, asker: Asker) {
         if let (Some(permit), Some(_)) = (permit, error.status()) {

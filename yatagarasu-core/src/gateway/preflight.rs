@@ -1,3 +1,5 @@
+//! CORS preflight requests, which pass to the source.
+
 use http::StatusCode;
 use http::header;
 
@@ -8,7 +10,7 @@ use crate::gateway::request::Request;
 use crate::gateway::{Shared, forward};
 
 impl Shared {
-    /// Lets the source say what a page of another origin may do. Browsers remember that themselves
+    /// Forwards a CORS preflight request to the source. Its answer is not stored: browsers cache it themselves
     /// (`Access-Control-Max-Age`).
     pub(super) async fn preflight(&self, request: &Request) -> Outcome {
         let asked = forward::fill(request, &self.policy.forward_headers);
@@ -16,7 +18,7 @@ impl Shared {
         let reply = match self.source.preflight(&request.key.object, &asked).await {
             Ok(meta) => {
                 let mut headers = meta.into_headers();
-                // Whatever the document said, it is not passed on.
+                // The reply has no body, so these fields of the source's document are dropped.
                 headers.remove(header::CONTENT_LENGTH);
                 headers.remove(header::CONTENT_TYPE);
                 Ok(Reply { status: StatusCode::OK, headers, body: ReplyBody::Empty })

@@ -1,3 +1,5 @@
+//! Building replies from stored objects, running fills and open source bodies.
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -23,7 +25,7 @@ use crate::object::meta::{ObjectMeta, content_length};
 use crate::source::Object;
 use crate::source::error::SourceError;
 
-/// Fields that describe the content a 304 does not have (RFC 9110 15.4.5).
+/// Fields that describe content, which a 304 does not have (RFC 9110 15.4.5).
 const CONTENT_FIELDS: [HeaderName; 5] = [
     header::CONTENT_ENCODING,
     header::CONTENT_LANGUAGE,
@@ -32,31 +34,31 @@ const CONTENT_FIELDS: [HeaderName; 5] = [
     header::CONTENT_TYPE,
 ];
 
-/// `Age`, `Content-Length` and `Content-Range`, and what the server says of itself and the cache.
+/// Room for the added fields: `Age`, `Content-Length`, `Content-Range`, and the server's own fields.
 const FIELDS_ADDED: usize = 7;
 
-/// Fields for which a map has room that is used again.
+/// Largest capacity, in fields, of a header map that is reused.
 const ROOM_MAX: usize = 64;
 
-/// What a request makes of an object whose fields and length are known.
+/// The representation that a request selects from an object of known fields and length.
 enum Choice {
-    /// The client has it.
+    /// 304: the client already has it.
     NotModified,
-    /// These bytes, which are all of it.
+    /// The whole object; the range covers all of it.
     Whole(Range<u64>),
-    /// These.
+    /// A single range.
     Part(Range<u64>),
-    /// These, several.
+    /// Several ranges.
     Parts(Vec<Range<u64>>),
 }
 
-/// Where the bytes come from.
+/// The source of the body's bytes.
 pub(super) enum Bytes {
     Stored(Arc<StoredObject>),
     Filling(FillReader),
 }
 
-/// Answers from memory: the object, parts of it, or what the client's conditions make of it.
+/// Answers from a stored entry: the object, parts of it, a 304, or an error.
 pub(super) fn stored(
     request: &Request,
     stored: Arc<StoredObject>,
@@ -67,8 +69,8 @@ pub(super) fn stored(
     Ok(reply(request.method, choice, headers, stored.length(), Bytes::Stored(stored)))
 }
 
-/// The same in the room of the request's own fields, which nobody needs any more then: the server puts the next
-/// request's fields where the answer's were, so that a connection's hits share one map.
+/// Like [`stored`], but builds the reply's fields in the request's own header map. The server puts the next
+/// request's fields into the map that the reply used, so that a connection's hits share one allocation.
 pub(super) fn recalled(
     request: &mut Request,
     stored: Arc<StoredObject>,
@@ -76,7 +78,7 @@ pub(super) fn recalled(
 ) -> Result<Reply, Refusal> {
     let choice = chosen(request, &stored)?;
     let room = std::mem::take(&mut request.headers);
-    // A request of many fields must not make its connection larger for good.
+    // Do not let one request with many fields enlarge its connection's memory for good.
     let room = if room.capacity() > ROOM_MAX { HeaderMap::new() } else { room };
     let headers = fields(room, &stored, now);
     Ok(reply(request.method, choice, headers, stored.length(), Bytes::Stored(stored)))
@@ -91,23 +93,23 @@ fn chosen(request: &Request, stored: &StoredObject) -> Result<Choice, Refusal> {
     }
 }
 
-/// Puts what is stored of an object's fields, and its age, into `map`.
+/// Copies the stored fields and the current `Age` into `map`.
 fn fields(mut map: HeaderMap, stored: &StoredObject, now: SystemTime) -> HeaderMap {
     let stored_fields = stored.meta().headers();
     map.clear();
-    // A map that grows is copied.
+    // Reserve once, because a map that grows copies its entries.
     map.reserve(stored_fields.len() + FIELDS_ADDED);
     map.extend(stored_fields.iter().map(|(name, value)| (name.clone(), value.clone())));
     map.insert(header::AGE, number(stored.age(now).as_secs()));
     map
 }
 
-/// Writes a number in one allocation of its size.
+/// Returns a number as a header value, in one allocation of its exact size.
 fn number(value: u64) -> HeaderValue {
     HeaderValue::from_str(itoa::Buffer::new().format(value)).expect("digits are a value")
 }
 
-/// Answers with an object that has just been fetched, or is being received, with these fields.
+/// Answers with these fields and bytes, which were fetched just now or are still arriving.
 pub(super) fn fetched(
     request: &Request,
     headers: HeaderMap,
@@ -146,7 +148,7 @@ fn reply(method: Method, choice: Choice, mut headers: HeaderMap, length: u64, by
     Reply { status, headers, body }
 }
 
-/// Carries out conditions, then ranges (RFC 9110 13.2.2, 14.2).
+/// Evaluates conditions, then ranges (RFC 9110 13.2.2, 14.2).
 fn choose(request: &Request, headers: &HeaderMap, length: u64) -> Result<Choice, SourceError> {
     if !is_selective(&request.headers) {
         return Ok(Choice::Whole(0..length));
@@ -168,7 +170,7 @@ fn choose(request: &Request, headers: &HeaderMap, length: u64) -> Result<Choice,
     }
 }
 
-/// Whether a request has conditions or a range: most have neither, and reading validators takes time.
+/// Returns `true` if a request has conditions or a range. Most have neither, and parsing validators takes time.
 fn is_selective(asked: &HeaderMap) -> bool {
     asked.contains_key(header::RANGE) || CONDITIONS.iter().any(|name| asked.contains_key(name))
 }
@@ -191,7 +193,7 @@ fn several(bytes: Bytes, layout: Layout) -> ReplyBody {
     ReplyBody::Multipart(Box::new(MultipartBody::new(layout, content)))
 }
 
-/// Answers with what a source sends, as it comes.
+/// Answers with the source's response, streamed as it arrives.
 pub(super) fn streamed(object: Object) -> Reply {
     let status = if object.meta.is_partial() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     Reply { status, headers: object.meta.into_headers(), body: ReplyBody::Streamed(object.body) }
@@ -202,7 +204,7 @@ pub(super) fn part(headers: HeaderMap, reader: FillReader) -> Reply {
     Reply { status: StatusCode::PARTIAL_CONTENT, headers, body: ReplyBody::Filling(reader) }
 }
 
-/// Answers with the fields of an object, or with what the client's conditions make of it.
+/// Answers a HEAD with an object's fields, or as its conditions require.
 pub(super) fn head(request: &Request, meta: ObjectMeta) -> Result<Reply, Refusal> {
     conditional(request, &meta)?.map_or_else(
         || Ok(Reply { status: StatusCode::OK, headers: meta.into_headers(), body: ReplyBody::Empty }),
@@ -210,7 +212,7 @@ pub(super) fn head(request: &Request, meta: ObjectMeta) -> Result<Reply, Refusal
     )
 }
 
-/// What the client's conditions make of an object, if they do not let it have it.
+/// Evaluates the client's conditions. Returns `None` if they let it have the object, a 304, or an error.
 pub(super) fn conditional(request: &Request, meta: &ObjectMeta) -> Result<Option<Reply>, Refusal> {
     match evaluate(&request.headers, &Validators::of(meta.headers())) {
         Verdict::Proceed => Ok(None),
@@ -219,13 +221,13 @@ pub(super) fn conditional(request: &Request, meta: &ObjectMeta) -> Result<Option
     }
 }
 
-/// Whether a client wants one part of an object that its source can send by itself.
+/// Returns `true` if the client wants exactly one range, which the source can send by itself.
 pub(super) fn wants_one_part(request: &Request, meta: &ObjectMeta) -> bool {
     let one = requested(&request.headers).and_then(|ranges| ranges.single()).is_some();
     one && range_applies(request.method, &request.headers, &Validators::of(meta.headers()))
 }
 
-/// Says that the client has the object already (RFC 9110 15.4.5).
+/// Returns a 304 with these fields, except those that describe content (RFC 9110 15.4.5).
 pub(super) fn not_modified(mut headers: HeaderMap) -> Reply {
     for name in CONTENT_FIELDS {
         headers.remove(name);

@@ -8,9 +8,9 @@ use crate::http::method::Method;
 /// One client's request for one object.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What to do with the object.
+    /// The request method.
     pub method: Method,
-    /// Which object, and the query parameters that make it another one.
+    /// The object's key, and the forwarded query parameters that are part of its identity.
     pub key: CacheKey,
     /// The end-to-end header fields the client sent ([`drop_hops`](crate::http::fields::drop_hops) leaves these). What of them
     /// reaches a source is [`forward`](crate::gateway::forward)'s.

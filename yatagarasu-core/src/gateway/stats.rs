@@ -1,37 +1,40 @@
+//! Counters of a gateway, spread over cache lines so that threads do not contend.
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::caching::cache_status::{Forwarding, Handling, Provenance};
 use crate::caching::freshness::Freshness;
 use crate::gateway::outcome::Outcome;
 
-/// What a gateway has done since it began.
+/// Counters of a gateway since it was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GatewayStats {
-    /// Requests answered from what is stored.
+    /// Requests served from the cache without the source.
     pub hits: u64,
-    /// Requests that went to the source, or joined one that did.
+    /// Requests that went to the source or joined a running fill.
     pub forwards: u64,
-    /// Those of them that joined one.
+    /// Forwarded requests that joined another request's fill.
     pub collapsed: u64,
-    /// Requests answered from memory after the source had confirmed what is stored.
+    /// Requests served from the cache after the source confirmed the stored object.
     pub revalidated: u64,
-    /// Requests answered with a stale object.
+    /// Requests served with a stale object.
     pub stale: u64,
-    /// Objects stored.
+    /// Objects stored, whole or in part.
     pub stored: u64,
-    /// Requests answered with a source's error, "no such object" included.
+    /// Requests that got no object: the source's errors ("no such object" included), failed conditions, ranges
+    /// that cannot be satisfied, and `only-if-cached` misses.
     pub errors: u64,
 }
 
-/// Counters in as many places as there are threads that count, as long as those are few: threads that count in one
-/// place wait for each other's caches.
+/// One set of counters per thread, up to [`STRIPES`] of them. Threads that increment the same cache line slow
+/// each other down.
 #[derive(Debug, Default)]
 pub(super) struct Counters([Stripe; STRIPES]);
 
-/// More threads than this share places.
+/// Number of counter sets. Threads beyond this number share them.
 const STRIPES: usize = 16;
 
-/// A place of its own: processors take lines of 64 bytes from each other, often two at a time.
+/// One set of counters, alone in its cache lines: processors exchange lines of 64 bytes, often two at a time.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Stripe {
@@ -45,7 +48,7 @@ struct Stripe {
 }
 
 thread_local! {
-    /// Where this thread counts.
+    /// Index of this thread's counter set.
     static STRIPE: usize = {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES
@@ -104,7 +107,7 @@ impl Counters {
     }
 
     fn stripe(&self) -> &Stripe {
-        // A thread that is ending counts where the first one does.
+        // The thread-local is gone while a thread exits; count in the first set then.
         &self.0[STRIPE.try_with(|stripe| *stripe).unwrap_or_default()]
     }
 }

@@ -1,3 +1,5 @@
+//! A bucket's cache together with store permits, which order stores and purges.
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
@@ -10,16 +12,15 @@ use crate::cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Purge, Sele
 
 /// A bucket's cache, and the order between purges and the stores that began before them.
 ///
-/// Whoever means to store what it is about to fetch takes a [`StorePermit`] before it asks the source. A
-/// purge revokes the permits it selects, with all stores held off, drops what is stored, and revokes those
-/// that were taken meanwhile: whatever the interleaving, nothing fetched before a purge is in the cache after
-/// it. A store revokes the older permits for its key, so that no slow copy replaces what was fetched after
-/// it.
+/// Take a [`StorePermit`] before sending the source request for the response to store. A purge holds off all
+/// stores, revokes the permits it selects, and drops the entries. It then revokes the permits taken in the
+/// meantime. So nothing that it selects and that was fetched before it is in the cache after it. A store revokes
+/// the older permits for its key, so that no slow response replaces a newer one.
 #[derive(Debug)]
 pub(super) struct Storage {
     cache: Arc<dyn ObjectCache>,
     permits: Arc<Permits>,
-    /// Stores and purges come one after the other.
+    /// Serializes stores and purges.
     gate: Mutex<()>,
 }
 
@@ -36,17 +37,17 @@ struct Granted {
     revoked: Arc<AtomicBool>,
 }
 
-/// What is about to be stored.
+/// The kind of entry a permit will store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Yields {
-    /// All that is known of an object.
+    /// A whole object or a note.
     Everything,
-    /// A part of it, which is put to the others.
+    /// A part, which is joined with the stored parts.
     Part,
 }
 
 impl Permits {
-    /// Takes away the permits for all that `selector` may select.
+    /// Revokes the permits for all keys that `selector` may select.
     fn revoke(&self, selector: &Selector) {
         for granted in self.granted().values() {
             if selector.may_select(&granted.key) {
@@ -60,7 +61,7 @@ impl Permits {
     }
 }
 
-/// The right to store what is about to be learnt of one object, unless a purge takes it away.
+/// The right to store one response, unless a purge or a newer store revokes it.
 #[derive(Debug)]
 pub(super) struct StorePermit {
     permits: Arc<Permits>,
@@ -82,7 +83,7 @@ impl Storage {
         self.cache.usage()
     }
 
-    /// Permits storing `key` later. Take it before asking the source.
+    /// Returns a permit to store `key` later. Take it before sending the source request.
     pub(super) fn permit(&self, key: CacheKey) -> StorePermit {
         let id = self.permits.last.fetch_add(1, Ordering::Relaxed);
         let revoked = Arc::new(AtomicBool::new(false));
@@ -91,7 +92,8 @@ impl Storage {
         StorePermit { permits: Arc::clone(&self.permits), id, key, revoked }
     }
 
-    /// Drops what `selector` selects, or marks it stale. `detach` keeps requests from joining fills that began before.
+    /// Drops the entries that `selector` selects, or marks them stale. Returns the number of objects. `detach`
+    /// must keep later requests from joining the fills that are running.
     pub(super) async fn purge(
         &self,
         selector: &Selector,
@@ -106,7 +108,7 @@ impl Storage {
             Purge::Drop => self.cache.purge(selector).await,
             Purge::MarkStale => self.cache.expire(selector, now).await,
         };
-        // Who came meanwhile may have found what was still there, and have it confirmed.
+        // A request that began meanwhile may have found an entry not yet purged, and be revalidating it.
         self.permits.revoke(selector);
         detach();
         purged
@@ -114,12 +116,12 @@ impl Storage {
 }
 
 impl StorePermit {
-    /// What it permits to store.
+    /// Returns the key it permits to store.
     pub(super) fn key(&self) -> &CacheKey {
         &self.key
     }
 
-    /// Turns it into one for another variant of the same object.
+    /// Changes its key to that of another variant of the same object.
     pub(super) fn rekey(&mut self, key: CacheKey) {
         self.key = key;
         if let Some(granted) = self.permits.granted().get_mut(&self.id) {
@@ -127,19 +129,20 @@ impl StorePermit {
         }
     }
 
-    /// Says what is going to be stored, as far as is known.
+    /// Sets the kind of entry that will be stored, as far as is known.
     pub(super) fn expect(&self, yields: Yields) {
         if let Some(granted) = self.permits.granted().get_mut(&self.id) {
             granted.yields = yields;
         }
     }
 
-    /// Stores `object` if neither a purge nor a newer one came between; says whether it is stored.
+    /// Stores `object` unless the permit was revoked. Returns `true` if it is stored.
     pub(super) async fn store(self, storage: &Storage, object: Arc<StoredObject>) -> bool {
         self.update(storage, |_| Some(object)).await
     }
 
-    /// Stores what `update` makes of what is stored, with the same proviso, if it makes anything of it.
+    /// Stores the object that `update` returns for the current entry, unless the permit was revoked. Returns
+    /// `true` if it is stored, and `false` if `update` returns `None`.
     pub(super) async fn update(
         self,
         storage: &Storage,
@@ -158,7 +161,7 @@ impl StorePermit {
         }
     }
 
-    /// Drops what is stored, with the same proviso, if it is what `unwanted` says.
+    /// Drops the current entry if `unwanted` returns `true` for it, unless the permit was revoked.
     pub(super) async fn remove_if(
         self,
         storage: &Storage,
@@ -175,7 +178,7 @@ impl StorePermit {
         }
     }
 
-    /// Marks what is stored stale, with the same proviso.
+    /// Marks the current entry stale, unless the permit was revoked.
     pub(super) async fn expire(self, storage: &Storage, now: SystemTime) {
         let _alone = storage.gate.lock().await;
         if !self.is_revoked()
@@ -185,7 +188,8 @@ impl StorePermit {
         }
     }
 
-    /// Notes beside the object that it has variants, with the same proviso. The permit is not used up.
+    /// Stores `note`, which lists the object's variants, under the primary key, unless the permit was revoked.
+    /// The permit stays usable.
     pub(super) async fn note(&self, storage: &Storage, note: Arc<StoredObject>) {
         let _alone = storage.gate.lock().await;
         if !self.is_revoked() {
@@ -199,7 +203,7 @@ impl StorePermit {
         self.revoked.load(Ordering::Relaxed)
     }
 
-    /// Revokes the older permits for `key`. Parts do not get into each other's way.
+    /// Revokes the older permits for `key`. Two parts do not revoke each other, because they are joined.
     fn supersede(&self, key: &CacheKey) {
         let granted = self.permits.granted();
         let yields = granted.get(&self.id).map_or(Yields::Everything, |granted| granted.yields);

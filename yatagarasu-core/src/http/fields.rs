@@ -2,12 +2,13 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
-/// Conditions of RFC 9110 13.1 that a source evaluates; `If-Range` counts as part of a range.
+/// The conditions of RFC 9110 13.1 that a source evaluates. `If-Range` is not among them; it is treated as part
+/// of a range.
 pub const CONDITIONS: [HeaderName; 4] =
     [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
 
-/// Fields that never cross, whatever a bucket asks for: the client's identity, what the gateway sets by
-/// itself, and hop-by-hop fields (RFC 9110 7.6.1).
+/// Fields that are never forwarded, even if a bucket asks for them: the client's identity, fields that the
+/// gateway sets itself, and hop-by-hop fields (RFC 9110 7.6.1).
 const NEVER: [&str; 17] = [
     "authorization",
     "connection",
@@ -28,23 +29,25 @@ const NEVER: [&str; 17] = [
     "range",
 ];
 
-/// Whether a bucket may ask for `name` to be forwarded. `x-amz-*` would have to be signed and could reach
-/// what the client is not meant to.
+/// Returns `true` if a bucket may forward the field `name`. `x-amz-*` fields would have to be signed, and could
+/// give a client access it should not have.
 pub fn may_forward(name: &HeaderName) -> bool {
     !NEVER.contains(&name.as_str()) && !name.as_str().starts_with("x-amz-") && !CONDITIONS.contains(name)
 }
 
-/// The fields of CORS: they always reach the source, so that its `Access-Control-Allow-Origin` is right.
+/// The CORS request fields. They are always forwarded, so that the source's `Access-Control-Allow-Origin` is
+/// right.
 pub const CORS: [HeaderName; 3] =
     [header::ORIGIN, header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_REQUEST_HEADERS];
 
-/// Whether a field is one of CORS: part of every key, and in S3's `Vary` more often than not.
+/// Returns `true` for a CORS request field. These are part of every key, and S3 often names them in `Vary`.
 pub fn is_cors(name: &HeaderName) -> bool {
     CORS.contains(name)
 }
 
-/// Fields that change no answer, by the length of their names, so that few names are compared: nothing decides by them
-/// but the `Vary` of an object that has variants, which are stored under keys of their own.
+/// Returns the field names of this length that never change an answer. Grouping by length keeps comparisons few.
+///
+/// Only `Vary` could make these fields matter, and the variants of an object are stored under keys of their own.
 fn immaterial(length: usize) -> &'static [&'static str] {
     match length {
         3 => &["dnt", "via"],
@@ -62,8 +65,8 @@ fn immaterial(length: usize) -> &'static [&'static str] {
     }
 }
 
-/// Whether a request field of this name, in any case of letters, changes no answer: a request for an object that has no
-/// variants is then the same with or without it.
+/// Returns `true` if a request field of this name changes no answer. The case of letters is ignored. A request
+/// for an object without variants has the same answer with or without such a field.
 pub fn is_immaterial(name: &str) -> bool {
     let begins =
         |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
@@ -72,9 +75,9 @@ pub fn is_immaterial(name: &str) -> bool {
         || begins("x-forwarded-")
 }
 
-/// Drops the fields that `Connection` says are for one hop only (RFC 9110 7.6.1).
+/// Removes the fields that `Connection` names, which are for one hop only (RFC 9110 7.6.1).
 ///
-/// To be done before anything is decided: what is not forwarded must not be part of a key either.
+/// Call it before any decision is made, because a field that is not forwarded must not be part of a key either.
 pub fn drop_hops(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)

@@ -1,10 +1,10 @@
 //! The methods of requests.
 
-/// The methods a read-only gateway carries out on objects.
+/// The methods that a read-only gateway supports on objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// The object (RFC 9110 9.3.1).
+    /// `GET` returns the object (RFC 9110 9.3.1).
     Get,
-    /// Its header fields only (RFC 9110 9.3.2).
+    /// `HEAD` returns the header fields only (RFC 9110 9.3.2).
     Head,
 }

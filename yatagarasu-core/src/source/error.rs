@@ -1,4 +1,4 @@
-//! What can go wrong at a source.
+//! The errors of a source, and their meaning for the cache.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -9,112 +9,112 @@ use http::{HeaderName, StatusCode};
 use crate::caching::cache_control::CacheControl;
 use crate::caching::vary::Vary;
 
-/// How a refusal may be kept.
+/// How long and for which requests a refusal may be stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Manner {
-    /// For how long.
+    /// The `Cache-Control` of the refusal.
     pub control: CacheControl,
-    /// Which fields of the request it depends on.
+    /// The request fields that the refusal depends on.
     pub vary: Vary,
 }
 
-/// Why a source did not give an object. One variant for each thing the caller does next.
+/// The reason why a source returned no object. There is one variant for each reaction of the caller.
 ///
-/// Cheap to clone, because everyone who waits for a fill shares its failure.
+/// A clone is cheap, because all requests that wait for a fill share its error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SourceError {
-    /// There is no such object. `code` is the source's own word for it (`NoSuchKey`, `NoSuchBucket`), empty
-    /// where it gave none.
+    /// There is no such object. `code` is the source's error code (`NoSuchKey`, `NoSuchBucket`), empty if it sent
+    /// none.
     #[error("no such object at the source ({code})")]
     NotFound {
         /// The source's error code.
         code: String,
-        /// For how long and for whom the source says it.
+        /// How the refusal may be stored.
         manner: Box<Manner>,
     },
-    /// The source refuses to give this object to this gateway.
+    /// The source denies this gateway access to the object.
     #[error("the source denied access ({code})")]
     Denied {
         /// The source's error code.
         code: String,
-        /// For how long and for whom the source says it.
+        /// How the refusal may be stored.
         manner: Box<Manner>,
     },
-    /// A condition of the request does not hold (RFC 9110 13).
+    /// A condition of the request is false (RFC 9110 13).
     #[error("a precondition failed")]
     PreconditionFailed,
-    /// No byte of the object lies in the range asked for (RFC 9110 15.5.17).
+    /// No byte of the object lies in the requested range (RFC 9110 15.5.17).
     #[error("the range lies outside the object")]
     RangeNotSatisfiable {
-        /// The object's length in bytes, where the source said it.
+        /// The object's length in bytes, if the source sent it.
         complete_length: Option<u64>,
     },
     /// The source asks for fewer requests.
     #[error("the source asks to slow down")]
     Throttled {
-        /// The status it says that with.
+        /// The source's status.
         status: StatusCode,
-        /// How long it asks to wait.
+        /// How long the source asks to wait.
         retry_after: Option<Duration>,
     },
-    /// No answer, or no further byte, in time.
+    /// No answer, or no further byte, within this time.
     #[error("the source did not answer within {0:?}")]
     TimedOut(Duration),
-    /// The source cannot be reached, or says that it cannot serve now.
+    /// The source cannot be reached, or reports that it cannot serve now.
     #[error("the source is unavailable: {reason}")]
     Unavailable {
-        /// The status it says that with, where it says anything.
+        /// The source's status, if it answered.
         status: Option<StatusCode>,
-        /// What happened, in words.
+        /// A description of the failure.
         reason: String,
-        /// The failure below, where there is one.
+        /// The underlying error, if any.
         #[source]
         cause: Option<Arc<dyn StdError + Send + Sync>>,
     },
-    /// The gateway has no credentials to ask with.
+    /// The gateway has no credentials for its request.
     #[error("no credentials for the source: {0}")]
     NoCredentials(String),
-    /// The source broke its protocol, or answered what this gateway does not understand.
+    /// The source violated its protocol, or sent a response that this gateway does not understand.
     #[error("the source broke its protocol: {reason}")]
     Broken {
-        /// What happened, in words.
+        /// A description of the failure.
         reason: String,
-        /// The failure below, where there is one.
+        /// The underlying error, if any.
         #[source]
         cause: Option<Arc<dyn StdError + Send + Sync>>,
     },
 }
 
-/// What a source's refusal says of the object that was asked for.
+/// The meaning of a source's refusal for the requested object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
     /// The object is missing, or this gateway may not read it.
     Object,
-    /// The source refuses the gateway's keys or clock, whatever the object.
+    /// The source refuses the gateway's keys or clock, regardless of the object.
     Gateway,
-    /// The source gives no reason, or one that is not known: it may be either. S3 gives none to a HEAD.
+    /// The source gives no reason or an unknown one, so it may be either. S3 gives none in answer to a HEAD.
     Unexplained,
-    /// The failure says nothing of the object.
+    /// The error says nothing about the object.
     None,
 }
 
 impl SourceError {
-    /// Says that the source broke its protocol.
+    /// Returns an error for a violation of the protocol.
     pub fn broken(reason: impl Into<String>) -> Self {
         Self::Broken { reason: reason.into(), cause: None }
     }
 
-    /// Says that the source cannot be reached or cannot serve.
+    /// Returns an error for a source that cannot be reached or cannot serve.
     pub fn unavailable(reason: impl Into<String>) -> Self {
         Self::Unavailable { status: None, reason: reason.into(), cause: None }
     }
 
-    /// Says that there is no such object.
+    /// Returns an error for an object that does not exist.
     pub fn not_found(code: impl Into<String>) -> Self {
         Self::NotFound { code: code.into(), manner: Box::default() }
     }
 
-    /// Returns what the failure says of the object (Amazon S3 API reference, "List of error codes").
+    /// Returns the meaning of the error for the object (Amazon S3 API reference, "List of error codes").
     pub fn denial(&self) -> Denial {
         match self {
             Self::NotFound { .. } => Denial::Object,
@@ -142,7 +142,7 @@ impl SourceError {
         }
     }
 
-    /// Bytes that what the source said takes, beside the value itself.
+    /// Returns the memory in bytes that the error's code and manner take besides the value itself.
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::NotFound { code, manner } | Self::Denied { code, manner } => {
@@ -154,7 +154,7 @@ impl SourceError {
                 };
                 code.len() + size_of::<Manner>() + names
             }
-            // None of these is remembered.
+            // These errors are never stored.
             Self::PreconditionFailed
             | Self::RangeNotSatisfiable { .. }
             | Self::Throttled { .. }
@@ -165,7 +165,7 @@ impl SourceError {
         }
     }
 
-    /// The status the source said it with, where it answered and that is known.
+    /// Returns the source's status, if the source answered and the status is known.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::NotFound { .. } => Some(StatusCode::NOT_FOUND),
@@ -178,8 +178,8 @@ impl SourceError {
         }
     }
 
-    /// Whether another client's request is to be sent after this one failed: not where the source answered as it
-    /// means to, and not where it asks for fewer requests.
+    /// Returns `true` if a joined request should send its own source request after this error. It should not if
+    /// the source answered deliberately, or asks for fewer requests.
     pub fn is_worth_another_try(&self) -> bool {
         match self {
             Self::TimedOut(_) | Self::Unavailable { .. } | Self::Broken { .. } => true,
@@ -192,7 +192,7 @@ impl SourceError {
         }
     }
 
-    /// Whether the same request may well succeed a moment later.
+    /// Returns `true` if the same request may succeed shortly.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Throttled { .. }

@@ -1,3 +1,5 @@
+//! Timeouts for a source: the wait for a response head and the wait for each chunk of a body.
+
 use std::future::Future;
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
@@ -16,10 +18,9 @@ use crate::source::body::{ObjectBody, Spliced};
 use crate::source::error::SourceError;
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
-/// Gives up on a source that stays silent.
+/// Limits the time a source may stay silent.
 ///
-/// Only the time a client spends waiting for the source counts: a client that reads slowly is not held
-/// against it.
+/// Only the time spent waiting for the source counts. The time a slow client takes to read does not.
 #[derive(Debug)]
 pub struct Timed {
     inner: Arc<dyn ObjectSource>,
@@ -28,7 +29,7 @@ pub struct Timed {
 }
 
 impl Timed {
-    /// Waits `answer` for a response head and `idle` for each further chunk of a body.
+    /// Wraps `inner`. `answer` limits the wait for a response head, and `idle` the wait for each chunk of a body.
     pub fn new(inner: Arc<dyn ObjectSource>, answer: Duration, idle: Duration) -> Self {
         Self { inner, answer, idle }
     }
@@ -73,7 +74,7 @@ struct TimedBody {
     body: ObjectBody,
     idle: Duration,
     timer: Pin<Box<Sleep>>,
-    /// Whether the timer was set for the chunk that is awaited now.
+    /// Whether the timer is running for the chunk awaited now.
     waiting: bool,
 }
 
@@ -103,7 +104,7 @@ impl Spliced for TimedBody {
 }
 
 impl TimedBody {
-    /// Gives up where what was polled has been pending for too long.
+    /// Returns [`SourceError::TimedOut`] if the poll has been pending for longer than `idle`.
     fn in_time<T>(
         &mut self,
         polled: Poll<Option<Result<T, SourceError>>>,

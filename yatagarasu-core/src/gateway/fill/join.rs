@@ -1,3 +1,5 @@
+//! Joining a fill: begins or joins the fetch of an object and answers one request from it.
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,13 +22,13 @@ use crate::gateway::{Shared, forward, representation, serve};
 use crate::source::Object;
 use crate::source::error::SourceError;
 
-/// How often a request turns out to have joined the fill of another variant before it goes by itself.
+/// Number of fills of another variant a request may join before it goes to the source alone.
 const DETOURS_MAX: u8 = 3;
 
-/// What a request has met on its way so far.
+/// Counts a request's unsuccessful attempts.
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Trials {
-    /// Fills of others that failed.
+    /// Failed fills of other requests.
     failures: u8,
     /// Fills that turned out to be of another variant.
     detours: u8,
@@ -36,12 +38,13 @@ pub(in crate::gateway) struct Trials {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gateway) enum Begin {
     Allowed,
-    /// It passes where there is none to join.
+    /// The request passes to the source if there is no fill to join.
     Never,
 }
 
 impl Shared {
-    /// Joins the fill of an object, or begins one. Nothing comes of it where the request is to be planned anew.
+    /// Joins the running fill of an object, or begins one. Returns `None` if the caller must evaluate the request
+    /// again.
     pub(in crate::gateway) async fn join(
         self: &Arc<Self>,
         inquiry: &Inquiry<'_>,
@@ -91,7 +94,8 @@ impl Shared {
                 forwarding.detail = obstacle.map(Detail::NotStored);
                 Some(self.released(inquiry, found, object, forwarding).await)
             }
-            // The fill of somebody whose answer may not be shared: there is another one to join, or to begin.
+            // The object was fetched for an authorized client and may not be shared. An anonymous request can
+            // join or begin another fill.
             Opened::Released(Some(Obstacle::Authorized)) if inquiry.asker() == Asker::Anyone => {
                 drop(reader);
                 self.detour(inquiry, found, forwarding, trials).await
@@ -106,9 +110,9 @@ impl Shared {
         }
     }
 
-    /// Begins to fetch an object, or to have it confirmed.
+    /// Spawns the fill task, which fetches or revalidates the object.
     fn lead(self: &Arc<Self>, inquiry: &Inquiry<'_>, found: &Found<'_>, fill: Arc<Fill>, wanted: Wanted) {
-        // What is fetched in the background is for nobody in particular.
+        // A background revalidation is made for the cache, so the client's `Authorization` is not counted.
         let asker = match wanted {
             Wanted::ByReaders => inquiry.asker(),
             Wanted::Anyway => Asker::Anyone,
@@ -125,7 +129,8 @@ impl Shared {
         lead.spawn();
     }
 
-    /// Revalidates in the background, once for each key at a time (RFC 5861 3).
+    /// Revalidates the stored object in the background, at most once per key at a time (RFC 5861 3). Does nothing
+    /// if the client sent `no-store`.
     pub(in crate::gateway) fn revalidate(self: &Arc<Self>, inquiry: &Inquiry<'_>, found: &Found<'_>) {
         if inquiry.control.no_store {
             return;
@@ -139,7 +144,8 @@ impl Shared {
         selecting.is_some_and(|selecting| !self.selects(inquiry, selecting))
     }
 
-    /// Looks for the right variant, by now that it is known to be one; goes alone where that does not end.
+    /// Returns `None` to look up the right variant again, since the variants are known by now. Passes to the
+    /// source alone after [`DETOURS_MAX`] attempts.
     async fn detour(
         self: &Arc<Self>,
         inquiry: &Inquiry<'_>,
@@ -154,7 +160,7 @@ impl Shared {
         Some(self.pass(inquiry, found, Forwarding { collapsed: false, ..forwarding }, Keep::Storable).await)
     }
 
-    /// Whether an object may answer a request that came after it did.
+    /// Returns `true` if the object may answer a request that arrived after it did: it is fresh for that client.
     fn suits(&self, inquiry: &Inquiry<'_>, object: &StoredObject) -> bool {
         match reuse(object, self.clock.now(), &inquiry.control) {
             Reuse::Fresh => true,
@@ -162,7 +168,7 @@ impl Shared {
         }
     }
 
-    /// Answers from what will be found stored in a moment.
+    /// Serves an object that has just been stored. Passes to the source if the object does not suit the request.
     async fn just_stored(
         self: &Arc<Self>,
         inquiry: &Inquiry<'_>,
@@ -176,7 +182,7 @@ impl Shared {
         self.pass(inquiry, found, Forwarding::new(reason), Keep::Storable).await
     }
 
-    /// Answers from what a fill has brought, now that all of it is here.
+    /// Answers from a completed fill.
     fn completed(
         &self,
         inquiry: &Inquiry<'_>,
@@ -203,7 +209,8 @@ impl Shared {
         Outcome { handling: Handling::Forwarded(forwarding), reply }
     }
 
-    /// Answers with an object that is not stored, to the client that asked for it: as a whole, if it wants it so.
+    /// Answers the client that began the fill with the open object of a released fill. Evaluates conditions here;
+    /// passes to the source again if the client wants a single range.
     async fn released(
         self: &Arc<Self>,
         inquiry: &Inquiry<'_>,
@@ -224,7 +231,8 @@ impl Shared {
         Outcome { handling: Handling::Forwarded(forwarding), reply }
     }
 
-    /// Answers with what is stored instead, tries once more where another's request failed, or says what went wrong.
+    /// Serves stale if allowed. Returns `None` to retry once if another client's source request failed and
+    /// another try is worthwhile; otherwise returns the error.
     fn failed(
         &self,
         inquiry: &Inquiry<'_>,
@@ -245,7 +253,7 @@ impl Shared {
     }
 }
 
-/// Answers with an object whose bytes arrive meanwhile.
+/// Answers with an object whose bytes are still arriving.
 fn receiving(
     inquiry: &Inquiry<'_>,
     head: &Head,
@@ -260,7 +268,8 @@ fn receiving(
 }
 
 impl Head {
-    /// The fields that a reader's client gets: one that came after the head was here learns how old it is.
+    /// Returns the header fields for a reader's client. A late reader's fields include `Age`; only the beginner
+    /// gets the fields that are not stored.
     fn seen_by(&self, reader: &FillReader, now: SystemTime) -> HeaderMap {
         let private = self.private.as_ref().filter(|_| reader.is_beginner());
         let mut headers = private.unwrap_or(self.object.meta()).headers().clone();
@@ -270,7 +279,8 @@ impl Head {
         headers
     }
 
-    /// Says in `forwarding` what was fetched, and for the client that made it be fetched what becomes of it.
+    /// Records in `forwarding` that the source sent the object. For the client that began the fill it also
+    /// records that the object is being stored.
     fn tell(&self, forwarding: &mut Forwarding) {
         forwarding.status = Some(StatusCode::OK);
         if !forwarding.collapsed {
@@ -280,8 +290,8 @@ impl Head {
     }
 }
 
-/// Whether those who waited for an object may store it by themselves: not where it cannot be, and not where there is
-/// no memory for it.
+/// Returns whether the readers of a released fill may store the object themselves. They may not if the object is
+/// not storable or memory for fills is exhausted.
 fn keep_of_released(obstacle: Option<Obstacle>) -> Keep {
     match obstacle {
         Some(Obstacle::Authorized) | None => Keep::Storable,

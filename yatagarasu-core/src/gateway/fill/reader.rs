@@ -1,3 +1,5 @@
+//! A client's read position in a fill.
+
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Range;
@@ -11,27 +13,28 @@ use crate::gateway::fill::state::{BEGINNER, Completed, Fill, Head, Stage};
 use crate::source::Object;
 use crate::source::error::SourceError;
 
-/// One client's place in a fill. Goes at its own pace; of the segment that still grows it is handed copies.
+/// One client's read position in a fill. It advances at the client's pace. Bytes of the segment that is still
+/// growing are copied.
 pub struct FillReader {
     fill: Arc<Fill>,
     id: u64,
     rest: Range<u64>,
-    /// Whether the object's head was here when this reader came.
+    /// Whether the response head had arrived when this reader joined.
     late: bool,
 }
 
-/// What a reader finds once the source has answered.
+/// The state of a fill once the source has answered.
 #[derive(Debug)]
 pub(in crate::gateway) enum Opened {
-    /// The object's head; the reader will give its bytes.
+    /// The response head; the reader yields the bytes.
     Receiving(Arc<Head>),
     /// The whole object.
     Complete(Completed),
-    /// The object, to be streamed by this reader's client alone.
+    /// The open object, to be streamed to this reader's client alone.
     Streaming(Object, Option<Obstacle>),
-    /// Nothing: the reader's client has to ask for itself.
+    /// No object: the reader's client must send a request of its own.
     Released(Option<Obstacle>),
-    /// The source's failure.
+    /// The source's error.
     Failed(SourceError),
 }
 
@@ -50,22 +53,22 @@ impl FillReader {
         Arc::clone(&self.fill)
     }
 
-    /// Whether the object was asked for in this reader's name.
+    /// Returns `true` if the source request was made from this reader's request.
     pub(in crate::gateway) fn is_beginner(&self) -> bool {
         self.id == BEGINNER
     }
 
-    /// Whether it joined a fill after the source had answered.
+    /// Returns `true` if the reader joined after the source had answered.
     pub(in crate::gateway) fn is_late(&self) -> bool {
         self.late
     }
 
-    /// Reads these bytes from now on.
+    /// Sets the bytes to read next.
     pub(crate) fn select(&mut self, range: Range<u64>) {
         self.rest = range;
     }
 
-    /// The bytes this client has not read yet.
+    /// Returns the number of bytes still to read.
     pub fn remaining(&self) -> u64 {
         self.rest.end - self.rest.start
     }
@@ -92,7 +95,8 @@ impl FillReader {
         .await
     }
 
-    /// Gives the next bytes that are here, all of them up to the end of a segment.
+    /// Returns the next bytes that have arrived, at most up to the end of a segment. Waits if there are none;
+    /// returns `None` at the end of the range.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SourceError>>> {
         if self.remaining() == 0 {
             return Poll::Ready(None);
@@ -136,6 +140,7 @@ impl Drop for FillReader {
             | Stage::Failed(_) => None,
         };
         drop(state);
+        // Dropping an open body abandons its source request; do that without the lock.
         drop(unwanted);
         if let Some(lead) = lead {
             lead.wake();

@@ -1,3 +1,5 @@
+//! Receiving a body into a fill, and storing it as a whole object or a partial entry.
+
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use crate::object::meta::ObjectMeta;
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
 
-/// Takes a body in, for those who read it now and for the cache.
+/// Receives a body for its current readers and the cache.
 pub(in crate::gateway) struct Receive {
     pub(in crate::gateway) gateway: Arc<Shared>,
     pub(in crate::gateway) fill: Arc<Fill>,
@@ -27,18 +29,19 @@ pub(in crate::gateway) struct Receive {
     pub(in crate::gateway) receipt: Receipt,
 }
 
-/// What is known of an object once its head has come and it is to be stored.
+/// The facts about an object to be stored, known once its response head has arrived.
 pub(in crate::gateway) struct Receipt {
     pub(in crate::gateway) exchange: Exchange,
     pub(in crate::gateway) terms: Terms,
-    /// Bytes of the body.
+    /// Length of the body in bytes.
     pub(in crate::gateway) length: u64,
-    /// The part of the object that the body is, and the object's length; nothing where it is the whole.
+    /// The range that the body is, and the object's complete length. `None` if the body is the whole object.
     pub(in crate::gateway) part: Option<(Range<u64>, u64)>,
 }
 
 impl Receive {
-    /// Puts the permit where an object belongs that came in answer to `asked`, and lets the fill be joined there.
+    /// Moves the permit to the key of an object received in response to `asked`, and lists the fill there.
+    /// Returns the variant the object is.
     pub(in crate::gateway) fn place(&mut self, meta: &ObjectMeta, asked: &HeaderMap) -> Option<Selecting> {
         let (key, selecting) = self.gateway.place(self.permit.key(), meta, asked);
         if key != *self.permit.key() {
@@ -48,7 +51,8 @@ impl Receive {
         selecting
     }
 
-    /// Lets readers begin: gives the fields they and the cache get, out of the buffers they came in.
+    /// Enters the receiving stage, so that readers can start. Copies the fields to be stored out of the receive
+    /// buffers. Returns the head.
     pub(in crate::gateway) fn begin(
         &self,
         meta: ObjectMeta,
@@ -68,7 +72,7 @@ impl Receive {
         head
     }
 
-    /// Receives in a task of its own.
+    /// Receives the body in a task of its own.
     #[expect(
         clippy::disallowed_methods,
         reason = "ends with the body, at the latest when the source's timeouts end it"
@@ -81,7 +85,7 @@ impl Receive {
         });
     }
 
-    /// Receives the body, then stores the object. Who waits for it has it before it is stored.
+    /// Receives the body, then stores the object. Readers get the whole object before it is stored.
     pub(in crate::gateway) async fn run(self, body: ObjectBody, head: Arc<Head>) {
         if let Err(error) = self.take(body, &head).await {
             self.gateway.fills.remove(&self.fill);
@@ -110,8 +114,8 @@ impl Receive {
         gateway.fills.remove(&fill);
     }
 
-    /// Takes the body. That the object has variants is noted meanwhile: a purge may hold that up, and no reader is to
-    /// wait for it.
+    /// Receives the body. The note that the object has variants is stored concurrently, because a purge may delay
+    /// that and no reader should wait for it.
     async fn take(&self, body: ObjectBody, head: &Head) -> Result<(), SourceError> {
         let Some(selecting) = &head.selecting else { return self.push_all(body).await };
         let (mut taken, mut noted) =
@@ -132,7 +136,8 @@ impl Receive {
 }
 
 impl Shared {
-    /// Notes which fields an object's variants differ with, unless that is noted already.
+    /// Stores a note of the fields that select between the object's variants, unless the same note is stored
+    /// already.
     pub(in crate::gateway) async fn note_variants(&self, permit: &StorePermit, selecting: &Selecting) {
         let names = &selecting.names;
         let noted = self.storage.lookup(permit.key().primary().borrowed()).await;
@@ -143,8 +148,9 @@ impl Shared {
     }
 }
 
-/// Puts a part, whose bytes are all that is in `part`, together with the parts of the same version that are stored
-/// (RFC 9111 3.4). Nothing comes of it where that version is stored whole, or in too many parts.
+/// Joins a newly received part with the stored parts of the same version (RFC 9111 3.4). `part` holds only the
+/// bytes of the part, which begin at `start`. Returns `None` if that version is stored whole, if a newer version
+/// is stored, or if there are too many parts.
 fn completed(
     current: Option<Arc<StoredObject>>,
     part: &StoredObject,
@@ -158,7 +164,7 @@ fn completed(
         Some(current) if same_strong_tag(current.meta(), part.meta()) => (Some(current), None),
         other => (None, other),
     };
-    // Of another version, and learnt after this part was asked for.
+    // The stored object is another version, and newer than this part's request.
     if other.is_some_and(|other| other.is_object() && other.received() > exchange.asked) {
         return None;
     }
@@ -178,7 +184,7 @@ fn completed(
     Some(Arc::new(StoredObject::new(meta, content, exchange, *part.terms())))
 }
 
-/// Makes a part's fields those of the whole object.
+/// Returns a part's fields as fields of the whole object.
 fn of_the_whole(part: &ObjectMeta, length: u64) -> ObjectMeta {
     let mut headers = part.headers().clone();
     headers.remove(header::CONTENT_RANGE);
@@ -186,7 +192,7 @@ fn of_the_whole(part: &ObjectMeta, length: u64) -> ObjectMeta {
     ObjectMeta::new(headers)
 }
 
-/// Ends a fill even where its task does not get to: when it panics, or its runtime ends.
+/// Fails an unfinished fill when its task ends early: on a panic, or when the runtime shuts down.
 pub(in crate::gateway) struct Unfinished(pub(in crate::gateway) Arc<Fill>);
 
 impl Drop for Unfinished {

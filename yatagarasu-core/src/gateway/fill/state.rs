@@ -1,3 +1,5 @@
+//! The state of one fill, shared between the task that fetches and the readers that wait for it.
+
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,29 +15,29 @@ use crate::object::meta::ObjectMeta;
 use crate::source::Object;
 use crate::source::error::SourceError;
 
-/// The reader that begins a fill.
+/// The id of the reader that began a fill.
 pub(in crate::gateway) const BEGINNER: u64 = 1;
 
-/// One object being fetched or confirmed, and everyone who waits for it.
+/// One object being fetched or revalidated, shared by all requests that wait for it.
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Fill {
     state: Mutex<State>,
-    /// Where it is listed: the table's lock is held to change that.
+    /// The keys it is listed under. Changed only while the lock of the fill table is held.
     keys: Mutex<Vec<CacheKey>>,
 }
 
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct State {
     pub(in crate::gateway) stage: Stage,
-    /// Readers that wait for the next stage or the next bytes.
+    /// Wakers of the readers that wait for the next stage or the next bytes, by reader id.
     pub(in crate::gateway) waiting: HashMap<u64, Waker>,
     pub(in crate::gateway) readers: usize,
     pub(in crate::gateway) last_reader: u64,
-    /// Whether the reader that began the fill has left.
+    /// Whether the reader that began the fill is gone.
     pub(in crate::gateway) beginner_left: bool,
-    /// The memory the object takes, until its last reader has left.
+    /// Budget for the object's memory. Held until the object is stored or the fill is dropped.
     reservation: Option<Reservation>,
-    /// Who fetches the object, waiting to hear that nobody wants it any more.
+    /// Waker of the fill task, woken when the last reader leaves.
     pub(in crate::gateway) lead: Option<Waker>,
 }
 
@@ -44,55 +46,55 @@ pub(in crate::gateway) enum Stage {
     /// The source has not answered yet.
     #[default]
     Asking,
-    /// The object is small enough: its bytes arrive here.
+    /// The object is small enough to store; its bytes arrive here.
     Receiving { head: Arc<Head>, bytes: SegmentsBuilder },
-    /// All of it is here.
+    /// The whole object is available.
     Complete(Completed),
-    /// It will not be stored. The open object is for the reader that began the fill, whose request fields it was
-    /// asked with; the others ask for themselves.
+    /// The object is not received into this fill. The open object goes to the reader that began the fill, because
+    /// it was requested with that reader's fields; the other readers send requests of their own.
     Released(Option<Object>, Option<Obstacle>),
-    /// The source failed, after its head or before.
+    /// The source failed before or after its response head.
     Failed(SourceError),
 }
 
-/// What is known of an object once its head is here.
+/// Everything known about an object once its response head has arrived.
 #[derive(Debug)]
 pub(in crate::gateway) struct Head {
-    /// The fields that the client gets in whose name the object was asked for, where these are others.
+    /// The full fields for the client that began the fill. Set if some fields are not stored.
     pub(in crate::gateway) private: Option<ObjectMeta>,
-    /// Bytes of the content.
+    /// Length of the content in bytes.
     pub(in crate::gateway) length: u64,
-    /// The object, but for its bytes.
+    /// The object without its bytes.
     pub(in crate::gateway) object: StoredObject,
-    /// Which variant it is.
+    /// The variant it is. `None` if no forwarded field selects one.
     pub(in crate::gateway) selecting: Option<Selecting>,
 }
 
-/// A fill that has ended well.
+/// The result of a successful fill.
 #[derive(Debug, Clone)]
 pub(in crate::gateway) struct Completed {
     pub(in crate::gateway) stored: Arc<StoredObject>,
     pub(in crate::gateway) how: How,
 }
 
-/// How a fill came by its object.
+/// How a fill got its object.
 #[derive(Debug, Clone)]
 pub(in crate::gateway) enum How {
     /// The source sent it, with this head.
     Fetched(Arc<Head>),
-    /// The source confirmed what was stored.
+    /// The source confirmed the stored object (304).
     Confirmed,
     /// Another fill had just stored it.
     Found,
 }
 
 impl Completed {
-    /// Whether it was stored before, by somebody else.
+    /// Returns `true` if another fill had stored it before.
     pub(in crate::gateway) fn is_found(&self) -> bool {
         matches!(self.how, How::Found)
     }
 
-    /// Which variant of its object it is, where that is to be checked.
+    /// Returns the variant it is. Returns `None` if the variant need not be checked.
     pub(in crate::gateway) fn selecting(&self) -> Option<&Selecting> {
         match &self.how {
             How::Fetched(head) => head.selecting.as_ref(),
@@ -102,23 +104,23 @@ impl Completed {
 }
 
 impl Fill {
-    /// One that nobody reads: whoever joins it did not begin it.
+    /// Creates a fill without readers. A reader that joins it later is never the beginner.
     pub(in crate::gateway) fn unread() -> Self {
         let state = State { last_reader: BEGINNER, beginner_left: true, ..State::default() };
         Self { state: Mutex::new(state), keys: Mutex::default() }
     }
 
-    /// Where it is listed.
+    /// Locks and returns the keys it is listed under.
     pub(in crate::gateway) fn keys(&self) -> MutexGuard<'_, Vec<CacheKey>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nobody reads.
+    /// Returns `true` if it has no readers.
     pub(in crate::gateway) fn is_deserted(&self) -> bool {
         self.state().readers == 0
     }
 
-    /// Waits until nobody reads. Only the fill's lead may wait.
+    /// Waits until it has no readers. Only the fill task may call it, because one waker is kept.
     pub(in crate::gateway) async fn deserted(&self) {
         poll_fn(|cx| {
             let mut state = self.state();
@@ -131,14 +133,14 @@ impl Fill {
         .await;
     }
 
-    /// Says that bytes will arrive here, in memory that is reserved for as long as anyone reads them.
+    /// Enters the receiving stage. `reservation` covers the object's memory.
     pub(in crate::gateway) fn receive(&self, head: Arc<Head>, reservation: Reservation) {
         self.state().reservation = Some(reservation);
         let bytes = SegmentsBuilder::new(Some(head.length));
         self.advance(Stage::Receiving { head, bytes });
     }
 
-    /// Takes the next bytes.
+    /// Appends the next bytes and wakes the readers.
     pub(in crate::gateway) fn push(&self, chunk: &[u8]) {
         let mut state = self.state();
         let Stage::Receiving { bytes, .. } = &mut state.stage else {
@@ -148,17 +150,17 @@ impl Fill {
         wake(state);
     }
 
-    /// Gives the memory back: the cache's bounds hold for the object now.
+    /// Releases the budget: the object is stored, and the cache's capacity accounts for it now.
     pub(in crate::gateway) fn unreserve(&self) {
         self.state().reservation = None;
     }
 
-    /// Sends all readers to the source.
+    /// Ends the fill without an object; every reader sends a request of its own.
     pub(in crate::gateway) fn release_all(&self, obstacle: Option<Obstacle>) {
         self.advance(Stage::Released(None, obstacle));
     }
 
-    /// Ends the object: `store` makes of its bytes what is served from now on.
+    /// Ends the body. `store` builds the object that readers are served from now on; it is returned.
     pub(in crate::gateway) fn finish(
         &self,
         store: impl FnOnce(&Head, SegmentsBuilder) -> Arc<StoredObject>,
@@ -174,12 +176,12 @@ impl Fill {
         stored
     }
 
-    /// Gives the readers what need not be received.
+    /// Completes the fill with an object that need not be received.
     pub(in crate::gateway) fn complete_with(&self, completed: Completed) {
         self.advance(Stage::Complete(completed));
     }
 
-    /// Gives the open object to the reader that began the fill and sends the others to the source.
+    /// Gives the open object to the reader that began the fill. The other readers send requests of their own.
     pub(in crate::gateway) fn release(&self, object: Object, obstacle: Option<Obstacle>) {
         let mut state = self.state();
         let (given, unwanted) = if state.beginner_left { (None, Some(object)) } else { (Some(object), None) };
@@ -188,12 +190,12 @@ impl Fill {
         drop(unwanted);
     }
 
-    /// Shares the source's failure.
+    /// Ends the fill with the source's error, which all readers share.
     pub(in crate::gateway) fn fail(&self, error: SourceError) {
         self.advance(Stage::Failed(error));
     }
 
-    /// Ends a fill that its lead has left in the middle: those who wait would wait for ever.
+    /// Fails a fill that its task left unfinished. Its readers would wait forever otherwise.
     pub(in crate::gateway) fn abandon(&self) {
         let unfinished = match self.state().stage {
             Stage::Asking | Stage::Receiving { .. } => true,
@@ -215,7 +217,7 @@ impl Fill {
     }
 }
 
-/// Wakes the readers, after the lock is gone, so that none of them runs into it.
+/// Releases the lock, then wakes the readers, so that none of them blocks on it.
 fn wake(mut state: MutexGuard<'_, State>) {
     let waiting = std::mem::take(&mut state.waiting);
     drop(state);

@@ -1,3 +1,5 @@
+//! The table of running fills, by which requests for the same object share one GET.
+
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, VacantEntry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,25 +8,25 @@ use crate::cache::{CacheKey, Selector};
 use crate::gateway::fill::reader::FillReader;
 use crate::gateway::fill::state::Fill;
 
-/// The fills under way in a bucket, so that clients who want the same object share one GET.
+/// The running fills of a bucket. Requests for the same object share one GET.
 ///
-/// Locks are taken in the order table, then fill.
+/// Lock order: the table first, then a fill.
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Fills {
     running: Mutex<HashMap<CacheKey, Arc<Fill>>>,
 }
 
-/// What becomes of a request that needs a fill.
+/// The result of [`Fills::join`].
 #[derive(Debug)]
 pub(in crate::gateway) enum Join {
-    /// It begins one, and must see to it that somebody leads it.
+    /// The request began the fill. The caller must start a fill task for it.
     Begun(FillReader),
-    /// It joins one.
+    /// The request joined a running fill.
     Running(FillReader),
 }
 
 impl Fills {
-    /// Joins the fill of `key`, or begins it.
+    /// Joins the running fill of `key`, or begins one.
     pub(in crate::gateway) fn join(&self, key: &CacheKey) -> Join {
         match self.running().entry(key.clone()) {
             Entry::Occupied(entry) => Join::Running(FillReader::new(Arc::clone(entry.get()))),
@@ -32,12 +34,12 @@ impl Fills {
         }
     }
 
-    /// Joins the fill of `key` if there is one.
+    /// Joins the running fill of `key`. Returns `None` if there is none.
     pub(in crate::gateway) fn join_running(&self, key: &CacheKey) -> Option<FillReader> {
         self.running().get(key).map(|fill| FillReader::new(Arc::clone(fill)))
     }
 
-    /// Begins the fill of `key` for nobody in particular, unless there is one.
+    /// Begins a fill of `key` without a reader. Returns `None` if one is already running.
     pub(in crate::gateway) fn begin_unread(&self, key: &CacheKey) -> Option<Arc<Fill>> {
         match self.running().entry(key.clone()) {
             Entry::Occupied(_) => None,
@@ -45,11 +47,11 @@ impl Fills {
         }
     }
 
-    /// Lets `fill` be joined under another key too, unless another one is running there.
+    /// Lists `fill` under another key too, unless another fill is listed there.
     pub(in crate::gateway) fn list_too(&self, key: &CacheKey, fill: &Arc<Fill>) {
         let mut running = self.running();
         let mut keys = fill.keys();
-        // One that was detached, or never was in the table, is not to be joined.
+        // A fill that was detached by a purge, or never listed, must stay unlisted.
         if keys.iter().any(|key| is_listed(&running, key, fill)) {
             running.entry(key.clone()).or_insert_with(|| {
                 keys.push(key.clone());
@@ -58,12 +60,12 @@ impl Fills {
         }
     }
 
-    /// Ends the joining of `fill`, wherever it is listed.
+    /// Removes `fill` from the table under all its keys, so that no further request joins it.
     pub(in crate::gateway) fn remove(&self, fill: &Arc<Fill>) {
         remove(&mut self.running(), fill);
     }
 
-    /// Ends the joining of `fill` if nobody reads it any more; says whether it did.
+    /// Removes `fill` from the table if it has no readers. Returns `true` if it did.
     pub(in crate::gateway) fn remove_deserted(&self, fill: &Arc<Fill>) -> bool {
         let mut running = self.running();
         let deserted = fill.is_deserted();
@@ -73,7 +75,7 @@ impl Fills {
         deserted
     }
 
-    /// Keeps later requests from joining the fills that a purge may select.
+    /// Removes the fills that a purge may select, so that later requests do not join them.
     pub(in crate::gateway) fn detach(&self, selector: &Selector) {
         self.running().retain(|key, _| !selector.may_select(key));
     }

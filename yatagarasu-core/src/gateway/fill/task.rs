@@ -1,3 +1,5 @@
+//! The fill task: fetches or revalidates an object on behalf of all requests that wait for it.
+
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -14,35 +16,35 @@ use crate::object::meta::ObjectMeta;
 use crate::source::error::SourceError;
 use crate::source::{Answer, Object, SourceRequest};
 
-/// The task that fetches an object, or has it confirmed, for everyone who waits for it.
+/// The task that fetches or revalidates an object for all requests that wait for it.
 ///
-/// It belongs to no client: the first one may leave while others wait.
+/// No client owns it, so the client that began it may leave while others wait.
 pub(in crate::gateway) struct Lead {
     pub(in crate::gateway) gateway: Arc<Shared>,
     pub(in crate::gateway) fill: Arc<Fill>,
     pub(in crate::gateway) permit: StorePermit,
-    /// The request for the whole object, without conditions.
+    /// The source request for the whole object, without conditions.
     pub(in crate::gateway) asked: SourceRequest,
     pub(in crate::gateway) asker: Asker,
-    /// What was found stored when the fill began.
+    /// The entry that was stored when the fill began.
     pub(in crate::gateway) found: Option<Arc<StoredObject>>,
     pub(in crate::gateway) wanted: Wanted,
 }
 
-/// Whether a fill goes on without readers.
+/// Whether a fill continues without readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gateway) enum Wanted {
-    /// Not before its head is known.
+    /// Only after its response head has arrived.
     ByReaders,
-    /// Yes: the object is to be fresh for those who come later.
+    /// Always: a background revalidation refreshes the object for later requests.
     Anyway,
 }
 
-/// What a source answered, and when.
+/// A source's answer and the times of the exchange.
 type Answered = (Result<Answer<Object>, SourceError>, Exchange);
 
 impl Lead {
-    /// Starts the task. It ends with the source's answer, at the latest when the source's timeouts end it.
+    /// Spawns the task. It ends with the source's answer, at the latest when the source's timeouts expire.
     #[expect(clippy::disallowed_methods, reason = "ends by itself, and early when nobody waits any more")]
     pub(in crate::gateway) fn spawn(self) {
         let unlisted =
@@ -53,8 +55,9 @@ impl Lead {
         });
     }
 
-    /// Looks once more, now that it has its permit: another fill may have ended between the client's look and the
-    /// beginning of this one, or a purge, whose objects must not be confirmed.
+    /// Looks the entry up again now that the task holds its permit, then fetches or revalidates. Another fill may
+    /// have stored the object since the client's lookup. A purge may have dropped it, and a purged object must
+    /// not be revalidated.
     async fn run(self) {
         let Some(stored) = self.gateway.storage.lookup(self.permit.key().borrowed()).await else {
             return self.fetch(None).await;
@@ -69,7 +72,7 @@ impl Lead {
         }
     }
 
-    /// Has what is stored confirmed, where it has validators; fetches the object otherwise.
+    /// Revalidates `stored` if it has validators; otherwise fetches the object.
     async fn fetch(self, stored: Option<Arc<StoredObject>>) {
         let Some(stored) = stored.filter(|stored| has_validators(stored)) else {
             if let Some(answered) = self.ask(&self.asked).await {
@@ -85,7 +88,7 @@ impl Lead {
         };
         match confirmed {
             Some(confirmed) => self.confirm(confirmed).await,
-            // It speaks of another version, or of one that is not to be shared: that one is fetched.
+            // The 304 is about another version, or the updated response may not be stored here. Fetch the object.
             None => {
                 if let Some(answered) = self.ask(&self.asked).await {
                     self.take(answered).await;
@@ -94,7 +97,7 @@ impl Lead {
         }
     }
 
-    /// Asks the source, unless everyone leaves before it answers.
+    /// Sends a request to the source. Returns `None` if the fill lost all its readers before the answer.
     async fn ask(&self, asked: &SourceRequest) -> Option<Answered> {
         let began = self.gateway.clock.now();
         let mut answer = pin!(self.gateway.source.get(&self.permit.key().object, asked));
@@ -106,7 +109,7 @@ impl Lead {
                     return Some((answer, exchange));
                 }
                 () = self.fill.deserted(), if self.wanted == Wanted::ByReaders => {
-                    // Somebody may have joined since: only the table's lock says for sure.
+                    // A request may have joined since. Only a check under the table's lock is reliable.
                     if self.gateway.fills.remove_deserted(&self.fill) {
                         return None;
                     }
@@ -115,7 +118,8 @@ impl Lead {
         }
     }
 
-    /// Brings what is stored up to date (RFC 9111 4.3.4), if it may stay where it is.
+    /// Updates the stored object from a 304 (RFC 9111 4.3.4). Returns `None` if the 304 does not confirm it, the
+    /// result may not be stored, or its key would change.
     fn confirmed(
         &self,
         stored: &StoredObject,
@@ -129,7 +133,7 @@ impl Lead {
         (key == *self.permit.key()).then_some(confirmed)
     }
 
-    /// Gives what was confirmed to those who wait, and stores it.
+    /// Gives the revalidated object to the readers, then stores it.
     async fn confirm(self, confirmed: StoredObject) {
         let Self { gateway, fill, permit, .. } = self;
         let stored = Arc::new(confirmed);
@@ -138,7 +142,7 @@ impl Lead {
         gateway.fills.remove(&fill);
     }
 
-    /// Takes the answer to a request without conditions.
+    /// Handles the answer to an unconditional request.
     async fn take(self, (answer, exchange): Answered) {
         match answer {
             Ok(Answer::Object(object)) => self.open(object, exchange).await,
@@ -149,7 +153,7 @@ impl Lead {
         }
     }
 
-    /// Decides from the response head whether the object is stored while it is served, or streamed only.
+    /// Decides from the response head whether to store the object while serving it, or to release it.
     async fn open(self, object: Object, exchange: Exchange) {
         let storable = match &self.gateway.policy.cache {
             Some(policy) => decide(&object.meta, exchange, policy, self.asker),
@@ -172,7 +176,7 @@ impl Lead {
         }
     }
 
-    /// Gives an open object of unknown length away, to be copied while it passes.
+    /// Releases an open object of unknown length, which is copied while it passes to its client.
     async fn copy(self, object: Object, exchange: Exchange, terms: Terms) {
         let Self { gateway, fill, permit, asked, wanted, .. } = self;
         gateway.fills.remove(&fill);
@@ -181,7 +185,7 @@ impl Lead {
         };
         match wanted {
             Wanted::ByReaders => fill.release(keeping(object, copy), None),
-            // Nobody else would read it.
+            // Without readers the body would never be read, so read it here.
             Wanted::Anyway => {
                 fill.release_all(None);
                 copy.take(object.body).await;
@@ -189,7 +193,8 @@ impl Lead {
         }
     }
 
-    /// Gives the open object away, and notes that nobody need wait for the next one.
+    /// Releases the open object. Stores a note that the object is not storable if the obstacle lasts, so that
+    /// later requests do not wait for each other.
     async fn release(self, object: Object, obstacle: Obstacle) {
         let Self { gateway, fill, permit, .. } = self;
         gateway.fills.remove(&fill);
@@ -212,7 +217,7 @@ fn has_validators(stored: &StoredObject) -> bool {
     !forward::validating(SourceRequest::default(), stored.meta()).headers.is_empty()
 }
 
-/// Takes a fill whose task is lost out of the table.
+/// Removes a fill from the table when its task ends, even if the task panics.
 struct Unlisted {
     gateway: Arc<Shared>,
     unfinished: Unfinished,

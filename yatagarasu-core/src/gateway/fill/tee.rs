@@ -1,3 +1,5 @@
+//! Storing an object that was fetched for one client: a whole, a part, or a body of unknown length.
+
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,20 +30,20 @@ use crate::source::Object;
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
 
-/// Whether an object that passes is kept.
+/// Whether a passed object is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gateway) enum Kept {
     /// It is being stored.
     Storing,
-    /// It passes only, or may be stored in the end.
+    /// It is only passed, or its body decides in the end whether it is stored.
     Passing,
 }
 
 impl Shared {
-    /// Serves an object, or a part of it, that came in answer to `asked`, and stores it where it may be.
+    /// Serves an object or a part of it, received in response to `asked`, and stores it if allowed.
     ///
-    /// Where the length is known, a task receives it at the source's pace, whatever the client's; only of a body
-    /// of unknown length a copy is made while it passes.
+    /// If the length is known, a task receives the body at the source's pace, independent of the client's. A body
+    /// of unknown length is copied while it passes to the client.
     pub(in crate::gateway) fn keep(
         self: &Arc<Self>,
         object: Object,
@@ -104,8 +106,9 @@ impl Shared {
     }
 }
 
-/// Which part of an object is worth to be stored: one of a known version, and of an object that could be stored whole
-/// (RFC 9111 3.3, 3.4).
+/// Returns the range and the object's length if a part is worth storing. The part must be complete, have a strong
+/// entity tag, and belong to an object small enough to store whole (RFC 9111 3.3, 3.4). Returns `None` for a
+/// whole object.
 fn storable_part(meta: &ObjectMeta, policy: &CachePolicy) -> Option<(Range<u64>, u64)> {
     let (range, complete) = parse_content_range(meta.headers().get(header::CONTENT_RANGE)?)?;
     let complete = complete.filter(|&complete| complete <= policy.max_item_size)?;
@@ -113,21 +116,21 @@ fn storable_part(meta: &ObjectMeta, policy: &CachePolicy) -> Option<(Range<u64>,
     (whole_part && same_strong_tag(meta, meta)).then_some((range, complete))
 }
 
-/// Wraps an object's body so that a copy of it is stored if it ends within the limit.
+/// Wraps an object's body so that a copy is stored if the body ends within the limit.
 pub(in crate::gateway) fn keeping(object: Object, copy: Copy) -> Object {
     let length = object.body.remaining();
     let body = Keeping { body: object.body, copy: Some(copy) };
     Object { meta: object.meta, body: ObjectBody::new(Box::pin(body), length) }
 }
 
-/// A body on its way to one client, copied while it passes.
+/// A body on its way to one client, copied as it passes.
 struct Keeping {
     body: ObjectBody,
-    /// Gone once the body proves too long or breaks.
+    /// `None` once the body is too long or fails.
     copy: Option<Copy>,
 }
 
-/// A copy of a body whose length is not known.
+/// A copy of a body of unknown length.
 pub(in crate::gateway) struct Copy {
     gateway: Arc<Shared>,
     meta: ObjectMeta,
@@ -140,7 +143,8 @@ pub(in crate::gateway) struct Copy {
 }
 
 impl Copy {
-    /// Begins to copy an object that came in answer to `asked`, if there is memory for it.
+    /// Begins the copy of an object received in response to `asked`. Returns `None` if the budget gives no
+    /// reservation.
     pub(in crate::gateway) fn of(
         gateway: &Arc<Shared>,
         object: &Object,
@@ -164,7 +168,7 @@ impl Copy {
         })
     }
 
-    /// Copies a body that nobody else reads, as far as it may be stored.
+    /// Reads and copies a body that has no client, and stores it if it ends within the limit.
     pub(in crate::gateway) async fn take(mut self, mut body: ObjectBody) {
         while let Some(chunk) = body.next().await {
             let Some(copy) = chunk.ok().and_then(|chunk| self.push(&chunk)) else { return };
@@ -173,7 +177,7 @@ impl Copy {
         self.store().await;
     }
 
-    /// Takes the next bytes; gives up once they are more than may be stored.
+    /// Appends the next bytes. Returns `None` if they exceed the largest storable size or the budget.
     fn push(mut self, chunk: &[u8]) -> Option<Self> {
         let more = chunk.len() as u64;
         let limit = self.gateway.policy.cache.as_ref().map_or(0, |policy| policy.max_item_size);
@@ -196,7 +200,7 @@ impl Copy {
         drop(reservation);
     }
 
-    /// Stores the copy in the background: the client has its last byte already.
+    /// Stores the copy in the background, because the client already has its last byte.
     #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
     fn store_later(self) {
         tokio::spawn(self.store());
@@ -213,7 +217,7 @@ impl Stream for Keeping {
             Some(Err(_)) => self.copy = None,
             None => {}
         }
-        // A client is not obliged to poll again once it has all the bytes it was promised.
+        // A client need not poll again once it has all promised bytes, so the copy is stored now.
         if (item.is_none() || self.body.remaining() == Some(0))
             && let Some(copy) = self.copy.take()
         {

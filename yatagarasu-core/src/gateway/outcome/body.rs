@@ -1,3 +1,5 @@
+//! The body of a reply: from the cache, a running fill or the source.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,23 +12,23 @@ use crate::gateway::outcome::stored_body::StoredBody;
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
 
-/// The content of a response, wherever it comes from.
+/// The body of a response.
 #[derive(Debug)]
 pub enum ReplyBody {
-    /// Nothing.
+    /// No content.
     Empty,
-    /// From memory.
+    /// Bytes of a stored object.
     Stored(StoredBody),
-    /// From memory, while it arrives there.
+    /// Bytes of a running fill, as they arrive.
     Filling(FillReader),
-    /// Several parts of what is in memory, or arrives there.
+    /// Several parts of a stored object or a running fill.
     Multipart(Box<MultipartBody>),
-    /// From the source, through this one client's buffers.
+    /// The source's body, streamed to this client alone.
     Streamed(ObjectBody),
 }
 
 impl ReplyBody {
-    /// The bytes still to come, where that is known.
+    /// Returns the number of bytes still to come, if known.
     pub fn remaining(&self) -> Option<u64> {
         match self {
             Self::Empty => Some(0),
@@ -37,7 +39,7 @@ impl ReplyBody {
         }
     }
 
-    /// Waits for the next bytes.
+    /// Waits for the next bytes. Returns `None` at the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, SourceError>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

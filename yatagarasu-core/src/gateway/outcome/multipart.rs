@@ -1,3 +1,5 @@
+//! The body of a reply with several ranges.
+
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -7,7 +9,7 @@ use crate::gateway::outcome::stored_body::StoredBody;
 use crate::http::multipart::Layout;
 use crate::source::error::SourceError;
 
-/// Several parts of one object on their way to a client, as `multipart/byteranges` (RFC 9110 14.6).
+/// Several ranges of one object on their way to a client, as `multipart/byteranges` (RFC 9110 14.6).
 #[derive(Debug)]
 pub struct MultipartBody {
     layout: Layout,
@@ -16,22 +18,22 @@ pub struct MultipartBody {
     remaining: u64,
 }
 
-/// Where the bytes of the parts come from.
+/// The origin of the parts' bytes.
 #[derive(Debug)]
 pub enum PartContent {
-    /// From memory.
+    /// A stored object.
     Stored(StoredBody),
-    /// From memory, while they arrive there.
+    /// A running fill, as its bytes arrive.
     Filling(FillReader),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Before the head of a part, or the end.
+    /// Before the head of a part, or the closing delimiter.
     Between,
     /// Within a part.
     Within,
-    /// After the end.
+    /// After the closing delimiter, or after an error.
     Ended,
 }
 
@@ -42,7 +44,7 @@ impl MultipartBody {
         Self { layout, content, stage: Stage::Between, remaining }
     }
 
-    /// The bytes still to come, delimiters included.
+    /// Returns the number of bytes still to come, delimiters included.
     pub(super) fn remaining(&self) -> u64 {
         self.remaining
     }
@@ -70,7 +72,7 @@ impl MultipartBody {
         Poll::Ready(item)
     }
 
-    /// What stands before the next part, or after the last.
+    /// Returns the head of the next part, or the closing delimiter after the last part.
     fn delimiter(&mut self) -> Bytes {
         let Some((head, range)) = self.layout.next_part() else {
             self.stage = Stage::Ended;

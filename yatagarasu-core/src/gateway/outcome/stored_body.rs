@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::cache::entry::StoredObject;
 
-/// A part of a stored object on its way to a client. Holds no memory but the object's own.
+/// A range of a stored object on its way to a client. It shares the object's memory and copies nothing.
 #[derive(Debug)]
 pub struct StoredBody {
     object: Arc<StoredObject>,
@@ -20,12 +20,12 @@ impl StoredBody {
         Self { object, rest: range }
     }
 
-    /// The bytes still to come.
+    /// Returns the number of bytes still to come.
     pub(super) fn remaining(&self) -> u64 {
         self.rest.end - self.rest.start
     }
 
-    /// Goes on with another part.
+    /// Sets the range to serve next.
     pub(super) fn select(&mut self, range: Range<u64>) {
         self.rest = range;
     }
