@@ -1,4 +1,4 @@
-//! A hit, from the request to its last byte, without sockets.
+//! Benchmarks a hit, from the request to its last byte, without sockets.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -39,7 +39,9 @@ fn gateway(source: &MemorySource) -> Gateway {
     )
 }
 
-/// The same without waiting, as the server does first. The request's map becomes the answer's, and is put back.
+/// Serves a hit without waiting, as the server does first, and returns the length of its first chunk.
+///
+/// The reply takes over the request's header map. This function puts it back, emptied, for the next iteration.
 fn recalled(gateway: &Gateway, asked: &mut Request) -> usize {
     let mut reply = gateway.recall(asked).expect("it is stored").reply.expect("an object");
     let length = match reply.body.next().now_or_never() {
@@ -72,7 +74,7 @@ fn hit(criterion: &mut Criterion) {
         let asked = request(Method::Get, &key);
         runtime.block_on(async {
             whole(&gateway, &asked).await;
-            // The fill ends in a task of its own.
+            // The fill stores the object in a task of its own, so the first hit may come a little later.
             while !matches!(gateway.answer(&asked).await.handling, Handling::Hit { .. }) {
                 tokio::task::yield_now().await;
             }

@@ -1,4 +1,4 @@
-//! Reading the header fields a decision depends on.
+//! Benchmarks parsing of the header fields that caching decisions depend on.
 
 use std::hint::black_box;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! Signing a request for S3.
+//! Benchmarks signing of a request for S3.
 
 use std::hint::black_box;
 use std::time::{Duration, SystemTime};

@@ -1,3 +1,5 @@
-//! Benchmarks of the pieces a request passes through; run them with `cargo bench -p yatagarasu-benches`. The program
-//! `compare` sets the whole server beside other proxies, `eviction` the cache's eviction policies beside each other.
+//! Benchmarks of the components that a request passes through. Run them with `cargo bench -p yatagarasu-benches`.
+//!
+//! The program `compare` compares the whole server with other proxies. `eviction` compares the cache's eviction
+//! policies with each other.
 #![forbid(unsafe_code)]

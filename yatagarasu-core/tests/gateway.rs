@@ -1,4 +1,4 @@
-//! The gateway over scripted sources: collapsing, storing, purging, leaving, against a manual clock.
+//! Tests of the gateway over scripted sources and a manual clock: collapsing, storing, purging, leaving clients.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,

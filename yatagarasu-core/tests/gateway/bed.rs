@@ -1,3 +1,5 @@
+//! A gateway over a test's source, and helpers to drive it.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use yatagarasu_core::{
 };
 use yatagarasu_testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
 
-/// Longest object the gateways here store.
+/// Length of the longest object that these gateways store, in bytes.
 pub(crate) const ITEM_MAX: u64 = 1000;
 
 pub(crate) struct Bed {
@@ -45,7 +47,7 @@ impl Bed {
         self.gateway.answer(&request(Method::Get, key)).await
     }
 
-    /// Begins a GET as a client of its own.
+    /// Starts a GET as a client of its own.
     pub(crate) fn begin(&self, key: &str) -> tokio::task::JoinHandle<Outcome> {
         self.begin_with(request(Method::Get, key))
     }
@@ -60,7 +62,7 @@ fn policy() -> BucketPolicy {
     BucketPolicy { cache: Some(cache_policy()), ..BucketPolicy::default() }
 }
 
-/// What the gateways here store unless a test says otherwise.
+/// Returns the cache policy of these gateways, unless a test sets another.
 pub(crate) fn cache_policy() -> CachePolicy {
     CachePolicy::new(ITEM_MAX, Duration::from_secs(60))
 }
@@ -72,7 +74,7 @@ pub(crate) async fn settle() {
     }
 }
 
-/// Lets every task come to its end.
+/// Waits until every task has ended.
 pub(crate) async fn idle() {
     let metrics = tokio::runtime::Handle::current().metrics();
     for _ in 0..100_000 {

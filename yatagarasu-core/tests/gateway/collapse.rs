@@ -1,3 +1,5 @@
+//! Tests of collapsing: requests that join a running fill, clients that leave, and fill memory.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,7 +65,7 @@ async fn too_large_an_object_releases_those_who_wait() {
     assert_eq!(bed.gateway.usage().objects, 0);
 }
 
-/// The best of some, because others use this machine too.
+/// Takes the best of five runs, because other processes use this machine too.
 #[tokio::test]
 async fn a_thousand_who_wait_for_too_large_an_object_are_let_go_within_a_millisecond() {
     let mut best = Duration::MAX;
@@ -95,7 +97,7 @@ async fn an_open_object_is_for_the_client_it_was_asked_for() {
     let asked = scripts.recv().await.unwrap();
     settle().await;
     asked.open(&[("content-length", "5000"), ("x-for", "first")]).send(vec![b'x'; 5000]);
-    // Whoever looks first: the one that joined asks for itself.
+    // The joined request asks for its own object, whichever client looks first.
     let own = scripts.recv().await.unwrap();
     own.open(&[("content-length", "5000"), ("x-for", "second")]).send(vec![b'x'; 5000]);
     assert_eq!(second.await.unwrap().reply.unwrap().headers["x-for"], "second");
@@ -206,7 +208,7 @@ async fn the_slowest_client_delays_no_one() {
     assert_eq!(body(slow).await.unwrap().len(), 1000);
 }
 
-/// A source with a bug.
+/// A source that panics.
 #[derive(Debug)]
 struct Panicking;
 

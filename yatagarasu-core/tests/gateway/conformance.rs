@@ -1,3 +1,5 @@
+//! Runs the conformance suites on the sources and the cache that other tests use.
+
 use std::sync::Arc;
 use std::time::Duration;
 

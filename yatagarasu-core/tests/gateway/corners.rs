@@ -1,4 +1,4 @@
-//! Where two rules meet: what is shared with whom, and what is stored under which key.
+//! Corner cases in which two rules meet: sharing between clients, and the keys of stored objects.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,14 +31,14 @@ fn asking(method: Method, fields: &[(&'static str, &str)]) -> Request {
     request
 }
 
-/// A bucket that forwards languages, and serves stale objects while it revalidates them.
+/// Returns the policy of a bucket that forwards languages, and serves stale objects while it revalidates them.
 fn policy() -> BucketPolicy {
     let cache = CachePolicy { stale_while_revalidate: Duration::from_secs(1000), ..cache_policy() };
     let forward_headers = ForwardedFields::Named(vec![header::ACCEPT_LANGUAGE]);
     BucketPolicy { cache: Some(cache), forward_headers }
 }
 
-/// Has an object with these fields stored, of the one byte `a`, which is stale by now.
+/// Stores an object with these fields and the content `a`, and lets it become stale.
 async fn stale(fields: &[(&'static str, &str)], policy: BucketPolicy) -> (Bed, UnboundedReceiver<Script>) {
     let (source, mut scripts) = ScriptedSource::new();
     let bed = Bed::with(Arc::new(source), policy);
@@ -50,7 +50,7 @@ async fn stale(fields: &[(&'static str, &str)], policy: BucketPolicy) -> (Bed, U
     (bed, scripts)
 }
 
-/// The same in a bucket that serves nothing stale.
+/// Does the same in a bucket that serves nothing stale.
 async fn revalidated(fields: &[(&'static str, &str)]) -> (Bed, UnboundedReceiver<Script>) {
     stale(fields, BucketPolicy { cache: Some(cache_policy()), ..policy() }).await
 }
@@ -98,7 +98,7 @@ async fn a_head_that_makes_an_object_private_leaves_nothing_stored() {
     scripts.try_recv().expect("the source is asked");
 }
 
-/// What a refusal leaves of a stored object: it is served as before, served once S3 has confirmed it, or gone.
+/// Effect of a refusal on a stored object: it is served as before, served once S3 has confirmed it, or gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
     Fresh,
@@ -106,7 +106,7 @@ enum Left {
     Nothing,
 }
 
-/// S3 sends no document with a refusal of HEAD: the gateway's keys or clock may be to blame.
+/// S3 sends no document with a refusal of HEAD, so the gateway's keys or clock may be the cause.
 #[tokio::test]
 async fn only_a_refusal_of_the_object_itself_drops_it() {
     use Method::{Get, Head};
@@ -120,7 +120,7 @@ async fn only_a_refusal_of_the_object_itself_drops_it() {
         (Get, "InvalidObjectState", Left::Stale),
     ] {
         for negative in [Negative::default(), remembering] {
-            // A refusal that is remembered takes the object's place.
+            // A remembered refusal replaces the object.
             let left = match left {
                 Left::Stale if negative.denied => Left::Nothing,
                 left => left,
@@ -200,7 +200,7 @@ async fn parts_that_are_fetched_at_once_are_all_kept() {
     let ranges = ["bytes=0-1", "bytes=2-3"];
     let clients = ranges.map(|range| bed.begin_with(asking(Method::Get, &[("range", range)])));
     let asked = [scripts.recv().await.unwrap(), scripts.recv().await.unwrap()];
-    // The later one ends first.
+    // The later request ends first.
     for script in asked.into_iter().rev() {
         let range = script.request.headers["range"].to_str().unwrap().replace('=', " ") + "/4";
         script
@@ -248,7 +248,7 @@ async fn clients_of_an_object_with_variants_share_one_get_while_that_is_being_no
     }
 }
 
-/// A source whose bodies have a bug.
+/// A source of bodies that panic.
 #[derive(Debug, Default)]
 struct Panicking {
     asked: AtomicU64,

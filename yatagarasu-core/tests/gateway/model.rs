@@ -1,4 +1,4 @@
-//! Random sequences of requests, clock steps, source changes and purges against a small reference model.
+//! Checks random sequences of requests, clock steps, source changes and purges against a small reference model.
 //!
 //! `YATAGARASU_MODEL_SEED` and `YATAGARASU_MODEL_STEPS` choose another walk than the one of every test run.
 
@@ -27,7 +27,7 @@ use walk::{Trail, Walk};
 const SEED: u64 = 1;
 const STEPS: u64 = 100_000;
 
-/// What a walk of this many steps has met of everything, if it is worth anything.
+/// A walk of this many steps must meet everything in `MET`.
 const WORTH: u64 = 50_000;
 const MET: [(&str, u16); 19] = [
     ("fresh", 200),
@@ -67,7 +67,7 @@ fn every_walk_gets_only_what_the_model_allows() {
     assert!(steps < WORTH || missed.is_empty(), "seed {seed} meets none of {missed:?}");
 }
 
-/// Walks through one bucket after the other.
+/// Walks through one bucket after the other until the trail has `steps` steps.
 async fn follow(seed: u64, steps: u64, trail: &mut Trail) {
     let mut dice = Dice::new(seed);
     while trail.steps < steps {

@@ -1,3 +1,5 @@
+//! Tests of purges that meet fills, revalidations and stores in progress.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ async fn a_fill_that_began_before_a_purge_does_not_bring_the_object_back() {
         let asked = scripts.recv().await.unwrap();
         assert_eq!(bed.gateway.purge(&selector, Purge::Drop).await, 0);
 
-        // Whoever comes after the purge gets what the source has now.
+        // A request after the purge gets the source's present object.
         let later = bed.begin("dir/k");
         scripts.recv().await.unwrap().open(&ONE).send("N");
         assert_eq!(body(later.await.unwrap()).await.unwrap(), b"N");
@@ -81,10 +83,10 @@ async fn a_copy_kept_while_streaming_loses_to_a_purge_too() {
     assert_eq!(bed.gateway.usage().objects, 0);
 }
 
-/// Header fields, as they are written.
+/// Header fields: names and values.
 type Fields = &'static [(&'static str, &'static str)];
 
-/// What a source has of an object.
+/// Fields and content of an object at the source.
 type Version = (Fields, &'static str);
 
 const KEY: &str = "dir/k";
@@ -101,13 +103,13 @@ const NEW: Version = (&[("etag", "\"new\""), TAG, MINUTE], "new!");
 const BEGINNING: Fields = &[("range", "bytes=0-1")];
 const END: Fields = &[("range", "bytes=2-3")];
 
-/// Something that is under way when a purge comes.
+/// An operation that is in progress when a purge comes.
 #[derive(Debug, Clone, Copy)]
 struct Scenario {
     name: &'static str,
-    /// What a client got a hundred seconds ago, and the fields of its request.
+    /// The object that a client got a hundred seconds ago, and the fields of its request.
     before: Option<(Version, Fields)>,
-    /// What the source has when it is asked, if anything.
+    /// The source's object when it is asked, if there is one.
     old: Option<Version>,
     lengths: Lengths,
     method: Method,
@@ -152,8 +154,9 @@ const SCENARIOS: [Scenario; 15] = [
 ];
 
 impl Scenario {
-    /// Sets the scene, stops it at its `nth` await, purges, lets it go on, and looks what the next client gets. Says
-    /// whether it has that many awaits.
+    /// Stops the operation at its `nth` await, purges, lets it go on, and checks the next client's answer.
+    ///
+    /// Returns whether the operation has that many awaits.
     async fn play(&self, nth: usize, selector: &Selector, purge: Purge) -> bool {
         let (source, clock, turnstile) = (MemorySource::default(), ManualClock::default(), Turnstile::new());
         let gateway = self.gateway(&source, &clock, &turnstile);
@@ -177,7 +180,7 @@ impl Scenario {
             let (gateway, selector) = (gateway.clone(), selector.clone());
             async move { gateway.purge(&selector, purge).await }
         });
-        // It may have to wait for a store that has begun.
+        // The purge may have to wait for a store that has begun.
         settle().await;
         turnstile.open();
         purging.await.unwrap();
@@ -203,13 +206,13 @@ impl Scenario {
         )
     }
 
-    /// Checks that the next client gets what is new, and so does the one after it.
+    /// Checks that the next client gets the new object, and so does the one after it.
     async fn look(&self, gateway: &Gateway, purge: Purge, scene: &str) {
         let again = || asking(Method::Get, self.fields);
         let mut outcome = gateway.answer(&again()).await;
         if let Handling::Hit { freshness: Freshness::Stale(_), .. } = outcome.handling {
             assert_eq!(purge, Purge::MarkStale, "a stale hit after {scene}");
-            // It may be served while it is revalidated; but revalidated it is.
+            // A stale object may be served while it is revalidated, but it must be revalidated.
             drop(outcome);
             idle().await;
             outcome = gateway.answer(&again()).await;
@@ -235,7 +238,7 @@ async fn nothing_brings_back_what_was_purged_wherever_it_is_suspended() {
             Selector::Tag("tag".into()),
             Selector::All,
         ] {
-            // What is not there carries no tag.
+            // A missing object carries no tag.
             if scenario.old.is_none() && matches!(selector, Selector::Tag(_)) {
                 continue;
             }
@@ -289,7 +292,7 @@ async fn what_is_confirmed_while_a_purge_is_at_work_goes_too() {
         });
         settle().await;
         assert!(turnstile.is_reached());
-        // It finds what is stored, and has it confirmed.
+        // The request finds the stored object and revalidates it.
         let validating = tokio::spawn({
             let gateway = gateway.clone();
             async move { gateway.answer(&asking(Method::Get, &[])).await }
@@ -314,8 +317,8 @@ fn asking(method: Method, fields: Fields) -> Request {
     request
 }
 
-/// Asks, and reads whatever comes.
+/// Sends a request and reads the answer, whatever it is.
 async fn read(gateway: Gateway, request: Request) {
-    // Nothing there is an answer too.
+    // An error is an answer too, because the object may be missing.
     let _ = body(gateway.answer(&request).await).await;
 }

@@ -1,3 +1,5 @@
+//! Tests of stored objects: hits, ranges, conditions, and bodies of unknown length.
+
 use std::sync::Arc;
 use std::time::Duration;
 

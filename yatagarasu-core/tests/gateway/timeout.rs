@@ -1,3 +1,5 @@
+//! Tests of the time limits of a source, before and after the response head.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A source and a cache at whose every await a test can hold up whoever comes by.
+//! A source and a cache that a test can stop at every await.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,16 +16,16 @@ use yatagarasu_core::{
 };
 use yatagarasu_testing::{MemoryCache, MemorySource};
 
-/// Bytes of a body that come at a time.
+/// Bytes of each piece of a body.
 const PIECE_BYTES: usize = 2;
 
-/// Where a store begins.
+/// Place before a store.
 pub(crate) const STORE: &str = "before a store";
 
-/// Where a purge begins with what is stored.
+/// Place before a purge of the stored objects.
 pub(crate) const PURGE: &str = "before a purge";
 
-/// Lets everyone pass but one, who waits until it is opened.
+/// Lets all passages through but one, which waits until the turnstile is opened.
 #[derive(Debug)]
 pub(crate) struct Turnstile {
     state: Mutex<State>,
@@ -35,17 +35,17 @@ pub(crate) struct Turnstile {
 #[derive(Debug, Default)]
 struct State {
     stop: Option<Stop>,
-    /// Where there were passages since it was set.
+    /// Places of the passages since it was set.
     passed: Vec<&'static str>,
     reached: bool,
 }
 
-/// Who is stopped.
+/// The passage that is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The passage of this number, the first of which is one.
+    /// The passage with this number, counted from one.
     Nth(usize),
-    /// The next one here.
+    /// The next passage at this place.
     At(&'static str),
 }
 
@@ -54,23 +54,23 @@ impl Turnstile {
         Arc::new(Self { state: Mutex::default(), open: Semaphore::new(0) })
     }
 
-    /// Counts from one again and stops one.
+    /// Restarts the count and sets the passage to stop.
     pub(crate) fn set(&self, stop: Stop) {
         *self.state() = State { stop: Some(stop), ..State::default() };
     }
 
-    /// Whether it has stopped anyone.
+    /// Returns whether a passage has been stopped.
     pub(crate) fn is_reached(&self) -> bool {
         self.state().reached
     }
 
-    /// Lets everyone through.
+    /// Lets all passages through.
     pub(crate) fn open(&self) {
         self.state().stop = None;
         self.open.add_permits(1);
     }
 
-    /// Where there were passages since it was set.
+    /// Returns the places of the passages since it was set.
     pub(crate) fn passed(&self) -> Vec<&'static str> {
         self.state().passed.clone()
     }
@@ -98,15 +98,16 @@ impl Turnstile {
     }
 }
 
-/// Whether a source says how long its objects are.
+/// Whether a source tells the lengths of its objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lengths {
     Said,
     Unknown,
 }
 
-/// A source at whose turnstile every answer and every piece of a body arrives. What it answers is what there was when
-/// it was asked, however late it comes.
+/// A source that passes the turnstile with every answer and every piece of a body.
+///
+/// It answers with the object at the time of the request, however late the answer comes.
 #[derive(Debug)]
 pub(crate) struct TurnstileSource {
     pub(crate) inner: MemorySource,
@@ -164,7 +165,7 @@ impl ObjectSource for TurnstileSource {
     }
 }
 
-/// A body whose every piece passes the turnstile, its end too where that is not known before.
+/// A body that passes the turnstile before every piece, and before its end if its length is unknown.
 struct Pieces {
     body: ObjectBody,
     rest: Bytes,
@@ -184,7 +185,7 @@ impl Stream for Pieces {
         ready!(pass.as_mut().poll(cx));
         *passing = None;
         if rest.is_empty() {
-            // The bodies of a memory source are never waited for.
+            // The body of a memory source is always ready.
             match ready!(Pin::new(body).poll_next(cx)) {
                 Some(Ok(chunk)) => *rest = chunk,
                 end => return Poll::Ready(end),
@@ -195,7 +196,7 @@ impl Stream for Pieces {
     }
 }
 
-/// A cache at whose turnstile everything arrives before it is done, and all but purges after it.
+/// A cache that passes the turnstile before every operation, and after every operation but a purge.
 #[derive(Debug)]
 pub(crate) struct TurnstileCache {
     pub(crate) inner: MemoryCache,

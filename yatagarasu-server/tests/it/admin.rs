@@ -1,3 +1,5 @@
+//! Tests of the admin API: purges, readiness, the token, metrics, and shutdown.
+
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -104,7 +106,7 @@ async fn an_operator_who_leaves_does_not_end_a_purge() {
         format!("host: localhost\r\ncontent-type: application/json\r\ncontent-length: {}", order.len());
     let mut operator = TcpStream::connect(site.admin.address).await.unwrap();
     operator.write_all(format!("POST /purge HTTP/1.1\r\n{fields}\r\n\r\n{order}").as_bytes()).await.unwrap();
-    // It has begun, and most is still to do.
+    // The purge has begun, and most of it is still to do.
     until(&site, |stats| objects(stats)[0] == 0).await;
     drop(operator);
     until(&site, |stats| objects(stats) == [0; BUCKETS]).await;
@@ -248,7 +250,7 @@ async fn what_happens_is_counted() {
     );
     assert_eq!(stats["fill_memory"]["max_bytes"], 256_000_000);
     assert_eq!(stats["socket_memory"], serde_json::json!({ "bytes": 0, "max_bytes": 134_217_728 }));
-    // A response is counted when its body has gone: ask until it has.
+    // A response is counted when its body has ended, so poll until it is.
     let metrics = loop {
         let metrics = site.admin.get("/metrics").await;
         let text = String::from_utf8(metrics.body.to_vec()).unwrap();
@@ -280,7 +282,7 @@ async fn stopping_lets_responses_end_and_accepts_no_more() {
     let mut client = client.await.unwrap();
     let idle = crate::client::begin(site.address, "/nowhere").await;
     let running = site.stop();
-    // Refused as soon as the listener is closed.
+    // Connections are refused as soon as the listener is closed.
     refuses(site.address).await;
     assert!(!running.is_finished());
     exchange.write(vec![7; 2_000_000]).await;
@@ -310,7 +312,7 @@ async fn stopping_goes_on_with_what_another_thread_began() {
     use tokio::io::AsyncReadExt;
 
     let (s3, mut site) = crate::scripted::Scripted::start("").await;
-    // One client on each of the two threads; the first begins the fill and leaves.
+    // One client connects to each of the two threads. The first starts the fill and leaves.
     let first = tokio::spawn(crate::client::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
@@ -332,7 +334,7 @@ async fn stopping_goes_on_with_what_another_thread_began() {
     assert!(running.await.unwrap());
 }
 
-/// Waits until nobody is accepted any more.
+/// Waits until the listener refuses connections.
 async fn refuses(address: std::net::SocketAddr) {
     let refused = async {
         while tokio::net::TcpStream::connect(address).await.is_ok() {

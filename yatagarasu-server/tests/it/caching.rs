@@ -1,3 +1,5 @@
+//! Tests of caching through the whole server: misses, hits, revalidation, and eviction policies.
+
 use crate::client::Answer;
 use crate::site::Site;
 
@@ -5,7 +7,8 @@ fn summary(answer: &Answer) -> (u16, &str, &str) {
     (answer.status, answer.field("x-cache"), answer.field("cache-status"))
 }
 
-/// Whether it is that of a miss whose object is being stored. How long it stays fresh depends on the second.
+/// Returns whether `cache_status` is that of a miss with an object that is being stored. Its `ttl` depends on the
+/// second.
 fn is_stored(cache_status: &str) -> bool {
     cache_status.starts_with("Yatagarasu; fwd=uri-miss; ttl=") && cache_status.ends_with("; stored")
 }

@@ -1,4 +1,4 @@
-//! A client that says what it means and gives back all it gets.
+//! A client that sends exactly the given request and returns the whole response.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Whom a test asks.
+/// A client of one server.
 #[derive(Clone)]
 pub(crate) struct Client {
     pool: Pool<HttpConnector, Full<Bytes>>,
@@ -32,7 +32,7 @@ impl Client {
         Self { pool: Pool::builder(TokioExecutor::new()).build_http(), address, token: None }
     }
 
-    /// Speaks HTTP/2 without being asked to.
+    /// Makes a client that speaks HTTP/2 without negotiation.
     pub(crate) fn http2(address: SocketAddr) -> Self {
         let pool = Pool::builder(TokioExecutor::new()).http2_only(true).build_http();
         Self { pool, address, token: None }
@@ -65,7 +65,7 @@ impl Client {
         self.try_send(method, path, headers, body).await.expect("a whole response")
     }
 
-    /// Sends a request; an error where the response breaks off.
+    /// Sends a request. Returns an error if the response breaks off.
     pub(crate) async fn try_send(
         &self,
         method: &str,
@@ -88,7 +88,7 @@ impl Client {
 }
 
 impl Answer {
-    /// A field's value, empty where there is none.
+    /// Returns the value of a field, or an empty string if it is missing.
     pub(crate) fn field(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
     }
@@ -98,7 +98,7 @@ impl Answer {
     }
 }
 
-/// Sends a GET on a connection of its own and reads the response head only.
+/// Sends a GET on a connection of its own and reads only the response head.
 pub(crate) async fn begin(address: SocketAddr, path: &str) -> TcpStream {
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes()).await.unwrap();

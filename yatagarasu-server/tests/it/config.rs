@@ -1,3 +1,5 @@
+//! Tests of the configuration: every key, every format, the environment, and the error messages.
+
 use std::fs;
 use std::time::Duration;
 
@@ -6,7 +8,7 @@ use yatagarasu_s3::{Access, Addressing};
 use yatagarasu_server::Config;
 use yatagarasu_server::config::{BucketConfig, EXAMPLE, Environment, ForwardedQuery, StatusKey, show};
 
-/// The short configuration every newcomer starts from.
+/// The short configuration that newcomers start from.
 const SHORT: &str = r#"buckets:
   # Videos: stream everything
   - name: "videos"
@@ -94,7 +96,7 @@ fn the_long_configuration_works_as_it_stands() {
 #[test]
 fn the_example_says_the_defaults() {
     let example = load(EXAMPLE).unwrap();
-    // What is commented out is the default: with the comments taken off, the same takes effect.
+    // Commented-out keys show their defaults, so removing the comment signs changes nothing.
     let uncommented: Vec<_> = EXAMPLE
         .lines()
         .map(|line| match line.trim_start().strip_prefix("# ") {
@@ -182,7 +184,7 @@ fn the_environment_overrides_and_fills_in() {
     );
 }
 
-/// A bucket with these settings, as YAML flow members.
+/// Loads a configuration of one bucket with these settings, given as YAML flow members, and returns the bucket.
 fn one(s3: &str, cache: &str) -> Result<BucketConfig, String> {
     let yaml = format!("buckets: [{{ name: a, path_prefix: /a, s3: {{ {s3} }}, cache: {{ {cache} }} }}]");
     load(&yaml).map(|mut config| {

@@ -1,3 +1,5 @@
+//! Tests of the status of error responses.
+
 use std::time::Duration;
 
 use crate::client::Answer;
@@ -114,7 +116,7 @@ async fn nonsense_is_502_and_so_is_a_connection_that_closes() {
         let client = site.client.clone();
         let asked = tokio::spawn(async move { client.get("/static/k").await });
         s3.next().await.write(nonsense).await;
-        // A request on a pooled connection would be repeated; this one is on a new one.
+        // The gateway would repeat a request on a pooled connection; this request is on a new one.
         check(&asked.await.unwrap(), 502);
     }
 }
@@ -131,7 +133,7 @@ async fn silence_is_504() {
 
 #[tokio::test]
 async fn connecting_for_too_long_is_504() {
-    // A listener whose queue is full takes no connection and refuses none either.
+    // A listener with a full queue neither accepts nor refuses connections.
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     full.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     full.listen(0).unwrap();

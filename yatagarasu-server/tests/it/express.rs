@@ -1,4 +1,4 @@
-//! Requests that are answered below hyper, beside those that are not.
+//! Tests of requests answered in the express lane, below hyper, beside requests that hyper answers.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::scripted::PATIENCE;
 use crate::site::Site;
 use crate::wire::Wire;
 
-/// What a request is that means the same as a plain GET, but that hyper has to read.
+/// Returns a request that means the same as a plain GET but has to go through hyper.
 fn through_hyper(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: test\r\nx-unknown: 1\r\n\r\n")
 }
 
-/// The fields but for those that each answer has of its own, and seconds that may have passed.
+/// Returns the fields without those that differ between responses, and without seconds that may have passed.
 fn lasting(mut headers: HeaderMap) -> Vec<(String, String)> {
     for name in ["age", "x-request-id"] {
         assert_eq!(headers.get_all(name).iter().count(), 1, "{name}");
@@ -56,7 +56,7 @@ async fn the_express_lane_answers_as_hyper_does() {
         let (key, content) = (length.to_string(), pattern(length));
         site.put(&key, &fields, content.clone());
         let path = format!("/static/{key}");
-        // Stored, and known to be.
+        // Wait until the object is stored.
         while site.client.get(&path).await.field("x-cache") != "HIT" {}
         let mut express = Wire::get(site.address, &path).await;
         let mut hyper = Wire::send(site.address, &through_hyper(&path)).await;
@@ -130,7 +130,7 @@ async fn answers_come_in_the_order_of_their_requests() {
         (200, b"small"),
     ];
     let all = requests.concat();
-    // Whole, and cut somewhere.
+    // Sent whole (a cut at 0), and cut into two parts.
     for cut in [0, 1, 30, all.len() / 2, all.len() - 1] {
         let mut client = Wire::send(site.address, &all[..cut]).await;
         client.say(&all[cut..]).await;
@@ -149,7 +149,8 @@ async fn answers_come_in_the_order_of_their_requests() {
     }
 }
 
-/// A gateway with objects of these lengths stored, and one, `cold`, that is not. Each is full of its first letter.
+/// Starts a gateway that has stored objects of these lengths, and not the object `cold`. Each is full of its key's
+/// first letter.
 async fn stocked(objects: &[(&str, usize)]) -> Site {
     let site = Site::with("", "max_item_size: \"5MB\", max_size: \"128MB\"").await;
     for (key, length) in objects {
@@ -160,7 +161,7 @@ async fn stocked(objects: &[(&str, usize)]) -> Site {
     site
 }
 
-/// Reads an answer and says what it is full of.
+/// Reads a response and returns the letter it is full of.
 async fn letter(client: &mut Wire, length: usize) -> char {
     let answer = client.head().await;
     assert_eq!((answer.status, answer.field("content-length")), (200, length.to_string().as_str()));
@@ -187,7 +188,7 @@ async fn no_answer_overtakes_one_that_hyper_has_not_written() {
             request if request.contains("small") => ('s', 2000),
             _ => ('c', 1000),
         });
-        // All at once, and the others while the first ones are on their way.
+        // Send all at once, or send the others while the first responses are on their way.
         for together in [4, 1, 2] {
             let mut client = Wire::narrow(site.address, "/static/tiny").await;
             assert_eq!(letter(&mut client, 10).await, 't');
@@ -209,7 +210,8 @@ async fn no_answer_overtakes_one_that_hyper_has_not_written() {
     }
 }
 
-/// Asks at random: what comes back is what was asked, in order, whoever answers it and however the bytes are cut.
+/// Sends random requests. Every response must match its request, in order, whichever path answers it and however the
+/// bytes are cut.
 #[tokio::test]
 async fn random_conversations_are_kept_in_order() {
     const LENGTHS: [(&str, usize); 5] =
@@ -235,7 +237,7 @@ async fn random_conversations_are_kept_in_order() {
         assert_eq!(letter(&mut client, 10).await, 't');
         let mut said = 0;
         for (index, (first, content)) in expected.iter().enumerate() {
-            // At least up to the end of the request that is read now, and something of what follows.
+            // At least up to the end of the request answered next, and some bytes of the requests after it.
             let end = text.match_indices("\r\n\r\n").nth(index).unwrap().0 + 4;
             let until = (end + random.below(200)).min(text.len()).max(said);
             let cut = said + random.below(until - said + 1);
@@ -250,7 +252,7 @@ async fn random_conversations_are_kept_in_order() {
     }
 }
 
-/// splitmix64 (Steele, Lea and Flood, 2014).
+/// Pseudo-random numbers by splitmix64 (Steele, Lea and Flood, 2014).
 struct Random(u64);
 
 impl Random {
@@ -265,7 +267,7 @@ impl Random {
 
 #[tokio::test]
 async fn the_order_holds_wherever_a_thread_takes_turns() {
-    // A task is interrupted after 128 steps.
+    // The runtime interrupts a task after 128 steps.
     for hits in 120..135 {
         let site = stocked(&[("tiny", 10), ("small", 2000)]).await;
         let plain = |key: &str| format!("GET /static/{key} HTTP/1.1\r\nhost: test\r\n\r\n");
@@ -298,7 +300,7 @@ async fn who_reads_late_gets_everything() {
     }
 }
 
-/// Bytes of contents that were sent, as far as they are counted.
+/// Returns the number of body bytes sent so far, as the metrics count them.
 async fn sent(site: &Site) -> usize {
     let metrics = String::from_utf8(site.admin.get("/metrics").await.body.to_vec()).unwrap();
     let mut lines = metrics.lines();
@@ -309,7 +311,8 @@ async fn sent(site: &Site) -> usize {
         .unwrap()
 }
 
-/// What a client has not read is in the memory of an object that may be gone, and of which others take the place.
+/// Bytes that a client has not read are in the memory of an object that may be gone. Objects stored later must not
+/// overwrite them.
 #[tokio::test]
 async fn what_is_on_its_way_stays_as_it_was() {
     const LENGTH: usize = 120_000;
@@ -342,7 +345,7 @@ async fn the_rest_of_a_long_object_stays_as_it_was() {
     assert!(content.iter().all(|byte| *byte == b'k'));
 }
 
-/// Waits until so many connections are open.
+/// Waits until `count` connections are open.
 async fn connections(site: &Site, count: usize) {
     let line = format!("yatagarasu_connections {count}\n");
     let counted = async {
@@ -357,7 +360,7 @@ async fn connections(site: &Site, count: usize) {
 async fn a_client_that_leaves_without_reading_is_let_go() {
     let site = stocked(&[("k", 3_000_000)]).await;
     for first in [String::new(), through_hyper("/static/missing")] {
-        // That of the client that has stocked it.
+        // The one connection is that of the client that filled the cache.
         connections(&site, 1).await;
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();

@@ -1,4 +1,4 @@
-//! Streams whose clients are fast: their sockets may hold more, and their bytes go past the process.
+//! Tests of streams to fast clients: their sockets may hold more, and their bytes bypass the process.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use crate::wire::Wire;
 
 const MIB: u64 = 1 << 20;
 
-/// What both sockets of a fast stream may hold.
+/// Bytes that both sockets of a fast stream may hold together.
 const WIDE: u64 = 8 * MIB;
 
-/// Longer than what the sockets on the way hold, so that a stream that is not read to its end goes on.
+/// Longer than the sockets on the way can hold, so that a stream goes on until its client has read it.
 const LENGTH: u64 = 128 * MIB;
 
-/// A gateway with these settings of `server`, before large objects.
+/// Starts a gateway with these settings of `server`, in front of large objects.
 async fn site(server: &str) -> Site {
     site_of(2, server).await
 }
 
-/// The same with so many threads.
+/// Starts the same with `threads` threads.
 async fn site_of(threads: usize, server: &str) -> Site {
     let s3 = S3Server::start().await.unwrap();
     s3.objects().put_pattern("bucket", "large", LENGTH);
@@ -44,7 +44,7 @@ async fn reserved_now(site: &Site) -> u64 {
     reserved(&site.admin.get("/stats").await.json())
 }
 
-/// Reads from `from` up to `to` of an object, all of it right.
+/// Reads an object from `from` up to `to` and checks its bytes.
 async fn assert_takes(client: &mut Wire, from: u64, to: u64) {
     let mut offset = from;
     while offset < to {
@@ -55,7 +55,8 @@ async fn assert_takes(client: &mut Wire, from: u64, to: u64) {
     }
 }
 
-/// Reads on until so much is reserved: a stream is not fast in a second in which the machine pauses.
+/// Reads on until `expected` bytes are reserved. One piece may not be enough: a stream is not fast in a second in which
+/// the machine pauses.
 async fn until_fast(site: &Site, client: &mut Wire, offset: &mut u64, expected: u64) {
     while reserved_now(site).await != expected {
         assert!(*offset < LENGTH - 16 * MIB, "{expected} bytes are never reserved");
@@ -65,7 +66,7 @@ async fn until_fast(site: &Site, client: &mut Wire, offset: &mut u64, expected: 
 }
 
 async fn begin(address: SocketAddr, path: &str) -> Wire {
-    // Narrow, so that little more is sent than is read.
+    // A narrow client, so that little more is sent than is read.
     let mut client = Wire::narrow(address, path).await;
     assert_eq!(client.head().await.status, 200);
     client
@@ -83,7 +84,7 @@ async fn a_fast_stream_takes_a_part_of_the_memory_there_is_until_it_ends() {
     assert_takes(&mut client, offset, LENGTH).await;
     until(&site, |stats| reserved(stats) == 0).await;
 
-    // The connection goes on as it began.
+    // Later responses on the connection begin with small buffers again.
     client.get_again("/static/small").await;
     assert_eq!(client.head().await.status, 200);
     assert_eq!(client.take(1).await, b"x");
@@ -154,11 +155,11 @@ async fn a_client_that_leaves_gives_its_part_back() {
 async fn a_client_that_takes_the_last_bytes_slowly_keeps_its_part_so_long() {
     let site = site("").await;
     let mut client = begin(site.address, "/static/large").await;
-    // Of what a socket may take, the system counts its own bookkeeping too.
+    // The kernel counts its own bookkeeping towards a socket's limit, so the rest is far below it.
     let (mut offset, rest) = (0, LENGTH - 3 * MIB / 2);
     until_fast(&site, &mut client, &mut offset, WIDE).await;
     assert_takes(&mut client, offset, rest).await;
-    // The response has ended, and with it the connection to S3; the client's socket holds the rest.
+    // The response has ended, and with it the connection to S3. The client's socket holds the rest.
     until(&site, |stats| reserved(stats) == WIDE / 2).await;
     stalled(&site.s3).await;
     assert_eq!(reserved_now(&site).await, WIDE / 2);
@@ -172,7 +173,7 @@ async fn a_stream_that_becomes_slow_gives_its_part_back() {
     let mut client = begin(site.address, "/static/large").await;
     let (mut offset, pause) = (0, Duration::from_millis(100));
     until_fast(&site, &mut client, &mut offset, WIDE).await;
-    // As slow as that, the sockets on the way are emptied first. What S3's may hold it may until the end.
+    // At this pace the sockets on the way are emptied first. The socket to S3 keeps its reservation until the end.
     while reserved_now(&site).await > WIDE / 2 {
         assert!(offset < LENGTH, "it is fast for ever");
         assert_takes(&mut client, offset, offset + MIB / 4).await;
@@ -187,7 +188,7 @@ async fn a_stream_that_becomes_slow_gives_its_part_back() {
 async fn what_a_client_leaves_behind_reaches_no_other() {
     let site = site_of(1, "").await;
     for _ in 0..3 {
-        // One leaves with bytes on their way, others go on in turn.
+        // One client leaves with bytes on their way; two others go on in turn.
         let mut leaving = begin(site.address, "/static/large").await;
         let mut first = begin(site.address, "/static/large").await;
         let mut second = begin(site.address, "/static/other").await;
@@ -237,7 +238,7 @@ async fn a_fast_stream_that_breaks_off_is_not_taken_for_whole() {
     let mut offset = 0;
     until_fast(&site, &mut client, &mut offset, WIDE).await;
     gate.open();
-    // As much as had come, and then the end of the connection before that of the body.
+    // The client gets all bytes that had arrived. Then the connection ends, before the body does.
     assert!(client.rest().await == MemoryObjects::pattern(offset, 48 * MIB));
     until(&site, |stats| reserved(stats) == 0).await;
 }

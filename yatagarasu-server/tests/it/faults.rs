@@ -1,3 +1,5 @@
+//! Tests of clients and sources that leave, stall, or send too little.
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,8 +12,10 @@ use crate::site::Site;
 
 const LARGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nfirst";
 
-/// How long the gateway takes to end a request at S3 whose client leaves, before its head or in its body: the best
-/// of some tries, because other tests take the processor too.
+/// Returns the time that the gateway takes to end a request at S3 after its client has left, before the head or in the
+/// body.
+///
+/// It is the best of five tries, because other tests use the processor too.
 async fn time_to_leave(answer: &str) -> Duration {
     let mut best = Duration::MAX;
     for _ in 0..5 {
@@ -71,7 +75,7 @@ async fn a_body_cut_short_breaks_the_clients_connection_and_stores_nothing() {
         let mut client = client.await.unwrap();
         drop(exchange);
         let mut body = Vec::new();
-        // Closed or reset: either way before the length it was promised.
+        // The connection is closed or reset, in either case before the promised length.
         let _ = client.read_to_end(&mut body).await;
         assert!(body.len() <= 5, "{length}");
         assert_eq!(site.admin.get("/stats").await.json()["buckets"][0]["objects"], 0);
@@ -122,14 +126,14 @@ async fn a_slow_client_slows_s3_down() {
     let (s3, site) = Scripted::start("").await;
     let client = tokio::spawn(begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
-    // Small kernel buffers on the way, so that what is held is what the gateway holds.
+    // Small kernel buffers on the way, so that the test measures the gateway's own buffers.
     let socket = socket2::SockRef::from(&exchange.socket);
     socket.set_send_buffer_size(64 * 1024).unwrap();
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await;
     let client = client.await.unwrap();
     let mut taken = 0;
     let chunk = vec![0; 64 * 1024];
-    // Until nothing more is taken for a while: the kernel's buffers and the gateway's are full then.
+    // Write until nothing is taken for a while. The buffers of the kernel and the gateway are full then.
     while let Ok(written) = timeout(Duration::from_millis(500), exchange.socket.write(&chunk)).await {
         taken += written.unwrap();
         assert!(taken < 64 << 20, "S3 is read although the client does not read");
@@ -151,7 +155,7 @@ async fn a_client_that_says_nothing_is_let_go() {
         let ended = timeout(Duration::from_secs(10), client.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "after {said:?}");
     }
-    // A head byte by byte is none.
+    // A head that arrives byte by byte counts as no head.
     let client = TcpStream::connect(site.address).await.unwrap();
     let (mut reading, mut writing) = client.into_split();
     let drip = async {
@@ -161,7 +165,7 @@ async fn a_client_that_says_nothing_is_let_go() {
         std::future::pending::<()>().await;
     };
     let ended = async {
-        // Closed or reset, as the last byte comes before or after.
+        // Closed or reset, depending on when the last byte arrives.
         let _ = reading.read_to_end(&mut Vec::new()).await;
     };
     let ended = async {
@@ -171,7 +175,7 @@ async fn a_client_that_says_nothing_is_let_go() {
         }
     };
     timeout(Duration::from_secs(10), ended).await.expect("closed in time");
-    // Idle between two requests as well.
+    // A connection that is idle between two requests is closed as well.
     let mut client = begin(site.address, "/static/k").await;
     let mut rest = Vec::new();
     timeout(Duration::from_secs(10), client.read_to_end(&mut rest)).await.unwrap().unwrap();
@@ -188,7 +192,7 @@ async fn a_client_that_reads_slowly_is_not_let_go() {
     let mut client = begin(site.address, "/static/k").await;
     let (mut piece, mut read) = (vec![0; 100_000], 0);
     while read < 9_000_000 {
-        // Ten times the limit in all.
+        // At least nine times the limit in all.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let taken = client.read(&mut piece).await.unwrap();
         assert!(taken > 0, "cut off after {read} bytes");
@@ -211,7 +215,7 @@ async fn a_purge_wins_over_a_fill_that_began_before_it() {
 
     let again = site.client.clone();
     let again = tokio::spawn(async move { again.get("/static/k").await });
-    // The connection of the first request may be used again.
+    // The gateway may reuse the connection of the first request.
     let new = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nnew";
     tokio::select! {
         mut next = s3.next() => next.write(new).await,

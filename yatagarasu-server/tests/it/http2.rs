@@ -1,3 +1,5 @@
+//! Tests of HTTP/2 on the same port as HTTP/1.1.
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -32,7 +34,7 @@ async fn http2_with_prior_knowledge_is_served_on_the_same_port() {
     assert_eq!(client.get("/static/missing").await.status, 404);
 }
 
-/// Opens a connection with prior knowledge.
+/// Opens an HTTP/2 connection with prior knowledge.
 pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Empty<Bytes>> {
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
@@ -51,7 +53,7 @@ async fn a_body_cut_short_resets_the_stream() {
     let response = tokio::spawn(sender.send_request(get(site.address, "/static/k")));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
-    // Before its head is on its way, a broken answer is another status.
+    // Wait for the head: until it is sent, a broken response would turn into another status.
     let response = response.await.unwrap().unwrap();
     drop(exchange);
     let broken = response.into_body().collect().await.unwrap_err();
@@ -86,7 +88,7 @@ async fn a_reset_ends_the_request_at_s3() {
     let response = tokio::spawn(sender.send_request(get(site.address, "/static/k")));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nfirst").await;
-    // Dropped before its end, a body resets its stream; the connection stays.
+    // Dropping a body before its end resets its stream. The connection stays open.
     drop(response.await.unwrap().unwrap());
     exchange.closed().await;
     drop(sender);

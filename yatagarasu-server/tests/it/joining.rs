@@ -1,4 +1,4 @@
-//! Requests for an object that is being fetched.
+//! Tests of requests that join a running fill.
 
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -11,7 +11,7 @@ use crate::wire::{Crowd, Wire};
 
 const HALF: usize = 100_000;
 
-/// A body of which every part is unlike the others.
+/// Returns a body with parts that all differ.
 fn content(length: u32) -> Vec<u8> {
     (0..length).map(|index| (index % 251) as u8).collect()
 }
@@ -20,7 +20,8 @@ fn tagged(body: Vec<u8>) -> Reply {
     Reply::ok(body).with("etag", "\"e\"").with("content-type", "text/plain")
 }
 
-/// Lets a request join a GET that waits for the source's head. Gives its answer; the source has seen one GET.
+/// Lets a request join a GET that waits for the source's head. Returns its response, after checking that the source saw
+/// one GET.
 async fn joined(method: &str, headers: &[(&str, &str)]) -> Answer {
     let (origin, site) = Origin::start("", "").await;
     let gate = Gate::default();
@@ -82,7 +83,7 @@ async fn conditions_join_a_fetch_and_are_decided_from_its_head() {
     assert_eq!((other.status, other.body.len()), (200, 10_000));
 }
 
-/// An object of 200 kB whose source has stopped at half of it, and a client who has read all there is.
+/// Starts a fill of 200 kB that the source suspends at half. The client has read all bytes there are.
 async fn stopped_at_half() -> (Origin, Site, Gate, Wire) {
     let (origin, site) = Origin::start("", "").await;
     let gate = Gate::default();
@@ -101,7 +102,7 @@ async fn who_joins_at_half_gets_the_first_50_kb_at_once() {
     let head = second.head().await;
     assert_eq!((head.status, head.field("content-length")), (200, "200000"));
     assert!(second.take(50_000).await == whole[..50_000]);
-    // Nothing of it came from elsewhere, and what is there reaches up to where the source has stopped.
+    // All bytes come from the running fill, up to the point at which the source has stopped.
     assert_eq!(origin.asked("k").len(), 1);
     assert!(second.take(50_000).await == whole[50_000..HALF]);
     gate.open();
@@ -188,7 +189,7 @@ async fn a_client_that_does_not_read_delays_no_one() {
     assert_eq!(origin.asked("k").len(), 1);
 }
 
-/// A client that has begun a fetch and five that have joined it.
+/// Starts a fill with one client and lets five others join it.
 async fn six(origin: &Origin, site: &Site) -> (Crowd, JoinHandle<Answer>, Vec<JoinHandle<Answer>>) {
     let mut crowd = Crowd::gather(site.address).await;
     let first = crowd.get("/static/k");
@@ -274,7 +275,7 @@ async fn a_fetch_that_breaks_breaks_the_connections_of_all_who_have_bytes() {
     assert_eq!(origin.asked("k").len(), 2);
 }
 
-/// One byte more than is stored.
+/// Returns a body one byte longer than the longest stored object.
 fn large() -> Vec<u8> {
     content(1_000_001)
 }
@@ -290,7 +291,7 @@ async fn those_who_wait_for_what_proves_too_large_stream_it_each_by_itself() {
         let answer = client.await.unwrap();
         assert!(answer.status == 200 && answer.body == large());
     }
-    // The object that was open already is the first client's.
+    // The object that was already open goes to the first client, so six clients cost six requests.
     assert_eq!(origin.asked("k").len(), 6);
     assert_eq!(site.admin.get("/stats").await.json()["buckets"][0]["stored"], 0);
 }
@@ -350,7 +351,7 @@ async fn fetches_beyond_the_memory_there_is_are_passed() {
     assert!(passed.status == 200 && passed.body == whole);
     gate.open();
     assert!(first.take(600_000).await == whole);
-    // Of the two only the first is stored.
+    // Only the first of the two objects is stored.
     until(&site, |stats| stats["fill_memory"]["bytes"] == 0 && stats["buckets"][0]["stored"] == 1).await;
     assert!(site.client.get("/static/b").await.body == whole);
     until(&site, |stats| stats["buckets"][0]["stored"] == 2).await;

@@ -1,4 +1,4 @@
-//! The server whose log is not read, cannot be written, or is written to nobody.
+//! Tests of the server with a log that is not read, cannot be written, or has lost its reader.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read};
@@ -15,7 +15,7 @@ use crate::process::{command, write};
 use crate::scripted::PATIENCE;
 use crate::site::{bucket, document};
 
-/// A server that may have no log to say where it listens.
+/// A server on known addresses, because it may have no log to report them.
 struct Silent {
     _s3: S3Server,
     child: Child,
@@ -46,7 +46,7 @@ impl Silent {
         site
     }
 
-    /// Has requests of every kind answered, failures of S3 included.
+    /// Sends requests of every kind, including some that fail at S3, and checks the responses.
     async fn assert_serves(&self) {
         for _ in 0..20 {
             let answer = self.client.get("/static/stored").await;
@@ -93,7 +93,7 @@ fn signal(child: &Child, name: &str) {
 }
 
 fn free_addresses() -> [SocketAddr; 2] {
-    // Both are held until both are known.
+    // Both listeners stay open until both addresses are known, so that the addresses differ.
     let listeners = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap())
 }
@@ -127,7 +127,7 @@ fn a_start_that_fails_on_a_full_disk_has_the_status_it_always_has() {
 async fn a_reader_of_the_log_that_pauses_holds_nobody_up() {
     let mut site = Silent::start(Stdio::piped()).await;
     let mut stderr = BufReader::new(site.child.stderr.take().unwrap());
-    // A pipe takes 64 KiB, the queue 1 MiB.
+    // The pipe takes 64 KiB and the queue 1 MiB; this is more.
     let path = format!("/static/{}", "k".repeat(1000));
     for _ in 0..2000 {
         assert_eq!(site.client.get(&path).await.status, 404);
@@ -135,7 +135,7 @@ async fn a_reader_of_the_log_that_pauses_holds_nobody_up() {
     site.until_dropped().await;
     site.assert_serves().await;
 
-    // What was written comes whole once the reader goes on, and says what is missing.
+    // Once the reader goes on, whole lines arrive, and one of them tells how many were dropped.
     let told = spawn_blocking(move || {
         let mut lines = stderr.by_ref().lines().map_while(Result::ok);
         let told = lines.find_map(|line| {

@@ -1,4 +1,4 @@
-//! The server on real sockets, over a real S3 server that checks signatures.
+//! Tests of the server on real sockets, over a real S3 server that checks signatures.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,

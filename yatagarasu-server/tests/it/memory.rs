@@ -1,4 +1,4 @@
-//! Memory of the running server, in bytes over what it has when idle, and what the kernel holds for it.
+//! Tests of the memory of the running server, in bytes over its idle state, and of the kernel's memory for its sockets.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -32,14 +32,14 @@ async fn serving(length: u64) -> (S3Server, Process) {
     s3.objects().put("bucket", "small", &[], "x");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")]);
     let process = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);
-    // Warm: connections, buffers and the allocator's arenas are what they are from now on.
+    // Warm up, so that connections, buffers and the allocator's arenas no longer change.
     for _ in 0..4 {
         begin(process.address, "/static/small").await.read_u8().await.unwrap();
     }
     (s3, process)
 }
 
-/// The digest of a pattern object, without ever holding it.
+/// Returns the digest of a pattern object without holding the object in memory.
 fn pattern_digest(length: u64) -> Vec<u8> {
     let mut digest = Sha256::new();
     let mut offset = 0;
@@ -51,12 +51,12 @@ fn pattern_digest(length: u64) -> Vec<u8> {
     digest.finalize().to_vec()
 }
 
-/// Bytes the process has taken since it was idle.
+/// Returns the bytes of memory the process has taken since it was idle.
 fn over(process: &Process, idle: u64) -> u64 {
     process.memory().saturating_sub(idle)
 }
 
-/// Shows all of `/static/large` to `look`, each piece with its offset; gives the most memory taken meanwhile.
+/// Passes each piece of `/static/large` with its offset to `look`. Returns the most memory taken meanwhile.
 async fn drain(process: &Process, length: u64, mut look: impl FnMut(u64, &[u8])) -> u64 {
     let idle = process.memory();
     let mut client = Wire::get(process.address, "/static/large").await;
@@ -74,12 +74,12 @@ async fn drain(process: &Process, length: u64, mut look: impl FnMut(u64, &[u8]))
     peak
 }
 
-/// Opens so many streams of `/static/large`; their clients have read one piece each and then no more.
+/// Opens `streams` streams of `/static/large`. Their clients read one piece each and then stop.
 async fn stop_reading(address: SocketAddr, streams: u64) -> Vec<Wire> {
     let start = MemoryObjects::pattern(0, PIECE);
     let mut clients = Vec::new();
     for _ in 0..streams {
-        // Narrow, because what waits in sockets is the kernel's memory and only takes S3 time.
+        // Narrow, because bytes that wait in sockets are the kernel's memory and only take S3 time.
         let mut client = Wire::narrow(address, "/static/large").await;
         assert_eq!(client.head().await.status, 200);
         assert!(client.take(start.len()).await == start);
@@ -125,7 +125,8 @@ async fn ten_gibibytes_to_a_slow_client_take_no_more_than_a_few_buffers() {
     }
     println!("a slow client of 10 GiB: {} KiB over idle", (peak - idle) / 1024);
     assert!(peak - idle < 768 * 1024, "{idle} idle, {peak} at most");
-    // What S3 has sent and the client has not read is in the sockets' buffers and, as just seen, not in the gateway.
+    // Bytes that S3 has sent and the client has not read are in the sockets' buffers, not in the gateway, as just
+    // shown.
     assert!(s3.objects().pattern_bytes() - read < 64 * MIB, "S3 is slowed down");
 }
 
@@ -169,7 +170,7 @@ async fn a_stream_over_http2_is_bounded_alike() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_comes_back_when_clients_that_do_not_read_leave() {
-    // So many that, with 50 KiB each, they hold more than what may be left.
+    // So many streams that, with 50 KiB each, they hold more than may be left.
     const STREAMS: u64 = 500;
     const LEFT: u64 = 10_000_000;
     raise_open_files_limit();
@@ -205,7 +206,7 @@ async fn an_idle_connection_takes_less_than_32_kib() {
     }
     let each = over(&process, idle) / CONNECTIONS;
     println!("an idle connection: {} KiB over idle", each / KIB);
-    // None of them was closed meanwhile.
+    // This shows that none of them was closed meanwhile.
     for client in &mut clients {
         client.get_again("/static/small").await;
         assert_hit(client).await;
@@ -243,7 +244,7 @@ async fn a_thousand_clients_of_one_cold_object_share_one_get_and_one_copy() {
     }
     println!("1,000 clients of 8 MB: {} KiB over idle", (peak - idle) / 1024);
     assert_eq!(s3.objects().gets(), 2, "one for each object");
-    // Besides the one copy, each client has its connection and a piece of the segment that grew while it looked.
+    // Besides the one copy, each client has its connection and a piece of the segment that was growing as it read.
     assert!(peak - idle < LENGTH + 1000 * 64 * 1024, "{idle} idle, {peak} at most");
 }
 
@@ -253,14 +254,14 @@ async fn little_waits_in_the_kernel_for_a_client_that_does_not_read() {
     stalled(&site.s3).await;
     let bytes = waiting(site.address, client.local_addr().unwrap());
     println!("a client that does not read: {} KiB in the kernel", bytes / 1024);
-    // 128 KiB, and up to two of the kernel's pieces, which over loopback are as large.
+    // 128 KiB, and up to two of the kernel's pieces, which are as large over loopback.
     assert!(bytes > 0 && bytes < MIB / 2, "{bytes} bytes wait");
 
     let (site, client) = unread("notsent_lowat: 0").await;
     until_waiting(site.address, client.local_addr().unwrap(), |bytes| bytes >= MIB).await;
 }
 
-/// Waits until as many bytes [wait](waiting) as have to.
+/// Waits until `enough` accepts the number of bytes that [`waiting`] returns.
 pub(crate) async fn until_waiting(from: SocketAddr, to: SocketAddr, enough: impl Fn(u64) -> bool) {
     let waited = async {
         while !enough(waiting(from, to)) {
@@ -270,7 +271,7 @@ pub(crate) async fn until_waiting(from: SocketAddr, to: SocketAddr, enough: impl
     timeout(PATIENCE, waited).await.expect("the system takes what it may");
 }
 
-/// A gateway with these settings of `server`, and a client that has asked for a large object and reads its head only.
+/// Starts a gateway with these settings of `server`, and a client that requests a large object and reads only its head.
 async fn unread(server: &str) -> (Site, TcpStream) {
     let s3 = S3Server::start().await.unwrap();
     s3.objects().put_pattern("bucket", "large", 64 * MIB);
@@ -280,12 +281,12 @@ async fn unread(server: &str) -> (Site, TcpStream) {
     (site, client)
 }
 
-/// Bytes that the kernel has taken of `from` for `to`, and that have not been acknowledged, sent or not.
+/// Returns the number of bytes from `from` to `to` that the kernel holds: not acknowledged, whether sent or not.
 pub(crate) fn waiting(from: SocketAddr, to: SocketAddr) -> u64 {
     let port = |address: SocketAddr| format!(":{:04X}", address.port());
     let (from, to) = (port(from), port(to));
     let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
-    // Number, local and remote address, state, `transmit:receive`, all in hexadecimal.
+    // The columns are number, local address, remote address, state and `transmit:receive`, all in hexadecimal.
     let queues = sockets.lines().find_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         (fields[1].ends_with(&from) && fields[2].ends_with(&to)).then(|| fields[4])
@@ -304,7 +305,7 @@ async fn assert_reads(mut socket: TcpStream, content: &[u8]) {
     }
 }
 
-/// Waits until S3 is not asked for more: every buffer on the way is full then.
+/// Waits until S3 is asked for no more bytes. Every buffer on the way is full then.
 pub(crate) async fn stalled(s3: &S3Server) {
     let mut quiet = 0;
     let mut sent = s3.objects().pattern_bytes();

@@ -1,4 +1,4 @@
-//! A source that answers as a test says, over real sockets; no signature is checked.
+//! A source with scripted answers, over real sockets. It checks no signatures.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
@@ -19,25 +19,26 @@ use crate::scripted::PATIENCE;
 use crate::site::{Site, bucket, document};
 use crate::wire::{fields, read_head};
 
-/// The source of one bucket. Its connections end when it is dropped.
+/// The source of one bucket. Dropping it ends its connections.
 pub(crate) struct Origin {
     shared: Arc<Shared>,
     accepting: AbortHandle,
 }
 
 impl Origin {
-    /// One bucket at `/static` whose source this is. Objects of up to 1 MB are stored, 64 MB in all; `s3` and
-    /// `cache` are further settings.
+    /// Starts a source and a gateway with one bucket at `/static` over it.
+    ///
+    /// The bucket stores objects of up to 1 MB, 64 MB in all. `s3` and `cache` are further settings.
     pub(crate) async fn start(s3: &str, cache: &str) -> (Self, Site) {
         Self::begin("", "1MB", s3, cache).await
     }
 
-    /// The same, with further settings of the server.
+    /// Starts both with further settings of the server.
     pub(crate) async fn start_with(server: &str, s3: &str, cache: &str) -> (Self, Site) {
         Self::begin(server, "1MB", s3, cache).await
     }
 
-    /// The same, for objects of another size.
+    /// Starts both for objects of another size.
     pub(crate) async fn start_sized(max_item_size: &str, s3: &str, cache: &str) -> (Self, Site) {
         Self::begin("", max_item_size, s3, cache).await
     }
@@ -52,14 +53,15 @@ impl Origin {
         (Self { shared, accepting }, Site::run(S3Server::start().await.unwrap(), &yaml).await)
     }
 
-    /// From now on answers requests for the object `key` with these, one after the other; the last one stays.
-    /// What no answer was given for is missing.
+    /// Sets the answers to requests for the object `key` from now on, one after the other. The last one repeats.
+    ///
+    /// An object without answers is missing.
     pub(crate) fn answer(&self, key: &str, replies: impl IntoIterator<Item = Reply>) {
         let mut objects = self.shared.objects.lock().unwrap();
         objects.entry(key.to_owned()).or_default().replies = replies.into_iter().collect();
     }
 
-    /// What was asked for `key` so far, in order.
+    /// Returns the requests for `key` so far, in order.
     pub(crate) fn asked(&self, key: &str) -> Vec<Asked> {
         let objects = self.shared.objects.lock().unwrap();
         objects.get(key).map(|object| object.asked.clone()).unwrap_or_default()
@@ -93,7 +95,7 @@ struct Shared {
     arrived: Notify,
 }
 
-/// What is said of one key.
+/// Answers and requests of one key.
 #[derive(Default)]
 struct Object {
     replies: VecDeque<Reply>,
@@ -101,7 +103,7 @@ struct Object {
 }
 
 impl Shared {
-    /// Notes a request and finds the answer to it.
+    /// Records a request and returns the answer to it.
     fn reply(&self, key: String, asked: Asked) -> Reply {
         let mut objects = self.objects.lock().unwrap();
         let object = objects.entry(key).or_default();
@@ -140,13 +142,13 @@ impl Asked {
         Self { method: method.to_owned(), query: query.to_owned(), headers, joined }
     }
 
-    /// A field's value, empty where there is none; several are joined with `, `.
+    /// Returns the value of a field, or an empty string if it is missing. Several values are joined with `, `.
     pub(crate) fn field(&self, name: &str) -> &str {
         self.joined.get(name).map_or("", String::as_str)
     }
 }
 
-/// An answer to come.
+/// A scripted answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     form: Form,
@@ -161,29 +163,29 @@ enum Form {
 }
 
 impl Reply {
-    /// 200 with `Content-Length`.
+    /// Returns a 200 with `Content-Length`.
     pub(crate) fn ok(body: impl Into<Bytes>) -> Self {
         Self::message(200, body.into())
     }
 
-    /// Without content: `Content-Length: 0`, none with 204 and 304.
+    /// Returns an answer without content. It has `Content-Length: 0`, or no length with 204 and 304.
     pub(crate) fn status(status: u16) -> Self {
         Self::message(status, Bytes::new())
     }
 
-    /// 206: `body` begins at `first` of `complete` bytes.
+    /// Returns a 206 with `body`, which begins at byte `first` of `complete`.
     pub(crate) fn part(body: impl Into<Bytes>, first: u64, complete: u64) -> Self {
         let body = body.into();
         let last = first + body.len() as u64 - 1;
         Self::message(206, body).with("content-range", &format!("bytes {first}-{last}/{complete}"))
     }
 
-    /// These bytes on the wire and nothing else; then the connection is closed.
+    /// Returns an answer that sends exactly these bytes and then closes the connection.
     pub(crate) fn raw(bytes: impl Into<Bytes>) -> Self {
         Self { form: Form::Raw(bytes.into()), head_at: None, rest_at: None }
     }
 
-    /// Closes the connection without an answer.
+    /// Returns an answer that closes the connection at once.
     pub(crate) fn closes() -> Self {
         Self::raw("")
     }
@@ -193,7 +195,7 @@ impl Reply {
         Self { form: Form::Message { status, fields: Vec::new(), body }, head_at: None, rest_at: None }
     }
 
-    /// Adds a field. `Content-Length` and `Transfer-Encoding` stand instead of the length there would be.
+    /// Adds a field. `Content-Length` and `Transfer-Encoding` replace the default length.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         match &mut self.form {
             Form::Message { fields, .. } => fields.push((name.to_ascii_lowercase(), value.to_owned())),
@@ -202,12 +204,13 @@ impl Reply {
         self
     }
 
-    /// Waits before the head.
+    /// Waits for `gate` before the head is sent.
     pub(crate) fn head_at(self, gate: &Gate) -> Self {
         Self { head_at: Some(gate.clone()), ..self }
     }
 
-    /// Sends the head and `bytes` bytes of the body, of raw bytes as many of all, and waits before the rest.
+    /// Sends the head and `bytes` bytes of the body, and waits for `gate` before the rest. Raw bytes all count as the
+    /// body.
     pub(crate) fn rest_at(self, bytes: usize, gate: &Gate) -> Self {
         Self { rest_at: Some((bytes, gate.clone())), ..self }
     }
@@ -251,7 +254,7 @@ fn head(status: StatusCode, fields: &[(String, String)], length: usize) -> Strin
     head + "\r\n"
 }
 
-/// Opens once, for everyone.
+/// A gate that opens once, for everyone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gate(Arc<watch::Sender<bool>>);
 
@@ -266,7 +269,7 @@ impl Gate {
     }
 }
 
-/// Takes connections for ever. They end with the future.
+/// Accepts connections for ever. Dropping the future ends them.
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
@@ -280,7 +283,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Answers the requests of one connection until one of both sides closes it.
+/// Answers the requests of one connection until either side closes it.
 async fn serve(socket: TcpStream, shared: Arc<Shared>) {
     socket.set_nodelay(true).unwrap();
     let mut socket = BufReader::new(socket);
@@ -293,7 +296,7 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>) {
         let key = percent_decode_str(key).decode_utf8().unwrap().into_owned();
         let reply = shared.reply(key, Asked::new(method, query, fields(lines)));
         let ends = reply.ends_the_connection();
-        // The gateway may leave at any time.
+        // The gateway may close the connection at any time.
         if reply.send(socket.get_mut(), method).await.is_err() || ends {
             return;
         }

@@ -1,3 +1,5 @@
+//! Tests of the server as a process: its start, signals, log, credentials and TLS.
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -13,7 +15,7 @@ use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use crate::client::Client;
 use crate::site::{bucket, document};
 
-/// The server binary, running.
+/// A running server process.
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -62,14 +64,14 @@ impl Process {
         Self { child, address, admin, log, _folder: folder }
     }
 
-    /// Bytes of memory the process has to itself: what it shares with no other, resident.
+    /// Returns the resident memory that the process shares with no other, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let smaps = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
         let line = smaps.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).expect("the kernel tells");
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
     }
 
-    /// How many files are open whose description begins so.
+    /// Returns the number of open files with a description that begins with `description`.
     pub(crate) fn open_files(&self, description: &str) -> usize {
         let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
         let described = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
@@ -98,7 +100,7 @@ impl Drop for Process {
     }
 }
 
-/// Runs the server where it cannot start; gives what it says.
+/// Runs the server with a configuration it cannot start with, and returns its message.
 fn refused(yaml: &str) -> String {
     let (_folder, file) = write(yaml);
     refused_file(&file)
@@ -285,7 +287,7 @@ async fn s3_is_reached_over_tls() {
     let entry = bucket(&format!("https://127.0.0.1:{port}"), "assets", "/static", "", "");
     let yaml = document("", &[entry]);
     let process = Process::start(&yaml, &[("SSL_CERT_FILE", file.to_str().unwrap())]);
-    // One worker, so that the second request finds the first one's connection.
+    // One connection and thus one worker, so that the second request finds the first one's connection to S3.
     let client = Client::new(process.address);
     for (path, content) in [("/static/k", "hello"), ("/static/other", "again")] {
         let answer = client.get(path).await;

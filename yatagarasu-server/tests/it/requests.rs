@@ -1,3 +1,5 @@
+//! Tests of requests: keys, prefixes, methods, header fields, ids and parameters.
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use yatagarasu_testing::odd_keys;

@@ -1,4 +1,4 @@
-//! RFC 5861: stale objects that are served while they are validated (3), and while the source fails (4).
+//! RFC 5861: stale objects served while they are validated (section 3), and while the source fails (section 4).
 
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -8,12 +8,12 @@ use crate::origin::{Gate, Reply};
 use crate::rfc9111::{Bed, Object, aged, near, says, stale, summary, ttl};
 use crate::scripted::{PATIENCE, Scripted};
 
-/// Stale for 40 seconds when it arrives, with windows of its own.
+/// Returns an object that is stale by 40 seconds on arrival, with windows of its own.
 fn windowed(control: &str) -> Reply {
     aged(Reply::ok("old").with("etag", "\"e\""), control)
 }
 
-/// What forbids that an object is served stale, whoever allows it (RFC 9111 4.2.4).
+/// Directives that forbid serving an object stale, whatever allows it (RFC 9111 4.2.4).
 const FORBIDDING: [&str; 7] = [
     "max-age=60, must-revalidate",
     "max-age=60, Must-Revalidate, stale-while-revalidate=600, stale-if-error=600",
@@ -36,7 +36,7 @@ fn check_meanwhile(answer: &Answer, case: &str) {
     );
 }
 
-/// 3
+/// RFC 5861 3
 #[tokio::test]
 async fn a_stale_object_is_served_at_once_while_it_is_validated() {
     let bed = Bed::start("", "").await;
@@ -56,7 +56,7 @@ async fn a_stale_object_is_served_at_once_while_it_is_validated() {
     }
 }
 
-/// 3
+/// RFC 5861 3
 #[tokio::test]
 async fn a_304_in_the_background_makes_it_fresh() {
     let bed = Bed::start("", "").await;
@@ -80,7 +80,7 @@ async fn a_304_in_the_background_makes_it_fresh() {
     assert_eq!((fresh.field("x-new"), object.times_asked()), ("1", 2));
 }
 
-/// 3
+/// RFC 5861 3
 #[tokio::test]
 async fn the_buckets_window_counts_where_the_object_has_none() {
     let bed = Bed::start("", "stale_while_revalidate: 600").await;
@@ -90,7 +90,7 @@ async fn the_buckets_window_counts_where_the_object_has_none() {
     assert_eq!(summary(&object.until("new").await), (200, "HIT", "new"));
 }
 
-/// 3: also where the object has no validator.
+/// RFC 5861 3: this also holds for an object without a validator.
 #[tokio::test]
 async fn an_object_without_a_validator_is_fetched_in_the_background() {
     let bed = Bed::start("", "").await;
@@ -114,7 +114,7 @@ async fn check_validated_first(object: &Object<'_>, case: &str) {
     assert_eq!(object.asked(1).field("if-none-match"), "\"e\"", "{case}");
 }
 
-/// 3
+/// RFC 5861 3
 #[tokio::test]
 async fn without_a_window_or_after_it_the_client_waits() {
     let bed = Bed::start("", "").await;
@@ -128,7 +128,7 @@ async fn without_a_window_or_after_it_the_client_waits() {
     }
 }
 
-/// 3
+/// RFC 5861 3
 #[tokio::test]
 async fn the_objects_window_counts_before_the_buckets() {
     let bed = Bed::start("", "stale_while_revalidate: 600").await;
@@ -137,14 +137,14 @@ async fn the_objects_window_counts_before_the_buckets() {
     }
 }
 
-/// 3, RFC 9111 4.2.4
+/// RFC 5861 3, RFC 9111 4.2.4
 #[tokio::test]
 async fn what_forbids_stale_answers_is_validated_first() {
     let bed = Bed::start("", "stale_while_revalidate: 600, stale_if_error: 600").await;
     for control in FORBIDDING {
         check_validated_first(&bed.object([windowed(control), Reply::status(304)]), control).await;
     }
-    // `override` is about lifetimes only.
+    // `override` changes lifetimes only.
     let bed = Bed::start("", "ttl: 60, cache_control: override, stale_while_revalidate: 600").await;
     for control in ["must-revalidate", "proxy-revalidate", "no-cache"] {
         check_validated_first(&bed.object([windowed(control), Reply::status(304)]), control).await;
@@ -163,7 +163,7 @@ async fn a_client_may_ask_for_a_fresh_object() {
     }
 }
 
-/// 3: whoever comes while it is being validated.
+/// RFC 5861 3: requests during the validation start no other one.
 #[tokio::test]
 async fn there_is_one_background_request_for_each_object() {
     let bed = Bed::start("", "stale_while_revalidate: 600").await;
@@ -187,7 +187,7 @@ async fn there_is_one_background_request_for_each_object() {
     }
 }
 
-/// 3: a failure in the background is nobody's answer, and the next request tries again.
+/// RFC 5861 3: a failure in the background reaches no client, and the next request tries again.
 #[tokio::test]
 async fn a_background_request_that_fails_is_made_again() {
     let bed = Bed::start("", "stale_while_revalidate: 600").await;
@@ -219,7 +219,7 @@ fn check_failed(answer: &Answer, case: &str) {
     assert_eq!(answer.field("x-cache"), "MISS", "{case}");
 }
 
-/// 4: from the object and from the bucket.
+/// RFC 5861 4: the window comes from the object or from the bucket.
 #[tokio::test]
 async fn a_stale_object_is_served_instead_of_a_failure() {
     for (cache, control) in [
@@ -241,7 +241,7 @@ async fn a_stale_object_is_served_instead_of_a_failure() {
     }
 }
 
-/// 4: a source that cannot be reached is one that fails.
+/// RFC 5861 4: a source that cannot be reached has failed.
 #[tokio::test]
 async fn a_stale_object_is_served_when_the_connection_is_closed() {
     let bed = Bed::start("", "stale_if_error: 600").await;
@@ -252,7 +252,7 @@ async fn a_stale_object_is_served_when_the_connection_is_closed() {
     assert!(!answer.field("cache-status").contains("fwd-status"), "{}", answer.field("cache-status"));
 }
 
-/// 4
+/// RFC 5861 4
 #[tokio::test]
 async fn a_stale_object_is_served_when_the_connection_is_refused() {
     let (s3, site) = Scripted::start("").await;
@@ -273,14 +273,14 @@ async fn a_stale_object_is_served_when_the_connection_is_refused() {
     drop(exchange);
     let address = s3.address();
     drop(s3);
-    // Refuses connections, and keeps the port from other tests.
+    // This socket refuses connections and keeps the port from other tests.
     let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     nobody.set_reuse_address(true).unwrap();
     nobody.bind(&address.into()).unwrap();
     check_instead(&site.client.get("/static/k").await, "refused");
 }
 
-/// 4: the client is told about what it has.
+/// RFC 5861 4: the client's conditions are compared with the stale object.
 #[tokio::test]
 async fn conditions_are_decided_by_the_stale_object() {
     let bed = Bed::start("", "stale_if_error: 600").await;
@@ -292,7 +292,7 @@ async fn conditions_are_decided_by_the_stale_object() {
     }
 }
 
-/// 4
+/// RFC 5861 4
 #[tokio::test]
 async fn without_a_window_or_after_it_the_failure_is_passed_on() {
     let bed = Bed::start("", "").await;
@@ -308,7 +308,7 @@ async fn without_a_window_or_after_it_the_failure_is_passed_on() {
     }
 }
 
-/// 4
+/// RFC 5861 4
 #[tokio::test]
 async fn the_objects_window_for_errors_counts_before_the_buckets() {
     let bed = Bed::start("", "stale_if_error: 600").await;
@@ -319,7 +319,7 @@ async fn the_objects_window_for_errors_counts_before_the_buckets() {
     }
 }
 
-/// 4: a source that says what it means has not failed.
+/// RFC 5861 4: a source that refuses a request has not failed.
 #[tokio::test]
 async fn refusals_are_no_failures() {
     let bed = Bed::start("", "stale_if_error: 600").await;
@@ -330,7 +330,7 @@ async fn refusals_are_no_failures() {
     }
 }
 
-/// 4, RFC 9111 4.2.4
+/// RFC 5861 4, RFC 9111 4.2.4
 #[tokio::test]
 async fn what_forbids_stale_answers_is_not_served_instead_of_a_failure() {
     let bed = Bed::start("", "stale_while_revalidate: 600, stale_if_error: 600").await;
@@ -343,7 +343,7 @@ async fn what_forbids_stale_answers_is_not_served_instead_of_a_failure() {
     }
 }
 
-/// 4: a client may allow it by itself, but not against the object's word.
+/// RFC 5861 4: a client may allow a stale object itself, but not against the object's directives.
 #[tokio::test]
 async fn a_client_may_accept_a_stale_object_instead_of_a_failure() {
     let accepting = [("cache-control", "stale-if-error=600")];

@@ -1,4 +1,4 @@
-//! HTTP semantics, section by section.
+//! HTTP semantics (RFC 9110), section by section.
 
 mod conditions;
 mod fields;
@@ -14,10 +14,10 @@ const BEFORE: &str = "Sat, 05 Nov 1994 08:49:37 GMT";
 const WRITTEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const AFTER: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
 
-/// Fresh from 1994 on.
+/// A lifetime that keeps objects of 1994 fresh.
 const LONG: &str = "max-age=2147483647";
 
-/// A gateway that has stored `/static/k`.
+/// Starts a gateway that has stored `object` under `/static/k`.
 async fn stored(object: Reply) -> (Origin, Site) {
     let (origin, site) = Origin::start("", "").await;
     origin.answer("k", [object]);
@@ -25,7 +25,7 @@ async fn stored(object: Reply) -> (Origin, Site) {
     (origin, site)
 }
 
-/// An object of which every range has bytes of its own.
+/// Returns content in which every range has bytes of its own.
 fn content() -> Vec<u8> {
     (0..10_000u32).map(|index| (index % 251) as u8).collect()
 }

@@ -1,4 +1,4 @@
-//! RFC 9111, HTTP caching: a module for each part, a test for each requirement.
+//! RFC 9111, HTTP caching: one module for each part, one test for each requirement.
 
 mod freshness;
 mod head;
@@ -21,27 +21,27 @@ use crate::origin::{Asked, Origin, Reply};
 use crate::scripted::PATIENCE;
 use crate::site::Site;
 
-/// A gateway, its source, and as many objects as a test has cases.
+/// A gateway, its source, and an object for each case of a test.
 pub(crate) struct Bed {
     pub(crate) origin: Origin,
     pub(crate) site: Site,
     objects: AtomicUsize,
 }
 
-/// One object, under a key of its own.
+/// One object with its own key.
 pub(crate) struct Object<'a> {
     bed: &'a Bed,
     pub(crate) key: String,
 }
 
 impl Bed {
-    /// `s3` and `cache` are further settings of the bucket.
+    /// Starts a gateway and its source. `s3` and `cache` are further settings of the bucket.
     pub(crate) async fn start(s3: &str, cache: &str) -> Self {
         let (origin, site) = Origin::start(s3, cache).await;
         Self { origin, site, objects: AtomicUsize::new(0) }
     }
 
-    /// An object that nobody has asked for, and what the source answers when somebody does.
+    /// Returns an object that has not been requested yet. The source answers requests for it with `replies`.
     pub(crate) fn object(&self, replies: impl IntoIterator<Item = Reply>) -> Object<'_> {
         let key = format!("k{}", self.objects.fetch_add(1, Ordering::Relaxed));
         let object = Object { bed: self, key };
@@ -49,7 +49,7 @@ impl Bed {
         object
     }
 
-    /// Purges what `selector` selects, JSON members, and says how many objects that were.
+    /// Purges by `selector`, given as JSON members. Returns the number of purged objects.
     pub(crate) async fn purge(&self, selector: &str) -> u64 {
         let order = format!("{{\"bucket\":\"assets\",{selector}}}");
         let answer = self.site.purge(&order).await;
@@ -63,17 +63,17 @@ impl Object<'_> {
         format!("/static/{}", self.key)
     }
 
-    /// What the source answers from now on.
+    /// Sets the source's answers from now on.
     pub(crate) fn answers(&self, replies: impl IntoIterator<Item = Reply>) {
         self.bed.origin.answer(&self.key, replies);
     }
 
-    /// How often the source was asked.
+    /// Returns the number of requests to the source.
     pub(crate) fn times_asked(&self) -> usize {
         self.bed.origin.asked(&self.key).len()
     }
 
-    /// What the source was asked, counted from 0.
+    /// Returns a request to the source, counted from 0.
     pub(crate) fn asked(&self, index: usize) -> Asked {
         self.bed.origin.asked(&self.key).swap_remove(index)
     }
@@ -90,8 +90,10 @@ impl Object<'_> {
         self.send("HEAD", headers).await
     }
 
-    /// Sends a request, and again where it meets the end of the fill before it, whose object is about to be
-    /// stored: one who asks after another is to find what the other has brought.
+    /// Sends a request, and sends it again if it joined the end of the previous fill.
+    ///
+    /// The object of that fill is about to be stored. A request after another must find the object that the other has
+    /// brought.
     async fn send(&self, method: &str, headers: &[(&str, &str)]) -> Answer {
         let sending = async {
             loop {
@@ -104,20 +106,22 @@ impl Object<'_> {
         timeout(PATIENCE, sending).await.expect("a fill that has ended is not joined for ever")
     }
 
-    /// Has the object fetched, and waits until it is stored. Not for what is served while it is revalidated.
+    /// Has the object fetched, and waits until it is stored. Returns the first response.
+    ///
+    /// Do not use it for objects that are served while they are revalidated.
     pub(crate) async fn store(&self) -> Answer {
         let answer = self.get().await;
         self.stored_only(&[("cache-control", "max-stale")]).await;
         answer
     }
 
-    /// Sends a GET that goes on by itself.
+    /// Starts a GET in a task of its own.
     pub(crate) fn begin(&self) -> JoinHandle<Answer> {
         let (client, path) = (self.bed.site.client.clone(), self.path());
         tokio::spawn(async move { client.get(&path).await })
     }
 
-    /// Asks until the answer comes from memory, and never lets the gateway ask the source for it.
+    /// Repeats a request until the answer comes from the cache. The gateway never asks the source for it.
     pub(crate) async fn stored_only(&self, headers: &[(&str, &str)]) -> Answer {
         let mut headers = headers.to_vec();
         headers.push(("cache-control", "only-if-cached"));
@@ -133,7 +137,7 @@ impl Object<'_> {
         timeout(PATIENCE, asking).await.expect("it is stored in the end")
     }
 
-    /// Asks until this is the content; until then every answer must be a 200 from memory.
+    /// Repeats a GET until the answer has this content. Every answer before must be a 200 from the cache.
     pub(crate) async fn until(&self, content: &str) -> Answer {
         let asking = async {
             loop {
@@ -148,7 +152,7 @@ impl Object<'_> {
         timeout(PATIENCE, asking).await.expect("the content comes in the end")
     }
 
-    /// Asks three times: every request must reach the source, and none as a validation.
+    /// Sends three requests. Each must reach the source, and none as a validation.
     pub(crate) async fn is_never_stored(&self, headers: &[(&str, &str)], case: &str) {
         for count in 1..=3 {
             let answer = self.get_with(headers).await;
@@ -160,12 +164,12 @@ impl Object<'_> {
     }
 }
 
-/// 100 seconds old on its way already.
+/// Returns `reply` with an age of 100 seconds on arrival.
 pub(crate) fn aged(reply: Reply, control: &str) -> Reply {
     reply.with("cache-control", control).with("age", "100")
 }
 
-/// Stale for 40 seconds when it arrives, and stored to be validated.
+/// Returns an object that is stale by 40 seconds on arrival, and stored to be validated.
 pub(crate) fn stale(content: &'static str, etag: &str) -> Reply {
     aged(Reply::ok(content).with("etag", etag), "max-age=60")
 }
@@ -175,17 +179,17 @@ pub(crate) fn with_fields(reply: Reply, fields: &[(&str, &str)]) -> Reply {
     fields.iter().fold(reply, |reply, (name, value)| reply.with(name, value))
 }
 
-/// Status, `X-Cache` and content.
+/// Returns the status, `X-Cache` and the content.
 pub(crate) fn summary(answer: &Answer) -> (u16, &str, &str) {
     (answer.status, answer.field("x-cache"), std::str::from_utf8(&answer.body).unwrap())
 }
 
-/// Whether `Cache-Status` has this member's parameter.
+/// Returns whether `Cache-Status` has this parameter.
 pub(crate) fn says(answer: &Answer, parameter: &str) -> bool {
     answer.field("cache-status").split("; ").any(|said| said == parameter)
 }
 
-/// `ttl` of `Cache-Status`.
+/// Returns the `ttl` of `Cache-Status`.
 #[track_caller]
 pub(crate) fn ttl(answer: &Answer) -> i64 {
     let status = answer.field("cache-status");
@@ -193,7 +197,7 @@ pub(crate) fn ttl(answer: &Answer) -> i64 {
     ttl.unwrap_or_else(|| panic!("no ttl in {status}")).parse().unwrap()
 }
 
-/// Whether this is the `ttl` expected, less the seconds that a busy machine takes.
+/// Returns whether `ttl` is the expected one, less up to 40 seconds that a busy machine takes.
 pub(crate) fn near(ttl: i64, expected: i64) -> bool {
     (expected - 40..=expected).contains(&ttl)
 }

@@ -1,4 +1,4 @@
-//! `Cache-Status`, and `X-Cache` beside it.
+//! `Cache-Status` (RFC 9211), and `X-Cache` beside it.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use crate::client::{Answer, Client};
 use crate::origin::{Gate, Origin, Reply};
 use crate::wire::Crowd;
 
-/// The members of a response's `Cache-Status`, in order.
+/// Returns the members of a response's `Cache-Status`, in order.
 fn members(answer: &Answer) -> Vec<String> {
     let fields = answer.headers.get_all("cache-status").iter().map(|field| field.to_str().expect("text"));
     let list = fields.collect::<Vec<_>>().join(",");
@@ -26,7 +26,7 @@ fn members(answer: &Answer) -> Vec<String> {
     members.iter().map(|member| member.trim().to_owned()).collect()
 }
 
-/// What the gateway says, where that is all that is said.
+/// Returns the gateway's member of `Cache-Status`, which must be the only one.
 #[track_caller]
 fn said(answer: &Answer) -> String {
     let members = members(answer);
@@ -34,7 +34,7 @@ fn said(answer: &Answer) -> String {
     members[0].strip_prefix("Yatagarasu; ").expect("the gateway's member").to_owned()
 }
 
-/// Compares what the gateway says. `ttl=N` stands for `ttl` or less, by as long as a test may take.
+/// Compares the gateway's member with `expected`. `ttl=N` stands for `ttl`, or for less by up to 50 seconds.
 #[track_caller]
 fn check(answer: &Answer, expected: &str, ttl: i64) {
     let said = said(answer);
@@ -56,7 +56,7 @@ fn fresh(seconds: u64) -> Reply {
     Reply::ok("0123456789").with("etag", "\"e\"").with("cache-control", &format!("max-age={seconds}"))
 }
 
-/// Stale when it arrives, for 40 s already; `control` says more.
+/// Returns an object that is stale by 40 seconds on arrival. `control` adds directives.
 fn stale(control: &str) -> Reply {
     let object = Reply::ok("0123456789").with("etag", "\"e\"").with("age", "100");
     object.with("cache-control", &format!("max-age=60{control}"))
@@ -335,7 +335,7 @@ async fn the_gateway_speaks_after_the_caches_behind_it() {
     }
 }
 
-/// Takes what the gateway says about its key out of it: the last parameter.
+/// Returns the `key` of the gateway's member, which is its last parameter.
 #[track_caller]
 fn key(answer: &Answer) -> String {
     let said = said(answer);
@@ -343,7 +343,7 @@ fn key(answer: &Answer) -> String {
     unquoted(string)
 }
 
-/// Reads a string and nothing behind it (RFC 9651 3.3.3).
+/// Parses a string with nothing behind it (RFC 9651 3.3.3).
 #[track_caller]
 fn unquoted(string: &str) -> String {
     let inner = string.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).expect("quotes");

@@ -1,4 +1,4 @@
-//! An S3 server that misbehaves as a test says.
+//! An S3 server that misbehaves as a test wants.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use yatagarasu_testing::s3::S3Server;
 
 use crate::site::{Site, bucket, document};
 
-/// Longest wait for what has to come.
+/// Longest wait for an expected event.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A listener in the place of S3.
@@ -18,19 +18,19 @@ pub(crate) struct Scripted {
     listener: TcpListener,
 }
 
-/// One request that reached it.
+/// A request that reached the listener, and its connection.
 pub(crate) struct Exchange {
     pub(crate) request: String,
     pub(crate) socket: TcpStream,
 }
 
 impl Scripted {
-    /// A gateway whose source is the listener. `s3` are further settings of the bucket.
+    /// Starts a gateway with the listener as its source. `s3` are further settings of the bucket.
     pub(crate) async fn start(s3: &str) -> (Self, Site) {
         Self::with("", s3).await
     }
 
-    /// The same with these settings of `server`.
+    /// Starts both with these settings of `server`.
     pub(crate) async fn with(server: &str, s3: &str) -> (Self, Site) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -39,12 +39,12 @@ impl Scripted {
         (Self { listener }, Site::run(S3Server::start().await.unwrap(), &yaml).await)
     }
 
-    /// Where it listens.
+    /// Returns the address the listener listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
     }
 
-    /// Takes the next connection and reads its first request.
+    /// Accepts the next connection and reads its first request.
     pub(crate) async fn next(&self) -> Exchange {
         let (socket, _) = self.listener.accept().await.unwrap();
         let mut exchange = Exchange { request: String::new(), socket };
@@ -74,7 +74,7 @@ impl Exchange {
     }
 }
 
-/// A port nobody listens on, and nobody else gets for as long as the value lives.
+/// A port without a listener, which no other process gets while this value lives.
 pub(crate) struct Nobody(socket2::Socket);
 
 impl Nobody {

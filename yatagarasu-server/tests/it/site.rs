@@ -13,7 +13,7 @@ use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use crate::client::Client;
 use crate::scripted::PATIENCE;
 
-/// A running gateway. Ends when dropped.
+/// A running gateway. Dropping it ends it.
 pub(crate) struct Site {
     pub(crate) s3: S3Server,
     pub(crate) client: Client,
@@ -23,7 +23,7 @@ pub(crate) struct Site {
     running: Option<JoinHandle<bool>>,
 }
 
-/// The configuration of one bucket, `bucket` at S3, as an entry of the list `buckets`.
+/// Returns the configuration of one bucket, `bucket` at S3, as an entry of the list `buckets`.
 pub(crate) fn bucket(endpoint: &str, name: &str, prefix: &str, s3: &str, cache: &str) -> String {
     format!(
         "  - name: {name:?}\n    path_prefix: {prefix:?}\n    s3: {{ bucket: \"bucket\", region: \"us-east-1\", endpoint: \
@@ -31,7 +31,7 @@ pub(crate) fn bucket(endpoint: &str, name: &str, prefix: &str, s3: &str, cache: 
     )
 }
 
-/// A configuration whose addresses are free ones.
+/// Returns a configuration with free addresses.
 pub(crate) fn document(server: &str, buckets: &[String]) -> String {
     let mut text = format!(
         "server: {{ address: \"127.0.0.1:0\", threads: 2, {server} }}\nadmin: {{ address: \"127.0.0.1:0\" }}\nbuckets:\n"
@@ -43,12 +43,12 @@ pub(crate) fn document(server: &str, buckets: &[String]) -> String {
 }
 
 impl Site {
-    /// Two buckets over the same objects: `/static` stores up to 1 MB, `/media` nothing.
+    /// Starts a gateway with two buckets over the same objects: `/static` stores up to 1 MB, `/media` nothing.
     pub(crate) async fn start() -> Self {
         Self::with("", "max_item_size: \"1MB\", max_size: \"64MB\"").await
     }
 
-    /// The same, with further settings of `/static`.
+    /// Starts the same with further settings of `/static`.
     pub(crate) async fn with(s3: &str, cache: &str) -> Self {
         let server = S3Server::start().await.unwrap();
         let endpoint = server.endpoint();
@@ -59,7 +59,7 @@ impl Site {
         Self::run(server, &document("", &buckets)).await
     }
 
-    /// A gateway of any configuration in front of `s3`.
+    /// Starts a gateway of any configuration in front of `s3`.
     pub(crate) async fn run(s3: S3Server, yaml: &str) -> Self {
         let config = Config::from_yaml("test.yaml", yaml, &Environment::default()).unwrap();
         let server = Server::start(&config).await.unwrap();
@@ -79,12 +79,12 @@ impl Site {
         }
     }
 
-    /// Holds an object.
+    /// Adds an object to S3.
     pub(crate) fn put(&self, key: &str, headers: &[(&str, &str)], content: impl Into<bytes::Bytes>) {
         self.s3.objects().put("bucket", key, headers, content);
     }
 
-    /// Tells the server to stop; the handle says whether all responses ended by themselves.
+    /// Tells the server to stop. The handle returns whether all responses ended by themselves.
     pub(crate) fn stop(&mut self) -> JoinHandle<bool> {
         drop(self.stop.take());
         self.running.take().expect("stopped once")
@@ -97,7 +97,7 @@ impl Site {
     }
 }
 
-/// Waits until the statistics are as they have to be.
+/// Waits until the statistics satisfy `enough`.
 pub(crate) async fn until(site: &Site, enough: impl Fn(&serde_json::Value) -> bool) {
     let seen = async { while !enough(&site.admin.get("/stats").await.json()) {} };
     timeout(PATIENCE, seen).await.expect("what is waited for comes");

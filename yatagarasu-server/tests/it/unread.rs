@@ -1,4 +1,4 @@
-//! Clients that take nothing of what they are sent are let go, and what they held comes back.
+//! Tests of clients that stop reading: the server ends their responses, and the memory comes back.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,10 +22,10 @@ use crate::wire::Wire;
 
 const MIB: u64 = 1 << 20;
 
-/// Long enough that a machine that pauses is not taken for a client that does.
+/// Long enough that a pause of the machine is not taken for a client that stops.
 const SEND_TIMEOUT: &str = "send_timeout: \"500ms\"";
 
-/// A gateway that lets go of clients soon: `/static` stores what is up to 32 MB, `/media` nothing.
+/// Starts a gateway with these settings of `server`: `/static` stores objects of up to 32 MB, `/media` nothing.
 async fn site(server: &str) -> Site {
     let s3 = S3Server::start().await.unwrap();
     s3.objects().put_pattern("bucket", "large", 256 * MIB);
@@ -52,13 +52,13 @@ async fn until_timeouts(site: &Site, count: u64) {
     assert_eq!(timeouts(site).await, count);
 }
 
-/// Reads all there is; the connection has to break.
+/// Reads until the connection breaks. Panics if it ends otherwise.
 async fn assert_broken(mut socket: TcpStream) {
     let broken = timeout(PATIENCE, socket.read_to_end(&mut Vec::new())).await.expect("an end in time");
     assert_eq!(broken.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }
 
-/// A client that has asked for `path` and reads the first bytes only.
+/// Starts a client that requests `path` and reads only the first bytes.
 async fn begin(address: SocketAddr, path: &str) -> TcpStream {
     let mut socket = crate::client::begin(address, path).await;
     socket.read_u8().await.unwrap();
@@ -83,7 +83,7 @@ async fn a_client_that_takes_nothing_of_a_stored_object_is_let_go() {
     let site = site(SEND_TIMEOUT).await;
     assert_eq!(site.client.get("/static/stored").await.status, 200);
     let plain = begin(site.address, "/static/stored").await;
-    // With a field that matters it goes through hyper.
+    // A field that may matter sends the request through hyper.
     let head = "GET /static/stored HTTP/1.1\r\nhost: test\r\nx-unknown: 1\r\n\r\n";
     let mut other = Wire::send(site.address, head).await;
     assert_eq!(other.head().await.field("x-cache"), "HIT");
@@ -109,7 +109,7 @@ async fn a_fast_client_that_stops_is_let_go_and_the_memory_of_its_sockets_comes_
     drop(client);
 }
 
-/// Connects and lets the server send so many bytes of each stream before it has taken some.
+/// Connects, and lets the server send `window` bytes of each stream before it must wait for the client.
 async fn connect(address: SocketAddr, window: u32) -> SendRequest<Empty<Bytes>> {
     let socket = TcpStream::connect(address).await.unwrap();
     let mut builder = Builder::new(TokioExecutor::new());
@@ -137,7 +137,7 @@ async fn an_http2_stream_that_is_not_taken_is_reset_and_the_others_go_on() {
             let broken = body.collect().await.unwrap_err();
             assert!(format!("{broken:?}").contains("CANCEL"), "{broken:?}");
         }
-        // A head needs no window.
+        // A response head needs no window.
         let head = http::Request::head(format!("http://{}/static/small", site.address));
         let response = sender.send_request(head.body(Empty::new()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 200);
@@ -150,7 +150,7 @@ async fn an_http2_connection_that_is_not_read_is_let_go() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 * 1024).unwrap();
     let mut socket = socket.connect(site.address).await.unwrap();
-    // The preface, settings with a window of 2^31 - 1, as much for the connection, and a GET of /media/large.
+    // The preface, SETTINGS with a window of 2^31 - 1, a WINDOW_UPDATE for the connection, and a GET of /media/large.
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(*b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x7f\xff\xff\xff");
     bytes.extend(*b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x7f\x00\x00\x00");
@@ -162,7 +162,7 @@ async fn an_http2_connection_that_is_not_read_is_let_go() {
     assert_broken(socket).await;
 }
 
-/// Its system acknowledges what it takes long before the socket takes more.
+/// The client's kernel acknowledges bytes long before the server's socket takes more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_a_little_now_and_then_gets_everything() {
     let server = format!("{SEND_TIMEOUT}, notsent_lowat: 0");
@@ -173,7 +173,7 @@ async fn a_client_that_takes_a_little_now_and_then_gets_everything() {
         assert_eq!(client.head().await.status, 200);
         let (mut offset, end) = (0, 24 * MIB);
         while offset < end {
-            // For three seconds slowly, which is six times the limit.
+            // Slowly for three seconds, which is six times the limit.
             let slow = offset < 60 * 64 * 1024;
             if slow {
                 sleep(Duration::from_millis(50)).await;
@@ -187,7 +187,7 @@ async fn a_client_that_takes_a_little_now_and_then_gets_everything() {
     assert_eq!(timeouts(&site).await, 0);
 }
 
-/// Objects that the cache has let go of stay in memory with the responses that send them.
+/// Objects that the cache has evicted stay in memory with the responses that send them.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_of_clients_that_never_read_comes_back() {
     const CLIENTS: u64 = 60;

@@ -1,8 +1,10 @@
+//! Tests ten thousand objects at once, byte for byte.
+
 use std::collections::HashSet;
 
 use crate::site::Site;
 
-/// Content that is the object's own, of 0 to 8,191 bytes.
+/// Returns content that depends on the object, of 0 to 8,191 bytes.
 fn content(index: u64) -> Vec<u8> {
     let length = index.wrapping_mul(2_654_435_761) % 8192;
     (0..length).map(|offset| (offset ^ index ^ (index >> 8)).to_le_bytes()[0]).collect()
@@ -19,7 +21,7 @@ async fn ten_thousand_objects_miss_and_hit_with_the_right_bytes() {
             .map(|client| {
                 let http = site.client.clone();
                 tokio::spawn(async move {
-                    // Each client takes every eighth object, in an order of its own.
+                    // Each client requests every eighth object, in a scattered order.
                     for step in 0..1250u64 {
                         let index = (step * 7919 % 1250) * 8 + client;
                         let answer = http.get(&format!("/static/o/{index}")).await;

@@ -1,4 +1,4 @@
-//! Clients that go step by step, for tests in which the order of things matters.
+//! Clients that a test drives step by step, if the order of events matters.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::client::Answer;
 use crate::scripted::PATIENCE;
 
-/// Many clients on one HTTP/2 connection. The gateway begins with what they ask in the order they ask it.
+/// Many clients on one HTTP/2 connection. The gateway starts their requests in the order they were sent.
 pub(crate) struct Crowd {
     sender: SendRequest<Empty<Bytes>>,
     address: SocketAddr,
@@ -33,13 +33,13 @@ impl Crowd {
         self.ask("GET", path, &[])
     }
 
-    /// Asks; the handle has the whole answer. A client leaves when its handle is aborted.
+    /// Sends a request. The handle returns the whole response; aborting the handle makes the client leave.
     pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> JoinHandle<Answer> {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        // Sent now, whenever the answer is looked at.
+        // This sends the request now, even if the response is polled later.
         let response = self.sender.send_request(request.body(Empty::new()).unwrap());
         let answer = async move {
             let (head, body) = response.await.expect("a response head").into_parts();
@@ -49,13 +49,13 @@ impl Crowd {
         tokio::spawn(async move { timeout(PATIENCE, answer).await.expect("an answer in time") })
     }
 
-    /// Waits until the gateway has begun with all that was asked so far.
+    /// Waits until the gateway has started all requests sent so far.
     pub(crate) async fn begun(&mut self) {
         assert_eq!(self.get("/nowhere").await.unwrap().status, 404);
     }
 }
 
-/// A client on an HTTP/1.1 connection of its own that reads no more than it is told to.
+/// A client on an HTTP/1.1 connection of its own that reads only as much as it is told to.
 pub(crate) struct Wire {
     socket: BufReader<TcpStream>,
 }
@@ -71,15 +71,16 @@ impl Wire {
         Self::over(TcpSocket::new_v4().unwrap(), address, request).await
     }
 
-    /// Connects and sends a GET. What is not read stays with the gateway, but for the 4 MB or so of sockets.
+    /// Connects with a small receive buffer and sends a GET. Unread bytes stay with the gateway, except for about 4 MB
+    /// in sockets.
     pub(crate) async fn narrow(address: SocketAddr, path: &str) -> Self {
         Self::narrow_send(address, &plain_get(path)).await
     }
 
-    /// The same with these bytes.
+    /// Connects with a small receive buffer and sends these bytes.
     pub(crate) async fn narrow_send(address: SocketAddr, request: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        // More than a segment of the loopback interface, or every window would wait for a timer.
+        // More than a segment of the loopback interface, because every window would wait for a timer otherwise.
         socket.set_recv_buffer_size(128 * 1024).unwrap();
         Self::over(socket, address, request).await
     }
@@ -90,22 +91,22 @@ impl Wire {
         Self { socket: BufReader::new(socket) }
     }
 
-    /// Where the client is.
+    /// Returns the address of the client.
     pub(crate) fn address(&self) -> SocketAddr {
         self.socket.get_ref().local_addr().unwrap()
     }
 
-    /// Sends a further GET on the same connection.
+    /// Sends another GET on the same connection.
     pub(crate) async fn get_again(&mut self, path: &str) {
         self.say(&plain_get(path)).await;
     }
 
-    /// Sends further bytes on the same connection.
+    /// Sends more bytes on the same connection.
     pub(crate) async fn say(&mut self, bytes: &str) {
         self.socket.write_all(bytes.as_bytes()).await.unwrap();
     }
 
-    /// The next response head.
+    /// Reads the next response head and returns it as an answer without content.
     pub(crate) async fn head(&mut self) -> Answer {
         let head = timeout(PATIENCE, read_head(&mut self.socket)).await.expect("a head in time");
         let head = head.expect("a response head");
@@ -114,7 +115,7 @@ impl Wire {
         Answer { status, headers: fields(lines), body: Bytes::new() }
     }
 
-    /// So many further bytes.
+    /// Reads the next `length` bytes.
     pub(crate) async fn take(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         let read = timeout(PATIENCE, self.socket.read_exact(&mut bytes)).await.expect("bytes in time");
@@ -122,10 +123,10 @@ impl Wire {
         bytes
     }
 
-    /// All bytes until the connection is closed or breaks.
+    /// Reads all bytes until the connection is closed or breaks.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        // Closed or reset: what came before counts.
+        // Closed or reset: the bytes before that count.
         let _ = timeout(PATIENCE, self.socket.read_to_end(&mut bytes)).await.expect("an end in time");
         bytes
     }
@@ -135,7 +136,7 @@ fn plain_get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")
 }
 
-/// Reads a message's head without the empty line at its end; `None` where the connection ends before.
+/// Reads the head of a message, without the empty line at its end. Returns `None` if the connection ends before.
 pub(crate) async fn read_head(socket: &mut BufReader<TcpStream>) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -147,7 +148,7 @@ pub(crate) async fn read_head(socket: &mut BufReader<TcpStream>) -> Option<Strin
     Some(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// Reads header fields, a line each.
+/// Parses header fields, one on each line.
 pub(crate) fn fields<'a>(lines: impl Iterator<Item = &'a str>) -> HeaderMap {
     let mut fields = HeaderMap::new();
     for line in lines {

@@ -1,4 +1,4 @@
-//! What the command line takes. The comments on options are the help text.
+//! Command-line options of `compare`. Their doc comments are the help text.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,25 +12,25 @@ use crate::row::Row;
 #[derive(Debug, Parser)]
 #[command(name = "compare")]
 pub(crate) struct Arguments {
-    /// Measures these rows only; --list names them.
+    /// Measures only these rows; --list prints their names.
     #[arg(long, value_name = "ROW", value_enum, num_args = 1.., value_delimiter = ',')]
     pub(crate) only: Vec<Row>,
-    /// Measures these proxies only.
+    /// Measures only these proxies.
     #[arg(long, value_name = "PEER", value_enum, num_args = 1.., value_delimiter = ',')]
     pub(crate) peers: Vec<Peer>,
-    /// Samples of each figure; their median counts.
+    /// Number of samples of each figure; the report shows their median.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(crate) samples: u32,
-    /// Seconds that a sample takes.
+    /// Length of a sample in seconds.
     #[arg(long, value_name = "S", default_value = "1.25", value_parser = seconds)]
     pub(crate) seconds: Duration,
-    /// Writes `compare.md` and `compare.svg` into this folder as well.
+    /// Also writes `compare.md` and `compare.svg` into this folder.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
-    /// The server to measure, instead of the `yatagarasu-server` beside this program.
+    /// Server to measure instead of the `yatagarasu-server` beside this program.
     #[arg(long, value_name = "FILE")]
     pub(crate) server: Option<PathBuf>,
-    /// Lists the rows and ends.
+    /// Prints the rows and exits.
     #[arg(long)]
     pub(crate) list: bool,
 }

@@ -1,4 +1,4 @@
-//! Everything a measurement needs to know.
+//! State that all measurements of a run share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,33 +14,33 @@ use crate::process::{Running, Setting};
 use crate::row::Row;
 use crate::source::Source;
 
-/// How much longer than planned a run may take before what is left of it is left out: five quarters.
+/// Longest run, as a fraction of its planned time: five quarters. A measurement that has not begun by then fails.
 const PATIENCE: (u32, u32) = (5, 4);
 
-/// Starting and filling all proxies, once.
+/// Planned time to start all proxies and fill their caches, once.
 const PREPARING: Duration = Duration::from_secs(20);
 
-/// What is measured, with what, and until when.
+/// A run: the proxies, the rows to measure, and the deadline.
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) source: Source,
     pub(crate) cores: Cores,
-    /// What is compared, in the order of the table.
+    /// Proxies to measure, in the order of the table.
     pub(crate) peers: Vec<Installed>,
-    /// Who was asked for and is not there, and why.
+    /// Requested proxies that are not installed, each with the reason.
     pub(crate) missing: Vec<String>,
     pub(crate) rows: Vec<Row>,
     pub(crate) samples: u32,
-    /// How long a sample takes.
+    /// Length of a sample.
     pub(crate) duration: Duration,
-    /// How many files may be open, where that is bounded.
+    /// Most files that may be open; `None` if there is no limit.
     pub(crate) open_files_max: Option<u64>,
     deadline: Instant,
     misses: AtomicU64,
 }
 
 impl Bench {
-    /// Finds the proxies, takes the cores and starts the source.
+    /// Finds the proxies, pins this thread to the load's core and starts the source.
     pub(crate) fn new(arguments: &Arguments, open_files_max: Option<u64>) -> anyhow::Result<Self> {
         let cores = Cores::of_process()?;
         let mut wanted =
@@ -83,20 +83,20 @@ impl Bench {
         })
     }
 
-    /// Starts a proxy with one thread on the core that is measured, and waits until it answers.
+    /// Starts a proxy with one thread on the measured core and waits until it answers.
     pub(crate) async fn start(&self, installed: &Installed) -> anyhow::Result<Running> {
         let source = self.source.address();
         let setting = Setting { source, threads: 1, cores: vec![self.cores.proxy], load: self.cores.load };
         Running::start(installed, &setting).await
     }
 
-    /// Fails once the time of the whole run is used up.
+    /// Returns an error once the run has used up its time.
     pub(crate) fn in_time(&self) -> anyhow::Result<()> {
         ensure!(Instant::now() < self.deadline, "not measured: the time of the run was used up");
         Ok(())
     }
 
-    /// Fails where not so many files may be open.
+    /// Returns an error if fewer than `files` files may be open.
     pub(crate) fn may_open(&self, files: u64) -> anyhow::Result<()> {
         match self.open_files_max {
             Some(most) if most < files => {
@@ -106,7 +106,7 @@ impl Bench {
         }
     }
 
-    /// The key of an object that no proxy has asked for yet.
+    /// Returns the key of an object that has not been requested yet.
     pub(crate) fn unseen_key(&self) -> String {
         format!("miss/{}", self.misses.fetch_add(1, Ordering::Relaxed))
     }

@@ -1,8 +1,8 @@
-//! The lines of the table, and what the project sets itself in each.
+//! The cases of the table, and the bounds that the project sets for each of them.
 
 use crate::peer::Peer;
 
-/// A line of the table. In its order.
+/// A case: one line of the table. The variants are in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Case {
     Hit1k,
@@ -27,25 +27,25 @@ pub(crate) enum Case {
     Threads,
 }
 
-/// Which of two figures is better.
+/// Whether the greater or the smaller of two figures is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Better {
     More,
     Less,
 }
 
-/// What the server's figure is held against.
+/// The reference that a bound compares the server's figure with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Against {
-    /// The ratio to one peer's.
+    /// Ratio to the figure of one peer.
     Peer(Peer),
-    /// The ratio to the best peer's.
+    /// Ratio to the best figure of all peers.
     Best,
-    /// The figure as it is.
+    /// The figure itself.
     Itself,
 }
 
-/// What a figure has to reach.
+/// A bound on a figure. `must` is required, `aim` is the goal, if there is one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bound {
     pub(crate) against: Against,
@@ -53,7 +53,7 @@ pub(crate) struct Bound {
     pub(crate) aim: Option<f64>,
 }
 
-/// What was reached.
+/// Result of checking a figure against a bound: it reaches the aim, only the requirement, or neither.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Aim,
@@ -62,7 +62,7 @@ pub(crate) enum Verdict {
 }
 
 impl Case {
-    /// What it is called.
+    /// Returns the name shown in reports.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Hit1k => "hit, 1 KiB",
@@ -88,7 +88,7 @@ impl Case {
         }
     }
 
-    /// What its figures count.
+    /// Returns the unit of the figures.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Hit1k | Self::Hit10k | Self::Hit100k | Self::Hit1m | Self::Mixed => "requests/s",
@@ -102,7 +102,7 @@ impl Case {
         }
     }
 
-    /// Which of two of its figures is better.
+    /// Returns whether the greater or the smaller of two figures is better.
     pub(crate) fn better(self) -> Better {
         match self {
             Self::Hit1k
@@ -128,7 +128,7 @@ impl Case {
         }
     }
 
-    /// What the server has to reach.
+    /// Returns the bounds that the server's figure is checked against.
     pub(crate) fn bounds(self) -> Vec<Bound> {
         match self {
             Self::Hit1k | Self::Hit10k => {
@@ -171,7 +171,7 @@ fn itself(must: f64, aim: Option<f64>) -> Bound {
 }
 
 impl Bound {
-    /// Judges a figure, or its ratio to another.
+    /// Returns the verdict on `figure`, which is a figure or its ratio to a peer's.
     pub(crate) fn verdict(&self, better: Better, figure: f64) -> Verdict {
         let reaches = |bound: f64| match better {
             Better::More => figure >= bound,

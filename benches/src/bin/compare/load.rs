@@ -1,4 +1,4 @@
-//! The load: clients of one thread, which check the status and the length of every response.
+//! The load: clients, mostly on one thread, that check the status and the length of every response.
 
 mod batches;
 mod closed;

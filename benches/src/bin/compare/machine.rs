@@ -1,4 +1,4 @@
-//! The machine: its cores, who runs on which, and what to call it.
+//! The machine: its cores, their assignment, and its description.
 
 use std::fmt;
 use std::fs;
@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::{Context, bail};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// What is measured on.
+/// Description of the machine.
 #[derive(Debug)]
 pub(crate) struct Machine {
     processor: String,
@@ -19,7 +19,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Looks around. What cannot be found out is called unknown.
+    /// Describes this machine. A text that cannot be read becomes "unknown", the memory 0 and the number of cores 1.
     pub(crate) fn here() -> Self {
         let field = |file: &str, name: &str| {
             let text = fs::read_to_string(file).ok()?;
@@ -50,19 +50,19 @@ impl fmt::Display for Machine {
     }
 }
 
-/// Who runs on which core.
+/// Assignment of the cores.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cores {
-    /// The proxy that is measured.
+    /// Core of the measured proxy.
     pub(crate) proxy: usize,
-    /// The load and the source.
+    /// Core of the load and the source.
     pub(crate) load: usize,
-    /// The second thread of a proxy that has two; where there are only two cores, that of the load.
+    /// Core of a proxy's second thread; the load's core if there are only two cores.
     pub(crate) second: usize,
 }
 
 impl Cores {
-    /// Takes the first cores this process may use.
+    /// Picks the first cores this process may use. Returns an error if there are fewer than two.
     pub(crate) fn of_process() -> anyhow::Result<Self> {
         let allowed = sched_getaffinity(None).context("the cores of this process cannot be found out")?;
         let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
@@ -73,7 +73,7 @@ impl Cores {
     }
 }
 
-/// Keeps the calling thread on `cores`, and every thread and process that it starts from now on.
+/// Pins the calling thread to `cores`. Threads and processes that it starts later inherit this.
 pub(crate) fn pin(cores: &[usize]) -> anyhow::Result<()> {
     let mut set = CpuSet::new();
     for &core in cores {

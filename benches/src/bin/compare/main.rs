@@ -1,8 +1,8 @@
-//! Compares the server with what people would use instead: nginx, HAProxy and Varnish.
+//! Compares the server with its alternatives: nginx, HAProxy and Varnish.
 //!
-//! A source that speaks like S3 and the load run on one core, in this process; each proxy runs on another, with one
-//! thread. Samples are taken of one proxy after the other, again and again, so that what drifts on the machine drifts
-//! for all of them. Everything stays on loopback, and all that is started ends with this process.
+//! A source that speaks like S3 and the load run on one core, in this process. Each proxy runs on another core, with
+//! one thread. The proxies are sampled in turn, again and again, so that drift of the machine affects all of them
+//! alike. All traffic stays on loopback, and everything started here ends with this process.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "it says what it is doing")]
 
@@ -35,10 +35,10 @@ use machine::Machine;
 use peer::Peer;
 use report::{Outcome, Report};
 
-/// Status where the server could not be measured in a row.
+/// Exit status if the run was interrupted, or the server could not be measured in a row.
 const FAILED: u8 = 1;
 
-/// Status where nothing was measured.
+/// Exit status if nothing was measured.
 const NOT_STARTED: u8 = 2;
 
 fn main() -> ExitCode {
@@ -75,7 +75,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if whole && !failed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// Measures; says whether it came to its end. What was measured before an interruption is kept.
+/// Runs all measurements. Returns whether they reached their end. Outcomes from before an interruption are kept.
 fn measured(runtime: &Runtime, bench: &Bench, outcomes: &mut Vec<Outcome>) -> anyhow::Result<bool> {
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
@@ -95,7 +95,7 @@ fn measured(runtime: &Runtime, bench: &Bench, outcomes: &mut Vec<Outcome>) -> an
 fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        // Who reads no further has what it wanted.
+        // A reader that closes the pipe has read all it wants.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("standard output cannot be written"),
     }

@@ -1,4 +1,4 @@
-//! The measurements: each row in a module of its own.
+//! The measurements: one module for each row.
 
 mod crowd;
 mod hits;
@@ -26,13 +26,13 @@ use crate::row::Row;
 use crate::source::MIXED;
 use crate::statistics::median;
 
-/// Before a sample counts: connections are new, and caches of the processor are the one's before.
+/// Warm-up before a sample counts. Connections are new, and the processor's caches hold the previous proxy's data.
 const WARM: Duration = Duration::from_millis(150);
 
-/// How much longer than meant a sample may take, and any other step.
+/// Time that a step may take beyond its planned time; also the planned time of a step without one.
 const SLACK: Duration = Duration::from_secs(30);
 
-/// Runs all rows. What is measured is added to `outcomes` as it comes.
+/// Runs all rows. Appends each outcome to `outcomes` as soon as it is measured.
 pub(crate) async fn all(bench: &Bench, outcomes: &mut Vec<Outcome>) {
     if bench.rows.iter().any(|row| row.is_shared()) {
         together(bench, outcomes).await;
@@ -58,7 +58,7 @@ pub(crate) async fn all(bench: &Bench, outcomes: &mut Vec<Outcome>) {
     }
 }
 
-/// Runs the rows for which all proxies run beside each other, all but one idle at a time.
+/// Runs the rows for which all proxies run side by side, all but one of them idle.
 async fn together(bench: &Bench, outcomes: &mut Vec<Outcome>) {
     let (running, absent) = prepare::all(bench).await;
     for row in bench.rows.iter().copied().filter(|row| row.is_shared()) {
@@ -95,11 +95,11 @@ fn say(row: Row) {
     }
 }
 
-/// Samples of each proxy, or why there are none.
+/// Samples of each proxy, or the error that ended its turns.
 type Taken<S> = BTreeMap<Peer, anyhow::Result<Vec<S>>>;
 
-/// Takes samples of all proxies in turn, so that what drifts on the machine drifts for all of them. The first failure
-/// of a proxy ends its turns.
+/// Samples all proxies in turn, so that drift of the machine affects all of them alike. A proxy's first error ends its
+/// turns.
 async fn in_turn<S>(
     bench: &Bench,
     running: &[Running],
@@ -111,7 +111,7 @@ async fn in_turn<S>(
             let Some(Ok(samples)) = taken.get_mut(&running.peer) else { continue };
             match bounded(bench, bench.duration * 3, sample(running)).await {
                 Ok(sample) => samples.push(sample),
-                // Fewer samples than asked for are better than none.
+                // If the run's time is used up, fewer samples are better than none.
                 Err(_) if !samples.is_empty() && bench.in_time().is_err() => {}
                 Err(error) => {
                     taken.insert(running.peer, Err(error));
@@ -122,7 +122,7 @@ async fn in_turn<S>(
     taken
 }
 
-/// Measures each proxy alone, fresh from its start, one after the other.
+/// Measures the proxies one after the other, each alone and freshly started.
 async fn alone<T>(
     bench: &Bench,
     measure: impl AsyncFn(&Installed) -> anyhow::Result<T>,
@@ -134,7 +134,7 @@ async fn alone<T>(
     measured
 }
 
-/// Lets something take `about` that long, and not begin at all after the end of the run.
+/// Runs `step` for at most `about` plus slack. Returns an error without starting it if the run's time is used up.
 async fn bounded<T>(
     bench: &Bench,
     about: Duration,
@@ -146,7 +146,7 @@ async fn bounded<T>(
     ended.with_context(|| format!("not done in {} s", at_most.as_secs()))?
 }
 
-/// The line of a case: for each proxy the median of what `figure` makes of its samples, and what `detail` says.
+/// Returns the outcome of a case: for each proxy the median of `figure` over its samples, and the text of `detail`.
 fn outcome<S>(
     case: Case,
     taken: &Taken<S>,

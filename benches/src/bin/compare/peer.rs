@@ -1,4 +1,4 @@
-//! Who is compared, where it is found, and how it is run.
+//! The proxies: how to find them and how to run them.
 
 mod haproxy;
 mod nginx;
@@ -13,38 +13,38 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
-/// Where programs are looked for, whatever the environment says: servers are often not in a user's `PATH`.
+/// Search path for programs, independent of the environment: servers are often not in a user's `PATH`.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A proxy. In the order of the table.
+/// A proxy. The variants are in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Peer {
     /// This project's server
     Yatagarasu,
     /// nginx with `proxy_cache`
     Nginx,
-    /// HAProxy with its cache, and splice
+    /// HAProxy with its cache and splice
     Haproxy,
     /// Varnish
     Varnish,
 }
 
-/// What a proxy is told when it is started.
+/// Settings for the start of a proxy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
-    /// A folder of its own.
+    /// Folder for the proxy's files.
     pub(crate) folder: &'a Path,
-    /// Where it is to listen.
+    /// Address to listen on.
     pub(crate) address: SocketAddr,
-    /// A second address, for proxies that need one.
+    /// Second address, for proxies that need one.
     pub(crate) admin: SocketAddr,
-    /// Where objects come from.
+    /// Address of the source.
     pub(crate) source: SocketAddr,
-    /// How many threads serve.
+    /// Number of threads that serve.
     pub(crate) threads: usize,
 }
 
-/// A proxy that is there.
+/// A proxy that is installed.
 #[derive(Debug, Clone)]
 pub(crate) struct Installed {
     pub(crate) peer: Peer,
@@ -53,10 +53,10 @@ pub(crate) struct Installed {
 }
 
 impl Peer {
-    /// All of them.
+    /// All proxies, in the order of the table.
     pub(crate) const ALL: [Self; 4] = [Self::Yatagarasu, Self::Nginx, Self::Haproxy, Self::Varnish];
 
-    /// What it is called in a table.
+    /// Returns the name shown in reports.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Yatagarasu => "Yatagarasu",
@@ -66,7 +66,7 @@ impl Peer {
         }
     }
 
-    /// The command that runs it in the foreground. Writes its configuration.
+    /// Writes the configuration and returns the command that runs the proxy in the foreground.
     pub(crate) fn command(self, program: &Path, place: Place<'_>) -> anyhow::Result<Command> {
         match self {
             Self::Yatagarasu => yatagarasu::command(program, place),
@@ -94,7 +94,7 @@ impl Peer {
     }
 }
 
-/// Finds a proxy, `server` being this project's where it is given.
+/// Finds a proxy and asks it for its version. `server` is the path of this project's server, if given.
 pub(crate) fn find(peer: Peer, server: Option<&Path>) -> anyhow::Result<Installed> {
     let program = match (peer, server) {
         (Peer::Yatagarasu, Some(server)) => {
@@ -129,7 +129,7 @@ fn in_path(name: &str) -> Option<PathBuf> {
     env::split_paths(PATH).map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
-/// The first word that begins with a digit, or what follows a `/` or `-` and does.
+/// Returns the version in `words`: the first text that begins with a digit after a space, `/`, `-` or `v`.
 fn version(words: &str) -> &str {
     let begins = |&(at, _): &(usize, char)| {
         let (before, rest) = words.split_at(at);

@@ -26,37 +26,37 @@ use crate::peer::{Installed, PATH, Peer, Place};
 pub(crate) use group::Group;
 pub(crate) use sockets::Sockets;
 
-/// How long a proxy may take to start.
+/// Longest time a proxy may take to start.
 const START_MAX: Duration = Duration::from_secs(20);
 
-/// How long one may take to end when asked to, before it is made to.
+/// Longest time a proxy may take to end after SIGTERM. It is killed after that.
 const END_MAX: Duration = Duration::from_secs(3);
 
-/// Between two looks whether a proxy listens, or has ended.
+/// Pause between two checks whether a proxy listens or has ended.
 const LOOK: Duration = Duration::from_micros(200);
 
-/// How a proxy is run.
+/// Settings to run a proxy with.
 #[derive(Debug)]
 pub(crate) struct Setting {
-    /// Where objects come from.
+    /// Address of the source.
     pub(crate) source: SocketAddr,
-    /// How many threads serve.
+    /// Number of threads that serve.
     pub(crate) threads: usize,
-    /// On which cores.
+    /// Cores of the proxy.
     pub(crate) cores: Vec<usize>,
-    /// The core of the calling thread.
+    /// Core of the calling thread.
     pub(crate) load: usize,
 }
 
-/// A proxy that runs until this is dropped, its folder with it.
+/// A running proxy. Dropping it ends the proxy and removes its folder.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) peer: Peer,
-    /// Where it listens.
+    /// Address the proxy listens on.
     pub(crate) address: SocketAddr,
-    /// From its start to the first connection it took.
+    /// Time from its start to the first connection it accepted.
     pub(crate) listening_after: Duration,
-    /// From its start to the end of the first answer, which is an object of 1 KiB.
+    /// Time from its start to the end of its first response, an object of 1 KiB.
     pub(crate) answering_after: Duration,
     child: Child,
     folder: TempDir,
@@ -86,12 +86,12 @@ impl Running {
         Ok(running)
     }
 
-    /// All its processes.
+    /// Returns all processes of the proxy.
     pub(crate) fn group(&self) -> anyhow::Result<Group> {
         Group::of(self.child.id()).context("/proc cannot be read")
     }
 
-    /// What its processes hold in memory: their proportional set size, in bytes.
+    /// Returns the memory of its processes: their proportional set size, in bytes.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         self.group()?.memory().context("smaps_rollup cannot be read")
     }
@@ -108,7 +108,7 @@ impl Running {
         loop {
             let answered =
                 async { Connection::open(self.address).await?.exchange(&wanted, Checking::Bytes).await };
-            // Varnish takes connections before it has anyone to answer.
+            // Varnish accepts connections before it can answer them, so each try has a time limit.
             if let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(1), answered).await {
                 return Ok(());
             }
@@ -116,7 +116,8 @@ impl Running {
         }
     }
 
-    /// Waits a little, on the thread itself: the runtime's clock is too coarse.
+    /// Waits a little by blocking the thread, because the runtime's clock is too coarse. Returns an error if the proxy
+    /// has ended or takes too long.
     async fn pause(&mut self, begun: Instant, what: &str) -> anyhow::Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("it ended with {status} instead: {}", self.last_words());
@@ -142,13 +143,13 @@ impl Drop for Running {
         while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < END_MAX {
             thread::sleep(10 * LOOK);
         }
-        // Whatever of it is left.
+        // Kill all processes that are left in the group.
         let _ = kill_process_group(process, Signal::KILL);
         let _ = self.child.wait();
     }
 }
 
-/// Starts a process on its cores: it inherits them from the calling thread, which goes there for a moment.
+/// Starts a process on its cores. The process inherits them from the calling thread, which moves to them for a moment.
 fn spawn(command: &mut Command, setting: &Setting) -> anyhow::Result<(Instant, io::Result<Child>)> {
     machine::pin(&setting.cores)?;
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! What was measured, as a table and as a picture.
+//! The report: the outcomes as a table and as a picture.
 
 mod markdown;
 mod number;
@@ -11,24 +11,24 @@ use crate::case::{Against, Better, Case};
 use crate::machine::Machine;
 use crate::peer::Peer;
 
-/// What one proxy reached in one case.
+/// Result of one proxy in one case.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cell {
-    /// A figure, in the case's unit, and what else there is to say.
+    /// A figure in the case's unit, and further details.
     Measured { value: f64, detail: String },
-    /// Why there is none.
+    /// The reason why there is no figure.
     Failed(String),
 }
 
-/// A line of the table.
+/// Results of one case: a line of the table.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) case: Case,
-    /// Without those who were not measured.
+    /// Results by proxy. Proxies that were not measured are absent.
     pub(crate) cells: BTreeMap<Peer, Cell>,
 }
 
-/// All of it.
+/// The whole report.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     pub(crate) machine: Machine,
@@ -37,24 +37,24 @@ pub(crate) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// As Markdown, with columns that line up.
+    /// Returns the report as Markdown with aligned columns.
     pub(crate) fn text(&self) -> String {
         markdown::text(self)
     }
 
-    /// As SVG.
+    /// Returns the picture as SVG.
     pub(crate) fn picture(&self) -> String {
         picture::draw(&self.outcomes)
     }
 }
 
 impl Outcome {
-    /// Whether this proxy could not be measured.
+    /// Returns whether measuring this proxy failed.
     pub(crate) fn failed(&self, peer: Peer) -> bool {
         matches!(self.cells.get(&peer), Some(Cell::Failed(_)))
     }
 
-    /// What this proxy reached.
+    /// Returns the figure of this proxy, if there is one.
     pub(crate) fn value(&self, peer: Peer) -> Option<f64> {
         match self.cells.get(&peer)? {
             Cell::Measured { value, .. } => Some(*value),
@@ -62,7 +62,7 @@ impl Outcome {
         }
     }
 
-    /// The server's figure as a bound wants it: as it is, or as the ratio to another's.
+    /// Returns the server's figure as a bound needs it: the figure itself, or its ratio to a peer's.
     pub(crate) fn figure(&self, against: Against) -> Option<f64> {
         let ours = self.value(Peer::Yatagarasu)?;
         match against {
@@ -72,7 +72,7 @@ impl Outcome {
         }
     }
 
-    /// The best of the peers' figures.
+    /// Returns the best figure of the peers.
     fn best(&self) -> Option<f64> {
         let peers = Peer::ALL.into_iter().filter(|&peer| peer != Peer::Yatagarasu);
         peers.filter_map(|peer| self.value(peer)).reduce(match self.case.better() {

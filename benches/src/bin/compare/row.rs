@@ -1,11 +1,11 @@
-//! What can be measured, one after the other.
+//! The rows: the measurements that can be selected.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
-/// A measurement; one or more cases of the table.
+/// A measurement. It yields one or more cases of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Row {
     /// Hits of 1 KiB
@@ -22,7 +22,7 @@ pub(crate) enum Row {
     Hit1m,
     /// Hits at random among 2,000 objects of 4 to 32 KiB
     Mixed,
-    /// How long a hit of 10 KiB takes at the same rate for all: 70 % of nginx's peak
+    /// Latency of a hit of 10 KiB at the same rate for all: 70 % of nginx's peak
     P99,
     /// A stream of 1 GiB: CPU and rate
     #[value(name = "stream-1")]
@@ -30,22 +30,22 @@ pub(crate) enum Row {
     /// Eight streams of 1 GiB: CPU and rate
     #[value(name = "stream-8")]
     Stream8,
-    /// What a miss takes longer than asking the source itself
+    /// Latency that a miss adds to a request sent to the source itself
     Miss,
-    /// Hits with two threads of the server against one
+    /// Hits with two threads of the server, compared with one
     Threads,
-    /// Memory and socket buffers of 500 streams whose clients have stopped reading, and after they left
+    /// Memory and socket buffers of 500 streams that clients stopped reading, and memory after they left
     Stalled,
     /// Hits while 1,000 clients stream at 1 MB/s each
     Crowd,
     /// Memory of 5,000 idle connections
     Idle,
-    /// From the start to listening, and memory then
+    /// Time from the start to listening, and memory then
     Start,
 }
 
 impl Row {
-    /// Whether it is measured while all proxies run beside each other, rather than each alone and fresh.
+    /// Returns whether all proxies run side by side for this row, rather than each alone and fresh.
     pub(crate) fn is_shared(self) -> bool {
         match self {
             Self::Hit1k
@@ -62,7 +62,7 @@ impl Row {
         }
     }
 
-    /// How long it takes with this many proxies, about. Bounds the whole run.
+    /// Returns the approximate time this row takes with this many proxies. It bounds the whole run.
     pub(crate) fn takes(self, peers: u32, samples: u32, sample: Duration) -> Duration {
         let taken = sample + Duration::from_millis(350);
         match self {
@@ -84,7 +84,7 @@ impl Row {
     }
 }
 
-/// The names of all rows, with what they measure.
+/// Returns the names of all rows with their descriptions.
 pub(crate) fn list() -> String {
     let mut text = String::new();
     for value in Row::value_variants().iter().filter_map(Row::to_possible_value) {

@@ -1,4 +1,4 @@
-//! The source: a server that speaks as S3 does, path style, without checking signatures.
+//! The source: a server that speaks S3, path style, and does not check signatures.
 
 mod answer;
 mod objects;
@@ -19,17 +19,19 @@ use tokio::task::JoinSet;
 pub(crate) use objects::{BUCKET, MIXED, Object};
 pub(crate) use pattern::Cursor;
 
-/// Connections the system may hold for the source to accept.
+/// Connections that the kernel may queue for the source to accept.
 const BACKLOG: u32 = 4096;
 
-/// Send buffer of a connection, which the system doubles. Left to itself it grows to 4 MiB, and a thousand streams
-/// would use up what the system has for TCP before the proxies do.
+/// Send buffer of a connection, which the kernel doubles.
+///
+/// Without a fixed size it grows to 4 MiB. A thousand streams would then use up the kernel's memory for TCP before the
+/// proxies do.
 const SEND_BUFFER: u32 = 256 * 1024;
 
-/// Pause after the system refused a connection.
+/// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// A running source; ends when dropped.
+/// A running source. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Source {
     address: SocketAddr,
@@ -39,7 +41,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Starts a source on a thread of its own, on the core of the calling thread.
+    /// Starts a source on its own thread, on the core of the calling thread.
     pub(crate) fn start() -> anyhow::Result<Self> {
         let runtime =
             Builder::new_current_thread().enable_all().build().context("a runtime cannot be started")?;
@@ -63,12 +65,12 @@ impl Source {
         Ok(Self { address, requests, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// Returns the address the source listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Requests it has taken so far.
+    /// Returns the number of requests received so far.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -92,7 +94,7 @@ fn listen() -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections for ever. Those that run end with the future.
+/// Accepts connections for ever. Dropping the future ends the open ones.
 async fn accept(listener: &TcpListener, requests: &Arc<AtomicU64>) {
     let mut connections = JoinSet::new();
     loop {
@@ -104,7 +106,7 @@ async fn accept(listener: &TcpListener, requests: &Arc<AtomicU64>) {
         let requests = Arc::clone(requests);
         connections.spawn(async move {
             let _ = socket.set_nodelay(true);
-            // A client that leaves is no failure of the source.
+            // An error means that the client has left, which is no failure of the source.
             let _ = answer::answer(socket, &requests).await;
         });
     }

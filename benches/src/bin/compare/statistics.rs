@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The middle of `values`, the mean of the two in the middle where their number is even; nothing where there are none.
+/// Returns the median of `values`, or `None` if there are none. If their number is even, it is the mean of the middle
+/// two.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -11,14 +12,14 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some(f64::midpoint(lower, upper))
 }
 
-/// The value that so many of a thousand do not exceed (nearest rank), and puts `values` in order.
+/// Returns the value that `per_mille` thousandths do not exceed (nearest rank), and sorts `values`.
 pub(crate) fn percentile(values: &mut [Duration], per_mille: usize) -> Option<Duration> {
     values.sort_unstable();
     let rank = (values.len() * per_mille).div_ceil(1000);
     values.get(rank.saturating_sub(1)).copied()
 }
 
-/// A count as a number to reckon with.
+/// Converts a count into a number for calculations.
 #[expect(clippy::cast_precision_loss, reason = "a report shows four digits")]
 pub(crate) fn real(count: u64) -> f64 {
     count as f64

@@ -1,4 +1,4 @@
-//! What the command line takes. The comments on options are the help text.
+//! Command-line options of `eviction`. Their doc comments are the help text.
 
 use clap::Parser;
 
@@ -6,11 +6,11 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "eviction")]
 pub(crate) struct Arguments {
-    /// Objects that are asked for again and again.
+    /// Number of objects that are requested again and again.
     #[arg(long, value_name = "N", default_value_t = 100_000,
         value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
     pub(crate) objects: u32,
-    /// Requests for each figure; a fifth as many go before them and do not count.
+    /// Requests for each figure; a fifth as many come first to warm up and do not count.
     #[arg(long, value_name = "N", default_value_t = 1_000_000,
         value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     pub(crate) requests: u32,

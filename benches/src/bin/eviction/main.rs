@@ -1,7 +1,7 @@
 //! Measures the hit ratio of each eviction policy.
 //!
-//! The cache is the one that serves; only the objects and who asks for them are made up, from a seed, so that every
-//! policy is asked for the same and every run finds the same.
+//! The cache is the one that the server uses. Only the objects and the requests are generated, from a seed, so that
+//! every policy gets the same requests and every run gives the same figures.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "it says what it is doing")]
 
@@ -26,10 +26,10 @@ use report::{Row, table};
 use trace::{SEED, Scan, Trace, scanned, warm_up};
 use zipf::Zipf;
 
-/// How much more popular the first objects are than the last.
+/// Zipf exponents. The greater, the more popular the first objects are.
 const EXPONENTS: [f64; 3] = [0.7, 0.9, 1.1];
 
-/// Sizes of the cache, in percent of the bytes of all objects.
+/// Sizes of the cache, in percent of the bytes of all popular objects.
 const PERCENTS: [u64; 3] = [1, 5, 20];
 
 fn main() -> anyhow::Result<()> {
@@ -62,7 +62,7 @@ fn measured(arguments: &Arguments, objects: &Objects, bytes: u64) -> anyhow::Res
     Ok(rows)
 }
 
-/// All that the figures depend on besides the code.
+/// Returns a text with everything that the figures depend on besides the code.
 fn parameters(arguments: &Arguments, bytes: u64) -> String {
     let Arguments { objects, requests } = arguments;
     let (shortest, longest) = (LENGTH_MIN / 1024, LENGTH_MAX / 1024);

@@ -1,4 +1,4 @@
-//! What is asked for.
+//! The objects that are requested.
 
 use std::iter::successors;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use yatagarasu_core::{CacheKey, ObjectKey, ObjectMeta, StoredObject};
 
 use crate::random::Random;
 
-/// The shortest object, in bytes.
+/// Length of the shortest object, in bytes.
 pub(crate) const LENGTH_MIN: usize = 1024;
 
-/// No object is longer, in bytes.
+/// Upper bound on the length of an object, in bytes.
 pub(crate) const LENGTH_MAX: usize = 256 * 1024;
 
 const FIELDS: [(&str, &str); 6] = [
@@ -34,14 +34,14 @@ pub(crate) struct Named {
     pub(crate) object: Arc<StoredObject>,
 }
 
-/// All objects, each at its place.
+/// All objects, by their place.
 #[derive(Debug)]
 pub(crate) struct Objects(Vec<Named>);
 
 impl Objects {
     /// Makes `count` objects.
     ///
-    /// Those of one length share their bytes in memory. The cache weighs each by itself all the same.
+    /// Objects of one length share their bytes in memory. The cache still weighs each of them by itself.
     pub(crate) fn new(count: u32) -> Self {
         let lengths: Vec<_> = lengths().map(|length| Arc::new(stored(length))).collect();
         let named = (0..count).map(|place| {
@@ -53,23 +53,24 @@ impl Objects {
         Self(named.collect())
     }
 
-    /// The object at `place`, which there is.
+    /// Returns the object at `place`, which must exist.
     pub(crate) fn at(&self, place: u32) -> &Named {
         &self.0[usize::try_from(place).expect("an index has 32 bits")]
     }
 
-    /// Bytes of the first `count` objects, without what a cache needs for its bookkeeping.
+    /// Returns the bytes of the first `count` objects, without the cache's bookkeeping.
     pub(crate) fn bytes(&self, count: u32) -> u64 {
         (0..count).map(|place| self.at(place).object.length()).sum()
     }
 }
 
-/// All lengths there are: each longer than the one before by the same part of it.
+/// Returns all lengths. Each is longer than the previous one by the same fraction.
 fn lengths() -> impl Iterator<Item = usize> {
     successors(Some(LENGTH_MIN), |length| Some(length * 46 / 45)).take_while(|&length| length <= LENGTH_MAX)
 }
 
-/// Which of `count` lengths an object has: only its key decides, so that popular objects are as long as others.
+/// Returns the index of an object's length among `count` lengths. It depends on the key only, so that popular objects
+/// are as long as others.
 fn drawn(key: &str, count: usize) -> usize {
     let seed = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3) // FNV-1a

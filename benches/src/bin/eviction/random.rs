@@ -1,16 +1,16 @@
-//! Numbers without a pattern, the same for the same seed: splitmix64.
+//! Pseudo-random numbers, the same for the same seed: splitmix64.
 
-/// A row of such numbers.
+/// A sequence of pseudo-random numbers.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Another row for each `seed`.
+    /// Starts the sequence of `seed`.
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub(crate) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,7 +18,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// The next number from 0 to 1, but not 1 itself.
+    /// Returns the next number from 0 to 1, excluding 1.
     pub(crate) fn fraction(&mut self) -> f64 {
         let bits = u32::try_from(self.bits() >> 32).expect("32 bits are left");
         f64::from(bits) / (f64::from(u32::MAX) + 1.0)

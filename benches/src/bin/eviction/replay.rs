@@ -1,4 +1,4 @@
-//! The requests, put to a cache that stores what it does not find.
+//! Replays the requests on a cache that stores every object it misses.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::trace::Trace;
 pub(crate) const POLICIES: [EvictionPolicy; 4] =
     [EvictionPolicy::S3Fifo, EvictionPolicy::Lfu, EvictionPolicy::Lru, EvictionPolicy::Sieve];
 
-/// The policy's name in the configuration.
+/// Returns the policy's name in the configuration.
 pub(crate) fn label(policy: EvictionPolicy) -> &'static str {
     match policy {
         EvictionPolicy::S3Fifo => "s3fifo",
@@ -22,13 +22,13 @@ pub(crate) fn label(policy: EvictionPolicy) -> &'static str {
     }
 }
 
-/// An empty cache of `max_size` bytes, as the server makes it.
+/// Returns an empty cache of `max_size` bytes, made as the server makes it.
 pub(crate) fn cache(policy: EvictionPolicy, max_size: u64) -> Result<Arc<dyn ObjectCache>, BuildError> {
     let max_item_size = LENGTH_MAX as u64;
     build(&CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size, eviction: policy })
 }
 
-/// The part of the requests for popular objects that `cache` answers, in percent.
+/// Returns the hit ratio of the requests for popular objects, in percent.
 pub(crate) async fn hit_ratio(cache: &dyn ObjectCache, objects: &Objects, trace: &Trace) -> f64 {
     for &place in trace.warm_up() {
         found(cache, objects.at(place)).await;
@@ -44,7 +44,7 @@ pub(crate) async fn hit_ratio(cache: &dyn ObjectCache, objects: &Objects, trace:
     100.0 * f64::from(hits) / f64::from(asked)
 }
 
-/// Whether an object is found; it is stored otherwise.
+/// Returns whether an object is found. If it is not, stores it.
 async fn found(cache: &dyn ObjectCache, named: &Named) -> bool {
     if cache.lookup(named.key.borrowed()).await.is_some() {
         return true;
@@ -64,7 +64,7 @@ mod tests {
     const OBJECTS: u32 = 1_000;
     const REQUESTS: u32 = 9_000;
 
-    /// What a cache that evicts nothing answers, in percent.
+    /// Returns the hit ratio of a cache that evicts nothing, in percent.
     fn most(trace: &Trace) -> f64 {
         let mut seen: HashSet<u32> = trace.warm_up().iter().copied().collect();
         let (mut hits, mut asked) = (0_u32, 0_u32);

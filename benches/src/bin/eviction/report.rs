@@ -5,21 +5,21 @@ use std::array;
 use crate::replay::{POLICIES, label};
 use crate::trace::Scan;
 
-/// A figure for each policy.
+/// A value for each policy.
 type Figures<T> = [T; POLICIES.len()];
 
-/// What was measured over one popularity, with one size of the cache.
+/// Figures of one popularity, with or without a scan, and one size of the cache.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) exponent: f64,
     pub(crate) scan: Scan,
-    /// Size of the cache, in percent of the bytes of all objects.
+    /// Size of the cache, in percent of the bytes of all popular objects.
     pub(crate) percent: u64,
     /// Hit ratio of each policy, in percent.
     pub(crate) ratios: Figures<f64>,
 }
 
-/// A line for each of `rows`, and their mean below.
+/// Returns the table: a line for each of `rows`, and their mean below.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = line("zipf", "scan", "cache", &POLICIES.map(|policy| label(policy).to_owned()));
     text.push_str("|------|------|------:|---------:|---------:|---------:|---------:|\n");
@@ -36,7 +36,8 @@ fn line(exponent: &str, scan: &str, percent: &str, figures: &Figures<String>) ->
     format!("| {exponent:<4} | {scan:<4} | {percent:>5} | {s3fifo:>8} | {lfu:>8} | {lru:>8} | {sieve:>8} |\n")
 }
 
-/// The best in bold, or all of them where the digits shown do not tell them apart.
+/// Formats ratios, with the best in bold. If the digits shown do not distinguish several best ratios, all of them are
+/// bold.
 fn figures(ratios: Figures<f64>) -> Figures<String> {
     let best = format!("{:.1}", ratios.into_iter().fold(0.0, f64::max));
     ratios.map(|ratio| {

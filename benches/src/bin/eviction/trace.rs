@@ -1,15 +1,15 @@
-//! Who asks for what, one request after the other.
+//! The requests: a sequence of objects, one after the other.
 
 use crate::random::Random;
 use crate::zipf::Zipf;
 
-/// What all requests are drawn from.
+/// Seed of all requests.
 pub(crate) const SEED: u64 = 0x7961_7461;
 
-/// While the scan lasts, one request in so many is its.
+/// During the scan, one request in this many belongs to it.
 const SCAN_EVERY: u32 = 5;
 
-/// Whether somebody reads through objects that nobody else asks for, each once, in the middle third of the requests.
+/// Whether a scan runs in the middle third of the requests. It reads objects that no other request asks for, each once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scan {
     Absent,
@@ -19,7 +19,7 @@ pub(crate) enum Scan {
 impl Scan {
     pub(crate) const ALL: [Self; 2] = [Self::Absent, Self::Present];
 
-    /// As the table says it.
+    /// Returns the value shown in the table.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Absent => "no",
@@ -27,7 +27,7 @@ impl Scan {
         }
     }
 
-    /// Which of its objects the scan asks for with request `at` of `requests`, if that one is its.
+    /// Returns the index of the scanned object if request `at` of `requests` belongs to the scan.
     fn object(self, at: u32, requests: u32) -> Option<u32> {
         match self {
             Self::Absent => None,
@@ -40,17 +40,17 @@ impl Scan {
     }
 }
 
-/// How many objects a scan asks for.
+/// Returns the number of objects that a scan reads.
 pub(crate) fn scanned(requests: u32) -> u32 {
     (requests / 3).div_ceil(SCAN_EVERY)
 }
 
-/// How many requests go before those that count.
+/// Returns the number of requests before those that count.
 pub(crate) fn warm_up(requests: u32) -> u32 {
     requests / 5
 }
 
-/// The places of the objects that are asked for: the popular ones by rank, then those of the scan.
+/// The requests, as places of objects: the popular ones by rank, then those of the scan.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Trace {
     popular: u32,
@@ -59,7 +59,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Draws as many requests as are to be measured and those that go before them.
+    /// Draws the measured requests and those that come before them.
     pub(crate) fn new(zipf: &Zipf, scan: Scan, requests: u32) -> Self {
         let mut random = Random::new(SEED);
         let popular = zipf.ranks();
@@ -71,17 +71,17 @@ impl Trace {
         Self { popular, warm_up, measured: measured.collect() }
     }
 
-    /// What is asked for before anything counts.
+    /// Returns the requests before those that count.
     pub(crate) fn warm_up(&self) -> &[u32] {
         &self.warm_up
     }
 
-    /// What is asked for then.
+    /// Returns the requests that count.
     pub(crate) fn measured(&self) -> &[u32] {
         &self.measured
     }
 
-    /// Whether the object at `place` is a popular one: those of the scan are found by no policy.
+    /// Returns whether the object at `place` is popular. No policy can hit the objects of a scan.
     pub(crate) fn is_popular(&self, place: u32) -> bool {
         place < self.popular
     }

@@ -1,16 +1,16 @@
-//! Popularity: the object of rank k is asked for in proportion to 1 / k^s.
+//! Popularity: requests for the object of rank k are in proportion to 1 / k^s.
 
 use crate::random::Random;
 
 /// A Zipf distribution over a number of ranks.
 #[derive(Debug)]
 pub(crate) struct Zipf {
-    /// For each rank, the weights of all up to it.
+    /// For each rank, the sum of the weights up to it.
     cumulative: Vec<f64>,
 }
 
 impl Zipf {
-    /// Spreads requests over `ranks` ranks; the greater `exponent`, the more of them go to the first.
+    /// Distributes requests over `ranks` ranks. The greater `exponent`, the more of them go to the first.
     pub(crate) fn new(exponent: f64, ranks: u32) -> Self {
         let mut sum = 0.0;
         let weights = (1..=ranks).map(|rank| f64::from(rank).powf(-exponent));
@@ -21,12 +21,12 @@ impl Zipf {
         Self { cumulative: cumulative.collect() }
     }
 
-    /// How many ranks there are.
+    /// Returns the number of ranks.
     pub(crate) fn ranks(&self) -> u32 {
         u32::try_from(self.cumulative.len()).expect("as many as it was made for")
     }
 
-    /// Draws a rank, counted from zero.
+    /// Returns a random rank, counted from zero.
     pub(crate) fn rank(&self, random: &mut Random) -> u32 {
         let total = self.cumulative.last().copied().unwrap_or_default();
         let drawn = random.fraction() * total;
@@ -42,7 +42,7 @@ mod tests {
     const RANKS: u32 = 10_000;
     const DRAWS: u32 = 200_000;
 
-    /// Compares the first ranks, and all the others together, with what the closed form says of them.
+    /// Compares the shares of the first ranks, and of all others together, with the closed form.
     #[track_caller]
     fn check(exponent: f64) {
         let (zipf, mut random) = (Zipf::new(exponent, RANKS), Random::new(7));

@@ -1,3 +1,5 @@
+//! Random requests of the model test, and the answers to them.
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use yatagarasu_core::caching::cache_status::{Detail, Provenance};
 use yatagarasu_core::caching::freshness::Freshness;
@@ -9,14 +11,14 @@ use super::edition::{Asker, Edition, date, ranges};
 
 const LANGUAGES: [Option<&str>; 6] = [None, None, Some("de"), Some("DE"), Some("fr, de"), Some("de,fr")];
 
-/// A client's request, and what it will do with the answer.
+/// A client's request, and whether the client leaves early.
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
     pub(super) request: Request,
     pub(super) asker: Asker,
-    /// As far as the bucket obeys them.
+    /// The directives that the bucket obeys.
     pub(super) directives: Directives,
-    /// Whether it leaves after the first bytes.
+    /// Whether the client leaves after the first bytes.
     pub(super) leaves: bool,
 }
 
@@ -32,7 +34,7 @@ pub(super) struct Directives {
     pub(super) stale_if_error: Option<u64>,
 }
 
-/// What a client got.
+/// The answer that a client received.
 #[derive(Debug)]
 pub(super) struct Heard {
     pub(super) handling: Handling,
@@ -51,15 +53,16 @@ pub(super) struct Given {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Whole,
-    /// In an error.
+    /// With an error.
     Torn,
-    /// With the client.
+    /// Because the client left.
     Left,
 }
 
 impl Ask {
-    /// Draws a request for `key`. `editions` are what there is and was, under this key or another: conditions are
-    /// about them.
+    /// Draws a request for `key`.
+    ///
+    /// Its conditions are about `editions`: present and past objects, under this key or another.
     pub(super) fn roll(client: u64, key: &str, editions: &[Edition], now: u64, dice: &mut Dice) -> Self {
         let method = if dice.chance(15) { Method::Head } else { Method::Get };
         let mut headers = HeaderMap::new();
@@ -88,7 +91,7 @@ impl Ask {
         &self.request.key.object
     }
 
-    /// The ranges it asks for, where ranges count.
+    /// Returns the requested ranges; a HEAD has none, because ranges do not apply to it.
     pub(super) fn ranges(&self) -> Vec<String> {
         match self.request.method {
             Method::Get => ranges(&self.request.headers),
@@ -98,7 +101,7 @@ impl Ask {
 }
 
 impl Heard {
-    /// How it was answered, in a word.
+    /// Returns how the request was answered, in a word.
     pub(super) fn kind(&self) -> &'static str {
         match self.handling {
             Handling::Hit { freshness: Freshness::Fresh(_), detail: None } => "fresh",
@@ -116,7 +119,7 @@ impl Heard {
         }
     }
 
-    /// Which status the client sees.
+    /// Returns the status that the client receives.
     pub(super) fn status(&self) -> u16 {
         match &self.reply {
             Ok(given) => given.status,
@@ -158,7 +161,7 @@ fn range(dice: &mut Dice) -> HeaderValue {
     format!("bytes={field}").parse().unwrap()
 }
 
-/// Draws up to two directives and adds them to a request.
+/// Draws up to two directives, adds them to a request and returns them.
 fn directives(dice: &mut Dice, headers: &mut HeaderMap) -> Directives {
     let mut directives = Directives::default();
     let first = dice.below(7);
@@ -208,9 +211,9 @@ fn directives(dice: &mut Dice, headers: &mut HeaderMap) -> Directives {
     directives
 }
 
-/// Asks, and reads the answer.
+/// Sends a request and reads the answer.
 pub(super) async fn hear(gateway: Gateway, ask: Ask) -> Heard {
-    // As the server does: what is at hand without waiting, then the rest.
+    // Try to answer without waiting first, as the server does.
     let mut request = ask.request;
     let outcome = match gateway.recall(&mut request) {
         Some(outcome) => outcome,

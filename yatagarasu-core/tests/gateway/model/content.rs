@@ -1,3 +1,5 @@
+//! Checks the content of answers: whole objects, parts, and ranges outside of the object.
+
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -6,7 +8,7 @@ use yatagarasu_core::Method;
 use super::ask::{Ask, End, Given};
 use super::edition::{Edition, resolve, text};
 
-/// The whole: all of it, or as much as was read.
+/// Checks an answer with the whole object, or with its beginning if it was not read to the end.
 pub(super) fn check_whole(ask: &Ask, edition: &Edition, given: &Given) {
     let content = match ask.request.method {
         Method::Get => edition.content(&ask.asker.language),
@@ -21,7 +23,7 @@ pub(super) fn check_whole(ask: &Ask, edition: &Edition, given: &Given) {
     assert!(!one, "the whole instead of a part");
 }
 
-/// The parts that were asked for, alone or as `multipart/byteranges`.
+/// Checks an answer with the requested parts, alone or as `multipart/byteranges`.
 pub(super) fn check_part(ask: &Ask, edition: &Edition, given: &Given) {
     let (language, content) = (ask.asker.language.as_str(), edition.content(&ask.asker.language));
     assert!(!ask.ranges().is_empty(), "a part nobody asked for");
@@ -39,7 +41,7 @@ pub(super) fn check_part(ask: &Ask, edition: &Edition, given: &Given) {
             }
             vec![part]
         }
-        // What is cut off cannot be taken apart.
+        // A body that was cut off cannot be split into parts.
         Some(_) if given.end != End::Whole => return,
         Some((_, boundary)) => {
             let length = given.bytes.len().to_string();
@@ -58,7 +60,7 @@ pub(super) fn check_part(ask: &Ask, edition: &Edition, given: &Given) {
     }
 }
 
-/// Checks that one of `editions` has nothing of what is asked for.
+/// Checks that one of `editions` has this length and none of the requested ranges.
 pub(super) fn check_unsatisfiable<'e>(
     ask: &Ask,
     complete_length: Option<u64>,
@@ -72,7 +74,7 @@ pub(super) fn check_unsatisfiable<'e>(
     assert!(outside && !ask.ranges().is_empty(), "416 of {complete_length:?}");
 }
 
-/// A body that was read to its end is all of `content`, any other the beginning of it.
+/// Checks that a body read to its end is all of `content`, and that any other body is the beginning of it.
 fn check_bytes(content: &[u8], given: &Given, bytes: &[u8]) {
     match given.end {
         End::Whole => assert!(content == bytes, "{} bytes, not the {} there are", bytes.len(), content.len()),
@@ -80,7 +82,7 @@ fn check_bytes(content: &[u8], given: &Given, bytes: &[u8]) {
     }
 }
 
-/// Reads `Content-Range`.
+/// Parses `Content-Range`.
 fn part_of(field: &str, complete_length: usize) -> Range<usize> {
     let (range, complete) = field.strip_prefix("bytes ").unwrap().split_once('/').unwrap();
     assert_eq!(complete, complete_length.to_string());
@@ -89,7 +91,7 @@ fn part_of(field: &str, complete_length: usize) -> Range<usize> {
     first.parse().unwrap()..end
 }
 
-/// Takes a `multipart/byteranges` body apart (RFC 9110 14.6).
+/// Splits a `multipart/byteranges` body into its parts (RFC 9110 14.6).
 fn taken_apart<'b>(
     mut body: &'b [u8],
     boundary: &str,

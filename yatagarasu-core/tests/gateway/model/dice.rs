@@ -1,4 +1,6 @@
-/// Random numbers (`SplitMix64`): the same from the same seed, everywhere.
+//! Random numbers of the model test.
+
+/// Pseudo-random numbers (`SplitMix64`): the same for the same seed, on every machine.
 #[derive(Debug, Clone)]
 pub(super) struct Dice(u64);
 

@@ -1,3 +1,5 @@
+//! The objects of the model test's source, and the caching rules that apply to them.
+
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
@@ -9,30 +11,30 @@ use yatagarasu_testing::cache_key;
 use super::dice::Dice;
 use crate::bed::ITEM_MAX;
 
-/// What the source has under a key from one change to the next.
+/// The object under a key at the source, from one change to the next.
 #[derive(Debug, Clone)]
 pub(super) struct Edition {
-    /// Its place among the editions of a run; `X-Edition` says it to clients.
+    /// Place among the editions of a run. `X-Edition` tells it to clients.
     pub(super) id: usize,
     pub(super) key: ObjectKey,
-    /// Which content it has: editions that differ in their fields only share one.
+    /// Identifies the content. Editions that differ in their fields only share it.
     pub(super) version: u64,
     pub(super) length: usize,
-    /// Whether `Content-Length` is sent with the whole.
+    /// Whether `Content-Length` is sent with the whole object.
     pub(super) sends_length: bool,
     tag: Tagged,
     dated: bool,
     label: &'static Label,
     /// In seconds since 1970.
     expires: Option<u64>,
-    /// `Age` on arrival.
+    /// `Age` on arrival, in seconds.
     pub(super) age: u64,
     pub(super) varies: Varies,
     /// `Surrogate-Key`.
     pub(super) surrogate: &'static str,
 }
 
-/// Which `ETag` an edition has.
+/// Kind of the `ETag` of an edition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tagged {
     Not,
@@ -40,18 +42,18 @@ enum Tagged {
     Strong,
 }
 
-/// What an edition's `Vary` names.
+/// The field that an edition's `Vary` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Varies {
     /// Nothing.
     Not,
-    /// `Accept-Language`, by which the content differs.
+    /// `Accept-Language`, which the content depends on.
     ByLanguage,
     /// `*`
     ByAnything,
 }
 
-/// An edition's `Cache-Control`: as the source writes it, and as the model reads it.
+/// The `Cache-Control` of an edition: the text of the source, and its meaning in the model.
 #[derive(Debug)]
 struct Label {
     text: &'static str,
@@ -78,7 +80,7 @@ enum Rule {
     Secret,
 }
 
-/// There is one always, so that a 304 can replace it.
+/// Labels to draw from. Every edition has one, so that a 304 can replace it.
 static LABELS: [Label; 12] = [
     label("public", None, Rule::None),
     label("max-age=30", Some(30), Rule::None),
@@ -99,19 +101,19 @@ static LABELS: [Label; 12] = [
 
 const SURROGATES: [&str; 2] = ["red", "blue"];
 
-/// Every `Last-Modified` lies before every `Date`, and no two are the same.
+/// Base of all `Last-Modified` dates. They lie before every `Date`, and no two are the same.
 const MODIFIED: u64 = 1_767_225_600 - 1_000_000;
 
 const fn label(text: &'static str, lifetime: Option<u64>, rule: Rule) -> Label {
     Label { text, lifetime, rule, while_revalidating: None, if_error: None }
 }
 
-/// What the source sees of a client, of what it answers by.
+/// The parts of a client's request that the source's answer depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asker {
     pub(super) client: u64,
     pub(super) origin: Option<String>,
-    /// What `Accept-Language` names, in one form.
+    /// The languages of `Accept-Language`, in one form.
     pub(super) language: String,
 }
 
@@ -129,11 +131,11 @@ impl Asker {
     }
 }
 
-/// What of an edition is asked for.
+/// The part of an edition that is requested.
 pub(super) enum Wanted {
     Whole,
     Part(Range<usize>),
-    /// A range outside of it.
+    /// A range outside of the edition.
     Nothing,
 }
 
@@ -144,7 +146,7 @@ impl Edition {
         let dated = dice.chance(50);
         let validated = dated || tag != Tagged::Not;
         let length = if !validated {
-            // Nothing but its length tells it from the others, so that one is its own.
+            // Only the length distinguishes this edition from others, so it is unique.
             version * 7 % 1499
         } else if dice.chance(15) {
             ITEM_MAX + 1 + dice.below(500)
@@ -174,8 +176,9 @@ impl Edition {
         }
     }
 
-    /// The same content with other fields. None of those a cache reads comes or goes: what a 304 does not name
-    /// stays as it was.
+    /// Returns an edition with the same content and other fields.
+    ///
+    /// No field that a cache reads appears or disappears, because a 304 leaves the fields it does not name unchanged.
     pub(super) fn relabelled(&self, id: usize, now: u64, dice: &mut Dice) -> Self {
         Self {
             id,
@@ -187,7 +190,7 @@ impl Edition {
         }
     }
 
-    /// The language of what a client gets that asks for `language`.
+    /// Returns the language of the variant for a client that asks for `language`.
     pub(super) fn spoken<'a>(&self, language: &'a str) -> &'a str {
         match self.varies {
             Varies::ByLanguage => language,
@@ -220,7 +223,7 @@ impl Edition {
         self.dated.then(|| date(MODIFIED + self.version))
     }
 
-    /// The fields that say what it is, as `asker` gets them.
+    /// Returns the fields that describe the edition, as `asker` gets them.
     pub(super) fn fields(&self, asker: &Asker, now: u64) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let mut add = |name: &'static str, value: &str| {
@@ -260,7 +263,7 @@ impl Edition {
         headers
     }
 
-    /// Whether the conditions in `headers` say that the client has it (RFC 9110 13.2.2).
+    /// Returns whether the conditions in `headers` say that the client has this edition (RFC 9110 13.2.2).
     pub(super) fn is_known(&self, headers: &HeaderMap, language: &str) -> bool {
         let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
         match (text(headers, "if-none-match"), text(headers, "if-modified-since")) {
@@ -272,14 +275,14 @@ impl Edition {
         }
     }
 
-    /// Whether one without a date of modification was sent by the time that `If-Modified-Since` names.
+    /// Returns whether an edition without a modification date was sent no later than `If-Modified-Since`.
     pub(super) fn is_old_enough(&self, asked: &HeaderMap, given: &HeaderMap) -> bool {
         let since = text(asked, "if-modified-since").filter(|_| text(asked, "if-none-match").is_none());
         let sent = text(given, "date");
         !self.dated && since.zip(sent).is_some_and(|(since, sent)| seconds(sent) <= seconds(since))
     }
 
-    /// Whether `If-Range` lets a range apply (RFC 9110 13.1.5).
+    /// Returns whether `If-Range` lets a range apply (RFC 9110 13.1.5).
     pub(super) fn range_applies(&self, headers: &HeaderMap, language: &str) -> bool {
         text(headers, "if-range").is_none_or(|condition| {
             let tag = if self.tag == Tagged::Strong { self.etag(language) } else { None };
@@ -287,7 +290,7 @@ impl Edition {
         })
     }
 
-    /// Reads what the source is asked for; it knows single ranges only.
+    /// Returns the part that a request to the source asks for. The source supports single ranges only.
     pub(super) fn wanted(&self, headers: &HeaderMap, language: &str) -> Wanted {
         match ranges(headers).as_slice() {
             [one] if self.range_applies(headers, language) => {
@@ -297,7 +300,7 @@ impl Edition {
         }
     }
 
-    /// How long it is fresh where it was said at `at`.
+    /// Returns the freshness lifetime of an edition sent at `at`, in seconds.
     pub(super) fn lifetime(&self, at: u64, policy: &CachePolicy) -> u64 {
         let ttl = policy.ttl.as_secs();
         if self.label.rule == Rule::Validate && policy.cache_control != ObjectControl::Ignore {
@@ -312,12 +315,12 @@ impl Edition {
         }
     }
 
-    /// How long a stale one is served while it is revalidated.
+    /// Returns for how many seconds a stale edition is served while it is revalidated.
     pub(super) fn while_revalidating(&self, policy: &CachePolicy) -> u64 {
         window(self.label.while_revalidating, policy.stale_while_revalidate, policy)
     }
 
-    /// How long a stale one is served where the source fails.
+    /// Returns for how many seconds a stale edition is served if the source fails.
     pub(super) fn if_error(&self, policy: &CachePolicy) -> u64 {
         window(self.label.if_error, policy.stale_if_error, policy)
     }
@@ -332,25 +335,25 @@ impl Edition {
         }
     }
 
-    /// Whether it is for one client only, and the bucket obeys that.
+    /// Returns whether the edition is for one client only and the bucket obeys that.
     pub(super) fn is_private(&self, policy: &CachePolicy) -> bool {
         self.label.rule == Rule::Private && policy.cache_control != ObjectControl::Ignore
     }
 
-    /// Whether a cache may hold it.
+    /// Returns whether a cache may store the edition.
     pub(super) fn is_storable(&self, policy: &CachePolicy) -> bool {
         let forbidden = matches!(self.label.rule, Rule::NoStore | Rule::Private);
         let obeyed = policy.cache_control != ObjectControl::Ignore;
         !(forbidden && obeyed) && self.varies != Varies::ByAnything && self.length as u64 <= ITEM_MAX
     }
 
-    /// Whether the cache is sure to take it when it comes whole.
+    /// Returns whether the cache is sure to store the edition if it arrives whole.
     pub(super) fn is_stored_surely(&self, policy: &CachePolicy) -> bool {
         self.is_storable(policy) && self.sends_length && (self.dated || self.tag != Tagged::Not)
     }
 }
 
-/// The object's own window, where it has one and that counts; the bucket's otherwise.
+/// Returns the object's own window if it has one and the bucket obeys it, and the bucket's otherwise.
 fn window(own: Option<u64>, bucket: Duration, policy: &CachePolicy) -> u64 {
     match policy.cache_control {
         ObjectControl::Ignore => bucket.as_secs(),
@@ -362,7 +365,7 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap())
 }
 
-/// The members of `Range`, as they stand there.
+/// Returns the members of `Range` as they are written.
 pub(super) fn ranges(headers: &HeaderMap) -> Vec<String> {
     let Some(set) = text(headers, "range").and_then(|field| field.strip_prefix("bytes=")) else {
         return Vec::new();
@@ -370,7 +373,7 @@ pub(super) fn ranges(headers: &HeaderMap) -> Vec<String> {
     set.split(',').map(String::from).collect()
 }
 
-/// Finds the bytes one member of `Range` means.
+/// Returns the bytes that one member of `Range` selects, or `None` if it selects none.
 pub(super) fn resolve(one: &str, length: usize) -> Option<Range<usize>> {
     let (first, last) = one.split_once('-').unwrap();
     let range = match (first, last) {

@@ -1,3 +1,5 @@
+//! The reference model: decides whether an answer of the gateway is right.
+
 use std::collections::HashSet;
 
 use http::header::HeaderMap;
@@ -12,11 +14,11 @@ use super::content::{check_part, check_unsatisfiable, check_whole};
 use super::edition::{Edition, Varies, text};
 use super::source::{Entry, Said, World};
 
-/// What the model remembers besides what the source said.
+/// State of the model besides the answers of the source.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) purges: Vec<Purged>,
-    /// Clients whose answers nobody may store.
+    /// Clients with answers that must not be stored.
     pub(super) unstored: HashSet<u64>,
 }
 
@@ -24,39 +26,40 @@ pub(super) struct Book {
 pub(super) struct Purged {
     pub(super) selector: Selector,
     pub(super) purge: Purge,
-    /// When it began: in ticks, and in seconds.
+    /// Start of the purge, in ticks; `at` is the same in seconds.
     pub(super) tick: u64,
     pub(super) at: u64,
 }
 
-/// Who else asked meanwhile.
+/// Whether other clients asked in the same step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Company {
     Alone,
-    /// Others, so that a request may be answered by what another one brought.
+    /// Others asked, so that the answer to one of them may also be the answer to this request.
     Others,
 }
 
-/// What the model holds an answer against: not what the gateway should have done, but what an answer like this one
-/// needs to be right.
+/// The state that an answer is checked against.
+///
+/// The model does not predict the gateway's decision. It checks the conditions under which the given answer is right.
 pub(super) struct Reference<'a> {
     pub(super) world: &'a World,
     pub(super) policy: &'a BucketPolicy,
     pub(super) book: &'a Book,
-    /// Whether the memory for fills is never spent.
+    /// Whether the fill memory never runs out.
     pub(super) ample: bool,
-    /// In seconds.
+    /// The time in seconds.
     pub(super) now: u64,
-    /// When the step began: in ticks, and how many answers the source had given by then.
+    /// Start of the step, in ticks; `first` is the number of answers the source had given by then.
     pub(super) began: u64,
     pub(super) first: usize,
     pub(super) company: Company,
 }
 
-/// How something stored came to be served.
+/// The reason why a stored object may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// Fresh, for so many seconds still.
+    /// Fresh, for this many more seconds.
     Fresh(u64),
     WhileRevalidating,
     MaxStale,
@@ -77,12 +80,13 @@ impl Reference<'_> {
         }
     }
 
-    /// What the source said in this step.
+    /// Returns the answers of the source in this step.
     fn said(&self) -> &[Entry] {
         &self.world.log[self.first..]
     }
 
-    /// A 304 that may not be shared, or is of another variant, is followed by a request without conditions.
+    /// Returns 1 if the first answer was a 304 that led to a second request. Such a 304 may not be shared, or is of
+    /// another variant, and a request without conditions follows it.
     fn asked_in_vain(&self) -> usize {
         usize::from(matches!(self.said(), [Entry { said: Said::Same(_), .. }, _, ..]))
     }
@@ -157,7 +161,7 @@ impl Reference<'_> {
         }
     }
 
-    /// Checks that the source said this very edition, just now, or that it failed.
+    /// Checks that the source sent or confirmed this very edition in this step, or that it failed.
     fn check_provenance(&self, ask: &Ask, given: &Given, provenance: Provenance) {
         let edition = self.check_content(ask, given);
         let told = self.said().iter().any(|entry| match (provenance, entry.said) {
@@ -172,8 +176,10 @@ impl Reference<'_> {
         }
     }
 
-    /// One; a second where the whole was asked for and turned out not to be stored, or where the client's `If-Range`
-    /// did not match.
+    /// Returns the most requests to the source: one.
+    ///
+    /// A second may follow if the gateway requested the whole object and it turned out not to be stored, or if the
+    /// client's `If-Range` did not match.
     fn requests_max(&self, ask: &Ask) -> usize {
         let current = self.world.current.get(ask.key()).map(|&id| &self.world.editions[id]);
         let stored = match (&self.policy.cache, current) {
@@ -184,7 +190,7 @@ impl Reference<'_> {
         if ask.ranges().len() == 1 && (conditional || !stored) { 2 } else { 1 }
     }
 
-    /// Checks that an answer is of one edition: its fields, and every byte. Says which.
+    /// Checks that an answer is of one edition: its fields, and every byte. Returns the edition.
     fn check_content(&self, ask: &Ask, given: &Given) -> &Edition {
         let (headers, language) = (&given.headers, ask.asker.language.as_str());
         let id: usize = text(headers, "x-edition").expect("the source names it").parse().unwrap();
@@ -200,7 +206,7 @@ impl Reference<'_> {
             assert!(torn, "a body broke by itself");
         }
         let known = edition.is_known(&ask.request.headers, language);
-        // A cache may take its date for the time it was modified, and its source does not (RFC 9111 4.3.2).
+        // If there is no `Last-Modified`, a cache may use `Date` instead, and its source does not (RFC 9111 4.3.2).
         let open = edition.is_old_enough(&ask.request.headers, headers);
         assert!((given.status == 304) == known || open, "{} of {edition:?}", given.status);
         match given.status {
@@ -212,7 +218,7 @@ impl Reference<'_> {
         edition
     }
 
-    /// What is for one client reaches no other.
+    /// Checks that fields and answers for one client reach no other client.
     fn check_secrets(&self, ask: &Ask, edition: &Edition, headers: &HeaderMap) {
         let own = ask.asker.client.to_string();
         let secret = text(headers, "x-secret");
@@ -223,8 +229,9 @@ impl Reference<'_> {
         }
     }
 
-    /// Checks that an edition may be served from memory: that the source said it, at the time the answer's `Age` names,
-    /// and that nothing since speaks against it.
+    /// Checks that an edition may be served from memory.
+    ///
+    /// The source must have sent it at the time that the answer's `Age` implies, and nothing since may forbid it.
     fn check_stored(&self, ask: &Ask, edition: &Edition, given: &Given, used: Use) {
         assert!(edition.is_storable(self.cache()), "what may not be stored: {edition:?}");
         let age: u64 = text(&given.headers, "age").expect("what is stored has an age").parse().unwrap();
@@ -236,7 +243,7 @@ impl Reference<'_> {
         assert!(right, "{used:?} of {edition:?}, age {age}: {:#?}", objections());
     }
 
-    /// Whether the gateway may have learnt of `edition` from `entry`, and still know it.
+    /// Returns whether the gateway may have learned of `edition` from `entry` and still know it.
     fn taught(&self, ask: &Ask, edition: &Edition, entry: &Entry) -> bool {
         let said = match entry.said {
             Said::Whole(id) | Said::Part(id) | Said::Same(id) | Said::Fields(id) => id == edition.id,
@@ -247,7 +254,7 @@ impl Reference<'_> {
             && self.purged(ask, edition.surrogate, Purge::Drop, entry).is_none()
     }
 
-    /// The first purge that came after the source was asked, and before this step.
+    /// Returns the first purge after the request to the source and before this step.
     fn purged(&self, ask: &Ask, surrogate: &str, purge: Purge, entry: &Entry) -> Option<&Purged> {
         self.book.purges.iter().find(|purged| {
             let since = entry.asked < purged.tick && purged.tick < self.began;
@@ -266,7 +273,7 @@ impl Reference<'_> {
         let policy = self.cache();
         let Directives { no_cache, max_age, min_fresh, max_stale, stale_if_error, .. } = match self.company {
             Company::Alone => ask.directives,
-            // What another one brought is as good as an answer to this request.
+            // The answer to another request serves this one as well, so only these directives count.
             Company::Others => Directives {
                 max_stale: ask.directives.max_stale,
                 stale_if_error: ask.directives.stale_if_error,
@@ -305,7 +312,7 @@ impl Reference<'_> {
         }
     }
 
-    /// Whether the source, asked in a step between, said something else that must have been stored in its place.
+    /// Returns whether the source, in a step between, sent another answer that must have replaced this edition.
     fn is_overtaken(&self, edition: &Edition, entry: &Entry, used: Use) -> bool {
         let policy = self.cache();
         let same_place = |later: &&Entry| {
@@ -321,13 +328,13 @@ impl Reference<'_> {
         };
         let replaces = |later: &Entry| match later.said {
             Said::Whole(id) => another(id) && self.world.editions[id].is_stored_surely(policy),
-            // It makes what is stored stale.
+            // It makes the stored edition stale.
             Said::Fields(id) => another(id) && matches!(used, Use::Fresh(_)),
             Said::Missing => true,
             Said::Part(_) | Said::Torn(_) | Said::Same(_) | Said::Outside(_) | Said::Failed => false,
         };
         let one = edition.varies == Varies::Not && self.ample;
-        // What was said in this step may have come after the answer.
+        // Answers of this step do not count, because they may have come later.
         one && self.world.log[..self.first].iter().filter(same_place).any(replaces)
     }
 
@@ -358,7 +365,7 @@ impl Reference<'_> {
 }
 
 impl Said {
-    /// The edition it speaks of.
+    /// Returns the edition that the answer is about.
     fn edition(self) -> Option<usize> {
         match self {
             Self::Whole(id)
@@ -373,7 +380,7 @@ impl Said {
 }
 
 impl Entry {
-    /// Whether what was said of `edition` holds for this client too.
+    /// Returns whether an answer about `edition` holds for this client too.
     fn suits(&self, ask: &Ask, edition: &Edition) -> bool {
         let (theirs, ours) = (&self.asker, &ask.asker);
         theirs.origin == ours.origin && edition.spoken(&theirs.language) == edition.spoken(&ours.language)

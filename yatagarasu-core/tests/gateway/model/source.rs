@@ -1,3 +1,5 @@
+//! The model test's source, which records its answers, and a cache with random pauses.
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,66 +19,66 @@ use yatagarasu_testing::{ManualClock, MemoryCache};
 use super::dice::Dice;
 use super::edition::{Asker, Edition, Wanted};
 
-/// Bytes of a body that come at a time.
+/// Bytes of each piece of a body.
 const PIECE_BYTES: usize = 400;
 
-/// What the source has, and what it said so far.
+/// The objects of the source, and its answers so far.
 #[derive(Debug, Default)]
 pub(super) struct World {
-    /// All there were in this run, in their order.
+    /// All editions of this run, in order.
     pub(super) editions: Vec<Edition>,
     pub(super) current: HashMap<ObjectKey, usize>,
     pub(super) log: Vec<Entry>,
-    /// Requests that are going to fail.
+    /// Number of requests that are going to fail.
     pub(super) failing: u64,
-    /// Bodies that are going to break.
+    /// Number of bodies that are going to break.
     pub(super) tearing: u64,
     pub(super) step: u64,
-    /// Whether the step is one client's alone.
+    /// Whether only one client asks in this step.
     pub(super) alone: bool,
     ticks: u64,
 }
 
-/// One request the source has answered.
+/// A request that the source has answered.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) key: ObjectKey,
     pub(super) asker: Asker,
-    /// When it was asked, in ticks.
+    /// Time of the request, in ticks.
     pub(super) asked: u64,
-    /// When it answered, in seconds.
+    /// Time of the answer, in seconds.
     pub(super) at: u64,
     pub(super) step: u64,
     pub(super) alone: bool,
     pub(super) said: Said,
 }
 
-/// An answer, with the edition it speaks of.
+/// An answer, with the edition it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Said {
     Whole(usize),
     Part(usize),
     /// A body that breaks.
     Torn(usize),
-    /// 304
+    /// RFC 9111 304
     Same(usize),
-    /// To a HEAD.
+    /// The answer to a HEAD.
     Fields(usize),
-    /// 416
+    /// RFC 9111 416
     Outside(usize),
     Missing,
     Failed,
 }
 
 impl World {
-    /// Counts what happens, so that one can tell what came first.
+    /// Counts an event and returns its number, which orders the events.
     pub(super) fn tick(&mut self) -> u64 {
         self.ticks += 1;
         self.ticks
     }
 }
 
-/// A source that answers from a [`World`] and evaluates ranges and conditions by itself.
+/// A source that answers from a [`World`] and evaluates ranges and conditions itself.
 #[derive(Debug, Clone)]
 pub(super) struct ModelSource {
     world: Arc<Mutex<World>>,
@@ -93,7 +95,7 @@ impl ModelSource {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time in seconds since 1970.
+    /// Returns the time in seconds since 1970.
     pub(super) fn now(&self) -> u64 {
         self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
     }
@@ -110,7 +112,7 @@ impl ModelSource {
         let (said, answer) = self.decide(method, key, &request.headers, &asker);
         let at = self.now();
         self.pauses.pause().await;
-        // Who has given up by now learns nothing.
+        // Recorded only now, because a client that has left by now receives no answer.
         let mut world = self.world();
         let (step, alone) = (world.step, world.alone);
         world.log.push(Entry { key: key.clone(), asker, asked, at, step, alone, said });
@@ -200,7 +202,7 @@ impl ObjectSource for ModelSource {
 /// Content in pieces, with pauses between them.
 struct Pieces {
     rest: Bytes,
-    /// Whether it ends in an error.
+    /// Whether it ends with an error.
     torn: bool,
     waits: u64,
     pauses: Arc<Pauses>,
@@ -225,7 +227,7 @@ impl Stream for Pieces {
     }
 }
 
-/// Where tasks let others go first, now and then.
+/// Points at which tasks let others go first, at random.
 #[derive(Debug)]
 pub(super) struct Pauses(Mutex<Dice>);
 
@@ -245,7 +247,7 @@ impl Pauses {
     }
 }
 
-/// A cache that takes its time.
+/// A cache that pauses in each operation.
 #[derive(Debug)]
 pub(super) struct DawdlingCache {
     inner: MemoryCache,

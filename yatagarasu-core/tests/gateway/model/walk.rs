@@ -1,3 +1,5 @@
+//! Walks of the model test: random steps of clients, source, clock and purges.
+
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::panic::resume_unwind;
@@ -22,17 +24,17 @@ use crate::bed::{ITEM_MAX, idle};
 
 const KEYS: [&str; 4] = ["a/1", "a/2", "b/1", "b/2"];
 
-/// Events that are kept for a failure to tell: about thirty steps.
+/// Events kept for the message of a failure: about thirty steps.
 const EVENTS: usize = 60;
 
-/// Where a walk has come.
+/// Progress of the walks.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
     pub(super) steps: u64,
     /// How requests were answered, and with which status.
     pub(super) met: BTreeSet<(&'static str, u16)>,
     policy: BucketPolicy,
-    /// What has happened.
+    /// The last events.
     last: VecDeque<Box<dyn fmt::Debug>>,
 }
 
@@ -52,7 +54,7 @@ impl fmt::Display for Trail {
     }
 }
 
-/// A bucket of its own, its source and what the model knows of them.
+/// A walk through a bucket of its own, with its source and the state of the model.
 pub(super) struct Walk<'t> {
     dice: Dice,
     trail: &'t mut Trail,
@@ -116,7 +118,8 @@ impl<'t> Walk<'t> {
         self.check(&[(ask, heard)], began, first, Company::Alone);
     }
 
-    /// Lets some clients ask for the same object at once, while this and that happens.
+    /// Lets some clients ask for the same object at once. Meanwhile the object may change or be purged, and clients may
+    /// leave.
     async fn some_ask(&mut self, key: &'static str) {
         let (began, first) = self.begin(Company::Others);
         let mut clients: Vec<(Ask, JoinHandle<Heard>)> = Vec::new();
@@ -152,7 +155,7 @@ impl<'t> Walk<'t> {
         self.check(&got, began, first, Company::Others);
     }
 
-    /// Begins a step of clients: says when, in ticks, and how many answers the source has given before.
+    /// Begins a step of clients. Returns its start in ticks, and the number of answers the source has given before.
     fn begin(&self, company: Company) -> (u64, usize) {
         let mut world = self.source.world();
         world.step += 1;
@@ -164,7 +167,7 @@ impl<'t> Walk<'t> {
         for (ask, heard) in got {
             self.trail.add(("gets", ask.asker.client, heard.handling, heard.status()));
             self.trail.met.insert((heard.kind(), heard.status()));
-            // A hit asks nobody in the client's name.
+            // A hit sends no request on behalf of the client.
             if ask.directives.no_store && !matches!(heard.handling, Handling::Hit { .. }) {
                 self.book.unstored.insert(ask.asker.client);
             }
@@ -208,7 +211,7 @@ impl<'t> Walk<'t> {
         self.source.world().current.remove(&cache_key(key).object);
     }
 
-    /// Lets the next requests fail, or the next bodies break; or mends both.
+    /// Makes the next requests fail or the next bodies break, or ends both.
     fn fail(&mut self) {
         let (requests, bodies) = (self.dice.pick(&[0, 0, 1, 2, 3]), self.dice.pick(&[0, 0, 0, 1, 2]));
         self.trail.add(("fails", requests, bodies));
@@ -252,7 +255,7 @@ impl<'t> Walk<'t> {
     }
 }
 
-/// Draws what a bucket may do.
+/// Draws the policy of a bucket.
 fn policy(dice: &mut Dice) -> BucketPolicy {
     let seconds = Duration::from_secs;
     let windows = [0, 0, 20];

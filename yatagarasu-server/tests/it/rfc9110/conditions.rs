@@ -1,17 +1,19 @@
+//! Tests of conditional requests (RFC 9110 13).
+
 use super::{AFTER, BEFORE, WRITTEN, stored};
 use crate::origin::{Origin, Reply};
 use crate::site::Site;
 
 const CONTENT: &str = "0123456789";
 
-/// What every case of a test is tried on, each with keys of its own.
+/// A gateway and its source for all cases of a test, each with its own keys.
 struct Bench {
     origin: Origin,
     site: Site,
     cases: usize,
 }
 
-/// What is in memory when a case begins.
+/// State of the cache when a case begins.
 enum Beforehand {
     Nothing,
     Stored,
@@ -23,8 +25,10 @@ impl Bench {
         Self { origin, site, cases: 0 }
     }
 
-    /// Asks for `object` on `conditions`: before it is stored, when the source's head decides, and after,
-    /// when memory does. The source sees one request, without conditions.
+    /// Requests `object` with `conditions` and checks the status.
+    ///
+    /// It does so before the object is stored, when the source's head decides, and after, when the cache decides. The
+    /// source must see one request, without conditions.
     async fn check(&mut self, object: &Reply, conditions: &[(&str, &str)], status: u16) {
         self.cases += 1;
         let client = &self.site.client;
@@ -117,7 +121,7 @@ async fn lists_of_tags_may_span_several_fields() {
     }
     let missed = [("if-none-match", "\"a\", \"b\""), ("if-none-match", "\"c\"")];
     bench.check(&object, &missed, 200).await;
-    // A comma within quotes separates nothing.
+    // A comma within quotes is no separator.
     bench.check(&tagged("\"a,b\""), &[("if-none-match", "\"x\", \"a,b\"")], 304).await;
     bench.check(&tagged("\"b\""), &[("if-none-match", "\"a,b\"")], 200).await;
 }

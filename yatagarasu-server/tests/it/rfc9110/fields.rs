@@ -1,17 +1,17 @@
-//! What an intermediary does with header fields, and with what comes around them (RFC 9110 5 to 10, 15.2).
+//! Header fields at an intermediary, and the messages around them (RFC 9110 5 to 10, 15.2).
 
 use super::{AFTER, LONG, WRITTEN, stored};
 use crate::client::Answer;
 use crate::origin::{Origin, Reply};
 use crate::wire::Wire;
 
-/// All fields of a name.
+/// Returns all values of a field.
 fn all(answer: &Answer, name: &str) -> Vec<String> {
     let values = answer.headers.get_all(name).iter();
     values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
 }
 
-/// A response of every kind.
+/// Returns a response of every kind.
 async fn responses() -> Vec<(&'static str, Answer)> {
     let (origin, site) = Origin::start("", "").await;
     origin.answer("k", [Reply::ok("0123456789").with("etag", "\"e\"")]);
@@ -61,7 +61,7 @@ async fn the_sources_date_is_kept() {
 /// RFC 9110 6.6.1, 8.8.2.2
 #[tokio::test]
 async fn an_object_without_a_date_gets_the_one_it_was_received_at() {
-    // A modification date is a strong validator where the object is known to have been sent later.
+    // A modification date is a strong validator if the object is known to have been sent later.
     let (_origin, site) = stored(Reply::ok("0123456789").with("last-modified", WRITTEN)).await;
     let fields = [("range", "bytes=0-1"), ("if-range", WRITTEN)];
     assert_eq!(site.client.get_with("/static/k", &fields).await.status, 206);
@@ -325,7 +325,7 @@ async fn options_are_answered_without_the_source() {
     assert!(origin.asked("k").is_empty());
 }
 
-/// 7.6.1: what is not forwarded is no part of the key either.
+/// RFC 9110 7.6.1: a field that is not forwarded is not part of the key either.
 #[tokio::test]
 async fn a_field_of_the_clients_connection_makes_no_other_variant() {
     let (origin, site) = Origin::start("", "").await;

@@ -1,4 +1,4 @@
-//! Ranges of buckets with `range_fill`: the whole object is fetched and answers them.
+//! Tests of ranges in buckets with `range_fill`: the gateway fetches the whole object and answers from it.
 
 use tokio::time::timeout;
 
@@ -28,7 +28,7 @@ async fn a_range_that_finds_nothing_fetches_the_whole_once() {
 async fn what_a_range_has_fetched_is_stored() {
     let (origin, site) = Origin::start("", RANGE_FILL).await;
     origin.answer("k", [Reply::ok(content())]);
-    // The last byte: the object is all there by then.
+    // The last byte arrives when the whole object has.
     assert_eq!(ranged(&site, "bytes=-1").await.status, 206);
     let whole = site.client.get("/static/k").await;
     assert_eq!((whole.status, whole.field("x-cache")), (200, "HIT"));

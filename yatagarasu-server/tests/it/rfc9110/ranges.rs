@@ -1,3 +1,5 @@
+//! Tests of single ranges (RFC 9110 14).
+
 use std::ops::Range;
 
 use super::{AFTER, BEFORE, LONG, WRITTEN, content, ranged, stored};
@@ -77,7 +79,7 @@ async fn ranges_that_cannot_be_read_are_ignored() {
     for range in ["bytes=5-2", "bytes=a-b", "bytes=-", "bytes=", "bytes", "bytes 0-1", "bytes=+1-2"] {
         check_whole(&ranged(&site, range).await, range);
     }
-    // One bad member spoils the set.
+    // One invalid member makes the whole set invalid.
     for range in ["bytes=0-1,x", "bytes=0-1,5000-4000"] {
         check_whole(&ranged(&site, range).await, range);
     }

@@ -1,4 +1,4 @@
-//! Several ranges at once: `multipart/byteranges` (RFC 9110 14.6).
+//! Tests of several ranges at once: `multipart/byteranges` (RFC 9110 14.6).
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -10,18 +10,18 @@ use crate::client::Answer;
 use crate::origin::{Origin, Reply};
 use crate::wire::fields;
 
-/// One part as it stands in a response.
+/// One part of a response.
 struct Part {
     fields: HeaderMap,
     range: Range<usize>,
     bytes: Vec<u8>,
 }
 
-/// Takes a response apart, to its last byte.
+/// Splits a response into its parts, to its last byte.
 #[track_caller]
 fn parts(answer: &Answer) -> Vec<Part> {
     assert_eq!(answer.status, 206);
-    // RFC 9110 15.3.7.2: where the parts say it, the whole must not.
+    // RFC 9110 15.3.7.2: if the parts have a `Content-Range`, the response must have none.
     assert!(!answer.headers.contains_key("content-range"));
     assert_eq!(answer.field("content-length"), answer.body.len().to_string());
     let boundary = answer.field("content-type").strip_prefix("multipart/byteranges; boundary=");
@@ -50,7 +50,7 @@ fn parts(answer: &Answer) -> Vec<Part> {
     }
 }
 
-/// Reads a part's `Content-Range`.
+/// Parses a part's `Content-Range`.
 #[track_caller]
 fn position(fields: &HeaderMap) -> Range<usize> {
     assert_eq!(fields.get_all("content-range").iter().count(), 1);

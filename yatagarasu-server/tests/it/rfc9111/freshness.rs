@@ -1,11 +1,11 @@
-//! 4.2, 5.1, 5.3: how long an object is fresh, and how old it is.
+//! RFC 9111 4.2, 5.1, 5.3: how long an object is fresh, and how old it is.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Bed, near, ttl, with_fields};
 use crate::origin::Reply;
 
-/// 2840140800 seconds after 1970: never in the past, so that it makes nothing old.
+/// 2840140800 seconds after 1970. It is never in the past, so it makes no object old.
 const DATE: (&str, &str) = ("date", "Thu, 01 Jan 2060 00:00:00 GMT");
 
 /// 200 seconds after `DATE`.
@@ -14,7 +14,7 @@ const EXPIRES: (&str, &str) = ("expires", "Thu, 01 Jan 2060 00:03:20 GMT");
 /// 784111777 seconds after 1970.
 const LONG_AGO: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-/// Checks for how many seconds more an object with these fields is fresh; `None` where it must be validated.
+/// Checks for how many more seconds an object with these fields is fresh. `None` means that it must be validated.
 async fn check(bed: &Bed, fields: &[(&str, &str)], expected: Option<i64>) {
     let object = bed.object([with_fields(Reply::ok("x").with("etag", "\"e\""), fields)]);
     object.get().await;
@@ -33,7 +33,7 @@ fn seconds_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
 }
 
-/// 4.2.1
+/// RFC 9111 4.2.1
 #[tokio::test]
 async fn s_maxage_counts_before_max_age_before_expires_before_the_ttl() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -49,7 +49,7 @@ async fn s_maxage_counts_before_max_age_before_expires_before_the_ttl() {
     check(&bed, &[EXPIRES, ("cache-control", "max-age=0")], None).await;
 }
 
-/// 4.2.1: where there is no `Date`, the time of arrival is meant.
+/// RFC 9111 4.2.1: without `Date`, the lifetime counts from the time of arrival.
 #[tokio::test]
 async fn expires_without_date_counts_from_the_arrival() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -67,7 +67,7 @@ async fn dates_are_read_in_all_three_formats() {
     }
 }
 
-/// 4.2: RFC 9110 wants capitals where they belong, a cache should not.
+/// RFC 9111 4.2: RFC 9110 prescribes capitals, but a cache should ignore the case.
 #[tokio::test]
 async fn dates_are_read_whatever_their_case() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -78,7 +78,7 @@ async fn dates_are_read_whatever_their_case() {
     }
 }
 
-/// 4.2, 5.3
+/// RFC 9111 4.2, 5.3
 #[tokio::test]
 async fn an_expires_that_cannot_be_read_lies_in_the_past() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -102,7 +102,7 @@ async fn an_expires_that_cannot_be_read_lies_in_the_past() {
     }
 }
 
-/// 4.2.1
+/// RFC 9111 4.2.1
 #[tokio::test]
 async fn an_expires_that_stands_twice_lies_in_the_past() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -112,7 +112,7 @@ async fn an_expires_that_stands_twice_lies_in_the_past() {
         .await;
 }
 
-/// 4.2.1: the shortest counts, whatever the order.
+/// RFC 9111 4.2.1: the shortest one counts, in any order.
 #[tokio::test]
 async fn of_repeated_directives_the_shortest_counts() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -124,7 +124,7 @@ async fn of_repeated_directives_the_shortest_counts() {
     check(&bed, &[("cache-control", "max-age=100, max-age=soon")], None).await;
 }
 
-/// 4.2.1: a doubt makes it stale.
+/// RFC 9111 4.2.1: in case of doubt the object is stale.
 #[tokio::test]
 async fn arguments_that_cannot_be_read_are_zero() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -147,7 +147,7 @@ async fn arguments_that_cannot_be_read_are_zero() {
     }
 }
 
-/// 5.2
+/// RFC 9111 5.2
 #[tokio::test]
 async fn directives_are_read_quoted_and_in_any_case() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -177,7 +177,7 @@ async fn what_stands_in_a_quoted_string_is_no_directive() {
     }
 }
 
-/// 1.2.2
+/// RFC 9111 1.2.2
 #[tokio::test]
 async fn numbers_too_large_to_count_are_the_largest() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -188,7 +188,7 @@ async fn numbers_too_large_to_count_are_the_largest() {
     }
 }
 
-/// 4.2.3
+/// RFC 9111 4.2.3
 #[tokio::test]
 async fn the_age_that_the_source_says_counts() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -198,7 +198,7 @@ async fn the_age_that_the_source_says_counts() {
     check(&bed, &[("age", "400")], Some(600)).await;
 }
 
-/// 4.2.3
+/// RFC 9111 4.2.3
 #[tokio::test]
 async fn of_age_and_date_the_one_that_makes_it_older_counts() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -211,7 +211,7 @@ async fn of_age_and_date_the_one_that_makes_it_older_counts() {
     check(&bed, &[("cache-control", "max-age=300"), ("date", "yesterday")], Some(300)).await;
 }
 
-/// 5.1
+/// RFC 9111 5.1
 #[tokio::test]
 async fn of_an_age_the_first_member_counts_if_it_is_a_number() {
     let bed = Bed::start("", "ttl: 1000").await;
@@ -229,7 +229,7 @@ async fn of_an_age_the_first_member_counts_if_it_is_a_number() {
     check(&bed, &[("cache-control", "max-age=300"), ("age", "100"), ("age", "250")], Some(200)).await;
 }
 
-/// 4, 5.1
+/// RFC 9111 4, 5.1
 #[tokio::test]
 async fn answers_from_memory_say_how_old_they_are_and_others_do_not() {
     let bed = Bed::start("", "").await;
@@ -248,7 +248,7 @@ async fn answers_from_memory_say_how_old_they_are_and_others_do_not() {
     assert!(object.get().await.headers.contains_key("age"));
 }
 
-/// 4.2.2
+/// RFC 9111 4.2.2
 #[tokio::test]
 async fn a_lifetime_is_guessed_only_when_asked_for() {
     let modified = ("last-modified", "Wed, 31 Dec 2059 23:10:00 GMT");
@@ -262,7 +262,7 @@ async fn a_lifetime_is_guessed_only_when_asked_for() {
     check(&bed, &[("last-modified", "yesterday")], Some(1000)).await;
 }
 
-/// 4.2.2
+/// RFC 9111 4.2.2
 #[tokio::test]
 async fn no_lifetime_is_guessed_where_one_is_named() {
     let bed = Bed::start("", "ttl: 1000, heuristic_freshness: true").await;

@@ -1,4 +1,4 @@
-//! 4.3.5: what the answer to a HEAD says about a stored object.
+//! RFC 9111 4.3.5: the effect of a response to HEAD on a stored object.
 
 use super::{Bed, near, stale, summary, ttl, with_fields};
 use crate::origin::Reply;
@@ -50,7 +50,7 @@ async fn a_head_that_finds_another_object_makes_the_stored_one_stale() {
         (MODIFIED, "hello", LATER),
         (MODIFIED, "hello!", MODIFIED),
     ] {
-        // Fresh for an hour, but for the HEAD.
+        // Fresh for an hour, except for the effect of the HEAD.
         let object = bed.object([
             Reply::ok("hello").with(stored.0, stored.1),
             Reply::ok(content).with(found.0, found.1),
@@ -75,7 +75,7 @@ async fn a_head_that_finds_the_same_object_leaves_it_fresh() {
     assert_eq!((object.times_asked(), &*object.asked(1).method), (2, "HEAD"));
 }
 
-/// 3: a HEAD brings no object.
+/// RFC 9111 3: a HEAD returns no content to store.
 #[tokio::test]
 async fn the_answer_to_a_head_is_no_object() {
     let bed = Bed::start("", "").await;
@@ -90,7 +90,7 @@ async fn the_answer_to_a_head_is_no_object() {
     assert_eq!(object.asked(2).field("if-none-match"), "");
 }
 
-/// 4: a stored object answers a HEAD too.
+/// RFC 9111 4: a stored object also answers a HEAD.
 #[tokio::test]
 async fn a_head_for_a_fresh_object_is_answered_stored_only() {
     let bed = Bed::start("", "").await;

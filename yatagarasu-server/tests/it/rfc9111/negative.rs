@@ -1,10 +1,10 @@
-//! 3, 4.2: refusals that are remembered. RFC 9110 15.1 lets a 404 be stored, a 403 is as the bucket says.
+//! RFC 9111 3, 4.2: remembered refusals. RFC 9110 15.1 lets a 404 be stored; for a 403, the bucket decides.
 
 use super::{Bed, Object, says, summary, ttl, with_fields};
 use crate::client::Answer;
 use crate::origin::Reply;
 
-/// An object that S3 has from the second request on.
+/// Returns an object that S3 refuses at first and has from the second request on.
 fn refused<'a>(bed: &'a Bed, status: u16, fields: &[(&str, &str)]) -> Object<'a> {
     bed.object([with_fields(Reply::status(status), fields), Reply::ok("there")])
 }
@@ -76,7 +76,7 @@ async fn failures_are_never_remembered() {
     }
 }
 
-/// A refusal that forbids storing, or is stale when it arrives, is not remembered.
+/// A refusal that forbids storing, or is stale on arrival, is not remembered.
 #[tokio::test]
 async fn a_refusal_may_forbid_that_it_is_remembered() {
     let bed = Bed::start("", "negative_ttl: 60, negative_statuses: [404, 403]").await;
@@ -115,7 +115,7 @@ async fn a_purge_forgets_refusals() {
     }
 }
 
-/// 5.2.1.4
+/// RFC 9111 5.2.1.4
 #[tokio::test]
 async fn a_client_may_ask_whether_it_still_holds() {
     let bed = Bed::start("", "negative_ttl: 60").await;
@@ -127,7 +127,7 @@ async fn a_client_may_ask_whether_it_still_holds() {
     assert_eq!(summary(&object.get().await), (200, "HIT", "there"));
 }
 
-/// A HEAD that S3 refuses without a reason leaves what is stored as it was, whatever the bucket remembers.
+/// A HEAD that S3 refuses without a reason leaves the stored object as it was, whatever the bucket remembers.
 #[tokio::test]
 async fn nobody_empties_the_cache_by_refused_heads() {
     for cache in ["", "negative_ttl: 60, negative_statuses: [404, 403]"] {

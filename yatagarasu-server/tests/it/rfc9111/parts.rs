@@ -1,10 +1,10 @@
-//! 3.3, 3.4: parts of objects that are stored, and what becomes of them.
+//! RFC 9111 3.3, 3.4: stored parts of objects, and how they are reused, combined and replaced.
 
 use super::{Bed, Object, aged, says, summary};
 use crate::client::Answer;
 use crate::origin::Reply;
 
-/// `content` from `first` on, of an object of 10 bytes.
+/// Returns the part `content` from byte `first` on, of an object of 10 bytes.
 fn part(content: &'static str, first: u64, etag: &str) -> Reply {
     Reply::part(content, first, 10).with("etag", etag)
 }
@@ -13,7 +13,7 @@ async fn range(object: &Object<'_>, range: &str) -> Answer {
     object.get_with(&[("range", range)]).await
 }
 
-/// Waits until a range can be answered from memory; the source must not be asked for it.
+/// Waits until a range is answered from the cache. The source must not be asked for it.
 async fn stored(object: &Object<'_>, range: &str) -> Answer {
     let asked = object.times_asked();
     let answer = object.stored_only(&[("range", range)]).await;
@@ -45,7 +45,7 @@ async fn a_part_is_stored_and_reused() {
     assert_eq!(object.times_asked(), 1);
 }
 
-/// The stored part says how long the object is, and so where a suffix begins.
+/// The stored part tells the object's length, and with it the start of a suffix.
 #[tokio::test]
 async fn suffixes_and_open_ranges_are_answered_by_the_part_that_has_them() {
     let bed = Bed::start("", "").await;
@@ -69,7 +69,7 @@ async fn what_lies_outside_of_the_stored_parts_is_asked_for() {
     assert_eq!(object.times_asked(), 2);
 }
 
-/// 3.4
+/// RFC 9111 3.4
 #[tokio::test]
 async fn parts_are_put_together() {
     let bed = Bed::start("", "").await;
@@ -84,7 +84,7 @@ async fn parts_are_put_together() {
     }
 }
 
-/// 3.3: once nothing is missing, the object is complete.
+/// RFC 9111 3.3: once no byte is missing, the object is complete.
 #[tokio::test]
 async fn parts_that_are_the_whole_object_serve_as_such() {
     let bed = Bed::start("", "").await;
@@ -101,7 +101,7 @@ async fn parts_that_are_the_whole_object_serve_as_such() {
     assert_eq!(object.times_asked(), 3);
 }
 
-/// 3.3: a part must not be taken for the whole.
+/// RFC 9111 3.3: a part must not be served as the whole object.
 #[tokio::test]
 async fn while_bytes_are_missing_the_whole_is_fetched_and_takes_the_place_of_the_parts() {
     let bed = Bed::start("", "").await;
@@ -114,7 +114,7 @@ async fn while_bytes_are_missing_the_whole_is_fetched_and_takes_the_place_of_the
     assert_eq!(object.times_asked(), 2);
 }
 
-/// 3.4: bytes of two versions are never put together.
+/// RFC 9111 3.4: bytes of two versions are never combined.
 #[tokio::test]
 async fn a_part_with_another_strong_validator_replaces_those_before_it() {
     let bed = Bed::start("", "").await;
@@ -130,7 +130,7 @@ async fn a_part_with_another_strong_validator_replaces_those_before_it() {
     assert_eq!(object.times_asked(), 3);
 }
 
-/// Checks that a part is asked for each time.
+/// Checks that every request for a part reaches the source.
 async fn check_not_reused(bed: &Bed, reply: Reply, case: &str) {
     let object = bed.object([reply]);
     for count in 1..=3 {
@@ -143,7 +143,7 @@ async fn check_not_reused(bed: &Bed, reply: Reply, case: &str) {
     }
 }
 
-/// 3.4: without a strong validator nobody knows which parts belong together.
+/// RFC 9111 3.4: without a strong validator it is unknown which parts belong together.
 #[tokio::test]
 async fn parts_without_a_strong_validator_are_not_stored() {
     let bed = Bed::start("", "").await;
@@ -167,7 +167,7 @@ async fn parts_of_objects_too_large_to_store_are_not_stored() {
     assert_eq!(summary(&stored(&object, "bytes=1-2").await), (206, "HIT", "12"));
 }
 
-/// 3
+/// RFC 9111 3
 #[tokio::test]
 async fn parts_that_forbid_storing_are_not_stored() {
     let bed = Bed::start("", "").await;
@@ -177,7 +177,7 @@ async fn parts_that_forbid_storing_are_not_stored() {
     check_not_reused(&bed, part("01234", 0, "\"e\"").with("vary", "*"), "vary").await;
 }
 
-/// 4.2
+/// RFC 9111 4.2
 #[tokio::test]
 async fn a_stale_part_is_not_reused() {
     let bed = Bed::start("", "").await;

@@ -1,4 +1,4 @@
-//! 4.4 in the operator's hand: what a purge selects, and that nothing begun before it brings the old back.
+//! RFC 9111 4.4: purges by the operator. Nothing that began before a purge restores an old object.
 
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -8,7 +8,7 @@ use crate::client::begin;
 use crate::origin::{Gate, Reply};
 use crate::scripted::PATIENCE;
 
-/// What selects an object of the key `KEY` that is `tagged`.
+/// Selectors for an object with the key `KEY` that is `tagged`.
 const SELECTORS: [&str; 4] = ["\"key\":\"KEY\"", "\"prefix\":\"KEY\"", "\"tag\":\"tag\"", "\"all\":true"];
 
 fn tagged(reply: Reply) -> Reply {
@@ -19,7 +19,7 @@ async fn purge(bed: &Bed, object: &Object<'_>, selector: &str) -> u64 {
     bed.purge(&selector.replace("KEY", &object.key)).await
 }
 
-/// Empties the bucket, so that `prefix`, `tag` and `all` select nothing of the cases before.
+/// Empties the bucket, so that `prefix`, `tag` and `all` select nothing of earlier cases.
 async fn empty(bed: &Bed) {
     bed.purge("\"all\":true").await;
 }
@@ -60,7 +60,7 @@ async fn a_soft_purge_has_the_object_validated() {
     }
 }
 
-/// A soft purge makes an object stale, and a stale one is served where that is allowed.
+/// A soft purge makes an object stale. It is still served if a stale object may be.
 #[tokio::test]
 async fn what_was_softly_purged_is_served_where_a_stale_object_may_be() {
     const SOFTLY: &str = "\"key\":\"KEY\",\"soft\":true";
@@ -126,7 +126,7 @@ async fn objects_are_not_purged_by_what_is_no_tag_of_theirs() {
     }
 }
 
-/// Whatever is asked after the purge must be new, also once what was suspended has ended.
+/// Checks that requests after the purge get the new object, even once the suspended operation has ended.
 async fn stays_new(object: &Object<'_>, case: &str) {
     for _ in 0..3 {
         assert_eq!(summary(&object.get().await), (200, "HIT", "new"), "{case}");
@@ -166,7 +166,7 @@ async fn a_fill_whose_bytes_come_after_a_purge_is_not_stored() {
     }
 }
 
-/// Who comes after a purge does not wait for what began before it, and what that brings replaces nothing.
+/// A request after a purge does not wait for a fill that began before it, and that fill replaces nothing.
 #[tokio::test]
 async fn a_fill_that_began_before_a_purge_is_not_joined_after_it() {
     let bed = Bed::start("", "").await;
@@ -189,7 +189,7 @@ async fn a_fill_that_began_before_a_purge_is_not_joined_after_it() {
     }
 }
 
-/// 4.3.4: a 304 confirms what is stored, and nothing is.
+/// RFC 9111 4.3.4: a 304 confirms a stored object, and there is none.
 #[tokio::test]
 async fn a_validation_that_began_before_a_purge_brings_nothing_back() {
     let bed = Bed::start("", "").await;
@@ -237,7 +237,7 @@ async fn a_background_validation_that_began_before_a_purge_brings_nothing_back()
     }
 }
 
-/// 4.3.5
+/// RFC 9111 4.3.5
 #[tokio::test]
 async fn a_head_that_began_before_a_purge_brings_nothing_back() {
     let bed = Bed::start("", "").await;

@@ -1,15 +1,15 @@
-//! 5.2.1: what a client's directives make of what is stored.
+//! RFC 9111 5.2.1: the effect of a client's directives on stored objects.
 
 use super::{Bed, Object, aged, near, says, stale, summary, ttl};
 use crate::client::Answer;
 use crate::origin::Reply;
 
-/// 50 seconds old, and fresh for 50 more.
+/// Returns an object that is 50 seconds old and fresh for 50 more.
 fn half_way() -> Reply {
     Reply::ok("x").with("etag", "\"e\"").with("cache-control", "max-age=100").with("age", "50")
 }
 
-/// Stores an object, which the source confirms whenever it is asked again.
+/// Stores an object that the source confirms whenever it is asked again.
 async fn stored(bed: &Bed, reply: Reply) -> Object<'_> {
     let object = bed.object([reply, Reply::status(304)]);
     assert_eq!(object.get().await.field("x-cache"), "MISS");
@@ -20,7 +20,7 @@ async fn ask(object: &Object<'_>, directives: &str) -> Answer {
     object.get_with(&[("cache-control", directives)]).await
 }
 
-/// Checks that a client with these directives gets a fresh object without the source being asked.
+/// Checks that a client with these directives gets a fresh object without a request to the source.
 async fn check_hit(bed: &Bed, directives: &str) {
     let object = stored(bed, half_way()).await;
     let answer = ask(&object, directives).await;
@@ -36,7 +36,7 @@ async fn check_validated(bed: &Bed, directives: &str) {
     assert_eq!(object.asked(1).field("if-none-match"), "\"e\"", "{directives}");
 }
 
-/// 5.2.1.4
+/// RFC 9111 5.2.1.4
 #[tokio::test]
 async fn no_cache_has_a_fresh_object_validated() {
     let bed = Bed::start("", "").await;
@@ -48,7 +48,7 @@ async fn no_cache_has_a_fresh_object_validated() {
     assert_eq!(object.get_with(&fields).await.field("x-cache"), "REVALIDATED", "two fields");
 }
 
-/// 5.2.1.4: what the source sends instead takes the place of what was stored.
+/// RFC 9111 5.2.1.4: the source's response replaces the stored object.
 #[tokio::test]
 async fn no_cache_replaces_what_has_changed() {
     let bed = Bed::start("", "").await;
@@ -63,7 +63,7 @@ async fn no_cache_replaces_what_has_changed() {
     }
 }
 
-/// 5.2.1.1
+/// RFC 9111 5.2.1.1
 #[tokio::test]
 async fn max_age_is_the_greatest_age_a_client_takes() {
     let bed = Bed::start("", "").await;
@@ -75,7 +75,7 @@ async fn max_age_is_the_greatest_age_a_client_takes() {
     }
 }
 
-/// 5.2.1.3
+/// RFC 9111 5.2.1.3
 #[tokio::test]
 async fn min_fresh_is_how_long_an_object_must_stay_fresh() {
     let bed = Bed::start("", "").await;
@@ -89,7 +89,7 @@ async fn min_fresh_is_how_long_an_object_must_stay_fresh() {
     }
 }
 
-/// 5.2.1.2
+/// RFC 9111 5.2.1.2
 #[tokio::test]
 async fn max_stale_takes_a_stale_object() {
     let bed = Bed::start("", "").await;
@@ -104,7 +104,7 @@ async fn max_stale_takes_a_stale_object() {
     }
 }
 
-/// 5.2.1.2
+/// RFC 9111 5.2.1.2
 #[tokio::test]
 async fn max_stale_takes_no_object_that_is_stale_for_longer() {
     let bed = Bed::start("", "").await;
@@ -126,7 +126,7 @@ async fn max_stale_takes_no_object_that_is_stale_for_longer() {
     }
 }
 
-/// 4.2.4, 5.2.2.2, 5.2.2.4, 5.2.2.8, 5.2.2.10
+/// RFC 9111 4.2.4, 5.2.2.2, 5.2.2.4, 5.2.2.8, 5.2.2.10
 #[tokio::test]
 async fn max_stale_takes_nothing_that_forbids_it() {
     let bed = Bed::start("", "").await;
@@ -139,7 +139,7 @@ async fn max_stale_takes_nothing_that_forbids_it() {
     }
 }
 
-/// 5.2.1.5
+/// RFC 9111 5.2.1.5
 #[tokio::test]
 async fn no_store_keeps_what_it_brings_from_being_stored() {
     let bed = Bed::start("", "").await;
@@ -148,7 +148,7 @@ async fn no_store_keeps_what_it_brings_from_being_stored() {
     }
 }
 
-/// 5.2.1.5 is about the request and its response: what others have stored stays.
+/// RFC 9111 5.2.1.5: this is about the request and its response, so objects stored by others stay.
 #[tokio::test]
 async fn no_store_leaves_what_is_stored() {
     let bed = Bed::start("", "").await;
@@ -160,7 +160,7 @@ async fn no_store_leaves_what_is_stored() {
     }
 }
 
-/// Checks that a request that may not be forwarded is refused, and that it is not forwarded.
+/// Checks that a request that must not be forwarded is refused, and that it is not forwarded.
 async fn check_refused(object: &Object<'_>, method: &str, fields: &[(&str, &str)]) {
     let asked = object.times_asked();
     let answer = object.bed.site.client.send(method, &object.path(), fields, "".into()).await;
@@ -173,7 +173,7 @@ async fn check_refused(object: &Object<'_>, method: &str, fields: &[(&str, &str)
     assert_eq!(object.times_asked(), asked, "{fields:?}");
 }
 
-/// 5.2.1.7
+/// RFC 9111 5.2.1.7
 #[tokio::test]
 async fn only_if_cached_is_504_where_nothing_stored_may_be_used() {
     const ONLY: (&str, &str) = ("cache-control", "Only-If-Cached");
@@ -190,7 +190,7 @@ async fn only_if_cached_is_504_where_nothing_stored_may_be_used() {
     check_refused(&object, "GET", &[("cache-control", "only-if-cached, no-cache")]).await;
 }
 
-/// 5.2.1.7
+/// RFC 9111 5.2.1.7
 #[tokio::test]
 async fn only_if_cached_is_answered_from_what_is_stored() {
     let bed = Bed::start("", "").await;
@@ -206,7 +206,7 @@ async fn only_if_cached_is_answered_from_what_is_stored() {
     }
 }
 
-/// 5.2.1: an argument that cannot be read makes less of what is stored acceptable.
+/// RFC 9111 5.2.1: a directive with an invalid argument accepts fewer stored objects.
 #[tokio::test]
 async fn directives_that_cannot_be_read_accept_less() {
     let bed = Bed::start("", "").await;
@@ -227,7 +227,7 @@ async fn directives_that_cannot_be_read_accept_less() {
     }
 }
 
-/// 5.2.3
+/// RFC 9111 5.2.3
 #[tokio::test]
 async fn directives_that_nobody_knows_change_nothing() {
     let bed = Bed::start("", "").await;
@@ -244,7 +244,7 @@ async fn directives_that_nobody_knows_change_nothing() {
     }
 }
 
-/// `HEAD` and ranges are asked with directives as well.
+/// Directives also apply to `HEAD` and to ranges.
 #[tokio::test]
 async fn directives_count_for_heads_and_ranges() {
     let bed = Bed::start("", "").await;

@@ -1,15 +1,15 @@
-//! 3, 3.1, 3.5, 5.2.2: what may be stored, and for whom.
+//! RFC 9111 3, 3.1, 3.5, 5.2.2: which responses may be stored, and for which clients.
 
 use super::{Bed, summary, with_fields};
 use crate::client::Answer;
 use crate::origin::Reply;
 
-/// Could be validated, so that nothing but `Cache-Control` keeps it from being stored.
+/// Returns an object with a validator, so that only `Cache-Control` can keep it from being stored.
 fn controlled(control: &str) -> Reply {
     Reply::ok("x").with("etag", "\"e\"").with("cache-control", control)
 }
 
-/// 5.2.2.5
+/// RFC 9111 5.2.2.5
 #[tokio::test]
 async fn no_store_is_never_stored() {
     let bed = Bed::start("", "").await;
@@ -20,7 +20,7 @@ async fn no_store_is_never_stored() {
     bed.object([in_a_second_field]).is_never_stored(&[], "two fields").await;
 }
 
-/// 5.2.2.7
+/// RFC 9111 5.2.2.7
 #[tokio::test]
 async fn private_is_never_stored() {
     let bed = Bed::start("", "").await;
@@ -36,7 +36,7 @@ async fn private_is_never_stored() {
     }
 }
 
-/// Fields that `control` names must reach the client that was answered by the source, and no other.
+/// Checks that fields named by `control` reach the client that the source answered, and no other.
 async fn check_withheld(bed: &Bed, control: &str) {
     let fields = [("x-mine", "1"), ("x-other", "2"), ("x-kept", "3"), ("cache-control", control)];
     let object = bed.object([with_fields(Reply::ok("x"), &fields)]);
@@ -52,7 +52,7 @@ async fn check_withheld(bed: &Bed, control: &str) {
     }
 }
 
-/// 5.2.2.7
+/// RFC 9111 5.2.2.7
 #[tokio::test]
 async fn fields_that_private_names_reach_the_first_client_only() {
     let bed = Bed::start("", "").await;
@@ -65,7 +65,7 @@ async fn fields_that_private_names_reach_the_first_client_only() {
     }
 }
 
-/// 5.2.2.4
+/// RFC 9111 5.2.2.4
 #[tokio::test]
 async fn fields_that_no_cache_names_reach_the_first_client_only() {
     let bed = Bed::start("", "").await;
@@ -78,7 +78,7 @@ async fn fields_that_no_cache_names_reach_the_first_client_only() {
     }
 }
 
-/// 5.2.2.4
+/// RFC 9111 5.2.2.4
 #[tokio::test]
 async fn no_cache_is_stored_and_validated_each_time() {
     let bed = Bed::start("", "").await;
@@ -94,7 +94,7 @@ async fn no_cache_is_stored_and_validated_each_time() {
     bed.object([without_validator]).is_never_stored(&[], "nothing to validate it with").await;
 }
 
-/// 5.2.2.3: 200 is a status the gateway understands, so that `no-store` is not for it.
+/// RFC 9111 5.2.2.3: the gateway understands status 200, so `no-store` does not apply to it.
 #[tokio::test]
 async fn must_understand_lifts_no_store() {
     let bed = Bed::start("", "").await;
@@ -107,7 +107,7 @@ async fn must_understand_lifts_no_store() {
     bed.object([controlled(private)]).is_never_stored(&[], private).await;
 }
 
-/// 7.3: a cookie is one client's.
+/// RFC 9111 7.3: a cookie belongs to one client.
 #[tokio::test]
 async fn objects_with_a_cookie_are_not_stored_unless_it_is_withheld() {
     let bed = Bed::start("", "").await;
@@ -126,7 +126,7 @@ const BEARER: [(&str, &str); 1] = [("authorization", "Bearer of-the-client")];
 
 const ANYONE: [(&str, &str); 0] = [];
 
-/// 3.5
+/// RFC 9111 3.5
 #[tokio::test]
 async fn what_an_authorized_request_brought_is_shared_only_where_it_says_so() {
     let bed = Bed::start("", "").await;
@@ -151,7 +151,7 @@ async fn what_an_authorized_request_brought_is_shared_only_where_it_says_so() {
     }
 }
 
-/// 3.5 is about what such requests bring, not about what others have brought.
+/// RFC 9111 3.5: this is about responses to such requests, not about responses to others.
 #[tokio::test]
 async fn authorized_requests_neither_miss_what_is_stored_nor_keep_others_from_storing() {
     let bed = Bed::start("", "").await;
@@ -173,7 +173,7 @@ fn values<'a>(answer: &'a Answer, name: &str) -> Vec<&'a [u8]> {
     answer.headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect()
 }
 
-/// 3.1, 5.2.3
+/// RFC 9111 3.1, 5.2.3
 #[tokio::test]
 async fn unknown_fields_are_stored_and_passed_unchanged() {
     const FIELDS: [(&str, &str); 8] = [
@@ -202,7 +202,7 @@ async fn unknown_fields_are_stored_and_passed_unchanged() {
     }
 }
 
-/// 3.1
+/// RFC 9111 3.1
 #[tokio::test]
 async fn fields_of_one_connection_or_one_proxy_are_not_stored() {
     const FIELDS: [(&str, &str); 6] = [
@@ -223,7 +223,7 @@ async fn fields_of_one_connection_or_one_proxy_are_not_stored() {
     }
 }
 
-/// That an object may not be stored is remembered; what comes instead of it may be stored all the same.
+/// The gateway remembers that an object may not be stored. A later response may be stored all the same.
 #[tokio::test]
 async fn what_could_not_be_stored_may_be_stored_later() {
     let bed = Bed::start("", "").await;

@@ -1,4 +1,4 @@
-//! 3.2, 4.3: what becomes of a stale object with a validator.
+//! RFC 9111 3.2, 4.3: validation of stale objects.
 
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -11,7 +11,7 @@ const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
 const BEFORE: &str = "Sat, 05 Nov 1994 08:49:37 GMT";
 
-/// 4.3.1
+/// RFC 9111 4.3.1
 #[tokio::test]
 async fn the_stored_validators_are_sent() {
     let bed = Bed::start("", "").await;
@@ -35,10 +35,10 @@ async fn the_stored_validators_are_sent() {
     }
 }
 
-/// 4.3.1
+/// RFC 9111 4.3.1
 #[tokio::test]
 async fn without_a_validator_the_object_is_fetched_anew() {
-    // A stale object without validators is stored for its window.
+    // A stale object without validators is stored because of its window.
     let bed = Bed::start("", "stale_if_error: 600").await;
     let object = bed.object([aged(Reply::ok("old"), "max-age=60"), Reply::ok("new")]);
     object.get().await;
@@ -50,7 +50,7 @@ async fn without_a_validator_the_object_is_fetched_anew() {
     assert_eq!(summary(&object.get().await), (200, "HIT", "new"));
 }
 
-/// 4.3.3
+/// RFC 9111 4.3.3
 #[tokio::test]
 async fn a_304_makes_the_object_fresh_again() {
     let bed = Bed::start("", "").await;
@@ -65,7 +65,7 @@ async fn a_304_makes_the_object_fresh_again() {
     assert!(near(ttl(&hit), 60), "{}", hit.field("cache-status"));
 }
 
-/// 4.2.3, 4.3.4: neither the `Age` nor the `Date` of the first answer says how old what was confirmed is.
+/// RFC 9111 4.2.3, 4.3.4: neither `Age` nor `Date` of the first response tells the age of a confirmed object.
 #[tokio::test]
 async fn the_age_of_a_confirmed_object_counts_from_its_304() {
     let bed = Bed::start("", "").await;
@@ -86,7 +86,7 @@ async fn the_age_of_a_confirmed_object_counts_from_its_304() {
     assert!((1..=10).contains(&ttl), "the 304 is 50 seconds old: {ttl}");
 }
 
-/// 3.2
+/// RFC 9111 3.2
 #[tokio::test]
 async fn a_304_replaces_the_fields_it_has_and_keeps_the_others() {
     const OLD: [(&str, &str); 9] = [
@@ -135,7 +135,7 @@ async fn a_304_replaces_the_fields_it_has_and_keeps_the_others() {
     }
 }
 
-/// 3.2: these say how the stored bytes are to be read.
+/// RFC 9111 3.2: these fields tell how to read the stored bytes.
 #[tokio::test]
 async fn a_304_changes_neither_length_nor_coding_nor_range() {
     let bed = Bed::start("", "").await;
@@ -163,7 +163,7 @@ async fn a_304_changes_neither_length_nor_coding_nor_range() {
     }
 }
 
-/// 4.3.3
+/// RFC 9111 4.3.3
 #[tokio::test]
 async fn a_200_replaces_the_object_and_all_its_fields() {
     let bed = Bed::start("", "").await;
@@ -182,7 +182,7 @@ async fn a_200_replaces_the_object_and_all_its_fields() {
     assert_eq!(object.times_asked(), 2);
 }
 
-/// 4.3.3
+/// RFC 9111 4.3.3
 #[tokio::test]
 async fn a_5xx_is_passed_on_and_the_object_kept() {
     let bed = Bed::start("", "").await;
@@ -197,7 +197,7 @@ async fn a_5xx_is_passed_on_and_the_object_kept() {
     }
 }
 
-/// 4.3.3
+/// RFC 9111 4.3.3
 #[tokio::test]
 async fn after_a_5xx_a_stale_object_is_served_where_it_may_be() {
     let bed = Bed::start("", "stale_if_error: 600").await;
@@ -208,7 +208,7 @@ async fn after_a_5xx_a_stale_object_is_served_where_it_may_be() {
     }
 }
 
-/// 4.3.4: it confirms something that is not stored.
+/// RFC 9111 4.3.4: the 304 confirms an object that is not stored.
 #[tokio::test]
 async fn a_304_for_another_strong_tag_is_asked_again() {
     let bed = Bed::start("", "").await;
@@ -223,7 +223,7 @@ async fn a_304_for_another_strong_tag_is_asked_again() {
     assert_eq!(summary(&object.get().await), (200, "HIT", "new"));
 }
 
-/// 4.3.4
+/// RFC 9111 4.3.4
 #[tokio::test]
 async fn a_304_confirms_by_a_weak_tag_a_date_or_nothing_at_all() {
     let bed = Bed::start("", "").await;
@@ -243,7 +243,7 @@ async fn a_304_confirms_by_a_weak_tag_a_date_or_nothing_at_all() {
     }
 }
 
-/// 4.3.2, RFC 9110 13.2.2
+/// RFC 9111 4.3.2, RFC 9110 13.2.2
 #[tokio::test]
 async fn conditions_are_decided_by_what_is_stored() {
     let bed = Bed::start("", "").await;
@@ -276,7 +276,7 @@ async fn conditions_are_decided_by_what_is_stored() {
     check(&[("if-unmodified-since", MODIFIED)], 200).await;
 }
 
-/// 4.3.2
+/// RFC 9111 4.3.2
 #[tokio::test]
 async fn where_nothing_says_when_it_was_modified_its_date_counts() {
     let bed = Bed::start("", "").await;
@@ -289,7 +289,7 @@ async fn where_nothing_says_when_it_was_modified_its_date_counts() {
     }
 }
 
-/// 4.3.1, 4.3.2: the source is asked about what is stored, and the client told about what it has.
+/// RFC 9111 4.3.1, 4.3.2: the source gets the stored validators, and the client's condition is decided afterwards.
 #[tokio::test]
 async fn conditions_on_a_stale_object_are_decided_once_it_is_confirmed() {
     let bed = Bed::start("", "").await;
@@ -302,7 +302,7 @@ async fn conditions_on_a_stale_object_are_decided_once_it_is_confirmed() {
     }
 }
 
-/// 4.3.2
+/// RFC 9111 4.3.2
 #[tokio::test]
 async fn conditions_on_a_stale_object_are_decided_by_what_replaces_it() {
     let bed = Bed::start("", "").await;
@@ -316,7 +316,7 @@ async fn conditions_on_a_stale_object_are_decided_by_what_replaces_it() {
     }
 }
 
-/// 4.3.2: what a client has must not keep the gateway from getting it.
+/// RFC 9111 4.3.2: a client's condition must not keep the gateway from fetching the object.
 #[tokio::test]
 async fn conditions_on_what_is_not_stored_are_not_the_sources_to_decide() {
     let bed = Bed::start("", "").await;
@@ -333,7 +333,7 @@ async fn conditions_on_what_is_not_stored_are_not_the_sources_to_decide() {
     }
 }
 
-/// 4.3.3, 4: what is gone is not brought back.
+/// RFC 9111 4.3.3, 4: an object that is gone is not served again.
 #[tokio::test]
 async fn a_404_on_validation_forgets_the_object() {
     let bed = Bed::start("", "stale_if_error: 600").await;
@@ -351,7 +351,7 @@ async fn a_404_on_validation_forgets_the_object() {
     assert_eq!(object.asked(2).field("if-none-match"), "");
 }
 
-/// 4: one validation for everyone who waits for it.
+/// RFC 9111 4: all clients that wait share one validation.
 #[tokio::test]
 async fn clients_that_find_it_stale_at_the_same_time_share_one_validation() {
     let bed = Bed::start("", "").await;

@@ -1,18 +1,18 @@
-//! 4.1: which of an object's variants answers which request.
+//! RFC 9111 4.1: the selection of the variant that answers a request.
 
 use super::{Bed, says, stale, summary};
 use crate::origin::Reply;
 
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
-/// Forwards what the tests let objects vary on.
+/// Starts a gateway that forwards the fields these objects vary on.
 async fn forwarding() -> Bed {
     let fields =
         "\"accept\", \"accept-charset\", \"accept-encoding\", \"accept-language\", \"x-device\", \"x-other\"";
     Bed::start(&format!("forward_headers: [{fields}]"), "").await
 }
 
-/// The source's word for a variant.
+/// Returns a variant with its `Vary` fields.
 fn variant(content: &'static str) -> Reply {
     Reply::ok(content)
         .with("vary", "Accept, accept-charset ,Accept-Encoding")
@@ -27,7 +27,7 @@ async fn check_same(bed: &Bed, first: Fields<'_>, second: Fields<'_>) {
     assert_eq!(object.times_asked(), 1, "{first:?} {second:?}");
 }
 
-/// Checks that two requests get variants of their own, which are stored beside each other.
+/// Checks that two requests get variants of their own, which are stored side by side.
 async fn check_different(bed: &Bed, first: Fields<'_>, second: Fields<'_>) {
     let object = bed.object([variant("one"), variant("two")]);
     assert_eq!(summary(&object.get_with(first).await), (200, "MISS", "one"), "{first:?}");
@@ -51,7 +51,7 @@ async fn requests_that_differ_in_a_field_named_get_their_own_variants() {
     check_different(&bed, &both, &[("accept-language", "de")]).await;
 }
 
-/// A field that is not there matches only where it is not there either.
+/// A missing field matches only if it is missing in both requests.
 #[tokio::test]
 async fn a_field_that_is_missing_is_a_variant_of_its_own() {
     let bed = forwarding().await;
@@ -76,14 +76,14 @@ async fn preferences_are_compared_whatever_their_case_order_and_spaces() {
     check_same(&bed, &two_fields, &[("accept-language", "de, en")]).await;
 }
 
-/// RFC 9110 12.5.4: to some the first is the best.
+/// RFC 9110 12.5.4: to some recipients the first language is the best.
 #[tokio::test]
 async fn the_order_of_languages_matters() {
     let bed = forwarding().await;
     check_different(&bed, &[("accept-language", "de, en")], &[("accept-language", "en, de")]).await;
 }
 
-/// Of a field whose meaning nobody knows, only what RFC 9110 5.6.1 says of all lists.
+/// For a field of unknown meaning, only the rules for all lists apply (RFC 9110 5.6.1).
 #[tokio::test]
 async fn other_fields_are_compared_without_the_spaces_at_commas() {
     let bed = forwarding().await;
@@ -130,7 +130,7 @@ async fn a_star_never_matches() {
     }
 }
 
-/// S3 names `Origin` in `Vary` only where the request had one.
+/// S3 names `Origin` in `Vary` only if the request has one.
 #[tokio::test]
 async fn every_origin_has_an_answer_of_its_own() {
     const METHOD: (&str, &str) = ("access-control-request-method", "GET");
@@ -203,7 +203,7 @@ async fn with_all_fields_forwarded_those_named_select_the_variant() {
     check_same(&bed, &[("x-device", "a"), ("x-else", "1")], &[("x-device", "a"), ("x-else", "2")]).await;
 }
 
-/// 4.3.1: a variant is asked for by its own validator.
+/// RFC 9111 4.3.1: each variant is validated by its own validator.
 #[tokio::test]
 async fn every_variant_is_validated_by_itself() {
     let bed = forwarding().await;

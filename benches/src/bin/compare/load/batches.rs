@@ -1,5 +1,5 @@
-//! Hits for as little of the load's time as can be had: each connection sends many requests at once and takes what has
-//! come of their answers a few times in a hundredth of a second. Nothing wakes the load meanwhile.
+//! A load of hits that takes little CPU time itself. Each connection sends many requests at once and reads the
+//! responses every 2 ms. Nothing wakes the load in between.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -15,13 +15,14 @@ use super::{Connection, Wanted, Window};
 /// Requests that a connection sends at once.
 const BATCH: usize = 64;
 
-/// Between two looks at all connections.
+/// Pause between two passes over all connections.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Most bytes that are read at a time.
+/// Most bytes read at a time.
 const READ_BYTES: usize = 256 * 1024;
 
-/// Asks for `wanted` in batches over all connections until the window ends. Says how many answers came within it.
+/// Requests `wanted` in batches over all connections until the window ends. Returns the number of responses completed
+/// within it.
 pub(crate) async fn batches(
     connections: Vec<Connection>,
     wanted: &Wanted,
@@ -48,14 +49,14 @@ pub(crate) async fn batches(
     running.await.context("the load panicked")?
 }
 
-/// A connection, and what it waits for.
+/// A connection and the responses it waits for.
 struct Client {
     socket: TcpStream,
-    /// Answers to come.
+    /// Responses still to come.
     left: usize,
-    /// Bytes of the last head.
+    /// Length of the last response head, in bytes.
     head: usize,
-    /// What has come of an answer that is not complete.
+    /// Bytes of a response that is not complete yet.
     begun: Vec<u8>,
 }
 
@@ -65,7 +66,8 @@ impl Client {
         Ok(Self { socket, left: 0, head: 0, begun: Vec::new() })
     }
 
-    /// Takes what has come, and asks again when all has. Says how many answers were completed.
+    /// Reads all that has arrived, and sends the next batch once all responses are complete. Returns the number of
+    /// responses completed.
     fn look(&mut self, batch: &[u8], length: usize, room: &mut [u8]) -> anyhow::Result<u64> {
         let mut completed = 0;
         while self.left > 0 {
@@ -79,13 +81,13 @@ impl Client {
             };
             completed += self.take(&room[..begun + read], length)?;
         }
-        // It is far less than a socket takes.
+        // The batch is far smaller than a socket's send buffer, so the non-blocking socket takes all of it.
         self.socket.write_all(batch).context("requests cannot be sent")?;
         self.left = BATCH;
         Ok(completed)
     }
 
-    /// Counts the answers in `bytes`, and keeps what is left of them.
+    /// Counts the complete responses in `bytes` and keeps the rest in `begun`. Returns the count.
     fn take(&mut self, mut bytes: &[u8], length: usize) -> anyhow::Result<u64> {
         let mut completed = 0;
         while let Some(head) = self.head_of(bytes, length)?
@@ -102,8 +104,10 @@ impl Client {
         Ok(completed)
     }
 
-    /// The length of the head at the front. Nearly all are as long as the last one was: what stands where they begin
-    /// and end tells.
+    /// Returns the length of the response head at the front of `bytes`, or `None` if it is incomplete.
+    ///
+    /// Nearly all heads are as long as the previous one. If the bytes of that length begin and end like a head, they
+    /// are not parsed.
     fn head_of(&self, bytes: &[u8], length: usize) -> anyhow::Result<Option<usize>> {
         let alike = |head: &[u8]| head.starts_with(b"HTTP/1.1 200 ") && head.ends_with(b"\r\n\r\n");
         if bytes.get(..self.head).is_some_and(alike) {

@@ -1,4 +1,4 @@
-//! As many requests as a proxy answers: each connection sends the next when it has the answer to the one before.
+//! A load as fast as a proxy answers: each connection sends its next request once it has the previous response.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::{Checking, Connection, Pick, Wanted, Window};
 
-/// Asks for `wanted` at random over all connections until the window ends. Says how many answers came within it.
+/// Requests objects of `wanted` at random over all connections until the window ends. Returns the number of responses
+/// received within it.
 pub(crate) async fn closed(
     connections: Vec<Connection>,
     wanted: &Arc<[Wanted]>,

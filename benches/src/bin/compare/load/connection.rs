@@ -1,4 +1,4 @@
-//! A client's connection.
+//! A client's HTTP connection.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -13,11 +13,11 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::response::{Checking, Response};
 use super::wanted::Wanted;
 
-/// Most bytes that are read at a time.
+/// Most bytes read at a time.
 pub(crate) const READ_BYTES_MAX: usize = 256 * 1024;
 
 thread_local! {
-    /// What all connections of a thread read into: what is read is looked at and done with.
+    /// Read buffer that all connections of a thread share. Each read is processed before the next one.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES_MAX]);
 }
 
@@ -26,25 +26,25 @@ thread_local! {
 pub(crate) struct Connection(TcpStream);
 
 impl Connection {
-    /// Connects.
+    /// Connects to `address`.
     pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4().context("there is no socket")?;
         Self::connect(socket, address).await
     }
 
-    /// Connects, with a receive buffer of a fixed size, which the system doubles.
+    /// Connects to `address` with a receive buffer of `bytes` bytes, which the kernel doubles.
     pub(crate) async fn open_with_buffer(address: SocketAddr, bytes: u32) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4().context("there is no socket")?;
         socket.set_recv_buffer_size(bytes).context("a receive buffer cannot be set")?;
         Self::connect(socket, address).await
     }
 
-    /// The bare socket, for who waits for nothing.
+    /// Returns the underlying non-blocking socket, for a caller that polls it itself.
     pub(super) fn into_std(self) -> anyhow::Result<std::net::TcpStream> {
         self.0.into_std().context("a connection cannot be taken over")
     }
 
-    /// Connects several times.
+    /// Opens `count` connections to `address`.
     pub(crate) async fn open_many(address: SocketAddr, count: usize) -> anyhow::Result<Vec<Self>> {
         let mut connections = Vec::with_capacity(count);
         for _ in 0..count {
@@ -72,11 +72,11 @@ impl Connection {
         self.0.write_all(&wanted.request).await.context("a request cannot be sent")
     }
 
-    /// Receives `at_most` that many bytes of a response, at least one. Says whether it is complete with them.
+    /// Receives at least one and at most `at_most` bytes of a response. Returns whether the response is complete.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing.
+    /// Dropping the future loses no bytes.
     pub(crate) async fn receive(&mut self, at_most: usize, response: &mut Response) -> anyhow::Result<bool> {
         let socket = &mut self.0;
         poll_fn(|context| {

@@ -1,24 +1,24 @@
-//! What of a response's head a client of these measurements has to know.
+//! The parts of a response head that the load needs.
 
 use anyhow::{Context, ensure};
 
-/// Longest head that is waited for.
+/// Longest head that is accepted, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// The head of a response.
+/// A response head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) status: u16,
-    /// Bytes of the body, where they are told beforehand.
+    /// Length of the body in bytes, if `Content-Length` gives it.
     pub(super) content_length: Option<u64>,
     /// Whether the connection ends with the response.
     pub(super) closes: bool,
-    /// Bytes of the head, the empty line included.
+    /// Length of the head in bytes, including the empty line.
     pub(super) bytes: usize,
 }
 
 impl Head {
-    /// Reads a head from the beginning of `bytes`; nothing where it is not complete yet.
+    /// Parses the head at the front of `bytes`. Returns `None` if it is incomplete.
     pub(super) fn parse(bytes: &[u8]) -> anyhow::Result<Option<Self>> {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
             ensure!(bytes.len() < HEAD_BYTES_MAX, "a response head of more than {HEAD_BYTES_MAX} bytes");

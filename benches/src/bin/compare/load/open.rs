@@ -1,4 +1,4 @@
-//! Requests at a rate that does not depend on the answers.
+//! A load at a rate that does not depend on the responses.
 
 use std::time::Duration;
 
@@ -8,8 +8,10 @@ use tokio::time::Instant;
 
 use super::{Checking, Connection, Wanted, Window};
 
-/// Asks for `wanted` so often a second over all connections. Gives how long each answer took that was due in the
-/// window: from when its request should have been sent, also where its connection was not free then.
+/// Requests `wanted` at the rate `per_second` over all connections.
+///
+/// Returns the latencies of the responses to requests due in the window. A latency counts from the time its request was
+/// due, even if the connection was still busy then.
 pub(crate) async fn open(
     connections: Vec<Connection>,
     wanted: &Wanted,
@@ -39,7 +41,7 @@ async fn client(
     window: Window,
 ) -> anyhow::Result<Vec<Duration>> {
     let mut latencies = Vec::new();
-    // A proxy that cannot keep up is not waited for longer than this.
+    // Stop waiting for a proxy that cannot keep up.
     let give_up = window.end + window.length();
     let mut due = first;
     while due < window.end && Instant::now() < give_up {
@@ -53,7 +55,7 @@ async fn client(
     Ok(latencies)
 }
 
-/// Waits without sleeping: the runtime's timers go by milliseconds, and the core has nothing else to do.
+/// Waits without sleeping, because the runtime's timers count milliseconds and the core has nothing else to do.
 async fn until(instant: Instant) {
     while Instant::now() < instant {
         tokio::task::yield_now().await;

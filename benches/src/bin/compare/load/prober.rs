@@ -1,4 +1,4 @@
-//! A few hits a second, timed apart from a load that keeps its own thread busy.
+//! A few hits a second, timed independently of a load that keeps its own thread busy.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,30 +11,32 @@ use tokio::time::Instant;
 
 use super::{Checking, Response, Wanted, Window};
 
-/// Threads, each with a connection: a slow answer delays every fourth request at most.
+/// Threads, each with its own connection, so that a slow response delays at most every fourth request.
 const THREADS: u32 = 4;
 
-/// How long an answer may take.
+/// Longest wait for bytes of a response.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// Threads that ask for an object at a steady rate. They sleep in between, and where the system allows it they come
-/// before everything else on their core, so that what they measure is the proxy and not their own turn.
+/// Threads that request an object at a steady rate.
+///
+/// They sleep between requests. If the system allows it, they run before everything else on their core, so that they
+/// measure the proxy rather than their own wait for the processor.
 #[derive(Debug)]
 pub(crate) struct Prober {
     threads: Vec<JoinHandle<anyhow::Result<Probed>>>,
 }
 
-/// What they have seen.
+/// Results of the threads.
 #[derive(Debug, Default)]
 pub(crate) struct Probed {
-    /// How long answers took, each from when its request should have been sent.
+    /// Latencies, each counted from the time its request was due.
     pub(crate) latencies: Vec<Duration>,
-    /// Whether any of them had to wait for its turn.
+    /// Whether any thread had to wait for its turn on the processor.
     pub(crate) queued: bool,
 }
 
 impl Prober {
-    /// Begins to ask for `wanted`, so often a second, until the window ends.
+    /// Starts threads that request `wanted`, `per_second` times a second, within the window.
     pub(crate) fn start(
         address: SocketAddr,
         wanted: &Wanted,
@@ -52,7 +54,7 @@ impl Prober {
         Ok(Self { threads: threads.context("a thread cannot be started")? })
     }
 
-    /// Waits until all have ended.
+    /// Waits until all threads have ended and returns their results.
     pub(crate) async fn probed(self) -> anyhow::Result<Probed> {
         while !self.threads.iter().all(JoinHandle::is_finished) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -97,7 +99,7 @@ fn probe(
     Ok(probed)
 }
 
-/// Puts the calling thread before all others, by chrt(1). Says whether that could be done.
+/// Gives the calling thread priority over all others, by chrt(1). Returns whether that succeeded.
 fn goes_first() -> bool {
     let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
     let mut command = Command::new("chrt");

@@ -1,16 +1,16 @@
-//! A response as it arrives, held against what it should be.
+//! A response as it arrives, checked against the expected object.
 
 use anyhow::{Context, bail, ensure};
 
 use super::head::Head;
 use crate::source::{Cursor, Object};
 
-/// How closely a body is looked at.
+/// How closely a body is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Checking {
-    /// Its length.
+    /// Checks its length.
     Length,
-    /// Each of its bytes.
+    /// Checks each of its bytes.
     Bytes,
 }
 
@@ -24,20 +24,20 @@ pub(crate) struct Response {
 
 #[derive(Debug)]
 enum State {
-    /// What has come of a head that is not complete.
+    /// Bytes of a head that is not complete yet.
     Head(Vec<u8>),
-    /// What is still to come of the body.
+    /// The part of the body still to come.
     Body(Cursor),
 }
 
 impl Response {
-    /// Expects `object`, whole.
+    /// Expects the whole of `object`.
     pub(crate) fn new(object: Object, checking: Checking) -> Self {
-        // An empty vector takes no memory.
+        // An empty vector allocates no memory.
         Self { object, checking, state: State::Head(Vec::new()) }
     }
 
-    /// Takes what has arrived. Says whether the response is complete with it.
+    /// Processes received bytes. Returns whether the response is complete.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> anyhow::Result<bool> {
         match &mut self.state {
             State::Body(_) => self.body(bytes),
@@ -56,7 +56,7 @@ impl Response {
                 let before = begun.len();
                 begun.extend_from_slice(bytes);
                 let Some(head) = Head::parse(begun)? else { return Ok(false) };
-                // A head that was not complete before ends in what has come now.
+                // The head was incomplete before, so it ends within `bytes`.
                 let body = &bytes[head.bytes - before..];
                 self.begin(&head)?;
                 self.body(body)
@@ -64,7 +64,7 @@ impl Response {
         }
     }
 
-    /// Bytes of the body that have come so far.
+    /// Returns the number of body bytes received so far.
     pub(crate) fn body_bytes(&self) -> u64 {
         match &self.state {
             State::Head(_) => 0,

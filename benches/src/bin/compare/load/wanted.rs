@@ -2,7 +2,7 @@
 
 use crate::source::{BUCKET, Object};
 
-/// A request and the object that it asks for.
+/// A request and the object it asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) request: Vec<u8>,
@@ -10,7 +10,7 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// Asks for an object that the source has.
+    /// Makes a request for an object of the source. Panics if the source has no object with this key.
     pub(crate) fn new(key: &str) -> Self {
         let object = Object::of(key).expect("the source has what is asked for");
         let request = format!("GET /{BUCKET}/{key} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes();
@@ -18,17 +18,17 @@ impl Wanted {
     }
 }
 
-/// Picks one of several, again and again, without a pattern: xorshift.
+/// Picks elements in a pseudo-random order: xorshift.
 #[derive(Debug)]
 pub(crate) struct Pick(usize);
 
 impl Pick {
-    /// Picks otherwise for each `seed`.
+    /// Starts an order that depends on `seed`.
     pub(crate) fn new(seed: usize) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9).wrapping_add(0x7f4a_7c15))
     }
 
-    /// An element of `from`, which is not empty.
+    /// Returns an element of `from`, which must not be empty.
     pub(crate) fn of<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -1,4 +1,4 @@
-//! The time in which something is counted.
+//! The window of time in which a measurement counts.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::process::Group;
 
-/// From when until when is counted; the load begins before.
+/// A window of time. The load begins before it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window {
     pub(crate) begin: Instant,
@@ -14,37 +14,37 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// `length`, after `warm`.
+    /// Returns a window of `length` that begins after `warm`.
     pub(crate) fn after(warm: Duration, length: Duration) -> Self {
         let begin = Instant::now() + warm;
         Self { begin, end: begin + length }
     }
 
-    /// Whether something that happens then counts.
+    /// Returns whether `instant` lies in the window.
     pub(crate) fn holds(&self, instant: Instant) -> bool {
         self.begin <= instant && instant < self.end
     }
 
-    /// How long it is.
+    /// Returns the length of the window.
     pub(crate) fn length(&self) -> Duration {
         self.end - self.begin
     }
 }
 
-/// What was used and counted in a window.
+/// CPU time used and events counted in a window.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spent {
-    /// How long it was in the end.
+    /// Actual length of the window.
     pub(crate) elapsed: Duration,
     /// CPU time of the proxy.
     pub(crate) proxy: Duration,
     /// CPU time of the load and the source.
     pub(crate) load: Duration,
-    /// By how much the count grew.
+    /// Increase of the count.
     pub(crate) counted: u64,
 }
 
-/// Waits for a window to pass and says what `proxy` and the load used in it, and by how much `count` grew.
+/// Waits for a window to pass. Returns the CPU time that `proxy` and the load used in it, and the increase of `count`.
 pub(crate) async fn spent(window: Window, proxy: &Group, count: impl Fn() -> u64) -> Spent {
     let load = Group::own();
     let look = || (Instant::now(), count(), proxy.cpu(), load.cpu());

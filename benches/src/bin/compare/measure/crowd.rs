@@ -20,23 +20,23 @@ use crate::process::Running;
 use crate::report::{Cell, Outcome};
 use crate::statistics::{percentile, real};
 
-/// Clients that stream.
+/// Number of streaming clients.
 const STREAMS: u32 = 1_000;
 
-/// What each of them reads at a time, at a rate of a byte every microsecond.
+/// Most bytes a streaming client reads at a time, at a rate of one byte per microsecond.
 const PIECE: usize = 64 * 1024;
 
-/// In which they begin, one after the other; and what is given them to come into step.
+/// Time over which the streams begin, one after the other. `STEP` is the time they get to settle before a sample.
 const RAMP: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_secs(1);
 
-/// In which the hits of a sample are timed.
+/// Length of a sample of hits.
 const MEASURED: Duration = Duration::from_secs(2);
 
 /// Hits a second.
 const HITS: u32 = 500;
 
-/// How long hits take, in milliseconds, and how the streams fared.
+/// Latency of hits in milliseconds, and a text about the streams.
 struct Crowd {
     p99_ms: f64,
     detail: String,
@@ -50,7 +50,7 @@ struct Timed {
     queued: bool,
 }
 
-/// Streams of 1 MB/s each, all of whose bytes are looked at, and hits of 10 KiB at a steady rate.
+/// Measures hits of 10 KiB at a steady rate beside streams of 1 MB/s each. Every byte of the streams is checked.
 pub(super) async fn measure(bench: &Bench) -> Vec<Outcome> {
     let measured = alone(bench, async |installed: &Installed| one(bench, installed).await).await;
     let cell = |measured: anyhow::Result<Crowd>| match measured {
@@ -113,8 +113,9 @@ fn detail(timed: &[Timed]) -> String {
     )
 }
 
-/// Reads the large object at its pace, for longer than is measured, and counts its bytes. A proxy that is behind gets
-/// the chance to catch up.
+/// Reads the large object at its pace, for longer than the measurement, and counts the bytes.
+///
+/// Reads are due by the bytes received so far, so a proxy that falls behind may catch up.
 async fn stream(mut connection: Connection, received: Arc<AtomicU64>) -> anyhow::Result<()> {
     let wanted = Wanted::new("large");
     connection.send(&wanted).await?;

@@ -1,4 +1,4 @@
-//! How many hits a second.
+//! Hits per second.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::process::Running;
 use crate::report::Outcome;
 use crate::statistics::real;
 
-/// Connections of a load that asks for stored objects.
+/// Connections of a load that requests stored objects.
 pub(super) const CONNECTIONS: usize = 64;
 
 /// A sample.
@@ -23,7 +23,7 @@ pub(super) struct Hits {
     spent: Spent,
 }
 
-/// Hits of the objects with these keys, at random.
+/// Measures hits of the objects with these keys, requested at random.
 pub(super) async fn measure(bench: &Bench, running: &[Running], case: Case, keys: &[String]) -> Outcome {
     let wanted: Arc<[Wanted]> = keys.iter().map(|key| Wanted::new(key)).collect();
     let taken =
@@ -31,12 +31,12 @@ pub(super) async fn measure(bench: &Bench, running: &[Running], case: Case, keys
     outcome(case, &taken, |hits| hits.per_second, detail)
 }
 
-/// Counts hits of one proxy.
+/// Returns a sample of one proxy's hits.
 pub(super) async fn sample(bench: &Bench, running: &Running, wanted: &Arc<[Wanted]>) -> anyhow::Result<Hits> {
     counted(bench, running, async |connections, window| closed(connections, wanted, window).await).await
 }
 
-/// Counts those of another load.
+/// Returns a sample of one proxy's hits under another load, or an error if a request reaches the source.
 pub(super) async fn counted(
     bench: &Bench,
     running: &Running,
@@ -53,20 +53,21 @@ pub(super) async fn counted(
     Ok(Hits { per_second: real(answers) / window.length().as_secs_f64(), answers, spent })
 }
 
-/// CPU time of a hit, and how busy the cores were: where the load's was, the proxy could have done more.
+/// Returns a text on the CPU time of a hit and on how busy the cores were. If the load's core was busy all the time,
+/// the proxy could have done more.
 pub(super) fn detail(samples: &[Hits]) -> String {
     let per_hit = median_of(samples, Hits::cpu_us).unwrap_or_default();
     format!("{per_hit:.1} us of CPU a hit; {}", cores(samples, |hits| hits.spent))
 }
 
 impl Hits {
-    /// CPU time of a hit, in microseconds.
+    /// Returns the CPU time of a hit, in microseconds.
     pub(super) fn cpu_us(&self) -> f64 {
         self.spent.proxy.as_secs_f64() * 1e6 / real(self.answers.max(1))
     }
 }
 
-/// How busy the cores were.
+/// Returns a text on how busy the cores were.
 pub(super) fn cores<S>(samples: &[S], spent: impl Fn(&S) -> Spent) -> String {
     let busy = |part: fn(&Spent) -> f64| {
         let percent = |sample: &S| {

@@ -1,4 +1,4 @@
-//! What a connection holds that is open and not used.
+//! Memory of a connection that is open but not used.
 
 use super::alone;
 use super::prepare::filled;
@@ -10,10 +10,10 @@ use crate::peer::Installed;
 use crate::report::{Cell, Outcome};
 use crate::statistics::real;
 
-/// Connections.
+/// Number of connections.
 const CONNECTIONS: u32 = 5_000;
 
-/// The memory of connections that have each been given a hit.
+/// Measures the memory of idle connections after each has received a hit.
 pub(super) async fn measure(bench: &Bench) -> Vec<Outcome> {
     let measured = alone(bench, async |installed: &Installed| one(bench, installed).await).await;
     let cell = |measured: anyhow::Result<f64>| match measured {
@@ -36,7 +36,7 @@ async fn one(bench: &Bench, installed: &Installed) -> anyhow::Result<f64> {
         connections.push(connection);
     }
     let open = at_rest(&running).await?;
-    // All of them are still open: each is given another.
+    // A second hit on each connection shows that all of them are still open.
     for connection in &mut connections {
         connection.exchange(&wanted, Checking::Length).await?;
     }

@@ -1,4 +1,4 @@
-//! How long a hit takes, at a rate that all can bear.
+//! Latency of a hit at a rate that all proxies can sustain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::process::Running;
 use crate::report::{Cell, Outcome};
 use crate::statistics::percentile;
 
-/// Part of the reference's peak that is asked for.
+/// Requested rate, as a fraction of the reference's peak.
 const PART: f64 = 0.7;
 
 /// A sample.
@@ -25,7 +25,8 @@ struct Latencies {
     p99: Duration,
 }
 
-/// The same rate for all: 70 % of what nginx reached a moment before, or where it is not there, the first proxy.
+/// Measures all proxies at the same rate: 70 % of the peak measured just before. The peak is that of nginx, or of the
+/// first proxy if nginx is absent.
 pub(super) async fn measure(bench: &Bench, running: &[Running]) -> Outcome {
     let wanted = Wanted::new("10k");
     let (reference, rate) = match reference(bench, running, &wanted).await {
@@ -44,7 +45,7 @@ pub(super) async fn measure(bench: &Bench, running: &[Running]) -> Outcome {
     outcome(Case::P99, &taken, |latencies| micros(latencies.p99), detail)
 }
 
-/// Whose peak the rate is reckoned from, and that peak.
+/// Returns the proxy that sets the rate, and its peak in requests per second.
 async fn reference(bench: &Bench, running: &[Running], wanted: &Wanted) -> anyhow::Result<(Peer, f64)> {
     let nginx = running.iter().find(|running| running.peer == Peer::Nginx);
     let reference = nginx.or(running.first()).ok_or_else(|| anyhow!("nothing runs"))?;
@@ -67,7 +68,7 @@ async fn sample(
     Ok(Latencies { p50: at(500)?, p99: at(990)? })
 }
 
-/// Microseconds.
+/// Returns `duration` in microseconds.
 pub(super) fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }

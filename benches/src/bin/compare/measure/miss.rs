@@ -1,4 +1,4 @@
-//! What a miss takes longer than asking the source itself.
+//! Latency that a miss adds to a request sent to the source itself.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,20 +17,21 @@ use crate::process::Running;
 use crate::report::{Cell, Outcome};
 use crate::statistics::percentile;
 
-/// Requests in a row to the source or a proxy, before it is the next one's turn.
+/// Requests in a row to the source or a proxy before the next one's turn.
 const IN_A_ROW: u64 = 100;
 
-/// Turns of each.
+/// Turns of the source and of each proxy.
 const TURNS: usize = 20;
 
-/// How long a turn may take.
+/// Planned time of a turn.
 const TURN: Duration = Duration::from_secs(1);
 
-/// One connection, and how long its answers took; or why there are none.
+/// A connection and the latencies of its responses, or the error that ended it.
 struct Asked(anyhow::Result<(Connection, Vec<Duration>)>);
 
-/// 2,000 objects of 10 KiB that nobody has asked for yet, one at a time: the median and the 99th percentile of the
-/// answers, less those of the source's own.
+/// Requests 2,000 objects of 10 KiB that have not been requested before, one at a time.
+///
+/// The figures are the median and the 99th percentile of the latencies, less those of the source itself.
 pub(super) async fn measure(bench: &Bench, running: &[Running]) -> Vec<Outcome> {
     let mut source = Asked::open(bench.source.address()).await;
     let mut peers = BTreeMap::new();
@@ -67,7 +68,7 @@ impl Asked {
         Self(Connection::open(address).await.map(|connection| (connection, Vec::new())))
     }
 
-    /// Asks a number of times. The first failure ends it.
+    /// Sends the requests of one turn. The first error ends all later turns.
     async fn turn(&mut self, bench: &Bench) {
         let Ok((connection, latencies)) = &mut self.0 else { return };
         let asked = bounded(bench, TURN, ask(bench, connection, latencies)).await;

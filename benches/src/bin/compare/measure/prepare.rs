@@ -1,4 +1,4 @@
-//! Proxies that run and have stored what they are asked for.
+//! Starts proxies and fills their caches.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::load::{Checking, Connection, Wanted};
 use crate::peer::{Installed, Peer};
 use crate::process::Running;
 
-/// How often everything is asked for until nothing of it reaches the source.
+/// Most rounds over all objects until no request reaches the source.
 const ROUNDS: usize = 4;
 
-/// Starts and fills all proxies; says which of them do not run, and why.
+/// Starts and fills all proxies. Returns those that run, and the others with the reason.
 pub(super) async fn all(bench: &Bench) -> (Vec<Running>, Vec<(Peer, String)>) {
     let mut keys: Vec<String> = ["1k", "10k", "100k", "1m"].map(str::to_owned).to_vec();
     keys.extend(mixed_keys());
@@ -27,14 +27,14 @@ pub(super) async fn all(bench: &Bench) -> (Vec<Running>, Vec<(Peer, String)>) {
     (running, absent)
 }
 
-/// Starts a proxy that has stored what has these keys.
+/// Starts a proxy and fills its cache with the objects of these keys.
 pub(super) async fn filled(bench: &Bench, installed: &Installed, keys: &[String]) -> anyhow::Result<Running> {
     let running = bench.start(installed).await?;
     fill(bench, &running, keys).await?;
     Ok(running)
 }
 
-/// Asks a proxy for what has these keys until it has stored all of it. Every byte is looked at.
+/// Requests the objects of these keys until the proxy has stored all of them. Every byte is checked.
 pub(super) async fn fill(bench: &Bench, running: &Running, keys: &[String]) -> anyhow::Result<()> {
     let wanted: Vec<Wanted> = keys.iter().map(|key| Wanted::new(key)).collect();
     let mut forwarded = 0;
@@ -48,7 +48,7 @@ pub(super) async fn fill(bench: &Bench, running: &Running, keys: &[String]) -> a
         if forwarded == 0 {
             break;
         }
-        // An object may be stored a moment after it has been sent.
+        // A proxy may store an object a moment after sending it.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     ensure!(forwarded == 0, "{forwarded} objects are not stored, however often they are asked for");

@@ -1,4 +1,4 @@
-//! What a stream holds whose client has stopped reading, and what is left when the client has gone.
+//! Memory of streams after their clients stop reading, and memory left after the clients have gone.
 
 use std::time::Duration;
 
@@ -15,23 +15,23 @@ use crate::process::{Running, Sockets};
 use crate::report::{Cell, Outcome};
 use crate::statistics::real;
 
-/// Clients that stop.
+/// Number of clients that stop reading.
 const CLIENTS: u32 = 500;
 
-/// What each of them reads before: 256 KiB.
+/// Bytes that each of them reads first: 256 KiB.
 const READ: u64 = 256 * 1024;
 
-/// How long memory may take to come to rest.
+/// Longest wait for the memory to come to rest.
 const REST_MAX: Duration = Duration::from_secs(5);
 
-/// How long it may take to be given back, and down to how much over idle.
+/// Longest wait for the memory to be given back, down to at most `BACK_BYTES` over idle.
 const BACK_MAX: Duration = Duration::from_secs(5);
 const BACK_BYTES: u64 = 10_000_000;
 
-/// Between two looks at the memory.
+/// Pause between two readings of the memory.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What one proxy did.
+/// Results of one proxy.
 struct Stalled {
     memory_kib: f64,
     memory_detail: String,
@@ -40,7 +40,7 @@ struct Stalled {
     after_detail: String,
 }
 
-/// The memory and the socket buffers of a stalled stream, and what is kept after the clients left.
+/// Measures the memory and the socket buffers of a stalled stream, and the memory kept after the clients have left.
 pub(super) async fn measure(bench: &Bench) -> Vec<Outcome> {
     let measured = alone(bench, async |installed: &Installed| one(bench, installed).await).await;
     vec![
@@ -74,7 +74,7 @@ fn outcome(
 async fn one(bench: &Bench, installed: &Installed) -> anyhow::Result<Stalled> {
     bench.may_open(u64::from(CLIENTS) * 2 + 200)?;
     let running = filled(bench, installed, &["10k".to_owned()]).await?;
-    // A first stream, so that what is made once is not counted.
+    // Stall one stream first, so that one-time allocations are not counted.
     drop(stall(&running).await?);
     let idle = at_rest(&running).await?;
     let sockets_idle = sockets(&running);
@@ -101,7 +101,7 @@ async fn one(bench: &Bench, installed: &Installed) -> anyhow::Result<Stalled> {
     })
 }
 
-/// Asks for the large object, reads a little of it, and then no more.
+/// Requests the large object, reads the first `READ` bytes and stops reading.
 async fn stall(running: &Running) -> anyhow::Result<Connection> {
     let wanted = Wanted::new("large");
     let mut connection = Connection::open(running.address).await?;
@@ -118,7 +118,8 @@ fn sockets(running: &Running) -> anyhow::Result<Sockets> {
     Sockets::of(&running.group()?, running.address.port())
 }
 
-/// The memory of a proxy once it changes by less than 1 % for half a second, or after a while all the same.
+/// Returns the memory of a proxy once it has changed by at most 1 % per reading for half a second. Returns it after
+/// `REST_MAX` in any case.
 pub(super) async fn at_rest(running: &Running) -> anyhow::Result<u64> {
     let begun = Instant::now();
     let (mut memory, mut quiet) = (running.memory()?, 0);
@@ -131,7 +132,7 @@ pub(super) async fn at_rest(running: &Running) -> anyhow::Result<u64> {
     Ok(memory)
 }
 
-/// Waits until the memory is nearly what it was; gives what it came to, and after how long.
+/// Waits until the memory is nearly back to `idle`. Returns the memory reached and the time it took.
 async fn given_back(running: &Running, idle: u64) -> anyhow::Result<(u64, Duration)> {
     let begun = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! How soon a proxy listens, and what it holds then.
+//! Time until a proxy listens, and its memory then.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use crate::peer::Installed;
 use crate::report::Outcome;
 use crate::statistics::real;
 
-/// Starts of each.
+/// Starts of each proxy.
 const STARTS: usize = 10;
 
-/// From the first answer until the memory is looked at.
+/// Time from the first response to the reading of the memory.
 const REST: Duration = Duration::from_millis(200);
 
-/// A start.
+/// A sample: one start.
 struct Start {
     listening_after: Duration,
     answering_after: Duration,
     memory: u64,
 }
 
-/// Starts all proxies in turn.
+/// Starts all proxies in turn and measures each start.
 pub(super) async fn measure(bench: &Bench) -> Vec<Outcome> {
     let mut taken = BTreeMap::new();
     for installed in &bench.peers {

@@ -1,4 +1,4 @@
-//! What a stream costs, and how fast it is.
+//! Cost and rate of a stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,16 +16,17 @@ use crate::process::Running;
 use crate::report::Outcome;
 use crate::statistics::real;
 
-/// Before a sample counts: all buffers on the way are full then, and stay so.
+/// Warm-up before a sample counts. After it, all buffers on the way are full and stay full.
 const WARM: Duration = Duration::from_millis(300);
 
-/// Receive buffer of a client, which the system doubles. Left to itself it grows to tens of MiB, and what is in it has
-/// cost the proxy but not been counted yet.
+/// Receive buffer of a client, which the kernel doubles.
+///
+/// Without a fixed size it grows to tens of MiB. Bytes in it have cost the proxy CPU time but are not counted yet.
 const RECEIVE_BUFFER: u32 = 512 * 1024;
 
 const GIB: f64 = 1_073_741_824.0;
 
-/// Streams to so many clients: CPU seconds for each GiB, and the rate of all together.
+/// Measures streams to `clients` clients. Returns the CPU seconds per GiB, and the rate of all streams together.
 pub(super) async fn measure(
     bench: &Bench,
     running: &[Running],
@@ -52,7 +53,7 @@ async fn sample(bench: &Bench, running: &Running, clients: usize) -> anyhow::Res
     let window = Window::after(WARM, bench.duration);
     tokio::select! {
         spent = spent(window, &group, || received.load(Ordering::Relaxed)) => Ok(spent),
-        // Streams go on for as long as they are asked to.
+        // A stream goes on until it is dropped, so one that ends has failed.
         Some(ended) = streams.join_next() => {
             ended.context("a client panicked")??;
             bail!("a stream has ended")
@@ -60,7 +61,7 @@ async fn sample(bench: &Bench, running: &Running, clients: usize) -> anyhow::Res
     }
 }
 
-/// Receives one large object after the other, and counts their bytes.
+/// Receives the large object again and again and counts the bytes.
 async fn stream(mut connection: Connection, received: Arc<AtomicU64>) -> anyhow::Result<()> {
     let wanted = Wanted::new("large");
     loop {

@@ -12,7 +12,8 @@ use crate::peer::{Installed, Peer};
 use crate::process::{Running, Setting};
 use crate::report::{Cell, Outcome};
 
-/// Hits of 1 KiB with two threads, in turn with those of the server that already runs with one.
+/// Measures hits of 1 KiB with two threads, in turn with the server that already runs with one. Returns no outcome if
+/// the server does not run.
 pub(super) async fn measure(bench: &Bench, running: &[Running]) -> Vec<Outcome> {
     let ours = |running: &&Running| running.peer == Peer::Yatagarasu;
     let installed = bench.peers.iter().find(|installed| installed.peer == Peer::Yatagarasu);
@@ -46,8 +47,9 @@ async fn compared(
     Ok((of_one, of_two))
 }
 
-/// How many times as many hits two threads have: each second, or where the second shares its core with the load, each
-/// second of their own CPU time.
+/// Returns the throughput of two threads relative to one, in hits per second.
+///
+/// If the second thread shares its core with the load, hits per second of CPU time count instead.
 fn cell(bench: &Bench, one: &[Hits], two: &[Hits]) -> Cell {
     let median = |samples, figure: fn(&Hits) -> f64| median_of(samples, figure);
     let (Some(rate_one), Some(rate_two)) =

@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use super::Place;
 
-/// `splice-response`, because with `splice-auto` HAProxy 2.6 was not once seen to call splice(2) for these streams.
+/// Uses `splice-response`, because HAProxy 2.6 never called splice(2) for these streams with `splice-auto`.
 const CONFIGURATION: &str = "
 global
     nbthread 1

@@ -8,9 +8,10 @@ use anyhow::Context;
 
 use super::Place;
 
-/// `user root` is without effect unless it is root that runs this: the workers could not read the folder otherwise.
-/// What is too long to be stored is streamed through the default buffers rather than written to temporary files,
-/// which would take a stalled client's whole object.
+/// `user root` has no effect unless root runs this. Without it, the workers could not read the folder then.
+///
+/// Objects too long to store are streamed through the default buffers instead of temporary files. A temporary file
+/// would take the whole object of a stalled client.
 const CONFIGURATION: &str = r#"
 daemon off;
 user root;

@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use super::Place;
 
-/// What is too long to be stored is streamed.
+/// Streams objects of 10,000,000 bytes and more instead of storing them.
 const VCL: &str = r#"
 vcl 4.1;
 backend source { .host = "HOST"; .port = "PORT"; }
@@ -20,12 +20,13 @@ sub vcl_backend_response {
 }
 "#;
 
-/// `Transient` is what streams are kept in between the source and the client. Varnish 7.1 reads as fast as the source
-/// sends, and sets a whole chunk aside at once: without a bound 500 stalled clients would take 500 GiB, and with chunks
-/// of the default 256 MiB a bound of 2 GiB would be eight streams.
+/// `Transient` holds the bytes of streams between the source and the client.
+///
+/// Varnish 7.1 reads as fast as the source sends, and allocates a whole chunk at once. Without a bound, 500 stalled
+/// clients would take 500 GiB. With chunks of the default 256 MiB, a bound of 2 GiB would hold only eight streams.
 const STORAGE: [&str; 4] = ["-s", "malloc,512m", "-s", "Transient=malloc,2g"];
 
-/// The queue is for clients that come faster than threads start: beyond it they are turned away.
+/// The queue is for clients that arrive faster than threads start; clients beyond it are turned away.
 const PARAMETERS: [&str; 6] = [
     "thread_pools=1",
     "thread_pool_min=100",

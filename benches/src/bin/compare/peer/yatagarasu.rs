@@ -1,4 +1,4 @@
-//! This project's server, with its defaults.
+//! This project's server with its default settings.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::Place;
 use crate::source::BUCKET;
 
-/// Requests are signed, as they are at S3, which the peers do not do.
+/// The server signs its requests, as S3 requires; the peers do not.
 const CONFIGURATION: &str = r#"
 server:
   address: "ADDRESS"

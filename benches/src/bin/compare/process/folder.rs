@@ -1,4 +1,4 @@
-//! Temporary folders in memory, where the system has a place for them.
+//! Temporary folders, in memory if the system has a file system for that.
 
 use std::env;
 use std::fs;
@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, TempDir};
 
-/// A file system in memory that most systems have.
+/// File system in memory that most systems have.
 const MEMORY: &str = "/dev/shm";
 
-/// A folder that goes when dropped.
+/// Creates a folder that is removed when dropped.
 pub(super) fn create() -> io::Result<TempDir> {
     let create_in = |place: &Path| Builder::new().prefix("yatagarasu-compare-").tempdir_in(place);
     create_in(&place()).or_else(|_| create_in(&env::temp_dir()))
 }
 
-/// Memory, unless nothing can be run from there: Varnish compiles its configuration into a library.
+/// Returns the parent of new folders: `MEMORY`, unless no program can run from there. Varnish compiles its
+/// configuration into a library.
 fn place() -> PathBuf {
     match fs::read_to_string("/proc/mounts") {
         Ok(mounts) if is_fit(&mounts) => PathBuf::from(MEMORY),

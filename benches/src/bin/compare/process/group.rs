@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// What a tick of the clocks in `/proc` is: the kernel's interface fixes 100 a second.
+/// Length of a clock tick in `/proc`: the kernel's interface fixes 100 ticks a second.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Processes of one process group.
@@ -14,7 +14,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// The processes that are in `leader`'s group now.
+    /// Returns the processes that are in the group of `leader` now.
     pub(crate) fn of(leader: u32) -> io::Result<Self> {
         let mut pids = Vec::new();
         for entry in fs::read_dir("/proc")? {
@@ -26,28 +26,28 @@ impl Group {
         Ok(Self { pids })
     }
 
-    /// This process: the load and the source.
+    /// Returns this process, which runs the load and the source.
     pub(crate) fn own() -> Self {
         Self { pids: vec![std::process::id()] }
     }
 
-    /// Their ids.
+    /// Returns their process ids.
     pub(crate) fn pids(&self) -> &[u32] {
         &self.pids
     }
 
-    /// CPU time that they have used, in user mode and in the kernel.
+    /// Returns the CPU time they have used, in user mode and in the kernel.
     pub(crate) fn cpu(&self) -> Duration {
         self.pids.iter().filter_map(|&pid| stat(pid)).map(|stat| stat.cpu).sum()
     }
 
-    /// Their proportional set size in bytes: what each has to itself, and its part of what it shares.
+    /// Returns their proportional set size in bytes: private memory, and a share of shared memory.
     pub(crate) fn memory(&self) -> io::Result<u64> {
         let mut kib = 0;
         for pid in &self.pids {
             match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
                 Ok(rollup) => kib += pss_kib(&rollup).unwrap_or(0),
-                // It has ended meanwhile.
+                // The process has ended in the meantime.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -66,7 +66,8 @@ fn stat(pid: u32) -> Option<Stat> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Reads proc(5)'s `stat`: the fields after the name, which may hold spaces and brackets itself.
+/// Parses the `stat` file of proc(5). It reads the fields after the name, because the name may contain spaces and
+/// brackets.
 fn parse_stat(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field)?.parse::<u32>().ok();

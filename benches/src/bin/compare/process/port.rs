@@ -1,4 +1,4 @@
-//! Ports to listen on.
+//! Free ports to listen on.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -6,16 +6,17 @@ use std::process;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below those the system gives to clients: a client of a port that nobody listens on yet could be given that port
-/// itself, and be connected with itself.
+/// First port of the range, below the ports that the kernel gives to clients.
+///
+/// A client that connects to a port without a listener could be given that same port, and be connected with itself.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 10_000;
 
-/// Where to look next: not where another run looks.
+/// Offset of the next port to try. It starts at the process id, so that another run tries other ports.
 static NEXT: LazyLock<AtomicU16> =
     LazyLock::new(|| AtomicU16::new(u16::try_from(process::id() % u32::from(COUNT)).unwrap_or(0)));
 
-/// A port on loopback that nobody listens on, and that is not given out again soon.
+/// Returns an unused port on loopback, which is not returned again soon.
 pub(super) fn free() -> io::Result<SocketAddr> {
     let mut tried = Ok(());
     for _ in 0..COUNT {

@@ -1,4 +1,4 @@
-//! What the buffers of a proxy's sockets take, as ss(8) tells.
+//! Memory of the buffers of a proxy's sockets, as ss(8) reports it.
 
 use std::process::Command;
 
@@ -9,15 +9,17 @@ use super::Group;
 /// The TCP sockets of some processes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sockets {
-    /// What all of them hold: received and not read (`r`), sent and not acknowledged or not yet sent (`w`), and set
-    /// aside for more (`f`), as the kernel accounts for it, its own bookkeeping included.
+    /// Bytes that all of them hold, as the kernel accounts for them, including its own bookkeeping.
+    ///
+    /// The bytes are received and not read (`r`), sent and not acknowledged or not yet sent (`w`), or set aside for
+    /// more (`f`).
     pub(crate) bytes: u64,
-    /// How many have the port that clients connect to.
+    /// Number of sockets on the port that clients connect to.
     pub(crate) clients: u64,
 }
 
 impl Sockets {
-    /// Asks for those of `group`, whose clients connect to `port`.
+    /// Returns the sockets of `group`, which serves clients on `port`.
     pub(crate) fn of(group: &Group, port: u16) -> anyhow::Result<Self> {
         let said = Command::new("ss")
             .args(["--tcp", "--numeric", "--memory", "--processes", "--oneline", "--no-header"])
@@ -34,7 +36,7 @@ fn sum(listing: &str, pids: &[u32], port: u16) -> Sockets {
     let mut sockets = Sockets::default();
     for line in listing.lines().filter(|line| owners.iter().any(|owner| line.contains(owner))) {
         sockets.bytes += held(line).unwrap_or(0);
-        // State, both queues, then the local address.
+        // The columns are the state, both queues, and the local address.
         if line.split_whitespace().nth(3).is_some_and(|local| local.ends_with(&port)) {
             sockets.clients += 1;
         }

@@ -7,7 +7,7 @@ use super::{Cell, Outcome, Report};
 use crate::case::{Against, Bound, Verdict};
 use crate::peer::Peer;
 
-/// Who and where, the table, and what else there is to say.
+/// Returns the machine and the versions, the table, and the details.
 pub(super) fn text(report: &Report<'_>) -> String {
     let bench = report.bench;
     let mut text = format!("Machine: {}.\n\n", report.machine);
@@ -24,7 +24,7 @@ pub(super) fn text(report: &Report<'_>) -> String {
     text
 }
 
-/// A line for each case, a column for each proxy, and whether the server reaches what it has to.
+/// Returns the table: a line for each case, a column for each proxy, and whether the server reaches its bounds.
 fn table(outcomes: &[Outcome]) -> String {
     let mut head = vec!["case".to_owned(), "unit".to_owned()];
     head.extend(Peer::ALL.map(|peer| peer.label().to_owned()));
@@ -47,7 +47,7 @@ fn cell(cell: Option<&Cell>) -> String {
     }
 }
 
-/// Each bound of a case, with what was reached.
+/// Returns each bound of a case with the figure reached.
 fn judged(outcome: &Outcome) -> String {
     let judge = |bound: Bound| {
         let against = match bound.against {
@@ -71,7 +71,7 @@ fn judged(outcome: &Outcome) -> String {
     outcome.case.bounds().into_iter().map(judge).collect::<Vec<_>>().join(", ")
 }
 
-/// A Markdown table of `lines`, of which the first is its head.
+/// Returns a Markdown table of `lines`. The first line is its head.
 fn aligned(lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));
@@ -94,7 +94,7 @@ fn aligned(lines: &[Vec<String>]) -> String {
     text
 }
 
-/// What does not fit into the table, and why something failed.
+/// Returns the details that do not fit into the table, and the reasons for failures.
 fn details(outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     for outcome in outcomes {

@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Formats numbers for people to read.
 
-/// Three digits or more, thousands apart.
+/// Formats `value` with three digits or more and a comma between thousands.
 pub(super) fn number(value: f64) -> String {
     let decimals: usize = match value.abs() {
         size if size >= 99.95 => 0,

@@ -1,4 +1,4 @@
-//! The table as a picture: a group of bars for each case, as SVG.
+//! The table as a picture: an SVG with a group of bars for each case.
 
 use std::fmt::Write;
 
@@ -7,10 +7,10 @@ use super::number::number;
 use crate::case::Better;
 use crate::peer::Peer;
 
-/// Groups beside each other.
+/// Groups side by side.
 const COLUMNS: u32 = 2;
 
-// All of these are pixels.
+// All of these are in pixels.
 const COLUMN: u32 = 460;
 const MARGIN: u32 = 20;
 const TITLE: u32 = 24;
@@ -20,7 +20,7 @@ const GAP: u32 = 16;
 const NAME: u32 = 80;
 const LONGEST: u32 = 250;
 
-/// Draws what was measured. A case that nobody was measured in is left out.
+/// Draws the outcomes and returns the SVG. A case without any figure is left out.
 pub(super) fn draw(outcomes: &[Outcome]) -> String {
     let groups: Vec<_> = outcomes.iter().filter(|outcome| most(outcome).is_some()).collect();
     let (width, group_height) = (2 * MARGIN + COLUMNS * COLUMN, TITLE + BARS + GAP);
@@ -74,12 +74,12 @@ fn group(svg: &mut String, outcome: &Outcome, left: u32, top: u32) {
     }
 }
 
-/// The largest figure of a case.
+/// Returns the largest figure of a case.
 fn most(outcome: &Outcome) -> Option<f64> {
     Peer::ALL.into_iter().filter_map(|peer| outcome.value(peer)).reduce(f64::max)
 }
 
-/// How long a bar is, where the one of `most` has the full length. What is less than nothing has none.
+/// Returns the length of a bar. The bar of `most` has the full length, and a figure that is not positive has none.
 fn length(value: f64, most: f64) -> f64 {
     let full = f64::from(LONGEST);
     if most > 0.0 && value > 0.0 { (value / most * full).clamp(1.0, full) } else { 0.0 }

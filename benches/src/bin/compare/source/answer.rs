@@ -1,4 +1,4 @@
-//! One connection to the source.
+//! Serves one connection to the source.
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +9,13 @@ use tokio::net::TcpStream;
 
 use super::objects::{BUCKET, Object};
 
-/// Longest request head that is read.
+/// Longest request head that is read, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Slices given to the system at a time: a head and about 1 MiB.
+/// Slices passed to the kernel at a time: a head and about 1 MiB.
 const SLICES: usize = 17;
 
-/// Answers requests until the client leaves, and counts them.
+/// Answers requests and counts them until the client leaves.
 pub(super) async fn answer(mut socket: TcpStream, requests: &AtomicU64) -> io::Result<()> {
     let mut received = Vec::with_capacity(4096);
     loop {
@@ -38,7 +38,7 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
 }
 
-/// The response's head, and the object that follows it if one does.
+/// Returns the response head, and the object that follows it, if any.
 fn response(request: &[u8]) -> (Vec<u8>, Option<Object>) {
     let text = String::from_utf8_lossy(request);
     let mut words = text.split(' ');
@@ -65,7 +65,7 @@ fn found(object: Object) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Writes a head and an object's bytes, which are never copied into a buffer of the stream's own.
+/// Writes a head and an object's bytes. The bytes are never copied into a buffer of the stream.
 async fn send(socket: &mut TcpStream, head: &[u8], object: Option<Object>) -> io::Result<()> {
     let Some(object) = object else { return socket.write_all(head).await };
     let (mut head, mut body) = (head, object.bytes());

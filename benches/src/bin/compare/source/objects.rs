@@ -1,27 +1,27 @@
-//! The objects of the source, by name. None is held anywhere.
+//! The objects of the source, by name. None of them is held in memory.
 
 use super::pattern::{Cursor, PERIOD};
 
-/// The bucket that they are in.
+/// Bucket of all objects.
 pub(crate) const BUCKET: &str = "bucket";
 
-/// How many objects there are under `o/`.
+/// Number of objects under `o/`.
 pub(crate) const MIXED: u64 = 2_000;
 
 const KIB: u64 = 1024;
 const MIXED_SHORTEST: u64 = 4 * KIB;
 const MIXED_LONGEST: u64 = 32 * KIB;
 
-/// An object: so many bytes of the pattern, from some place on.
+/// An object: a number of bytes of the pattern, from some position on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Object {
-    /// Bytes of its body.
+    /// Length of the body in bytes.
     pub(crate) length: u64,
     phase: usize,
 }
 
 impl Object {
-    /// The object with this key, if there is one.
+    /// Returns the object with this key, if there is one.
     pub(crate) fn of(key: &str) -> Option<Self> {
         let number = |text: &str| text.parse::<u64>().ok();
         let length = match key {
@@ -39,23 +39,24 @@ impl Object {
         Some(Self { length, phase: phase(key) })
     }
 
-    /// Its bytes, from the first.
+    /// Returns a cursor at the first byte.
     pub(crate) fn bytes(self) -> Cursor {
         Cursor::new(self.phase, self.length)
     }
 
-    /// Its entity tag, quotes included.
+    /// Returns the entity tag, quotes included.
     pub(super) fn tag(self) -> String {
         format!("\"{:08x}{:016x}\"", self.phase, self.length)
     }
 }
 
-/// Spread over all lengths between the shortest and the longest; near numbers are far apart.
+/// Returns the length of an object under `o/`. The lengths spread from the shortest to the longest, and close numbers
+/// get distant lengths.
 fn mixed_length(number: u64) -> u64 {
     MIXED_SHORTEST + number * 7919 % (MIXED_LONGEST - MIXED_SHORTEST + 1)
 }
 
-/// FNV-1a: another place of the pattern for nearly every key.
+/// Returns the position in the pattern for a key, by FNV-1a. Nearly every key has its own.
 fn phase(key: &str) -> usize {
     let hash =
         key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

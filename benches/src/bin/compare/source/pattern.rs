@@ -1,10 +1,11 @@
-//! The bytes of all objects: one pattern, repeated, begun at a place that depends on the object.
+//! The bytes of all objects: one repeated pattern, from a position that depends on the object.
 
 use std::io::IoSlice;
 use std::sync::LazyLock;
 
-/// Length of the pattern: the largest prime under 64 KiB, so that a piece of any usual size that is lost, doubled or
-/// moved shows in the bytes behind it.
+/// Length of the pattern: the largest prime under 64 KiB.
+///
+/// If a piece of a usual size is lost, doubled or moved, the bytes behind it therefore differ.
 pub(super) const PERIOD: usize = 65_521;
 
 static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -18,7 +19,7 @@ static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
     std::iter::repeat_with(next).take(PERIOD).collect()
 });
 
-/// A place in an object's bytes.
+/// A position in an object's bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor {
     phase: usize,
@@ -26,23 +27,23 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// The beginning of `length` bytes whose first is the pattern's byte `phase`.
+    /// Returns a cursor at the start of `length` bytes. The first is byte `phase` of the pattern.
     pub(super) fn new(phase: usize, length: u64) -> Self {
         Self { phase: phase % PERIOD, left: length }
     }
 
-    /// Bytes from here to the end.
+    /// Returns the number of bytes from here to the end.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
 
-    /// Goes on by `count` bytes.
+    /// Advances by `count` bytes.
     pub(crate) fn advance(&mut self, count: usize) {
         self.phase = (self.phase + count) % PERIOD;
         self.left = self.left.saturating_sub(count as u64);
     }
 
-    /// Names the next bytes in as many `slices` as they take; says how many that are. Copies nothing.
+    /// Points `slices` at the next bytes and copies nothing. Returns the number of slices used.
     pub(crate) fn name(&self, slices: &mut [IoSlice<'_>]) -> usize {
         let mut ahead = *self;
         let mut named = 0;
@@ -58,7 +59,7 @@ impl Cursor {
         named
     }
 
-    /// Whether `bytes` come next; goes on behind them.
+    /// Returns whether `bytes` come next. If so, advances past them.
     pub(crate) fn passes(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let piece = self.piece();
@@ -72,7 +73,7 @@ impl Cursor {
         true
     }
 
-    /// The next bytes that lie in a row.
+    /// Returns the next bytes that are contiguous in the pattern.
     fn piece(&self) -> &'static [u8] {
         let row = &PATTERN[self.phase..];
         &row[..usize::try_from(self.left).map_or(row.len(), |left| left.min(row.len()))]
