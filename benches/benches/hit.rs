@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy};
 use yatagarasu_core::Budget;
 use yatagarasu_core::cache::segments::SEGMENT_BYTES;
-use yatagarasu_core::{BucketPolicy, CachePolicy, Gateway, Handling, Method, Request, SystemClock};
+use yatagarasu_core::{BucketPolicy, CachePolicy, CacheStatus, Gateway, Method, Request, SystemClock};
 use yatagarasu_testing::{MemorySource, request};
 
 const FIELDS: [(&str, &str); 6] = [
@@ -43,7 +43,7 @@ fn gateway(source: &MemorySource) -> Gateway {
 ///
 /// The reply takes over the request's header map. This function puts it back, emptied, for the next iteration.
 fn recalled(gateway: &Gateway, asked: &mut Request) -> usize {
-    let mut reply = gateway.recall(asked).expect("it is stored").reply.expect("an object");
+    let mut reply = gateway.try_hit(asked).expect("it is stored").reply.expect("an object");
     let length = match reply.body.next().now_or_never() {
         Some(Some(chunk)) => black_box(chunk.expect("from memory")).len(),
         Some(None) | None => 0,
@@ -54,7 +54,7 @@ fn recalled(gateway: &Gateway, asked: &mut Request) -> usize {
 }
 
 async fn whole(gateway: &Gateway, request: &Request) -> usize {
-    let mut body = gateway.answer(request).await.reply.expect("an object").body;
+    let mut body = gateway.execute(request).await.reply.expect("an object").body;
     let mut length = 0;
     while let Some(chunk) = body.next().await {
         length += black_box(chunk.expect("from memory")).len();
@@ -75,7 +75,7 @@ fn hit(criterion: &mut Criterion) {
         runtime.block_on(async {
             whole(&gateway, &asked).await;
             // The fill stores the object in a task of its own, so the first hit may come a little later.
-            while !matches!(gateway.answer(&asked).await.handling, Handling::Hit { .. }) {
+            while !matches!(gateway.execute(&asked).await.handling, CacheStatus::Hit { .. }) {
                 tokio::task::yield_now().await;
             }
         });

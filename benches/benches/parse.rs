@@ -7,7 +7,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
 use yatagarasu_core::CachePolicy;
 use yatagarasu_core::caching::cache_control::CacheControl;
-use yatagarasu_core::caching::freshness::Terms;
+use yatagarasu_core::caching::freshness::FreshnessTerms;
 use yatagarasu_core::http::conditional::evaluate;
 use yatagarasu_core::http::range::select;
 use yatagarasu_core::http::validator::Validators;
@@ -32,7 +32,7 @@ fn parse(criterion: &mut Criterion) {
     group.bench_function("cache_control", |bencher| bencher.iter(|| CacheControl::of(black_box(&response))));
     let policy = CachePolicy::new(1_000_000, Duration::ZERO);
     group.bench_function("terms", |bencher| {
-        bencher.iter(|| Terms::of(black_box(&response), SystemTime::UNIX_EPOCH, &policy));
+        bencher.iter(|| FreshnessTerms::of(black_box(&response), SystemTime::UNIX_EPOCH, &policy));
     });
     let request = fields(&[("if-none-match", "\"a\", W/\"b\", \"0123456789abcdef0123456789abcdef\"")]);
     group.bench_function("conditions", |bencher| {

@@ -10,7 +10,7 @@ use foldhash::quality::SeedableRandomState;
 use foyer::{Cache, CacheBuilder, EvictionConfig, LfuConfig, LruConfig, S3FifoConfig, SieveConfig};
 use futures_util::FutureExt;
 use tokio::task::spawn_blocking;
-use yatagarasu_core::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Selector, StoredObject, Usage};
+use yatagarasu_core::{Admission, CacheEntry, CacheKey, KeyRef, Lookup, ObjectCache, Selector, Usage};
 
 use crate::weight::weigh;
 use crate::{CacheConfig, EvictionPolicy};
@@ -35,12 +35,12 @@ pub(crate) struct FoyerCache {
 /// What stands under a key. Objects are counted for as long as they are held, apart from the notes beside them.
 #[derive(Debug)]
 struct Held {
-    stored: Arc<StoredObject>,
+    stored: Arc<CacheEntry>,
     objects: Arc<AtomicU64>,
 }
 
 impl Held {
-    fn new(stored: Arc<StoredObject>, objects: &Arc<AtomicU64>) -> Self {
+    fn new(stored: Arc<CacheEntry>, objects: &Arc<AtomicU64>) -> Self {
         objects.fetch_add(u64::from(stored.is_object()), Ordering::Relaxed);
         Self { stored, objects: Arc::clone(objects) }
     }
@@ -101,7 +101,7 @@ impl ObjectCache for FoyerCache {
         Lookup::Ready(self.held.get(&Sought(key)).map(|entry| Arc::clone(&entry.value().stored)))
     }
 
-    async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {
+    async fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
         if weigh(&key, &object) > self.shard_bytes {
             self.held.remove(&key);
             return Admission::Declined;

@@ -1,4 +1,4 @@
-use yatagarasu_core::{CacheKey, StoredObject};
+use yatagarasu_core::{CacheEntry, CacheKey};
 
 /// Bytes of bookkeeping for each object.
 ///
@@ -11,7 +11,7 @@ const BOOKKEEPING_BYTES: usize = 512;
 const FIELD_BYTES: usize = 128;
 
 /// What an object takes in the cache, in bytes.
-pub(crate) fn weigh(key: &CacheKey, object: &StoredObject) -> usize {
+pub(crate) fn weigh(key: &CacheKey, object: &CacheEntry) -> usize {
     BOOKKEEPING_BYTES + key.weight() + object.weight() + object.meta().headers().capacity() * FIELD_BYTES
 }
 

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy, build};
 use yatagarasu_core::Selector;
-use yatagarasu_core::cache::entry::Content;
+use yatagarasu_core::cache::entry::EntryKind;
 use yatagarasu_core::cache::segments::SegmentsBuilder;
-use yatagarasu_core::caching::freshness::{Exchange, Terms};
-use yatagarasu_core::{ObjectCache, ObjectMeta, StoredObject};
+use yatagarasu_core::caching::freshness::{Exchange, FreshnessTerms};
+use yatagarasu_core::{CacheEntry, ObjectCache, ObjectMeta};
 use yatagarasu_sys::pages::are_shareable;
 use yatagarasu_sys::testing::CountingAllocator;
 use yatagarasu_testing::cache_key;
@@ -19,7 +19,7 @@ use yatagarasu_testing::cache_key;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
-fn object(length: usize, more_fields: usize) -> Arc<StoredObject> {
+fn object(length: usize, more_fields: usize) -> Arc<CacheEntry> {
     let mut headers = HeaderMap::new();
     for (name, value) in [
         ("content-type", "text/plain"),
@@ -38,10 +38,10 @@ fn object(length: usize, more_fields: usize) -> Arc<StoredObject> {
     let mut bytes = SegmentsBuilder::new(Some(length as u64));
     bytes.push(&vec![0; length]);
     let meta = ObjectMeta::new(headers).to_store(&[], SystemTime::UNIX_EPOCH);
-    let terms = Terms::fresh_for(Duration::from_secs(60));
-    Arc::new(StoredObject::new(
+    let terms = FreshnessTerms::fresh_for(Duration::from_secs(60));
+    Arc::new(CacheEntry::new(
         meta,
-        Content::Whole(bytes.finish()),
+        EntryKind::Full(bytes.finish()),
         Exchange::at(SystemTime::UNIX_EPOCH),
         terms,
     ))

@@ -19,7 +19,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::cache::entry::StoredObject;
+use crate::cache::entry::CacheEntry;
 use crate::caching::tags;
 use crate::object::key::ObjectKey;
 
@@ -39,7 +39,7 @@ pub trait ObjectCache: Send + Sync + Debug {
     /// Stores `object` under `key` and replaces the previous entry.
     ///
     /// The total size of all entries, bookkeeping included, never exceeds the capacity.
-    async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission;
+    async fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission;
 
     /// Drops the entry stored under `key`.
     async fn remove(&self, key: &CacheKey);
@@ -60,13 +60,13 @@ pub trait ObjectCache: Send + Sync + Debug {
 /// Only a lookup that has to wait allocates a future, because lookups are frequent.
 pub enum Lookup<'a> {
     /// The result is available at once.
-    Ready(Option<Arc<StoredObject>>),
+    Ready(Option<Arc<CacheEntry>>),
     /// The lookup has to wait.
-    Pending(Pin<Box<dyn Future<Output = Option<Arc<StoredObject>>> + Send + 'a>>),
+    Pending(Pin<Box<dyn Future<Output = Option<Arc<CacheEntry>>> + Send + 'a>>),
 }
 
 impl Future for Lookup<'_> {
-    type Output = Option<Arc<StoredObject>>;
+    type Output = Option<Arc<CacheEntry>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
@@ -86,7 +86,7 @@ impl ObjectCache for NoCache {
         Lookup::Ready(None)
     }
 
-    async fn store(&self, _: CacheKey, _: Arc<StoredObject>) -> Admission {
+    async fn store(&self, _: CacheKey, _: Arc<CacheEntry>) -> Admission {
         Admission::Declined
     }
 
@@ -201,7 +201,7 @@ pub enum Selector {
 
 impl Selector {
     /// Returns `true` if the entry stored under `key` is selected.
-    pub fn selects(&self, key: &CacheKey, stored: &StoredObject) -> bool {
+    pub fn selects(&self, key: &CacheKey, stored: &CacheEntry) -> bool {
         match self {
             Self::Tag(tag) => tags::carries(stored.meta().headers(), tag),
             Self::Key(_) | Self::Prefix(_) | Self::All => self.may_select(key),

@@ -1,4 +1,4 @@
-//! The gateway of one bucket. It carries out the decisions of [`plan`] with the bucket's source and cache.
+//! The gateway of one bucket. It carries out the decisions of [`decide`] with the bucket's source and cache.
 
 pub mod decision;
 mod fill;
@@ -18,24 +18,24 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use crate::budget::Budget;
-use crate::cache::entry::{Content, StoredObject};
+use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::reuse::{reuse, serves_on_error};
 use crate::cache::{KeyRef, Lookup, ObjectCache, Purge, Selector, Usage};
 use crate::caching::cache_control::RequestControl;
-use crate::caching::cache_status::{Detail, Forwarding, Handling, Provenance};
+use crate::caching::cache_status::{CacheStatus, Detail, Forwarding, Provenance};
 use crate::caching::freshness::Freshness;
 use crate::caching::policy::BucketPolicy;
 use crate::clock::Clock;
-use crate::gateway::decision::{Caching, Facts, Leave, Plan, Scope, Stored, plan};
-use crate::gateway::outcome::{Outcome, Refusal};
+use crate::gateway::decision::{Caching, Decision, Leave, RequestFacts, Scope, Stored, decide};
+use crate::gateway::outcome::{GatewayError, Outcome};
 use crate::gateway::request::Request;
 use crate::http::method::Method;
 use crate::source::ObjectSource;
 use crate::source::error::SourceError;
 
 use fill::join::{Begin, Trials};
-use fill::table::Fills;
-use lookup::{Found, Inquiry};
+use fill::table::FillTable;
+use lookup::{LookupResult, RequestContext};
 use pass::Keep;
 use stats::GatewayStats;
 use store::Storage;
@@ -44,15 +44,15 @@ use store::Storage;
 /// for each other's fetch of it.
 const PASSED_FOR: Duration = Duration::from_secs(120);
 
-/// A fresh hit that is sent whole, returned by [`Gateway::recall_plain`].
+/// A fresh hit that is sent whole, returned by [`Gateway::try_plain_hit`].
 #[derive(Debug)]
-pub struct Recalled {
+pub struct PlainHit {
     /// The stored object.
-    pub stored: Arc<StoredObject>,
+    pub stored: Arc<CacheEntry>,
     /// Its current age (RFC 9111 4.2.3).
     pub age: Duration,
     /// How the cache handled the request.
-    pub handling: Handling,
+    pub handling: CacheStatus,
 }
 
 /// Answers requests for the objects of one bucket.
@@ -69,7 +69,7 @@ struct Shared {
     source: Arc<dyn ObjectSource>,
     policy: BucketPolicy,
     storage: Storage,
-    fills: Fills,
+    fills: FillTable,
     budget: Arc<Budget>,
     clock: Arc<dyn Clock>,
     stats: stats::Counters,
@@ -84,7 +84,7 @@ impl Gateway {
         budget: Arc<Budget>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (storage, fills, stats) = (Storage::new(cache), Fills::default(), stats::Counters::default());
+        let (storage, fills, stats) = (Storage::new(cache), FillTable::default(), stats::Counters::default());
         Self { shared: Arc::new(Shared { source, policy, storage, fills, budget, clock, stats }) }
     }
 
@@ -95,28 +95,28 @@ impl Gateway {
     /// Dropping the future abandons the source request made for this request alone. A fill continues while other
     /// requests wait for it. Once the object is known to be small enough to store, the fill continues without
     /// readers.
-    pub async fn answer(&self, request: &Request) -> Outcome {
-        let outcome = self.shared.answer(&Inquiry::new(request, &self.shared.policy)).await;
+    pub async fn execute(&self, request: &Request) -> Outcome {
+        let outcome = self.shared.execute(&RequestContext::new(request, &self.shared.policy)).await;
         self.shared.stats.count(&outcome);
         outcome
     }
 
     /// Serves a fresh hit, or a stale one that the client accepts, synchronously. Returns `None` if it cannot;
-    /// call [`answer`](Self::answer) then.
+    /// call [`execute`](Self::execute) then.
     ///
     /// Takes the request's header map if the outcome has a reply.
-    pub fn recall(&self, request: &mut Request) -> Option<Outcome> {
-        let outcome = self.shared.recall(request)?;
+    pub fn try_hit(&self, request: &mut Request) -> Option<Outcome> {
+        let outcome = self.shared.try_hit(request)?;
         self.shared.stats.count(&outcome);
         Some(outcome)
     }
 
     /// Returns the stored object that answers a GET of `key`. The request counts as answered if one is returned.
     ///
-    /// The request must have only [immaterial](crate::request::is_immaterial) fields. Returns `None` if
-    /// [`recall`](Self::recall) would not serve the whole object, or if the object has variants.
-    pub fn recall_plain(&self, key: KeyRef<'_>) -> Option<Recalled> {
-        let recalled = self.shared.recall_plain(key)?;
+    /// The request must have only [immaterial](crate::http::fields::is_immaterial) fields. Returns `None` if
+    /// [`try_hit`](Self::try_hit) would not serve the whole object, or if the object has variants.
+    pub fn try_plain_hit(&self, key: KeyRef<'_>) -> Option<PlainHit> {
+        let recalled = self.shared.try_plain_hit(key)?;
         self.shared.stats.count_handling(&recalled.handling);
         Some(recalled)
     }
@@ -153,17 +153,17 @@ impl Gateway {
 }
 
 impl Shared {
-    /// Serves a hit in a single poll of the lookup. Returns `None` if [`answer`](Self::answer) is needed.
-    fn recall(&self, request: &mut Request) -> Option<Outcome> {
+    /// Serves a hit in a single poll of the lookup. Returns `None` if [`execute`](Self::execute) is needed.
+    fn try_hit(&self, request: &mut Request) -> Option<Outcome> {
         let now = self.clock.now();
-        let inquiry = Inquiry::new(request, &self.policy);
-        let stored = self.usable(&inquiry, self.at_hand(&inquiry)?, now)?;
+        let context = RequestContext::new(request, &self.policy);
+        let stored = self.usable(&context, self.at_hand(&context)?, now)?;
         let handling = hit(&stored, now, Detail::MaxStale);
         Some(Outcome { handling, reply: representation::recalled(request, stored, now) })
     }
 
-    /// Like [`recall`](Self::recall), for a request that consists of a key alone.
-    fn recall_plain(&self, key: KeyRef<'_>) -> Option<Recalled> {
+    /// Like [`try_hit`](Self::try_hit), for a request that consists of a key alone.
+    fn try_plain_hit(&self, key: KeyRef<'_>) -> Option<PlainHit> {
         self.policy.cache.as_ref()?;
         let Lookup::Ready(Some(stored)) = self.storage.lookup(key) else { return None };
         // Entries without header lines were not stored by a gateway, so there is no head to send.
@@ -173,24 +173,24 @@ impl Shared {
         // Only the request's fields tell which variant is meant, and they are not here.
         stored.whole()?;
         let now = self.clock.now();
-        let facts = Facts {
+        let facts = RequestFacts {
             method: Method::Get,
             scope: Scope::Whole,
             leave: Leave::Everything,
             caching: Caching::On,
             stored: Stored::Usable(reuse(&stored, now, &RequestControl::default())),
         };
-        if plan(facts) != Plan::Serve {
+        if decide(facts) != Decision::Serve {
             return None;
         }
         let handling = hit(&stored, now, Detail::MaxStale);
-        Some(Recalled { age: stored.age(now), handling, stored })
+        Some(PlainHit { age: stored.age(now), handling, stored })
     }
 
     /// Looks up the stored entry. Returns `None` if the cache cannot answer without waiting.
-    fn at_hand<'a>(&self, inquiry: &'a Inquiry<'a>) -> Option<Found<'a>> {
+    fn at_hand<'a>(&self, context: &'a RequestContext<'a>) -> Option<LookupResult<'a>> {
         self.policy.cache.as_ref()?;
-        let mut looking = pin!(self.look(inquiry));
+        let mut looking = pin!(self.look(context));
         match looking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(found) => Some(found),
             Poll::Pending => None,
@@ -198,42 +198,47 @@ impl Shared {
     }
 
     /// Returns the stored entry if the plan is to serve it as it is.
-    fn usable(&self, inquiry: &Inquiry<'_>, found: Found<'_>, now: SystemTime) -> Option<Arc<StoredObject>> {
-        match plan(self.facts(inquiry, &found, now)) {
-            Plan::Serve => found.stored,
-            Plan::ServeAndRevalidate
-            | Plan::Decline
-            | Plan::Fill(_)
-            | Plan::Join(_)
-            | Plan::PassAndKeep(_)
-            | Plan::Pass(_) => None,
+    fn usable(
+        &self,
+        context: &RequestContext<'_>,
+        found: LookupResult<'_>,
+        now: SystemTime,
+    ) -> Option<Arc<CacheEntry>> {
+        match decide(self.facts(context, &found, now)) {
+            Decision::Serve => found.stored,
+            Decision::ServeAndRevalidate
+            | Decision::Decline
+            | Decision::Fill(_)
+            | Decision::Join(_)
+            | Decision::PassAndKeep(_)
+            | Decision::Pass(_) => None,
         }
     }
 
-    async fn answer(self: &Arc<Self>, inquiry: &Inquiry<'_>) -> Outcome {
+    async fn execute(self: &Arc<Self>, context: &RequestContext<'_>) -> Outcome {
         let mut trials = Trials::default();
         loop {
-            let found = self.look(inquiry).await;
+            let found = self.look(context).await;
             let now = self.clock.now();
-            let plan = plan(self.facts(inquiry, &found, now));
-            let joined = match (plan, &found.stored) {
-                (Plan::Serve, Some(stored)) => return serve(inquiry, stored, now, Detail::MaxStale),
-                (Plan::ServeAndRevalidate, Some(stored)) => {
-                    self.revalidate(inquiry, &found);
-                    return serve(inquiry, stored, now, Detail::WhileRevalidating);
+            let decision = decide(self.facts(context, &found, now));
+            let joined = match (decision, &found.stored) {
+                (Decision::Serve, Some(stored)) => return serve(context, stored, now, Detail::MaxStale),
+                (Decision::ServeAndRevalidate, Some(stored)) => {
+                    self.revalidate(context, &found);
+                    return serve(context, stored, now, Detail::WhileRevalidating);
                 }
-                (Plan::Decline | Plan::Serve | Plan::ServeAndRevalidate, _) => return decline(),
-                (Plan::Fill(reason), _) => {
-                    self.join(inquiry, &found, reason, Begin::Allowed, &mut trials).await
+                (Decision::Decline | Decision::Serve | Decision::ServeAndRevalidate, _) => return decline(),
+                (Decision::Fill(reason), _) => {
+                    self.join(context, &found, reason, Begin::Allowed, &mut trials).await
                 }
-                (Plan::Join(reason), _) => {
-                    self.join(inquiry, &found, reason, Begin::Never, &mut trials).await
+                (Decision::Join(reason), _) => {
+                    self.join(context, &found, reason, Begin::Never, &mut trials).await
                 }
-                (Plan::PassAndKeep(reason), _) => {
-                    Some(self.pass(inquiry, &found, Forwarding::new(reason), Keep::Storable).await)
+                (Decision::PassAndKeep(reason), _) => {
+                    Some(self.pass(context, &found, Forwarding::new(reason), Keep::Storable).await)
                 }
-                (Plan::Pass(reason), _) => {
-                    Some(self.pass(inquiry, &found, Forwarding::new(reason), Keep::Nothing).await)
+                (Decision::Pass(reason), _) => {
+                    Some(self.pass(context, &found, Forwarding::new(reason), Keep::Nothing).await)
                 }
             };
             if let Some(outcome) = joined {
@@ -246,42 +251,42 @@ impl Shared {
     /// allowed, the error is not transient, or the object is not stored whole.
     fn stale_instead(
         &self,
-        inquiry: &Inquiry<'_>,
-        found: &Found<'_>,
+        context: &RequestContext<'_>,
+        found: &LookupResult<'_>,
         error: &SourceError,
         mut forwarding: Forwarding,
     ) -> Option<Outcome> {
         let now = self.clock.now();
         let stored = found.object().filter(|stored| {
-            let whole = matches!(stored.content(), Content::Whole(_));
+            let whole = matches!(stored.kind(), EntryKind::Full(_));
             // A partial entry may lack the bytes the client asks for.
-            whole && error.is_transient() && serves_on_error(stored, now, &inquiry.control)
+            whole && error.is_transient() && serves_on_error(stored, now, &context.control)
         })?;
         forwarding.status = error.status();
         forwarding.freshness = Some(stored.freshness(now));
         forwarding.detail = Some(Detail::IfError);
         forwarding.provenance = Provenance::Stale;
-        let reply = representation::stored(inquiry.request, Arc::clone(stored), now);
-        Some(Outcome { handling: Handling::Forwarded(forwarding), reply })
+        let reply = representation::stored(context.request, Arc::clone(stored), now);
+        Some(Outcome { handling: CacheStatus::Forwarded(forwarding), reply })
     }
 }
 
 /// Serves the stored entry. `detail` is the reason to report if the entry is stale.
-fn serve(inquiry: &Inquiry<'_>, stored: &Arc<StoredObject>, now: SystemTime, detail: Detail) -> Outcome {
-    let reply = representation::stored(inquiry.request, Arc::clone(stored), now);
+fn serve(context: &RequestContext<'_>, stored: &Arc<CacheEntry>, now: SystemTime, detail: Detail) -> Outcome {
+    let reply = representation::stored(context.request, Arc::clone(stored), now);
     Outcome { handling: hit(stored, now, detail), reply }
 }
 
-fn hit(stored: &StoredObject, now: SystemTime, detail: Detail) -> Handling {
+fn hit(stored: &CacheEntry, now: SystemTime, detail: Detail) -> CacheStatus {
     let freshness = stored.freshness(now);
-    let detail = match (stored.content(), freshness) {
-        (Content::Refusal(_), _) => Some(Detail::Negative),
+    let detail = match (stored.kind(), freshness) {
+        (EntryKind::Negative(_), _) => Some(Detail::Negative),
         (_, Freshness::Stale(_)) => Some(detail),
         (_, Freshness::Fresh(_)) => None,
     };
-    Handling::Hit { freshness, detail }
+    CacheStatus::Hit { freshness, detail }
 }
 
 fn decline() -> Outcome {
-    Outcome { handling: Handling::Own(Detail::OnlyIfCached), reply: Err(Refusal::OnlyIfCached) }
+    Outcome { handling: CacheStatus::Own(Detail::OnlyIfCached), reply: Err(GatewayError::OnlyIfCached) }
 }

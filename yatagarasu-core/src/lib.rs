@@ -1,7 +1,7 @@
 //! The core of the Yatagarasu gateway: the interfaces of a source and a cache, and all decisions between them.
 //!
 //! This crate contains no HTTP server, S3 client, cache library or configuration format. It takes a [`Request`]
-//! that was already routed to a bucket, chooses an action with [`plan`](plan::plan), and carries it out. It
+//! that was already routed to a bucket, chooses an action with [`decide`](gateway::decision::decide), and carries it out. It
 //! returns one [`Outcome`], from which the server builds the response, its `Cache-Status` and its log line.
 #![forbid(unsafe_code)]
 
@@ -15,17 +15,17 @@ pub mod object;
 pub mod source;
 
 pub use budget::{Budget, Reservation};
-pub use cache::entry::StoredObject;
+pub use cache::entry::CacheEntry;
 pub use cache::segments::Segments;
 pub use cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Purge, Selector, Usage};
-pub use caching::cache_status::Handling;
+pub use caching::cache_status::CacheStatus;
 pub use caching::policy::{
     BucketPolicy, CachePolicy, ClientControl, ForwardedFields, Negative, ObjectControl,
 };
 pub use clock::{Clock, SystemClock};
 pub use gateway::Gateway;
 pub use gateway::outcome::body::ReplyBody;
-pub use gateway::outcome::{Outcome, Refusal, Reply};
+pub use gateway::outcome::{GatewayError, Outcome, Reply};
 pub use gateway::request::Request;
 pub use gateway::stats::GatewayStats;
 pub use http::method::Method;

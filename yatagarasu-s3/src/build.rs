@@ -3,7 +3,7 @@ use std::sync::Arc;
 use yatagarasu_core::{Clock, ObjectSource};
 
 use crate::client::address::{Address, AddressError};
-use crate::client::sender::Sender;
+use crate::client::sender::BucketClient;
 use crate::config::{SourceBackend, SourceConfig};
 use crate::credentials::{Credentials, CredentialsStatus};
 use crate::http_client::Transport;
@@ -35,7 +35,7 @@ pub struct BuiltSource {
     pub source: Arc<dyn ObjectSource>,
     /// The region requests are signed for.
     pub region: String,
-    sender: Arc<Sender>,
+    sender: Arc<BucketClient>,
 }
 
 impl BuiltSource {
@@ -79,7 +79,7 @@ pub async fn build(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Built
     } else {
         Transport::plain(config.connect_timeout, config.receive_buffer)
     };
-    let sender = Arc::new(Sender {
+    let sender = Arc::new(BucketClient {
         address,
         region: region.clone(),
         credentials: Credentials::new(&config.access, Arc::clone(&clock)),

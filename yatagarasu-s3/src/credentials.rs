@@ -12,7 +12,7 @@ use yatagarasu_core::{Clock, SourceError};
 
 use crate::config::Access;
 
-pub(crate) use refresh::Refreshed;
+pub(crate) use refresh::CachedCredentials;
 
 /// Where a bucket's credentials come from.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(crate) enum Credentials {
     /// They never change.
     Static(AwsCredentials),
     /// They are fetched when first needed, and again before they expire.
-    Refreshed(Arc<Refreshed>),
+    Cached(Arc<CachedCredentials>),
 }
 
 /// How a bucket's credentials stand.
@@ -53,7 +53,7 @@ impl Credentials {
                 None,
                 "configuration",
             )),
-            Access::Chain => Self::Refreshed(Refreshed::new(Box::new(chain::Chain), clock)),
+            Access::Chain => Self::Cached(CachedCredentials::new(Box::new(chain::Chain), clock)),
         }
     }
 
@@ -62,7 +62,7 @@ impl Credentials {
         match self {
             Self::Anonymous => Ok(None),
             Self::Static(credentials) => Ok(Some(credentials.clone())),
-            Self::Refreshed(refreshed) => refreshed.current().await.map(Some),
+            Self::Cached(refreshed) => refreshed.current().await.map(Some),
         }
     }
 
@@ -70,7 +70,7 @@ impl Credentials {
     pub(crate) fn status(&self) -> CredentialsStatus {
         match self {
             Self::Anonymous | Self::Static(_) => CredentialsStatus::Settled,
-            Self::Refreshed(refreshed) => refreshed.status(),
+            Self::Cached(refreshed) => refreshed.status(),
         }
     }
 }

@@ -20,7 +20,7 @@ use http::{Request, Response};
 use tokio::time::Instant;
 use yatagarasu_core::SourceError;
 
-use body::Content;
+use body::ResponseBody;
 use connector::{Connector, TlsError};
 use exchange::{Failure, exchange};
 use pool::Pool;
@@ -56,7 +56,7 @@ impl Transport {
     /// # Cancel safety
     ///
     /// Dropping the future, or the body before its end, closes the connection.
-    pub(crate) async fn send(&self, request: Request<()>) -> Result<Response<Content>, SourceError> {
+    pub(crate) async fn send(&self, request: Request<()>) -> Result<Response<ResponseBody>, SourceError> {
         let head = request::head(&request);
         if let Some(connection) = self.pool.take() {
             let sent = Instant::now();

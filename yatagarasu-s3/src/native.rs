@@ -14,17 +14,17 @@ use crate::client::headers::end_to_end;
 use crate::client::preflight::preflight;
 use crate::client::probe::probe;
 use crate::client::response::{document, object_meta};
-use crate::client::sender::Sender;
-use crate::http_client::body::Content;
+use crate::client::sender::BucketClient;
+use crate::http_client::body::ResponseBody;
 
 /// A bucket reached by signed HTTP/1.1 requests.
 #[derive(Debug)]
 pub(crate) struct NativeSource {
-    sender: Arc<Sender>,
+    sender: Arc<BucketClient>,
 }
 
 impl NativeSource {
-    pub(crate) fn new(sender: Arc<Sender>) -> Self {
+    pub(crate) fn new(sender: Arc<BucketClient>) -> Self {
         Self { sender }
     }
 
@@ -33,7 +33,7 @@ impl NativeSource {
         method: Method,
         key: &ObjectKey,
         request: &SourceRequest,
-    ) -> Result<Response<Content>, SourceError> {
+    ) -> Result<Response<ResponseBody>, SourceError> {
         self.sender.send(method, &escape(key), request.query.as_deref(), request.headers.clone()).await
     }
 }

@@ -26,18 +26,18 @@ use crate::client::headers::end_to_end;
 use crate::client::preflight::preflight;
 use crate::client::probe::probe;
 use crate::client::response::object_meta;
-use crate::client::sender::Sender;
+use crate::client::sender::BucketClient;
 
 use dispatch::{Dispatch, source_error};
 
 /// A bucket reached by requests that `rusoto_s3` makes.
 pub(crate) struct RusotoSource {
-    sender: Arc<Sender>,
+    sender: Arc<BucketClient>,
     bucket: String,
 }
 
 impl RusotoSource {
-    pub(crate) fn new(sender: Arc<Sender>, bucket: &str) -> Self {
+    pub(crate) fn new(sender: Arc<BucketClient>, bucket: &str) -> Self {
         Self { sender, bucket: bucket.to_owned() }
     }
 

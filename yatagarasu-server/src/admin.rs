@@ -27,7 +27,7 @@ use crate::admin::metrics::exposition;
 use crate::build::Memory;
 use crate::config::Secret;
 use crate::listener::accept;
-use crate::service::buckets::Front;
+use crate::service::buckets::Buckets;
 use crate::telemetry::counters::Metrics;
 
 /// Longest wait for a complete request head.
@@ -36,15 +36,20 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Serves the admin API.
 #[derive(Debug)]
 pub struct Admin {
-    front: Arc<Front>,
+    buckets: Arc<Buckets>,
     metrics: Metrics,
     memory: Memory,
     token: Option<Secret>,
 }
 
 impl Admin {
-    pub(crate) fn new(front: Arc<Front>, metrics: Metrics, memory: Memory, token: Option<Secret>) -> Self {
-        Self { front, metrics, memory, token }
+    pub(crate) fn new(
+        buckets: Arc<Buckets>,
+        metrics: Metrics,
+        memory: Memory,
+        token: Option<Secret>,
+    ) -> Self {
+        Self { buckets, metrics, memory, token }
     }
 
     /// Accepts connections forever. Dropping the future ends them.
@@ -74,17 +79,17 @@ impl Admin {
         let trusted = token::shown(self.token.as_ref(), &head.headers);
         if head.method == purge::METHOD {
             // PURGE has a path of the public listener, which may be `/stats` or any other.
-            return if trusted { purge::answer_method(&self.front, &head).await } else { unauthorized() };
+            return if trusted { purge::answer_method(&self.buckets, &head).await } else { unauthorized() };
         }
         let read = matches!(head.method, Method::GET | Method::HEAD);
         match (head.uri.path(), read) {
             ("/health", true) => document(StatusCode::OK, &json!({ "status": "ok" })),
-            ("/ready", true) => ready::answer(self.front.buckets(), trusted).await,
+            ("/ready", true) => ready::answer(self.buckets.all(), trusted).await,
             ("/stats" | "/metrics" | "/purge", _) if !trusted => unauthorized(),
-            ("/stats", true) => document(StatusCode::OK, &stats::stats(&self.front, &self.memory)),
-            ("/metrics", true) => metrics(exposition(&self.metrics, &self.front, &self.memory)),
+            ("/stats", true) => document(StatusCode::OK, &stats::stats(&self.buckets, &self.memory)),
+            ("/metrics", true) => metrics(exposition(&self.metrics, &self.buckets, &self.memory)),
             ("/purge", false) if head.method == Method::POST => {
-                purge::answer(&self.front, &head.headers, body).await
+                purge::answer(&self.buckets, &head.headers, body).await
             }
             ("/health" | "/ready" | "/stats" | "/metrics", false) => not_allowed("GET, HEAD"),
             ("/purge", _) => not_allowed("POST"),

@@ -7,7 +7,7 @@ use yatagarasu_core::source::timeout::Timed;
 use yatagarasu_core::{BucketPolicy, Clock, Gateway, ObjectCache, SystemClock};
 
 use crate::config::{BucketConfig, Config, StatusKey};
-use crate::service::buckets::{Bucket, Front};
+use crate::service::buckets::{Bucket, Buckets};
 use crate::telemetry::counters::Metrics;
 
 /// The reason why a server does not start.
@@ -70,7 +70,7 @@ pub(crate) struct Memory {
 /// The parts of a server that [`build`] returns.
 #[derive(Debug)]
 pub(crate) struct Assembly {
-    pub(crate) front: Arc<Front>,
+    pub(crate) buckets: Arc<Buckets>,
     pub(crate) metrics: Metrics,
     pub(crate) memory: Memory,
 }
@@ -87,8 +87,8 @@ pub(crate) async fn build(config: &Config) -> Result<Assembly, StartError> {
     for settings in &config.buckets {
         buckets.push(bucket(settings, &memory.fills, &clock).await?);
     }
-    let front = Arc::new(Front::new(buckets));
-    Ok(Assembly { front, metrics, memory })
+    let buckets = Arc::new(Buckets::new(buckets));
+    Ok(Assembly { buckets, metrics, memory })
 }
 
 async fn bucket(

@@ -32,52 +32,57 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 
 use crate::connection::answering_body::{AnsweringBody, Way};
-use crate::connection::client_socket::WatchedSocket;
-use crate::connection::fast_path::ExpressLane;
+use crate::connection::client_socket::ClientSocket;
+use crate::connection::fast_path::FastPath;
 use crate::connection::http2_executor::StreamExecutor;
 use crate::connection::limits::{
     CONNECTION_BUFFER_BYTES, ConnectionLimits, HEADER_LIST_BYTES, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES,
     STREAMS_MAX,
 };
-use crate::connection::splice::Outlet;
-use crate::connection::splice::stream::Flow;
-use crate::connection::state::{Activity, Order};
-use crate::service::handler::Desk;
+use crate::connection::splice::SpliceWriter;
+use crate::connection::splice::stream::SpliceStream;
+use crate::connection::state::{ConnectionState, Order};
+use crate::service::handler::RequestHandler;
 
 /// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to end.
 ///
 /// Not an `async fn`: its future would hold `limits` as well, and there are many connections.
 pub(crate) fn serve(
     socket: TcpStream,
-    desk: Arc<Desk>,
+    handler: Arc<RequestHandler>,
     limits: &ConnectionLimits,
-    activity: Arc<Activity>,
+    activity: Arc<ConnectionState>,
 ) -> impl Future<Output = ()> + use<> {
     // This fails only if the connection is closed, and serving it then ends at once.
     let _ = socket.set_nodelay(true);
-    let outlet = Arc::new(Outlet::of(&socket, limits));
-    converse(socket, desk, outlet, activity)
+    let outlet = Arc::new(SpliceWriter::of(&socket, limits));
+    converse(socket, handler, outlet, activity)
 }
 
-async fn converse(socket: TcpStream, desk: Arc<Desk>, outlet: Arc<Outlet>, activity: Arc<Activity>) {
-    let express = ExpressLane::new(Arc::clone(&desk));
+async fn converse(
+    socket: TcpStream,
+    handler: Arc<RequestHandler>,
+    outlet: Arc<SpliceWriter>,
+    activity: Arc<ConnectionState>,
+) {
+    let fast_path = FastPath::new(Arc::clone(&handler));
     let service = service_fn({
         let (activity, outlet) = (Arc::clone(&activity), Arc::clone(&outlet));
         move |request: http::Request<Incoming>| {
             let running = activity.begin();
-            // Tickets work over HTTP/1 only: HTTP/2 puts frames around the bytes.
+            // Placeholders work over HTTP/1 only: HTTP/2 puts frames around the bytes.
             let way = if request.version() < Version::HTTP_2 {
-                Way::Connection(Flow::new(Arc::clone(&outlet)))
+                Way::Connection(SpliceStream::new(Arc::clone(&outlet)))
             } else {
                 Way::Stream { stream: activity.begin_stream(), rest: Bytes::new() }
             };
-            desk.answer(request).map(move |response| {
+            handler.answer(request).map(move |response| {
                 let answering = |body| AnsweringBody::new(body, running, way);
                 Ok::<_, Infallible>(response.map(answering))
             })
         }
     });
-    let socket = WatchedSocket::new(socket, express, outlet, Arc::clone(&activity));
+    let socket = ClientSocket::new(socket, fast_path, outlet, Arc::clone(&activity));
     let builder = builder(StreamExecutor(Arc::clone(&activity)));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut draining = false;
@@ -91,7 +96,7 @@ async fn converse(socket: TcpStream, desk: Arc<Desk>, outlet: Arc<Outlet>, activ
         if connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        // hyper does not know of the response that the express lane is sending: it must end first.
+        // hyper does not know of the response that the fast path is sending: it must end first.
         if order == Order::Drain && !draining && !activity.is_sending() {
             draining = true;
             connection.as_mut().graceful_shutdown();
@@ -104,7 +109,7 @@ async fn converse(socket: TcpStream, desk: Arc<Desk>, outlet: Arc<Outlet>, activ
 
 fn builder(executor: StreamExecutor) -> Builder<StreamExecutor> {
     let mut builder = Builder::new(executor);
-    // With `writev`, hyper queues the tickets. It would otherwise copy their bytes.
+    // With `writev`, hyper queues the placeholders. It would otherwise copy their bytes.
     builder.http1().header_read_timeout(None).max_buf_size(CONNECTION_BUFFER_BYTES).writev(true);
     builder
         .http2()

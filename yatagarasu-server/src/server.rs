@@ -63,9 +63,10 @@ impl Server {
             socket_memory: Arc::clone(&assembly.memory.sockets),
         };
         let (stop, stopped) = watch::channel(false);
-        let workers = Workers::start(&assembly.front, &assembly.metrics, &limits, &stopped)
+        let workers = Workers::start(&assembly.buckets, &assembly.metrics, &limits, &stopped)
             .map_err(StartError::Thread)?;
-        let admin = Admin::new(assembly.front, assembly.metrics, assembly.memory, config.admin.token.clone());
+        let admin =
+            Admin::new(assembly.buckets, assembly.metrics, assembly.memory, config.admin.token.clone());
         let grace = config.server.shutdown_grace;
         Ok(Self { public, admin_listener, admin: Arc::new(admin), workers, stop, grace })
     }

@@ -5,7 +5,6 @@
 //! test says, step by step, and [`ManualClock`] stands still until a test moves it. The feature `s3` adds [`s3`], a server
 //! on a real socket that checks signatures.
 #![forbid(unsafe_code)]
-#![expect(clippy::disallowed_methods, reason = "what it starts ends with the test")]
 
 mod clock;
 pub mod conformance;

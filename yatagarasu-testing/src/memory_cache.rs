@@ -4,13 +4,13 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use yatagarasu_core::cache::entry::StoredObject;
+use yatagarasu_core::cache::entry::CacheEntry;
 use yatagarasu_core::cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Selector, Usage};
 
 /// A cache that keeps what it can and evicts nothing: the model other caches are compared with.
 #[derive(Debug)]
 pub struct MemoryCache {
-    objects: Mutex<HashMap<CacheKey, Arc<StoredObject>>>,
+    objects: Mutex<HashMap<CacheKey, Arc<CacheEntry>>>,
     capacity: u64,
 }
 
@@ -20,12 +20,12 @@ impl MemoryCache {
         Self { objects: Mutex::default(), capacity }
     }
 
-    fn objects(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<StoredObject>>> {
+    fn objects(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<CacheEntry>>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn weight(key: &CacheKey, object: &StoredObject) -> u64 {
+fn weight(key: &CacheKey, object: &CacheEntry) -> u64 {
     (key.weight() + object.weight()) as u64
 }
 
@@ -37,7 +37,7 @@ impl ObjectCache for MemoryCache {
         Lookup::Ready(found.map(|(_, stored)| Arc::clone(stored)))
     }
 
-    async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {
+    async fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
         let mut objects = self.objects();
         objects.remove(&key);
         let used: u64 = objects.iter().map(|(key, object)| weight(key, object)).sum();

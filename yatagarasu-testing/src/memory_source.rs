@@ -113,7 +113,7 @@ impl ObjectSource for MemorySource {
     }
 
     async fn preflight(&self, _: &ObjectKey, _: &SourceRequest) -> Result<ObjectMeta, SourceError> {
-        Err(SourceError::Denied { code: "AccessForbidden".to_owned(), manner: Box::default() })
+        Err(SourceError::Denied { code: "AccessForbidden".to_owned(), caching: Box::default() })
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::HeaderName;
 
-use crate::caching::freshness::{Exchange, Freshness, Terms, initial_age};
+use crate::caching::freshness::{Exchange, Freshness, FreshnessTerms, initial_age};
 use crate::object::meta::ObjectMeta;
 use crate::source::error::SourceError;
 
@@ -16,41 +16,41 @@ use crate::cache::segments::Segments;
 
 /// What a source said of an object, and what it may be used for.
 #[derive(Debug, Clone)]
-pub struct StoredObject {
+pub struct CacheEntry {
     meta: ObjectMeta,
-    content: Content,
+    kind: EntryKind,
     received: SystemTime,
     initial_age: Duration,
-    terms: Terms,
+    terms: FreshnessTerms,
     /// When it was marked stale before its time.
     expired: OnceLock<SystemTime>,
 }
 
 /// What is known of an object.
 #[derive(Debug, Clone)]
-pub enum Content {
+pub enum EntryKind {
     /// All its bytes.
-    Whole(Segments),
+    Full(Segments),
     /// Some of its bytes (RFC 9111 3.3).
-    Parts(Parts),
+    Partial(Parts),
     /// That the source refuses it.
-    Refusal(Box<SourceError>),
+    Negative(Box<SourceError>),
     /// That it differs with these request fields; each variant is stored under a key of its own (RFC 9111 4.1).
-    Variants(Vec<HeaderName>),
+    VaryMarker(Vec<HeaderName>),
     /// That it is not stored, so that nobody needs to wait for another's fetch of it.
-    Passed,
+    HitForPass,
 }
 
-impl StoredObject {
+impl CacheEntry {
     /// Puts together what was received in `exchange`.
-    pub fn new(meta: ObjectMeta, content: Content, exchange: Exchange, terms: Terms) -> Self {
+    pub fn new(meta: ObjectMeta, kind: EntryKind, exchange: Exchange, terms: FreshnessTerms) -> Self {
         let (initial_age, received) = (initial_age(meta.headers(), exchange), exchange.received);
-        Self { meta, content, received, initial_age, terms, expired: OnceLock::new() }
+        Self { meta, kind, received, initial_age, terms, expired: OnceLock::new() }
     }
 
     /// Notes what was learnt at `received` and holds for `lifetime`.
-    pub fn note(content: Content, received: SystemTime, lifetime: Duration) -> Self {
-        Self::new(ObjectMeta::default(), content, Exchange::at(received), Terms::fresh_for(lifetime))
+    pub fn note(kind: EntryKind, received: SystemTime, lifetime: Duration) -> Self {
+        Self::new(ObjectMeta::default(), kind, Exchange::at(received), FreshnessTerms::fresh_for(lifetime))
     }
 
     /// The object's header fields.
@@ -59,55 +59,58 @@ impl StoredObject {
     }
 
     /// What is known.
-    pub fn content(&self) -> &Content {
-        &self.content
+    pub fn kind(&self) -> &EntryKind {
+        &self.kind
     }
 
     /// What it may be used for.
-    pub fn terms(&self) -> &Terms {
+    pub fn terms(&self) -> &FreshnessTerms {
         &self.terms
     }
 
     /// All the bytes of an object, where they are here.
     pub fn whole(&self) -> Option<&Segments> {
-        match &self.content {
-            Content::Whole(segments) => Some(segments),
-            Content::Parts(_) | Content::Refusal(_) | Content::Variants(_) | Content::Passed => None,
+        match &self.kind {
+            EntryKind::Full(segments) => Some(segments),
+            EntryKind::Partial(_)
+            | EntryKind::Negative(_)
+            | EntryKind::VaryMarker(_)
+            | EntryKind::HitForPass => None,
         }
     }
 
     /// Whether there are bytes of an object; what else is stored are notes.
     pub fn is_object(&self) -> bool {
-        match self.content {
-            Content::Whole(_) | Content::Parts(_) => true,
-            Content::Refusal(_) | Content::Variants(_) | Content::Passed => false,
+        match self.kind {
+            EntryKind::Full(_) | EntryKind::Partial(_) => true,
+            EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => false,
         }
     }
 
     /// Length of the whole object in bytes.
     pub fn length(&self) -> u64 {
-        match &self.content {
-            Content::Whole(segments) => segments.length(),
-            Content::Parts(parts) => parts.complete_length(),
-            Content::Refusal(_) | Content::Variants(_) | Content::Passed => 0,
+        match &self.kind {
+            EntryKind::Full(segments) => segments.length(),
+            EntryKind::Partial(parts) => parts.complete_length(),
+            EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => 0,
         }
     }
 
     /// Whether every byte of `range` is here.
     pub fn covers(&self, range: &Range<u64>) -> bool {
-        match &self.content {
-            Content::Whole(segments) => range.end <= segments.length(),
-            Content::Parts(parts) => parts.covers(range),
-            Content::Refusal(_) | Content::Variants(_) | Content::Passed => false,
+        match &self.kind {
+            EntryKind::Full(segments) => range.end <= segments.length(),
+            EntryKind::Partial(parts) => parts.covers(range),
+            EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => false,
         }
     }
 
     /// The bytes from `range.start` on that lie in one allocation and in `range`; empty once nothing is left.
     pub fn slice(&self, range: &Range<u64>) -> Bytes {
-        match &self.content {
-            Content::Whole(segments) => segments.slice(range),
-            Content::Parts(parts) => parts.slice(range),
-            Content::Refusal(_) | Content::Variants(_) | Content::Passed => Bytes::new(),
+        match &self.kind {
+            EntryKind::Full(segments) => segments.slice(range),
+            EntryKind::Partial(parts) => parts.slice(range),
+            EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => Bytes::new(),
         }
     }
 
@@ -140,14 +143,14 @@ impl StoredObject {
 
     /// Bytes of fields and content; what a cache needs for its own bookkeeping comes on top.
     pub fn weight(&self) -> usize {
-        let content = match &self.content {
-            Content::Whole(segments) => segments.allocated(),
-            Content::Parts(parts) => parts.allocated(),
-            Content::Variants(names) => {
+        let content = match &self.kind {
+            EntryKind::Full(segments) => segments.allocated(),
+            EntryKind::Partial(parts) => parts.allocated(),
+            EntryKind::VaryMarker(names) => {
                 names.iter().map(|name| name.as_str().len() + size_of::<HeaderName>()).sum()
             }
-            Content::Refusal(error) => size_of::<SourceError>() + error.weight(),
-            Content::Passed => 0,
+            EntryKind::Negative(error) => size_of::<SourceError>() + error.weight(),
+            EntryKind::HitForPass => 0,
         };
         self.meta.weight() + content
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::caching::policy::{CachePolicy, ForwardedFields, Negative, ObjectControl};
 use crate::caching::storability::Asker;
 use crate::caching::vary::{Vary, selecting};
-use crate::source::error::{Denial, Manner, SourceError};
+use crate::source::error::{Denial, NegativeCaching, SourceError};
 
 /// Says how long a refusal is remembered, if it is: as long as the bucket says, or shorter where the source does.
 ///
@@ -17,9 +17,9 @@ pub fn refusal_lifetime(
     asker: Asker,
 ) -> Option<Duration> {
     let Negative { ttl, missing, denied } = policy.negative;
-    let Manner { control, vary } = &**match error {
-        SourceError::NotFound { manner, .. } if missing => manner,
-        SourceError::Denied { manner, .. } if denied && error.denial() != Denial::Gateway => manner,
+    let NegativeCaching { control, vary } = &**match error {
+        SourceError::NotFound { caching, .. } if missing => caching,
+        SourceError::Denied { caching, .. } if denied && error.denial() != Denial::Gateway => caching,
         SourceError::NotFound { .. }
         | SourceError::Denied { .. }
         | SourceError::PreconditionFailed
@@ -63,8 +63,8 @@ mod tests {
         let minute = Negative { ttl: Duration::from_secs(60), missing: true, denied: false };
         let check = |control: CacheControl, negative, cache_control, expected: u64| {
             let policy = CachePolicy { cache_control, negative, ..CachePolicy::new(100, HOUR) };
-            let manner = Box::new(Manner { control, vary: Vary::None });
-            let error = SourceError::NotFound { code: String::new(), manner };
+            let caching = Box::new(NegativeCaching { control, vary: Vary::None });
+            let error = SourceError::NotFound { code: String::new(), caching };
             let none = ForwardedFields::default();
             let lifetime = refusal_lifetime(&error, &policy, &none, Asker::Anyone);
             assert_eq!(lifetime.map_or(0, |lifetime| lifetime.as_secs()), expected, "{control:?}");
@@ -86,12 +86,13 @@ mod tests {
             refusal_lifetime(error, policy, &language, asker)
         };
         let varying = |name| {
-            let manner = Box::new(Manner { vary: Vary::Fields(vec![name]), ..Manner::default() });
-            SourceError::NotFound { code: String::new(), manner }
+            let caching =
+                Box::new(NegativeCaching { vary: Vary::Fields(vec![name]), ..NegativeCaching::default() });
+            SourceError::NotFound { code: String::new(), caching }
         };
         assert_eq!(lifetime(&varying(header::ACCEPT_LANGUAGE), &policy, Asker::Anyone), None);
         assert_eq!(lifetime(&varying(header::ACCEPT_ENCODING), &policy, Asker::Anyone), seconds(60));
-        let denied = SourceError::Denied { code: String::new(), manner: Box::default() };
+        let denied = SourceError::Denied { code: String::new(), caching: Box::default() };
         assert_eq!(lifetime(&denied, &policy, Asker::Anyone), None);
         let both = CachePolicy { negative: Negative { denied: true, ..minute }, ..policy.clone() };
         assert_eq!(lifetime(&denied, &both, Asker::Anyone), seconds(60));

@@ -5,11 +5,11 @@ use std::fmt;
 use http::StatusCode;
 
 use crate::caching::freshness::Freshness;
-use crate::caching::storability::Obstacle;
+use crate::caching::storability::NotStoredReason;
 
 /// How the cache handled a request. Its text is a member of `Cache-Status` (RFC 9211 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handling {
+pub enum CacheStatus {
     /// Served from the cache without the source.
     Hit {
         /// The remaining lifetime, or the time since it ended.
@@ -27,7 +27,7 @@ pub enum Handling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forwarding {
     /// Why the cache could not answer.
-    pub reason: Forward,
+    pub reason: ForwardReason,
     /// The source's status, if known. It may differ from the response's.
     pub status: Option<StatusCode>,
     /// The object's freshness, if it is stored.
@@ -55,7 +55,7 @@ pub enum Provenance {
 
 /// Why a request was forwarded (RFC 9211 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forward {
+pub enum ForwardReason {
     /// The bucket has no cache.
     Bypass,
     /// Nothing is stored under the key.
@@ -86,14 +86,14 @@ pub enum Detail {
     /// Answered from a negative entry.
     Negative,
     /// Fetched to be stored, but not stored.
-    NotStored(Obstacle),
+    NotStored(NotStoredReason),
     /// Answered without looking for an object: none was requested, or none could be.
     Local,
 }
 
-impl Handling {
+impl CacheStatus {
     /// Returns a plain forward for `reason`.
-    pub fn forwarded(reason: Forward) -> Self {
+    pub fn forwarded(reason: ForwardReason) -> Self {
         Self::Forwarded(Forwarding::new(reason))
     }
 
@@ -125,7 +125,7 @@ impl Handling {
 
 impl Forwarding {
     /// Returns a plain forward for `reason`.
-    pub fn new(reason: Forward) -> Self {
+    pub fn new(reason: ForwardReason) -> Self {
         Self {
             reason,
             status: None,
@@ -138,7 +138,7 @@ impl Forwarding {
     }
 }
 
-impl fmt::Display for Handling {
+impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let detail = match self {
             Self::Hit { freshness, detail } => {
@@ -194,7 +194,7 @@ impl fmt::Display for Ttl {
     }
 }
 
-impl fmt::Display for Forward {
+impl fmt::Display for ForwardReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bypass => "bypass",
@@ -216,10 +216,10 @@ impl fmt::Display for Detail {
             Self::IfError => "stale-if-error",
             Self::OnlyIfCached => "only-if-cached",
             Self::Negative => "negative",
-            Self::NotStored(Obstacle::TooLarge) => "too-large",
-            Self::NotStored(Obstacle::NotStorable) => "not-storable",
-            Self::NotStored(Obstacle::Authorized) => "authorized",
-            Self::NotStored(Obstacle::NoFillMemory) => "no-fill-memory",
+            Self::NotStored(NotStoredReason::TooLarge) => "too-large",
+            Self::NotStored(NotStoredReason::NotStorable) => "not-storable",
+            Self::NotStored(NotStoredReason::Authorized) => "authorized",
+            Self::NotStored(NotStoredReason::NoFillMemory) => "no-fill-memory",
             Self::Local => "local",
         })
     }
@@ -233,25 +233,25 @@ mod tests {
 
     #[test]
     fn its_text_is_a_member_of_cache_status() {
-        let check = |handling: Handling, expected: &str| assert_eq!(handling.to_string(), expected);
+        let check = |handling: CacheStatus, expected: &str| assert_eq!(handling.to_string(), expected);
         let (fresh, stale) =
             (Freshness::Fresh(Duration::from_secs(7)), Freshness::Stale(Duration::from_millis(7200)));
-        check(Handling::Hit { freshness: fresh, detail: None }, "hit; ttl=7");
+        check(CacheStatus::Hit { freshness: fresh, detail: None }, "hit; ttl=7");
         check(
-            Handling::Hit { freshness: stale, detail: Some(Detail::MaxStale) },
+            CacheStatus::Hit { freshness: stale, detail: Some(Detail::MaxStale) },
             "hit; ttl=-7; detail=max-stale",
         );
-        check(Handling::Own(Detail::Local), "detail=local");
-        check(Handling::forwarded(Forward::UriMiss), "fwd=uri-miss");
+        check(CacheStatus::Own(Detail::Local), "detail=local");
+        check(CacheStatus::forwarded(ForwardReason::UriMiss), "fwd=uri-miss");
         let all = Forwarding {
             status: Some(StatusCode::NOT_MODIFIED),
             freshness: Some(Freshness::Stale(Duration::ZERO)),
             stored: true,
             collapsed: true,
             detail: Some(Detail::IfError),
-            ..Forwarding::new(Forward::Stale)
+            ..Forwarding::new(ForwardReason::Stale)
         };
-        let all = Handling::Forwarded(all);
+        let all = CacheStatus::Forwarded(all);
         check(all, "fwd=stale; fwd-status=304; ttl=0; stored; collapsed; detail=stale-if-error");
         check(
             all.beside(StatusCode::NOT_MODIFIED),

@@ -41,7 +41,7 @@ impl Exchange {
 
 /// What a stored response may be used for, by its own word and the bucket's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct FreshnessTerms {
     /// How long it is fresh, counted from when it was generated.
     pub lifetime: Duration,
     /// How long after that it is served while it is revalidated (RFC 5861 3).
@@ -61,7 +61,7 @@ pub enum StaleUse {
     Forbidden,
 }
 
-impl Terms {
+impl FreshnessTerms {
     /// Fresh for `lifetime` and of no use after that, unless it is revalidated.
     pub fn fresh_for(lifetime: Duration) -> Self {
         Self {
@@ -170,7 +170,7 @@ mod tests {
 
     #[track_caller]
     fn check_lifetime(policy: &CachePolicy, list: &[(&'static str, &str)], seconds: u64) {
-        let terms = Terms::of(&fields(list), received(), policy);
+        let terms = FreshnessTerms::of(&fields(list), received(), policy);
         assert_eq!(terms.lifetime, Duration::from_secs(seconds), "{list:?}");
     }
 
@@ -209,7 +209,7 @@ mod tests {
         let list = [("cache-control", "s-maxage=90, must-revalidate"), ("expires", "0")];
         let check = |cache_control, expected| {
             let policy = CachePolicy { cache_control, ..policy() };
-            let terms = Terms::of(&fields(&list), received(), &policy);
+            let terms = FreshnessTerms::of(&fields(&list), received(), &policy);
             assert_eq!((terms.lifetime.as_secs(), terms.stale), expected, "{cache_control:?}");
         };
         check(ObjectControl::Respect, (90, StaleUse::Forbidden));
@@ -227,7 +227,7 @@ mod tests {
             ..policy()
         };
         let windows = |control| {
-            let terms = Terms::of(&fields(&[("cache-control", control)]), received(), &policy);
+            let terms = FreshnessTerms::of(&fields(&[("cache-control", control)]), received(), &policy);
             (terms.stale_while_revalidate.as_secs(), terms.stale_if_error.as_secs(), terms.stale)
         };
         assert_eq!(windows("max-age=1"), (1, 2, StaleUse::Allowed));

@@ -19,7 +19,7 @@ pub enum ForwardedFields {
     /// These fields.
     Named(Vec<HeaderName>),
     /// All end-to-end fields except those that are never forwarded
-    /// ([`may_forward`](crate::forward::may_forward)).
+    /// ([`may_forward`](crate::http::fields::may_forward)).
     All,
 }
 

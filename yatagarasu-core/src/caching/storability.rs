@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header;
 
 use crate::caching::cache_control::{CacheControl, withheld};
-use crate::caching::freshness::{Exchange, StaleUse, Terms, effective, initial_age};
+use crate::caching::freshness::{Exchange, FreshnessTerms, StaleUse, effective, initial_age};
 use crate::caching::policy::CachePolicy;
 use crate::caching::vary::Vary;
 use crate::object::meta::ObjectMeta;
@@ -18,20 +18,20 @@ pub enum Storable {
         /// Length of the content in bytes.
         length: u64,
         /// What they may be used for.
-        terms: Terms,
+        terms: FreshnessTerms,
     },
     /// It may be stored, if it turns out to end within the limit.
     UnknownLength {
         /// What it may be used for.
-        terms: Terms,
+        terms: FreshnessTerms,
     },
     /// It is to be passed on only.
-    No(Obstacle),
+    No(NotStoredReason),
 }
 
 /// Why an object is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Obstacle {
+pub enum NotStoredReason {
     /// It is longer than the bucket stores.
     TooLarge,
     /// Its fields forbid it, or leave nothing it could be used for.
@@ -42,7 +42,7 @@ pub enum Obstacle {
     NoFillMemory,
 }
 
-impl Obstacle {
+impl NotStoredReason {
     /// Whether it lies in the object, so that the next request for it will most likely meet it again.
     pub fn lasts(self) -> bool {
         match self {
@@ -67,28 +67,28 @@ pub enum Asker {
 pub fn decide(meta: &ObjectMeta, exchange: Exchange, policy: &CachePolicy, asker: Asker) -> Storable {
     let headers = meta.headers();
     let control = effective(headers, policy);
-    let terms = Terms::of(headers, exchange.received, policy);
+    let terms = FreshnessTerms::of(headers, exchange.received, policy);
     let cookie = headers.contains_key(header::SET_COOKIE) && !withheld(headers).contains(&header::SET_COOKIE);
     if control.forbids_storing()
         || cookie
         || !usable(meta, &terms, exchange)
         || matches!(Vary::of(headers), Vary::Any)
     {
-        return Storable::No(Obstacle::NotStorable);
+        return Storable::No(NotStoredReason::NotStorable);
     }
     if asker == Asker::Authorized && !CacheControl::of(headers).shares_authorized() {
-        return Storable::No(Obstacle::Authorized);
+        return Storable::No(NotStoredReason::Authorized);
     }
     match meta.content_length() {
         Some(length) if length <= policy.max_item_size => Storable::Whole { length, terms },
-        Some(_) => Storable::No(Obstacle::TooLarge),
+        Some(_) => Storable::No(NotStoredReason::TooLarge),
         None if meta.end_is_certain() => Storable::UnknownLength { terms },
-        None => Storable::No(Obstacle::NotStorable),
+        None => Storable::No(NotStoredReason::NotStorable),
     }
 }
 
 /// Whether anything can be done with the object once it is stored.
-fn usable(meta: &ObjectMeta, terms: &Terms, exchange: Exchange) -> bool {
+fn usable(meta: &ObjectMeta, terms: &FreshnessTerms, exchange: Exchange) -> bool {
     let window = match terms.stale {
         StaleUse::Allowed => terms.stale_while_revalidate.max(terms.stale_if_error),
         StaleUse::Forbidden => Duration::ZERO,
@@ -117,7 +117,7 @@ mod tests {
         fields: &[(&'static str, &str)],
         policy: &CachePolicy,
         asker: Asker,
-    ) -> Result<u64, Option<Obstacle>> {
+    ) -> Result<u64, Option<NotStoredReason>> {
         match decide(&meta(fields), Exchange::at(SystemTime::UNIX_EPOCH), policy, asker) {
             Storable::Whole { length, .. } => Ok(length),
             Storable::UnknownLength { .. } => Err(None),
@@ -126,18 +126,18 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(fields: &[(&'static str, &str)], expected: Result<u64, Option<Obstacle>>) {
+    fn check(fields: &[(&'static str, &str)], expected: Result<u64, Option<NotStoredReason>>) {
         let policy = CachePolicy::new(100, HOUR);
         assert_eq!(decided(fields, &policy, Asker::Anyone), expected, "{fields:?}");
     }
 
-    const NOT: Result<u64, Option<Obstacle>> = Err(Some(Obstacle::NotStorable));
+    const NOT: Result<u64, Option<NotStoredReason>> = Err(Some(NotStoredReason::NotStorable));
 
     #[test]
     fn the_size_decides() {
         check(&[("content-length", "100")], Ok(100));
         check(&[("content-length", "0")], Ok(0));
-        check(&[("content-length", "101")], Err(Some(Obstacle::TooLarge)));
+        check(&[("content-length", "101")], Err(Some(NotStoredReason::TooLarge)));
         check(&[], Err(None));
     }
 
@@ -189,7 +189,7 @@ mod tests {
             let fields = [("content-length", "1"), ("cache-control", control)];
             assert_eq!(decided(&fields, &policy, Asker::Authorized), expected, "{control}");
         };
-        check("max-age=60", Err(Some(Obstacle::Authorized)));
+        check("max-age=60", Err(Some(NotStoredReason::Authorized)));
         check("max-age=60, public", Ok(1));
         check("max-age=60, must-revalidate", Ok(1));
         check("s-maxage=60", Ok(1));
@@ -200,6 +200,6 @@ mod tests {
         let policy = CachePolicy::new(100, HOUR);
         let meta = ObjectMeta::default().with_uncertain_end();
         let decided = decide(&meta, Exchange::at(SystemTime::UNIX_EPOCH), &policy, Asker::Anyone);
-        assert_eq!(decided, Storable::No(Obstacle::NotStorable));
+        assert_eq!(decided, Storable::No(NotStoredReason::NotStorable));
     }
 }

@@ -1,12 +1,12 @@
 //! The policy of the request path as one pure function, without I/O.
 
 use crate::cache::reuse::Reuse;
-use crate::caching::cache_status::Forward;
+use crate::caching::cache_status::ForwardReason;
 use crate::http::method::Method;
 
 /// The facts a plan is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
+pub struct RequestFacts {
     /// The request method.
     pub method: Method,
     /// How much of the object the request needs.
@@ -52,7 +52,7 @@ pub enum Leave {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
     /// None. Holds the forward reason.
-    Nothing(Forward),
+    Nothing(ForwardReason),
     /// A note that the object is not storable.
     Passed,
     /// An entry that may be used this way.
@@ -61,7 +61,7 @@ pub enum Stored {
 
 /// The action to take for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plan {
+pub enum Decision {
     /// Serve the stored entry.
     Serve,
     /// Serve the stored entry, and revalidate it in the background.
@@ -69,31 +69,31 @@ pub enum Plan {
     /// Answer 504: no stored entry may be used, and the client forbids forwarding.
     Decline,
     /// Join the running fill or begin one, which fetches or revalidates the whole object and stores it.
-    Fill(Forward),
+    Fill(ForwardReason),
     /// Join the running fill, or pass to the source if there is none.
-    Join(Forward),
+    Join(ForwardReason),
     /// Pass to the source, and store the answer if allowed.
-    PassAndKeep(Forward),
+    PassAndKeep(ForwardReason),
     /// Pass to the source, and store nothing.
-    Pass(Forward),
+    Pass(ForwardReason),
 }
 
 /// Returns the action to take for a request.
-pub fn plan(facts: Facts) -> Plan {
+pub fn decide(facts: RequestFacts) -> Decision {
     let reason = match (facts.caching, facts.stored) {
-        (Caching::Off, _) => return Plan::Pass(Forward::Bypass),
-        (Caching::On, Stored::Usable(Reuse::Fresh | Reuse::Accepted)) => return Plan::Serve,
-        (Caching::On, Stored::Usable(Reuse::WhileRevalidating)) => return Plan::ServeAndRevalidate,
+        (Caching::Off, _) => return Decision::Pass(ForwardReason::Bypass),
+        (Caching::On, Stored::Usable(Reuse::Fresh | Reuse::Accepted)) => return Decision::Serve,
+        (Caching::On, Stored::Usable(Reuse::WhileRevalidating)) => return Decision::ServeAndRevalidate,
         (Caching::On, Stored::Usable(Reuse::Validated(reason)) | Stored::Nothing(reason)) => reason,
-        (Caching::On, Stored::Passed) => Forward::UriMiss,
+        (Caching::On, Stored::Passed) => ForwardReason::UriMiss,
     };
     match (facts.leave, facts.stored, facts.method, facts.scope) {
-        (Leave::NotToForward, ..) => Plan::Decline,
-        (Leave::NotToStore, ..) => Plan::Pass(reason),
-        (Leave::Everything, Stored::Passed, ..) => Plan::PassAndKeep(reason),
-        (Leave::Everything, _, Method::Get, Scope::Whole) => Plan::Fill(reason),
+        (Leave::NotToForward, ..) => Decision::Decline,
+        (Leave::NotToStore, ..) => Decision::Pass(reason),
+        (Leave::Everything, Stored::Passed, ..) => Decision::PassAndKeep(reason),
+        (Leave::Everything, _, Method::Get, Scope::Whole) => Decision::Fill(reason),
         (Leave::Everything, _, Method::Get, Scope::Part) | (Leave::Everything, _, Method::Head, _) => {
-            Plan::Join(reason)
+            Decision::Join(reason)
         }
     }
 }
@@ -102,35 +102,41 @@ pub fn plan(facts: Facts) -> Plan {
 mod tests {
     use super::*;
 
-    const PLAIN: Facts = Facts {
+    const PLAIN: RequestFacts = RequestFacts {
         method: Method::Get,
         scope: Scope::Whole,
         leave: Leave::Everything,
         caching: Caching::On,
-        stored: Stored::Nothing(Forward::UriMiss),
+        stored: Stored::Nothing(ForwardReason::UriMiss),
     };
 
     #[test]
     fn every_case_has_its_plan() {
-        use Forward::{Bypass, Request, Stale, UriMiss, VaryMiss};
-        let check = |facts, expected| assert_eq!(plan(facts), expected, "{facts:?}");
-        let stored = |stored| Facts { stored, ..PLAIN };
-        check(Facts { caching: Caching::Off, leave: Leave::NotToForward, ..PLAIN }, Plan::Pass(Bypass));
-        check(stored(Stored::Usable(Reuse::Fresh)), Plan::Serve);
-        check(stored(Stored::Usable(Reuse::Accepted)), Plan::Serve);
-        check(stored(Stored::Usable(Reuse::WhileRevalidating)), Plan::ServeAndRevalidate);
-        check(stored(Stored::Usable(Reuse::Validated(Request))), Plan::Fill(Request));
-        check(stored(Stored::Nothing(VaryMiss)), Plan::Fill(VaryMiss));
-        check(stored(Stored::Passed), Plan::PassAndKeep(UriMiss));
-        check(Facts { scope: Scope::Part, ..PLAIN }, Plan::Join(UriMiss));
-        check(Facts { method: Method::Head, ..PLAIN }, Plan::Join(UriMiss));
+        use ForwardReason::{Bypass, Request, Stale, UriMiss, VaryMiss};
+        let check = |facts, expected| assert_eq!(decide(facts), expected, "{facts:?}");
+        let stored = |stored| RequestFacts { stored, ..PLAIN };
+        check(
+            RequestFacts { caching: Caching::Off, leave: Leave::NotToForward, ..PLAIN },
+            Decision::Pass(Bypass),
+        );
+        check(stored(Stored::Usable(Reuse::Fresh)), Decision::Serve);
+        check(stored(Stored::Usable(Reuse::Accepted)), Decision::Serve);
+        check(stored(Stored::Usable(Reuse::WhileRevalidating)), Decision::ServeAndRevalidate);
+        check(stored(Stored::Usable(Reuse::Validated(Request))), Decision::Fill(Request));
+        check(stored(Stored::Nothing(VaryMiss)), Decision::Fill(VaryMiss));
+        check(stored(Stored::Passed), Decision::PassAndKeep(UriMiss));
+        check(RequestFacts { scope: Scope::Part, ..PLAIN }, Decision::Join(UriMiss));
+        check(RequestFacts { method: Method::Head, ..PLAIN }, Decision::Join(UriMiss));
         let stale = Stored::Usable(Reuse::Validated(Stale));
-        check(Facts { method: Method::Head, stored: stale, ..PLAIN }, Plan::Join(Stale));
-        check(Facts { leave: Leave::NotToStore, ..PLAIN }, Plan::Pass(UriMiss));
-        check(Facts { leave: Leave::NotToStore, stored: Stored::Passed, ..PLAIN }, Plan::Pass(UriMiss));
-        check(Facts { leave: Leave::NotToForward, ..PLAIN }, Plan::Decline);
-        check(Facts { leave: Leave::NotToForward, stored: stale, ..PLAIN }, Plan::Decline);
+        check(RequestFacts { method: Method::Head, stored: stale, ..PLAIN }, Decision::Join(Stale));
+        check(RequestFacts { leave: Leave::NotToStore, ..PLAIN }, Decision::Pass(UriMiss));
+        check(
+            RequestFacts { leave: Leave::NotToStore, stored: Stored::Passed, ..PLAIN },
+            Decision::Pass(UriMiss),
+        );
+        check(RequestFacts { leave: Leave::NotToForward, ..PLAIN }, Decision::Decline);
+        check(RequestFacts { leave: Leave::NotToForward, stored: stale, ..PLAIN }, Decision::Decline);
         let fresh = Stored::Usable(Reuse::Fresh);
-        check(Facts { leave: Leave::NotToForward, stored: fresh, ..PLAIN }, Plan::Serve);
+        check(RequestFacts { leave: Leave::NotToForward, stored: fresh, ..PLAIN }, Decision::Serve);
     }
 }

@@ -7,14 +7,14 @@ use std::time::SystemTime;
 use http::header::{self, HeaderMap, HeaderName};
 
 use crate::cache::CacheKey;
-use crate::cache::entry::{Content, StoredObject};
+use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::reuse::{Reuse, reuse};
 use crate::caching::cache_control::RequestControl;
-use crate::caching::cache_status::Forward;
+use crate::caching::cache_status::ForwardReason;
 use crate::caching::policy::{BucketPolicy, CachePolicy, ClientControl};
 use crate::caching::storability::Asker;
 use crate::caching::vary::{Vary, secondary, selecting};
-use crate::gateway::decision::{Caching, Facts, Leave, Scope, Stored};
+use crate::gateway::decision::{Caching, Leave, RequestFacts, Scope, Stored};
 use crate::gateway::request::Request;
 use crate::gateway::{Shared, forward};
 use crate::http::conditional::range_applies;
@@ -24,7 +24,7 @@ use crate::http::validator::Validators;
 use crate::object::meta::ObjectMeta;
 
 /// A request with the values derived from it that are needed more than once.
-pub(super) struct Inquiry<'a> {
+pub(super) struct RequestContext<'a> {
     pub(super) request: &'a Request,
     /// The primary cache key: the key of the object if it has no variants.
     pub(super) key: Cow<'a, CacheKey>,
@@ -32,12 +32,12 @@ pub(super) struct Inquiry<'a> {
 }
 
 /// The result of a cache lookup for a request.
-pub(super) struct Found<'a> {
+pub(super) struct LookupResult<'a> {
     /// The key of the entry, or the key it would be stored under as far as is known.
     pub(super) key: Cow<'a, CacheKey>,
-    pub(super) stored: Option<Arc<StoredObject>>,
+    pub(super) stored: Option<Arc<CacheEntry>>,
     /// Forward reason to report when nothing usable is stored.
-    missing: Forward,
+    missing: ForwardReason,
 }
 
 /// The variant of an object that a response is: the `Vary` field names and the values of the request (RFC 9111
@@ -48,7 +48,7 @@ pub(super) struct Selecting {
     values: String,
 }
 
-impl<'a> Inquiry<'a> {
+impl<'a> RequestContext<'a> {
     pub(super) fn new(request: &'a Request, policy: &BucketPolicy) -> Self {
         let obeyed = policy.cache.as_ref().is_some_and(|cache| match cache.client_cache_control {
             ClientControl::Respect => true,
@@ -87,7 +87,7 @@ impl<'a> Inquiry<'a> {
     }
 
     /// Returns `true` if every byte the client asks for is stored. Returns `false` for a HEAD.
-    fn within(&self, stored: &StoredObject) -> bool {
+    fn within(&self, stored: &CacheEntry) -> bool {
         let (request, length) = (self.request, stored.length());
         let validators = Validators::of(stored.meta().headers());
         if request.method == Method::Head {
@@ -107,32 +107,37 @@ impl<'a> Inquiry<'a> {
 
 impl Shared {
     /// Looks up the entry for a request: the object, or the variant that the request selects.
-    pub(super) async fn look<'a>(&self, inquiry: &'a Inquiry<'a>) -> Found<'a> {
-        let key = Cow::Borrowed(inquiry.key.as_ref());
+    pub(super) async fn look<'a>(&self, context: &'a RequestContext<'a>) -> LookupResult<'a> {
+        let key = Cow::Borrowed(context.key.as_ref());
         if self.policy.cache.is_none() {
-            return Found { key, stored: None, missing: Forward::Bypass };
+            return LookupResult { key, stored: None, missing: ForwardReason::Bypass };
         }
         let Some(stored) = self.storage.lookup(key.borrowed()).await else {
-            return Found { key, stored: None, missing: Forward::UriMiss };
+            return LookupResult { key, stored: None, missing: ForwardReason::UriMiss };
         };
-        let Content::Variants(names) = stored.content() else {
-            return Found { key, stored: Some(stored), missing: Forward::UriMiss };
+        let EntryKind::VaryMarker(names) = stored.kind() else {
+            return LookupResult { key, stored: Some(stored), missing: ForwardReason::UriMiss };
         };
-        let asked = forward::fill(inquiry.request, &self.policy.forward_headers);
+        let asked = forward::fill(context.request, &self.policy.forward_headers);
         let key = variant(&key, secondary(names, &asked.headers));
         let stored = self.storage.lookup(key.borrowed()).await;
-        Found { key: Cow::Owned(key), stored, missing: Forward::VaryMiss }
+        LookupResult { key: Cow::Owned(key), stored, missing: ForwardReason::VaryMiss }
     }
 
-    /// Collects the facts that [`plan`](crate::plan::plan) decides from.
-    pub(super) fn facts(&self, inquiry: &Inquiry<'_>, found: &Found<'_>, now: SystemTime) -> Facts {
-        let stored = found.fact(inquiry, now);
-        let known_small = found.object().is_some_and(|stored| matches!(stored.content(), Content::Whole(_)));
+    /// Collects the facts that [`decide`](crate::gateway::decision::decide) decides from.
+    pub(super) fn facts(
+        &self,
+        context: &RequestContext<'_>,
+        found: &LookupResult<'_>,
+        now: SystemTime,
+    ) -> RequestFacts {
+        let stored = found.fact(context, now);
+        let known_small = found.object().is_some_and(|stored| matches!(stored.kind(), EntryKind::Full(_)));
         let (caching, scope) = match &self.policy.cache {
-            Some(policy) => (Caching::On, inquiry.scope(known_small, policy)),
+            Some(policy) => (Caching::On, context.scope(known_small, policy)),
             None => (Caching::Off, Scope::Whole),
         };
-        Facts { method: inquiry.request.method, scope, leave: inquiry.leave(), caching, stored }
+        RequestFacts { method: context.request.method, scope, leave: context.leave(), caching, stored }
     }
 
     /// Returns the key for an object received in response to `asked` for `key`, and the variant it is. The
@@ -156,36 +161,39 @@ impl Shared {
     }
 
     /// Returns `true` if an object fetched for another client is the variant that this request selects.
-    pub(super) fn selects(&self, inquiry: &Inquiry<'_>, selecting: &Selecting) -> bool {
-        let asked = forward::fill(inquiry.request, &self.policy.forward_headers);
+    pub(super) fn selects(&self, context: &RequestContext<'_>, selecting: &Selecting) -> bool {
+        let asked = forward::fill(context.request, &self.policy.forward_headers);
         secondary(&selecting.names, &asked.headers) == selecting.values
     }
 }
 
-impl Found<'_> {
+impl LookupResult<'_> {
     /// Returns the entry if it holds an object, whole or in part.
-    pub(super) fn object(&self) -> Option<&Arc<StoredObject>> {
+    pub(super) fn object(&self) -> Option<&Arc<CacheEntry>> {
         self.stored.as_ref().filter(|stored| stored.is_object())
     }
 
     /// Returns the stored entry as a fact for the plan, given this request's directives.
-    fn fact(&self, inquiry: &Inquiry<'_>, now: SystemTime) -> Stored {
+    fn fact(&self, context: &RequestContext<'_>, now: SystemTime) -> Stored {
         let Some(stored) = &self.stored else { return Stored::Nothing(self.missing) };
-        let reuse = reuse(stored, now, &inquiry.control);
-        match (stored.content(), reuse) {
-            (Content::Whole(_), reuse) => Stored::Usable(reuse),
-            (Content::Parts(_), _) if !inquiry.within(stored) => Stored::Nothing(Forward::Partial),
+        let reuse = reuse(stored, now, &context.control);
+        match (stored.kind(), reuse) {
+            (EntryKind::Full(_), reuse) => Stored::Usable(reuse),
+            (EntryKind::Partial(_), _) if !context.within(stored) => Stored::Nothing(ForwardReason::Partial),
             // Only whole objects are revalidated.
-            (Content::Parts(_) | Content::Refusal(_), Reuse::WhileRevalidating) => {
-                Stored::Nothing(Forward::Stale)
+            (EntryKind::Partial(_) | EntryKind::Negative(_), Reuse::WhileRevalidating) => {
+                Stored::Nothing(ForwardReason::Stale)
             }
-            (Content::Parts(_) | Content::Refusal(_), Reuse::Validated(reason)) => Stored::Nothing(reason),
-            (Content::Parts(_), Reuse::Fresh | Reuse::Accepted) | (Content::Refusal(_), Reuse::Fresh) => {
-                Stored::Usable(reuse)
+            (EntryKind::Partial(_) | EntryKind::Negative(_), Reuse::Validated(reason)) => {
+                Stored::Nothing(reason)
             }
-            (Content::Refusal(_), Reuse::Accepted) => Stored::Nothing(Forward::Stale),
-            (Content::Passed, Reuse::Fresh | Reuse::Validated(Forward::Request)) => Stored::Passed,
-            (Content::Passed | Content::Variants(_), _) => Stored::Nothing(self.missing),
+            (EntryKind::Partial(_), Reuse::Fresh | Reuse::Accepted)
+            | (EntryKind::Negative(_), Reuse::Fresh) => Stored::Usable(reuse),
+            (EntryKind::Negative(_), Reuse::Accepted) => Stored::Nothing(ForwardReason::Stale),
+            (EntryKind::HitForPass, Reuse::Fresh | Reuse::Validated(ForwardReason::Request)) => {
+                Stored::Passed
+            }
+            (EntryKind::HitForPass | EntryKind::VaryMarker(_), _) => Stored::Nothing(self.missing),
         }
     }
 }

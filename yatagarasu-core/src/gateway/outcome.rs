@@ -8,16 +8,16 @@ use http::{HeaderMap, StatusCode};
 
 use crate::source::error::SourceError;
 
-use crate::caching::cache_status::Handling;
+use crate::caching::cache_status::CacheStatus;
 use body::ReplyBody;
 
 /// The outcome of one request.
 #[derive(Debug)]
 pub struct Outcome {
     /// How the cache handled the request.
-    pub handling: Handling,
+    pub handling: CacheStatus,
     /// The reply, or the reason why there is none.
-    pub reply: Result<Reply, Refusal>,
+    pub reply: Result<Reply, GatewayError>,
 }
 
 /// A response without the fields that concern only the connection.
@@ -33,7 +33,7 @@ pub struct Reply {
 
 /// The reason why a client gets no object.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Refusal {
+pub enum GatewayError {
     /// The client sent `only-if-cached`, and no stored entry may be used (RFC 9111 5.2.1.7).
     #[error("nothing stored may be used")]
     OnlyIfCached,
@@ -42,7 +42,7 @@ pub enum Refusal {
     Source(#[from] SourceError),
 }
 
-impl Refusal {
+impl GatewayError {
     /// Returns `true` if the same request may succeed shortly.
     pub fn is_transient(&self) -> bool {
         match self {

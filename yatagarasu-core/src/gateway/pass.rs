@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use http::{StatusCode, header};
 
-use crate::cache::entry::{Content, StoredObject};
+use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::negative::refusal_lifetime;
 use crate::caching::cache_control::withheld;
-use crate::caching::cache_status::{Forwarding, Handling};
+use crate::caching::cache_status::{CacheStatus, Forwarding};
 use crate::caching::freshen::{describes, freshened};
 use crate::caching::freshness::Exchange;
 use crate::caching::storability::{Asker, Storable, decide};
 use crate::gateway::fill::tee::Kept;
-use crate::gateway::lookup::{Found, Inquiry};
-use crate::gateway::outcome::{Outcome, Refusal, Reply};
+use crate::gateway::lookup::{LookupResult, RequestContext};
+use crate::gateway::outcome::{GatewayError, Outcome, Reply};
 use crate::gateway::request::Request;
 use crate::gateway::store::{StorePermit, Yields};
 use crate::gateway::{Shared, forward, representation};
@@ -39,8 +39,8 @@ impl Shared {
     /// Serves stale if the source fails and that is allowed.
     pub(super) async fn pass(
         self: &Arc<Self>,
-        inquiry: &Inquiry<'_>,
-        found: &Found<'_>,
+        context: &RequestContext<'_>,
+        found: &LookupResult<'_>,
         mut forwarding: Forwarding,
         keep: Keep,
     ) -> Outcome {
@@ -48,41 +48,41 @@ impl Shared {
             Keep::Storable => Some(self.storage.permit(found.key.as_ref().clone())),
             Keep::Nothing => None,
         };
-        let reply = match inquiry.request.method {
-            Method::Get => self.pass_get(inquiry, permit, &mut forwarding).await,
-            Method::Head => self.pass_head(inquiry, found, permit, &mut forwarding).await,
+        let reply = match context.request.method {
+            Method::Get => self.pass_get(context, permit, &mut forwarding).await,
+            Method::Head => self.pass_head(context, found, permit, &mut forwarding).await,
         };
-        if let Err(Refusal::Source(error)) = &reply {
-            if let Some(stale) = self.stale_instead(inquiry, found, error, forwarding) {
+        if let Err(GatewayError::Source(error)) = &reply {
+            if let Some(stale) = self.stale_instead(context, found, error, forwarding) {
                 return stale;
             }
             forwarding.status = forwarding.status.or_else(|| error.status());
         }
-        Outcome { handling: Handling::Forwarded(forwarding), reply }
+        Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
     }
 
     async fn pass_get(
         self: &Arc<Self>,
-        inquiry: &Inquiry<'_>,
+        context: &RequestContext<'_>,
         permit: Option<StorePermit>,
         forwarding: &mut Forwarding,
-    ) -> Result<Reply, Refusal> {
-        let asked = forward::pass(inquiry.request, &self.policy.forward_headers);
+    ) -> Result<Reply, GatewayError> {
+        let asked = forward::pass(context.request, &self.policy.forward_headers);
         if let Some(permit) = permit.as_ref().filter(|_| asked.headers.contains_key(header::RANGE)) {
             permit.expect(Yields::Part);
         }
         let began = self.clock.now();
-        match (self.get(inquiry.request, asked.clone()).await, permit) {
+        match (self.get(context.request, asked.clone()).await, permit) {
             (Ok(Answer::Object(object)), Some(permit)) => {
                 let exchange = Exchange { asked: began, received: self.clock.now() };
-                let (reply, kept) = self.keep(object, permit, &asked.headers, inquiry.asker(), exchange);
+                let (reply, kept) = self.keep(object, permit, &asked.headers, context.asker(), exchange);
                 forwarding.stored = kept == Kept::Storing;
                 Ok(reply)
             }
             (Ok(Answer::Object(object)), None) => Ok(representation::streamed(object)),
             (Ok(Answer::NotModified(meta)), _) => Ok(representation::not_modified(meta.into_headers())),
             (Err(error), permit) => {
-                self.remember_later(permit, &error, inquiry.asker());
+                self.remember_later(permit, &error, context.asker());
                 Err(error.into())
             }
         }
@@ -109,31 +109,31 @@ impl Shared {
     /// (RFC 9111 4.3.5).
     async fn pass_head(
         self: &Arc<Self>,
-        inquiry: &Inquiry<'_>,
-        found: &Found<'_>,
+        context: &RequestContext<'_>,
+        found: &LookupResult<'_>,
         permit: Option<StorePermit>,
         forwarding: &mut Forwarding,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<Reply, GatewayError> {
         let asked = match permit {
-            Some(_) => forward::fill(inquiry.request, &self.policy.forward_headers),
-            None => forward::pass(inquiry.request, &self.policy.forward_headers),
+            Some(_) => forward::fill(context.request, &self.policy.forward_headers),
+            None => forward::pass(context.request, &self.policy.forward_headers),
         };
         let began = self.clock.now();
-        match self.source.head(&inquiry.key.object, &asked).await {
+        match self.source.head(&context.key.object, &asked).await {
             Ok(Answer::Object(meta)) => {
                 if let (Some(permit), Some(stored)) = (permit, found.object()) {
                     let exchange = Exchange { asked: began, received: self.clock.now() };
                     self.learn(stored, &meta, &asked, permit, exchange);
                 }
                 forwarding.status = Some(StatusCode::OK);
-                representation::head(inquiry.request, meta)
+                representation::head(context.request, meta)
             }
             Ok(Answer::NotModified(meta)) => Ok(representation::not_modified(meta.into_headers())),
             Err(error) => {
                 // The error response to a HEAD has no body and names no reason. It may be the gateway's keys or
                 // clock that are refused, so it neither drops nor replaces a stored object.
                 if error.denial() != Denial::Unexplained || found.object().is_none() {
-                    self.remember_later(permit, &error, inquiry.asker());
+                    self.remember_later(permit, &error, context.asker());
                 }
                 Err(error.into())
             }
@@ -145,7 +145,7 @@ impl Shared {
     #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
     fn learn(
         self: &Arc<Self>,
-        stored: &Arc<StoredObject>,
+        stored: &Arc<CacheEntry>,
         head: &ObjectMeta,
         asked: &SourceRequest,
         permit: StorePermit,
@@ -164,7 +164,7 @@ impl Shared {
             // Replace the entry only if it is still the described one.
             match updated.map(Arc::new) {
                 Some(updated) => {
-                    let same = |current: Option<Arc<StoredObject>>| {
+                    let same = |current: Option<Arc<CacheEntry>>| {
                         current.filter(|current| Arc::ptr_eq(current, &stored)).map(|_| updated)
                     };
                     permit.update(&gateway.storage, same).await;
@@ -178,16 +178,16 @@ impl Shared {
     /// be stored.
     pub(super) fn updated(
         &self,
-        stored: &StoredObject,
+        stored: &CacheEntry,
         update: &ObjectMeta,
         exchange: Exchange,
-    ) -> Option<StoredObject> {
+    ) -> Option<CacheEntry> {
         let policy = self.policy.cache.as_ref()?;
         let meta = freshened(stored.meta(), &update.to_store(&[], exchange.received));
         let meta = meta.to_store(&withheld(meta.headers()), exchange.received);
         match decide(&meta, exchange, policy, Asker::Anyone) {
             Storable::Whole { terms, .. } | Storable::UnknownLength { terms } => {
-                Some(StoredObject::new(meta, stored.content().clone(), exchange, terms))
+                Some(CacheEntry::new(meta, stored.kind().clone(), exchange, terms))
             }
             Storable::No(_) => None,
         }
@@ -198,7 +198,7 @@ impl Shared {
     pub(super) async fn remember(&self, permit: StorePermit, error: &SourceError, asker: Asker) {
         if let Some(lifetime) = self.refused_for(error, asker) {
             let note =
-                StoredObject::note(Content::Refusal(Box::new(error.clone())), self.clock.now(), lifetime);
+                CacheEntry::note(EntryKind::Negative(Box::new(error.clone())), self.clock.now(), lifetime);
             permit.store(&self.storage, Arc::new(note)).await;
             return;
         }

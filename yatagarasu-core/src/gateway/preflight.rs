@@ -3,9 +3,9 @@
 use http::StatusCode;
 use http::header;
 
-use crate::caching::cache_status::{Forward, Forwarding, Handling};
+use crate::caching::cache_status::{CacheStatus, ForwardReason, Forwarding};
 use crate::gateway::outcome::body::ReplyBody;
-use crate::gateway::outcome::{Outcome, Refusal, Reply};
+use crate::gateway::outcome::{GatewayError, Outcome, Reply};
 use crate::gateway::request::Request;
 use crate::gateway::{Shared, forward};
 
@@ -14,7 +14,7 @@ impl Shared {
     /// (`Access-Control-Max-Age`).
     pub(super) async fn preflight(&self, request: &Request) -> Outcome {
         let asked = forward::fill(request, &self.policy.forward_headers);
-        let mut forwarding = Forwarding::new(Forward::Method);
+        let mut forwarding = Forwarding::new(ForwardReason::Method);
         let reply = match self.source.preflight(&request.key.object, &asked).await {
             Ok(meta) => {
                 let mut headers = meta.into_headers();
@@ -25,9 +25,9 @@ impl Shared {
             }
             Err(error) => {
                 forwarding.status = error.status();
-                Err(Refusal::Source(error))
+                Err(GatewayError::Source(error))
             }
         };
-        Outcome { handling: Handling::Forwarded(forwarding), reply }
+        Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
     }
 }

@@ -7,12 +7,12 @@ use std::time::SystemTime;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::cache::entry::{Content, StoredObject};
+use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::gateway::fill::reader::FillReader;
 use crate::gateway::outcome::body::ReplyBody;
 use crate::gateway::outcome::multipart::{MultipartBody, PartContent};
 use crate::gateway::outcome::stored_body::StoredBody;
-use crate::gateway::outcome::{Refusal, Reply};
+use crate::gateway::outcome::{GatewayError, Reply};
 use crate::gateway::request::Request;
 use crate::http::conditional::{Verdict, evaluate, range_applies};
 use crate::http::content_range::content_range;
@@ -54,16 +54,16 @@ enum Choice {
 
 /// The source of the body's bytes.
 pub(super) enum Bytes {
-    Stored(Arc<StoredObject>),
+    Stored(Arc<CacheEntry>),
     Filling(FillReader),
 }
 
 /// Answers from a stored entry: the object, parts of it, a 304, or an error.
 pub(super) fn stored(
     request: &Request,
-    stored: Arc<StoredObject>,
+    stored: Arc<CacheEntry>,
     now: SystemTime,
-) -> Result<Reply, Refusal> {
+) -> Result<Reply, GatewayError> {
     let choice = chosen(request, &stored)?;
     let headers = fields(HeaderMap::new(), &stored, now);
     Ok(reply(request.method, choice, headers, stored.length(), Bytes::Stored(stored)))
@@ -73,9 +73,9 @@ pub(super) fn stored(
 /// request's fields into the map that the reply used, so that a connection's hits share one allocation.
 pub(super) fn recalled(
     request: &mut Request,
-    stored: Arc<StoredObject>,
+    stored: Arc<CacheEntry>,
     now: SystemTime,
-) -> Result<Reply, Refusal> {
+) -> Result<Reply, GatewayError> {
     let choice = chosen(request, &stored)?;
     let room = std::mem::take(&mut request.headers);
     // Do not let one request with many fields enlarge its connection's memory for good.
@@ -84,17 +84,17 @@ pub(super) fn recalled(
     Ok(reply(request.method, choice, headers, stored.length(), Bytes::Stored(stored)))
 }
 
-fn chosen(request: &Request, stored: &StoredObject) -> Result<Choice, Refusal> {
-    match stored.content() {
-        Content::Refusal(error) => Err(Refusal::Source((**error).clone())),
-        Content::Whole(_) | Content::Parts(_) | Content::Variants(_) | Content::Passed => {
+fn chosen(request: &Request, stored: &CacheEntry) -> Result<Choice, GatewayError> {
+    match stored.kind() {
+        EntryKind::Negative(error) => Err(GatewayError::Source((**error).clone())),
+        EntryKind::Full(_) | EntryKind::Partial(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => {
             Ok(choose(request, stored.meta().headers(), stored.length())?)
         }
     }
 }
 
 /// Copies the stored fields and the current `Age` into `map`.
-fn fields(mut map: HeaderMap, stored: &StoredObject, now: SystemTime) -> HeaderMap {
+fn fields(mut map: HeaderMap, stored: &CacheEntry, now: SystemTime) -> HeaderMap {
     let stored_fields = stored.meta().headers();
     map.clear();
     // Reserve once, because a map that grows copies its entries.
@@ -115,7 +115,7 @@ pub(super) fn fetched(
     headers: HeaderMap,
     length: u64,
     bytes: Bytes,
-) -> Result<Reply, Refusal> {
+) -> Result<Reply, GatewayError> {
     let choice = choose(request, &headers, length)?;
     Ok(reply(request.method, choice, headers, length, bytes))
 }
@@ -205,7 +205,7 @@ pub(super) fn part(headers: HeaderMap, reader: FillReader) -> Reply {
 }
 
 /// Answers a HEAD with an object's fields, or as its conditions require.
-pub(super) fn head(request: &Request, meta: ObjectMeta) -> Result<Reply, Refusal> {
+pub(super) fn head(request: &Request, meta: ObjectMeta) -> Result<Reply, GatewayError> {
     conditional(request, &meta)?.map_or_else(
         || Ok(Reply { status: StatusCode::OK, headers: meta.into_headers(), body: ReplyBody::Empty }),
         Ok,
@@ -213,7 +213,7 @@ pub(super) fn head(request: &Request, meta: ObjectMeta) -> Result<Reply, Refusal
 }
 
 /// Evaluates the client's conditions. Returns `None` if they let it have the object, a 304, or an error.
-pub(super) fn conditional(request: &Request, meta: &ObjectMeta) -> Result<Option<Reply>, Refusal> {
+pub(super) fn conditional(request: &Request, meta: &ObjectMeta) -> Result<Option<Reply>, GatewayError> {
     match evaluate(&request.headers, &Validators::of(meta.headers())) {
         Verdict::Proceed => Ok(None),
         Verdict::NotModified => Ok(Some(not_modified(meta.headers().clone()))),

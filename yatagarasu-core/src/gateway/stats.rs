@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::caching::cache_status::{Forwarding, Handling, Provenance};
+use crate::caching::cache_status::{CacheStatus, Forwarding, Provenance};
 use crate::caching::freshness::Freshness;
 use crate::gateway::outcome::Outcome;
 
@@ -63,16 +63,16 @@ impl Counters {
         }
     }
 
-    pub(super) fn count_handling(&self, handling: &Handling) {
+    pub(super) fn count_handling(&self, handling: &CacheStatus) {
         let stripe = self.stripe();
         match *handling {
-            Handling::Hit { freshness, .. } => {
+            CacheStatus::Hit { freshness, .. } => {
                 add(&stripe.hits);
                 if matches!(freshness, Freshness::Stale(_)) {
                     add(&stripe.stale);
                 }
             }
-            Handling::Forwarded(Forwarding { collapsed, provenance, .. }) => {
+            CacheStatus::Forwarded(Forwarding { collapsed, provenance, .. }) => {
                 add(&stripe.forwards);
                 if collapsed {
                     add(&stripe.collapsed);
@@ -83,7 +83,7 @@ impl Counters {
                     Provenance::Stale => add(&stripe.stale),
                 }
             }
-            Handling::Own(_) => {}
+            CacheStatus::Own(_) => {}
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use tokio::sync::Mutex;
 
-use crate::cache::entry::StoredObject;
+use crate::cache::entry::CacheEntry;
 use crate::cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Purge, Selector, Usage};
 
 /// A bucket's cache, and the order between purges and the stores that began before them.
@@ -137,7 +137,7 @@ impl StorePermit {
     }
 
     /// Stores `object` unless the permit was revoked. Returns `true` if it is stored.
-    pub(super) async fn store(self, storage: &Storage, object: Arc<StoredObject>) -> bool {
+    pub(super) async fn store(self, storage: &Storage, object: Arc<CacheEntry>) -> bool {
         self.update(storage, |_| Some(object)).await
     }
 
@@ -146,7 +146,7 @@ impl StorePermit {
     pub(super) async fn update(
         self,
         storage: &Storage,
-        update: impl FnOnce(Option<Arc<StoredObject>>) -> Option<Arc<StoredObject>>,
+        update: impl FnOnce(Option<Arc<CacheEntry>>) -> Option<Arc<CacheEntry>>,
     ) -> bool {
         let _alone = storage.gate.lock().await;
         if self.is_revoked() {
@@ -162,11 +162,7 @@ impl StorePermit {
     }
 
     /// Drops the current entry if `unwanted` returns `true` for it, unless the permit was revoked.
-    pub(super) async fn remove_if(
-        self,
-        storage: &Storage,
-        unwanted: impl FnOnce(&Arc<StoredObject>) -> bool,
-    ) {
+    pub(super) async fn remove_if(self, storage: &Storage, unwanted: impl FnOnce(&Arc<CacheEntry>) -> bool) {
         let _alone = storage.gate.lock().await;
         if self.is_revoked() {
             return;
@@ -190,7 +186,7 @@ impl StorePermit {
 
     /// Stores `note`, which lists the object's variants, under the primary key, unless the permit was revoked.
     /// The permit stays usable.
-    pub(super) async fn note(&self, storage: &Storage, note: Arc<StoredObject>) {
+    pub(super) async fn note(&self, storage: &Storage, note: Arc<CacheEntry>) {
         let _alone = storage.gate.lock().await;
         if !self.is_revoked() {
             let primary = self.key.primary();

@@ -11,7 +11,7 @@ use crate::caching::vary::Vary;
 
 /// How long and for which requests a refusal may be stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Manner {
+pub struct NegativeCaching {
     /// The `Cache-Control` of the refusal.
     pub control: CacheControl,
     /// The request fields that the refusal depends on.
@@ -30,7 +30,7 @@ pub enum SourceError {
         /// The source's error code.
         code: String,
         /// How the refusal may be stored.
-        manner: Box<Manner>,
+        caching: Box<NegativeCaching>,
     },
     /// The source denies this gateway access to the object.
     #[error("the source denied access ({code})")]
@@ -38,7 +38,7 @@ pub enum SourceError {
         /// The source's error code.
         code: String,
         /// How the refusal may be stored.
-        manner: Box<Manner>,
+        caching: Box<NegativeCaching>,
     },
     /// A condition of the request is false (RFC 9110 13).
     #[error("a precondition failed")]
@@ -111,7 +111,7 @@ impl SourceError {
 
     /// Returns an error for an object that does not exist.
     pub fn not_found(code: impl Into<String>) -> Self {
-        Self::NotFound { code: code.into(), manner: Box::default() }
+        Self::NotFound { code: code.into(), caching: Box::default() }
     }
 
     /// Returns the meaning of the error for the object (Amazon S3 API reference, "List of error codes").
@@ -142,17 +142,17 @@ impl SourceError {
         }
     }
 
-    /// Returns the memory in bytes that the error's code and manner take besides the value itself.
+    /// Returns the memory in bytes that the error's code and caching take besides the value itself.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::NotFound { code, manner } | Self::Denied { code, manner } => {
-                let names: usize = match &manner.vary {
+            Self::NotFound { code, caching } | Self::Denied { code, caching } => {
+                let names: usize = match &caching.vary {
                     Vary::None | Vary::Any => 0,
                     Vary::Fields(names) => {
                         names.iter().map(|name| name.as_str().len() + size_of::<HeaderName>()).sum()
                     }
                 };
-                code.len() + size_of::<Manner>() + names
+                code.len() + size_of::<NegativeCaching>() + names
             }
             // These errors are never stored.
             Self::PreconditionFailed

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use yatagarasu_core::Budget;
 use yatagarasu_core::{
-    BucketPolicy, CachePolicy, Gateway, Method, ObjectSource, Outcome, Refusal, ReplyBody, Request,
+    BucketPolicy, CachePolicy, Gateway, GatewayError, Method, ObjectSource, Outcome, ReplyBody, Request,
     SourceError,
 };
 use yatagarasu_testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
@@ -44,7 +44,7 @@ impl Bed {
     }
 
     pub(crate) async fn get(&self, key: &str) -> Outcome {
-        self.gateway.answer(&request(Method::Get, key)).await
+        self.gateway.execute(&request(Method::Get, key)).await
     }
 
     /// Starts a GET as a client of its own.
@@ -54,7 +54,7 @@ impl Bed {
 
     pub(crate) fn begin_with(&self, request: Request) -> tokio::task::JoinHandle<Outcome> {
         let gateway = self.gateway.clone();
-        tokio::spawn(async move { gateway.answer(&request).await })
+        tokio::spawn(async move { gateway.execute(&request).await })
     }
 }
 
@@ -94,8 +94,8 @@ pub(crate) fn handling(outcome: &Outcome) -> String {
 pub(crate) async fn body(outcome: Outcome) -> Result<Vec<u8>, SourceError> {
     match outcome.reply {
         Ok(reply) => read(&mut { reply.body }).await,
-        Err(Refusal::Source(error)) => Err(error),
-        Err(Refusal::OnlyIfCached) => panic!("nothing asked for what is cached only"),
+        Err(GatewayError::Source(error)) => Err(error),
+        Err(GatewayError::OnlyIfCached) => panic!("nothing asked for what is cached only"),
     }
 }
 

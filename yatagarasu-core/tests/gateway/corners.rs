@@ -139,7 +139,11 @@ async fn left_by(method: Method, code: &str, negative: Negative) -> Left {
     body(client.await.unwrap()).await.unwrap();
     settle().await;
     let refused = bed.begin_with(asking(method, &[("cache-control", "no-cache")]));
-    scripts.recv().await.unwrap().fail(SourceError::Denied { code: code.to_owned(), manner: Box::default() });
+    scripts
+        .recv()
+        .await
+        .unwrap()
+        .fail(SourceError::Denied { code: code.to_owned(), caching: Box::default() });
     refused.await.unwrap().reply.unwrap_err();
     settle().await;
     let again = bed.begin("k");
@@ -229,7 +233,7 @@ async fn clients_of_an_object_with_variants_share_one_get_while_that_is_being_no
     );
     let begin = || {
         let gateway = gateway.clone();
-        tokio::spawn(async move { gateway.answer(&asking(Method::Get, &[("accept-language", "de")])).await })
+        tokio::spawn(async move { gateway.execute(&asking(Method::Get, &[("accept-language", "de")])).await })
     };
     turnstile.set(Stop::At(STORE));
     let first = begin();

@@ -7,7 +7,8 @@ use http::header;
 use yatagarasu_core::Budget;
 use yatagarasu_core::caching::freshness::Freshness;
 use yatagarasu_core::{
-    BucketPolicy, CachePolicy, ForwardedFields, Gateway, Handling, Method, Negative, Purge, Request, Selector,
+    BucketPolicy, CachePolicy, CacheStatus, ForwardedFields, Gateway, Method, Negative, Purge, Request,
+    Selector,
 };
 use yatagarasu_testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
 
@@ -209,13 +210,13 @@ impl Scenario {
     /// Checks that the next client gets the new object, and so does the one after it.
     async fn look(&self, gateway: &Gateway, purge: Purge, scene: &str) {
         let again = || asking(Method::Get, self.fields);
-        let mut outcome = gateway.answer(&again()).await;
-        if let Handling::Hit { freshness: Freshness::Stale(_), .. } = outcome.handling {
+        let mut outcome = gateway.execute(&again()).await;
+        if let CacheStatus::Hit { freshness: Freshness::Stale(_), .. } = outcome.handling {
             assert_eq!(purge, Purge::MarkStale, "a stale hit after {scene}");
             // A stale object may be served while it is revalidated, but it must be revalidated.
             drop(outcome);
             idle().await;
-            outcome = gateway.answer(&again()).await;
+            outcome = gateway.execute(&again()).await;
         }
         let expected = if self.fields == BEGINNING { "ne" } else { "new!" };
         for _ in 0..2 {
@@ -224,7 +225,7 @@ impl Scenario {
             let content = content.unwrap_or_else(|error| panic!("{handling} ({error}) after {scene}"));
             assert_eq!(String::from_utf8_lossy(&content), expected, "{handling} after {scene}");
             idle().await;
-            outcome = gateway.answer(&again()).await;
+            outcome = gateway.execute(&again()).await;
         }
     }
 }
@@ -295,7 +296,7 @@ async fn what_is_confirmed_while_a_purge_is_at_work_goes_too() {
         // The request finds the stored object and revalidates it.
         let validating = tokio::spawn({
             let gateway = gateway.clone();
-            async move { gateway.answer(&asking(Method::Get, &[])).await }
+            async move { gateway.execute(&asking(Method::Get, &[])).await }
         });
         settle().await;
         turnstile.open();
@@ -320,5 +321,5 @@ fn asking(method: Method, fields: Fields) -> Request {
 /// Sends a request and reads the answer, whatever it is.
 async fn read(gateway: Gateway, request: Request) {
     // An error is an answer too, because the object may be missing.
-    let _ = body(gateway.answer(&request).await).await;
+    let _ = body(gateway.execute(&request).await).await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use yatagarasu_core::http::fields::is_immaterial;
 use yatagarasu_core::{
-    BucketPolicy, Budget, CachePolicy, Gateway, Method, Purge, Refusal, Request, Selector, SourceError,
+    BucketPolicy, Budget, CachePolicy, Gateway, GatewayError, Method, Purge, Request, Selector, SourceError,
 };
 use yatagarasu_testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
 
@@ -20,7 +20,7 @@ fn asking(method: Method, key: &str, fields: &[(&'static str, &str)]) -> Request
 }
 
 async fn answer(bed: &Bed, method: Method, fields: &[(&'static str, &str)]) -> (String, u16, Vec<u8>) {
-    let outcome = bed.gateway.answer(&asking(method, "k", fields)).await;
+    let outcome = bed.gateway.execute(&asking(method, "k", fields)).await;
     let (handling, reply) = (handling(&outcome), outcome.reply.unwrap());
     let status = reply.status.as_u16();
     let mut content = reply.body;
@@ -44,8 +44,8 @@ async fn what_is_recalled_is_what_would_be_answered() {
             [&[][..], &[("range", "bytes=2-3")], &[("if-none-match", "\"e\"")], &[("if-match", "\"f\"")]]
         {
             let mut request = asking(method, "k", &[&odd[..], more].concat());
-            let expected = bed.gateway.answer(&request).await;
-            let recalled = bed.gateway.recall(&mut request).expect("it is stored");
+            let expected = bed.gateway.execute(&request).await;
+            let recalled = bed.gateway.try_hit(&mut request).expect("it is stored");
             assert_eq!(recalled.handling, expected.handling);
             match (recalled.reply, expected.reply) {
                 (Ok(mut one), Ok(mut other)) => {
@@ -59,7 +59,7 @@ async fn what_is_recalled_is_what_would_be_answered() {
         }
     }
     let mut missing = asking(Method::Get, "missing", &odd);
-    assert!(bed.gateway.recall(&mut missing).is_none());
+    assert!(bed.gateway.try_hit(&mut missing).is_none());
     assert_eq!(missing.headers.len(), odd.len(), "it can be answered yet");
 }
 
@@ -68,7 +68,7 @@ async fn what_is_immaterial_changes_no_answer() {
     let (bed, _) = filled();
     let _ = answer(&bed, Method::Get, &[]).await;
     settle().await;
-    let plain = bed.gateway.recall_plain(cache_key("k").borrowed()).expect("it is stored");
+    let plain = bed.gateway.try_plain_hit(cache_key("k").borrowed()).expect("it is stored");
     for name in ["accept", "Accept-Encoding", "cookie", "pragma", "sec-fetch-mode", "x-forwarded-for", "via"]
     {
         assert!(is_immaterial(name), "{name}");
@@ -79,7 +79,7 @@ async fn what_is_immaterial_changes_no_answer() {
                 name.to_ascii_lowercase().parse::<http::HeaderName>().unwrap(),
                 value.parse().unwrap(),
             );
-            let recalled = bed.gateway.recall(&mut asked).expect("it is stored");
+            let recalled = bed.gateway.try_hit(&mut asked).expect("it is stored");
             let mut reply = recalled.reply.unwrap();
             assert_eq!((recalled.handling, reply.status.as_u16()), (plain.handling, 200), "{name}: {value}");
             assert_eq!(crate::bed::read(&mut reply.body).await.unwrap(), plain.stored.slice(&(0..u64::MAX)));
@@ -108,10 +108,10 @@ async fn an_object_of_several_segments_is_recalled_as_well() {
     let policy = BucketPolicy { cache: Some(cache), ..BucketPolicy::default() };
     let (cache, clock) = (Arc::new(MemoryCache::new(1 << 22)), Arc::new(ManualClock::default()));
     let gateway = Gateway::new(Arc::new(source), cache, policy, Arc::new(Budget::new(1 << 20)), clock);
-    let mut first = gateway.answer(&request(Method::Get, "long")).await.reply.unwrap();
+    let mut first = gateway.execute(&request(Method::Get, "long")).await.reply.unwrap();
     assert!(crate::bed::read(&mut first.body).await.unwrap() == content);
     settle().await;
-    let recalled = gateway.recall_plain(cache_key("long").borrowed()).expect("it is stored");
+    let recalled = gateway.try_plain_hit(cache_key("long").borrowed()).expect("it is stored");
     let (segments, offset) = recalled.stored.whole().expect("all of it").from(0);
     assert_eq!((segments.len(), offset), (3, 0));
     assert!(segments.iter().flat_map(|segment| segment.iter()).eq(&content));
@@ -150,10 +150,13 @@ async fn heads_ranges_and_conditions_are_answered_from_memory() {
     );
     assert_eq!(answer(&bed, Method::Get, &[("if-none-match", "\"e\"")]).await, hit(304, ""));
     for (field, wanted) in [(("range", "bytes=10-"), 416), (("if-match", "\"x\""), 412)] {
-        let outcome = bed.gateway.answer(&asking(Method::Get, "k", &[field])).await;
+        let outcome = bed.gateway.execute(&asking(Method::Get, "k", &[field])).await;
         match (wanted, outcome.reply) {
-            (416, Err(Refusal::Source(SourceError::RangeNotSatisfiable { complete_length: Some(10) })))
-            | (412, Err(Refusal::Source(SourceError::PreconditionFailed))) => {}
+            (
+                416,
+                Err(GatewayError::Source(SourceError::RangeNotSatisfiable { complete_length: Some(10) })),
+            )
+            | (412, Err(GatewayError::Source(SourceError::PreconditionFailed))) => {}
             (_, reply) => panic!("{field:?}: {reply:?}"),
         }
     }
@@ -247,7 +250,7 @@ async fn each_origin_has_an_object_of_its_own() {
     for (request, expected) in
         [(&plain, false), (&a, false), (&b, false), (&plain, true), (&a, true), (&b, true)]
     {
-        let outcome = bed.gateway.answer(request).await;
+        let outcome = bed.gateway.execute(request).await;
         assert_eq!((outcome.handling.x_cache() == "HIT"), expected, "{request:?}");
         body(outcome).await.unwrap();
         settle().await;

@@ -11,8 +11,8 @@ use futures_core::Stream;
 use http::header;
 use tokio::sync::Semaphore;
 use yatagarasu_core::{
-    Admission, Answer, CacheKey, KeyRef, Lookup, Object, ObjectBody, ObjectCache, ObjectKey, ObjectMeta,
-    ObjectSource, Selector, SourceError, SourceRequest, StoredObject, Usage,
+    Admission, Answer, CacheEntry, CacheKey, KeyRef, Lookup, Object, ObjectBody, ObjectCache, ObjectKey,
+    ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, Usage,
 };
 use yatagarasu_testing::{MemoryCache, MemorySource};
 
@@ -214,7 +214,7 @@ impl ObjectCache for TurnstileCache {
         }))
     }
 
-    async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {
+    async fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
         self.turnstile.pass(STORE).await;
         let admission = self.inner.store(key, object).await;
         self.turnstile.pass("after a store").await;

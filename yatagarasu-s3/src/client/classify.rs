@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode, header};
 use yatagarasu_core::SourceError;
 use yatagarasu_core::caching::cache_control::CacheControl;
 use yatagarasu_core::caching::vary::Vary;
-use yatagarasu_core::source::error::Manner;
+use yatagarasu_core::source::error::NegativeCaching;
 
 /// Longest error document that is read.
 pub(crate) const ERROR_BYTES_MAX: usize = 64 * 1024;
@@ -28,9 +28,9 @@ pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, document: &[u8]) 
         (503 | 429, _) | (_, "SlowDown" | "RequestLimitExceeded" | "TooManyRequests") => {
             SourceError::Throttled { status, retry_after: retry_after(headers) }
         }
-        (404, _) => SourceError::NotFound { code, manner: Box::new(manner(headers)) },
+        (404, _) => SourceError::NotFound { code, caching: Box::new(caching(headers)) },
         (403, _) | (400, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => {
-            SourceError::Denied { code, manner: Box::new(manner(headers)) }
+            SourceError::Denied { code, caching: Box::new(caching(headers)) }
         }
         (412, _) => SourceError::PreconditionFailed,
         (416, _) => {
@@ -56,8 +56,8 @@ fn words(status: StatusCode, code: &str) -> String {
 }
 
 /// What the answer says of keeping it.
-fn manner(headers: &HeaderMap) -> Manner {
-    Manner { control: CacheControl::of(headers), vary: Vary::of(headers) }
+fn caching(headers: &HeaderMap) -> NegativeCaching {
+    NegativeCaching { control: CacheControl::of(headers), vary: Vary::of(headers) }
 }
 
 /// Reads `Retry-After` where it counts seconds (RFC 9110 10.2.3).
@@ -65,7 +65,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// Reads `Content-Range: bytes */LENGTH` (RFC 9110 14.4).
+/// Reads `ResponseBody-Range: bytes */LENGTH` (RFC 9110 14.4).
 fn complete_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes */")?.trim().parse().ok()
 }

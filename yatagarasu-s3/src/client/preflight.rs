@@ -7,11 +7,11 @@ use crate::client::address::escape;
 use crate::client::classify::failure;
 use crate::client::headers::end_to_end;
 use crate::client::response::document;
-use crate::client::sender::Sender;
+use crate::client::sender::BucketClient;
 
 /// Asks what a page of another origin may do with an object.
 pub(crate) async fn preflight(
-    sender: &Sender,
+    sender: &BucketClient,
     key: &ObjectKey,
     request: &SourceRequest,
 ) -> Result<ObjectMeta, SourceError> {

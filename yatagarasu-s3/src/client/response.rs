@@ -5,7 +5,7 @@ use yatagarasu_core::{ObjectBody, ObjectMeta, SourceError, SourceRequest};
 
 use crate::client::classify::ERROR_BYTES_MAX;
 use crate::client::headers::end_to_end;
-use crate::http_client::body::Content;
+use crate::http_client::body::ResponseBody;
 
 /// Takes the head of a 200 or 206, to a HEAD of a 200. A part that nobody asked for, or that does not say which one it
 /// is, must not be taken for the whole (RFC 9110 15.3.7).
@@ -39,7 +39,7 @@ pub(crate) fn object_meta(
 }
 
 /// Reads an error document, as far as it is read at all. A broken one has no code.
-pub(crate) async fn document(content: Content) -> Vec<u8> {
+pub(crate) async fn document(content: ResponseBody) -> Vec<u8> {
     let mut body = ObjectBody::new(Box::pin(content), None);
     let mut document = Vec::new();
     while let Some(Ok(chunk)) = body.next().await {

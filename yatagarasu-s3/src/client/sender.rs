@@ -10,14 +10,14 @@ use crate::client::address::Address;
 use crate::client::sign::sign_request;
 use crate::credentials::Credentials;
 use crate::http_client::Transport;
-use crate::http_client::body::Content;
+use crate::http_client::body::ResponseBody;
 
 /// What the gateway calls itself towards those it asks (RFC 9110 7.6.3).
 const PSEUDONYM: HeaderValue = HeaderValue::from_static("1.1 yatagarasu");
 
 /// Signs requests and sends them.
 #[derive(Debug)]
-pub(crate) struct Sender {
+pub(crate) struct BucketClient {
     pub(crate) address: Address,
     pub(crate) region: String,
     pub(crate) credentials: Credentials,
@@ -25,7 +25,7 @@ pub(crate) struct Sender {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-impl Sender {
+impl BucketClient {
     /// Sends `method` for the object whose escaped key is `key`, with `headers` as they are.
     pub(crate) async fn send(
         &self,
@@ -33,7 +33,7 @@ impl Sender {
         key: &str,
         query: Option<&str>,
         mut headers: HeaderMap,
-    ) -> Result<Response<Content>, SourceError> {
+    ) -> Result<Response<ResponseBody>, SourceError> {
         let uri = self.address.locate(key, query).map_err(|error| SourceError::broken(error.to_string()))?;
         self.sign(&method, &uri, &mut headers).await?;
         headers.append(VIA, PSEUDONYM);

@@ -31,7 +31,7 @@ pub(crate) trait Fetch: Send + Sync + Debug {
 /// A request waits for the first ones only. From then on it signs with what is known, and fails at once when that
 /// has expired.
 #[derive(Debug)]
-pub(crate) struct Refreshed {
+pub(crate) struct CachedCredentials {
     fetch: Box<dyn Fetch>,
     clock: Arc<dyn Clock>,
     known: watch::Sender<Known>,
@@ -49,7 +49,7 @@ enum Known {
     Failed(String),
 }
 
-impl Refreshed {
+impl CachedCredentials {
     pub(crate) fn new(fetch: Box<dyn Fetch>, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self { fetch, clock, known: watch::Sender::new(Known::Nothing), begun: Mutex::new(false) })
     }
@@ -152,7 +152,7 @@ impl Refreshed {
 }
 
 /// Keeps the credentials fresh for as long as somebody holds them.
-async fn refresh(credentials: Weak<Refreshed>) {
+async fn refresh(credentials: Weak<CachedCredentials>) {
     let mut failures = 0;
     while let Some(current) = credentials.upgrade() {
         let wait = current.fetch(&mut failures).await;
@@ -190,13 +190,13 @@ mod tests {
         }
     }
 
-    fn prepared(lives: &[Result<u64, &'static str>]) -> (Arc<Refreshed>, ManualClock) {
+    fn prepared(lives: &[Result<u64, &'static str>]) -> (Arc<CachedCredentials>, ManualClock) {
         let clock = ManualClock::default();
         let prepared = Prepared { clock: clock.clone(), lives: Mutex::new(lives.iter().copied().collect()) };
-        (Refreshed::new(Box::new(prepared), Arc::new(clock.clone())), clock)
+        (CachedCredentials::new(Box::new(prepared), Arc::new(clock.clone())), clock)
     }
 
-    async fn key(refreshed: &Arc<Refreshed>) -> Result<String, String> {
+    async fn key(refreshed: &Arc<CachedCredentials>) -> Result<String, String> {
         let current = refreshed.current().await;
         current.map(|credentials| credentials.access_key_id().to_owned()).map_err(|error| error.to_string())
     }

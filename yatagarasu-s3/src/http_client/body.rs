@@ -15,7 +15,7 @@ use futures_core::Stream;
 use yatagarasu_core::SourceError;
 use yatagarasu_core::source::body::Spliced;
 
-use crate::http_client::body::buffer::Chunk;
+use crate::http_client::body::buffer::ReadBuffer;
 use crate::http_client::body::framing::Framing;
 use crate::http_client::cause::innermost;
 use crate::http_client::pool::Connection;
@@ -28,7 +28,7 @@ const IN_A_ROW_BYTES_MAX: usize = 256 * 1024;
 ///
 /// The last bytes leave the connection to the next request; whatever else ends the stream closes it.
 #[derive(Debug)]
-pub(crate) struct Content {
+pub(crate) struct ResponseBody {
     /// What came along with the head.
     early: Option<Bytes>,
     /// Gone when the body has ended.
@@ -37,9 +37,13 @@ pub(crate) struct Content {
     in_a_row: usize,
 }
 
-impl Content {
+impl ResponseBody {
     /// Begins the body whose first bytes are in `chunk`.
-    pub(super) fn begin(connection: Connection, framing: Framing, chunk: Chunk) -> Result<Self, SourceError> {
+    pub(super) fn begin(
+        connection: Connection,
+        framing: Framing,
+        chunk: ReadBuffer,
+    ) -> Result<Self, SourceError> {
         let mut content = Self { early: None, connection: Some(connection), framing, in_a_row: 0 };
         content.early = content.accept(chunk)?;
         Ok(content)
@@ -47,7 +51,7 @@ impl Content {
 
     /// Finds the content among bytes received. At its end the connection goes back at once, because nobody
     /// asks for more than was promised.
-    fn accept(&mut self, mut chunk: Chunk) -> Result<Option<Bytes>, SourceError> {
+    fn accept(&mut self, mut chunk: ReadBuffer) -> Result<Option<Bytes>, SourceError> {
         let accepted = self
             .framing
             .accept(chunk.filled_mut())
@@ -62,7 +66,7 @@ impl Content {
     }
 
     /// Takes in what was read; `None` where there is no content in it.
-    fn receive(&mut self, read: io::Result<Chunk>) -> Option<Result<Bytes, SourceError>> {
+    fn receive(&mut self, read: io::Result<ReadBuffer>) -> Option<Result<Bytes, SourceError>> {
         let received = match read {
             Ok(chunk) if chunk.is_empty() => match self.framing {
                 Framing::UntilClose => {
@@ -113,7 +117,7 @@ impl Content {
     }
 }
 
-impl Spliced for Content {
+impl Spliced for ResponseBody {
     fn widen(mut self: Pin<&mut Self>, bytes: usize) -> bool {
         let Self { connection: Some(connection), framing: Framing::Length(_), .. } = &mut *self else {
             return false;
@@ -147,7 +151,7 @@ impl Spliced for Content {
     }
 }
 
-impl Stream for Content {
+impl Stream for ResponseBody {
     type Item = Result<Bytes, SourceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -158,7 +162,7 @@ impl Stream for Content {
         while this.connection.is_some() {
             ready!(this.poll_turn(cx));
             let Some(connection) = &mut this.connection else { break };
-            let Poll::Ready(read) = Chunk::poll_read(&mut connection.socket, cx) else {
+            let Poll::Ready(read) = ReadBuffer::poll_read(&mut connection.socket, cx) else {
                 this.in_a_row = 0;
                 return Poll::Pending;
             };

@@ -11,15 +11,15 @@ use rusoto_core::{ByteStream, DispatchSignedRequest, HttpDispatchError};
 use yatagarasu_core::{SourceError, SourceRequest};
 
 use crate::client::classify::ERROR_BYTES_MAX;
-use crate::client::sender::Sender;
-use crate::http_client::body::Content;
+use crate::client::sender::BucketClient;
+use crate::http_client::body::ResponseBody;
 
 /// The head of an answer, or why there is none.
 type Head = Result<Response<()>, SourceError>;
 
 /// Sends the one request rusoto makes for one call, and keeps the head of its answer.
 pub(super) struct Dispatch {
-    sender: Arc<Sender>,
+    sender: Arc<BucketClient>,
     /// What rusoto puts before a key: it always has the bucket in the path.
     prefix: String,
     request: SourceRequest,
@@ -27,7 +27,7 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(super) fn new(sender: Arc<Sender>, bucket: &str, request: SourceRequest) -> Self {
+    pub(super) fn new(sender: Arc<BucketClient>, bucket: &str, request: SourceRequest) -> Self {
         Self { sender, prefix: format!("/{bucket}/"), request, head: Arc::default() }
     }
 
@@ -92,7 +92,7 @@ impl DispatchSignedRequest for Dispatch {
 }
 
 /// Hands a body on. rusoto reads that of an error whole, so it is cut to what an error may have.
-fn body(content: Content, success: bool) -> ByteStream {
+fn body(content: ResponseBody, success: bool) -> ByteStream {
     let content = content.map_err(io::Error::other);
     if success {
         return ByteStream::new(content);

@@ -6,12 +6,12 @@ use std::time::SystemTime;
 use yatagarasu_s3::CredentialsStatus;
 
 use crate::build::Memory;
-use crate::service::buckets::Front;
-use crate::telemetry::counters::Metrics;
+use crate::service::buckets::Buckets;
+use crate::telemetry::counters::{Counters, Metrics};
 use crate::telemetry::log::queue::lines_dropped;
 
 /// Returns all metrics in the text format of Prometheus.
-pub(crate) fn exposition(metrics: &Metrics, front: &Front, memory: &Memory) -> String {
+pub(crate) fn exposition(metrics: &Metrics, buckets: &Buckets, memory: &Memory) -> String {
     let mut text = Exposition(String::new());
     text.family("yatagarasu_responses_total", "counter", "Responses by class of status.");
     for class in 0..5 {
@@ -27,7 +27,7 @@ pub(crate) fn exposition(metrics: &Metrics, front: &Front, memory: &Memory) -> S
     );
     text.sample("yatagarasu_send_timeouts_total", "", metrics.sum(|thread| thread.send_timeouts.read()));
     text.family("yatagarasu_connections", "gauge", "Open client connections.");
-    let connections = metrics.sum(|thread| thread.open());
+    let connections = metrics.sum(Counters::open);
     text.sample("yatagarasu_connections", "", connections);
     text.family("yatagarasu_fill_bytes", "gauge", "Bytes reserved for objects being fetched.");
     text.sample("yatagarasu_fill_bytes", "", memory.fills.reserved());
@@ -35,11 +35,11 @@ pub(crate) fn exposition(metrics: &Metrics, front: &Front, memory: &Memory) -> S
     text.sample("yatagarasu_wide_socket_bytes", "", memory.sockets.reserved());
     text.family("yatagarasu_log_lines_dropped_total", "counter", "Log lines that could not be written.");
     text.sample("yatagarasu_log_lines_dropped_total", "", lines_dropped());
-    buckets(&mut text, front);
+    write_buckets(&mut text, buckets);
     text.0
 }
 
-fn buckets(text: &mut Exposition, front: &Front) {
+fn write_buckets(text: &mut Exposition, buckets: &Buckets) {
     type Read = fn(&crate::service::buckets::Bucket) -> u64;
     let families: [(&str, &str, &str, Read); 9] = [
         ("hits_total", "counter", "Requests answered from the cache.", |bucket| bucket.gateway.stats().hits),
@@ -70,17 +70,17 @@ fn buckets(text: &mut Exposition, front: &Front) {
     for (name, kind, help, read) in families {
         let name = format!("yatagarasu_{name}");
         text.family(&name, kind, help);
-        for bucket in front.buckets() {
+        for bucket in buckets.all() {
             text.sample(&name, &label(bucket), read(bucket));
         }
     }
     text.family("yatagarasu_credentials_valid", "gauge", "Whether requests to the source can be signed.");
-    for bucket in front.buckets() {
+    for bucket in buckets.all() {
         let missing = matches!(bucket.source.credentials(), CredentialsStatus::Missing { .. });
         text.sample("yatagarasu_credentials_valid", &label(bucket), u64::from(!missing));
     }
     text.family("yatagarasu_credentials_expiry_timestamp_seconds", "gauge", "When the credentials expire.");
-    for bucket in front.buckets() {
+    for bucket in buckets.all() {
         if let CredentialsStatus::Valid { until: Some(until) } = bucket.source.credentials() {
             let seconds = until.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
             text.sample("yatagarasu_credentials_expiry_timestamp_seconds", &label(bucket), seconds);

@@ -13,7 +13,7 @@ use serde_json::json;
 use yatagarasu_core::{ObjectKey, Purge, Selector};
 
 use crate::admin::{document, problem};
-use crate::service::buckets::{Bucket, Front};
+use crate::service::buckets::{Bucket, Buckets};
 use crate::service::router::Route;
 
 /// The method that purges the object at a path of the public listener.
@@ -78,7 +78,11 @@ impl Order {
 }
 
 /// Purges the objects that the JSON body selects. Returns a response with their number.
-pub(super) async fn answer(front: &Arc<Front>, headers: &HeaderMap, body: Incoming) -> Response<Full<Bytes>> {
+pub(super) async fn answer(
+    buckets: &Arc<Buckets>,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Response<Full<Bytes>> {
     // Protects against web pages: a browser sends JSON, or the method PURGE, to another origin only after a preflight.
     let json_sent = headers
         .get(header::CONTENT_TYPE)
@@ -98,45 +102,45 @@ pub(super) async fn answer(front: &Arc<Front>, headers: &HeaderMap, body: Incomi
         Ok(read) => read,
         Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
     };
-    let buckets = front.buckets();
+    let all = buckets.all();
     let chosen = match (&order.bucket, &selector) {
         (Some(name), _) => {
-            let Some(index) = buckets.iter().position(|bucket| *bucket.name == **name) else {
-                return no_such_bucket(buckets, name);
+            let Some(index) = all.iter().position(|bucket| *bucket.name == **name) else {
+                return no_such_bucket(all, name);
             };
             index..index + 1
         }
-        (None, Selector::Tag(_) | Selector::All) => 0..buckets.len(),
+        (None, Selector::Tag(_) | Selector::All) => 0..all.len(),
         (None, Selector::Key(_) | Selector::Prefix(_)) => {
             let detail = "expected \"bucket\": NAME: only a tag and all objects are purged from every bucket";
             return problem(StatusCode::BAD_REQUEST, detail);
         }
     };
-    let purged = purge(front, chosen, selector, how).await;
+    let purged = purge(buckets, chosen, selector, how).await;
     document(StatusCode::OK, &json!({ "purged": purged }))
 }
 
 /// Purges the object at the request's path on the public listener, in all variants of its query and its fields.
-pub(super) async fn answer_method(front: &Arc<Front>, head: &Parts) -> Response<Full<Bytes>> {
-    let (bucket, key) = match front.route(head.uri.path()) {
+pub(super) async fn answer_method(buckets: &Arc<Buckets>, head: &Parts) -> Response<Full<Bytes>> {
+    let (bucket, key) = match buckets.route(head.uri.path()) {
         Route::Object(index, key) => (index, key),
         Route::Nowhere => return problem(StatusCode::NOT_FOUND, "nothing is served under this path"),
         Route::Malformed(reason) => return problem(StatusCode::BAD_REQUEST, reason),
     };
     let soft = head.headers.get(SOFT_PURGE).is_some_and(|value| value != "0");
     let how = if soft { Purge::MarkStale } else { Purge::Drop };
-    let purged = purge(front, bucket..bucket + 1, Selector::Key(key), how).await;
+    let purged = purge(buckets, bucket..bucket + 1, Selector::Key(key), how).await;
     document(StatusCode::OK, &json!({ "purged": purged }))
 }
 
 /// Purges from a range of buckets and returns the number of objects. Runs in a task of its own, so that a client that
 /// disconnects does not interrupt it.
 #[expect(clippy::disallowed_methods, reason = "ends when the last bucket is done")]
-async fn purge(front: &Arc<Front>, buckets: Range<usize>, selector: Selector, how: Purge) -> u64 {
-    let front = Arc::clone(front);
+async fn purge(buckets: &Arc<Buckets>, chosen: Range<usize>, selector: Selector, how: Purge) -> u64 {
+    let buckets = Arc::clone(buckets);
     let purging = tokio::spawn(async move {
         let mut purged = 0;
-        for bucket in &front.buckets()[buckets] {
+        for bucket in &buckets.all()[chosen] {
             let of_bucket = bucket.gateway.purge(&selector, how).await;
             tracing::info!(bucket = %bucket.name, ?selector, ?how, purged = of_bucket, "purged");
             purged += of_bucket;

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 use yatagarasu_core::Budget;
 
 use crate::build::Memory;
-use crate::service::buckets::Front;
+use crate::service::buckets::Buckets;
 
 /// Returns the counters and the cache usage of each bucket, and the use of the memory budgets.
-pub(super) fn stats(front: &Front, memory: &Memory) -> Value {
-    let buckets: Vec<Value> = front
-        .buckets()
+pub(super) fn stats(buckets: &Buckets, memory: &Memory) -> Value {
+    let buckets: Vec<Value> = buckets
+        .all()
         .iter()
         .map(|bucket| {
             let (stats, usage) = (bucket.gateway.stats(), bucket.gateway.usage());

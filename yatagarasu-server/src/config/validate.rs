@@ -33,13 +33,13 @@ const SOCKET_BYTES_END: u64 = 1 << 31;
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 
 /// Takes the key and what is wrong with it.
-pub(super) type Complain<'a> = &'a mut dyn FnMut(&str, &str);
+pub(super) type ErrorSink<'a> = &'a mut dyn FnMut(&str, &str);
 
 /// Checks the settings as a whole. Complains of everything that is wrong; nothing comes of it then.
 pub(super) fn validate(
     settings: Settings,
     environment: &Environment,
-    complain: Complain<'_>,
+    complain: ErrorSink<'_>,
 ) -> Option<Config> {
     let server = server(&settings.server, complain);
     let admin = admin(settings.admin, environment, complain);
@@ -66,7 +66,7 @@ pub(super) fn validate(
     Some(Config { server: server?, admin: admin?, buckets: buckets.into_iter().collect::<Option<_>>()? })
 }
 
-fn unique(values: impl Iterator<Item = Option<String>>, key: &str, complain: Complain<'_>) {
+fn unique(values: impl Iterator<Item = Option<String>>, key: &str, complain: ErrorSink<'_>) {
     let mut seen = HashMap::new();
     for (index, value) in values.enumerate().filter_map(|(index, value)| Some((index, value?))) {
         if let Some(first) = seen.get(&value) {
@@ -77,7 +77,7 @@ fn unique(values: impl Iterator<Item = Option<String>>, key: &str, complain: Com
     }
 }
 
-fn server(settings: &ServerSettings, complain: Complain<'_>) -> Option<ServerConfig> {
+fn server(settings: &ServerSettings, complain: ErrorSink<'_>) -> Option<ServerConfig> {
     let threads = match settings.threads {
         None | Some(0) => std::thread::available_parallelism().map_or(1, NonZero::get),
         Some(threads) => threads.into(),
@@ -107,7 +107,7 @@ fn socket_bytes<T: TryFrom<u64>>(
     given: Option<ByteSize>,
     default: u64,
     key: &str,
-    complain: Complain<'_>,
+    complain: ErrorSink<'_>,
 ) -> Option<Option<T>> {
     let bytes = given.map_or(default, |size| size.0);
     if bytes == 0 {
@@ -126,7 +126,7 @@ fn socket_bytes<T: TryFrom<u64>>(
 }
 
 /// Checks a time limit whose default is `default` seconds.
-fn timeout(given: Option<Span>, default: u64, key: &str, complain: Complain<'_>) -> Option<Duration> {
+fn timeout(given: Option<Span>, default: u64, key: &str, complain: ErrorSink<'_>) -> Option<Duration> {
     let limit = given.map_or(Duration::from_secs(default), |span| span.0);
     if limit < TIMEOUT_MIN {
         let [least, found] = [TIMEOUT_MIN, limit].map(write_span);
@@ -140,7 +140,7 @@ fn timeout(given: Option<Span>, default: u64, key: &str, complain: Complain<'_>)
     (limit >= TIMEOUT_MIN).then_some(limit)
 }
 
-fn admin(settings: AdminSettings, environment: &Environment, complain: Complain<'_>) -> Option<AdminConfig> {
+fn admin(settings: AdminSettings, environment: &Environment, complain: ErrorSink<'_>) -> Option<AdminConfig> {
     let address = address(settings.address.as_deref(), "127.0.0.1:9090", "admin.address", complain)?;
     let token = settings.token.or_else(|| environment.get("YATAGARASU_ADMIN_TOKEN").map(str::to_owned));
     let token = token.as_deref().map(trimmed).transpose().and_then(|token| {
@@ -164,7 +164,7 @@ fn admin(settings: AdminSettings, environment: &Environment, complain: Complain<
     Some(AdminConfig { address, token: token.map(Secret::new) })
 }
 
-fn address(given: Option<&str>, default: &str, key: &str, complain: Complain<'_>) -> Option<SocketAddr> {
+fn address(given: Option<&str>, default: &str, key: &str, complain: ErrorSink<'_>) -> Option<SocketAddr> {
     let text = given.unwrap_or(default);
     let numeric = text.strip_prefix("localhost:").map_or(text.to_owned(), |port| format!("127.0.0.1:{port}"));
     let parsed = numeric.parse().ok();

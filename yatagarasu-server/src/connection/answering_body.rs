@@ -11,15 +11,15 @@ use yatagarasu_core::SourceError;
 
 use crate::connection::http2_stream::Stream;
 use crate::connection::limits::STREAM_PIECE_BYTES;
-use crate::connection::splice::stream::Flow;
-use crate::connection::state::Running;
+use crate::connection::splice::stream::SpliceStream;
+use crate::connection::state::InFlight;
 use crate::service::body::ResponseBody;
 
 /// The body of a response. Dropped when the client has all of it, disconnects, or takes nothing for too long.
 #[derive(Debug)]
 pub(super) struct AnsweringBody {
     body: ResponseBody,
-    running: Running,
+    running: InFlight,
     /// Declared after the body to be dropped after it: the memory reserved for S3's socket is released once that is
     /// closed.
     way: Way,
@@ -29,13 +29,13 @@ pub(super) struct AnsweringBody {
 #[derive(Debug)]
 pub(super) enum Way {
     /// Over HTTP/1. The bytes may bypass the process.
-    Connection(Flow),
+    Connection(SpliceStream),
     /// Over HTTP/2, piece by piece. `rest` is the part of the last chunk that has not been returned.
     Stream { stream: Arc<Stream>, rest: Bytes },
 }
 
 impl AnsweringBody {
-    pub(super) fn new(body: ResponseBody, running: Running, way: Way) -> Self {
+    pub(super) fn new(body: ResponseBody, running: InFlight, way: Way) -> Self {
         Self { body, running, way }
     }
 

@@ -10,48 +10,48 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::connection::fast_path::ExpressLane;
-use crate::connection::splice::Outlet;
+use crate::connection::fast_path::FastPath;
+use crate::connection::splice::SpliceWriter;
 use crate::connection::splice::placeholder::{Next, next};
-use crate::connection::state::Activity;
+use crate::connection::state::ConnectionState;
 
-/// A client's socket as hyper sees it. It hides the requests that the express lane answers, and redeems tickets for
-/// bytes in pipes. It also records whether bytes wait for the client, so that the sweeper can tell a stalled client
+/// A client's socket as hyper sees it. It hides the requests that the fast path answers, and redeems placeholders for
+/// bytes in pipes. It also records whether bytes wait for the client, so that the reaper can tell a stalled client
 /// from an idle one.
-pub(super) struct WatchedSocket {
+pub(super) struct ClientSocket {
     socket: TcpStream,
-    express: ExpressLane,
-    outlet: Arc<Outlet>,
-    activity: Arc<Activity>,
+    fast_path: FastPath,
+    outlet: Arc<SpliceWriter>,
+    activity: Arc<ConnectionState>,
 }
 
-impl WatchedSocket {
+impl ClientSocket {
     pub(super) fn new(
         socket: TcpStream,
-        express: ExpressLane,
-        outlet: Arc<Outlet>,
-        activity: Arc<Activity>,
+        fast_path: FastPath,
+        outlet: Arc<SpliceWriter>,
+        activity: Arc<ConnectionState>,
     ) -> Self {
-        Self { socket, express, outlet, activity }
+        Self { socket, fast_path, outlet, activity }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.express.poll_send(&mut self.socket, &self.activity, cx)
+        self.fast_path.poll_send(&mut self.socket, &self.activity, cx)
     }
 }
 
-impl AsyncRead for WatchedSocket {
+impl AsyncRead for ClientSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { socket, express, activity, .. } = &mut *self;
-        express.poll_read(socket, activity, cx, buffer)
+        let Self { socket, fast_path, activity, .. } = &mut *self;
+        fast_path.poll_read(socket, activity, cx, buffer)
     }
 }
 
-impl AsyncWrite for WatchedSocket {
+impl AsyncWrite for ClientSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
@@ -64,7 +64,7 @@ impl AsyncWrite for WatchedSocket {
         let this = &mut *self;
         let written = match next(slices) {
             Next::Bytes(count) => Pin::new(&mut this.socket).poll_write_vectored(cx, &slices[..count]),
-            Next::Ticket(length) => this.outlet.poll_drain(&this.socket, cx, length),
+            Next::Placeholder(length) => this.outlet.poll_drain(&this.socket, cx, length),
         };
         this.activity.note(&written, &this.socket);
         written
@@ -77,11 +77,11 @@ impl AsyncWrite for WatchedSocket {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
-        let Self { socket, express, outlet, activity } = &mut *self;
+        let Self { socket, fast_path, outlet, activity } = &mut *self;
         let flushed = outlet.poll_flushed(socket, cx);
         activity.note_last(flushed.is_pending(), socket);
         ready!(flushed)?;
-        express.flushed(activity, cx);
+        fast_path.flushed(activity, cx);
         Poll::Ready(Ok(()))
     }
 
@@ -91,10 +91,10 @@ impl AsyncWrite for WatchedSocket {
     }
 }
 
-impl Drop for WatchedSocket {
+impl Drop for ClientSocket {
     fn drop(&mut self) {
         if self.activity.is_cut() {
-            self.express.cut();
+            self.fast_path.cut();
             // Resets the connection. The kernel then frees the bytes it holds for the client, and the client cannot
             // take a part of a body for all of it.
             let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));

@@ -1,12 +1,12 @@
-//! The express lane: answers plain requests for stored objects below hyper.
+//! The fast path: answers plain requests for stored objects below hyper.
 //!
 //! Most requests are GETs of a stored object without a condition, a range or a cache directive. Building one header map
-//! for such a request and one for its response takes as long as all decisions about it. The express lane recognizes
+//! for such a request and one for its response takes as long as all decisions about it. The fast path recognizes
 //! such a request in the raw bytes and writes the response to the socket.
 //!
 //! All other requests go to hyper, one head at a time and without a byte of the next one. hyper gets the next head only
-//! when its last response has left its buffers. It therefore has nothing to write while the express lane answers a
-//! request, and responses cannot overtake each other. A message whose end the express lane cannot determine hands the
+//! when its last response has left its buffers. It therefore has nothing to write while the fast path answers a
+//! request, and responses cannot overtake each other. A message whose end the fast path cannot determine hands the
 //! connection to hyper for good.
 
 mod hit_writer;
@@ -21,11 +21,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::connection::fast_path::hit_writer::Sending;
-use crate::connection::fast_path::request_head::Opening;
+use crate::connection::fast_path::hit_writer::HitWriter;
+use crate::connection::fast_path::request_head::RequestHead;
 use crate::connection::limits::CONNECTION_BUFFER_BYTES;
-use crate::connection::state::Activity;
-use crate::service::handler::Desk;
+use crate::connection::state::ConnectionState;
+use crate::service::handler::RequestHandler;
 
 /// Maximum number of bytes per read.
 const READ_BYTES: usize = 16 * 1024;
@@ -38,11 +38,11 @@ thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
-/// Bytes received from a client and not answered yet, and the response being sent by the express lane.
-pub(super) struct ExpressLane {
-    desk: Arc<Desk>,
+/// Bytes received from a client and not answered yet, and the response being sent by the fast path.
+pub(super) struct FastPath {
+    handler: Arc<RequestHandler>,
     received: Vec<u8>,
-    sending: Option<Sending>,
+    sending: Option<HitWriter>,
     turn: Turn,
     /// Number of request heads handed to hyper.
     handed: usize,
@@ -51,8 +51,8 @@ pub(super) struct ExpressLane {
 /// The side that handles the connection now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// The express lane: hyper has neither a request nor anything to write.
-    Express,
+    /// The fast path: hyper has neither a request nor anything to write.
+    FastPath,
     /// hyper: it gets this many more bytes of a request head, at least one.
     Hand(usize),
     /// hyper: it has a whole head. It gets no byte of the next one before its response has left its buffers.
@@ -61,16 +61,16 @@ enum Turn {
     HyperForGood,
 }
 
-impl ExpressLane {
-    pub(super) fn new(desk: Arc<Desk>) -> Self {
-        Self { desk, received: Vec::new(), sending: None, turn: Turn::Express, handed: 0 }
+impl FastPath {
+    pub(super) fn new(handler: Arc<RequestHandler>) -> Self {
+        Self { handler, received: Vec::new(), sending: None, turn: Turn::FastPath, handed: 0 }
     }
 
     /// Reads for hyper. Answers plain requests on the way, and passes on the bytes of all others.
     pub(super) fn poll_read(
         &mut self,
         socket: &mut TcpStream,
-        activity: &Activity,
+        activity: &ConnectionState,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
@@ -83,23 +83,23 @@ impl ExpressLane {
                 Turn::Await => return self.poll_end(socket, cx),
                 Turn::Hand(_) => return self.hand(buffer),
                 // The connection shuts down gracefully after this poll. Until then it starts no further request.
-                Turn::Express if activity.is_draining() => return Poll::Pending,
-                Turn::Express => {}
+                Turn::FastPath if activity.is_draining() => return Poll::Pending,
+                Turn::FastPath => {}
             }
-            match Opening::of(&self.received) {
-                Opening::Plain(target, length) => match self.desk.recall(target) {
+            match RequestHead::of(&self.received) {
+                RequestHead::Plain(target, length) => match self.handler.try_hit(target) {
                     Some(hit) => {
-                        self.sending = Some(Sending::new(hit));
+                        self.sending = Some(HitWriter::new(hit));
                         self.taken(length);
                     }
                     None => self.turn = Turn::Hand(length),
                 },
-                Opening::Head(length) => self.turn = Turn::Hand(length),
-                Opening::Other => self.turn = Turn::HyperForGood,
-                Opening::Partial if self.received.len() >= CONNECTION_BUFFER_BYTES => {
+                RequestHead::Head(length) => self.turn = Turn::Hand(length),
+                RequestHead::Other => self.turn = Turn::HyperForGood,
+                RequestHead::Partial if self.received.len() >= CONNECTION_BUFFER_BYTES => {
                     self.turn = Turn::HyperForGood;
                 }
-                Opening::Partial => {
+                RequestHead::Partial => {
                     if ready!(self.poll_receive(socket, cx))? == 0 {
                         self.turn = Turn::HyperForGood;
                     }
@@ -108,11 +108,11 @@ impl ExpressLane {
         }
     }
 
-    /// Sends the response of the express lane, if there is one.
+    /// Sends the response of the fast path, if there is one.
     pub(super) fn poll_send(
         &mut self,
         socket: &mut TcpStream,
-        activity: &Activity,
+        activity: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
@@ -129,11 +129,11 @@ impl ExpressLane {
         Poll::Ready(Ok(()))
     }
 
-    /// Records that hyper has flushed. If it has begun and ended every request it was handed, the express lane takes
+    /// Records that hyper has flushed. If it has begun and ended every request it was handed, the fast path takes
     /// over again.
-    pub(super) fn flushed(&mut self, activity: &Activity, cx: &Context<'_>) {
+    pub(super) fn flushed(&mut self, activity: &ConnectionState, cx: &Context<'_>) {
         if self.turn == Turn::Await && activity.begun() >= self.handed && !activity.is_answering() {
-            self.turn = Turn::Express;
+            self.turn = Turn::FastPath;
             // hyper waits to be woken for its next read.
             if !self.received.is_empty() {
                 cx.waker().wake_by_ref();
@@ -193,7 +193,7 @@ impl ExpressLane {
     fn poll_left(
         &mut self,
         socket: &mut TcpStream,
-        activity: &Activity,
+        activity: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.received.is_empty() || matches!(ready!(self.poll_receive(socket, cx)), Ok(1..)) {

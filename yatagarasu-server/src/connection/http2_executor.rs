@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use hyper::rt::Executor;
 
-use crate::connection::state::Activity;
+use crate::connection::state::ConnectionState;
 
 /// Spawns the tasks of one connection's streams.
 #[derive(Debug, Clone)]
-pub(super) struct StreamExecutor(pub(super) Arc<Activity>);
+pub(super) struct StreamExecutor(pub(super) Arc<ConnectionState>);
 
 impl<F> Executor<F> for StreamExecutor
 where

@@ -2,7 +2,7 @@
 //!
 //! A client may stop taking one stream and go on with others, because each has its own flow-control window (RFC 9113
 //! 5.2). hyper polls a body for its next piece when h2 has taken the last one. h2 does not take it while the window is
-//! shut. A stream is therefore stalled if its body is not polled. The sweeper ends the task of such a stream, which
+//! shut. A stream is therefore stalled if its body is not polled. The reaper ends the task of such a stream, which
 //! resets the stream.
 
 use std::future::poll_fn;

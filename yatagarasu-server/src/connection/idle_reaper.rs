@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::connection::state::{Activity, Look, Order};
+use crate::connection::state::{ConnectionState, Look, Order};
 
 /// Number of looks per shortest timeout. [`PERIOD_MAX`] may make it more.
 const LOOKS: u32 = 8;
@@ -14,7 +14,7 @@ const PERIOD_MAX: Duration = Duration::from_secs(1);
 /// The idle reaper of one thread: ends idle and stalled connections. One periodic look at all of them costs less than a
 /// timer per request or per connection.
 #[derive(Debug)]
-pub(crate) struct Sweeper {
+pub(crate) struct IdleReaper {
     period: Duration,
     /// Number of consecutive idle looks after which a connection is closed.
     idle_looks: u32,
@@ -27,14 +27,14 @@ pub(crate) struct Sweeper {
 #[derive(Debug)]
 struct Watched {
     /// Weak, because the activity has a waker, which keeps the memory of the connection's task.
-    activity: Weak<Activity>,
+    activity: Weak<ConnectionState>,
     /// The result of the last look, and the number of consecutive looks with that result.
     last: Look,
     looks: u32,
 }
 
-impl Sweeper {
-    /// Creates a sweeper. It closes a connection if no complete request head arrives for `header_timeout` while no
+impl IdleReaper {
+    /// Creates a reaper. It closes a connection if no complete request head arrives for `header_timeout` while no
     /// request is answered and no bytes wait. It resets a connection or a stream if its client takes nothing for
     /// `send_timeout`. Both may take up to two [periods](Self::period) longer.
     pub(crate) fn new(header_timeout: Duration, send_timeout: Option<Duration>) -> Self {
@@ -54,14 +54,14 @@ impl Sweeper {
         }
     }
 
-    /// Returns the time between two calls of [`sweep`](Self::sweep).
+    /// Returns the time between two calls of [`reap`](Self::reap).
     pub(crate) fn period(&self) -> Duration {
         self.period
     }
 
     /// Watches a new connection until the returned value is dropped.
-    pub(crate) fn watch(&mut self) -> Arc<Activity> {
-        let activity = Arc::<Activity>::default();
+    pub(crate) fn watch(&mut self) -> Arc<ConnectionState> {
+        let activity = Arc::<ConnectionState>::default();
         activity.tell(self.order);
         self.watched.push(Watched { activity: Arc::downgrade(&activity), last: Look::Busy, looks: 0 });
         activity
@@ -74,7 +74,7 @@ impl Sweeper {
 
     /// Looks at all connections. Ends those that were idle or stalled for too long. Returns the number of connections
     /// and streams that it ended because their clients took nothing.
-    pub(crate) fn sweep(&mut self) -> u64 {
+    pub(crate) fn reap(&mut self) -> u64 {
         let (idle_looks, stalled_looks) = (self.idle_looks, self.stalled_looks);
         let mut cut = 0;
         self.watched.retain_mut(|watched| {
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    fn order(activity: &Activity) -> Order {
+    fn order(activity: &ConnectionState) -> Order {
         activity.poll_order(&Context::from_waker(Waker::noop()))
     }
 
@@ -139,19 +139,19 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_is_idle_for_long_is_ended() {
-        let mut sweeper = Sweeper::new(Duration::from_secs(4), None);
-        assert_eq!(sweeper.period(), Duration::from_millis(500));
+        let mut reaper = IdleReaper::new(Duration::from_secs(4), None);
+        assert_eq!(reaper.period(), Duration::from_millis(500));
         let (socket, _client) = socket().await;
-        let (idle, answering, waiting) = (sweeper.watch(), sweeper.watch(), sweeper.watch());
+        let (idle, answering, waiting) = (reaper.watch(), reaper.watch(), reaper.watch());
         let running = answering.begin();
         waiting.note(&Poll::Pending, &socket);
         // Belongs to no response and ends no wait, so that it does not count.
         idle.note(&Poll::Ready(Ok(1)), &socket);
         for _ in 0..LOOKS {
-            sweeper.sweep();
+            reaper.reap();
         }
         assert_eq!(order(&idle), Order::Serve);
-        sweeper.sweep();
+        reaper.reap();
         assert_eq!(
             [order(&idle), order(&answering), order(&waiting)],
             [Order::Leave, Order::Serve, Order::Serve]
@@ -159,19 +159,19 @@ mod tests {
         drop(running);
         waiting.note(&Poll::Ready(Ok(1)), &socket);
         for _ in 0..=LOOKS {
-            sweeper.sweep();
+            reaper.reap();
         }
         assert_eq!([order(&answering), order(&waiting)], [Order::Serve; 2]);
-        sweeper.sweep();
+        reaper.reap();
         assert_eq!([order(&answering), order(&waiting)], [Order::Leave; 2]);
     }
 
     #[tokio::test]
     async fn only_a_client_that_takes_nothing_for_long_is_cut_off() {
-        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
-        assert_eq!(sweeper.period(), Duration::from_millis(500));
+        let mut reaper = IdleReaper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        assert_eq!(reaper.period(), Duration::from_millis(500));
         let (socket, _client) = socket().await;
-        let (slow, stalled, fetching) = (sweeper.watch(), sweeper.watch(), sweeper.watch());
+        let (slow, stalled, fetching) = (reaper.watch(), reaper.watch(), reaper.watch());
         // Waits for S3.
         let _running = fetching.begin();
         for look in 0..LOOKS {
@@ -181,10 +181,10 @@ mod tests {
                 slow.note(&Poll::Pending, &socket);
             }
             stalled.note(&Poll::Pending, &socket);
-            assert_eq!(sweeper.sweep(), 0, "{look}");
+            assert_eq!(reaper.reap(), 0, "{look}");
         }
         // Counted only once.
-        assert_eq!([sweeper.sweep(), sweeper.sweep()], [1, 0]);
+        assert_eq!([reaper.reap(), reaper.reap()], [1, 0]);
         assert_eq!(
             [order(&slow), order(&stalled), order(&fetching)],
             [Order::Serve, Order::Cut, Order::Serve]
@@ -193,8 +193,8 @@ mod tests {
 
     #[test]
     fn a_stream_whose_client_takes_nothing_of_it_is_cut_off_alone() {
-        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
-        let activity = sweeper.watch();
+        let mut reaper = IdleReaper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        let activity = reaper.watch();
         let _running = activity.begin();
         let [stalled, slow, fetching] = [0; 3].map(|_| activity.begin_stream());
         stalled.give();
@@ -204,10 +204,10 @@ mod tests {
                 slow.give();
             }
             fetching.ask();
-            assert_eq!(sweeper.sweep(), 0);
+            assert_eq!(reaper.reap(), 0);
         }
-        assert_eq!(sweeper.sweep(), 1);
-        assert_eq!(sweeper.sweep(), 0, "it is counted once");
+        assert_eq!(reaper.reap(), 1);
+        assert_eq!(reaper.reap(), 0, "it is counted once");
         assert_eq!([&stalled, &slow, &fetching].map(|stream| stream.is_cut()), [true, false, false]);
         assert_eq!(order(&activity), Order::Serve);
     }
@@ -215,14 +215,14 @@ mod tests {
     /// A stalled stream may use up the window that all streams of its connection share.
     #[test]
     fn of_several_stalled_streams_the_longest_is_cut_off_first() {
-        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
-        let activity = sweeper.watch();
+        let mut reaper = IdleReaper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        let activity = reaper.watch();
         let _running = activity.begin();
         let [first, second] = [0; 2].map(|_| activity.begin_stream());
         second.give();
-        sweeper.sweep();
+        reaper.reap();
         first.give();
-        let cut: Vec<_> = (0..LOOKS + 3).map(|_| sweeper.sweep()).collect();
+        let cut: Vec<_> = (0..LOOKS + 3).map(|_| reaper.reap()).collect();
         assert_eq!(cut.iter().sum::<u64>(), 2);
         assert_eq!((cut[7], cut[8], cut[9]), (1, 0, 1), "{cut:?}");
         assert!(first.is_cut() && second.is_cut());
@@ -231,36 +231,36 @@ mod tests {
     /// A client with a full socket sends more requests over HTTP/2 and takes nothing.
     #[tokio::test]
     async fn a_client_that_asks_on_and_takes_nothing_is_cut_off() {
-        let mut sweeper = Sweeper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
+        let mut reaper = IdleReaper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
         let (socket, _client) = socket().await;
-        let activity = sweeper.watch();
+        let activity = reaper.watch();
         activity.note(&Poll::Pending, &socket);
         for _ in 0..LOOKS {
             drop(activity.begin());
-            assert_eq!(sweeper.sweep(), 0);
+            assert_eq!(reaper.reap(), 0);
         }
         drop(activity.begin());
-        assert_eq!(sweeper.sweep(), 1);
+        assert_eq!(reaper.reap(), 1);
         assert_eq!(order(&activity), Order::Cut);
     }
 
     #[test]
     fn connections_that_have_ended_are_forgotten() {
-        let mut sweeper = Sweeper::new(Duration::from_secs(1), None);
-        drop(sweeper.watch());
-        let open = sweeper.watch();
-        sweeper.sweep();
-        assert!(!sweeper.is_empty());
+        let mut reaper = IdleReaper::new(Duration::from_secs(1), None);
+        drop(reaper.watch());
+        let open = reaper.watch();
+        reaper.reap();
+        assert!(!reaper.is_empty());
         drop(open);
-        sweeper.sweep();
-        assert!(sweeper.is_empty());
+        reaper.reap();
+        assert!(reaper.is_empty());
     }
 
     #[test]
     fn an_order_to_drain_reaches_those_that_come_later() {
-        let mut sweeper = Sweeper::new(Duration::from_secs(1), None);
-        let early = sweeper.watch();
-        sweeper.drain();
-        assert_eq!([order(&early), order(&sweeper.watch())], [Order::Drain; 2]);
+        let mut reaper = IdleReaper::new(Duration::from_secs(1), None);
+        let early = reaper.watch();
+        reaper.drain();
+        assert_eq!([order(&early), order(&reaper.watch())], [Order::Drain; 2]);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct ConnectionLimits {
     pub(crate) socket_memory: Arc<Budget>,
 }
 
-/// Maximum number of buffered bytes per connection and direction, in hyper and in the express lane. A request head has
+/// Maximum number of buffered bytes per connection and direction, in hyper and in the fast path. A request head has
 /// to fit. At most one chunk of a response is queued, so that a slow client slows the source down.
 pub(super) const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 

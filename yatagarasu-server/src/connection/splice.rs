@@ -7,7 +7,7 @@
 //! the budget allows it, the sockets are widened and the bytes are moved.
 //!
 //! hyper has no interface for this: it writes the bytes that a body returns. A body whose next bytes are in a pipe
-//! returns a [*ticket*](placeholder) for them. hyper queues the ticket like any bytes. When hyper writes the ticket, the
+//! returns a [*placeholder*](placeholder) for them. hyper queues the placeholder like any bytes. When hyper writes the placeholder, the
 //! socket takes as many bytes out of the pipe.
 
 pub(super) mod placeholder;
@@ -31,7 +31,7 @@ use crate::connection::limits::{ConnectionLimits, WIDE_UNSENT_BYTES};
 
 /// State of a connection's output that may bypass the process.
 #[derive(Debug)]
-pub(super) struct Outlet {
+pub(super) struct SpliceWriter {
     /// Maximum number of unsent bytes in the socket, unless it is wide.
     notsent_lowat: Option<u32>,
     socket_memory: Arc<Budget>,
@@ -40,7 +40,7 @@ pub(super) struct Outlet {
 
 #[derive(Debug, Default)]
 struct Held {
-    /// A pipe that is not empty, and the number of bytes in it. A ticket for them has been issued.
+    /// A pipe that is not empty, and the number of bytes in it. A placeholder for them has been issued.
     pipe: Option<(Pipe, usize)>,
     /// Whether a stream has returned bytes that are not written yet.
     unwritten: bool,
@@ -64,7 +64,7 @@ enum Width {
     Narrowing(Reservation),
 }
 
-impl Outlet {
+impl SpliceWriter {
     /// Bounds the unsent bytes that the kernel holds for a client. The bytes that a slow client does not read then stay
     /// at S3.
     pub(super) fn of(socket: &TcpStream, limits: &ConnectionLimits) -> Self {
@@ -77,7 +77,7 @@ impl Outlet {
         outlet
     }
 
-    /// Redeems a ticket: moves up to `length` bytes from the pipe to the socket, and returns how many it took.
+    /// Redeems a placeholder: moves up to `length` bytes from the pipe to the socket, and returns how many it took.
     pub(super) fn poll_drain(
         &self,
         socket: &TcpStream,
@@ -94,7 +94,7 @@ impl Outlet {
             }
             width => width,
         };
-        let (pipe, bytes) = held.pipe.as_mut().expect("a ticket is given for what is in a pipe");
+        let (pipe, bytes) = held.pipe.as_mut().expect("a placeholder is given for what is in a pipe");
         let moved = loop {
             ready!(socket.poll_write_ready(cx))?;
             match socket.try_io(Interest::WRITABLE, || pipe.drain(socket, length, false)) {
@@ -151,7 +151,7 @@ impl Outlet {
         self.held().unwritten = bytes > 0;
     }
 
-    /// Keeps a pipe until its ticket is redeemed.
+    /// Keeps a pipe until its placeholder is redeemed.
     fn hold(&self, pipe: Pipe, bytes: usize) {
         self.held().pipe = Some((pipe, bytes));
     }

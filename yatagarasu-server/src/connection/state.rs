@@ -1,4 +1,4 @@
-//! The activity of one connection, which the sweeper watches.
+//! The activity of one connection, which the reaper watches.
 
 use std::io;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use crate::connection::http2_stream::{Stream, Streams};
 /// Value of `unacknowledged` if the socket was not queried since bytes began to wait.
 const NOT_ASKED: u32 = u32::MAX;
 
-/// The state of a connection for the [`Sweeper`](crate::connection::idle_reaper::Sweeper) of its thread, and the sweeper's orders to it.
+/// The state of a connection for the [`IdleReaper`](crate::connection::idle_reaper::IdleReaper) of its thread, and the reaper's orders to it.
 ///
-/// A connection and its sweeper run on one thread. Relaxed atomics therefore suffice.
+/// A connection and its reaper run on one thread. Relaxed atomics therefore suffice.
 #[derive(Debug, Default)]
-pub(crate) struct Activity {
+pub(crate) struct ConnectionState {
     /// Number of requests that hyper has begun.
     begun: AtomicUsize,
     /// Number of requests that hyper is processing.
     running: AtomicUsize,
-    /// Whether a response of the express lane waits for the client.
+    /// Whether a response of the fast path waits for the client.
     sending: AtomicBool,
     /// Whether bytes wait for the client. The last bytes of a response may, after its body has ended.
     waiting: AtomicBool,
-    /// Whether a request was answered since the last look of the sweeper.
+    /// Whether a request was answered since the last look of the reaper.
     answered: AtomicBool,
     /// Whether the client took bytes since the last look.
     taken: AtomicBool,
-    /// Whether the sweeper asks for a query of the unacknowledged bytes.
+    /// Whether the reaper asks for a query of the unacknowledged bytes.
     probed: AtomicBool,
     /// Number of unacknowledged bytes at the last query of the socket, or [`NOT_ASKED`].
     unacknowledged: AtomicU32,
@@ -55,7 +55,7 @@ pub(super) enum Order {
     Cut = 3,
 }
 
-/// The state of a connection since the last look of the sweeper.
+/// The state of a connection since the last look of the reaper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     /// No request is or was being answered, and no bytes wait.
@@ -70,14 +70,14 @@ pub(super) enum Look {
 
 /// A request that hyper is processing. It ends when dropped.
 #[derive(Debug)]
-pub(super) struct Running(Arc<Activity>);
+pub(super) struct InFlight(Arc<ConnectionState>);
 
-impl Activity {
+impl ConnectionState {
     /// Records that a request head is complete.
-    pub(super) fn begin(self: &Arc<Self>) -> Running {
+    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.running.fetch_add(1, Ordering::Relaxed);
-        Running(Arc::clone(self))
+        InFlight(Arc::clone(self))
     }
 
     /// Begins an HTTP/2 stream.
@@ -128,7 +128,7 @@ impl Activity {
         }
     }
 
-    /// Records that the express lane has answered a request, for which `begin` was not called.
+    /// Records that the fast path has answered a request, for which `begin` was not called.
     pub(super) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
@@ -138,12 +138,12 @@ impl Activity {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Records whether a response of the express lane waits for the client.
+    /// Records whether a response of the fast path waits for the client.
     pub(super) fn set_sending(&self, sending: bool) {
         self.sending.store(sending, Ordering::Relaxed);
     }
 
-    /// Returns `true` if a response of the express lane waits for the client.
+    /// Returns `true` if a response of the fast path waits for the client.
     pub(super) fn is_sending(&self) -> bool {
         self.sending.load(Ordering::Relaxed)
     }
@@ -206,14 +206,14 @@ impl Activity {
     }
 }
 
-impl Running {
+impl InFlight {
     /// Returns the activity of the request's connection.
-    pub(super) fn activity(&self) -> &Activity {
+    pub(super) fn activity(&self) -> &ConnectionState {
         &self.0
     }
 }
 
-impl Drop for Running {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.answered.store(true, Ordering::Relaxed);
         self.0.running.fetch_sub(1, Ordering::Relaxed);

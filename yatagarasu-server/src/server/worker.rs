@@ -13,11 +13,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::connection::idle_reaper::Sweeper;
+use crate::connection::idle_reaper::IdleReaper;
 use crate::connection::limits::ConnectionLimits;
 use crate::connection::serve;
-use crate::service::buckets::Front;
-use crate::service::handler::Desk;
+use crate::service::buckets::Buckets;
+use crate::service::handler::RequestHandler;
 use crate::telemetry::counters::{Counters, Metrics};
 
 /// The worker threads, which serve clients.
@@ -39,12 +39,12 @@ struct Worker {
 impl Workers {
     /// Starts one worker for each element of `metrics.threads()`.
     pub(super) fn start(
-        front: &Arc<Front>,
+        buckets: &Arc<Buckets>,
         metrics: &Metrics,
         limits: &ConnectionLimits,
         stop: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
-        let worker = |(index, counters)| Worker::start(index, front, counters, limits, stop);
+        let worker = |(index, counters)| Worker::start(index, buckets, counters, limits, stop);
         metrics.threads().iter().enumerate().map(worker).collect::<io::Result<_>>().map(Self)
     }
 
@@ -97,7 +97,7 @@ impl Workers {
 impl Worker {
     fn start(
         index: usize,
-        front: &Arc<Front>,
+        buckets: &Arc<Buckets>,
         counters: &Arc<Counters>,
         limits: &ConnectionLimits,
         stop: &watch::Receiver<bool>,
@@ -108,7 +108,7 @@ impl Worker {
         let (abandon, abandoned) = oneshot::channel();
         let load = Arc::new(AtomicUsize::new(0));
         let work = Work {
-            desk: Arc::new(Desk::new(Arc::clone(front), Arc::clone(counters))),
+            handler: Arc::new(RequestHandler::new(Arc::clone(buckets), Arc::clone(counters))),
             counters: Arc::clone(counters),
             limits: limits.clone(),
             stop: stop.clone(),
@@ -135,7 +135,7 @@ impl Worker {
 }
 
 struct Work {
-    desk: Arc<Desk>,
+    handler: Arc<RequestHandler>,
     counters: Arc<Counters>,
     limits: ConnectionLimits,
     stop: watch::Receiver<bool>,
@@ -146,35 +146,35 @@ impl Work {
     /// Serves connections until the channel is closed and all connections have ended.
     async fn until_ended(self, mut received: mpsc::UnboundedReceiver<StdStream>) {
         let mut connections = JoinSet::new();
-        let mut sweeper = Sweeper::new(self.limits.header_timeout, self.limits.send_timeout);
-        let mut looks = interval(sweeper.period());
+        let mut reaper = IdleReaper::new(self.limits.header_timeout, self.limits.send_timeout);
+        let mut looks = interval(reaper.period());
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stop = self.stop.clone();
         let (mut open, mut stopping) = (true, false);
         while open || !connections.is_empty() {
             tokio::select! {
                 socket = received.recv(), if open => match socket {
-                    Some(socket) => self.begin(socket, &mut connections, &mut sweeper),
+                    Some(socket) => self.begin(socket, &mut connections, &mut reaper),
                     None => open = false,
                 },
                 Some(_) = connections.join_next() => {}
-                _ = looks.tick(), if !sweeper.is_empty() => self.counters.timed_out(sweeper.sweep()),
+                _ = looks.tick(), if !reaper.is_empty() => self.counters.timed_out(reaper.reap()),
                 _ = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
-                    sweeper.drain();
+                    reaper.drain();
                 }
             }
         }
     }
 
-    fn begin(&self, socket: StdStream, connections: &mut JoinSet<()>, sweeper: &mut Sweeper) {
+    fn begin(&self, socket: StdStream, connections: &mut JoinSet<()>, reaper: &mut IdleReaper) {
         let load = Load(Arc::clone(&self.load));
         let socket = match TcpStream::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => return tracing::error!(%error, "a connection cannot be served"),
         };
         let counted = self.counters.connected();
-        let serving = serve(socket, Arc::clone(&self.desk), &self.limits, sweeper.watch());
+        let serving = serve(socket, Arc::clone(&self.handler), &self.limits, reaper.watch());
         connections.spawn(async move {
             serving.await;
             drop((load, counted));

@@ -26,12 +26,12 @@ pub struct Bucket {
 
 /// All buckets and the routes to them.
 #[derive(Debug)]
-pub struct Front {
+pub struct Buckets {
     buckets: Vec<Bucket>,
     routes: Routes,
 }
 
-impl Front {
+impl Buckets {
     /// Creates the front of `buckets`, each under its prefix.
     pub fn new(buckets: Vec<Bucket>) -> Self {
         let routes = Routes::new(buckets.iter().map(|bucket| bucket.path_prefix.as_str()));
@@ -39,7 +39,7 @@ impl Front {
     }
 
     /// Returns the buckets, in the order of the configuration.
-    pub fn buckets(&self) -> &[Bucket] {
+    pub fn all(&self) -> &[Bucket] {
         &self.buckets
     }
 

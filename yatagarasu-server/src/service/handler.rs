@@ -9,11 +9,11 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use yatagarasu_core::http::fields::drop_hops;
-use yatagarasu_core::{CacheKey, KeyRef, Outcome, Request as ObjectRequest, StoredObject};
+use yatagarasu_core::{CacheEntry, CacheKey, KeyRef, Outcome, Request as ObjectRequest};
 
 use crate::config::StatusKey;
 use crate::service::body::ResponseBody;
-use crate::service::buckets::Front;
+use crate::service::buckets::Buckets;
 use crate::service::problem::Problem;
 use crate::service::response;
 use crate::service::router::{Route, cache_key, decode, forwarded_query};
@@ -27,7 +27,7 @@ pub(crate) struct Hit {
     /// The response head as it goes over the wire. [`head_sent`](response::head_sent) takes its memory back.
     pub(crate) head: Vec<u8>,
     /// The object, stored as a whole.
-    pub(crate) stored: Arc<StoredObject>,
+    pub(crate) stored: Arc<CacheEntry>,
     /// The request's line of the access log.
     pub(crate) entry: Entry,
 }
@@ -39,8 +39,8 @@ pub(crate) type Answering =
 /// Answers the requests of one thread. The state that every request writes is not shared with other threads, because
 /// they would contend for its cache lines.
 #[derive(Debug)]
-pub(crate) struct Desk {
-    front: Arc<Front>,
+pub(crate) struct RequestHandler {
+    buckets: Arc<Buckets>,
     /// The names of the buckets, in their order.
     names: Vec<Arc<str>>,
     request_ids: RequestIds,
@@ -73,11 +73,11 @@ enum Question {
     Preflight,
 }
 
-impl Desk {
-    /// Creates the desk of one thread. `counters` count its requests.
-    pub(crate) fn new(front: Arc<Front>, counters: Arc<Counters>) -> Self {
-        let names = front.buckets().iter().map(|bucket| Arc::from(&*bucket.name)).collect();
-        Self { front, names, request_ids: RequestIds::new(), counters }
+impl RequestHandler {
+    /// Creates the handler of one thread. `counters` count its requests.
+    pub(crate) fn new(buckets: Arc<Buckets>, counters: Arc<Counters>) -> Self {
+        let names = buckets.all().iter().map(|bucket| Arc::from(&*bucket.name)).collect();
+        Self { buckets, names, request_ids: RequestIds::new(), counters }
     }
 
     /// Answers one request. Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 3.2).
@@ -91,31 +91,31 @@ impl Desk {
             Read::Answered(response) => return Either::Left(ready(finish(response))),
         };
         let recalled = match asked.question {
-            Question::Object => self.front.buckets()[asked.bucket].gateway.recall(&mut asked.request),
+            Question::Object => self.buckets.all()[asked.bucket].gateway.try_hit(&mut asked.request),
             Question::Preflight => None,
         };
         if let Some(outcome) = recalled {
             return Either::Left(ready(finish(self.render(asked, outcome))));
         }
-        let desk = Arc::clone(self);
-        Either::Right(Box::pin(async move { finish(desk.ask(asked).await) }))
+        let handler = Arc::clone(self);
+        Either::Right(Box::pin(async move { finish(handler.ask(asked).await) }))
     }
 
     /// Serves a plain GET of `target` if the whole object is stored and fresh. Returns `None` if it cannot: the request
     /// then has to go through [`answer`](Self::answer).
-    pub(crate) fn recall(&self, target: &str) -> Option<Hit> {
+    pub(crate) fn try_hit(&self, target: &str) -> Option<Hit> {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let decoded = decode(path).ok()?;
-        let (index, object) = self.front.split(&decoded)?;
-        let bucket = &self.front.buckets()[index];
+        let (index, object) = self.buckets.split(&decoded)?;
+        let bucket = &self.buckets.all()[index];
         if bucket.status_key == StatusKey::Shown {
             return None;
         }
         let query = forwarded_query(query, &bucket.forward_query);
         // `object` may be an invalid key, but no object is stored under such a key.
         let key = KeyRef { object, query: query.as_deref(), origin: None, variant: None };
-        let recalled = bucket.gateway.recall_plain(key)?;
+        let recalled = bucket.gateway.try_plain_hit(key)?;
         let request_id = self.request_ids.make();
         let entry = Entry::begin(&Method::GET, path, &request_id, &self.counters)
             .of(&self.names[index], object)
@@ -143,7 +143,7 @@ impl Desk {
             Method::OPTIONS => return Read::Answered(response::options(&request_id, entry)),
             _ => return Read::Answered(response::problem(&Problem::MethodNotAllowed, &request_id, entry)),
         };
-        let (bucket, object) = match self.front.route(head.uri.path()) {
+        let (bucket, object) = match self.buckets.route(head.uri.path()) {
             Route::Object(bucket, object) => (bucket, object),
             Route::Nowhere => {
                 return Read::Answered(response::problem(&Problem::NoSuchPrefix, &request_id, entry));
@@ -153,7 +153,7 @@ impl Desk {
             }
         };
         let entry = entry.of(&self.names[bucket], object.as_str());
-        let key = cache_key(object, head.uri.query(), &self.front.buckets()[bucket].forward_query);
+        let key = cache_key(object, head.uri.query(), &self.buckets.all()[bucket].forward_query);
         let mut headers = head.headers;
         drop_hops(&mut headers);
         let request = ObjectRequest { method, key, headers };
@@ -161,9 +161,9 @@ impl Desk {
     }
 
     async fn ask(&self, asked: Asked) -> Response<ResponseBody> {
-        let gateway = &self.front.buckets()[asked.bucket].gateway;
+        let gateway = &self.buckets.all()[asked.bucket].gateway;
         let outcome = match asked.question {
-            Question::Object => gateway.answer(&asked.request).await,
+            Question::Object => gateway.execute(&asked.request).await,
             Question::Preflight => gateway.preflight(&asked.request).await,
         };
         self.render(asked, outcome)
@@ -171,7 +171,7 @@ impl Desk {
 
     fn render(&self, asked: Asked, outcome: Outcome) -> Response<ResponseBody> {
         let Asked { bucket, request, request_id, entry, .. } = asked;
-        let key = match self.front.buckets()[bucket].status_key {
+        let key = match self.buckets.all()[bucket].status_key {
             StatusKey::Hidden => None,
             StatusKey::Shown => Some(shown(&self.names[bucket], &request.key)),
         };

@@ -7,7 +7,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::json;
 use yatagarasu_core::http::content_range::unsatisfied_range;
-use yatagarasu_core::{Refusal, SourceError};
+use yatagarasu_core::{GatewayError, SourceError};
 
 use crate::telemetry::request_id::RequestId;
 
@@ -34,10 +34,10 @@ pub(crate) enum Problem<'a> {
 
 impl<'a> Problem<'a> {
     /// Returns the problem for a refusal.
-    pub(crate) fn of(refusal: &'a Refusal) -> Self {
+    pub(crate) fn of(refusal: &'a GatewayError) -> Self {
         match refusal {
-            Refusal::OnlyIfCached => Self::OnlyIfCached,
-            Refusal::Source(error) => Self::Source(error),
+            GatewayError::OnlyIfCached => Self::OnlyIfCached,
+            GatewayError::Source(error) => Self::Source(error),
         }
     }
 
@@ -142,7 +142,7 @@ mod tests {
         check(&Problem::MethodNotAllowed, 405, Some(("allow", "GET, HEAD, OPTIONS")));
         let source = |error, status, field| check(&Problem::Source(&error), status, field);
         source(SourceError::not_found(""), 404, None);
-        source(SourceError::Denied { code: String::new(), manner: Box::default() }, 403, None);
+        source(SourceError::Denied { code: String::new(), caching: Box::default() }, 403, None);
         source(SourceError::PreconditionFailed, 412, None);
         source(
             SourceError::RangeNotSatisfiable { complete_length: Some(9) },

@@ -7,8 +7,8 @@ use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use yatagarasu_core::caching::cache_status::Detail;
-use yatagarasu_core::gateway::Recalled;
-use yatagarasu_core::{Handling, Outcome};
+use yatagarasu_core::gateway::PlainHit;
+use yatagarasu_core::{CacheStatus, Outcome};
 
 use crate::service::body::ResponseBody;
 use crate::service::problem::{ALLOW, Problem};
@@ -67,12 +67,12 @@ pub(crate) fn outcome(
 
 /// Returns the response to a request that is itself at fault.
 pub(crate) fn problem(problem: &Problem<'_>, request_id: &RequestId, entry: Entry) -> Response<ResponseBody> {
-    rendered(problem, Handling::Own(Detail::Local), None, request_id, entry)
+    rendered(problem, CacheStatus::Own(Detail::Local), None, request_id, entry)
 }
 
 fn rendered(
     problem: &Problem<'_>,
-    handling: Handling,
+    handling: CacheStatus,
     key: Option<&str>,
     request_id: &RequestId,
     entry: Entry,
@@ -86,7 +86,7 @@ fn rendered(
 
 /// Returns the response to OPTIONS, with the supported methods (RFC 9110 9.3.7).
 pub(crate) fn options(request_id: &RequestId, entry: Entry) -> Response<ResponseBody> {
-    let handling = Handling::Own(Detail::Local);
+    let handling = CacheStatus::Own(Detail::Local);
     let entry = entry.answered(StatusCode::NO_CONTENT, handling);
     let mut response = Response::new(ResponseBody::document(bytes::Bytes::new(), entry));
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -105,7 +105,7 @@ pub(crate) fn without_body(response: Response<ResponseBody>) -> Response<Respons
 }
 
 /// Adds the fields that every response has: the request id, `Via`, `X-Cache` and `Cache-Status`.
-fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request_id: &RequestId) {
+fn sign(headers: &mut HeaderMap, handling: &CacheStatus, key: Option<&str>, request_id: &RequestId) {
     headers.insert(X_REQUEST_ID, request_id.field());
     headers.append(VIA, HeaderValue::from_static(PSEUDONYM));
     headers.insert(X_CACHE, HeaderValue::from_static(handling.x_cache()));
@@ -113,7 +113,7 @@ fn sign(headers: &mut HeaderMap, handling: &Handling, key: Option<&str>, request
 }
 
 /// Returns the response head for a plain GET (RFC 9112 4), with the same fields as [`outcome`] gives the same object.
-pub(crate) fn head(recalled: &Recalled, request_id: &RequestId) -> Vec<u8> {
+pub(crate) fn head(recalled: &PlainHit, request_id: &RequestId) -> Vec<u8> {
     let mut head = ROOM.take();
     head.reserve(HEAD_BYTES);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
@@ -144,7 +144,7 @@ pub(crate) fn head_sent(mut head: Vec<u8>) {
 }
 
 /// Returns the gateway's member of `Cache-Status`. Without a key it takes one allocation of the exact size.
-fn cache_status(handling: &Handling, key: Option<&str>) -> HeaderValue {
+fn cache_status(handling: &CacheStatus, key: Option<&str>) -> HeaderValue {
     match key {
         Some(key) => {
             let member = format!("Yatagarasu; {handling}; key=\"{}\"", text(key));
@@ -155,7 +155,7 @@ fn cache_status(handling: &Handling, key: Option<&str>) -> HeaderValue {
 }
 
 /// Calls `look` with the member without a key.
-fn with_member<T>(handling: &Handling, look: impl FnOnce(&[u8]) -> T) -> T {
+fn with_member<T>(handling: &CacheStatus, look: impl FnOnce(&[u8]) -> T) -> T {
     let mut member = [0; CACHE_STATUS_BYTES_MAX];
     let mut rest = &mut member[..];
     write!(rest, "Yatagarasu; {handling}").expect("it has room for all that can be said");
@@ -176,20 +176,20 @@ const UNPRINTABLE: &AsciiSet = &CONTROLS.add(b'%');
 mod tests {
     use std::time::Duration;
 
-    use yatagarasu_core::caching::cache_status::{Forward, Forwarding};
+    use yatagarasu_core::caching::cache_status::{ForwardReason, Forwarding};
     use yatagarasu_core::caching::freshness::Freshness;
 
     use super::*;
 
     #[test]
     fn the_longest_member_of_cache_status_has_room() {
-        let longest = Handling::Forwarded(Forwarding {
+        let longest = CacheStatus::Forwarded(Forwarding {
             status: Some(StatusCode::NOT_MODIFIED),
             freshness: Some(Freshness::Stale(Duration::MAX)),
             stored: true,
             collapsed: true,
             detail: Some(Detail::WhileRevalidating),
-            ..Forwarding::new(Forward::VaryMiss)
+            ..Forwarding::new(ForwardReason::VaryMiss)
         });
         assert_eq!(cache_status(&longest, None), format!("Yatagarasu; {longest}"));
         let keyed = cache_status(&longest, Some("b/k"));

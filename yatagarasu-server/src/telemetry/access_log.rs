@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 use tracing::Level;
-use yatagarasu_core::{Handling, Refusal, SourceError};
+use yatagarasu_core::{CacheStatus, GatewayError, SourceError};
 
 use crate::telemetry::counters::Counters;
 use crate::telemetry::request_id::RequestId;
@@ -36,7 +36,7 @@ struct Line {
     method: Method,
     /// The object's key, or the path if it leads to no bucket.
     key: String,
-    cache: Option<Handling>,
+    cache: Option<CacheStatus>,
     failure: Option<String>,
     body: Progress,
 }
@@ -84,7 +84,7 @@ impl Entry {
     }
 
     /// Records the status of the response and the part the cache had in it.
-    pub(crate) fn answered(mut self, status: StatusCode, handling: Handling) -> Self {
+    pub(crate) fn answered(mut self, status: StatusCode, handling: CacheStatus) -> Self {
         self.status = status;
         if let Some(line) = &mut self.line {
             line.cache = Some(handling);
@@ -93,10 +93,10 @@ impl Entry {
     }
 
     /// Records why there is no object. Also logs a warning if the failure is transient.
-    pub(crate) fn refused(mut self, refusal: &Refusal) -> Self {
+    pub(crate) fn refused(mut self, refusal: &GatewayError) -> Self {
         match refusal {
-            Refusal::OnlyIfCached => {}
-            Refusal::Source(error) => self.failed(error),
+            GatewayError::OnlyIfCached => {}
+            GatewayError::Source(error) => self.failed(error),
         }
         self
     }

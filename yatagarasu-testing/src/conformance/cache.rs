@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 use http::header::{HeaderMap, HeaderValue};
 
 use crate::cache_key;
-use yatagarasu_core::cache::entry::{Content, StoredObject};
+use yatagarasu_core::cache::entry::{CacheEntry, EntryKind};
 use yatagarasu_core::cache::segments::SegmentsBuilder;
 use yatagarasu_core::cache::{Admission, CacheKey, ObjectCache, Selector};
-use yatagarasu_core::caching::freshness::{Exchange, Freshness, Terms};
+use yatagarasu_core::caching::freshness::{Exchange, Freshness, FreshnessTerms};
 use yatagarasu_core::object::meta::ObjectMeta;
 
 /// Runs every test of the [`ObjectCache`] contract. `make` builds a cache of a given capacity in bytes.
@@ -80,7 +80,7 @@ async fn what_is_marked_stale_stays(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) 
 async fn notes_are_no_objects(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     let cache = make(MANY);
     let note =
-        || Arc::new(StoredObject::note(Content::Passed, SystemTime::UNIX_EPOCH, Duration::from_secs(60)));
+        || Arc::new(CacheEntry::note(EntryKind::HitForPass, SystemTime::UNIX_EPOCH, Duration::from_secs(60)));
     cache.store(cache_key("note"), note()).await;
     cache.store(cache_key("object"), object(b"x")).await;
     assert_eq!(cache.usage().objects, 1);
@@ -134,21 +134,21 @@ fn queried(key: &str, query: &str) -> CacheKey {
     CacheKey { query: Some(query.into()), ..cache_key(key) }
 }
 
-fn object(content: &[u8]) -> Arc<StoredObject> {
+fn object(content: &[u8]) -> Arc<CacheEntry> {
     tagged(content, "")
 }
 
-fn tagged(content: &[u8], tags: &str) -> Arc<StoredObject> {
+fn tagged(content: &[u8], tags: &str) -> Arc<CacheEntry> {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("text/plain"));
     headers.insert("cache-tag", HeaderValue::from_str(tags).expect("a test gives valid tags"));
     let mut bytes = SegmentsBuilder::new(Some(content.len() as u64));
     bytes.push(content);
-    Arc::new(StoredObject::new(
+    Arc::new(CacheEntry::new(
         ObjectMeta::new(headers),
-        Content::Whole(bytes.finish()),
+        EntryKind::Full(bytes.finish()),
         Exchange::at(SystemTime::UNIX_EPOCH),
-        Terms::fresh_for(Duration::from_secs(60)),
+        FreshnessTerms::fresh_for(Duration::from_secs(60)),
     ))
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue};
-use yatagarasu_core::cache::entry::Content;
+use yatagarasu_core::cache::entry::EntryKind;
 use yatagarasu_core::cache::segments::SegmentsBuilder;
-use yatagarasu_core::caching::freshness::{Exchange, Terms};
-use yatagarasu_core::{CacheKey, ObjectKey, ObjectMeta, StoredObject};
+use yatagarasu_core::caching::freshness::{Exchange, FreshnessTerms};
+use yatagarasu_core::{CacheEntry, CacheKey, ObjectKey, ObjectMeta};
 
 use crate::random::Random;
 
@@ -31,7 +31,7 @@ const FIELDS: [(&str, &str); 6] = [
 #[derive(Debug)]
 pub(crate) struct Named {
     pub(crate) key: CacheKey,
-    pub(crate) object: Arc<StoredObject>,
+    pub(crate) object: Arc<CacheEntry>,
 }
 
 /// All objects, by their place.
@@ -78,18 +78,18 @@ fn drawn(key: &str, count: usize) -> usize {
     usize::try_from(Random::new(seed).bits() % count as u64).expect("less than a usize")
 }
 
-fn stored(length: usize) -> StoredObject {
+fn stored(length: usize) -> CacheEntry {
     let fields = FIELDS.into_iter();
     let headers = fields
         .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
         .collect();
     let mut bytes = SegmentsBuilder::new(Some(length as u64));
     bytes.push(&vec![0; length]);
-    StoredObject::new(
+    CacheEntry::new(
         ObjectMeta::new(headers).to_store(&[], SystemTime::UNIX_EPOCH),
-        Content::Whole(bytes.finish()),
+        EntryKind::Full(bytes.finish()),
         Exchange::at(SystemTime::UNIX_EPOCH),
-        Terms::fresh_for(Duration::from_secs(3600)),
+        FreshnessTerms::fresh_for(Duration::from_secs(3600)),
     )
 }
 

@@ -6,15 +6,15 @@ use std::time::SystemTime;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 
-use crate::cache::entry::StoredObject;
+use crate::cache::entry::CacheEntry;
 use crate::cache::reuse::{Reuse, reuse};
-use crate::caching::cache_status::{Detail, Forward, Forwarding, Handling, Provenance};
-use crate::caching::storability::{Asker, Obstacle};
+use crate::caching::cache_status::{CacheStatus, Detail, ForwardReason, Forwarding, Provenance};
+use crate::caching::storability::{Asker, NotStoredReason};
 use crate::gateway::fill::reader::{FillReader, Opened};
 use crate::gateway::fill::state::{Completed, Fill, Head, How};
 use crate::gateway::fill::table::Join;
-use crate::gateway::fill::task::{Lead, Wanted};
-use crate::gateway::lookup::{Found, Inquiry, Selecting};
+use crate::gateway::fill::task::{FillMode, FillTask};
+use crate::gateway::lookup::{LookupResult, RequestContext, Selecting};
 use crate::gateway::outcome::Outcome;
 use crate::gateway::pass::Keep;
 use crate::gateway::representation::Bytes;
@@ -47,9 +47,9 @@ impl Shared {
     /// again.
     pub(in crate::gateway) async fn join(
         self: &Arc<Self>,
-        inquiry: &Inquiry<'_>,
-        found: &Found<'_>,
-        reason: Forward,
+        context: &RequestContext<'_>,
+        found: &LookupResult<'_>,
+        reason: ForwardReason,
         begin: Begin,
         trials: &mut Trials,
     ) -> Option<Outcome> {
@@ -64,64 +64,70 @@ impl Shared {
                 reader
             }
             Some(Join::Begun(reader)) => {
-                self.lead(inquiry, found, reader.fill(), Wanted::ByReaders);
+                self.lead(context, found, reader.fill(), FillMode::ByReaders);
                 reader
             }
-            None => return Some(self.pass(inquiry, found, forwarding, Keep::Storable).await),
+            None => return Some(self.pass(context, found, forwarding, Keep::Storable).await),
         };
         let opened = reader.opened().await;
         match opened {
-            Opened::Receiving(head) if self.is_other_variant(inquiry, head.selecting.as_ref()) => {
+            Opened::Receiving(head) if self.is_other_variant(context, head.selecting.as_ref()) => {
                 drop(reader);
-                self.detour(inquiry, found, forwarding, trials).await
+                self.detour(context, found, forwarding, trials).await
             }
-            Opened::Complete(completed) if self.is_other_variant(inquiry, completed.selecting()) => {
+            Opened::Complete(completed) if self.is_other_variant(context, completed.selecting()) => {
                 drop(reader);
-                self.detour(inquiry, found, forwarding, trials).await
+                self.detour(context, found, forwarding, trials).await
             }
-            Opened::Receiving(head) if reader.is_late() && !self.suits(inquiry, &head.object) => {
+            Opened::Receiving(head) if reader.is_late() && !self.suits(context, &head.object) => {
                 drop(reader);
-                Some(self.pass(inquiry, found, Forwarding::new(reason), Keep::Storable).await)
+                Some(self.pass(context, found, Forwarding::new(reason), Keep::Storable).await)
             }
             Opened::Complete(completed) if reader.is_late() || completed.is_found() => {
                 drop(reader);
-                Some(self.just_stored(inquiry, found, &completed.stored, reason).await)
+                Some(self.just_stored(context, found, &completed.stored, reason).await)
             }
-            Opened::Receiving(head) => Some(receiving(inquiry, &head, reader, self.clock.now(), forwarding)),
-            Opened::Complete(completed) => Some(self.completed(inquiry, &reader, completed, forwarding)),
+            Opened::Receiving(head) => Some(receiving(context, &head, reader, self.clock.now(), forwarding)),
+            Opened::Complete(completed) => Some(self.completed(context, &reader, completed, forwarding)),
             Opened::Streaming(object, obstacle) => {
                 drop(reader);
                 forwarding.detail = obstacle.map(Detail::NotStored);
-                Some(self.released(inquiry, found, object, forwarding).await)
+                Some(self.released(context, found, object, forwarding).await)
             }
             // The object was fetched for an authorized client and may not be shared. An anonymous request can
             // join or begin another fill.
-            Opened::Released(Some(Obstacle::Authorized)) if inquiry.asker() == Asker::Anyone => {
+            Opened::Released(Some(NotStoredReason::Authorized)) if context.asker() == Asker::Anyone => {
                 drop(reader);
-                self.detour(inquiry, found, forwarding, trials).await
+                self.detour(context, found, forwarding, trials).await
             }
             Opened::Released(obstacle) => {
                 drop(reader);
                 let detail = obstacle.map(Detail::NotStored);
                 let alone = Forwarding { detail, ..Forwarding::new(reason) };
-                Some(self.pass(inquiry, found, alone, keep_of_released(obstacle)).await)
+                Some(self.pass(context, found, alone, keep_of_released(obstacle)).await)
             }
-            Opened::Failed(error) => self.failed(inquiry, found, error, forwarding, trials),
+            Opened::Failed(error) => self.failed(context, found, error, forwarding, trials),
         }
     }
 
     /// Spawns the fill task, which fetches or revalidates the object.
-    fn lead(self: &Arc<Self>, inquiry: &Inquiry<'_>, found: &Found<'_>, fill: Arc<Fill>, wanted: Wanted) {
+    fn lead(
+        self: &Arc<Self>,
+        context: &RequestContext<'_>,
+        found: &LookupResult<'_>,
+        fill: Arc<Fill>,
+        wanted: FillMode,
+    ) {
         // A background revalidation is made for the cache, so the client's `Authorization` is not counted.
         let asker = match wanted {
-            Wanted::ByReaders => inquiry.asker(),
-            Wanted::Anyway => Asker::Anyone,
+            FillMode::ByReaders => context.asker(),
+            FillMode::Anyway => Asker::Anyone,
         };
-        let lead = Lead {
+        let lead = FillTask {
             gateway: Arc::clone(self),
             fill,
             permit: self.storage.permit(found.key.as_ref().clone()),
-            asked: forward::fill(inquiry.request, &self.policy.forward_headers),
+            asked: forward::fill(context.request, &self.policy.forward_headers),
             asker,
             found: found.stored.clone(),
             wanted,
@@ -131,25 +137,29 @@ impl Shared {
 
     /// Revalidates the stored object in the background, at most once per key at a time (RFC 5861 3). Does nothing
     /// if the client sent `no-store`.
-    pub(in crate::gateway) fn revalidate(self: &Arc<Self>, inquiry: &Inquiry<'_>, found: &Found<'_>) {
-        if inquiry.control.no_store {
+    pub(in crate::gateway) fn revalidate(
+        self: &Arc<Self>,
+        context: &RequestContext<'_>,
+        found: &LookupResult<'_>,
+    ) {
+        if context.control.no_store {
             return;
         }
         if let Some(fill) = self.fills.begin_unread(&found.key) {
-            self.lead(inquiry, found, fill, Wanted::Anyway);
+            self.lead(context, found, fill, FillMode::Anyway);
         }
     }
 
-    fn is_other_variant(&self, inquiry: &Inquiry<'_>, selecting: Option<&Selecting>) -> bool {
-        selecting.is_some_and(|selecting| !self.selects(inquiry, selecting))
+    fn is_other_variant(&self, context: &RequestContext<'_>, selecting: Option<&Selecting>) -> bool {
+        selecting.is_some_and(|selecting| !self.selects(context, selecting))
     }
 
     /// Returns `None` to look up the right variant again, since the variants are known by now. Passes to the
     /// source alone after [`DETOURS_MAX`] attempts.
     async fn detour(
         self: &Arc<Self>,
-        inquiry: &Inquiry<'_>,
-        found: &Found<'_>,
+        context: &RequestContext<'_>,
+        found: &LookupResult<'_>,
         forwarding: Forwarding,
         trials: &mut Trials,
     ) -> Option<Outcome> {
@@ -157,12 +167,12 @@ impl Shared {
         if trials.detours < DETOURS_MAX {
             return None;
         }
-        Some(self.pass(inquiry, found, Forwarding { collapsed: false, ..forwarding }, Keep::Storable).await)
+        Some(self.pass(context, found, Forwarding { collapsed: false, ..forwarding }, Keep::Storable).await)
     }
 
     /// Returns `true` if the object may answer a request that arrived after it did: it is fresh for that client.
-    fn suits(&self, inquiry: &Inquiry<'_>, object: &StoredObject) -> bool {
-        match reuse(object, self.clock.now(), &inquiry.control) {
+    fn suits(&self, context: &RequestContext<'_>, object: &CacheEntry) -> bool {
+        match reuse(object, self.clock.now(), &context.control) {
             Reuse::Fresh => true,
             Reuse::Accepted | Reuse::WhileRevalidating | Reuse::Validated(_) => false,
         }
@@ -171,21 +181,21 @@ impl Shared {
     /// Serves an object that has just been stored. Passes to the source if the object does not suit the request.
     async fn just_stored(
         self: &Arc<Self>,
-        inquiry: &Inquiry<'_>,
-        found: &Found<'_>,
-        stored: &Arc<StoredObject>,
-        reason: Forward,
+        context: &RequestContext<'_>,
+        found: &LookupResult<'_>,
+        stored: &Arc<CacheEntry>,
+        reason: ForwardReason,
     ) -> Outcome {
-        if self.suits(inquiry, stored) {
-            return serve(inquiry, stored, self.clock.now(), Detail::MaxStale);
+        if self.suits(context, stored) {
+            return serve(context, stored, self.clock.now(), Detail::MaxStale);
         }
-        self.pass(inquiry, found, Forwarding::new(reason), Keep::Storable).await
+        self.pass(context, found, Forwarding::new(reason), Keep::Storable).await
     }
 
     /// Answers from a completed fill.
     fn completed(
         &self,
-        inquiry: &Inquiry<'_>,
+        context: &RequestContext<'_>,
         reader: &FillReader,
         completed: Completed,
         mut forwarding: Forwarding,
@@ -196,52 +206,52 @@ impl Shared {
             How::Fetched(head) => {
                 head.tell(&mut forwarding);
                 let headers = head.seen_by(reader, now);
-                representation::fetched(inquiry.request, headers, head.length, Bytes::Stored(stored))
+                representation::fetched(context.request, headers, head.length, Bytes::Stored(stored))
             }
-            How::Found => return serve(inquiry, &stored, now, Detail::MaxStale),
+            How::Found => return serve(context, &stored, now, Detail::MaxStale),
             How::Confirmed => {
                 forwarding.freshness = Some(stored.freshness(now));
                 forwarding.status = Some(StatusCode::NOT_MODIFIED);
                 forwarding.provenance = Provenance::Confirmed;
-                representation::stored(inquiry.request, stored, now)
+                representation::stored(context.request, stored, now)
             }
         };
-        Outcome { handling: Handling::Forwarded(forwarding), reply }
+        Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
     }
 
     /// Answers the client that began the fill with the open object of a released fill. Evaluates conditions here;
     /// passes to the source again if the client wants a single range.
     async fn released(
         self: &Arc<Self>,
-        inquiry: &Inquiry<'_>,
-        found: &Found<'_>,
+        context: &RequestContext<'_>,
+        found: &LookupResult<'_>,
         object: Object,
         mut forwarding: Forwarding,
     ) -> Outcome {
-        let reply = match representation::conditional(inquiry.request, &object.meta) {
-            Ok(None) if representation::wants_one_part(inquiry.request, &object.meta) => {
+        let reply = match representation::conditional(context.request, &object.meta) {
+            Ok(None) if representation::wants_one_part(context.request, &object.meta) => {
                 drop(object);
-                return self.pass(inquiry, found, forwarding, Keep::Nothing).await;
+                return self.pass(context, found, forwarding, Keep::Nothing).await;
             }
             Ok(None) => Ok(representation::streamed(object)),
             Ok(Some(reply)) => Ok(reply),
             Err(refusal) => Err(refusal),
         };
         forwarding.status = Some(StatusCode::OK);
-        Outcome { handling: Handling::Forwarded(forwarding), reply }
+        Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
     }
 
     /// Serves stale if allowed. Returns `None` to retry once if another client's source request failed and
     /// another try is worthwhile; otherwise returns the error.
     fn failed(
         &self,
-        inquiry: &Inquiry<'_>,
-        found: &Found<'_>,
+        context: &RequestContext<'_>,
+        found: &LookupResult<'_>,
         error: SourceError,
         mut forwarding: Forwarding,
         trials: &mut Trials,
     ) -> Option<Outcome> {
-        if let Some(stale) = self.stale_instead(inquiry, found, &error, forwarding) {
+        if let Some(stale) = self.stale_instead(context, found, &error, forwarding) {
             return Some(stale);
         }
         if forwarding.collapsed && trials.failures == 0 && error.is_worth_another_try() {
@@ -249,13 +259,13 @@ impl Shared {
             return None;
         }
         forwarding.status = error.status();
-        Some(Outcome { handling: Handling::Forwarded(forwarding), reply: Err(error.into()) })
+        Some(Outcome { handling: CacheStatus::Forwarded(forwarding), reply: Err(error.into()) })
     }
 }
 
 /// Answers with an object whose bytes are still arriving.
 fn receiving(
-    inquiry: &Inquiry<'_>,
+    context: &RequestContext<'_>,
     head: &Head,
     reader: FillReader,
     now: SystemTime,
@@ -263,8 +273,8 @@ fn receiving(
 ) -> Outcome {
     head.tell(&mut forwarding);
     let headers = head.seen_by(&reader, now);
-    let reply = representation::fetched(inquiry.request, headers, head.length, Bytes::Filling(reader));
-    Outcome { handling: Handling::Forwarded(forwarding), reply }
+    let reply = representation::fetched(context.request, headers, head.length, Bytes::Filling(reader));
+    Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
 }
 
 impl Head {
@@ -292,9 +302,11 @@ impl Head {
 
 /// Returns whether the readers of a released fill may store the object themselves. They may not if the object is
 /// not storable or memory for fills is exhausted.
-fn keep_of_released(obstacle: Option<Obstacle>) -> Keep {
+fn keep_of_released(obstacle: Option<NotStoredReason>) -> Keep {
     match obstacle {
-        Some(Obstacle::Authorized) | None => Keep::Storable,
-        Some(Obstacle::TooLarge | Obstacle::NotStorable | Obstacle::NoFillMemory) => Keep::Nothing,
+        Some(NotStoredReason::Authorized) | None => Keep::Storable,
+        Some(NotStoredReason::TooLarge | NotStoredReason::NotStorable | NotStoredReason::NoFillMemory) => {
+            Keep::Nothing
+        }
     }
 }

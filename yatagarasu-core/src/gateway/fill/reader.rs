@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::caching::storability::Obstacle;
+use crate::caching::storability::NotStoredReason;
 use crate::gateway::fill::state::{BEGINNER, Completed, Fill, Head, Stage};
 use crate::source::Object;
 use crate::source::error::SourceError;
@@ -31,9 +31,9 @@ pub(in crate::gateway) enum Opened {
     /// The whole object.
     Complete(Completed),
     /// The open object, to be streamed to this reader's client alone.
-    Streaming(Object, Option<Obstacle>),
+    Streaming(Object, Option<NotStoredReason>),
     /// No object: the reader's client must send a request of its own.
-    Released(Option<Obstacle>),
+    Released(Option<NotStoredReason>),
     /// The source's error.
     Failed(SourceError),
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use http::header::{self, HeaderMap, HeaderValue};
 
 use crate::budget::Reservation;
-use crate::cache::entry::{Content, StoredObject};
+use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::partial::Parts;
 use crate::cache::segments::Segments;
 use crate::caching::cache_control::{DELTA_MAX, withheld};
 use crate::caching::freshen::{freshened, same_strong_tag};
-use crate::caching::freshness::{Exchange, Terms};
+use crate::caching::freshness::{Exchange, FreshnessTerms};
 use crate::gateway::Shared;
 use crate::gateway::fill::state::{Fill, Head};
 use crate::gateway::lookup::Selecting;
@@ -32,7 +32,7 @@ pub(in crate::gateway) struct Receive {
 /// The facts about an object to be stored, known once its response head has arrived.
 pub(in crate::gateway) struct Receipt {
     pub(in crate::gateway) exchange: Exchange,
-    pub(in crate::gateway) terms: Terms,
+    pub(in crate::gateway) terms: FreshnessTerms,
     /// Length of the body in bytes.
     pub(in crate::gateway) length: u64,
     /// The range that the body is, and the object's complete length. `None` if the body is the whole object.
@@ -63,7 +63,7 @@ impl Receive {
         let withheld = withheld(meta.headers());
         let fields = meta.to_store(&withheld, exchange.received);
         let head = Arc::new(Head {
-            object: StoredObject::new(fields, Content::Whole(Segments::default()), exchange, terms),
+            object: CacheEntry::new(fields, EntryKind::Full(Segments::default()), exchange, terms),
             private: (!withheld.is_empty()).then_some(meta),
             length,
             selecting,
@@ -94,8 +94,8 @@ impl Receive {
         let Self { gateway, fill, permit, receipt } = self;
         let Receipt { exchange, terms, part, .. } = receipt;
         let stored = fill.finish(|head, bytes| {
-            let content = Content::Whole(bytes.finish());
-            Arc::new(StoredObject::new(head.object.meta().clone(), content, exchange, terms))
+            let content = EntryKind::Full(bytes.finish());
+            Arc::new(CacheEntry::new(head.object.meta().clone(), content, exchange, terms))
         });
         if let Some(selecting) = &head.selecting {
             gateway.note_variants(&permit, selecting).await;
@@ -141,8 +141,8 @@ impl Shared {
     pub(in crate::gateway) async fn note_variants(&self, permit: &StorePermit, selecting: &Selecting) {
         let names = &selecting.names;
         let noted = self.storage.lookup(permit.key().primary().borrowed()).await;
-        if noted.is_none_or(|noted| !matches!(noted.content(), Content::Variants(known) if known == names)) {
-            let note = StoredObject::note(Content::Variants(names.clone()), self.clock.now(), DELTA_MAX);
+        if noted.is_none_or(|noted| !matches!(noted.kind(), EntryKind::VaryMarker(known) if known == names)) {
+            let note = CacheEntry::note(EntryKind::VaryMarker(names.clone()), self.clock.now(), DELTA_MAX);
             permit.note(&self.storage, Arc::new(note)).await;
         }
     }
@@ -152,13 +152,13 @@ impl Shared {
 /// bytes of the part, which begin at `start`. Returns `None` if that version is stored whole, if a newer version
 /// is stored, or if there are too many parts.
 fn completed(
-    current: Option<Arc<StoredObject>>,
-    part: &StoredObject,
+    current: Option<Arc<CacheEntry>>,
+    part: &CacheEntry,
     start: u64,
     length: u64,
     exchange: Exchange,
-) -> Option<Arc<StoredObject>> {
-    let Content::Whole(bytes) = part.content() else { return None };
+) -> Option<Arc<CacheEntry>> {
+    let EntryKind::Full(bytes) = part.kind() else { return None };
     let new = Parts::new(length, start, bytes.clone());
     let (same, other): (Option<_>, Option<_>) = match current {
         Some(current) if same_strong_tag(current.meta(), part.meta()) => (Some(current), None),
@@ -169,19 +169,19 @@ fn completed(
         return None;
     }
     let current = same;
-    let (parts, meta) = match current.as_ref().map(|current| (current.content(), current.meta())) {
-        Some((Content::Whole(_), _)) => return None,
-        Some((Content::Parts(known), meta)) => (known.joined(&new)?, freshened(meta, part.meta())),
-        Some((Content::Refusal(_) | Content::Variants(_) | Content::Passed, _)) | None => {
+    let (parts, meta) = match current.as_ref().map(|current| (current.kind(), current.meta())) {
+        Some((EntryKind::Full(_), _)) => return None,
+        Some((EntryKind::Partial(known), meta)) => (known.joined(&new)?, freshened(meta, part.meta())),
+        Some((EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass, _)) | None => {
             (new, part.meta().clone())
         }
     };
     let content = match parts.whole() {
-        Some(segments) => Content::Whole(segments),
-        None => Content::Parts(parts),
+        Some(segments) => EntryKind::Full(segments),
+        None => EntryKind::Partial(parts),
     };
     let meta = of_the_whole(&meta, length);
-    Some(Arc::new(StoredObject::new(meta, content, exchange, *part.terms())))
+    Some(Arc::new(CacheEntry::new(meta, content, exchange, *part.terms())))
 }
 
 /// Returns a part's fields as fields of the whole object.

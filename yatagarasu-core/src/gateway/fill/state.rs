@@ -7,9 +7,9 @@ use std::task::{Poll, Waker};
 
 use crate::budget::Reservation;
 use crate::cache::CacheKey;
-use crate::cache::entry::StoredObject;
+use crate::cache::entry::CacheEntry;
 use crate::cache::segments::SegmentsBuilder;
-use crate::caching::storability::Obstacle;
+use crate::caching::storability::NotStoredReason;
 use crate::gateway::lookup::Selecting;
 use crate::object::meta::ObjectMeta;
 use crate::source::Object;
@@ -52,7 +52,7 @@ pub(in crate::gateway) enum Stage {
     Complete(Completed),
     /// The object is not received into this fill. The open object goes to the reader that began the fill, because
     /// it was requested with that reader's fields; the other readers send requests of their own.
-    Released(Option<Object>, Option<Obstacle>),
+    Released(Option<Object>, Option<NotStoredReason>),
     /// The source failed before or after its response head.
     Failed(SourceError),
 }
@@ -65,7 +65,7 @@ pub(in crate::gateway) struct Head {
     /// Length of the content in bytes.
     pub(in crate::gateway) length: u64,
     /// The object without its bytes.
-    pub(in crate::gateway) object: StoredObject,
+    pub(in crate::gateway) object: CacheEntry,
     /// The variant it is. `None` if no forwarded field selects one.
     pub(in crate::gateway) selecting: Option<Selecting>,
 }
@@ -73,7 +73,7 @@ pub(in crate::gateway) struct Head {
 /// The result of a successful fill.
 #[derive(Debug, Clone)]
 pub(in crate::gateway) struct Completed {
-    pub(in crate::gateway) stored: Arc<StoredObject>,
+    pub(in crate::gateway) stored: Arc<CacheEntry>,
     pub(in crate::gateway) how: How,
 }
 
@@ -156,15 +156,15 @@ impl Fill {
     }
 
     /// Ends the fill without an object; every reader sends a request of its own.
-    pub(in crate::gateway) fn release_all(&self, obstacle: Option<Obstacle>) {
+    pub(in crate::gateway) fn release_all(&self, obstacle: Option<NotStoredReason>) {
         self.advance(Stage::Released(None, obstacle));
     }
 
     /// Ends the body. `store` builds the object that readers are served from now on; it is returned.
     pub(in crate::gateway) fn finish(
         &self,
-        store: impl FnOnce(&Head, SegmentsBuilder) -> Arc<StoredObject>,
-    ) -> Arc<StoredObject> {
+        store: impl FnOnce(&Head, SegmentsBuilder) -> Arc<CacheEntry>,
+    ) -> Arc<CacheEntry> {
         let mut state = self.state();
         let Stage::Receiving { head, bytes } = &mut state.stage else {
             unreachable!("what ends was being received")
@@ -182,7 +182,7 @@ impl Fill {
     }
 
     /// Gives the open object to the reader that began the fill. The other readers send requests of their own.
-    pub(in crate::gateway) fn release(&self, object: Object, obstacle: Option<Obstacle>) {
+    pub(in crate::gateway) fn release(&self, object: Object, obstacle: Option<NotStoredReason>) {
         let mut state = self.state();
         let (given, unwanted) = if state.beginner_left { (None, Some(object)) } else { (Some(object), None) };
         state.stage = Stage::Released(given, obstacle);

@@ -12,11 +12,11 @@ use crate::gateway::fill::state::Fill;
 ///
 /// Lock order: the table first, then a fill.
 #[derive(Debug, Default)]
-pub(in crate::gateway) struct Fills {
+pub(in crate::gateway) struct FillTable {
     running: Mutex<HashMap<CacheKey, Arc<Fill>>>,
 }
 
-/// The result of [`Fills::join`].
+/// The result of [`FillTable::join`].
 #[derive(Debug)]
 pub(in crate::gateway) enum Join {
     /// The request began the fill. The caller must start a fill task for it.
@@ -25,7 +25,7 @@ pub(in crate::gateway) enum Join {
     Running(FillReader),
 }
 
-impl Fills {
+impl FillTable {
     /// Joins the running fill of `key`, or begins one.
     pub(in crate::gateway) fn join(&self, key: &CacheKey) -> Join {
         match self.running().entry(key.clone()) {

@@ -3,13 +3,13 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use crate::cache::entry::{Content, StoredObject};
+use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::caching::freshen::confirms;
-use crate::caching::freshness::{Exchange, Freshness, Terms};
-use crate::caching::storability::{Asker, Obstacle, Storable, decide};
+use crate::caching::freshness::{Exchange, Freshness, FreshnessTerms};
+use crate::caching::storability::{Asker, NotStoredReason, Storable, decide};
 use crate::gateway::fill::receive::{Receipt, Receive, Unfinished};
 use crate::gateway::fill::state::{Completed, Fill, How};
-use crate::gateway::fill::tee::{Copy, keeping};
+use crate::gateway::fill::tee::{TeeBuffer, keeping};
 use crate::gateway::store::StorePermit;
 use crate::gateway::{PASSED_FOR, Shared, forward};
 use crate::object::meta::ObjectMeta;
@@ -19,7 +19,7 @@ use crate::source::{Answer, Object, SourceRequest};
 /// The task that fetches or revalidates an object for all requests that wait for it.
 ///
 /// No client owns it, so the client that began it may leave while others wait.
-pub(in crate::gateway) struct Lead {
+pub(in crate::gateway) struct FillTask {
     pub(in crate::gateway) gateway: Arc<Shared>,
     pub(in crate::gateway) fill: Arc<Fill>,
     pub(in crate::gateway) permit: StorePermit,
@@ -27,13 +27,13 @@ pub(in crate::gateway) struct Lead {
     pub(in crate::gateway) asked: SourceRequest,
     pub(in crate::gateway) asker: Asker,
     /// The entry that was stored when the fill began.
-    pub(in crate::gateway) found: Option<Arc<StoredObject>>,
-    pub(in crate::gateway) wanted: Wanted,
+    pub(in crate::gateway) found: Option<Arc<CacheEntry>>,
+    pub(in crate::gateway) wanted: FillMode,
 }
 
 /// Whether a fill continues without readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::gateway) enum Wanted {
+pub(in crate::gateway) enum FillMode {
     /// Only after its response head has arrived.
     ByReaders,
     /// Always: a background revalidation refreshes the object for later requests.
@@ -43,7 +43,7 @@ pub(in crate::gateway) enum Wanted {
 /// A source's answer and the times of the exchange.
 type Answered = (Result<Answer<Object>, SourceError>, Exchange);
 
-impl Lead {
+impl FillTask {
     /// Spawns the task. It ends with the source's answer, at the latest when the source's timeouts expire.
     #[expect(clippy::disallowed_methods, reason = "ends by itself, and early when nobody waits any more")]
     pub(in crate::gateway) fn spawn(self) {
@@ -62,7 +62,7 @@ impl Lead {
         let Some(stored) = self.gateway.storage.lookup(self.permit.key().borrowed()).await else {
             return self.fetch(None).await;
         };
-        if !matches!(stored.content(), Content::Whole(_)) {
+        if !matches!(stored.kind(), EntryKind::Full(_)) {
             return self.fetch(None).await;
         }
         let known = self.found.as_ref().is_some_and(|found| Arc::ptr_eq(found, &stored));
@@ -73,7 +73,7 @@ impl Lead {
     }
 
     /// Revalidates `stored` if it has validators; otherwise fetches the object.
-    async fn fetch(self, stored: Option<Arc<StoredObject>>) {
+    async fn fetch(self, stored: Option<Arc<CacheEntry>>) {
         let Some(stored) = stored.filter(|stored| has_validators(stored)) else {
             if let Some(answered) = self.ask(&self.asked).await {
                 self.take(answered).await;
@@ -108,7 +108,7 @@ impl Lead {
                     let exchange = Exchange { asked: began, received: self.gateway.clock.now() };
                     return Some((answer, exchange));
                 }
-                () = self.fill.deserted(), if self.wanted == Wanted::ByReaders => {
+                () = self.fill.deserted(), if self.wanted == FillMode::ByReaders => {
                     // A request may have joined since. Only a check under the table's lock is reliable.
                     if self.gateway.fills.remove_deserted(&self.fill) {
                         return None;
@@ -120,12 +120,7 @@ impl Lead {
 
     /// Updates the stored object from a 304 (RFC 9111 4.3.4). Returns `None` if the 304 does not confirm it, the
     /// result may not be stored, or its key would change.
-    fn confirmed(
-        &self,
-        stored: &StoredObject,
-        update: &ObjectMeta,
-        exchange: Exchange,
-    ) -> Option<StoredObject> {
+    fn confirmed(&self, stored: &CacheEntry, update: &ObjectMeta, exchange: Exchange) -> Option<CacheEntry> {
         let confirmed = confirms(stored.meta(), update)
             .then(|| self.gateway.updated(stored, update, exchange))
             .flatten()?;
@@ -134,7 +129,7 @@ impl Lead {
     }
 
     /// Gives the revalidated object to the readers, then stores it.
-    async fn confirm(self, confirmed: StoredObject) {
+    async fn confirm(self, confirmed: CacheEntry) {
         let Self { gateway, fill, permit, .. } = self;
         let stored = Arc::new(confirmed);
         fill.complete_with(Completed { stored: Arc::clone(&stored), how: How::Confirmed });
@@ -157,7 +152,7 @@ impl Lead {
     async fn open(self, object: Object, exchange: Exchange) {
         let storable = match &self.gateway.policy.cache {
             Some(policy) => decide(&object.meta, exchange, policy, self.asker),
-            None => Storable::No(Obstacle::NotStorable),
+            None => Storable::No(NotStoredReason::NotStorable),
         };
         match storable {
             Storable::Whole { length, terms } => match self.gateway.budget.reserve(length) {
@@ -169,7 +164,7 @@ impl Lead {
                     let head = receive.begin(object.meta, selecting, reservation);
                     receive.run(object.body, head).await;
                 }
-                None => self.release(object, Obstacle::NoFillMemory).await,
+                None => self.release(object, NotStoredReason::NoFillMemory).await,
             },
             Storable::UnknownLength { terms } => self.copy(object, exchange, terms).await,
             Storable::No(obstacle) => self.release(object, obstacle).await,
@@ -177,16 +172,16 @@ impl Lead {
     }
 
     /// Releases an open object of unknown length, which is copied while it passes to its client.
-    async fn copy(self, object: Object, exchange: Exchange, terms: Terms) {
+    async fn copy(self, object: Object, exchange: Exchange, terms: FreshnessTerms) {
         let Self { gateway, fill, permit, asked, wanted, .. } = self;
         gateway.fills.remove(&fill);
-        let Some(copy) = Copy::of(&gateway, &object, permit, &asked.headers, exchange, terms) else {
-            return fill.release(object, Some(Obstacle::NoFillMemory));
+        let Some(copy) = TeeBuffer::of(&gateway, &object, permit, &asked.headers, exchange, terms) else {
+            return fill.release(object, Some(NotStoredReason::NoFillMemory));
         };
         match wanted {
-            Wanted::ByReaders => fill.release(keeping(object, copy), None),
+            FillMode::ByReaders => fill.release(keeping(object, copy), None),
             // Without readers the body would never be read, so read it here.
-            Wanted::Anyway => {
+            FillMode::Anyway => {
                 fill.release_all(None);
                 copy.take(object.body).await;
             }
@@ -195,12 +190,12 @@ impl Lead {
 
     /// Releases the open object. Stores a note that the object is not storable if the obstacle lasts, so that
     /// later requests do not wait for each other.
-    async fn release(self, object: Object, obstacle: Obstacle) {
+    async fn release(self, object: Object, obstacle: NotStoredReason) {
         let Self { gateway, fill, permit, .. } = self;
         gateway.fills.remove(&fill);
         fill.release(object, Some(obstacle));
         if obstacle.lasts() {
-            let note = StoredObject::note(Content::Passed, gateway.clock.now(), PASSED_FOR);
+            let note = CacheEntry::note(EntryKind::HitForPass, gateway.clock.now(), PASSED_FOR);
             permit.store(&gateway.storage, Arc::new(note)).await;
         }
     }
@@ -213,7 +208,7 @@ impl Lead {
     }
 }
 
-fn has_validators(stored: &StoredObject) -> bool {
+fn has_validators(stored: &CacheEntry) -> bool {
     !forward::validating(SourceRequest::default(), stored.meta()).headers.is_empty()
 }
 

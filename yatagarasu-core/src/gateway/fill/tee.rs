@@ -10,11 +10,11 @@ use futures_core::Stream;
 use http::header::{self, HeaderMap};
 
 use crate::budget::Reservation;
-use crate::cache::entry::{Content, StoredObject};
+use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::segments::SegmentsBuilder;
 use crate::caching::cache_control::withheld;
 use crate::caching::freshen::same_strong_tag;
-use crate::caching::freshness::{Exchange, Terms};
+use crate::caching::freshness::{Exchange, FreshnessTerms};
 use crate::caching::policy::CachePolicy;
 use crate::caching::storability::{Asker, Storable, decide};
 use crate::gateway::fill::reader::FillReader;
@@ -68,7 +68,7 @@ impl Shared {
                 (self.receive(object, permit, asked, receipt, reservation), Kept::Storing)
             }
             Storable::UnknownLength { terms } if !object.meta.is_partial() => {
-                let object = match Copy::of(self, &object, permit, asked, exchange, terms) {
+                let object = match TeeBuffer::of(self, &object, permit, asked, exchange, terms) {
                     Some(copy) => keeping(object, copy),
                     None => object,
                 };
@@ -117,21 +117,21 @@ fn storable_part(meta: &ObjectMeta, policy: &CachePolicy) -> Option<(Range<u64>,
 }
 
 /// Wraps an object's body so that a copy is stored if the body ends within the limit.
-pub(in crate::gateway) fn keeping(object: Object, copy: Copy) -> Object {
+pub(in crate::gateway) fn keeping(object: Object, copy: TeeBuffer) -> Object {
     let length = object.body.remaining();
-    let body = Keeping { body: object.body, copy: Some(copy) };
+    let body = TeeBody { body: object.body, copy: Some(copy) };
     Object { meta: object.meta, body: ObjectBody::new(Box::pin(body), length) }
 }
 
 /// A body on its way to one client, copied as it passes.
-struct Keeping {
+struct TeeBody {
     body: ObjectBody,
     /// `None` once the body is too long or fails.
-    copy: Option<Copy>,
+    copy: Option<TeeBuffer>,
 }
 
 /// A copy of a body of unknown length.
-pub(in crate::gateway) struct Copy {
+pub(in crate::gateway) struct TeeBuffer {
     gateway: Arc<Shared>,
     meta: ObjectMeta,
     selecting: Option<Selecting>,
@@ -139,10 +139,10 @@ pub(in crate::gateway) struct Copy {
     reservation: Reservation,
     permit: StorePermit,
     exchange: Exchange,
-    terms: Terms,
+    terms: FreshnessTerms,
 }
 
-impl Copy {
+impl TeeBuffer {
     /// Begins the copy of an object received in response to `asked`. Returns `None` if the budget gives no
     /// reservation.
     pub(in crate::gateway) fn of(
@@ -151,7 +151,7 @@ impl Copy {
         mut permit: StorePermit,
         asked: &HeaderMap,
         exchange: Exchange,
-        terms: Terms,
+        terms: FreshnessTerms,
     ) -> Option<Self> {
         let reservation = gateway.budget.reserve(0)?;
         let (key, selecting) = gateway.place(permit.key(), &object.meta, asked);
@@ -190,7 +190,7 @@ impl Copy {
 
     async fn store(self) {
         let Self { gateway, meta, selecting, bytes, reservation, permit, exchange, terms } = self;
-        let stored = Arc::new(StoredObject::new(meta, Content::Whole(bytes.finish()), exchange, terms));
+        let stored = Arc::new(CacheEntry::new(meta, EntryKind::Full(bytes.finish()), exchange, terms));
         if let Some(selecting) = &selecting {
             gateway.note_variants(&permit, selecting).await;
         }
@@ -207,7 +207,7 @@ impl Copy {
     }
 }
 
-impl Stream for Keeping {
+impl Stream for TeeBody {
     type Item = Result<Bytes, SourceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cache::entry::StoredObject;
+use crate::cache::entry::CacheEntry;
 
 /// A range of a stored object on its way to a client. It shares the object's memory and copies nothing.
 #[derive(Debug)]
 pub struct StoredBody {
-    object: Arc<StoredObject>,
+    object: Arc<CacheEntry>,
     rest: Range<u64>,
 }
 
 impl StoredBody {
     /// Serves `range` of `object`.
-    pub fn new(object: Arc<StoredObject>, range: Range<u64>) -> Self {
+    pub fn new(object: Arc<CacheEntry>, range: Range<u64>) -> Self {
         Self { object, rest: range }
     }
 

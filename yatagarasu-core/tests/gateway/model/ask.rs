@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use yatagarasu_core::caching::cache_status::{Detail, Provenance};
 use yatagarasu_core::caching::freshness::Freshness;
-use yatagarasu_core::{Gateway, Handling, Method, ObjectKey, Refusal, Request, SourceError};
+use yatagarasu_core::{CacheStatus, Gateway, GatewayError, Method, ObjectKey, Request, SourceError};
 use yatagarasu_testing::cache_key;
 
 use super::dice::Dice;
@@ -37,8 +37,8 @@ pub(super) struct Directives {
 /// The answer that a client received.
 #[derive(Debug)]
 pub(super) struct Heard {
-    pub(super) handling: Handling,
-    pub(super) reply: Result<Given, Refusal>,
+    pub(super) handling: CacheStatus,
+    pub(super) reply: Result<Given, GatewayError>,
 }
 
 #[derive(Debug)]
@@ -104,18 +104,18 @@ impl Heard {
     /// Returns how the request was answered, in a word.
     pub(super) fn kind(&self) -> &'static str {
         match self.handling {
-            Handling::Hit { freshness: Freshness::Fresh(_), detail: None } => "fresh",
-            Handling::Hit { detail: Some(Detail::Negative), .. } => "negative",
-            Handling::Hit { detail: Some(Detail::WhileRevalidating), .. } => "while revalidating",
-            Handling::Hit { detail: Some(Detail::MaxStale), .. } => "max-stale",
-            Handling::Hit { .. } => "odd",
-            Handling::Forwarded(forwarding) => match forwarding.provenance {
+            CacheStatus::Hit { freshness: Freshness::Fresh(_), detail: None } => "fresh",
+            CacheStatus::Hit { detail: Some(Detail::Negative), .. } => "negative",
+            CacheStatus::Hit { detail: Some(Detail::WhileRevalidating), .. } => "while revalidating",
+            CacheStatus::Hit { detail: Some(Detail::MaxStale), .. } => "max-stale",
+            CacheStatus::Hit { .. } => "odd",
+            CacheStatus::Forwarded(forwarding) => match forwarding.provenance {
                 Provenance::Source if forwarding.collapsed => "collapsed",
                 Provenance::Source => "source",
                 Provenance::Confirmed => "confirmed",
                 Provenance::Stale => "stale if error",
             },
-            Handling::Own(_) => "declined",
+            CacheStatus::Own(_) => "declined",
         }
     }
 
@@ -123,11 +123,11 @@ impl Heard {
     pub(super) fn status(&self) -> u16 {
         match &self.reply {
             Ok(given) => given.status,
-            Err(Refusal::OnlyIfCached) => 504,
-            Err(Refusal::Source(SourceError::NotFound { .. })) => 404,
-            Err(Refusal::Source(SourceError::RangeNotSatisfiable { .. })) => 416,
-            Err(Refusal::Source(SourceError::Unavailable { .. })) => 503,
-            Err(Refusal::Source(_)) => 500,
+            Err(GatewayError::OnlyIfCached) => 504,
+            Err(GatewayError::Source(SourceError::NotFound { .. })) => 404,
+            Err(GatewayError::Source(SourceError::RangeNotSatisfiable { .. })) => 416,
+            Err(GatewayError::Source(SourceError::Unavailable { .. })) => 503,
+            Err(GatewayError::Source(_)) => 500,
         }
     }
 }
@@ -215,9 +215,9 @@ fn directives(dice: &mut Dice, headers: &mut HeaderMap) -> Directives {
 pub(super) async fn hear(gateway: Gateway, ask: Ask) -> Heard {
     // Try to answer without waiting first, as the server does.
     let mut request = ask.request;
-    let outcome = match gateway.recall(&mut request) {
+    let outcome = match gateway.try_hit(&mut request) {
         Some(outcome) => outcome,
-        None => gateway.answer(&request).await,
+        None => gateway.execute(&request).await,
     };
     let reply = match outcome.reply {
         Err(refusal) => Err(refusal),

@@ -132,7 +132,7 @@ impl Asker {
 }
 
 /// The part of an edition that is requested.
-pub(super) enum Wanted {
+pub(super) enum FillMode {
     Whole,
     Part(Range<usize>),
     /// A range outside of the edition.
@@ -291,12 +291,12 @@ impl Edition {
     }
 
     /// Returns the part that a request to the source asks for. The source supports single ranges only.
-    pub(super) fn wanted(&self, headers: &HeaderMap, language: &str) -> Wanted {
+    pub(super) fn wanted(&self, headers: &HeaderMap, language: &str) -> FillMode {
         match ranges(headers).as_slice() {
             [one] if self.range_applies(headers, language) => {
-                resolve(one, self.length).map_or(Wanted::Nothing, Wanted::Part)
+                resolve(one, self.length).map_or(FillMode::Nothing, FillMode::Part)
             }
-            _ => Wanted::Whole,
+            _ => FillMode::Whole,
         }
     }
 

@@ -6,7 +6,7 @@ use http::header::HeaderMap;
 use yatagarasu_core::caching::cache_status::{Detail, Forwarding, Provenance};
 use yatagarasu_core::caching::freshness::Freshness;
 use yatagarasu_core::{
-    BucketPolicy, CachePolicy, Handling, ObjectKey, Purge, Refusal, Selector, SourceError,
+    BucketPolicy, CachePolicy, CacheStatus, GatewayError, ObjectKey, Purge, Selector, SourceError,
 };
 
 use super::ask::{Ask, Directives, End, Given, Heard};
@@ -69,11 +69,11 @@ enum Use {
 impl Reference<'_> {
     pub(super) fn check(&self, ask: &Ask, heard: &Heard) {
         match heard.handling {
-            Handling::Hit { freshness, detail } => self.check_hit(ask, heard, freshness, detail),
-            Handling::Forwarded(forwarding) => self.check_forwarded(ask, heard, forwarding),
-            Handling::Own(detail) => {
+            CacheStatus::Hit { freshness, detail } => self.check_hit(ask, heard, freshness, detail),
+            CacheStatus::Forwarded(forwarding) => self.check_forwarded(ask, heard, forwarding),
+            CacheStatus::Own(detail) => {
                 assert_eq!(detail, Detail::OnlyIfCached);
-                assert!(matches!(heard.reply, Err(Refusal::OnlyIfCached)));
+                assert!(matches!(heard.reply, Err(GatewayError::OnlyIfCached)));
                 assert!(ask.directives.only_if_cached, "504 to a client that did not ask for it");
                 assert!(self.company == Company::Others || self.said().is_empty(), "504, yet forwarded");
             }
@@ -109,11 +109,11 @@ impl Reference<'_> {
         };
         match (&heard.reply, used) {
             (Ok(given), Some(used)) => self.check_stored(ask, self.check_content(ask, given), given, used),
-            (Err(Refusal::Source(SourceError::NotFound { .. })), None) => {
+            (Err(GatewayError::Source(SourceError::NotFound { .. })), None) => {
                 assert_eq!(detail, Some(Detail::Negative));
                 self.check_negative(ask);
             }
-            (Err(Refusal::Source(SourceError::RangeNotSatisfiable { complete_length })), Some(_)) => {
+            (Err(GatewayError::Source(SourceError::RangeNotSatisfiable { complete_length })), Some(_)) => {
                 let editions = self.world.editions.iter().filter(|edition| edition.key == *ask.key());
                 check_unsatisfiable(ask, *complete_length, editions);
             }
@@ -129,8 +129,8 @@ impl Reference<'_> {
         }
         let error = match &heard.reply {
             Ok(given) => return self.check_provenance(ask, given, forwarding.provenance),
-            Err(Refusal::OnlyIfCached) => panic!("forwarded, yet declined"),
-            Err(Refusal::Source(error)) => error,
+            Err(GatewayError::OnlyIfCached) => panic!("forwarded, yet declined"),
+            Err(GatewayError::Source(error)) => error,
         };
         let heard_of =
             |said: Said| self.said().iter().any(|entry| entry.said == said && entry.key == *ask.key());

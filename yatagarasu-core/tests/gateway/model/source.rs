@@ -11,13 +11,13 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use yatagarasu_core::{
-    Admission, Answer, CacheKey, Clock, KeyRef, Lookup, Method, Object, ObjectBody, ObjectCache, ObjectKey,
-    ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, StoredObject, Usage,
+    Admission, Answer, CacheEntry, CacheKey, Clock, KeyRef, Lookup, Method, Object, ObjectBody, ObjectCache,
+    ObjectKey, ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, Usage,
 };
 use yatagarasu_testing::{ManualClock, MemoryCache};
 
 use super::dice::Dice;
-use super::edition::{Asker, Edition, Wanted};
+use super::edition::{Asker, Edition, FillMode};
 
 /// Bytes of each piece of a body.
 const PIECE_BYTES: usize = 400;
@@ -142,14 +142,14 @@ impl ModelSource {
         let sent = edition.sends_length.then_some(length);
         let (part, said, promised) = match (method, edition.wanted(asked, &asker.language)) {
             (Method::Head, _) => (0..0, Said::Fields(edition.id), sent),
-            (Method::Get, Wanted::Whole) => (0..length, Said::Whole(edition.id), sent),
-            (Method::Get, Wanted::Part(part)) => {
+            (Method::Get, FillMode::Whole) => (0..length, Said::Whole(edition.id), sent),
+            (Method::Get, FillMode::Part(part)) => {
                 let field = format!("bytes {}-{}/{length}", part.start, part.end - 1);
                 headers.insert(header::CONTENT_RANGE, field.parse().unwrap());
                 let promised = Some(part.len());
                 (part, Said::Part(edition.id), promised)
             }
-            (Method::Get, Wanted::Nothing) => {
+            (Method::Get, FillMode::Nothing) => {
                 let complete_length = Some(length as u64);
                 let error = SourceError::RangeNotSatisfiable { complete_length };
                 return (Said::Outside(edition.id), Err(error));
@@ -270,7 +270,7 @@ impl ObjectCache for DawdlingCache {
         }))
     }
 
-    async fn store(&self, key: CacheKey, object: Arc<StoredObject>) -> Admission {
+    async fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
         self.pauses.pause().await;
         let admission = self.inner.store(key, object).await;
         self.pauses.pause().await;

@@ -10,7 +10,7 @@ use http::header::{self, HeaderName};
 use tokio::task::{JoinHandle, yield_now};
 use yatagarasu_core::Budget;
 use yatagarasu_core::{
-    BucketPolicy, CachePolicy, ClientControl, ForwardedFields, Gateway, Handling, Negative, ObjectControl,
+    BucketPolicy, CachePolicy, CacheStatus, ClientControl, ForwardedFields, Gateway, Negative, ObjectControl,
     Purge, Selector,
 };
 use yatagarasu_testing::{ManualClock, cache_key};
@@ -168,7 +168,7 @@ impl<'t> Walk<'t> {
             self.trail.add(("gets", ask.asker.client, heard.handling, heard.status()));
             self.trail.met.insert((heard.kind(), heard.status()));
             // A hit sends no request on behalf of the client.
-            if ask.directives.no_store && !matches!(heard.handling, Handling::Hit { .. }) {
+            if ask.directives.no_store && !matches!(heard.handling, CacheStatus::Hit { .. }) {
                 self.book.unstored.insert(ask.asker.client);
             }
         }

@@ -27,13 +27,13 @@ thread_local! {
 
 /// A buffer and the part of it that is filled; goes back to its thread's spare ones when dropped.
 #[derive(Debug)]
-pub(in crate::http_client) struct Chunk {
+pub(in crate::http_client) struct ReadBuffer {
     bytes: Box<[u8]>,
     begin: usize,
     end: usize,
 }
 
-impl Chunk {
+impl ReadBuffer {
     /// Takes the buffer used last, which the processor's cache may still hold.
     fn take() -> Self {
         let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
@@ -109,13 +109,13 @@ impl Chunk {
     }
 }
 
-impl AsRef<[u8]> for Chunk {
+impl AsRef<[u8]> for ReadBuffer {
     fn as_ref(&self) -> &[u8] {
         self.filled()
     }
 }
 
-impl Drop for Chunk {
+impl Drop for ReadBuffer {
     fn drop(&mut self) {
         recycle(mem::take(&mut self.bytes));
     }
@@ -139,8 +139,8 @@ fn recycle(bytes: Box<[u8]>) {
 mod tests {
     use super::*;
 
-    fn chunk(content: &[u8]) -> Chunk {
-        let mut chunk = Chunk::take();
+    fn chunk(content: &[u8]) -> ReadBuffer {
+        let mut chunk = ReadBuffer::take();
         chunk.bytes[..content.len()].copy_from_slice(content);
         chunk.end = content.len();
         chunk

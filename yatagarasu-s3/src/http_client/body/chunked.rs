@@ -41,7 +41,7 @@ enum Next {
     /// The line with a chunk's size.
     Size,
     /// So many bytes of a chunk.
-    Content(u64),
+    ResponseBody(u64),
     /// The end of the line behind a chunk.
     LineEnd,
     /// Trailers, so many bytes at most, and an empty line.
@@ -62,13 +62,13 @@ impl Decoder {
         let (mut at, mut content) = (0, 0);
         while at < bytes.len() {
             match self.next {
-                Next::Content(left) => {
+                Next::ResponseBody(left) => {
                     let length = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
                     bytes.copy_within(at..at + length, content);
                     at += length;
                     content += length;
                     let left = left - length as u64;
-                    self.next = if left == 0 { Next::LineEnd } else { Next::Content(left) };
+                    self.next = if left == 0 { Next::LineEnd } else { Next::ResponseBody(left) };
                 }
                 Next::Size | Next::LineEnd | Next::Trailers(_) => at += self.read_line(&bytes[at..])?,
                 Next::End => break,
@@ -101,7 +101,7 @@ impl Decoder {
                     self.extensions.checked_sub(extension).ok_or("the extensions are too large")?;
                 match size(&self.line)? {
                     0 => Next::Trailers(TRAILER_BYTES_MAX),
-                    size => Next::Content(size),
+                    size => Next::ResponseBody(size),
                 }
             }
             Next::LineEnd if blank => Next::Size,
@@ -110,7 +110,7 @@ impl Decoder {
             Next::Trailers(left) => {
                 Next::Trailers(left.checked_sub(self.line.len()).ok_or("the trailers are too large")?)
             }
-            next @ (Next::Content(_) | Next::End) => next,
+            next @ (Next::ResponseBody(_) | Next::End) => next,
         };
         self.line.clear();
         Ok(())

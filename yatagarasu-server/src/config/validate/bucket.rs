@@ -3,13 +3,13 @@ use yatagarasu_s3::{Access, Addressing, BuildError, SourceBackend, SourceConfig,
 use crate::config::BucketConfig;
 use crate::config::raw::{BucketSettings, S3Settings};
 use crate::config::text::check_field_value;
-use crate::config::validate::{Complain, cache, forward, socket_bytes, timeout};
+use crate::config::validate::{ErrorSink, cache, forward, socket_bytes, timeout};
 
 /// Bytes received from S3 and not read yet, for each connection, where the file says nothing.
 const RECEIVE_BUFFER: u64 = 128 << 10;
 
 /// Checks one bucket; complains of all that is wrong with it.
-pub(super) fn bucket(settings: BucketSettings, key: &str, complain: Complain<'_>) -> Option<BucketConfig> {
+pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_>) -> Option<BucketConfig> {
     let name = settings.name.filter(|name| !name.is_empty());
     if name.is_none() {
         complain(&format!("{key}.name"), "expected the bucket's name");
@@ -36,7 +36,7 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: Complain<'_>
 }
 
 /// Brings a prefix into its one form, so that `/static` and `/static/` are seen to be the same.
-fn path_prefix(given: Option<&str>, key: &str, complain: Complain<'_>) -> Option<String> {
+fn path_prefix(given: Option<&str>, key: &str, complain: ErrorSink<'_>) -> Option<String> {
     const EXPECTED: &str = "expected a path such as \"/static\", or \"/\" for all paths";
     let Some(given) = given else {
         complain(key, EXPECTED);
@@ -69,7 +69,7 @@ fn source(
     settings: S3Settings,
     name: Option<&str>,
     key: &str,
-    complain: Complain<'_>,
+    complain: ErrorSink<'_>,
 ) -> Option<SourceConfig> {
     let backend = match settings.backend.as_deref() {
         None | Some("native") => Some(SourceBackend::Native),
@@ -119,7 +119,7 @@ fn source(
     (whole && receive_buffer.is_some() && connect_timeout.is_some()).then_some(config)
 }
 
-fn access(settings: &S3Settings, key: &str, complain: Complain<'_>) -> Option<Access> {
+fn access(settings: &S3Settings, key: &str, complain: ErrorSink<'_>) -> Option<Access> {
     let anonymous = settings.anonymous.unwrap_or(false);
     // As `"${AWS_SESSION_TOKEN}"` is where the keys are not temporary.
     let session_token = settings.session_token.clone().filter(|token| !token.is_empty());

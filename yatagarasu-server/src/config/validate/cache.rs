@@ -5,7 +5,7 @@ use yatagarasu_core::{CachePolicy, ClientControl, Negative, ObjectControl};
 
 use crate::config::raw::CacheSettings;
 use crate::config::units::Span;
-use crate::config::validate::Complain;
+use crate::config::validate::ErrorSink;
 use crate::config::{BucketCache, StatusKey};
 
 /// Longest object stored, where the file says nothing.
@@ -22,7 +22,7 @@ const TTL: Duration = Duration::from_secs(3600);
 pub(super) fn cache(
     settings: &CacheSettings,
     key: &str,
-    complain: Complain<'_>,
+    complain: ErrorSink<'_>,
 ) -> Option<Option<BucketCache>> {
     let store = store(settings, key, complain);
     let policy = policy(settings, key, complain);
@@ -42,7 +42,7 @@ fn item_size_max(settings: &CacheSettings) -> u64 {
     settings.max_item_size.map_or(MAX_ITEM_SIZE, |size| size.0)
 }
 
-fn store(settings: &CacheSettings, key: &str, complain: Complain<'_>) -> Option<CacheConfig> {
+fn store(settings: &CacheSettings, key: &str, complain: ErrorSink<'_>) -> Option<CacheConfig> {
     let backend = match settings.backend.as_deref() {
         None | Some("foyer") => Some(CacheBackend::Foyer),
         Some(other) => {
@@ -79,7 +79,7 @@ fn store(settings: &CacheSettings, key: &str, complain: Complain<'_>) -> Option<
     (checked.is_ok() && backend.is_some() && eviction.is_some()).then_some(config)
 }
 
-fn policy(settings: &CacheSettings, key: &str, complain: Complain<'_>) -> Option<CachePolicy> {
+fn policy(settings: &CacheSettings, key: &str, complain: ErrorSink<'_>) -> Option<CachePolicy> {
     let cache_control = match settings.cache_control.as_deref() {
         None | Some("respect") => Some(ObjectControl::Respect),
         Some("override") => Some(ObjectControl::Override),
@@ -114,7 +114,7 @@ fn policy(settings: &CacheSettings, key: &str, complain: Complain<'_>) -> Option
     })
 }
 
-fn negative(settings: &CacheSettings, key: &str, complain: Complain<'_>) -> Option<Negative> {
+fn negative(settings: &CacheSettings, key: &str, complain: ErrorSink<'_>) -> Option<Negative> {
     let ttl = settings.negative_ttl.map_or(Duration::ZERO, |span| span.0);
     let Some(statuses) = &settings.negative_statuses else {
         return Some(Negative { ttl, missing: true, denied: false });

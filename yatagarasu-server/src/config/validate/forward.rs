@@ -2,7 +2,7 @@ use http::HeaderName;
 use yatagarasu_core::ForwardedFields;
 use yatagarasu_core::http::fields::may_forward;
 
-use crate::config::validate::Complain;
+use crate::config::validate::ErrorSink;
 use crate::config::{ForwardedQuery, query};
 
 /// What stands for everything, alone in its list.
@@ -12,7 +12,7 @@ const ALL: &str = "*";
 const NOT_ALONE: &str = "`*` is everything: it stands alone in the list";
 
 /// Reads the request fields that are passed on.
-pub(super) fn headers(given: &[String], key: &str, complain: Complain<'_>) -> Option<ForwardedFields> {
+pub(super) fn headers(given: &[String], key: &str, complain: ErrorSink<'_>) -> Option<ForwardedFields> {
     if given == [ALL] {
         return Some(ForwardedFields::All);
     }
@@ -42,7 +42,7 @@ fn field_name(given: &str) -> Result<HeaderName, String> {
 }
 
 /// Reads the query parameters that are passed on.
-pub(super) fn query(given: &[String], key: &str, complain: Complain<'_>) -> Option<ForwardedQuery> {
+pub(super) fn query(given: &[String], key: &str, complain: ErrorSink<'_>) -> Option<ForwardedQuery> {
     if given == [ALL] {
         return Some(ForwardedQuery::All);
     }

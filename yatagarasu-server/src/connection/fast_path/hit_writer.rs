@@ -1,4 +1,4 @@
-//! Responses of the express lane: sends stored objects, without a copy if possible.
+//! Responses of the fast path: sends stored objects, without a copy if possible.
 
 use std::io::{self, IoSlice};
 use std::mem;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use rustix::io::write;
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
-use yatagarasu_core::cache::entry::StoredObject;
+use yatagarasu_core::cache::entry::CacheEntry;
 use yatagarasu_core::cache::segment::Segment;
 use yatagarasu_sys::pipe::{Pipe, can_share, note_refusal};
 use yatagarasu_sys::shared::SharedPages;
@@ -22,19 +22,19 @@ use crate::telemetry::access_log::Entry;
 /// Minimum number of bytes to lend at the end of an object. Fewer are copied, because that is faster than lending.
 const LENT_BYTES_MIN: usize = 16 * 1024;
 
-/// A response of the express lane that is being sent.
+/// A response of the fast path that is being sent.
 #[derive(Debug)]
-pub(in crate::connection) struct Sending {
+pub(in crate::connection) struct HitWriter {
     head: Vec<u8>,
     /// Number of head bytes that were sent.
     head_sent: usize,
-    stored: Arc<StoredObject>,
+    stored: Arc<CacheEntry>,
     /// Number of content bytes that were sent.
     sent: u64,
     entry: Entry,
 }
 
-impl Sending {
+impl HitWriter {
     /// Creates the response for an object that is stored as a whole.
     pub(in crate::connection) fn new(hit: Hit) -> Self {
         let Hit { head, stored, mut entry } = hit;
@@ -54,7 +54,7 @@ impl Sending {
             [Segment::Pages(pages), later @ ..]
                 if can_share() && (!later.is_empty() || pages.len() >= offset + LENT_BYTES_MIN) =>
             {
-                let loan = Loan { head, content: pages.share(offset), more: !later.is_empty() };
+                let loan = ZeroCopyChunk { head, content: pages.share(offset), more: !later.is_empty() };
                 loan.poll_send(socket, cx)
             }
             _ => {
@@ -93,7 +93,7 @@ impl Sending {
 
 /// The next bytes of a response, if the pages of their content can be lent to the kernel.
 #[derive(Clone, Copy)]
-struct Loan<'a> {
+struct ZeroCopyChunk<'a> {
     /// The bytes before the content. They are copied.
     head: &'a [u8],
     content: SharedPages<'a>,
@@ -108,7 +108,7 @@ enum Taken {
     Full(usize),
 }
 
-impl Loan<'_> {
+impl ZeroCopyChunk<'_> {
     /// Sends the head and at most one pipe of the content. Returns the number of bytes that the socket took at once.
     fn poll_send(self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
@@ -222,8 +222,8 @@ mod tests {
         }
     }
 
-    fn loan(pages: &Pages) -> Loan<'_> {
-        Loan { head: HEAD, content: pages.share(0), more: false }
+    fn loan(pages: &Pages) -> ZeroCopyChunk<'_> {
+        ZeroCopyChunk { head: HEAD, content: pages.share(0), more: false }
     }
 
     #[tokio::test]

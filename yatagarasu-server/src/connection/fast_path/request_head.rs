@@ -10,7 +10,7 @@ const FIELDS_MAX: usize = 64;
 
 /// The front of the bytes that a client has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::connection) enum Opening<'a> {
+pub(in crate::connection) enum RequestHead<'a> {
     /// An incomplete request head.
     Partial,
     /// A GET for this target without a field that affects the response, and the length of its head in bytes.
@@ -24,7 +24,7 @@ pub(in crate::connection) enum Opening<'a> {
 
 /// The effect of a header field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bearing {
+enum FieldEffect {
     /// None.
     None,
     /// The response may depend on it.
@@ -33,7 +33,7 @@ enum Bearing {
     Connection,
 }
 
-impl<'a> Opening<'a> {
+impl<'a> RequestHead<'a> {
     /// Parses the front of `bytes` with httparse, the parser that hyper uses.
     pub(in crate::connection) fn of(bytes: &'a [u8]) -> Self {
         // Uninitialized, because clearing 2 KiB would take as long as parsing most heads.
@@ -51,16 +51,16 @@ impl<'a> Opening<'a> {
             return Self::Other;
         }
         match bearing(request.headers) {
-            Bearing::None if method == "GET" && is_plain(target) => Self::Plain(target, length),
-            Bearing::None | Bearing::Answer => Self::Head(length),
-            Bearing::Connection => Self::Other,
+            FieldEffect::None if method == "GET" && is_plain(target) => Self::Plain(target, length),
+            FieldEffect::None | FieldEffect::Answer => Self::Head(length),
+            FieldEffect::Connection => Self::Other,
         }
     }
 }
 
 /// Returns the combined effect of all fields. A request without exactly one `Host` is invalid (RFC 9112 3.2): the
 /// request handler must reject it.
-fn bearing(fields: &[Header<'_>]) -> Bearing {
+fn bearing(fields: &[Header<'_>]) -> FieldEffect {
     let (mut hosts, mut answer) = (0, false);
     for field in fields {
         let name = field.name;
@@ -68,15 +68,15 @@ fn bearing(fields: &[Header<'_>]) -> Bearing {
             hosts += 1;
         } else if name.eq_ignore_ascii_case("connection") {
             if !field.value.eq_ignore_ascii_case(b"keep-alive") {
-                return Bearing::Connection;
+                return FieldEffect::Connection;
             }
         } else if is_about_the_connection(name) {
-            return Bearing::Connection;
+            return FieldEffect::Connection;
         } else {
             answer |= !is_immaterial(name);
         }
     }
-    if answer || hosts != 1 { Bearing::Answer } else { Bearing::None }
+    if answer || hosts != 1 { FieldEffect::Answer } else { FieldEffect::None }
 }
 
 fn is_about_the_connection(name: &str) -> bool {
@@ -101,12 +101,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(head: &str, expected: Opening<'_>) {
-        assert_eq!(Opening::of(head.as_bytes()), expected, "{head:?}");
+    fn check(head: &str, expected: RequestHead<'_>) {
+        assert_eq!(RequestHead::of(head.as_bytes()), expected, "{head:?}");
         // Bytes after the head change nothing.
         let followed = format!("{head}GET / HTTP/1.1\r\n");
-        if expected != Opening::Partial {
-            assert_eq!(Opening::of(followed.as_bytes()), expected, "{followed:?}");
+        if expected != RequestHead::Partial {
+            assert_eq!(RequestHead::of(followed.as_bytes()), expected, "{followed:?}");
         }
     }
 
@@ -122,10 +122,10 @@ mod tests {
             "connection: Keep-Alive\r\ncookie: a=b\r\nhost: a\r\n",
         ] {
             let head = get(fields);
-            check(&head, Opening::Plain("/a?b=1", head.len()));
+            check(&head, RequestHead::Plain("/a?b=1", head.len()));
         }
         let length = "GET /a HTTP/1.1\r\nhost: a\r\n\r\n".len();
-        check("GET /a HTTP/1.1\r\nhost: a\r\n\r\n", Opening::Plain("/a", length));
+        check("GET /a HTTP/1.1\r\nhost: a\r\n\r\n", RequestHead::Plain("/a", length));
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
             "Host: a\r\nX-Unknown: b\r\n",
         ] {
             let head = get(fields);
-            check(&head, Opening::Head(head.len()));
+            check(&head, RequestHead::Head(head.len()));
         }
         for line in [
             "HEAD /a HTTP/1.1",
@@ -162,7 +162,7 @@ mod tests {
             "GET a HTTP/1.1",
         ] {
             let head = format!("{line}\r\nhost: a\r\n\r\n");
-            check(&head, Opening::Head(head.len()));
+            check(&head, RequestHead::Head(head.len()));
         }
     }
 
@@ -176,7 +176,7 @@ mod tests {
             "Host: a\r\nUpgrade: h2c\r\n",
             "Host: a\r\nExpect: 100-continue\r\n",
         ] {
-            check(&get(fields), Opening::Other);
+            check(&get(fields), RequestHead::Other);
         }
         for head in [
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -186,17 +186,17 @@ mod tests {
             "GET /a HTTP/1.1\r\nhost: a\r\n b\r\n\r\n",
             "\u{16}\u{3}\u{1}",
         ] {
-            assert_eq!(Opening::of(head.as_bytes()), Opening::Other, "{head:?}");
+            assert_eq!(RequestHead::of(head.as_bytes()), RequestHead::Other, "{head:?}");
         }
         let many = get(&"a: b\r\n".repeat(FIELDS_MAX + 1));
-        assert_eq!(Opening::of(many.as_bytes()), Opening::Other);
+        assert_eq!(RequestHead::of(many.as_bytes()), RequestHead::Other);
     }
 
     #[test]
     fn a_head_may_come_in_pieces() {
         let head = get("Host: a\r\n");
         for end in 0..head.len() {
-            assert_eq!(Opening::of(&head.as_bytes()[..end]), Opening::Partial, "{end}");
+            assert_eq!(RequestHead::of(&head.as_bytes()[..end]), RequestHead::Partial, "{end}");
         }
     }
 }

@@ -10,16 +10,16 @@ use yatagarasu_core::{ObjectBody, Reservation, SourceError};
 use yatagarasu_sys::pipe::{CAPACITY, Pipe};
 
 use crate::connection::limits::{WIDE_RECEIVED_BYTES, WIDE_UNSENT_BYTES};
-use crate::connection::splice::Outlet;
-use crate::connection::splice::placeholder::ticket;
-use crate::connection::splice::throughput::{Pace, Stretch};
+use crate::connection::splice::SpliceWriter;
+use crate::connection::splice::placeholder::placeholder;
+use crate::connection::splice::throughput::{Stretch, Throughput};
 
 /// Passes the bytes of one response to the client: through the process, or past it while the stream is fast. Dropping
 /// it narrows the client's socket again.
 #[derive(Debug)]
-pub(crate) struct Flow {
-    outlet: Arc<Outlet>,
-    pace: Pace,
+pub(crate) struct SpliceStream {
+    outlet: Arc<SpliceWriter>,
+    pace: Throughput,
     source: Source,
     /// Whether the client's socket is wide and bytes are moved.
     wide: bool,
@@ -37,12 +37,12 @@ enum Source {
     Other,
 }
 
-impl Flow {
-    pub(in crate::connection) fn new(outlet: Arc<Outlet>) -> Self {
-        Self { outlet, pace: Pace::default(), source: Source::Bound, wide: false }
+impl SpliceStream {
+    pub(in crate::connection) fn new(outlet: Arc<SpliceWriter>) -> Self {
+        Self { outlet, pace: Throughput::default(), source: Source::Bound, wide: false }
     }
 
-    /// Returns the next bytes, or a ticket for them. First waits until the last ones are written, so that a stream with
+    /// Returns the next bytes, or a placeholder for them. First waits until the last ones are written, so that a stream with
     /// a slow client holds at most one piece.
     pub(crate) fn poll_next(
         &mut self,
@@ -93,7 +93,7 @@ impl Flow {
         self.wide = false;
     }
 
-    /// Moves the next bytes into a pipe and returns a ticket for them. Returns `None` if they cannot be moved, and at
+    /// Moves the next bytes into a pipe and returns a placeholder for them. Returns `None` if they cannot be moved, and at
     /// the end of the body.
     fn poll_move(
         &self,
@@ -105,7 +105,7 @@ impl Flow {
         match body.poll_splice(cx, pipe.inlet(), CAPACITY) {
             Poll::Ready(Some(Ok(bytes))) => {
                 self.outlet.hold(pipe, bytes);
-                Poll::Ready(Some(Ok(ticket(bytes))))
+                Poll::Ready(Some(Ok(placeholder(bytes))))
             }
             // The pipe is dropped, because it may not be empty.
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
@@ -121,7 +121,7 @@ impl Flow {
     }
 }
 
-impl Drop for Flow {
+impl Drop for SpliceStream {
     fn drop(&mut self) {
         if self.wide {
             self.narrow();

@@ -19,13 +19,13 @@ pub(in crate::connection) enum Stretch {
 
 /// Measures the speed of a stream.
 #[derive(Debug, Default)]
-pub(in crate::connection) struct Pace {
+pub(in crate::connection) struct Throughput {
     begun: Option<Instant>,
     /// Bytes of the current stretch so far.
     bytes: usize,
 }
 
-impl Pace {
+impl Throughput {
     /// Adds `bytes`. Returns the speed over the current stretch if they complete it.
     pub(in crate::connection) fn went(&mut self, bytes: usize) -> Option<Stretch> {
         let begun = *self.begun.get_or_insert_with(Instant::now);
@@ -49,7 +49,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_a_whole_stretch_in_time_is_fast() {
-        let mut pace = Pace::default();
+        let mut pace = Throughput::default();
         assert_eq!([0; 3].map(|_| pace.went(QUARTER)), [None; 3]);
         advance(FAST).await;
         assert_eq!(pace.went(QUARTER), Some(Stretch::Fast));
