@@ -1,10 +1,12 @@
+//! Checks a cache configuration and creates the cache.
+
 use std::sync::Arc;
 
 use yatagarasu_core::ObjectCache;
 
 use crate::{CacheBackend, CacheConfig};
 
-/// Why a cache cannot be made.
+/// The reason why a cache cannot be created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// The backend is not part of this build.
@@ -12,23 +14,25 @@ pub enum BuildError {
     NotCompiled {
         /// The backend's name in the configuration.
         backend: &'static str,
-        /// The feature of this crate that adds it.
+        /// The Cargo feature of this crate that adds it.
         feature: &'static str,
     },
-    /// An object of the largest size allowed would not fit.
+    /// An object of length `max_item_size` would not fit into the cache.
     #[error("`max_item_size` is {max_item_size} bytes, but a cache of {max_size} bytes takes at most {fits}")]
     ItemTooLarge {
-        /// Bytes of the longest object configured.
+        /// The configured maximum length of an object in bytes.
         max_item_size: u64,
-        /// Bytes of the cache configured.
+        /// The configured size of the cache in bytes.
         max_size: u64,
-        /// Bytes of the longest object such a cache takes.
+        /// The largest `max_item_size`, in bytes, that `max_size` permits.
         fits: u64,
     },
 }
 
 impl CacheConfig {
-    /// Says whether a cache can be made of this.
+    /// Checks the configuration.
+    ///
+    /// Returns an error if [`connect`] could not create this cache.
     pub fn check(&self) -> Result<(), BuildError> {
         match self.backend {
             #[cfg(feature = "foyer")]
@@ -46,7 +50,7 @@ impl CacheConfig {
     }
 }
 
-/// Makes the cache that `config` describes.
+/// Creates the cache that `config` describes. Returns an error if [`CacheConfig::check`] does.
 pub fn build(config: &CacheConfig) -> Result<Arc<dyn ObjectCache>, BuildError> {
     config.check()?;
     match config.backend {

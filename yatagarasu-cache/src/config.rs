@@ -1,34 +1,36 @@
-/// What a bucket's cache is made from.
+//! The configuration of a bucket's cache.
+
+/// The configuration of a bucket's cache.
 #[derive(Debug, Clone)]
 pub struct CacheConfig {
-    /// Who holds the objects.
+    /// The backend that stores the objects.
     pub backend: CacheBackend,
-    /// Bytes all objects may take, keys, header fields and bookkeeping included.
+    /// Maximum memory of all objects in bytes, keys, header fields and bookkeeping included.
     pub max_size: u64,
-    /// Longest object stored, in bytes.
+    /// Maximum length of a stored object in bytes.
     pub max_item_size: u64,
-    /// Which objects go when there is no room.
+    /// The policy that selects the objects to evict.
     pub eviction: EvictionPolicy,
 }
 
 /// An implementation of [`ObjectCache`](yatagarasu_core::ObjectCache).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CacheBackend {
-    /// The foyer-memory crate; feature `foyer`.
+    /// The `foyer-memory` crate; needs the Cargo feature `foyer`.
     #[default]
     Foyer,
 }
 
-/// Which objects go when there is no room for a new one.
+/// The policy that selects objects to evict if there is no room for a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EvictionPolicy {
-    /// S3-FIFO: objects asked for once go first. Lookups share a lock.
+    /// S3-FIFO: evicts objects first that were requested only once. Lookups take a shared lock.
     #[default]
     S3Fifo,
-    /// W-TinyLFU: the least often asked for.
+    /// W-TinyLFU: evicts the least frequently requested object.
     Lfu,
-    /// The one not asked for the longest.
+    /// Evicts the least recently requested object.
     Lru,
-    /// SIEVE: like FIFO, but spares what was asked for meanwhile.
+    /// SIEVE: evicts like FIFO, but spares objects that were requested in the meantime. Lookups take a shared lock.
     Sieve,
 }

@@ -1,3 +1,5 @@
+//! The backend on the `foyer-memory` crate.
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,16 +17,20 @@ use yatagarasu_core::{Admission, CacheEntry, CacheKey, KeyRef, Lookup, ObjectCac
 use crate::weight::weigh;
 use crate::{CacheConfig, EvictionPolicy};
 
-/// More shards than this gain nothing on the machines this runs on, and make the largest object smaller.
+/// Maximum number of shards.
+///
+/// More gain nothing on the machines this runs on, and lower the size of the largest object that fits into a shard.
 const SHARDS_MAX: u64 = 16;
 
-/// A shard holds at least this many objects of the largest size, so that one of them does not empty it.
+/// Minimum number of objects of length `max_item_size` for which each shard has bytes, if there is more than one shard.
+///
+/// A single object of that length then does not evict everything else in its shard.
 const LARGEST_PER_SHARD: u64 = 8;
 
-/// Objects in memory, in shards that are locked one by one.
+/// A cache in memory, divided into shards with a lock each.
 ///
-/// Three properties of foyer-memory are guarded against here and pinned by tests: it takes entries heavier than a
-/// shard and then exceeds its capacity; `clear` does not give the room back; the default weight of an entry is 1.
+/// It works around three properties of `foyer-memory`, which tests pin. `foyer-memory` accepts entries heavier than a
+/// shard and then exceeds its capacity. Its `clear` does not release the capacity. The default weight of an entry is 1.
 #[derive(Debug)]
 pub(crate) struct FoyerCache {
     held: Cache<CacheKey, Held, SeedableRandomState>,
@@ -32,7 +38,7 @@ pub(crate) struct FoyerCache {
     shard_bytes: usize,
 }
 
-/// What stands under a key. Objects are counted for as long as they are held, apart from the notes beside them.
+/// The entry under a key. Counts itself in `objects` as long as it lives, unless it is a note.
 #[derive(Debug)]
 struct Held {
     stored: Arc<CacheEntry>,
@@ -52,7 +58,7 @@ impl Drop for Held {
     }
 }
 
-/// What is looked up.
+/// The borrowed key of a lookup. It hashes like the [`CacheKey`] it equals.
 #[derive(Debug, Hash)]
 struct Sought<'a>(KeyRef<'a>);
 
@@ -78,10 +84,12 @@ impl FoyerCache {
     }
 }
 
-/// Returns a hasher with a seed that clients cannot know. They choose the keys, and with a known seed they could make
-/// many that collide.
+/// Returns a hasher with a seed that clients cannot know.
+///
+/// Clients choose the keys. With a known seed they could construct many that collide.
 fn random_state() -> SeedableRandomState {
-    // The standard library's seed comes from the system's random numbers; its hasher takes 60 ns more for each hit.
+    // The seed comes from the standard library, which takes it from the system's random numbers. The hasher does not:
+    // the standard library's takes 60 ns more for each hit.
     let seed = RandomState::new().hash_one(());
     SeedableRandomState::with_seed(seed, SharedSeed::global_random())
 }
@@ -136,9 +144,11 @@ impl ObjectCache for FoyerCache {
 }
 
 impl FoyerCache {
-    /// Shows all that is selected to `drops`, and drops what it says; counts the objects that were selected.
+    /// Calls `drops` on each selected entry and removes those for which it returns `true`.
     ///
-    /// That takes a while where much is held, freeing it most of all: a thread does it that serves no clients.
+    /// Returns the number of selected objects.
+    ///
+    /// Runs on a blocking thread, because visiting and above all freeing many entries would delay clients.
     async fn visit(&self, selector: &Selector, drops: impl Fn(&Held) -> bool + Send + 'static) -> u64 {
         let (held, selector) = (self.held.clone(), selector.clone());
         let visiting = spawn_blocking(move || {

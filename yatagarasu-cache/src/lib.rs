@@ -1,4 +1,4 @@
-//! Cache backends, each behind a Cargo feature. Which one serves a bucket is configuration.
+//! Cache backends, each behind a Cargo feature. The configuration selects the backend of a bucket.
 #![forbid(unsafe_code)]
 
 mod build;

@@ -1,22 +1,24 @@
+//! The weight of an object in a cache, in bytes.
+
 use yatagarasu_core::{CacheEntry, CacheKey};
 
-/// Bytes of bookkeeping for each object.
+/// Bookkeeping of one object in bytes.
 ///
-/// The cache's record and index slot (about 130 bytes), its share of the eviction queues and their ghosts (about
-/// 50), the key and the object as Rust lays them out with their reference counts, and what the allocator adds to
-/// some eight allocations. The test below keeps it from being too little.
+/// It covers the record and index slot in the cache (about 130 bytes) and the share of the eviction queues and their
+/// ghosts (about 50). It also covers the key and object structs with their reference counts, and the allocator's
+/// overhead for about eight allocations. `tests/memory.rs` checks that it is not too small.
 const BOOKKEEPING_BYTES: usize = 512;
 
-/// Bytes that a header field costs beyond its name and value: its slot and index in the map, taken or not.
+/// Bytes of a header field slot in the map beyond name and value: the slot and its index, used or not.
 const FIELD_BYTES: usize = 128;
 
-/// What an object takes in the cache, in bytes.
+/// Returns the memory that an object takes in the cache, in bytes.
 pub(crate) fn weigh(key: &CacheKey, object: &CacheEntry) -> usize {
     BOOKKEEPING_BYTES + key.weight() + object.weight() + object.meta().headers().capacity() * FIELD_BYTES
 }
 
-/// The longest object body for which there is surely room in `bytes`: long keys and header fields take theirs.
+/// Returns the length of the longest body that fits into `bytes` together with a long key and long header fields.
 pub(crate) fn longest_body(bytes: u64) -> u64 {
-    // S3 allows 2 KiB of metadata in headers and 1 KiB of key; the rest is for the other fields.
+    // S3 allows 2 KiB of metadata in headers and a key of 1 KiB. The rest is for the other fields and the bookkeeping.
     bytes.saturating_sub(16 * 1024)
 }

@@ -1,4 +1,4 @@
-//! The foyer backend, under every eviction policy.
+//! Tests the foyer backend under every eviction policy.
 #![cfg(feature = "foyer")]
 
 use yatagarasu_cache::{BuildError, CacheBackend, CacheConfig, EvictionPolicy, build};

@@ -1,4 +1,4 @@
-//! What a cache says it uses is no less than what it takes from the allocator.
+//! Checks that a cache takes no more memory from the system than its usage and capacity report.
 #![cfg(feature = "foyer")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -47,7 +47,7 @@ fn object(length: usize, more_fields: usize) -> Arc<CacheEntry> {
     ))
 }
 
-/// Bytes of memory behind what the process has mapped.
+/// Returns the resident anonymous memory of the process in bytes.
 fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).unwrap();
@@ -60,7 +60,7 @@ async fn fill(cache: &dyn ObjectCache, objects: u64, length: usize, more_fields:
     }
 }
 
-/// One test for all policies, because it counts what the whole process allocates.
+/// One test for all policies, because the counter covers all allocations of the process.
 #[tokio::test]
 async fn usage_is_no_less_than_what_is_allocated() {
     for eviction in [EvictionPolicy::S3Fifo, EvictionPolicy::Lfu, EvictionPolicy::Lru, EvictionPolicy::Sieve]
@@ -71,7 +71,7 @@ async fn usage_is_no_less_than_what_is_allocated() {
                 CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size: 10_000, eviction };
             let before = ALLOCATOR.allocated();
             let cache = build(&config).unwrap();
-            // Three times what fits, so that eviction and its ghosts are counted as well.
+            // Store three times as many objects as fit, so that eviction and its ghosts are counted too.
             let objects = 3 * max_size / (length as u64 + 1_000);
             fill(&*cache, objects, length, more_fields).await;
             let allocated = ALLOCATOR.allocated() - before;
@@ -87,7 +87,7 @@ async fn usage_is_no_less_than_what_is_allocated() {
     usage_is_no_less_than_what_is_in_pages().await;
 }
 
-/// Objects of some length have pages of their own, which the allocator knows nothing of.
+/// Checks the resident memory: longer objects lie in pages that the allocator does not count.
 async fn usage_is_no_less_than_what_is_in_pages() {
     const SPARE_BYTES: u64 = 8 << 20;
     if !are_shareable() {

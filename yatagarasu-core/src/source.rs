@@ -15,12 +15,12 @@ use crate::object::meta::ObjectMeta;
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
 
-/// An object, or the part of one that was asked for, as a source opens it.
+/// An object, or the requested part of one, as a source opens it.
 #[derive(Debug)]
 pub struct Object {
-    /// The header fields that describe it.
+    /// The header fields of the object.
     pub meta: ObjectMeta,
-    /// Its bytes, not yet read.
+    /// The stream of its bytes, not yet read.
     pub body: ObjectBody,
 }
 

@@ -1,3 +1,5 @@
+//! A plain cache in memory, for tests of the gateway.
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -7,7 +9,7 @@ use async_trait::async_trait;
 use yatagarasu_core::cache::entry::CacheEntry;
 use yatagarasu_core::cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Selector, Usage};
 
-/// A cache that keeps what it can and evicts nothing: the model other caches are compared with.
+/// A cache that evicts nothing. If an object does not fit, it declines it.
 #[derive(Debug)]
 pub struct MemoryCache {
     objects: Mutex<HashMap<CacheKey, Arc<CacheEntry>>>,
@@ -15,7 +17,7 @@ pub struct MemoryCache {
 }
 
 impl MemoryCache {
-    /// Holds up to `capacity` bytes.
+    /// Creates an empty cache with this capacity in bytes.
     pub fn new(capacity: u64) -> Self {
         Self { objects: Mutex::default(), capacity }
     }

@@ -1,3 +1,5 @@
+//! A source in memory, for tests of the gateway.
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +23,7 @@ use yatagarasu_core::source::body::ObjectBody;
 use yatagarasu_core::source::error::SourceError;
 use yatagarasu_core::source::{Answer, Object, ObjectSource, SourceRequest};
 
-/// A source whose objects are in memory. Counts what it is asked; clones are the same source.
+/// A source with objects in memory. Counts its requests. Clones share the objects and the counters.
 #[derive(Debug, Clone, Default)]
 pub struct MemorySource {
     objects: Arc<Mutex<HashMap<String, (HeaderMap, Bytes)>>>,
@@ -30,7 +32,7 @@ pub struct MemorySource {
 }
 
 impl MemorySource {
-    /// Holds `content` under `key` from now on.
+    /// Stores `content` under `key` and sets `Content-Length`.
     pub fn insert(&self, key: &str, headers: &[(&str, &str)], content: impl Into<Bytes>) {
         let content = content.into();
         let mut fields: HeaderMap = headers.iter().map(|(name, value)| field(name, value)).collect();
@@ -38,17 +40,17 @@ impl MemorySource {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), (fields, content));
     }
 
-    /// Holds nothing under `key` any more.
+    /// Removes the object under `key`.
     pub fn remove(&self, key: &str) {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
-    /// GETs asked so far.
+    /// Returns the number of GET requests so far.
     pub fn gets(&self) -> u64 {
         self.gets.load(Ordering::Relaxed)
     }
 
-    /// HEADs asked so far.
+    /// Returns the number of HEAD requests so far.
     pub fn heads(&self) -> u64 {
         self.heads.load(Ordering::Relaxed)
     }
@@ -72,7 +74,7 @@ impl MemorySource {
             Verdict::Proceed => {}
         }
         let length = content.len() as u64;
-        // Like S3, it knows single ranges only.
+        // Like S3, supports a single range only.
         let range = requested(asked).and_then(|ranges| ranges.single());
         if let (true, Some(range)) = (range_applies(method, asked, &validators), range) {
             let Some(part) = range.resolve(length) else {
@@ -132,7 +134,7 @@ impl SourceBed for MemorySource {
     }
 }
 
-/// Content in pieces, as it comes from a socket.
+/// Yields content in chunks of 16 KiB, as if it came from a socket.
 struct Chunks(Bytes);
 
 impl Stream for Chunks {

@@ -1,6 +1,8 @@
+//! Valid keys with characters that are easy to mishandle.
+
 use yatagarasu_core::object::key::ObjectKey;
 
-/// Keys people have lost a night over.
+/// Hand-picked keys that encoders, decoders and signers often get wrong.
 const AWKWARD: &[&str] = &[
     "a b",
     "a+b",
@@ -60,7 +62,9 @@ const AWKWARD: &[&str] = &[
     "x.metadata",
 ];
 
-/// Two hundred keys that are legal and awkward: reserved characters, percent signs, unicode, slashes, length.
+/// Returns 200 valid keys that are easy to mishandle.
+///
+/// They have reserved characters, percent signs, Unicode, slashes or the maximum length.
 pub fn odd_keys() -> Vec<String> {
     let mut keys: Vec<String> = AWKWARD.iter().map(|&key| key.to_owned()).collect();
     keys.push("k".repeat(1024));

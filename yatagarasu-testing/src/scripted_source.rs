@@ -1,3 +1,5 @@
+//! A source that a test answers request by request, for faults and timing.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,30 +15,30 @@ use yatagarasu_core::source::body::ObjectBody;
 use yatagarasu_core::source::error::SourceError;
 use yatagarasu_core::source::{Answer, Object, ObjectSource, SourceRequest};
 
-/// A source that does what a test tells it, request by request.
+/// A source that hands each request to the test. The test answers it.
 #[derive(Debug)]
 pub struct ScriptedSource {
     asked: mpsc::UnboundedSender<Script>,
 }
 
-/// One request the source was asked, waiting for the test's answer.
+/// One request to the source, waiting for the test's response.
 #[derive(Debug)]
 pub struct Script {
-    /// The key asked for.
+    /// The requested key.
     pub key: ObjectKey,
     /// The rest of the request.
     pub request: SourceRequest,
     answer: oneshot::Sender<Result<Answer<Object>, SourceError>>,
 }
 
-/// The far end of a body a test writes.
+/// The sending end of a response body. Dropping it ends the body.
 #[derive(Debug)]
 pub struct ScriptedBody {
     chunks: mpsc::UnboundedSender<Result<Bytes, SourceError>>,
 }
 
 impl ScriptedSource {
-    /// Makes a source, and the queue of what it is asked.
+    /// Returns a source and the queue of its requests.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<Script>) {
         let (asked, scripts) = mpsc::unbounded_channel();
         (Self { asked }, scripts)
@@ -51,44 +53,44 @@ impl ScriptedSource {
 }
 
 impl Script {
-    /// Answers with an object whose body the test goes on to write.
+    /// Responds with an object. The test writes its body through the returned [`ScriptedBody`].
     pub fn open(self, headers: &[(&'static str, &str)]) -> ScriptedBody {
         let meta = meta(headers);
         let (chunks, received) = mpsc::unbounded_channel();
         let body = ObjectBody::new(Box::pin(Received(received)), meta.content_length());
-        // Nobody may be there to take it: that is for the test to find out.
+        // The send fails if the request was abandoned. The test can detect that with `abandoned`.
         let _ = self.answer.send(Ok(Answer::Object(Object { meta, body })));
         ScriptedBody { chunks }
     }
 
-    /// Answers that the object is what the request's conditions say.
+    /// Responds that the object is not modified (304).
     pub fn not_modified(self, headers: &[(&'static str, &str)]) {
         let _ = self.answer.send(Ok(Answer::NotModified(meta(headers))));
     }
 
-    /// Answers with an error.
+    /// Responds with an error.
     pub fn fail(self, error: SourceError) {
         let _ = self.answer.send(Err(error));
     }
 
-    /// Waits until whoever asked gives up.
+    /// Waits until the caller drops the request.
     pub async fn abandoned(&mut self) {
         self.answer.closed().await;
     }
 }
 
 impl ScriptedBody {
-    /// Sends bytes.
+    /// Sends a chunk of the body.
     pub fn send(&self, chunk: impl Into<Bytes>) {
         let _ = self.chunks.send(Ok(chunk.into()));
     }
 
-    /// Breaks the body.
+    /// Ends the body with an error.
     pub fn fail(self, error: SourceError) {
         let _ = self.chunks.send(Err(error));
     }
 
-    /// Waits until whoever reads the body drops it.
+    /// Waits until the reader drops the body.
     pub async fn abandoned(&self) {
         self.chunks.closed().await;
     }

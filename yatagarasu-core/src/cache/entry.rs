@@ -1,4 +1,4 @@
-//! What a cache holds under one key: an object or a part of it, or what is known of it.
+//! The entry that a cache holds under one key: an object, parts of one, or a note about one.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -14,7 +14,7 @@ use crate::source::error::SourceError;
 use crate::cache::partial::Parts;
 use crate::cache::segments::Segments;
 
-/// What a source said of an object, and what it may be used for.
+/// A cache entry: the content, its header fields and the terms of its use.
 #[derive(Debug, Clone)]
 pub struct CacheEntry {
     meta: ObjectMeta,
@@ -22,53 +22,53 @@ pub struct CacheEntry {
     received: SystemTime,
     initial_age: Duration,
     terms: FreshnessTerms,
-    /// When it was marked stale before its time.
+    /// Time at which it was marked stale; unset if it was not.
     expired: OnceLock<SystemTime>,
 }
 
-/// What is known of an object.
+/// The content of a cache entry.
 #[derive(Debug, Clone)]
 pub enum EntryKind {
-    /// All its bytes.
+    /// All bytes of the object.
     Full(Segments),
-    /// Some of its bytes (RFC 9111 3.3).
+    /// Some bytes of the object: a partial entry (RFC 9111 3.3).
     Partial(Parts),
-    /// That the source refuses it.
+    /// The error of the source: a negative entry, such as a remembered 404 or 403.
     Negative(Box<SourceError>),
-    /// That it differs with these request fields; each variant is stored under a key of its own (RFC 9111 4.1).
+    /// The request fields that select a variant. Each variant is stored under its own key (RFC 9111 4.1).
     VaryMarker(Vec<HeaderName>),
-    /// That it is not stored, so that nobody needs to wait for another's fetch of it.
+    /// A note that the object is not stored, so requests are passed at once and do not wait for a fill.
     HitForPass,
 }
 
 impl CacheEntry {
-    /// Puts together what was received in `exchange`.
+    /// Creates an entry from a response that was received in `exchange`.
     pub fn new(meta: ObjectMeta, kind: EntryKind, exchange: Exchange, terms: FreshnessTerms) -> Self {
         let (initial_age, received) = (initial_age(meta.headers(), exchange), exchange.received);
         Self { meta, kind, received, initial_age, terms, expired: OnceLock::new() }
     }
 
-    /// Notes what was learnt at `received` and holds for `lifetime`.
+    /// Creates an entry without header fields that was learnt at `received` and is fresh for `lifetime`.
     pub fn note(kind: EntryKind, received: SystemTime, lifetime: Duration) -> Self {
         Self::new(ObjectMeta::default(), kind, Exchange::at(received), FreshnessTerms::fresh_for(lifetime))
     }
 
-    /// The object's header fields.
+    /// Returns the header fields of the object.
     pub fn meta(&self) -> &ObjectMeta {
         &self.meta
     }
 
-    /// What is known.
+    /// Returns the content.
     pub fn kind(&self) -> &EntryKind {
         &self.kind
     }
 
-    /// What it may be used for.
+    /// Returns the terms of its use.
     pub fn terms(&self) -> &FreshnessTerms {
         &self.terms
     }
 
-    /// All the bytes of an object, where they are here.
+    /// Returns the bytes of the object if all of them are stored.
     pub fn whole(&self) -> Option<&Segments> {
         match &self.kind {
             EntryKind::Full(segments) => Some(segments),
@@ -79,7 +79,7 @@ impl CacheEntry {
         }
     }
 
-    /// Whether there are bytes of an object; what else is stored are notes.
+    /// Returns `true` if the entry has bytes of an object, whole or partial. All other entries are notes.
     pub fn is_object(&self) -> bool {
         match self.kind {
             EntryKind::Full(_) | EntryKind::Partial(_) => true,
@@ -87,7 +87,7 @@ impl CacheEntry {
         }
     }
 
-    /// Length of the whole object in bytes.
+    /// Returns the complete length of the object in bytes; zero for a note.
     pub fn length(&self) -> u64 {
         match &self.kind {
             EntryKind::Full(segments) => segments.length(),
@@ -96,7 +96,7 @@ impl CacheEntry {
         }
     }
 
-    /// Whether every byte of `range` is here.
+    /// Returns `true` if every byte of `range` is stored.
     pub fn covers(&self, range: &Range<u64>) -> bool {
         match &self.kind {
             EntryKind::Full(segments) => range.end <= segments.length(),
@@ -105,7 +105,9 @@ impl CacheEntry {
         }
     }
 
-    /// The bytes from `range.start` on that lie in one allocation and in `range`; empty once nothing is left.
+    /// Returns stored bytes from `range.start` on, as far as they lie in `range` and in one allocation.
+    ///
+    /// Returns no bytes if `range` is empty or the byte at `range.start` is not stored.
     pub fn slice(&self, range: &Range<u64>) -> Bytes {
         match &self.kind {
             EntryKind::Full(segments) => segments.slice(range),
@@ -114,17 +116,19 @@ impl CacheEntry {
         }
     }
 
-    /// When its source had answered.
+    /// Returns the time at which the response head of the source had arrived.
     pub fn received(&self) -> SystemTime {
         self.received
     }
 
-    /// How old the object is: since it was generated, not since it was stored (RFC 9111 4.2.3).
+    /// Returns the age at `now`: the time since the response was generated, not since it was stored (RFC 9111 4.2.3).
     pub fn age(&self, now: SystemTime) -> Duration {
         self.initial_age.saturating_add(now.duration_since(self.received).unwrap_or_default())
     }
 
-    /// Whether it may be served without asking its source.
+    /// Returns the freshness at `now`.
+    ///
+    /// It is stale once its age reaches its lifetime, or once [`expire`](Self::expire) was called.
     pub fn freshness(&self, now: SystemTime) -> Freshness {
         let age = self.age(now);
         let outlived = age.checked_sub(self.terms.lifetime);
@@ -135,13 +139,13 @@ impl CacheEntry {
         }
     }
 
-    /// Marks it stale from `now` on. It stays so.
+    /// Marks the entry stale from `now` on, permanently.
     pub fn expire(&self, now: SystemTime) {
-        // The first mark is the one that counts.
+        // A second call fails to set the time: the first mark counts.
         let _ = self.expired.set(now);
     }
 
-    /// Bytes of fields and content; what a cache needs for its own bookkeeping comes on top.
+    /// Returns the memory of the fields and the content, in bytes. The bookkeeping of the cache is not included.
     pub fn weight(&self) -> usize {
         let content = match &self.kind {
             EntryKind::Full(segments) => segments.allocated(),

@@ -7,9 +7,10 @@ use crate::caching::storability::Asker;
 use crate::caching::vary::{Vary, selecting};
 use crate::source::error::{Denial, NegativeCaching, SourceError};
 
-/// Says how long a refusal is remembered, if it is: as long as the bucket says, or shorter where the source does.
+/// Returns the lifetime of the negative entry for a 404 or 403, or `None` if the error is not remembered.
 ///
-/// One that differs with fields in `forwarded` is not: it is remembered for everyone.
+/// It is the bucket's `ttl` for these. A shorter lifetime of the source counts if the policy respects `Cache-Control`.
+/// An error that varies with fields in `forwarded` is not remembered, because the entry serves every client.
 pub fn refusal_lifetime(
     error: &SourceError,
     policy: &CachePolicy,

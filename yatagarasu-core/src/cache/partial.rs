@@ -1,3 +1,5 @@
+//! A partial entry: the stored pieces of an object.
+
 use std::iter::once;
 use std::ops::Range;
 
@@ -5,21 +7,23 @@ use bytes::Bytes;
 
 use crate::cache::segments::{Segments, SegmentsBuilder};
 
-/// Most pieces an object is kept in (64, as `joined` says): more of them cost more to find than to fetch.
+/// Maximum number of pieces of an object; the documentation of `joined` repeats the number.
+///
+/// Finding bytes among more pieces would cost more than fetching them.
 const PIECES_MAX: usize = 64;
 
-/// Most pieces that are kept apart although they follow each other: putting them together copies them.
+/// Up to this many pieces, adjacent ones are not merged, because merging copies them.
 const PIECES_LOOSE_MAX: usize = 16;
 
-/// Bytes of an object of which not all are known.
+/// The stored bytes of an object, not necessarily all of them.
 #[derive(Debug, Clone)]
 pub struct Parts {
     complete_length: u64,
-    /// Sorted by where they start; none is empty and none overlaps another.
+    /// Sorted by start. No piece is empty and no two overlap.
     pieces: Vec<Piece>,
 }
 
-/// Bytes that follow each other, and where in the object they start.
+/// Contiguous bytes and their start in the object.
 #[derive(Debug, Clone)]
 struct Piece {
     start: u64,
@@ -27,7 +31,9 @@ struct Piece {
 }
 
 impl Parts {
-    /// Begins with the bytes from `start` on of an object of `complete_length` bytes, all of them within it.
+    /// Creates parts with one piece, which starts at `start` in an object of `complete_length` bytes.
+    ///
+    /// The piece must lie within the object.
     pub fn new(complete_length: u64, start: u64, segments: Segments) -> Self {
         let piece = Piece { start, segments };
         debug_assert!(piece.range().end <= complete_length, "a part lies within its object");
@@ -35,12 +41,12 @@ impl Parts {
         Self { complete_length, pieces }
     }
 
-    /// Bytes of the object, known or not.
+    /// Returns the complete length of the object in bytes.
     pub fn complete_length(&self) -> u64 {
         self.complete_length
     }
 
-    /// Whether all bytes of `range` are known; of an empty one they are.
+    /// Returns `true` if all bytes of `range` are stored, or if `range` is empty.
     pub fn covers(&self, range: &Range<u64>) -> bool {
         let mut known = range.start;
         for piece in self.pieces.iter().map(Piece::range) {
@@ -51,24 +57,26 @@ impl Parts {
         known >= range.end
     }
 
-    /// Whether all bytes of the object are known.
+    /// Returns `true` if all bytes of the object are stored.
     pub fn is_whole(&self) -> bool {
         self.covers(&(0..self.complete_length))
     }
 
-    /// The bytes from `range.start` on that lie in one allocation and in `range`; empty where they are not known
-    /// and once nothing is left.
+    /// Returns stored bytes from `range.start` on, as far as they lie in `range` and in one allocation.
+    ///
+    /// Returns no bytes if `range` is empty or the byte at `range.start` is not stored.
     pub fn slice(&self, range: &Range<u64>) -> Bytes {
         let after = self.pieces.partition_point(|piece| piece.start <= range.start);
         let piece = after.checked_sub(1).and_then(|index| self.pieces.get(index));
         piece.map_or_else(Bytes::new, |piece| piece.slice(range))
     }
 
-    /// Puts together what is known here and there of the same version of an object.
+    /// Returns the union of two sets of parts of the same version of an object.
     ///
-    /// What is known here stays, shared; of `other` only what is missing here is taken. Pieces that follow each other
-    /// become one once they are many. `None` where the lengths of the object differ, and where more than
-    /// 64 pieces remain.
+    /// The pieces of `self` are shared. Of `other`, only bytes that `self` lacks are taken. If there are more than 16
+    /// pieces, adjacent ones are merged.
+    ///
+    /// Returns `None` if the complete lengths differ or if more than 64 pieces remain.
     pub fn joined(&self, other: &Self) -> Option<Self> {
         if self.complete_length != other.complete_length {
             return None;
@@ -88,24 +96,24 @@ impl Parts {
         (pieces.len() <= PIECES_MAX).then_some(Self { complete_length: self.complete_length, pieces })
     }
 
-    /// The object, if all its bytes are known.
+    /// Returns the bytes of the object if all of them are stored. Copies them unless they are one piece.
     pub fn whole(&self) -> Option<Segments> {
         self.is_whole().then(|| Piece::merged(&self.pieces).segments)
     }
 
-    /// Bytes of the object that are known.
+    /// Returns the number of bytes stored.
     #[cfg(test)]
     fn bytes(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.segments.length()).sum()
     }
 
-    /// Bytes of memory taken, the lists included.
+    /// Returns the memory taken in bytes, lists included.
     pub fn allocated(&self) -> usize {
         let segments: usize = self.pieces.iter().map(|piece| piece.segments.allocated()).sum();
         segments + self.pieces.capacity() * size_of::<Piece>()
     }
 
-    /// What is not known.
+    /// Returns the ranges of the object that are not stored, in order.
     fn gaps(&self) -> impl Iterator<Item = Range<u64>> {
         let starts = once(0).chain(self.pieces.iter().map(|piece| piece.range().end));
         let ends = self.pieces.iter().map(|piece| piece.start).chain(once(self.complete_length));
@@ -118,7 +126,7 @@ impl Piece {
         self.start..self.start.saturating_add(self.segments.length())
     }
 
-    /// Puts pieces that follow each other together.
+    /// Merges adjacent pieces into one. Copies them unless there is only one.
     fn merged(pieces: &[Self]) -> Self {
         let (start, end) = match (pieces.first(), pieces.last()) {
             (Some(first), Some(last)) => (first.start, last.range().end),
@@ -151,7 +159,9 @@ impl Piece {
         }
     }
 
-    /// Copies what lies in `range`, so that the rest does not stay in memory; shares the bytes if that is all.
+    /// Returns the bytes in `range` as a piece.
+    ///
+    /// Copies them, so that the others do not stay in memory. Shares them if `range` is the whole piece.
     fn cut(&self, range: &Range<u64>) -> Self {
         if *range == self.range() {
             return self.clone();
@@ -178,7 +188,7 @@ mod tests {
 
     const LENGTH: u64 = 100;
 
-    /// What is known of an object, byte by byte.
+    /// The reference model: each byte of the object, or `None` if it is not stored.
     type Model = Vec<Option<u8>>;
 
     fn place(offset: u64) -> usize {
@@ -191,7 +201,7 @@ mod tests {
         builder.finish()
     }
 
-    /// Reads what follows `range.start` until the range ends or a byte is not known.
+    /// Reads from `range.start` to the end of the range or to the first missing byte.
     fn read(parts: &Parts, mut range: Range<u64>) -> Vec<u8> {
         let mut read = Vec::new();
         loop {
@@ -204,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Joins parts that start at, span and consist of what `steps` say.
+    /// Joins one part for each step `(start, length, byte)`. Returns the parts and their model.
     fn built(steps: &[(u64, u64, u8)]) -> (Parts, Model) {
         let mut parts = Parts::new(LENGTH, 0, Segments::default());
         let mut model: Model = vec![None; place(LENGTH)];

@@ -1,19 +1,21 @@
+//! A segment of stored bytes, in an allocation or in pages.
+
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use yatagarasu_sys::pages::Pages;
 
-/// Bytes that lie in one piece, shared.
+/// Contiguous stored bytes. Clones share them.
 #[derive(Debug, Clone)]
 pub enum Segment {
-    /// In an allocation.
+    /// Bytes on the heap.
     Heap(Bytes),
-    /// In pages of their own.
+    /// Bytes in pages of their own, which can be sent without a copy.
     Pages(Arc<Pages>),
 }
 
-/// A segment that still grows.
+/// A segment that still grows. `seal` makes it a [`Segment`].
 #[derive(Debug)]
 pub(super) enum Growing {
     Heap(Vec<u8>),
@@ -21,7 +23,7 @@ pub(super) enum Growing {
 }
 
 impl Segment {
-    /// Shares some of the bytes.
+    /// Returns the bytes in `range` without a copy.
     pub(super) fn part(&self, range: Range<usize>) -> Bytes {
         match self {
             Self::Heap(bytes) => bytes.slice(range),
@@ -29,7 +31,7 @@ impl Segment {
         }
     }
 
-    /// Bytes of memory taken.
+    /// Returns the memory taken in bytes.
     pub(super) fn allocated(&self) -> usize {
         match self {
             Self::Heap(bytes) => bytes.len(),
@@ -49,7 +51,7 @@ impl Deref for Segment {
     }
 }
 
-/// Pages as what bytes are a part of.
+/// The owner of [`Bytes`] that lie in pages.
 struct Shared(Arc<Pages>);
 
 impl AsRef<[u8]> for Shared {
@@ -59,7 +61,7 @@ impl AsRef<[u8]> for Shared {
 }
 
 impl Growing {
-    /// Begins one of `length` bytes.
+    /// Creates a segment with room for `length` bytes, in pages if they suit that length and are available.
     pub(super) fn with_room_for(length: usize) -> Self {
         Pages::with_room_for(length).map_or_else(|| Self::Heap(Vec::with_capacity(length)), Self::Pages)
     }
@@ -67,6 +69,7 @@ impl Growing {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         match self {
             Self::Pages(pages) if pages.room() >= bytes.len() => pages.push(bytes),
+            // The source sent more than it promised. Pages cannot grow.
             Self::Pages(pages) => *self = Self::Heap([&**pages, bytes].concat()),
             Self::Heap(vec) => vec.extend_from_slice(bytes),
         }

@@ -1,19 +1,21 @@
+//! The bytes of an object as a list of segments, and the builder that fills it.
+
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::cache::segment::{Growing, Segment};
 
-/// Length of every segment but the last.
+/// Length in bytes of every segment but the last.
 ///
-/// Large enough that a hit is written in few system calls, small enough that an object being fetched is never
-/// copied in one piece while a thread's other clients wait.
+/// It is large enough to write a hit in few system calls. It is small enough that copying a segment during a fill does
+/// not block the other clients of the thread for long.
 pub const SEGMENT_BYTES: usize = 256 * 1024;
 
-/// Most bytes that are copied for one reader of a segment that still grows.
+/// Maximum number of bytes copied for one read from the open segment.
 const COPY_BYTES_MAX: usize = 16 * 1024;
 
-/// The bytes of an object, copied to memory of their own: nothing here keeps a read buffer alive.
+/// The bytes of an object in their own memory. They do not keep the read buffers they came from alive.
 #[derive(Debug, Clone, Default)]
 pub struct Segments {
     segments: Vec<Segment>,
@@ -21,24 +23,28 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// Bytes of the object.
+    /// Returns the length of the object in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The segments from the one on in which `offset` lies, and the place in it.
+    /// Returns the segments from the one with `offset` on, and the position of `offset` in the first of them.
+    ///
+    /// If `offset` is not below the length, there are no segments or the position is not in the first of them.
     pub fn from(&self, offset: u64) -> (&[Segment], usize) {
         let (index, offset) = locate(offset);
         (self.segments.get(index..).unwrap_or_default(), offset)
     }
 
-    /// Bytes of memory taken, the list of segments included.
+    /// Returns the memory taken in bytes, the list of segments included.
     pub fn allocated(&self) -> usize {
         let bytes: usize = self.segments.iter().map(Segment::allocated).sum();
         bytes + self.segments.capacity() * size_of::<Segment>()
     }
 
-    /// The bytes from `range.start` on that lie in one segment and in `range`; empty once nothing is left.
+    /// Returns the bytes from `range.start` on, as far as they lie in `range` and in one segment.
+    ///
+    /// Returns no bytes if `range` is empty or starts beyond the object.
     pub fn slice(&self, range: &Range<u64>) -> Bytes {
         let (index, offset) = locate(range.start);
         match self.segments.get(index) {
@@ -51,36 +57,36 @@ impl Segments {
     }
 }
 
-/// Finds the segment and the place in it where an offset lies.
+/// Returns the index of the segment with `offset`, and the position in that segment.
 fn locate(offset: u64) -> (usize, usize) {
     let segment = SEGMENT_BYTES as u64;
     let index = usize::try_from(offset / segment).unwrap_or(usize::MAX);
     (index, usize::try_from(offset % segment).expect("less than a segment"))
 }
 
-/// Copies bytes out of the buffers they arrive in, into segments, while others read them.
+/// Copies received bytes into segments. Followers of the fill can read them while it runs.
 #[derive(Debug, Default)]
 pub struct SegmentsBuilder {
     sealed: Segments,
     open: Growing,
-    /// Bytes still promised, so that the last segment is allocated to size.
+    /// Length of the object, if known, so that the last segment is allocated to size.
     promised: Option<u64>,
 }
 
 impl SegmentsBuilder {
-    /// Begins an object of `length` bytes where that is known.
+    /// Creates an empty builder for an object of `length` bytes, if that is known.
     pub fn new(length: Option<u64>) -> Self {
         let segments = length.map_or(0, |length| locate(length).0 + 1);
         let sealed = Segments { segments: Vec::with_capacity(segments), length: 0 };
         Self { sealed, open: Growing::default(), promised: length }
     }
 
-    /// Bytes taken so far.
+    /// Returns the number of bytes pushed so far.
     pub fn length(&self) -> u64 {
         self.sealed.length + self.open.len() as u64
     }
 
-    /// Takes the next bytes.
+    /// Appends the next bytes. More than the known length are accepted.
     pub fn push(&mut self, mut chunk: &[u8]) {
         while !chunk.is_empty() {
             if self.open.is_empty() {
@@ -97,10 +103,10 @@ impl SegmentsBuilder {
         }
     }
 
-    /// The bytes of `range` that are here already, from its beginning on; empty where none is.
+    /// Returns bytes from `range.start` on, as far as they have arrived. Returns no bytes if none has.
     ///
-    /// Sealed segments are shared; of the segment that still grows the caller gets a copy, and not of much at a time:
-    /// a client that does not read holds it for as long as it likes.
+    /// Sealed segments are shared. Bytes of the open segment are copied, at most 16 KiB at a time, because a client
+    /// that does not read keeps the copy in memory.
     pub fn read(&self, range: &Range<u64>) -> Bytes {
         let Some(into) = range.start.checked_sub(self.sealed.length) else {
             return self.sealed.slice(&(range.start..range.end.min(self.sealed.length)));
@@ -111,7 +117,7 @@ impl SegmentsBuilder {
         self.open.get(begin..end).map_or_else(Bytes::new, Bytes::copy_from_slice)
     }
 
-    /// Ends the object.
+    /// Seals the last segment and returns all segments.
     #[must_use]
     pub fn finish(mut self) -> Segments {
         self.seal();

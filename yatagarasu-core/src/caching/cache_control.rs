@@ -1,4 +1,4 @@
-//! The `Cache-Control` field (RFC 9111 5.2): of a response, and of a request.
+//! Parses the `Cache-Control` field of requests and responses (RFC 9111 5.2).
 
 mod directives;
 mod request;
@@ -9,5 +9,5 @@ use std::time::Duration;
 pub use request::RequestControl;
 pub use response::{CacheControl, withheld};
 
-/// A lifetime too long to count (RFC 9111 1.2.2).
+/// Largest lifetime, 2^31 seconds. Larger values in a field count as this one (RFC 9111 1.2.2).
 pub const DELTA_MAX: Duration = Duration::from_secs(1 << 31);

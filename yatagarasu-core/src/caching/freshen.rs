@@ -1,17 +1,20 @@
-//! Bringing stored fields up to date (RFC 9111 3.2, 4.3.4, 4.3.5).
+//! Updates stored header fields from a 304 or a HEAD response (RFC 9111 3.2, 4.3.4, 4.3.5).
 
 use http::header::{self, HeaderMap, HeaderName};
 
 use crate::http::validator::{EntityTag, Validators};
 use crate::object::meta::ObjectMeta;
 
-/// Fields that say how the stored bytes are to be read, or how many they are: a response without these bytes
-/// cannot change them (RFC 9111 3.2).
+/// Fields that keep their stored values in an update (RFC 9111 3.2).
+///
+/// They describe the encoding or the length of the stored bytes, so a response without these bytes cannot change them.
 const KEPT: [HeaderName; 4] =
     [header::CONTENT_ENCODING, header::CONTENT_LENGTH, header::CONTENT_RANGE, header::TRANSFER_ENCODING];
 
-/// Whether a 304 speaks of the stored response (RFC 9111 4.3.4): a strong entity tag in it must be the stored one; a
-/// weak one, or without any the modification date, must match where both have it.
+/// Returns `true` if a 304 confirms the stored response (RFC 9111 4.3.4).
+///
+/// A strong entity tag in the 304 must equal the stored one. A weak tag must match the stored tag if there is one.
+/// Without a tag, `Last-Modified` must match if both responses have it.
 pub fn confirms(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
     let (ours, theirs) = (Validators::of(stored.headers()), Validators::of(not_modified.headers()));
     match (theirs.etag, ours.etag) {
@@ -30,8 +33,9 @@ pub fn confirms(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
     }
 }
 
-/// Whether a HEAD's answer describes the stored object: the same validators, of which there must be one, and the same
-/// length where it says one (RFC 9111 4.3.5).
+/// Returns `true` if the response to a HEAD describes the stored object of `length` bytes (RFC 9111 4.3.5).
+///
+/// Both must have the same validators, at least one. If the response has `Content-Length`, it must equal `length`.
 pub fn describes(stored: &ObjectMeta, length: u64, head: &ObjectMeta) -> bool {
     let (ours, theirs) = (Validators::of(stored.headers()), Validators::of(head.headers()));
     let same_tag = match (ours.etag, theirs.etag) {
@@ -44,11 +48,14 @@ pub fn describes(stored: &ObjectMeta, length: u64, head: &ObjectMeta) -> bool {
     validated && same_tag && ours.last_modified == theirs.last_modified && same_length
 }
 
-/// Puts the fields of `update` in the place of the stored ones of the same names.
+/// Returns the stored fields with those of `update` in place of the stored ones of the same name.
+///
+/// Fields about the stored bytes keep their values, such as `Content-Length` and `Content-Encoding`. The stored `Age`
+/// is dropped.
 #[must_use]
 pub fn freshened(stored: &ObjectMeta, update: &ObjectMeta) -> ObjectMeta {
     let mut headers: HeaderMap = stored.headers().clone();
-    // An age belongs to the answer it came with.
+    // `Age` describes the response it arrived with.
     headers.remove(header::AGE);
     for name in update.headers().keys().filter(|name| !KEPT.contains(name)) {
         headers.remove(name);
@@ -59,7 +66,9 @@ pub fn freshened(stored: &ObjectMeta, update: &ObjectMeta) -> ObjectMeta {
     ObjectMeta::new(headers)
 }
 
-/// Whether two responses have parts of the same representation: the same strong entity tag (RFC 9111 3.4).
+/// Returns `true` if both responses have the same strong entity tag.
+///
+/// Only then may their parts be combined (RFC 9111 3.4).
 pub fn same_strong_tag(one: &ObjectMeta, other: &ObjectMeta) -> bool {
     let tags = |meta: &'_ ObjectMeta| meta.headers().get(header::ETAG).cloned();
     match (tags(one), tags(other)) {

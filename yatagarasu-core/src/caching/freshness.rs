@@ -1,4 +1,4 @@
-//! How long a response may be used, and how old it is (RFC 9111 4.2).
+//! Computes the freshness lifetime and the age of a response (RFC 9111 4.2).
 
 use std::time::{Duration, SystemTime};
 
@@ -8,61 +8,62 @@ use crate::caching::cache_control::{CacheControl, DELTA_MAX};
 use crate::caching::policy::{CachePolicy, ObjectControl};
 use crate::http::validator::date;
 
-/// The share of its time without changes that an object is taken to stay without them (RFC 9111 4.2.2).
+/// Divisor of the heuristic lifetime: an object stays fresh for a tenth of the time since its last modification
+/// (RFC 9111 4.2.2).
 const HEURISTIC_SHARE: u32 = 10;
 
-/// The longest lifetime that is guessed.
+/// Longest heuristic lifetime: one day.
 const HEURISTIC_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Whether a stored object may be served without asking its source.
+/// Whether a stored object may be served without contacting its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// For this long still.
+    /// Fresh for this much longer.
     Fresh(Duration),
-    /// Not since this long ago.
+    /// Stale for this long.
     Stale(Duration),
 }
 
-/// When a source was asked, and when its answer's head was here.
+/// The times of one request to a source and of its response head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exchange {
-    /// When it was asked.
+    /// Time at which the request was sent.
     pub asked: SystemTime,
-    /// When it had answered.
+    /// Time at which the response head had arrived.
     pub received: SystemTime,
 }
 
 impl Exchange {
-    /// One that took no time.
+    /// Returns an exchange that took no time.
     pub fn at(now: SystemTime) -> Self {
         Self { asked: now, received: now }
     }
 }
 
-/// What a stored response may be used for, by its own word and the bucket's.
+/// How long a stored response may be used, as its own fields and the bucket's policy decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreshnessTerms {
-    /// How long it is fresh, counted from when it was generated.
+    /// Freshness lifetime, counted from the time the response was generated.
     pub lifetime: Duration,
-    /// How long after that it is served while it is revalidated (RFC 5861 3).
+    /// Time after `lifetime` in which it is served stale while it is revalidated (RFC 5861 3).
     pub stale_while_revalidate: Duration,
-    /// How long after that it is served where the source fails (RFC 5861 4).
+    /// Time after `lifetime` in which it is served stale if the source fails (RFC 5861 4).
     pub stale_if_error: Duration,
-    /// Whether it may be served stale at all (RFC 9111 4.2.4).
+    /// Whether it may be served stale (RFC 9111 4.2.4).
     pub stale: StaleUse,
 }
 
 /// Whether a response may be served stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StaleUse {
-    /// Within the windows, or where a client accepts it.
+    /// Within the two windows of [`FreshnessTerms`], or if the client accepts it.
     Allowed,
     /// Never.
     Forbidden,
 }
 
 impl FreshnessTerms {
-    /// Fresh for `lifetime` and of no use after that, unless it is revalidated.
+    /// Returns terms with this lifetime and no stale windows.
     pub fn fresh_for(lifetime: Duration) -> Self {
         Self {
             lifetime,
@@ -72,7 +73,7 @@ impl FreshnessTerms {
         }
     }
 
-    /// Reads what a response that was received at `received` may be used for.
+    /// Computes the terms of a response that was received at `received`.
     pub fn of(headers: &HeaderMap, received: SystemTime, policy: &CachePolicy) -> Self {
         let control = effective(headers, policy);
         let stale = if control.forbids_stale() { StaleUse::Forbidden } else { StaleUse::Allowed };
@@ -85,12 +86,15 @@ impl FreshnessTerms {
     }
 }
 
-/// The directives of a response as the bucket lets them count.
+/// Returns the `Cache-Control` directives of a response, as far as the bucket's policy lets them count.
 pub fn effective(headers: &HeaderMap, policy: &CachePolicy) -> CacheControl {
     counted(CacheControl::of(headers), policy)
 }
 
-/// What of `control` the bucket lets count.
+/// Applies the bucket's policy to `control`.
+///
+/// [`ObjectControl::Respect`] returns it unchanged. Under the other two, `max-age` is the bucket's `ttl`:
+/// [`ObjectControl::Ignore`] drops all directives, [`ObjectControl::Override`] only `s-maxage`.
 pub fn counted(control: CacheControl, policy: &CachePolicy) -> CacheControl {
     match policy.cache_control {
         ObjectControl::Respect => control,
@@ -99,11 +103,11 @@ pub fn counted(control: CacheControl, policy: &CachePolicy) -> CacheControl {
     }
 }
 
-/// Computes how long a response stays fresh after it was generated.
+/// Returns the freshness lifetime, counted from the time the response was generated.
 ///
-/// `s-maxage`, then `max-age`, then `Expires` less `Date` (RFC 9111 4.2.1), then a guess where the bucket asks for
-/// one (4.2.2), then the bucket's `ttl`. An `Expires` that cannot be read lies in the past (5.3), and what is to be
-/// validated each time is never fresh (5.2.2.4).
+/// The first of these decides: `s-maxage`, `max-age`, `Expires` minus `Date` (RFC 9111 4.2.1), the heuristic if the
+/// bucket enables it (4.2.2), the bucket's `ttl`. A malformed `Expires` lies in the past (5.3). With `no-cache` the
+/// lifetime is zero, because every use needs a validation (5.2.2.4).
 fn lifetime(
     headers: &HeaderMap,
     control: &CacheControl,
@@ -131,8 +135,9 @@ fn lifetime(
     guessed.unwrap_or(policy.ttl)
 }
 
-/// Computes how old a response was when it arrived: the larger of what `Date` says, and `Age` with the time that the
-/// answer took (RFC 9111 4.2.3).
+/// Returns the age of a response at the time it was received: `corrected_initial_age` of RFC 9111 4.2.3.
+///
+/// It is the larger of the time since `Date` and of `Age` plus the time that the exchange took.
 pub fn initial_age(headers: &HeaderMap, exchange: Exchange) -> Duration {
     let Exchange { asked, received } = exchange;
     let apparent = date(headers, &header::DATE)
@@ -142,7 +147,9 @@ pub fn initial_age(headers: &HeaderMap, exchange: Exchange) -> Duration {
     apparent.max(age_field(headers).saturating_add(delay))
 }
 
-/// Reads the first `Age`, of several fields or of a list (RFC 9111 5.1); one that is not a number says nothing.
+/// Returns the value of `Age`, the first of several fields or list members (RFC 9111 5.1).
+///
+/// Returns zero if it is missing or not a number.
 fn age_field(headers: &HeaderMap) -> Duration {
     let Some(Ok(text)) = headers.get(header::AGE).map(|value| value.to_str()) else { return Duration::ZERO };
     let first = text.split(',').next().unwrap_or_default().trim();

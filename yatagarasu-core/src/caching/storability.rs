@@ -1,4 +1,4 @@
-//! Whether a response may be stored, and how (RFC 9111 3).
+//! Decides if a response may be stored, and for how long an error is remembered (RFC 9111 3).
 
 use std::time::Duration;
 
@@ -10,40 +10,40 @@ use crate::caching::policy::CachePolicy;
 use crate::caching::vary::Vary;
 use crate::object::meta::ObjectMeta;
 
-/// What a response head says about keeping the object.
+/// The storage decision for a response, made from its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storable {
-    /// It has this many bytes, and they may be stored.
+    /// The response may be stored, and its length is known.
     Whole {
         /// Length of the content in bytes.
         length: u64,
-        /// What they may be used for.
+        /// How long it may be used.
         terms: FreshnessTerms,
     },
-    /// It may be stored, if it turns out to end within the limit.
+    /// The response may be stored if its body turns out to end within the size limit.
     UnknownLength {
-        /// What it may be used for.
+        /// How long it may be used.
         terms: FreshnessTerms,
     },
-    /// It is to be passed on only.
+    /// The response must not be stored; pass it on only.
     No(NotStoredReason),
 }
 
-/// Why an object is not stored.
+/// The reason why an object is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotStoredReason {
-    /// It is longer than the bucket stores.
+    /// It is longer than the bucket's `max_item_size`.
     TooLarge,
-    /// Its fields forbid it, or leave nothing it could be used for.
+    /// Its fields forbid storing, or a stored copy could never be used.
     NotStorable,
-    /// It answers a request with `Authorization`, and does not say that it may be shared (RFC 9111 3.5).
+    /// The request had `Authorization`, and the response does not allow sharing (RFC 9111 3.5).
     Authorized,
-    /// The memory for running fills is spent.
+    /// The memory budget of running fills is exhausted.
     NoFillMemory,
 }
 
 impl NotStoredReason {
-    /// Whether it lies in the object, so that the next request for it will most likely meet it again.
+    /// Returns `true` if the reason is in the object itself, so the next request will most likely meet it too.
     pub fn lasts(self) -> bool {
         match self {
             Self::TooLarge | Self::NotStorable => true,
@@ -52,18 +52,20 @@ impl NotStoredReason {
     }
 }
 
-/// Whose request is answered.
+/// Whether the request that the response answers had `Authorization` (RFC 9111 3.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
-    /// Anyone.
+    /// It had none, or the object is fetched in the background for no particular client.
     Anyone,
-    /// A client that showed who it is.
+    /// It had `Authorization`, so only a response that allows sharing may be stored.
     Authorized,
 }
 
-/// Decides from a response head alone. A part is as storable as the whole; its length is what is counted.
+/// Decides from its head if a response may be stored.
 ///
-/// What is stale on arrival is stored if it can be revalidated or may be served stale. A cookie is one client's.
+/// A part is storable like a whole object; its own length counts against `max_item_size`. A response that is stale on
+/// arrival is storable if it can be revalidated or served stale. A response with `Set-Cookie` is not, because the
+/// cookie belongs to one client, unless `private` or `no-cache` withholds that field.
 pub fn decide(meta: &ObjectMeta, exchange: Exchange, policy: &CachePolicy, asker: Asker) -> Storable {
     let headers = meta.headers();
     let control = effective(headers, policy);
@@ -87,7 +89,7 @@ pub fn decide(meta: &ObjectMeta, exchange: Exchange, policy: &CachePolicy, asker
     }
 }
 
-/// Whether anything can be done with the object once it is stored.
+/// Returns `true` if a stored copy is of use: it has a validator, or it is fresh or may be served stale on arrival.
 fn usable(meta: &ObjectMeta, terms: &FreshnessTerms, exchange: Exchange) -> bool {
     let window = match terms.stale {
         StaleUse::Allowed => terms.stale_while_revalidate.max(terms.stale_if_error),

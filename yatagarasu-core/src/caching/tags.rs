@@ -1,15 +1,16 @@
-//! Tags by which objects are purged together.
+//! Tags of an object, for purging several objects by one tag.
 
 use http::HeaderMap;
 
-/// Where an object's tags stand and what separates them there. S3 stores user metadata (`x-amz-meta-*`) beside
-/// an object, but none of the other fields.
+/// The fields with tags, and the separators in each.
+///
+/// S3 stores user metadata (`x-amz-meta-*`) with an object, but not the other two fields.
 const FIELDS: [(&str, &[u8]); 3] =
     [("surrogate-key", b" \t"), ("cache-tag", b","), ("x-amz-meta-cache-tag", b", \t")];
 
-/// Whether an object with these `headers` is tagged with exactly `tag`.
+/// Returns `true` if an object with these `headers` has the tag `tag`.
 ///
-/// Case matters. Tags of `Cache-Tag` may have spaces in them, though not around them.
+/// The comparison is case-sensitive. A tag in `Cache-Tag` may contain spaces; spaces around it are dropped.
 pub fn carries(headers: &HeaderMap, tag: &str) -> bool {
     FIELDS.iter().any(|&(name, separators)| {
         let values = headers.get_all(name).iter();

@@ -1,36 +1,36 @@
-//! Which request fields select between the stored variants of an object (RFC 9111 4.1).
+//! Parses `Vary` and computes the key of a variant from the request fields (RFC 9111 4.1).
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::caching::policy::ForwardedFields;
 use crate::http::fields::{is_cors, may_forward};
 
-/// Lists of preferences, in which case does not matter (RFC 9110 12.5).
+/// Content negotiation fields. Their values are case-insensitive lists of preferences (RFC 9110 12.5).
 const NEGOTIATED: [HeaderName; 4] =
     [header::ACCEPT, header::ACCEPT_CHARSET, header::ACCEPT_ENCODING, header::ACCEPT_LANGUAGE];
 
-/// What a response's `Vary` says (RFC 9110 12.5.5).
+/// The `Vary` field of a response (RFC 9110 12.5.5).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Vary {
-    /// The response suits every request.
+    /// No field: the response matches every request.
     #[default]
     None,
-    /// No other request is sure to get the same response.
+    /// `*`: the response matches no other request.
     Any,
-    /// It suits requests that agree in these fields: lower-case, sorted, each once.
+    /// The response matches requests that agree in these fields. Names are lower-case, sorted and unique.
     Fields(Vec<HeaderName>),
 }
 
 impl Vary {
-    /// Reads all `Vary` fields of a response.
+    /// Parses all `Vary` fields of a response.
     ///
-    /// A member that is no field name counts as `*`, so that a doubt matches no request.
+    /// A malformed field name counts as `*`, so that the response matches no other request.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut names = Vec::new();
         let fields = headers.get_all(header::VARY).iter();
         let members = fields.flat_map(|field| field.as_bytes().split(|&byte| byte == b','));
         for member in members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()) {
-            // As a token `*` would be read as a name.
+            // `*` is a valid token, so `HeaderName` accepts it as a name.
             match HeaderName::from_bytes(member) {
                 Ok(name) if member != b"*" => names.push(name),
                 Ok(_) | Err(_) => return Self::Any,
@@ -42,13 +42,14 @@ impl Vary {
     }
 }
 
-/// Writes what of the request `asked` selects between variants that differ by `names`.
+/// Returns the secondary key of a request with the fields `asked`, for an object that varies by `names`.
 ///
-/// Two requests match where the texts are the same. There is a line for every name: `name:value`, or `name`
-/// where the request has no such field. Values are normalised as far as RFC 9111 4.1 allows: several fields
-/// are one list, the spaces around its commas are dropped; in the negotiation fields also case, spaces around
-/// `;` and `=`, empty members, and, but for languages, order and repeated members. Nothing in a quoted string is
-/// changed. Bytes become one character each.
+/// Two requests select the same variant if their keys are equal. The key has one line for each name: `name:value`, or
+/// `name` if the request has no such field. Each byte of a value becomes one character.
+///
+/// Values are normalised as far as RFC 9111 4.1 allows. Several fields become one list, and spaces around its commas
+/// are dropped. In content negotiation fields, case, empty members and spaces around `;` and `=` are dropped too.
+/// So are the order and repetitions of members, except in `Accept-Language`. Quoted strings are not changed.
 pub fn secondary(names: &[HeaderName], asked: &HeaderMap) -> String {
     let mut text = String::new();
     for name in names {
@@ -71,7 +72,7 @@ fn normalised(name: &HeaderName, asked: &HeaderMap) -> Vec<u8> {
     }
     let mut members: Vec<Vec<u8>> =
         members(&list).filter(|member| !member.is_empty()).map(tightened).collect();
-    // Some take the first of several languages as the best (RFC 9110 12.5.4).
+    // The order of languages may matter: some servers prefer the first of equal rank (RFC 9110 12.5.4).
     if *name != header::ACCEPT_LANGUAGE {
         members.sort_unstable();
         members.dedup();
@@ -79,7 +80,9 @@ fn normalised(name: &HeaderName, asked: &HeaderMap) -> Vec<u8> {
     members.join(&b',')
 }
 
-/// Whether every quoted string ends; where one does not, its members cannot be told apart once they move.
+/// Returns `true` if every quoted string is closed.
+///
+/// Members must not be reordered otherwise: an unclosed quote would then cover other members.
 fn closes(list: &[u8]) -> bool {
     let mut quotes = Quotes::default();
     for &byte in list {
@@ -88,13 +91,13 @@ fn closes(list: &[u8]) -> bool {
     !quotes.open
 }
 
-/// Splits a list at the commas outside quoted strings (RFC 9110 5.6.1).
+/// Splits a list at the commas outside quoted strings (RFC 9110 5.6.1). Keeps empty members.
 fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quotes = Quotes::default();
     list.split(move |&byte| !quotes.take(byte) && byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Drops case and the spaces around `;` and `=`.
+/// Returns the member in lower case without spaces around `;` and `=`. Keeps quoted strings unchanged.
 fn tightened(member: &[u8]) -> Vec<u8> {
     let mut quotes = Quotes::default();
     let mut text = Vec::with_capacity(member.len());
@@ -114,7 +117,7 @@ fn tightened(member: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Follows the quoted strings in a field (RFC 9110 5.6.4).
+/// Tracks quoted strings while a field is read byte by byte (RFC 9110 5.6.4).
 #[derive(Default)]
 struct Quotes {
     open: bool,
@@ -122,7 +125,7 @@ struct Quotes {
 }
 
 impl Quotes {
-    /// Takes the next byte and says whether it belongs to a quoted string, its marks included.
+    /// Takes the next byte. Returns `true` if it belongs to a quoted string, the quotes included.
     fn take(&mut self, byte: u8) -> bool {
         let inside = self.open;
         match byte {

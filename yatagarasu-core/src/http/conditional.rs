@@ -1,18 +1,18 @@
-//! Conditional requests answered from a known representation (RFC 9110 13).
+//! Evaluates the conditions of a request against a known representation (RFC 9110 13).
 
 use http::header::{self, HeaderMap};
 
 use crate::http::method::Method;
 use crate::http::validator::{EntityTag, TagList, Validators, date};
 
-/// What a request's conditions make of it.
+/// The result of evaluating the conditions of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Carry the request out.
+    /// Perform the request: every condition holds.
     Proceed,
-    /// 304: the client has this representation.
+    /// Respond 304: the client already has this representation.
     NotModified,
-    /// 412.
+    /// Respond 412: `If-Match` or `If-Unmodified-Since` does not hold.
     PreconditionFailed,
 }
 
@@ -29,7 +29,7 @@ pub fn evaluate(headers: &HeaderMap, validators: &Validators<'_>) -> Verdict {
     let unchanged = match TagList::of(headers, &header::IF_NONE_MATCH) {
         Some(list) => matches(&list, validators, |tag, etag| tag.weak_eq(etag)),
         None => date(headers, &header::IF_MODIFIED_SINCE).is_some_and(|since| {
-            // What was sent by then was not modified after it (RFC 9111 4.3.2).
+            // Without `Last-Modified`, `Date` counts: a response sent by then was not modified later (RFC 9111 4.3.2).
             validators.last_modified.or(validators.date).is_some_and(|modified| modified <= since)
         }),
     };
@@ -49,8 +49,10 @@ fn matches<'a>(
     }
 }
 
-/// Whether `Range` applies: it stands in a GET, and `If-Range`, where present, names this very representation
-/// (RFC 9110 13.1.5, 14.2).
+/// Returns `true` if the `Range` field applies to this representation (RFC 9110 13.1.5, 14.2).
+///
+/// The request must be a GET with a `Range` field. If it has `If-Range`, that must match the representation by a
+/// strong comparison.
 pub fn range_applies(method: Method, headers: &HeaderMap, validators: &Validators<'_>) -> bool {
     if method != Method::Get || !headers.contains_key(header::RANGE) {
         return false;
@@ -59,7 +61,7 @@ pub fn range_applies(method: Method, headers: &HeaderMap, validators: &Validator
     if let Some(tag) = EntityTag::parse(condition.as_bytes()) {
         return validators.etag.is_some_and(|etag| etag.strong_eq(&tag));
     }
-    // A date is a strong validator only if the object was not modified in the second it was sent (8.8.2.2).
+    // `Last-Modified` is a strong validator only if `Date` is later: an object may change twice in a second (8.8.2.2).
     let settled = match (validators.last_modified, validators.date) {
         (Some(modified), Some(sent)) => sent > modified,
         (Some(_), None) => false,

@@ -1,4 +1,4 @@
-//! The `Content-Range` field (RFC 9110 14.4).
+//! Writes and parses the `Content-Range` field (RFC 9110 14.4).
 
 use std::ops::Range;
 
@@ -6,21 +6,21 @@ use http::HeaderValue;
 
 use crate::http::range::digits;
 
-/// Writes `Content-Range` for a part of an object of `length` bytes (RFC 9110 14.4).
+/// Returns `Content-Range` for a non-empty part of an object of `length` bytes (RFC 9110 14.4).
 pub fn content_range(part: &Range<u64>, length: u64) -> HeaderValue {
     HeaderValue::try_from(format!("bytes {}-{}/{length}", part.start, part.end - 1))
         .expect("digits are a value")
 }
 
-/// Writes `Content-Range` for a range that an object of `length` bytes, where known, does not have.
+/// Returns `Content-Range` for a 416 response about an object of `length` bytes (RFC 9110 15.5.17).
 pub fn unsatisfied_range(length: u64) -> HeaderValue {
     HeaderValue::try_from(format!("bytes */{length}")).expect("digits are a value")
 }
 
-/// Reads which part of how many bytes a response carries; the whole length is `None` where it says `*`.
+/// Parses `Content-Range`. Returns the part and the complete length, which is `None` if the field has `*`.
 ///
-/// `None` for another unit, for an unsatisfied range, and for what is malformed or contradicts itself: such a
-/// response must not be recombined (RFC 9110 14.4).
+/// Returns `None` for a unit other than bytes, for an unsatisfied range, and for a malformed or contradictory value.
+/// Such a response must not be recombined (RFC 9110 14.4).
 pub fn parse_content_range(value: &HeaderValue) -> Option<(Range<u64>, Option<u64>)> {
     let (unit, range) = value.to_str().ok()?.trim().split_once(' ')?;
     if !unit.eq_ignore_ascii_case("bytes") {

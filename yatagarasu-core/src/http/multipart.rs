@@ -1,4 +1,4 @@
-//! The framing of `multipart/byteranges` (RFC 9110 14.6, RFC 2046 5.1).
+//! Frames several parts of an object as `multipart/byteranges` (RFC 9110 14.6, RFC 2046 5.1).
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
@@ -8,18 +8,18 @@ use http::HeaderValue;
 
 use crate::http::content_range::content_range;
 
-/// Draws the number that becomes a boundary.
+/// Returns a random number to use as the boundary.
 ///
-/// It is 64 bits nobody outside the process knows, drawn after the object was written: an object of a tebibyte
-/// has at most 2^40 places where it could stand, so it occurs in it with a chance below one in 2^24.
+/// Its 64 bits are unknown outside the process and drawn after the object was written. An object of one tebibyte has at
+/// most 2^40 offsets, so the boundary occurs in it with a probability below 2^-24.
 pub fn boundary() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// How parts of one object follow each other in one body.
+/// The layout of a body with several parts of one object.
 ///
-/// What [`next_part`](Self::next_part) gives, each head before the bytes it announces, and then
-/// [`end`](Self::end) make the body.
+/// For each item of [`next_part`](Self::next_part) the body has the head and then the bytes of the range. It closes
+/// with [`end`](Self::end).
 #[derive(Debug, Clone)]
 pub struct Layout {
     parts: std::vec::IntoIter<(Bytes, Range<u64>)>,
@@ -29,7 +29,9 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays out `parts`, none of them empty, of an object of `complete_length` bytes and of `content_type`.
+    /// Lays out `parts` of an object of `complete_length` bytes and of `content_type`.
+    ///
+    /// No part may be empty.
     pub fn new(
         parts: Vec<Range<u64>>,
         content_type: Option<&HeaderValue>,
@@ -52,22 +54,24 @@ impl Layout {
         Self { parts: framed.into_iter(), end, content_type, length }
     }
 
-    /// The response's `Content-Type`.
+    /// Returns the `Content-Type` of the response, with the boundary.
     pub fn content_type(&self) -> HeaderValue {
         self.content_type.clone()
     }
 
-    /// Bytes of the whole body, however far it was read.
+    /// Returns the length of the whole body in bytes. Reading parts does not change it.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The head of the next part, with the delimiter before it, and the bytes of the object that follow it.
+    /// Returns the head of the next part, with the delimiter before it, and the range of the object that follows it.
+    ///
+    /// Returns `None` after the last part.
     pub fn next_part(&mut self) -> Option<(Bytes, Range<u64>)> {
         self.parts.next()
     }
 
-    /// The closing delimiter.
+    /// Returns the closing delimiter.
     pub fn end(&self) -> Bytes {
         self.end.clone()
     }
@@ -106,10 +110,10 @@ mod tests {
         body
     }
 
-    /// Type, place, length of the whole, and bytes of a part.
+    /// Content type, range, complete length and bytes of one part.
     type Parsed = (Option<String>, Range<u64>, u64, Vec<u8>);
 
-    /// Reads a body as a client does that takes the length of each part from its `Content-Range`.
+    /// Parses a body like a client that takes the length of each part from its `Content-Range`.
     fn parse(mut body: &[u8], boundary: &str) -> Vec<Parsed> {
         let mut parts = Vec::new();
         let mut delimiter = format!("--{boundary}");

@@ -1,14 +1,16 @@
-//! Byte ranges (RFC 9110 14).
+//! Parses byte ranges and selects the parts of an object (RFC 9110 14).
 
 use std::ops::Range;
 
 use http::header::{self, HeaderMap, HeaderValue};
 
-/// Most ranges one request may ask for; a request for more gets the whole object (RFC 9110 14.2).
+/// Maximum number of ranges in a request. `Range` is ignored if it has more, so the response has the whole object
+/// (RFC 9110 14.2).
 pub const RANGES_MAX: usize = 64;
 
-/// Widest gap between two ranges that are sent as one: about what the head of a part costs
-/// (RFC 9110 15.3.7.2).
+/// Widest gap, in bytes, between two ranges that are sent as one part.
+///
+/// It is about the size of the head that a second part would need (RFC 9110 15.3.7.2).
 pub const GAP_BYTES_MAX: u64 = 128;
 
 /// One `int-range` or `suffix-range` of a `Range` field (RFC 9110 14.1.2).
@@ -25,7 +27,7 @@ pub enum ByteRange {
 impl ByteRange {
     fn parse(text: &str) -> Option<Self> {
         let (first, last) = text.split_once('-')?;
-        // A position too large to count lies beyond any object.
+        // A position above `u64::MAX` lies beyond any object.
         let number = |text| Some(digits(text)?.parse().unwrap_or(u64::MAX));
         match (first.trim(), last.trim()) {
             ("", last) => Some(Self::Suffix(number(last)?)),
@@ -37,7 +39,7 @@ impl ByteRange {
         }
     }
 
-    /// Finds the bytes of an object of `length` bytes that are meant; `None` where it has none of them.
+    /// Returns the range in an object of `length` bytes, or `None` if the object has none of these bytes.
     pub fn resolve(self, length: u64) -> Option<Range<u64>> {
         let range = match self {
             Self::Within(first, last) => first..last.saturating_add(1).min(length),
@@ -47,7 +49,9 @@ impl ByteRange {
         (range.start < range.end).then_some(range)
     }
 
-    /// Writes it in its one form. No object is longer than a signed number counts, and some sources read no other.
+    /// Returns the value of a `Range` field for this range.
+    ///
+    /// Limits positions to `i64::MAX`: some sources parse signed numbers, and no object is longer.
     pub fn field(self) -> HeaderValue {
         const LAST: u64 = i64::MAX.unsigned_abs();
         let text = match self {
@@ -59,7 +63,7 @@ impl ByteRange {
     }
 }
 
-/// The ranges a `Range` field asks for, in its order: at least one, at most [`RANGES_MAX`].
+/// The ranges of a `Range` field in field order: at least one, at most [`RANGES_MAX`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RangeSet(Vec<ByteRange>);
 
@@ -74,7 +78,7 @@ impl RangeSet {
         (1..=RANGES_MAX).contains(&ranges.len()).then_some(Self(ranges))
     }
 
-    /// The range, where exactly one is asked for.
+    /// Returns the range if there is exactly one.
     pub fn single(&self) -> Option<ByteRange> {
         match self.0.as_slice() {
             [range] => Some(*range),
@@ -82,10 +86,10 @@ impl RangeSet {
         }
     }
 
-    /// Decides what the ranges select of an object of `length` bytes; never [`Selection::Whole`].
+    /// Returns the selection from an object of `length` bytes; never [`Selection::Whole`].
     ///
-    /// Ranges outside the object are left out. Those that overlap, touch or lie at most [`GAP_BYTES_MAX`]
-    /// apart are sent as one, in the place of the first of them (RFC 9110 14.2, 15.3.7.2).
+    /// Drops ranges outside the object. Merges ranges that overlap, touch or lie at most [`GAP_BYTES_MAX`] bytes apart.
+    /// The merged range takes the position of the first of them in the field (RFC 9110 14.2, 15.3.7.2).
     pub fn select(&self, length: u64) -> Selection {
         let parts = coalesced(self.0.iter().filter_map(|range| range.resolve(length)));
         match parts.as_slice() {
@@ -96,35 +100,35 @@ impl RangeSet {
     }
 }
 
-/// What a request's `Range` field asks of an object of known length.
+/// The bytes that a request selects from an object of known length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// The whole object: no range, or one that is to be ignored (RFC 9110 14.2).
+    /// The whole object: the request has no `Range`, or it is ignored (RFC 9110 14.2).
     Whole,
     /// These bytes.
     Part(Range<u64>),
-    /// At least two parts, none near another, in the order in which they were asked for.
+    /// At least two parts in the order of the request, each more than [`GAP_BYTES_MAX`] bytes from the others.
     Parts(Vec<Range<u64>>),
-    /// Nothing the object has.
+    /// No byte of the object: respond 416.
     Unsatisfiable,
 }
 
-/// Reads the ranges of bytes that `headers` ask for.
+/// Parses the `Range` field of a request.
 ///
-/// Other units, sets with a malformed member, several `Range` fields and more than [`RANGES_MAX`] ranges
-/// count as no range: a server may ignore `Range` (RFC 9110 14.2).
+/// Returns `None` if there is none, if there are several, for a unit other than bytes, if a member is malformed, and
+/// for more than [`RANGES_MAX`] ranges. A server may ignore `Range` (RFC 9110 14.2).
 pub fn requested(headers: &HeaderMap) -> Option<RangeSet> {
     let mut fields = headers.get_all(header::RANGE).iter();
     let (field, None) = (fields.next()?, fields.next()) else { return None };
     RangeSet::parse(field)
 }
 
-/// Decides what `headers` select of an object of `length` bytes.
+/// Returns the selection that a request with `headers` makes from an object of `length` bytes.
 pub fn select(headers: &HeaderMap, length: u64) -> Selection {
     requested(headers).map_or(Selection::Whole, |ranges| ranges.select(length))
 }
 
-/// Makes one of the parts that lie near each other and keeps the order of first appearance.
+/// Merges parts at most [`GAP_BYTES_MAX`] bytes apart. Returns them in the order of first appearance.
 fn coalesced(parts: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
     let mut asked: Vec<(usize, Range<u64>)> = parts.enumerate().collect();
     asked.sort_unstable_by_key(|(_, part)| part.start);
@@ -142,7 +146,7 @@ fn coalesced(parts: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
     joined.into_iter().map(|(_, part)| part).collect()
 }
 
-/// Lets through what is digits and nothing else: no sign, no space.
+/// Returns `text` if it has only digits, at least one: no sign, no space.
 pub(super) fn digits(text: &str) -> Option<&str> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
 }

@@ -1,4 +1,4 @@
-//! Validators of a representation: entity tags and modification dates (RFC 9110 8.8).
+//! Parses and compares validators: entity tags and modification dates (RFC 9110 8.8).
 
 use std::time::SystemTime;
 
@@ -8,18 +8,18 @@ use http::header::{self, HeaderMap, HeaderValue};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntityTag<'a> {
     weak: bool,
-    /// What stands between the quotes.
+    /// The bytes between the quotes.
     opaque: &'a [u8],
 }
 
 impl<'a> EntityTag<'a> {
-    /// Reads one tag and nothing else.
+    /// Parses a text that is exactly one entity tag.
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let (tag, rest) = Self::take(text.trim_ascii())?;
         rest.is_empty().then_some(tag)
     }
 
-    /// Reads the tag `text` begins with; returns what follows it.
+    /// Parses the entity tag at the start of `text`. Returns the tag and the rest of the text.
     fn take(text: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (weak, quoted) = match text.strip_prefix(b"W/") {
             Some(rest) => (true, rest),
@@ -34,17 +34,17 @@ impl<'a> EntityTag<'a> {
             .then_some((Self { weak, opaque }, &inner[end + 1..]))
     }
 
-    /// Whether it says less than that the bytes are the same (RFC 9110 8.8.1).
+    /// Returns `true` if the tag is weak: equal tags then do not imply equal bytes (RFC 9110 8.8.1).
     pub fn is_weak(&self) -> bool {
         self.weak
     }
 
-    /// Both are strong and the same (RFC 9110 8.8.3.2).
+    /// Returns `true` if both tags are strong and equal (RFC 9110 8.8.3.2).
     pub fn strong_eq(&self, other: &EntityTag<'_>) -> bool {
         !self.weak && !other.weak && self.opaque == other.opaque
     }
 
-    /// Both are the same, weak or not (RFC 9110 8.8.3.2).
+    /// Returns `true` if the tags are equal, weak or not (RFC 9110 8.8.3.2).
     pub fn weak_eq(&self, other: &EntityTag<'_>) -> bool {
         self.opaque == other.opaque
     }
@@ -53,14 +53,14 @@ impl<'a> EntityTag<'a> {
 /// The value of `If-Match` or `If-None-Match`: `*` or entity tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagList<'a> {
-    /// Any current representation.
+    /// `*`: any current representation.
     Any,
-    /// One of these. What could not be read as a tag is left out.
+    /// One of these tags. Malformed members are left out.
     Tags(Vec<EntityTag<'a>>),
 }
 
 impl<'a> TagList<'a> {
-    /// Reads all fields of one name, or `None` where there is none.
+    /// Parses all fields with this name. Returns `None` if there are none.
     pub fn of(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<Self> {
         let mut present = false;
         let mut tags = Vec::new();
@@ -75,7 +75,7 @@ impl<'a> TagList<'a> {
                     tags.push(tag);
                     text = rest.trim_ascii_start();
                 }
-                // Over the comma, or over what is no tag, up to the next element.
+                // Skip to the next member: past the comma, and past anything before it that is not a tag.
                 text = match text.iter().position(|&byte| byte == b',') {
                     Some(comma) => text[comma + 1..].trim_ascii_start(),
                     None => b"",
@@ -93,12 +93,12 @@ pub struct Validators<'a> {
     pub etag: Option<EntityTag<'a>>,
     /// `Last-Modified`.
     pub last_modified: Option<SystemTime>,
-    /// `Date`: when the response was made.
+    /// `Date`: the time at which the response was generated.
     pub date: Option<SystemTime>,
 }
 
 impl<'a> Validators<'a> {
-    /// Reads the validators of a response.
+    /// Parses the validators of a response.
     pub fn of(headers: &'a HeaderMap) -> Self {
         Self {
             etag: headers.get(header::ETAG).and_then(|value| EntityTag::parse(value.as_bytes())),
@@ -108,7 +108,9 @@ impl<'a> Validators<'a> {
     }
 }
 
-/// Reads an HTTP date (RFC 9110 5.6.7); a field that is missing, repeated or malformed is none.
+/// Returns the HTTP date in the field `name` (RFC 9110 5.6.7).
+///
+/// Returns `None` if the field is missing, repeated or malformed.
 pub fn date(headers: &HeaderMap, name: &header::HeaderName) -> Option<SystemTime> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
@@ -119,8 +121,9 @@ pub fn date(headers: &HeaderMap, name: &header::HeaderName) -> Option<SystemTime
     httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&in_one_case(text))).ok()
 }
 
-/// Writes the names of days, months and the zone as RFC 9110 5.6.7 has them: a cache reads them in any case (RFC 9111
-/// 4.2).
+/// Returns the date with the names of days, months and the zone in the case of RFC 9110 5.6.7.
+///
+/// A cache must accept them in any case (RFC 9111 4.2).
 fn in_one_case(text: &str) -> String {
     let mut within = false;
     let word = text.chars().map(|letter| {
@@ -130,7 +133,7 @@ fn in_one_case(text: &str) -> String {
     word.collect::<String>().replace("Gmt", "GMT")
 }
 
-/// Writes a date in the form that is to be sent (RFC 9110 5.6.7).
+/// Returns a field value with the date as an IMF-fixdate, the form to send (RFC 9110 5.6.7).
 pub fn date_field(at: SystemTime) -> HeaderValue {
     HeaderValue::try_from(httpdate::fmt_http_date(at)).expect("a date is a value")
 }

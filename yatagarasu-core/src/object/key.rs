@@ -1,24 +1,26 @@
+//! The key of an object and the rules for valid keys.
+
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of an object within its bucket, as S3 knows it: decoded, 1 to 1,024 bytes of UTF-8.
+/// The key of an object in its bucket: percent-decoded, 1 to 1,024 bytes of UTF-8.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey(Arc<str>);
 
-/// Why a text is not a key this gateway serves.
+/// The reason why a text is not a valid key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// There is no key at all.
+    /// The key is empty.
     #[error("the key is empty")]
     Empty,
-    /// S3 takes no longer keys.
+    /// The key is longer than S3 accepts.
     #[error("the key is longer than {max} bytes", max = ObjectKey::BYTES_MAX)]
     TooLong,
-    /// A `.` or `..` segment, which clients and intermediaries resolve as they see fit, so that two of them
-    /// would disagree about which object is meant.
+    /// The key has a `.` or `..` segment. Clients and intermediaries resolve these differently, so two of them could
+    /// mean different objects by the same URL.
     #[error("the key has a `.` or `..` segment")]
     DotSegment,
-    /// A NUL byte.
+    /// The key has a NUL byte.
     #[error("the key has a NUL byte")]
     Nul,
 }
@@ -27,7 +29,7 @@ impl ObjectKey {
     /// The longest key S3 accepts, in bytes of UTF-8.
     pub const BYTES_MAX: usize = 1024;
 
-    /// Takes a decoded key.
+    /// Validates a percent-decoded key.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         if text.is_empty() {
             return Err(KeyError::Empty);
@@ -38,14 +40,14 @@ impl ObjectKey {
         if text.contains('\0') {
             return Err(KeyError::Nul);
         }
-        // Byte by byte: segments are too short for a search to be faster.
+        // Splits the bytes, not the text: segments are too short for the search in `str::split` to be faster.
         if text.as_bytes().split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b"..")) {
             return Err(KeyError::DotSegment);
         }
         Ok(Self(text.into()))
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

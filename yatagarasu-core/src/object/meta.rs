@@ -1,3 +1,5 @@
+//! The header fields of an object, as received and as stored.
+
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -5,70 +7,74 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::validator::date_field;
 
-/// The end-to-end header fields a source sent with an object.
+/// The end-to-end header fields that a source sent with an object.
 ///
-/// Hop-by-hop fields and those that speak of the source rather than of the object are gone already.
+/// The source has already removed hop-by-hop fields and fields about itself, such as `x-amz-request-id`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectMeta {
     headers: HeaderMap,
-    /// Whether nothing but the end of a connection marks the end of the content.
+    /// Whether only the close of the connection ends the content.
     uncertain_end: bool,
-    /// The fields as they stand in a head, where they are stored.
+    /// The fields in the form of a response head; empty unless `to_store` made this value.
     lines: Bytes,
 }
 
-/// Fields of which each answer has its own.
+/// Fields that each response sets itself, so `lines` leaves them out.
 const ANSWERS_OWN: [&str; 4] = ["age", "content-length", "x-cache", "x-request-id"];
 
 impl ObjectMeta {
-    /// Takes the end-to-end fields of a response.
+    /// Wraps the end-to-end fields of a response.
     pub fn new(headers: HeaderMap) -> Self {
         Self { headers, uncertain_end: false, lines: Bytes::new() }
     }
 
-    /// Says that the content ends with its connection, so that a part cannot be told from the whole
-    /// (RFC 9112 6.3).
+    /// Marks the content as ended only by the close of its connection (RFC 9112 6.3).
+    ///
+    /// A truncated body is then indistinguishable from a complete one.
     #[must_use]
     pub fn with_uncertain_end(self) -> Self {
         Self { uncertain_end: true, ..self }
     }
 
-    /// Whether the whole content can be told from a part.
+    /// Returns `true` if a truncated body is distinguishable from a complete one.
     pub fn end_is_certain(&self) -> bool {
         !self.uncertain_end
     }
 
-    /// The header fields.
+    /// Returns the header fields.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The fields as they stand in a response's head (RFC 9112 5), but for `Age`, `Content-Length`, `X-Cache` and
-    /// `X-Request-Id`, of which each answer has its own; nothing where they are not [stored](Self::to_store).
+    /// Returns the field lines of a response head (RFC 9112 5), ready to send.
+    ///
+    /// `Age`, `Content-Length`, `X-Cache` and `X-Request-Id` are left out, because each response sets its own.
+    /// Returns an empty slice unless [`to_store`](Self::to_store) made this value.
     pub fn lines(&self) -> &[u8] {
         &self.lines
     }
 
-    /// Gives the header fields away.
+    /// Converts into the header fields.
     pub fn into_headers(self) -> HeaderMap {
         self.headers
     }
 
-    /// Length in bytes of the content these fields came with, where they say it (RFC 9110 8.6).
+    /// Returns `Content-Length`, the length of the content in bytes, if it is there (RFC 9110 8.6).
     pub fn content_length(&self) -> Option<u64> {
         content_length(&self.headers)
     }
 
-    /// Whether the content is a part of the object (RFC 9110 14.4).
+    /// Returns `true` if the content is only a part of the object: it has `Content-Range` (RFC 9110 14.4).
     pub fn is_partial(&self) -> bool {
         self.headers.contains_key(header::CONTENT_RANGE)
     }
 
-    /// Copies the fields to be stored, all but those `withheld`, out of the buffers they were received in, and adds
-    /// the `Date` they were received at where they have none (RFC 9110 6.6.1).
+    /// Returns a copy of the fields for the cache, without those in `withheld`.
     ///
-    /// A header value read from a socket is a slice of the read buffer and keeps all of it alive; what is
-    /// stored must not. All values that are stored are slices of one allocation, of their [lines](Self::lines).
+    /// If they have no `Date` left, adds one with the time `received` (RFC 9110 6.6.1).
+    ///
+    /// A header value read from a socket is a slice of the read buffer and keeps the whole buffer alive. The copied
+    /// values do not: all are slices of one allocation, which also holds the [lines](Self::lines).
     #[must_use]
     pub fn to_store(&self, withheld: &[HeaderName], received: SystemTime) -> Self {
         let dated = self.headers.contains_key(header::DATE) && !withheld.contains(&header::DATE);
@@ -97,7 +103,7 @@ impl ObjectMeta {
         Self { headers, uncertain_end: self.uncertain_end, lines: written.slice(..lines_end) }
     }
 
-    /// Bytes the fields take: their lines, and names once more.
+    /// Returns the memory that the fields take, in bytes: all lines, and the names once more for the map.
     pub fn weight(&self) -> usize {
         self.headers.iter().map(|field| line_length(field) + field.0.as_str().len()).sum()
     }
@@ -107,7 +113,7 @@ fn line_length((name, value): (&HeaderName, &HeaderValue)) -> usize {
     name.as_str().len() + b": ".len() + value.len() + b"\r\n".len()
 }
 
-/// Length in bytes of the content that comes with these fields, where they say it (RFC 9110 8.6).
+/// Returns `Content-Length` in bytes (RFC 9110 8.6), or `None` if it is missing or malformed.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
@@ -140,7 +146,7 @@ mod tests {
         assert_eq!(std::str::from_utf8(stored.lines()).unwrap(), lines);
         headers.remove(header::SET_COOKIE);
         assert_eq!(stored.headers(), &headers);
-        // Again: as when a 304 has brought the fields up to date.
+        // Stores the fields once more, as happens after a 304 has updated them.
         assert_eq!(stored.to_store(&[], SystemTime::UNIX_EPOCH), stored);
     }
 
@@ -148,7 +154,7 @@ mod tests {
     fn the_date_it_was_received_at_is_among_them() {
         let lines = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
         assert_eq!(ObjectMeta::default().to_store(&[], SystemTime::UNIX_EPOCH).lines(), lines);
-        // Also where the source's own must not be stored.
+        // Adds it also if the `Date` of the source is withheld.
         let mut headers = HeaderMap::new();
         headers.insert(header::DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
         let stored = ObjectMeta::new(headers).to_store(&[header::DATE], SystemTime::UNIX_EPOCH);

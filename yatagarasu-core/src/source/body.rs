@@ -1,3 +1,5 @@
+//! The body of an object as a stream that checks its length.
+
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
@@ -8,17 +10,20 @@ use futures_core::Stream;
 
 use crate::source::error::SourceError;
 
-/// A stream of an object's bytes on the heap.
+/// A boxed stream of an object's bytes.
 pub type BoxedStream = Pin<Box<dyn Stream<Item = Result<Bytes, SourceError>> + Send>>;
 
-/// A stream whose bytes the system can move on without this process reading them (`splice(2)`).
+/// A stream whose bytes the kernel can move into a pipe without copying them through this process (`splice(2)`).
 pub trait Spliced: Stream<Item = Result<Bytes, SourceError>> + Send {
-    /// Says whether bytes can be moved, and if so lets the system hold about `bytes` that have arrived and were not
-    /// taken, where it was held to fewer, until the stream is dropped.
+    /// Returns `true` if the stream can splice.
+    ///
+    /// If so, and the receive buffer has a limit below `bytes`, raises the limit to about `bytes` until the stream is
+    /// dropped.
     fn widen(self: Pin<&mut Self>, bytes: usize) -> bool;
 
-    /// Moves at most `limit` of the bytes that are next into `pipe`, which is empty, and says how many. `None` where it
-    /// cannot: the stream's next item has them. Nothing is moved, and `None` said, at the stream's end.
+    /// Moves at most `limit` of the next bytes into `pipe`, which must be empty. Returns the number of bytes moved.
+    ///
+    /// Returns `None` if it cannot move them, and at the end of the stream. Poll the stream for its next item then.
     fn poll_splice(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -27,13 +32,13 @@ pub trait Spliced: Stream<Item = Result<Bytes, SourceError>> + Send {
     ) -> Poll<Option<Result<usize, SourceError>>>;
 }
 
-/// An object's bytes, in the order they stand in it.
+/// The body of an object: a stream of its bytes in order.
 ///
-/// Yields exactly the bytes that were promised, or ends in an error. Dropping it abandons the rest at the
-/// source and leaves nothing running.
+/// If the length is known, yields exactly that many bytes or ends with an error. Dropping it cancels the transfer from
+/// the source and leaves no task running.
 pub struct ObjectBody {
     bytes: Origin,
-    /// What is still to come, where the source said how long the content is.
+    /// Bytes still to come; `None` if the source did not send the length.
     remaining: Option<u64>,
     ended: bool,
 }
@@ -44,31 +49,31 @@ enum Origin {
 }
 
 impl ObjectBody {
-    /// Wraps the bytes a source sends, `length` of them where that is known.
+    /// Wraps the stream of a source. `length` is its length in bytes, if known.
     pub fn new(stream: BoxedStream, length: Option<u64>) -> Self {
         Self { bytes: Origin::Stream(stream), remaining: length, ended: false }
     }
 
-    /// Wraps bytes that can be moved through a pipe, `length` of them where that is known.
+    /// Wraps a stream that can splice. `length` is its length in bytes, if known.
     pub fn spliced(stream: Pin<Box<dyn Spliced>>, length: Option<u64>) -> Self {
         Self { bytes: Origin::Spliced(stream), remaining: length, ended: false }
     }
 
-    /// The bytes still to come, where that is known.
+    /// Returns the number of bytes still to come, or `None` if the length is unknown.
     pub fn remaining(&self) -> Option<u64> {
         self.remaining
     }
 
-    /// Waits for the next bytes.
+    /// Waits for the next chunk. Returns `None` at the end of the body.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost when the future is dropped.
+    /// No bytes are lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Result<Bytes, SourceError>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// The same as [`Spliced::widen`] of a body that may not be one of these.
+    /// Calls [`Spliced::widen`]. Returns `false` if the stream does not implement [`Spliced`].
     pub fn widen(&mut self, bytes: usize) -> bool {
         match &mut self.bytes {
             Origin::Spliced(stream) => stream.as_mut().widen(bytes),
@@ -76,8 +81,11 @@ impl ObjectBody {
         }
     }
 
-    /// The same as [`Spliced::poll_splice`] of a body that may not be one of these. After an error there may be bytes in
-    /// the pipe.
+    /// Calls [`Spliced::poll_splice`] and checks the length.
+    ///
+    /// Returns `None` also if the stream does not implement [`Spliced`].
+    ///
+    /// The pipe may hold bytes after an error.
     pub fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
@@ -88,14 +96,14 @@ impl ObjectBody {
             Origin::Spliced(stream) if !self.ended && self.remaining != Some(0) => {
                 let left = self.remaining.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
                 let moved = ready!(stream.as_mut().poll_splice(cx, pipe, limit.min(left)));
-                // Whether the body has ended, its stream says.
+                // `None` need not be the end of the body, so it is not counted. The next item of the stream tells.
                 Poll::Ready(moved.and_then(|moved| self.account(Some(moved), |moved| *moved)))
             }
             Origin::Spliced(_) | Origin::Stream(_) => Poll::Ready(None),
         }
     }
 
-    /// Holds the source to its promise: short and long bodies end in an error.
+    /// Counts the bytes of `item`. Returns an error if the body is shorter or longer than its length.
     fn account<T>(
         &mut self,
         item: Option<Result<T, SourceError>>,
@@ -123,7 +131,7 @@ impl Stream for ObjectBody {
     type Item = Result<Bytes, SourceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // The last promised byte is the end: a source need not say so once more.
+        // The body ends with its last promised byte, so the source need not signal the end.
         if self.ended || self.remaining == Some(0) {
             return Poll::Ready(None);
         }
@@ -148,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// Says that it moves as much, each time it is asked.
+    /// Claims to move this many bytes on each call, whatever the limit.
     struct Moving(usize);
 
     impl Stream for Moving {

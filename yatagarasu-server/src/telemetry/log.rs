@@ -1,6 +1,6 @@
 //! The log of the process: a thread of its own writes the lines to standard error.
 //!
-//! Threads that serve clients only append lines to a [queue](queue). The reader of the log may be slow or gone, or its
+//! Threads that serve clients only append lines to a [`queue`]. The reader of the log may be slow or gone, or its
 //! disk full. Lines are then dropped and counted, but no request waits and the process goes on.
 
 mod filter;

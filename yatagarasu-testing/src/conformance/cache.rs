@@ -1,3 +1,5 @@
+//! The conformance suite of the `ObjectCache` trait.
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +12,7 @@ use yatagarasu_core::cache::{Admission, CacheKey, ObjectCache, Selector};
 use yatagarasu_core::caching::freshness::{Exchange, Freshness, FreshnessTerms};
 use yatagarasu_core::object::meta::ObjectMeta;
 
-/// Runs every test of the [`ObjectCache`] contract. `make` builds a cache of a given capacity in bytes.
+/// Runs every test of the [`ObjectCache`] contract. `make` returns a new cache with the given capacity in bytes.
 pub async fn cache_conformance(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     what_is_stored_is_found(make).await;
     purges_drop_what_they_select(make).await;

@@ -1,3 +1,5 @@
+//! The conformance suite of the `ObjectSource` trait.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,13 +11,13 @@ use yatagarasu_core::object::key::ObjectKey;
 use yatagarasu_core::source::error::SourceError;
 use yatagarasu_core::source::{Answer, Object, ObjectSource, SourceRequest};
 
-/// A source under test, and a way to put objects where it finds them.
+/// A source under test, and a way to store objects in it.
 #[async_trait]
 pub trait SourceBed: Send + Sync {
-    /// Puts an object. `headers` always name an `etag` and a `last-modified`.
+    /// Stores an object. `headers` always have `etag` and `last-modified`.
     async fn put(&self, key: &str, headers: &[(&str, &str)], content: Bytes);
 
-    /// The source.
+    /// Returns the source under test.
     fn source(&self) -> Arc<dyn ObjectSource>;
 }
 

@@ -1,16 +1,18 @@
+//! Splits `Cache-Control` fields into directives.
+
 use std::time::Duration;
 
 use http::header::{self, HeaderMap};
 
 use crate::caching::cache_control::DELTA_MAX;
 
-/// One directive: its name in lower case and its argument, unquoted.
+/// One directive: the name in lower case and the argument without quotes.
 pub(super) struct Directive {
     pub(super) name: String,
     pub(super) argument: Option<Vec<u8>>,
 }
 
-/// Reads the directives of all `Cache-Control` fields.
+/// Returns the directives of all `Cache-Control` fields, in field order.
 pub(super) fn directives(headers: &HeaderMap) -> impl Iterator<Item = Directive> {
     headers.get_all(header::CACHE_CONTROL).iter().flat_map(|field| members(field.as_bytes())).map(|member| {
         let (name, argument) = match member.iter().position(|&byte| byte == b'=') {
@@ -22,7 +24,9 @@ pub(super) fn directives(headers: &HeaderMap) -> impl Iterator<Item = Directive>
 }
 
 impl Directive {
-    /// Reads an argument that counts seconds (RFC 9111 1.2.2); `None` where it does not.
+    /// Returns the argument as a number of seconds, at most [`DELTA_MAX`] (RFC 9111 1.2.2).
+    ///
+    /// Returns `None` if the argument is missing, empty or has anything but digits.
     pub(super) fn seconds(&self) -> Option<Duration> {
         let digits = self.argument.as_deref()?;
         if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -35,7 +39,7 @@ impl Directive {
     }
 }
 
-/// Takes the quotes and the escapes out of a quoted string (RFC 9110 5.6.4); takes a token as it is.
+/// Removes the quotes and escapes of a quoted string (RFC 9110 5.6.4). Returns a token unchanged.
 fn unquoted(argument: &[u8]) -> Vec<u8> {
     let Some(inner) = argument.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")) else {
         return argument.to_vec();
@@ -48,7 +52,7 @@ fn unquoted(argument: &[u8]) -> Vec<u8> {
     inner.iter().filter(keep).copied().collect()
 }
 
-/// Splits a list at the commas outside quoted strings (RFC 9110 5.6.1, 5.6.4).
+/// Splits a list at the commas outside quoted strings (RFC 9110 5.6.1, 5.6.4). Skips empty members.
 fn members(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     field

@@ -1,3 +1,5 @@
+//! The `Cache-Control` directives of a request.
+
 use std::time::Duration;
 
 use http::header::{self, HeaderMap};
@@ -7,7 +9,8 @@ use crate::caching::cache_control::directives::{Directive, directives};
 
 /// The request directives (RFC 9111 5.2.1, RFC 5861 4).
 ///
-/// An argument that cannot be read makes less of what is stored acceptable, never more.
+/// A malformed argument makes fewer stored responses acceptable, never more. Of a repeated directive the strictest
+/// argument counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RequestControl {
     /// `no-cache`
@@ -20,14 +23,14 @@ pub struct RequestControl {
     pub max_age: Option<Duration>,
     /// `min-fresh`
     pub min_fresh: Option<Duration>,
-    /// `max-stale`; without an argument any staleness is meant.
+    /// `max-stale`; [`DELTA_MAX`] if it has no argument, because any staleness is then acceptable.
     pub max_stale: Option<Duration>,
     /// `stale-if-error`
     pub stale_if_error: Option<Duration>,
 }
 
 impl RequestControl {
-    /// Reads all `Cache-Control` fields of a request.
+    /// Parses all `Cache-Control` fields of a request.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut control = Self::default();
         if headers.contains_key(header::CACHE_CONTROL) {

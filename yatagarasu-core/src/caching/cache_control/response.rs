@@ -1,13 +1,15 @@
+//! The `Cache-Control` directives of a response.
+
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName};
 
 use crate::caching::cache_control::directives::{Directive, directives};
 
-/// The response directives a shared cache decides by.
+/// The response directives that a shared cache obeys (RFC 9111 5.2.2, RFC 5861).
 ///
-/// Where a directive is repeated with different arguments the shortest time counts, and an argument that cannot
-/// be read counts as zero, so that a doubt makes the response stale (RFC 9111 4.2.1).
+/// If a directive is repeated, the shortest time counts. A malformed time counts as zero. Invalid freshness
+/// information thus makes the response stale (RFC 9111 4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "directives without an argument are there or are not")]
 pub struct CacheControl {
@@ -36,7 +38,7 @@ pub struct CacheControl {
 }
 
 impl CacheControl {
-    /// Reads all `Cache-Control` fields of a response.
+    /// Parses all `Cache-Control` fields of a response.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut control = Self::default();
         directives(headers).for_each(|directive| control.add(&directive));
@@ -60,26 +62,28 @@ impl CacheControl {
         }
     }
 
-    /// Whether a shared cache may not store the response (RFC 9111 5.2.2.5, 5.2.2.7). Every status the gateway
-    /// stores is one it understands, so that `must-understand` lifts `no-store` (5.2.2.3).
+    /// Returns `true` if a shared cache must not store the response (RFC 9111 5.2.2.5, 5.2.2.7).
+    ///
+    /// `must-understand` lifts `no-store`, because the gateway understands every status it stores (5.2.2.3).
     pub fn forbids_storing(&self) -> bool {
         self.private || (self.no_store && !self.must_understand)
     }
 
-    /// Whether the response may never be served stale (RFC 9111 4.2.4). `s-maxage` means `proxy-revalidate` too
-    /// (5.2.2.10).
+    /// Returns `true` if the response must not be served stale (RFC 9111 4.2.4).
+    ///
+    /// `s-maxage` implies `proxy-revalidate` (5.2.2.10).
     pub fn forbids_stale(&self) -> bool {
         self.no_cache || self.must_revalidate || self.proxy_revalidate || self.s_maxage.is_some()
     }
 
-    /// Whether the answer to a request with `Authorization` may be given to others (RFC 9111 3.5).
+    /// Returns `true` if the response to a request with `Authorization` may serve other requests (RFC 9111 3.5).
     pub fn shares_authorized(&self) -> bool {
         self.public || self.must_revalidate || self.s_maxage.is_some()
     }
 }
 
-/// Finds the fields that `private` and `no-cache` name: these are not stored with the rest (RFC 9111 5.2.2.4,
-/// 5.2.2.7).
+/// Returns the fields that `private` and `no-cache` name. They are not stored with the other fields (RFC 9111
+/// 5.2.2.4, 5.2.2.7).
 pub fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
     directives(headers)
         .filter(|directive| matches!(directive.name.as_str(), "private" | "no-cache"))
@@ -87,8 +91,10 @@ pub fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Reads an argument that lists field names. One that cannot be read names none, as if it were not there: the
-/// directive then concerns the whole response.
+/// Returns the field names in the argument.
+///
+/// Returns an empty list if any name is malformed. The directive then applies to the whole response, as if it had no
+/// argument.
 fn named(directive: &Directive) -> Vec<HeaderName> {
     let argument = directive.argument.as_deref().unwrap_or_default();
     let names: Result<_, _> = argument
