@@ -32,7 +32,7 @@ pub enum BuildError {
 impl CacheConfig {
     /// Checks the configuration.
     ///
-    /// Returns an error if [`connect`] could not create this cache.
+    /// Returns an error if [`build`] could not create this cache.
     pub fn check(&self) -> Result<(), BuildError> {
         match self.backend {
             #[cfg(feature = "foyer")]
