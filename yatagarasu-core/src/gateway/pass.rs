@@ -196,6 +196,8 @@ impl Shared {
     /// Stores a negative entry for a refusal if the policy allows. Otherwise drops the stored object if it is
     /// missing or denied at the source, or marks it stale if the reason is unknown.
     pub(super) async fn remember(&self, permit: StorePermit, error: &SourceError, asker: Asker) {
+        // A refusal of a range concerns the whole object: older parts are not put to anything any more.
+        permit.expect(Yields::Everything);
         if let Some(lifetime) = self.refused_for(error, asker) {
             let note =
                 CacheEntry::note(EntryKind::Negative(Box::new(error.clone())), self.clock.now(), lifetime);

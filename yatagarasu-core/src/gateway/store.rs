@@ -167,9 +167,10 @@ impl StorePermit {
         if self.is_revoked() {
             return;
         }
+        // Also if nothing is stored: a slower store that began before must not bring it back.
+        self.supersede(&self.key);
         let stored = storage.cache.lookup(self.key.borrowed()).await;
         if stored.as_ref().is_some_and(unwanted) {
-            self.supersede(&self.key);
             storage.cache.remove(&self.key).await;
         }
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use yatagarasu_core::http::fields::is_immaterial;
 use yatagarasu_core::{
-    BucketPolicy, Budget, CachePolicy, Gateway, GatewayError, Method, Purge, Request, Selector, SourceError,
+    BucketPolicy, Budget, CachePolicy, Gateway, GatewayError, Method, Negative, Purge, Request, Selector,
+    SourceError,
 };
-use yatagarasu_testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
+use yatagarasu_testing::{ManualClock, MemoryCache, MemorySource, ScriptedSource, cache_key, request};
 
-use crate::bed::{Bed, body, handling, settle};
+use crate::bed::{Bed, body, cache_policy, handling, settle};
 
 fn asking(method: Method, key: &str, fields: &[(&'static str, &str)]) -> Request {
     let mut request = request(method, key);
@@ -237,6 +238,37 @@ async fn a_part_of_another_version_is_not_passed_on() {
     let client = bed.begin_with(asking(Method::Get, "other", &other));
     scripts.recv().await.unwrap().open(&part).send("ne");
     assert_eq!(body(client.await.unwrap()).await.unwrap(), b"ne");
+}
+
+/// A part that arrives slowly does not outlive the 404 that the source gave later, remembered or not.
+#[tokio::test]
+async fn a_slow_part_does_not_bring_back_an_object_that_is_gone() {
+    for ttl in [0, 60] {
+        for method in [Method::Get, Method::Head] {
+            let negative = Negative { ttl: Duration::from_secs(ttl), missing: true, denied: false };
+            let (source, mut scripts) = ScriptedSource::new();
+            let cache = CachePolicy { negative, ..cache_policy() };
+            let bed =
+                Bed::with(Arc::new(source), BucketPolicy { cache: Some(cache), ..BucketPolicy::default() });
+            let range = |fields| bed.begin_with(asking(Method::Get, "k", fields));
+            let slow = range(&[("range", "bytes=0-1")]);
+            let part = [("content-range", "bytes 0-1/9"), ("content-length", "2"), ("etag", "\"old\"")];
+            let arriving = scripts.recv().await.unwrap().open(&part);
+            let gone = bed.begin_with(asking(method, "k", &[("range", "bytes=4-5")]));
+            scripts.recv().await.unwrap().fail(SourceError::not_found("NoSuchKey"));
+            gone.await.unwrap().reply.unwrap_err();
+            settle().await;
+            arriving.send("xx");
+            assert_eq!(body(slow.await.unwrap()).await.unwrap(), b"xx");
+            settle().await;
+            let again = range(&[("range", "bytes=0-1")]);
+            settle().await;
+            match scripts.try_recv() {
+                Ok(script) => drop(script),
+                Err(_) => drop(again.await.unwrap().reply.expect_err("a part of an object that is gone")),
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -156,6 +156,8 @@ impl TeeBuffer {
         let reservation = gateway.budget.reserve(0)?;
         let (key, selecting) = gateway.place(permit.key(), &object.meta, asked);
         permit.rekey(key);
+        // A source may answer a range with the whole object.
+        permit.expect(Yields::Everything);
         Some(Self {
             gateway: Arc::clone(gateway),
             meta: object.meta.to_store(&withheld(object.meta.headers()), exchange.received),
