@@ -40,6 +40,10 @@ impl Timed {
 }
 
 #[async_trait]
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper that inherits a method bypasses the wrapped value\'s"
+)]
 impl ObjectSource for Timed {
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
         Ok(match self.within(self.inner.get(key, request)).await? {

@@ -133,6 +133,10 @@ impl TurnstileSource {
 }
 
 #[async_trait]
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper that inherits a method bypasses the wrapped value\'s"
+)]
 impl ObjectSource for TurnstileSource {
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
         self.turnstile.pass("before a GET").await;
@@ -204,6 +208,10 @@ pub(crate) struct TurnstileCache {
 }
 
 #[async_trait]
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper that inherits a method bypasses the wrapped value\'s"
+)]
 impl ObjectCache for TurnstileCache {
     fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
         Lookup::Pending(Box::pin(async move {

@@ -261,6 +261,10 @@ impl DawdlingCache {
 }
 
 #[async_trait]
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper that inherits a method bypasses the wrapped value\'s"
+)]
 impl ObjectCache for DawdlingCache {
     fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
         Lookup::Pending(Box::pin(async move {
