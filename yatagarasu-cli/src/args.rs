@@ -1,4 +1,4 @@
-//! What the command line takes. The comments on options are the help text.
+//! The command line. The comments on commands and options are the help text.
 
 #[cfg(feature = "demo")]
 use std::net::SocketAddr;
@@ -8,11 +8,11 @@ use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use yatagarasu_server::config::Secret;
 
-/// Sets the Yatagarasu gateway up, looks after its caches, and shows what it does.
+/// Checks configurations of the Yatagarasu gateway, and inspects and purges its caches.
 #[derive(Debug, Parser)]
 #[command(name = "yatagarasu", version)]
 pub(crate) struct Arguments {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -20,12 +20,12 @@ pub(crate) struct Arguments {
 /// A group of commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Writes, checks and shows configurations.
+    /// Writes, checks and shows configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Looks into the caches of a running server, and purges them.
+    /// Shows statistics of a running server, and purges its caches.
     Cache(CacheArguments),
-    /// Runs the gateway in front of an S3 server of its own, to try things out.
+    /// Runs the gateway with a built-in S3 server, to try it out.
     #[cfg(feature = "demo")]
     Demo(DemoArguments),
 }
@@ -33,19 +33,19 @@ pub(crate) enum Command {
 /// A command about configuration files.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Writes a commented configuration to begin with.
+    /// Writes a commented example configuration.
     Init {
-        /// A new YAML file; standard output where none is named.
+        /// The YAML file to create; standard output if left out.
         file: Option<PathBuf>,
     },
-    /// Checks a configuration and says everything that is wrong with it.
+    /// Checks a configuration file and reports all errors.
     Check {
-        /// The configuration: YAML, TOML or JSON.
+        /// The configuration file: YAML, TOML or JSON.
         file: PathBuf,
     },
-    /// Shows a configuration as it takes effect: defaults filled in, secrets masked.
+    /// Shows the effective configuration: defaults filled in, secrets masked.
     Show {
-        /// The configuration: YAML, TOML or JSON.
+        /// The configuration file: YAML, TOML or JSON.
         file: PathBuf,
     },
 }
@@ -53,18 +53,18 @@ pub(crate) enum ConfigCommand {
 /// A command for a running server.
 #[derive(Debug, Args)]
 pub(crate) struct CacheArguments {
-    /// Which server.
+    /// The server to connect to.
     #[command(flatten)]
     pub(crate) server: AdminArguments,
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub(crate) command: CacheCommand,
 }
 
-/// Where a server's admin API is, and what opens it.
+/// The URL of a server's admin API and its token.
 #[derive(Debug, Args)]
 pub(crate) struct AdminArguments {
-    /// The admin API of the server.
+    /// The URL of the server's admin API.
     #[arg(
         long,
         global = true,
@@ -73,7 +73,7 @@ pub(crate) struct AdminArguments {
         default_value = "http://127.0.0.1:9090"
     )]
     pub(crate) admin: String,
-    /// The token of the server's configuration.
+    /// The token of the admin API, `admin.token` in the server's configuration.
     #[arg(
         long,
         global = true,
@@ -88,65 +88,65 @@ pub(crate) struct AdminArguments {
 /// A command about caches.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheCommand {
-    /// Says what each bucket has done, and what its cache holds.
+    /// Shows the request counts and the cache usage of each bucket.
     Stats {
-        /// This bucket only.
+        /// Shows this bucket only.
         #[arg(long)]
         bucket: Option<String>,
         /// Prints JSON instead of a table.
         #[arg(long)]
         json: bool,
     },
-    /// Drops objects from the caches, or marks them stale, and says how many.
+    /// Removes objects from the caches, or marks them stale, and prints how many.
     Purge(PurgeArguments),
 }
 
-/// What is purged, and how.
+/// The objects to purge, and whether to keep them as stale.
 #[derive(Debug, Args)]
 pub(crate) struct PurgeArguments {
-    /// The bucket, as the server's configuration names it; every bucket if left out, with --all or --tag.
+    /// The bucket's name in the server's configuration; all buckets if left out, with --all or --tag only.
     #[arg(long, required_unless_present_any = ["all", "tag"])]
     pub(crate) bucket: Option<String>,
-    /// Which objects.
+    /// The objects to purge.
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// Keeps the objects, but marks them stale: the next request for each asks S3 whether it has changed.
+    /// Marks the objects stale instead of removing them: the next request for each asks S3 whether it has changed.
     #[arg(long)]
     pub(crate) soft: bool,
 }
 
-/// The objects to purge: one of the four.
+/// The selector of objects: exactly one of the four.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Selection {
-    /// The object with this key.
+    /// Selects the object with this key.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) key: Option<String>,
-    /// All objects whose keys begin with this.
+    /// Selects all objects with keys that begin with this prefix.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) prefix: Option<String>,
-    /// All objects with this tag in their `Surrogate-Key`, `Cache-Tag` or `x-amz-meta-cache-tag`.
+    /// Selects all objects with this tag in their `Surrogate-Key`, `Cache-Tag` or `x-amz-meta-cache-tag`.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) tag: Option<String>,
-    /// All objects.
+    /// Selects all objects.
     #[arg(long)]
     pub(crate) all: bool,
 }
 
-/// How the demo runs.
+/// The options of the demo.
 #[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// Serves the files of this folder, read-only, instead of samples.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dir: Option<PathBuf>,
-    /// Where the gateway listens.
+    /// The address the gateway listens on.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     pub(crate) address: SocketAddr,
-    /// Where the admin API listens.
+    /// The address the admin API listens on.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9090")]
     pub(crate) admin_address: SocketAddr,
-    /// What is logged.
+    /// The log filter: targets and levels.
     #[arg(
         long,
         value_name = "FILTER",

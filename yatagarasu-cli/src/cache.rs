@@ -1,4 +1,4 @@
-//! The `cache` commands: a client of the admin API.
+//! The `cache` commands: ask a running server over its admin API.
 
 mod client;
 mod connector;
@@ -12,7 +12,7 @@ use crate::words::counted;
 use client::AdminClient;
 use error::AdminError;
 
-/// Asks a running server, and gives what is to be printed.
+/// Runs a command against a running server. Returns the text to print.
 pub(crate) async fn run(arguments: &CacheArguments) -> Result<String, AdminError> {
     let client = AdminClient::new(&arguments.server)?;
     match &arguments.command {

@@ -1,4 +1,4 @@
-//! The `config` commands.
+//! The `config` commands: write, check and show configuration files.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,16 +10,16 @@ use yatagarasu_server::config::{ConfigErrors, EXAMPLE, Environment, show};
 use crate::args::ConfigCommand;
 use crate::words::counted;
 
-/// Why a `config` command failed.
+/// An error of a `config` command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigCommandError {
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Wrong(#[from] ConfigErrors),
-    /// The example would not be read as what it is.
+    /// The extension is not that of YAML, so the example could not be loaded.
     #[error("{}: the example is YAML: choose a name that ends in .yaml or .yml", .0.display())]
     NotYaml(PathBuf),
-    /// The file is there already.
+    /// The file exists already.
     #[error("{}: exists already: choose another name, or remove it first", .0.display())]
     Exists(PathBuf),
     /// The file cannot be written.
@@ -27,13 +27,13 @@ pub(crate) enum ConfigCommandError {
     Unwritable {
         /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
 }
 
-/// Does what is asked, and gives what is to be printed.
+/// Runs a command. Returns the text to print.
 pub(crate) fn run(command: &ConfigCommand) -> Result<String, ConfigCommandError> {
     match command {
         ConfigCommand::Init { file: None } => Ok(EXAMPLE.to_owned()),
@@ -50,12 +50,12 @@ pub(crate) fn run(command: &ConfigCommand) -> Result<String, ConfigCommandError>
     }
 }
 
-/// Reads a configuration as the server would, environment included.
+/// Loads a configuration as the server would, with this process's environment.
 fn load(file: &Path) -> Result<Config, ConfigErrors> {
     Config::load(file, &Environment::of_process())
 }
 
-/// Writes the example to a file that is not there yet.
+/// Writes the example to a new file. Never overwrites an existing one.
 fn create(file: &Path) -> Result<(), ConfigCommandError> {
     let yaml = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     if !yaml {

@@ -1,4 +1,4 @@
-//! The `demo` command: an S3 server in the process, and the gateway in front of it.
+//! The `demo` command: runs an S3 server in this process and the gateway in front of it.
 
 mod announcement;
 mod content;
@@ -29,59 +29,59 @@ use content::Content;
 use files::ReadOnlyFiles;
 use s3::{Keys, S3Server};
 
-/// What is printed last.
+/// The last line of output.
 const STOPPED: &str = "stopped\n";
 
-/// Why the demo does not run.
+/// An error that ends the demo.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
-    /// The log filter is none.
+    /// The log filter is invalid.
     #[error("{0}")]
     Log(FilterError),
-    /// The folder to serve is none.
+    /// The folder to serve cannot be read.
     #[error("--dir: {} is not a folder that can be read", .dir.display())]
     Folder {
-        /// What was given.
+        /// The value of `--dir`.
         dir: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
-    /// The options together make no configuration.
+    /// The options do not make a valid configuration.
     #[error("{0}")]
     Settings(String),
-    /// An address cannot be listened on.
+    /// The gateway cannot listen on an address.
     #[error("{cause} (set it with {option})")]
     Address {
-        /// The option that names it.
+        /// The option that sets the address.
         option: &'static str,
-        /// Why.
+        /// The reason.
         cause: StartError,
     },
-    /// The gateway does not start for another reason.
+    /// The gateway cannot start for another reason.
     #[error("{0}")]
     Gateway(StartError),
-    /// There is no port for the S3 server.
+    /// The S3 server cannot listen on a port.
     #[error("the S3 server of the demo cannot listen on a port of its own")]
     S3(#[source] io::Error),
-    /// The temporary folder cannot be made or removed.
+    /// The temporary folder cannot be created or removed.
     #[error("the temporary folder of the demo cannot be {doing}")]
     Content {
-        /// What was being done to it.
+        /// The operation that failed, as a past participle.
         doing: &'static str,
-        /// What the system says.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
-    /// Signals cannot be waited for.
+    /// The signal handlers cannot be installed.
     #[error("signals cannot be waited for")]
     Signals(#[source] io::Error),
-    /// Nothing can be said.
+    /// Standard output cannot be written.
     #[error("{}", stdout::FAILED)]
     Stdout(#[source] io::Error),
 }
 
-/// Runs the demo until SIGINT, SIGTERM or the end of its terminal, and leaves nothing behind.
+/// Runs the demo until SIGINT, SIGTERM or the end of its terminal. Then removes its temporary files.
 pub(crate) async fn run(arguments: &DemoArguments) -> Result<(), DemoError> {
     let _log = Log::start(&arguments.log, Format::Text).map_err(DemoError::Log)?;
     serve(arguments).await
@@ -112,7 +112,7 @@ async fn serve(arguments: &DemoArguments) -> Result<(), DemoError> {
     stdout::print(STOPPED).map_err(DemoError::Stdout)
 }
 
-/// Everything that runs.
+/// The running parts of the demo.
 struct Demo {
     config: Config,
     gateway: Server,
@@ -122,7 +122,7 @@ struct Demo {
 }
 
 impl Demo {
-    /// Takes the ports, then makes the files, which takes a moment.
+    /// Binds all ports first, and then writes the sample files, because that takes a moment.
     async fn start(arguments: &DemoArguments) -> Result<Self, DemoError> {
         if let Some(dir) = &arguments.dir {
             std::fs::read_dir(dir).map_err(|cause| DemoError::Folder { dir: dir.clone(), cause })?;

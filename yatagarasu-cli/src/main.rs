@@ -1,4 +1,4 @@
-//! The `yatagarasu` command: sets the gateway up, looks after its caches, and shows what it does.
+//! The `yatagarasu` command: checks configurations, inspects and purges the caches of a server, and runs a demo.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -18,10 +18,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use args::{Arguments, Command};
 
-/// Status where a server did not do as it was asked.
+/// Exit status of a failed `cache` command.
 const FAILED: u8 = 1;
 
-/// Status where what was given is wrong, and nothing was begun.
+/// Exit status of all other failures, such as a wrong configuration. `clap` exits with it if arguments are wrong.
 const NOT_STARTED: u8 = 2;
 
 fn main() -> ExitCode {
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let mut stderr = std::io::stderr();
             for line in format!("{error:#}").lines() {
-                // If it cannot be said, the status still says it.
+                // If standard error cannot be written, the exit status still reports the failure.
                 let _ = writeln!(stderr, "yatagarasu: {line}");
             }
             ExitCode::from(failure_status(&command))

@@ -1,14 +1,15 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
 const UNITS: [(&str, u64); 5] =
     [("B", 1), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000)];
 
-/// Counts something: `1 object`, `2 objects`.
+/// Returns a count with its noun: `1 object`, `2 objects`.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// Writes a number of bytes in its largest unit, with one decimal unless that is zero; the rest is cut off.
+/// Returns a number of bytes in its largest decimal unit, with one fractional digit unless that is zero. Further
+/// digits are cut off.
 pub(crate) fn size(bytes: u64) -> String {
     let (unit, factor) = UNITS.into_iter().rev().find(|(_, factor)| bytes >= *factor).unwrap_or(("B", 1));
     let whole = bytes / factor;
@@ -18,7 +19,7 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// Writes `part` of `total` in per cent, with one decimal; `-` where there is nothing to divide.
+/// Returns `part` of `total` in per cent with one decimal, or `-` if `total` is 0.
 pub(crate) fn ratio(part: u64, total: u64) -> String {
     let Some(per_mille) = (u128::from(part) * 1000).checked_div(u128::from(total)) else {
         return "-".to_owned();

@@ -1,3 +1,5 @@
+//! Creates sources from their configuration.
+
 use std::sync::Arc;
 
 use yatagarasu_core::{Clock, ObjectSource};
@@ -9,7 +11,7 @@ use crate::credentials::{Credentials, CredentialsStatus};
 use crate::http_client::Transport;
 use crate::http_client::connector::TlsError;
 
-/// Why a source cannot be made.
+/// An error in creating a source.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The backend is not part of this build.
@@ -17,36 +19,36 @@ pub enum BuildError {
     NotCompiled {
         /// The backend's name in the configuration.
         backend: &'static str,
-        /// The feature of this crate that adds it.
+        /// The Cargo feature of this crate that enables it.
         feature: &'static str,
     },
     /// The endpoint or the bucket's name cannot be used.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// There are no certificates to check S3's with.
+    /// TLS cannot be set up, for example because there are no CA certificates to verify S3 with.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// A source, and what else is worth knowing about it.
+/// A source, together with its region and the state of its credentials.
 #[derive(Debug, Clone)]
 pub struct BuiltSource {
-    /// The bucket's objects.
+    /// The source of the bucket's objects.
     pub source: Arc<dyn ObjectSource>,
-    /// The region requests are signed for.
+    /// The region that requests are signed for.
     pub region: String,
     sender: Arc<BucketClient>,
 }
 
 impl BuiltSource {
-    /// How the credentials stand, without asking for any.
+    /// Returns the state of the credentials. Fetches none.
     pub fn credentials(&self) -> CredentialsStatus {
         self.sender.credentials.status()
     }
 }
 
 impl SourceBackend {
-    /// Says whether the backend is part of this build.
+    /// Returns an error if the backend is not part of this build.
     pub fn compiled(self) -> Result<(), BuildError> {
         match self {
             Self::Native if cfg!(feature = "native") => Ok(()),
@@ -58,7 +60,7 @@ impl SourceBackend {
 }
 
 impl SourceConfig {
-    /// Says whether a source can be made of this, as far as that can be said without the network.
+    /// Returns an error if no source can be created from this configuration. Does not use the network.
     pub fn check(&self) -> Result<(), BuildError> {
         self.backend.compiled()?;
         Address::new(self, self.region.as_deref().unwrap_or("us-east-1"))?;
@@ -66,7 +68,7 @@ impl SourceConfig {
     }
 }
 
-/// Makes the source that `config` describes. Opens no connection and fetches no credentials yet.
+/// Creates the source that `config` describes. Opens no connection and fetches no credentials yet.
 pub async fn build(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<BuiltSource, BuildError> {
     config.backend.compiled()?;
     let region = match &config.region {

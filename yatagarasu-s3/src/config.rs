@@ -1,66 +1,68 @@
+//! The configuration of a source.
+
 use std::fmt;
 use std::time::Duration;
 
-/// Where a bucket's objects come from.
+/// The configuration of one bucket's source.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
-    /// Who makes the requests.
+    /// The backend that builds the requests.
     pub backend: SourceBackend,
     /// The bucket's name at S3.
     pub bucket: String,
-    /// The region requests are signed for; found out when connecting where none is given.
+    /// The signing region. `None` takes it from the environment or the profile when connecting, else `us-east-1`.
     pub region: Option<String>,
-    /// `http://` or `https://`, host and port of an S3-compatible server; AWS where none is given.
+    /// The `http://` or `https://` URL of an S3-compatible server, with host and optional port. `None` means AWS.
     pub endpoint: Option<String>,
-    /// How the bucket is named in a request.
+    /// The position of the bucket's name in a request.
     pub addressing: Addressing,
-    /// Whom requests are signed for.
+    /// The credentials that requests are signed with.
     pub access: Access,
-    /// Longest time to connect.
+    /// Timeout for opening a connection.
     pub connect_timeout: Duration,
-    /// Bytes the system may hold of a connection before they are read (`SO_RCVBUF`), below 2 GiB; `None` leaves it
-    /// to the system, which lets it grow. A stream gets no more than this in one round trip.
+    /// Size of a connection's receive buffer (`SO_RCVBUF`) in bytes, below 2 GiB. `None` lets the operating system
+    /// choose and enlarge it. A stream receives at most this much in one round trip.
     pub receive_buffer: Option<usize>,
 }
 
 /// An implementation of [`ObjectSource`](yatagarasu_core::ObjectSource).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SourceBackend {
-    /// Our own requests; feature `native`.
+    /// The gateway's own requests. Needs the feature `native`.
     #[default]
     Native,
-    /// Requests made by `rusoto_s3`; feature `rusoto`.
+    /// Requests built by `rusoto_s3`. Needs the feature `rusoto`.
     Rusoto,
 }
 
-/// How a request names its bucket.
+/// The position of the bucket's name in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addressing {
-    /// First segment of the path.
+    /// The first segment of the path.
     Path,
-    /// First label of the host name.
+    /// The first labels of the host name.
     VirtualHost,
 }
 
-/// Whom requests are signed for.
+/// The credentials that requests are signed with.
 #[derive(Debug, Clone)]
 pub enum Access {
-    /// Nobody: requests are not signed.
+    /// Requests are not signed.
     Anonymous,
-    /// Whom the configuration names.
+    /// Static credentials from the configuration.
     Static(StaticCredentials),
-    /// Whom the AWS credential chain finds: environment, profile, SSO, web identity, ECS and EKS, IMDSv2.
+    /// The AWS credential chain: environment, profile, SSO, web identity, ECS and EKS, IMDSv2.
     Chain,
 }
 
 /// Credentials that do not change.
 #[derive(Clone)]
 pub struct StaticCredentials {
-    /// The access key's id.
+    /// The access key ID.
     pub access_key: String,
-    /// The secret that signs.
+    /// The secret access key.
     pub secret_key: String,
-    /// The token that goes with temporary credentials.
+    /// The session token of temporary credentials.
     pub session_token: Option<String>,
 }
 

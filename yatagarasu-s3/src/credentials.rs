@@ -1,4 +1,4 @@
-//! Whom requests are signed for, now.
+//! The credentials that requests are signed with.
 
 mod chain;
 mod refresh;
@@ -14,30 +14,30 @@ use crate::config::Access;
 
 pub(crate) use refresh::CachedCredentials;
 
-/// Where a bucket's credentials come from.
+/// The credentials of one bucket.
 #[derive(Debug, Clone)]
 pub(crate) enum Credentials {
-    /// There are none, and none are needed.
+    /// Requests are not signed.
     Anonymous,
-    /// They never change.
+    /// The credentials never change.
     Static(AwsCredentials),
-    /// They are fetched when first needed, and again before they expire.
+    /// The credentials are fetched when first needed, and again before they expire.
     Cached(Arc<CachedCredentials>),
 }
 
-/// How a bucket's credentials stand.
+/// The state of a bucket's credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialsStatus {
-    /// None are needed, or they are static, or they have not been needed yet.
+    /// The credentials are not needed, are static, or have not been needed yet.
     Settled,
-    /// They are valid until then, or for good.
+    /// The credentials are valid.
     Valid {
-        /// When they expire.
+        /// The time of expiry, or `None` if they do not expire.
         until: Option<SystemTime>,
     },
-    /// There are none that could be used.
+    /// There are no usable credentials.
     Missing {
-        /// Why.
+        /// The reason, for operators.
         reason: String,
     },
 }
@@ -57,7 +57,7 @@ impl Credentials {
         }
     }
 
-    /// The credentials to sign with; `None` where requests are not signed.
+    /// Returns the credentials to sign with, or `None` if requests are not signed.
     pub(crate) async fn current(&self) -> Result<Option<AwsCredentials>, SourceError> {
         match self {
             Self::Anonymous => Ok(None),
@@ -66,7 +66,7 @@ impl Credentials {
         }
     }
 
-    /// How they stand, without asking for any.
+    /// Returns the state of the credentials. Fetches none.
     pub(crate) fn status(&self) -> CredentialsStatus {
         match self {
             Self::Anonymous | Self::Static(_) => CredentialsStatus::Settled,

@@ -1,7 +1,7 @@
 //! Connections to S3: pooled HTTP/1.1, with or without TLS.
 //!
-//! A body is read by who takes it, a buffer at a time, straight from the socket. What leaves this module are
-//! a response head and a stream of bytes.
+//! The consumer of a body reads it directly from the socket, a buffer at a time. This module returns response heads
+//! and streams of bytes.
 
 pub(crate) mod body;
 mod cause;
@@ -25,10 +25,11 @@ use connector::{Connector, TlsError};
 use exchange::{Failure, exchange};
 use pool::Pool;
 
-/// A connection that fails later than this was open, and S3 may be at work for the request.
+/// Time within which a failed request on a reused connection is sent again. After a later failure the connection was
+/// open, and S3 may be processing the request.
 const REPEATED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Opens connections to one server, and keeps those that wait for a request.
+/// Opens connections to one server, and pools the idle ones.
 #[derive(Debug)]
 pub(crate) struct Transport {
     connector: Connector,
@@ -36,22 +37,22 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Connections without TLS, for `http://` endpoints. `receive_buffer` is the size of the system's buffer
-    /// for what a connection receives, where the system is not to choose it.
+    /// Creates a transport without TLS, for `http://` endpoints. `receive_buffer` is the size of a connection's
+    /// receive buffer in bytes, or `None` if the operating system chooses it.
     pub(crate) fn plain(connect_timeout: Duration, receive_buffer: Option<usize>) -> Self {
         Self { connector: Connector::plain(connect_timeout, receive_buffer), pool: Arc::default() }
     }
 
-    /// Connections with TLS that trust the certificates the system trusts, or those in `SSL_CERT_FILE`.
+    /// Creates a transport with TLS. It trusts the certificates of the operating system, or those in `SSL_CERT_FILE`.
     pub(crate) fn tls(connect_timeout: Duration, receive_buffer: Option<usize>) -> Result<Self, TlsError> {
         Ok(Self { connector: Connector::tls(connect_timeout, receive_buffer)?, pool: Arc::default() })
     }
 
     /// Sends a request and waits for the response head.
     ///
-    /// A request that soon gets no answer on a connection used before is sent once more on a new one: the old one had
-    /// been closed while it waited, as far as can be known, and every request made here may be repeated (RFC 9110
-    /// 9.2.2).
+    /// If a reused connection fails soon and before any byte of a response, the request is sent once more on a new
+    /// connection. The server had most likely closed the old one while it was idle. Every request made here may be
+    /// repeated (RFC 9110 9.2.2).
     ///
     /// # Cancel safety
     ///

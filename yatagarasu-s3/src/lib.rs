@@ -1,7 +1,7 @@
-//! S3 backends, each behind a Cargo feature. Which one serves a bucket is configuration.
+//! S3 sources. Each backend has a Cargo feature, and the configuration selects one for each bucket.
 //!
-//! Both backends share everything but the making of a request: addressing, signing, credentials, connections and
-//! the reading of answers.
+//! The backends differ only in how they build requests. They share addressing, signing, credentials, connections and
+//! the parsing of responses.
 #![forbid(unsafe_code)]
 
 mod build;

@@ -1,4 +1,4 @@
-//! The native backend: requests made here.
+//! The native backend: builds its own S3 requests.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::client::response::{document, object_meta};
 use crate::client::sender::BucketClient;
 use crate::http_client::body::ResponseBody;
 
-/// A bucket reached by signed HTTP/1.1 requests.
+/// A bucket that is read with signed HTTP/1.1 requests.
 #[derive(Debug)]
 pub(crate) struct NativeSource {
     sender: Arc<BucketClient>,

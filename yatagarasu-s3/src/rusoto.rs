@@ -1,9 +1,9 @@
-//! The rusoto backend: `rusoto_s3` makes the requests, the sender signs and sends them.
+//! The rusoto backend: `rusoto_s3` builds the requests, and the [`BucketClient`] signs and sends them.
 //!
-//! `rusoto_s3` 0.48 is no longer maintained (RUSTSEC-2022-0071). Its answers have a place for the fields it knows
-//! only, its own transport is a hyper 0.14 with an old rustls, and it knows neither virtual hosts nor further
-//! request fields. So it gets a dispatcher of ours for each request: what rusoto asks for goes out over the same
-//! signed connections as the native backend's, and the answer's head is kept aside, whole.
+//! `rusoto_s3` 0.48 is no longer maintained (RUSTSEC-2022-0071). Its responses keep only the header fields it knows,
+//! its own transport is hyper 0.14 with an old rustls, and it supports neither virtual hosts nor additional request
+//! fields. So each request gets a custom dispatcher. The dispatcher sends rusoto's request over the same signed
+//! connections as the native backend's, and keeps the complete response head.
 
 mod dispatch;
 
@@ -30,7 +30,7 @@ use crate::client::sender::BucketClient;
 
 use dispatch::{Dispatch, source_error};
 
-/// A bucket reached by requests that `rusoto_s3` makes.
+/// A bucket that is read with requests from `rusoto_s3`.
 pub(crate) struct RusotoSource {
     sender: Arc<BucketClient>,
     bucket: String,
@@ -41,10 +41,10 @@ impl RusotoSource {
         Self { sender, bucket: bucket.to_owned() }
     }
 
-    /// Makes the client and the dispatcher of one request.
+    /// Creates the client and the dispatcher for one request.
     fn client(&self, request: &SourceRequest) -> (S3Client, Arc<Dispatch>) {
         let dispatch = Arc::new(Dispatch::new(Arc::clone(&self.sender), &self.bucket, request.clone()));
-        // The endpoint is the sender's to know.
+        // The sender knows the real endpoint.
         let region =
             Region::Custom { name: self.sender.region.clone(), endpoint: "http://unused".to_owned() };
         let client = S3Client::new_with_client(Client::new_not_signing(Arc::clone(&dispatch)), region);
@@ -134,7 +134,7 @@ fn object(meta: ObjectMeta, body: Option<ByteStream>) -> Object {
     Object { meta, body: ObjectBody::new(Box::pin(stream), length) }
 }
 
-/// The XML of an answer that rusoto has no type for.
+/// Returns the XML of an error response that rusoto has no type for.
 fn document_of<E>(error: RusotoError<E>) -> Bytes {
     match error {
         RusotoError::Unknown(response) => response.body,
@@ -142,7 +142,7 @@ fn document_of<E>(error: RusotoError<E>) -> Bytes {
     }
 }
 
-/// Turns an answer that is no object into what the gateway does next.
+/// Maps a response without an object to "not modified" or an error.
 fn refused<T>(head: Response<()>, document: &[u8]) -> Result<Answer<T>, SourceError> {
     let (head, ()) = head.into_parts();
     match head.status {

@@ -1,4 +1,4 @@
-//! Configuration: read, checked as a whole, and shown as it takes effect.
+//! Configuration: reads a file, validates it as a whole, and prints the effective result.
 
 mod effective;
 mod environment;
@@ -19,5 +19,5 @@ pub use error::{ConfigError, ConfigErrors};
 pub use query::ForwardedQuery;
 pub use render::show;
 
-/// A commented configuration file to begin with.
+/// A commented example configuration file (YAML).
 pub const EXAMPLE: &str = include_str!("config/example.yaml");

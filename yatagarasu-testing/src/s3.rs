@@ -1,4 +1,5 @@
-//! An S3 server in memory: the protocol and the signatures by `s3s`, objects with whatever keys and fields.
+//! An S3 server in memory for tests. `s3s` implements the protocol and checks signatures; objects have any keys and
+//! fields.
 
 mod access;
 mod objects;

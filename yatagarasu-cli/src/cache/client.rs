@@ -1,3 +1,5 @@
+//! A client of the admin API.
+
 use std::error::Error as StdError;
 use std::time::Duration;
 
@@ -18,13 +20,13 @@ use super::error::AdminError;
 use super::stats::Stats;
 use crate::args::{AdminArguments, PurgeArguments, Selection};
 
-/// Longest wait for a whole answer.
+/// Timeout for a complete response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest answer that is read.
+/// Maximum size of a response body, in bytes.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Whom the commands ask.
+/// A client of one server's admin API.
 pub(super) struct AdminClient {
     /// `http://HOST:PORT`, without a slash at the end.
     url: String,
@@ -32,7 +34,7 @@ pub(super) struct AdminClient {
     pool: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
-/// What the server says of an error (RFC 9457).
+/// The problem details of an error response (RFC 9457).
 #[derive(Debug, Deserialize)]
 struct Problem {
     detail: String,
@@ -44,7 +46,7 @@ struct Purged {
 }
 
 impl AdminClient {
-    /// Connects to nobody yet.
+    /// Creates a client. Opens no connection.
     pub(super) fn new(arguments: &AdminArguments) -> Result<Self, AdminError> {
         let url = arguments.admin.trim_end_matches('/').to_owned();
         let unusable = || AdminError::Address(arguments.admin.clone());
@@ -52,19 +54,19 @@ impl AdminClient {
         let (Some("http" | "https"), Some(_), None) = (uri.scheme_str(), uri.host(), uri.query()) else {
             return Err(unusable());
         };
-        // The server takes its own token without white space around it as well.
+        // The server trims its own token as well.
         let token = arguments.token.as_ref().map(|token| token.expose().trim());
         let authorization = token.filter(|token| !token.is_empty()).map(bearer).transpose()?;
         let pool = Client::builder(TokioExecutor::new()).build(connector(&uri));
         Ok(Self { url, authorization, pool })
     }
 
-    /// Asks what the buckets have done and hold.
+    /// Fetches the statistics of all buckets.
     pub(super) async fn stats(&self) -> Result<Stats, AdminError> {
         self.ask(Request::get(format!("{}/stats", self.url)), Bytes::new()).await
     }
 
-    /// Purges caches; gives how many objects were selected.
+    /// Purges caches. Returns the number of objects that were selected.
     pub(super) async fn purge(&self, arguments: &PurgeArguments) -> Result<u64, AdminError> {
         let mut order = match &arguments.selection {
             Selection { key: Some(key), .. } => json!({ "key": key }),
@@ -72,7 +74,7 @@ impl AdminClient {
             Selection { tag: Some(tag), .. } => json!({ "tag": tag }),
             Selection { all, .. } => json!({ "all": all }),
         };
-        // What is not asked for is not sent: older servers do not know it.
+        // Optional members are left out unless they are used, because older servers do not know them.
         if let Some(bucket) = &arguments.bucket {
             order["bucket"] = json!(bucket);
         }
@@ -84,7 +86,7 @@ impl AdminClient {
         Ok(purged)
     }
 
-    /// Sends a request and reads the answer.
+    /// Sends a request and parses the JSON in the response.
     async fn ask<T: DeserializeOwned>(
         &self,
         mut request: request::Builder,
@@ -132,7 +134,7 @@ fn bearer(token: &str) -> Result<HeaderValue, AdminError> {
     Ok(value)
 }
 
-/// What lies at the bottom of an error: the rest repeats that there is one.
+/// Returns the message of the innermost cause, because the outer errors only repeat that there is one.
 fn innermost(error: &(dyn StdError + 'static)) -> String {
     let mut error = error;
     while let Some(cause) = error.source() {

@@ -1,3 +1,5 @@
+//! Opens connections to the admin API, with TLS for `https://` URLs.
+
 use std::sync::Arc;
 
 use http::Uri;
@@ -5,9 +7,9 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Connects to `uri`'s server, with TLS where it says so.
+/// Returns a connector for the server of `uri`, which uses TLS if the scheme is `https`.
 ///
-/// The system's certificates are read only where they are needed. Where there are none, no server is trusted.
+/// The certificates of the operating system are loaded only for `https`. If there are none, no server is trusted.
 pub(super) fn connector(uri: &Uri) -> HttpsConnector<HttpConnector> {
     let mut roots = RootCertStore::empty();
     if uri.scheme_str() == Some("https") {

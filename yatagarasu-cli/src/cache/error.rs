@@ -1,48 +1,50 @@
-/// Why a running server did not do as it was asked.
+//! Errors of the `cache` commands.
+
+/// An error of a request to the admin API.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdminError {
-    /// The address is none.
+    /// The value of `--admin` is not a valid URL.
     #[error("--admin: expected `http://HOST:PORT` or `https://HOST:PORT`, found `{0}`")]
     Address(String),
-    /// The token cannot be sent.
+    /// The token cannot be sent in a header field.
     #[error("--token: expected a token of printable ASCII characters")]
     Token,
-    /// Nothing answers.
+    /// The server cannot be reached, or sends no complete response in time.
     #[error("cannot reach the admin API at {url}: {reason}: is the server running, and is --admin right?")]
     Unreachable {
-        /// Where it was looked for.
+        /// The URL of the admin API.
         url: String,
-        /// What went wrong on the way.
+        /// The innermost cause.
         reason: String,
     },
-    /// Something else answers.
+    /// The response is not one of the admin API.
     #[error("what answers at {url} is not the admin API: {reason}: is --admin right?")]
     Strange {
-        /// Where it was looked for.
+        /// The URL of the admin API.
         url: String,
-        /// What is strange about it.
+        /// The reason: a status, or an error of the JSON parser.
         reason: String,
     },
-    /// The token is missing, or not the right one.
+    /// The token is missing or wrong.
     #[error(
         "the admin API at {url} {complaint}: give the server's `admin.token` with --token or \
          YATAGARASU_ADMIN_TOKEN"
     )]
     Unauthorized {
-        /// Where it was asked.
+        /// The URL of the admin API.
         url: String,
-        /// What it does not like.
+        /// The objection, as the predicate of the message.
         complaint: &'static str,
     },
-    /// The server says why not.
+    /// The server rejected the request and gave this reason.
     #[error("{0}")]
     Refused(String),
-    /// The server has no such bucket.
+    /// The server has no bucket with this name.
     #[error("there is no bucket `{bucket}`; there are: {known}")]
     NoSuchBucket {
-        /// What was asked for.
+        /// The name given by `--bucket`.
         bucket: String,
-        /// What there is.
+        /// The existing names, separated by commas.
         known: String,
     },
 }

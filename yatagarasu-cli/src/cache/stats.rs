@@ -1,10 +1,12 @@
+//! Statistics of a running server, as a table or as JSON.
+
 use serde::{Deserialize, Serialize};
 
 use super::error::AdminError;
 use super::table::table;
 use crate::words::{ratio, size};
 
-/// What a server has done and holds, as its admin API says.
+/// The statistics that the admin API returns.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Stats {
     buckets: Vec<BucketStats>,
@@ -18,7 +20,7 @@ struct BucketStats {
     path_prefix: String,
     objects: u64,
     bytes: u64,
-    /// 0 where there is no cache.
+    /// 0 if caching is off.
     max_bytes: u64,
     hits: u64,
     forwards: u64,
@@ -29,14 +31,14 @@ struct BucketStats {
     errors: u64,
 }
 
-/// Memory that all buckets share.
+/// Use and limit of a memory budget that all buckets share, in bytes.
 #[derive(Debug, Deserialize, Serialize)]
 struct Memory {
     bytes: u64,
     max_bytes: u64,
 }
 
-/// Headings of the table.
+/// The column headings of the table.
 const HEADINGS: [&str; 13] = [
     "BUCKET",
     "PREFIX",
@@ -53,11 +55,11 @@ const HEADINGS: [&str; 13] = [
     "ERRORS",
 ];
 
-/// How many of them are over text, not numbers.
+/// Number of leading columns that hold text, not numbers.
 const TEXT_COLUMNS: usize = 2;
 
 impl Stats {
-    /// Leaves out all buckets but one.
+    /// Returns the statistics of one bucket only, or an error if there is no such bucket.
     pub(super) fn only(mut self, bucket: &str) -> Result<Self, AdminError> {
         let known: Vec<String> = self.buckets.iter().map(|stats| stats.bucket.clone()).collect();
         self.buckets.retain(|stats| stats.bucket == bucket);
@@ -67,13 +69,13 @@ impl Stats {
         Ok(self)
     }
 
-    /// Writes everything for programs.
+    /// Returns the statistics as JSON, for programs.
     pub(super) fn json(&self) -> String {
         let text = serde_json::to_string_pretty(self).expect("numbers and texts are JSON");
         format!("{text}\n")
     }
 
-    /// Writes everything for people.
+    /// Returns the statistics as a table, for people.
     pub(super) fn table(&self) -> String {
         let headings = HEADINGS.map(str::to_owned);
         let rows: Vec<_> = std::iter::once(headings).chain(self.buckets.iter().map(cells)).collect();

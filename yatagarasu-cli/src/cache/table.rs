@@ -1,4 +1,7 @@
-/// Lays rows out in columns, two spaces apart: the first `text_columns` to the left, all others to the right.
+//! Lays out text in columns.
+
+/// Returns the rows in columns, two spaces apart. The first `text_columns` are left-aligned, all others
+/// right-aligned.
 pub(super) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]], text_columns: usize) -> String {
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()

@@ -1,3 +1,5 @@
+//! The text that the demo prints on start: addresses, and commands to try.
+
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -10,20 +12,20 @@ use super::settings::TOKEN;
 use super::sidecars::BUCKET;
 use crate::words::size;
 
-/// What of a key stands in a URL as it is.
+/// The bytes of a key that are percent-encoded in a URL.
 const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// Where `yatagarasu cache` looks for a server by itself.
+/// The server that `yatagarasu cache` asks by default.
 const ADMIN_DEFAULT: &str = "127.0.0.1:9090";
 
-/// What the demo says once it runs: what is where, and what to try.
+/// The text that the demo prints once it runs. Its `Display` lists the addresses and some commands to try.
 pub(super) struct Announcement<'a> {
     pub(super) gateway: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) s3: SocketAddr,
     pub(super) content: &'a Content,
     pub(super) token: Option<&'a Secret>,
-    /// How this program was called.
+    /// The path by which this program was called.
     pub(super) program: String,
 }
 
@@ -44,7 +46,7 @@ impl fmt::Display for Announcement<'_> {
 }
 
 impl Announcement<'_> {
-    /// Commands that fetch objects, each with what it shows.
+    /// Returns commands that fetch objects, each as a description and a command line.
     fn object_commands(&self) -> Vec<(String, String)> {
         let examples = self.content.examples();
         let mut commands = Vec::new();
@@ -66,7 +68,7 @@ impl Announcement<'_> {
         commands
     }
 
-    /// Commands for operators, each with what it shows.
+    /// Returns commands for operators, each as a description and a command line.
     fn admin_commands(&self) -> Vec<(String, String)> {
         let (program, admin) = (quoted(&self.program), self.admin);
         let option = if admin.to_string() == ADMIN_DEFAULT {
@@ -98,13 +100,13 @@ impl Announcement<'_> {
     }
 }
 
-/// Options with which `curl` shows an object: with its content where that is text.
+/// Returns the options with which `curl` shows an object. Content is shown only if it is text.
 fn show(key: &str) -> &'static str {
     let text = mime_guess::from_path(key).first_raw().is_some_and(|kind| kind.starts_with("text/"));
     if text { "-i" } else { "-sD - -o /dev/null" }
 }
 
-/// Writes `text` as one word of a shell's command.
+/// Returns `text` quoted as one word of a shell command.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:=".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

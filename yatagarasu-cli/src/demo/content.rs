@@ -1,3 +1,5 @@
+//! The folder that the demo's S3 server serves.
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -9,7 +11,7 @@ use super::examples::Examples;
 use super::samples;
 use super::sidecars::BUCKET;
 
-/// A temporary folder with the bucket's in it, which is a link where a folder is given. Goes when dropped.
+/// A temporary folder that contains the bucket's folder, or a link to a given one. Removed when dropped.
 pub(super) struct Content {
     root: TempDir,
     objects: PathBuf,
@@ -17,7 +19,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Puts samples into a bucket, or stands the folder `dir` in for one, without a change to it.
+    /// Creates the temporary folder. Writes samples into the bucket, or links `dir` as the bucket without changing
+    /// it.
     pub(super) fn prepare(dir: Option<&Path>) -> io::Result<Self> {
         let root = TempDir::with_prefix("yatagarasu-demo-")?;
         let bucket = root.path().join(BUCKET);
@@ -36,22 +39,26 @@ impl Content {
         Ok(Self { root, objects, examples })
     }
 
-    /// What `s3s-fs` takes for the folder of all buckets.
+    /// Returns the folder that `s3s-fs` uses as the parent of all buckets.
     pub(super) fn root(&self) -> &Path {
         self.root.path()
     }
 
-    /// The canonical path of the folder with the objects.
+    /// Returns the canonical path of the folder with the objects.
     pub(super) fn objects(&self) -> &Path {
         &self.objects
     }
 
-    /// Objects to try the commands with.
+    /// Returns the objects to try the commands with.
     pub(super) fn examples(&self) -> &Examples {
         &self.examples
     }
 
-    /// Removes the temporary folder, and says whether that worked.
+    /// Removes the temporary folder.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the folder cannot be removed. Dropping the value would ignore it.
     pub(super) fn remove(self) -> io::Result<()> {
         self.root.close()
     }

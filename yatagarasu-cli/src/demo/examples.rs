@@ -1,3 +1,5 @@
+//! Chooses objects for the commands that the demo prints.
+
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,18 +8,18 @@ use yatagarasu_core::ObjectKey;
 
 use super::located::Located;
 
-/// What the gateway of the demo stores at most, in bytes.
+/// The `max_item_size` of the demo's gateway, in bytes.
 const STORED_BYTES_MAX: u64 = 10_000_000;
 
-/// Most entries of a folder that are looked at.
+/// Maximum number of directory entries to look at, over all folders.
 const ENTRIES_MAX: usize = 10_000;
 
-/// Objects to try the commands with, where there are any.
+/// Objects to try the commands with. Either may be missing.
 #[derive(Debug, Default)]
 pub(super) struct Examples {
-    /// One that is stored.
+    /// An object that is small enough to be cached.
     pub(super) small: Option<Example>,
-    /// One that is streamed only.
+    /// An object that is too large to be cached, so it is streamed.
     pub(super) large: Option<Example>,
 }
 
@@ -29,7 +31,7 @@ pub(super) struct Example {
 }
 
 impl Examples {
-    /// Takes two objects of `folder` by their keys.
+    /// Returns the objects of `folder` with these two keys.
     pub(super) fn named(folder: &Path, small: &str, large: &str) -> Self {
         let example = |key: &str| {
             let metadata = fs::metadata(folder.join(key)).ok()?;
@@ -38,7 +40,7 @@ impl Examples {
         Self { small: example(small), large: example(large) }
     }
 
-    /// Looks for objects in `folder`, those above others first. What cannot be read is no object.
+    /// Searches `folder` for objects, breadth first. Skips entries that cannot be read.
     pub(super) fn find(folder: &Path) -> Self {
         let mut examples = Self::default();
         let mut folders = VecDeque::from([PathBuf::new()]);
@@ -49,12 +51,12 @@ impl Examples {
                 if looked_at > ENTRIES_MAX || (examples.small.is_some() && examples.large.is_some()) {
                     return examples;
                 }
-                // Hidden files are served, but not for show.
+                // Hidden files are served, but are not used as examples.
                 if entry.file_name().as_encoded_bytes().starts_with(b".") {
                     continue;
                 }
                 let path = below.join(entry.file_name());
-                // Of the entry itself: links are not followed.
+                // This is the metadata of the entry itself: links are not followed.
                 let Ok(metadata) = entry.metadata() else { continue };
                 if metadata.is_dir() {
                     folders.push_back(path);
@@ -66,7 +68,8 @@ impl Examples {
         examples
     }
 
-    /// Takes a file for an example, if one of its size is missing and its name is easy to read.
+    /// Uses a file as an example if it is not empty, if its size class has none yet, and if its key is valid and
+    /// printable.
     fn take(&mut self, path: PathBuf, file: Located) {
         let place = match file.length() {
             0 => return,

@@ -1,3 +1,5 @@
+//! Serves the files of a folder as the objects of the demo's bucket.
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,9 +18,10 @@ use super::located::{Located, locate};
 use super::sidecars::BUCKET;
 use super::sidecars::Sidecars;
 
-/// The files of one folder as the objects of one bucket: `s3s-fs` reads them, but decides nothing.
+/// The files of one folder as the objects of one bucket. `s3s-fs` reads the files, but keys, conditions and ranges
+/// are decided here.
 ///
-/// It takes keys for paths as they come, knows no conditions, and reads whole files to compute entity tags.
+/// `s3s-fs` uses keys as paths unchecked, ignores conditions, and reads whole files to compute entity tags.
 pub(super) struct ReadOnlyFiles {
     files: FileSystem,
     objects: PathBuf,
@@ -26,13 +29,13 @@ pub(super) struct ReadOnlyFiles {
 }
 
 impl ReadOnlyFiles {
-    /// Serves what lies in the bucket's folder below `root`; `objects` is its canonical path.
+    /// Serves the bucket's folder below `root`. `objects` is the canonical path of that folder.
     pub(super) fn new(root: &Path, objects: &Path) -> io::Result<Self> {
         let files = FileSystem::new(root).map_err(|error| io::Error::other(S3Error::from(error)))?;
         Ok(Self { files, objects: objects.to_owned(), sidecars: Sidecars::new(root) })
     }
 
-    /// Finds the object that is asked for, decides the request's conditions, and readies `s3s-fs` for it.
+    /// Finds the requested object, evaluates the request's conditions, and stores the entity tag for `s3s-fs`.
     async fn open(&self, bucket: &str, key: &str, asked: &HeaderMap) -> S3Result<Located> {
         if bucket != BUCKET {
             return Err(s3_error!(NoSuchBucket));
@@ -86,9 +89,9 @@ impl S3 for ReadOnlyFiles {
     }
 }
 
-/// Finds the part of an object that a GET asks for, cut to what the object has; `None` where it is the whole.
+/// Returns the range that a GET requests, cut to the object's length, or `None` for the whole object.
 fn part(found: &Located, asked: &HeaderMap) -> S3Result<Option<S3Range>> {
-    // Several ranges at once S3 does not know.
+    // S3 does not support several ranges in one request, so the whole object is returned.
     let range = requested(asked).and_then(|ranges| ranges.single());
     let (true, Some(range)) = (range_applies(Method::Get, asked, &found.validators()), range) else {
         return Ok(None);
@@ -100,7 +103,7 @@ fn part(found: &Located, asked: &HeaderMap) -> S3Result<Option<S3Range>> {
     Ok(Some(S3Range::Int { first: part.start, last: Some(part.end - 1) }))
 }
 
-/// An error whose answer has one field of its own.
+/// Returns an error with one additional header field in its response.
 fn with_field(code: S3ErrorCode, name: header::HeaderName, value: HeaderValue) -> S3Error {
     let mut headers = HeaderMap::new();
     headers.insert(name, value);
@@ -109,7 +112,7 @@ fn with_field(code: S3ErrorCode, name: header::HeaderName, value: HeaderValue) -
     error
 }
 
-/// The media type that a key's extension stands for.
+/// Returns the media type for a key's extension.
 fn content_type(key: &str) -> String {
     mime_guess::from_path(key).first_raw().unwrap_or("application/octet-stream").to_owned()
 }

@@ -1,3 +1,5 @@
+//! Finds the file of a key, without leaving the served folder.
+
 use std::fs::Metadata;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -6,20 +8,20 @@ use http::HeaderValue;
 use tokio::fs;
 use yatagarasu_core::http::validator::{EntityTag, Validators};
 
-/// A file that is an object, as it was when it was looked for.
+/// The metadata of an object's file at the time of the lookup.
 #[derive(Debug)]
 pub(super) struct Located {
     length: u64,
-    /// Whole seconds: HTTP dates know no less.
+    /// In whole seconds, because HTTP dates are no more precise.
     modified: SystemTime,
-    /// The entity tag in its quotes.
+    /// The entity tag with its quotes.
     quoted_tag: String,
 }
 
 /// Finds the file that `key` names below `folder`, which is a canonical path.
 ///
-/// There is none where the key is no plain relative path, where no regular file is, and where links lead out
-/// of the folder.
+/// Returns `None` if the key is not a plain relative path, if there is no regular file, or if links lead out of the
+/// folder.
 pub(super) async fn locate(folder: &Path, key: &str) -> Option<Located> {
     if key.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
         return None;
@@ -30,7 +32,7 @@ pub(super) async fn locate(folder: &Path, key: &str) -> Option<Located> {
 }
 
 impl Located {
-    /// Describes a file. Its entity tag is made of its length and of when it was modified.
+    /// Describes a file. Its entity tag is derived from its length and its modification time in nanoseconds.
     pub(super) fn of(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok();
         let modified = modified.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -42,27 +44,27 @@ impl Located {
         }
     }
 
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
-    /// When it was modified, to the second.
+    /// Returns the modification time, in whole seconds.
     pub(super) fn modified(&self) -> SystemTime {
         self.modified
     }
 
-    /// The entity tag without its quotes.
+    /// Returns the entity tag without its quotes.
     pub(super) fn tag(&self) -> &str {
         self.quoted_tag.trim_matches('"')
     }
 
-    /// The entity tag as a field's value.
+    /// Returns the entity tag as a header field value.
     pub(super) fn tag_field(&self) -> HeaderValue {
         HeaderValue::try_from(&self.quoted_tag).expect("digits in quotes are a value")
     }
 
-    /// What conditions are held against.
+    /// Returns the validators for conditional requests.
     pub(super) fn validators(&self) -> Validators<'_> {
         Validators {
             etag: EntityTag::parse(self.quoted_tag.as_bytes()),

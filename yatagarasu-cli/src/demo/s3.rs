@@ -1,3 +1,5 @@
+//! The S3 server of the demo.
+
 use std::hash::{BuildHasher, RandomState};
 
 use hyper::server::conn::http1;
@@ -11,16 +13,16 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::files::ReadOnlyFiles;
 
-/// The one key pair the server knows.
+/// The only key pair the server accepts.
 pub(super) struct Keys {
     pub(super) access_key: String,
     pub(super) secret_key: String,
 }
 
 impl Keys {
-    /// Makes a pair unlike that of any other run.
+    /// Returns a random key pair.
     pub(super) fn random() -> Self {
-        // The standard library seeds its hashers from the system's random numbers.
+        // The standard library seeds its hashers from the operating system's random numbers.
         let word = || RandomState::new().hash_one(0_u8);
         Self {
             access_key: format!("DEMO{:016X}", word()),
@@ -29,11 +31,11 @@ impl Keys {
     }
 }
 
-/// An S3 server: the protocol and the signatures by `s3s`. Ends when dropped.
+/// An S3 server; `s3s` implements the protocol and checks signatures. Stops when dropped.
 pub(super) struct S3Server(JoinHandle<()>);
 
 impl S3Server {
-    /// Serves `files` to whoever signs with `keys`.
+    /// Serves `files` to clients that sign with `keys`.
     pub(super) fn start(listener: TcpListener, files: ReadOnlyFiles, keys: &Keys) -> Self {
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(keys.access_key.as_str(), keys.secret_key.as_str()));
@@ -59,7 +61,7 @@ async fn accept(listener: TcpListener, service: S3Service) {
                 let connection =
                     http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone());
                 connections.spawn(async move {
-                    // A client that leaves is no failure of the server.
+                    // A client that disconnects is not an error of the server.
                     let _ = connection.await;
                 });
             }
@@ -71,7 +73,7 @@ async fn accept(listener: TcpListener, service: S3Service) {
     }
 }
 
-/// Lets those who sign read objects, and nobody do anything else.
+/// Allows signed requests to read objects, and rejects everything else.
 struct ReadOnly;
 
 #[async_trait::async_trait]

@@ -1,20 +1,22 @@
+//! The sample objects of the demo.
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// The sample to try small objects with.
+/// The key of the small sample for the printed commands.
 pub(super) const SMALL: &str = "hello.txt";
 
-/// The sample to try large objects with.
+/// The key of the large sample for the printed commands.
 pub(super) const LARGE: &str = "large.bin";
 
-/// How large that is.
+/// The size of the large sample, in bytes.
 const LARGE_BYTES: u64 = 256_000_000;
 
-/// Bytes written at a time.
+/// Size of one write, in bytes.
 const BLOCK_BYTES: usize = 1024 * 1024;
 
-/// What the pseudo-random bytes begin with.
+/// The initial state of the pseudo-random generator. It must not be 0.
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 const TEXTS: [(&str, &str); 6] = [
@@ -26,7 +28,7 @@ const TEXTS: [(&str, &str); 6] = [
     ("notes/read me.txt", include_str!("samples/notes/read-me.txt")),
 ];
 
-/// Writes the sample objects into `folder`, which is empty.
+/// Writes the sample objects into the empty folder `folder`.
 pub(super) fn write(folder: &Path) -> io::Result<()> {
     for (key, text) in TEXTS {
         let file = folder.join(key);
@@ -36,12 +38,13 @@ pub(super) fn write(folder: &Path) -> io::Result<()> {
     write_large(File::create(folder.join(LARGE))?)
 }
 
-/// Writes one block of pseudo-random bytes over and over, each time with what is left to write in front.
+/// Writes a block of pseudo-random bytes repeatedly. The number of bytes left goes in front of each, so that no two
+/// blocks are equal.
 fn write_large(mut file: File) -> io::Result<()> {
     let mut block = vec![0_u8; BLOCK_BYTES];
     let mut state = SEED;
     for word in block.chunks_exact_mut(size_of::<u64>()) {
-        // Xorshift: cheap, and nothing that compresses.
+        // Xorshift: cheap, and the result does not compress.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;

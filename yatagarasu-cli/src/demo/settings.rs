@@ -1,3 +1,5 @@
+//! The gateway configuration of the demo.
+
 use std::net::SocketAddr;
 
 use yatagarasu_server::Config;
@@ -8,10 +10,10 @@ use super::s3::Keys;
 use super::sidecars::BUCKET;
 use crate::args::DemoArguments;
 
-/// The one variable that means something here: the demo is the same everywhere else.
+/// The only environment variable that the configuration uses. The rest of it does not depend on the environment.
 pub(super) const TOKEN: &str = "YATAGARASU_ADMIN_TOKEN";
 
-/// Makes the gateway's configuration, as a file would have it.
+/// Returns the gateway's configuration, loaded from YAML like that of a server.
 pub(super) fn config(arguments: &DemoArguments, s3: SocketAddr, keys: &Keys) -> Result<Config, DemoError> {
     let process = Environment::of_process();
     let environment: Environment = process.get(TOKEN).map(|token| (TOKEN, token)).into_iter().collect();
@@ -45,7 +47,7 @@ buckets:
     })
 }
 
-/// The option that sets a key of the configuration; the key itself where there is none.
+/// Returns the option that sets a configuration key, or the key itself if no option does.
 pub(super) fn option(key: &str) -> &str {
     match key {
         "server.address" => "--address",

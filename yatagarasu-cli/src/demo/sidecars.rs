@@ -1,3 +1,5 @@
+//! Tells `s3s-fs` the entity tags of objects.
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -5,29 +7,29 @@ use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::json;
 use tokio::fs;
 
-/// The one bucket there is.
+/// The name of the only bucket.
 pub(super) const BUCKET: &str = "demo";
 
-/// Longest name of a file.
+/// Maximum length of a file name, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Files beside the bucket's folder that tell `s3s-fs` the entity tags of objects.
+/// Metadata files beside the bucket's folder, from which `s3s-fs` reads the entity tags of objects.
 ///
-/// Without them it reads every file through before it answers, to compute one.
+/// Without such a file, `s3s-fs` reads the whole object to compute a tag before it responds.
 pub(super) struct Sidecars {
     root: PathBuf,
     drafts: AtomicU64,
 }
 
 impl Sidecars {
-    /// Keeps them in `root`.
+    /// Stores the files in `root`.
     pub(super) fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), drafts: AtomicU64::new(0) }
     }
 
-    /// Notes the entity tag of an object, unless it is noted already.
+    /// Stores the entity tag of an object, unless it is stored already.
     ///
-    /// Keys too long to be part of a file's name have none: their files are read through.
+    /// A key that is too long for a file name has no such file, so `s3s-fs` reads that object whole.
     pub(super) async fn write(&self, key: &str, tag: &str) {
         let encoded = |text: &str| URL_SAFE_NO_PAD.encode_to_string(text);
         let name = format!(".bucket-{}.object-{}.internal.json", encoded(BUCKET), encoded(key));
@@ -39,7 +41,7 @@ impl Sidecars {
         if fs::read_to_string(&file).await.is_ok_and(|found| found == content) {
             return;
         }
-        // Moved into place as a whole: other requests for the object may be reading.
+        // Renamed into place atomically, because other requests for the object may be reading.
         let draft = self.root.join(format!(".draft-{}", self.drafts.fetch_add(1, Ordering::Relaxed)));
         let written = async {
             fs::write(&draft, content).await?;

@@ -1,3 +1,5 @@
+//! The `cache` commands against a running server.
+
 use std::net::SocketAddr;
 
 use yatagarasu_server::config::Environment;
@@ -7,7 +9,7 @@ use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use crate::client::get;
 use crate::process::{Said, command, finish, run};
 
-/// A running server with two buckets over the same objects: `assets`, and `videos` without a cache.
+/// A running server with two buckets over the same objects: `assets`, and `videos` with caching off.
 struct Site {
     s3: S3Server,
     public: SocketAddr,
@@ -41,7 +43,7 @@ impl Site {
         Self { s3, public, admin }
     }
 
-    /// Runs `yatagarasu cache`.
+    /// Runs `yatagarasu cache` against this server.
     fn cache(&self, arguments: &[&str]) -> Said {
         run(&[&["cache", "--admin", self.admin.as_str()][..], arguments].concat())
     }

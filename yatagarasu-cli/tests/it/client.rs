@@ -1,16 +1,16 @@
-//! A client that asks once per connection, and needs no runtime.
+//! A blocking HTTP client that opens a connection for each request and needs no runtime.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// A response, its body not read yet.
+/// A response with its head read and its body unread.
 pub(crate) struct Begun {
     pub(crate) status: u16,
     fields: Vec<(String, String)>,
     body: BufReader<TcpStream>,
 }
 
-/// A whole response.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -42,7 +42,7 @@ pub(crate) fn begin(address: SocketAddr, method: &str, path: &str, headers: &[(&
     Begun { status, fields, body }
 }
 
-/// Fetches a text.
+/// Sends a GET request and returns the complete response. The body must be UTF-8.
 pub(crate) fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
     let Begun { status, fields, mut body } = begin(address, "GET", path, headers);
     let mut text = String::new();
@@ -51,19 +51,19 @@ pub(crate) fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> 
 }
 
 impl Begun {
-    /// A field's value, empty where there is none.
+    /// Returns the value of a header field, or an empty string if it is missing.
     pub(crate) fn field(&self, name: &str) -> &str {
         value(&self.fields, name)
     }
 
-    /// Reads the body and throws it away; says how long it was.
+    /// Reads and discards the body. Returns its length in bytes.
     pub(crate) fn drain(mut self) -> u64 {
         io::copy(&mut self.body, &mut io::sink()).unwrap()
     }
 }
 
 impl Answer {
-    /// A field's value, empty where there is none.
+    /// Returns the value of a header field, or an empty string if it is missing.
     pub(crate) fn field(&self, name: &str) -> &str {
         value(&self.fields, name)
     }

@@ -1,3 +1,5 @@
+//! The `config` commands.
+
 use std::fs;
 
 use tempfile::TempDir;
@@ -5,7 +7,7 @@ use yatagarasu_server::config::EXAMPLE;
 
 use crate::process::{command, finish, run};
 
-/// A file in a folder of its own.
+/// Creates a file in a temporary folder. Returns the folder, which removes itself when dropped, and the file's path.
 fn file(name: &str, text: &str) -> (TempDir, String) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join(name);

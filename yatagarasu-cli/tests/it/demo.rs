@@ -1,3 +1,5 @@
+//! The `demo` command: starting, serving, the printed commands, and stopping.
+
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::net::{SocketAddr, TcpListener};
@@ -9,13 +11,13 @@ use tempfile::TempDir;
 use crate::client::{begin, get};
 use crate::process::{command, run};
 
-/// The demo, running.
+/// A running demo.
 struct Demo {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
-    /// What it said.
+    /// The lines of the announcement.
     announced: Vec<String>,
-    /// Where it may leave temporary files.
+    /// The `TMPDIR` of the demo.
     temporary: TempDir,
 }
 
@@ -34,19 +36,19 @@ impl Demo {
         Self { child, stdout, announced, temporary }
     }
 
-    /// The address in the line that begins with `what`.
+    /// Returns the address in the announced line that begins with the label `what`.
     fn address(&self, what: &str) -> SocketAddr {
         let rest = self.announced.iter().find_map(|line| line.trim().strip_prefix(what)).unwrap();
         let (_, url) = rest.split_once("http://").unwrap();
         url.split(' ').next().unwrap().parse().unwrap()
     }
 
-    /// The printed commands that begin with `program`.
+    /// Returns the announced commands that begin with `program`.
     fn commands<'a>(&'a self, program: &'a str) -> impl Iterator<Item = &'a str> {
         self.announced.iter().map(|line| line.trim()).filter(move |line| line.starts_with(program))
     }
 
-    /// Stops the demo, and checks that nothing is left of it.
+    /// Stops the demo, and asserts that it leaves no temporary files.
     fn stop(self) {
         self.stop_by("-TERM");
     }
@@ -119,7 +121,7 @@ fn the_s3_server_decides_conditions_and_ranges() {
     let head = begin(gateway, "HEAD", "/logo.svg", &[]);
     assert_eq!((head.status, head.field("content-type")), (200, "image/svg+xml"));
     assert_eq!((head.field("content-length"), head.field("accept-ranges")), ("6", "bytes"));
-    // Not to be stored means that the S3 server is to decide.
+    // `no-store` makes the gateway forward the request, so that the S3 server decides.
     let check = |name: &str, value: &str, status: u16, content_range: &str| {
         let answer = get(gateway, "/logo.svg", &[(name, value), ("cache-control", "no-store")]);
         let found = (answer.status, answer.field("content-range"), answer.field("x-cache"));

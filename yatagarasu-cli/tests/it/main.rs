@@ -1,4 +1,4 @@
-//! The command itself, run as a process.
+//! Tests of the `yatagarasu` command, run as a child process.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,

@@ -1,6 +1,8 @@
+//! Runs the `yatagarasu` command as a child process.
+
 use std::process::{Command, Stdio};
 
-/// What a command said, and how it ended.
+/// The output and exit status of a command.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) status: i32,
@@ -8,19 +10,19 @@ pub(crate) struct Said {
     pub(crate) stderr: String,
 }
 
-/// The command, without anything of this process's environment.
+/// Returns the command with an empty environment.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_yatagarasu"));
     command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
 
-/// Runs the command to its end.
+/// Runs the command until it exits.
 pub(crate) fn run(arguments: &[&str]) -> Said {
     finish(&mut command(arguments))
 }
 
-/// Runs `command` to its end.
+/// Runs `command` until it exits.
 pub(crate) fn finish(command: &mut Command) -> Said {
     let output = command.output().unwrap();
     Said {

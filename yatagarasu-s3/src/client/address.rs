@@ -1,4 +1,4 @@
-//! From a bucket and a key to the URI of a request.
+//! Builds request URIs from a bucket and a key.
 
 use http::Uri;
 use http::uri::InvalidUri;
@@ -7,24 +7,24 @@ use yatagarasu_core::ObjectKey;
 
 use crate::config::{Addressing, SourceConfig};
 
-/// What S3 leaves as it is when it computes a signature: every other byte of a key must be escaped on the wire
-/// too, or the signatures differ.
+/// The bytes of a key that are percent-encoded. S3 encodes exactly these when it computes a signature, so the URI
+/// must encode the same ones, or the signatures differ.
 const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// Where requests for one bucket go.
+/// The base address of one bucket.
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
-    /// `scheme://authority` and, path-style, `/bucket`.
+    /// `scheme://authority`, and with path-style addressing `/bucket`.
     base: String,
 }
 
-/// Why an endpoint or bucket makes no address.
+/// An endpoint or bucket that cannot be addressed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// The endpoint is not a server's address.
+    /// The endpoint is not the address of a server.
     #[error("the endpoint `{0}` is not `http://HOST[:PORT]` or `https://HOST[:PORT]`")]
     Endpoint(String),
-    /// The bucket's name cannot stand in a URI.
+    /// The bucket's name cannot be part of a URI.
     #[error(
         "the bucket `{0}` cannot be addressed: use letters, digits, `-`, `_` and single `.` between them"
     )]
@@ -32,7 +32,7 @@ pub enum AddressError {
 }
 
 impl AddressError {
-    /// Whether the bucket's name is what is wrong, not the endpoint.
+    /// Returns `true` if the bucket's name is invalid, and `false` if the endpoint is.
     pub fn is_bucket(&self) -> bool {
         match self {
             Self::Bucket(_) => true,
@@ -42,7 +42,7 @@ impl AddressError {
 }
 
 impl Address {
-    /// Finds the address of the configured bucket in `region`.
+    /// Returns the address of the configured bucket. `region` is used if no endpoint is configured.
     pub(crate) fn new(config: &SourceConfig, region: &str) -> Result<Self, AddressError> {
         let endpoint = match &config.endpoint {
             Some(endpoint) => endpoint.clone(),
@@ -52,7 +52,7 @@ impl Address {
             ),
         };
         let unusable = || {
-            // What stands before an `@` is a secret.
+            // The part before an `@` may be a secret, so the message must not contain it.
             let shown = endpoint.rsplit_once('@').map_or(endpoint.clone(), |(_, host)| format!("***@{host}"));
             AddressError::Endpoint(shown)
         };
@@ -81,19 +81,19 @@ impl Address {
         Ok(Self { base })
     }
 
-    /// Whether requests go over TLS.
+    /// Returns `true` if requests use TLS.
     pub(crate) fn is_tls(&self) -> bool {
         self.base.starts_with("https://")
     }
 
-    /// The URI of the object whose key, escaped, is `key`.
+    /// Returns the URI of an object. `key` and `query` are percent-encoded.
     pub(crate) fn locate(&self, key: &str, query: Option<&str>) -> Result<Uri, InvalidUri> {
         let (mark, query) = query.map_or(("", ""), |query| ("?", query));
         format!("{}/{key}{mark}{query}", self.base).parse()
     }
 }
 
-/// Escapes a key for the path of a URI, once, as S3 signs it.
+/// Percent-encodes a key once for the path of a URI, as S3 does for the signature.
 pub(crate) fn escape(key: &ObjectKey) -> String {
     utf8_percent_encode(key.as_str(), KEY).to_string()
 }

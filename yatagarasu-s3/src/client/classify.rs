@@ -1,4 +1,4 @@
-//! What an S3 answer that is no object means (Amazon S3 API reference, "Error responses").
+//! Maps S3 error responses to source errors (Amazon S3 API reference, "Error responses").
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use yatagarasu_core::caching::cache_control::CacheControl;
 use yatagarasu_core::caching::vary::Vary;
 use yatagarasu_core::source::error::NegativeCaching;
 
-/// Longest error document that is read.
+/// Maximum number of bytes read of an error document.
 pub(crate) const ERROR_BYTES_MAX: usize = 64 * 1024;
 
-/// Reads an element out of S3's XML; empty where there is none, as in an answer to HEAD.
+/// Returns the text of an element in S3's XML: its ASCII letters and digits, at most 64. Returns an empty string if
+/// the element is missing, as in a response to HEAD.
 fn element(document: &[u8], name: &str) -> String {
     let document = String::from_utf8_lossy(document);
     let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
@@ -21,7 +22,7 @@ fn element(document: &[u8], name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Turns a failed answer, with the XML in its body, into what the gateway does next.
+/// Maps an error response to a [`SourceError`]. `document` is the XML in its body, or empty.
 pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, document: &[u8]) -> SourceError {
     let code = element(document, "Code");
     match (status.as_u16(), code.as_str()) {
@@ -55,17 +56,17 @@ fn words(status: StatusCode, code: &str) -> String {
     if code.is_empty() { status.as_u16().to_string() } else { format!("{} {code}", status.as_u16()) }
 }
 
-/// What the answer says of keeping it.
+/// Returns the directives for caching this response: `Cache-Control` and `Vary`.
 fn caching(headers: &HeaderMap) -> NegativeCaching {
     NegativeCaching { control: CacheControl::of(headers), vary: Vary::of(headers) }
 }
 
-/// Reads `Retry-After` where it counts seconds (RFC 9110 10.2.3).
+/// Parses `Retry-After` if it is a number of seconds (RFC 9110 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// Reads `ResponseBody-Range: bytes */LENGTH` (RFC 9110 14.4).
+/// Parses `Content-Range: bytes */LENGTH` (RFC 9110 14.4).
 fn complete_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes */")?.trim().parse().ok()
 }

@@ -1,9 +1,9 @@
-//! Which fields of an S3 answer belong to the object.
+//! Selects the header fields of an S3 response that belong to the object.
 
 use http::HeaderMap;
 use yatagarasu_core::http::fields::drop_hops;
 
-/// Fields of one connection (RFC 9110 7.6.1) and of one request at S3.
+/// Fields that belong to one connection (RFC 9110 7.6.1) or to one request at S3.
 const NOT_OF_THE_OBJECT: [&str; 12] = [
     "connection",
     "keep-alive",
@@ -19,7 +19,7 @@ const NOT_OF_THE_OBJECT: [&str; 12] = [
     "x-amz-request-id",
 ];
 
-/// Leaves the end-to-end fields: those named by `Connection` go as well.
+/// Returns the end-to-end fields. Fields that `Connection` names are removed as well.
 pub(crate) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     drop_hops(&mut headers);
     for name in NOT_OF_THE_OBJECT {

@@ -1,4 +1,4 @@
-//! The CORS preflight, which no client of S3 makes: it is a browser's.
+//! The CORS preflight request, which browsers send and S3 client libraries do not offer.
 
 use http::Method;
 use yatagarasu_core::{ObjectKey, ObjectMeta, SourceError, SourceRequest};
@@ -9,7 +9,8 @@ use crate::client::headers::end_to_end;
 use crate::client::response::document;
 use crate::client::sender::BucketClient;
 
-/// Asks what a page of another origin may do with an object.
+/// Forwards a CORS preflight request. Returns the header fields of the response, which tell a page of another origin
+/// how it may use the object.
 pub(crate) async fn preflight(
     sender: &BucketClient,
     key: &ObjectKey,

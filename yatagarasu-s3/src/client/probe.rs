@@ -1,16 +1,16 @@
-//! Whether a bucket can be read now.
+//! Checks whether a bucket can be read now.
 
 use yatagarasu_core::{ObjectKey, ObjectSource, SourceError, SourceRequest};
 
 use crate::credentials::Credentials;
 
-/// A key nobody has. Asking for it costs S3 nothing to read and us nothing to throw away.
+/// A key that should not exist, so that a response has no object to transfer.
 const ABSENT: &str = ".yatagarasu-probe";
 
-/// Asks for an object that is not there, and reads from the refusal what is wrong, if anything is.
+/// Requests an object that does not exist, and returns an error if the response shows a problem.
 ///
-/// Without permission to list the bucket, S3 answers `AccessDenied` for what does not exist: that alone does not
-/// tell a wrong policy from a right one and counts as reachable.
+/// Without permission to list the bucket, S3 returns `AccessDenied` for a missing object. That alone does not
+/// distinguish a wrong policy from a correct one, so it counts as reachable.
 pub(crate) async fn probe(source: &dyn ObjectSource, credentials: &Credentials) -> Result<(), SourceError> {
     credentials.current().await?;
     let key = ObjectKey::parse(ABSENT).expect("a valid key");

@@ -1,4 +1,4 @@
-//! Which successful answers S3 may give to a request, and what it says of the others.
+//! Validates successful S3 responses, and reads the error documents of the others.
 
 use http::{HeaderMap, StatusCode, header};
 use yatagarasu_core::{ObjectBody, ObjectMeta, SourceError, SourceRequest};
@@ -7,14 +7,18 @@ use crate::client::classify::ERROR_BYTES_MAX;
 use crate::client::headers::end_to_end;
 use crate::http_client::body::ResponseBody;
 
-/// Takes the head of a 200 or 206, to a HEAD of a 200. A part that nobody asked for, or that does not say which one it
-/// is, must not be taken for the whole (RFC 9110 15.3.7).
+/// Returns the metadata of a 200 or 206 response, and for a HEAD request of a 200.
+///
+/// # Errors
+///
+/// Returns an error for a part that was not requested or has no `Content-Range`: it must not pass for the whole
+/// object (RFC 9110 15.3.7).
 pub(crate) fn object_meta(
     status: StatusCode,
     headers: HeaderMap,
     asked: &SourceRequest,
 ) -> Result<ObjectMeta, SourceError> {
-    // Neither a length nor chunks: the end of the connection is all there is (RFC 9112 6.3).
+    // With neither a length nor chunks, only the end of the connection ends the body (RFC 9112 6.3).
     let framed =
         headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
     let mut headers = end_to_end(headers);
@@ -28,7 +32,7 @@ pub(crate) fn object_meta(
         }
         StatusCode::PARTIAL_CONTENT | StatusCode::OK => {
             if status == StatusCode::OK {
-                // It means nothing there (RFC 9110 14.4).
+                // The field has no meaning in a 200 response (RFC 9110 14.4).
                 headers.remove(header::CONTENT_RANGE);
             }
             let meta = ObjectMeta::new(headers);
@@ -38,7 +42,7 @@ pub(crate) fn object_meta(
     }
 }
 
-/// Reads an error document, as far as it is read at all. A broken one has no code.
+/// Reads an error document, up to [`ERROR_BYTES_MAX`]. Returns the bytes received so far if reading fails.
 pub(crate) async fn document(content: ResponseBody) -> Vec<u8> {
     let mut body = ObjectBody::new(Box::pin(content), None);
     let mut document = Vec::new();

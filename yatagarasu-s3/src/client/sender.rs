@@ -1,4 +1,4 @@
-//! One signed request to one bucket, whoever made it.
+//! Signs and sends the requests for one bucket. Both backends use it.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::credentials::Credentials;
 use crate::http_client::Transport;
 use crate::http_client::body::ResponseBody;
 
-/// What the gateway calls itself towards those it asks (RFC 9110 7.6.3).
+/// The value that the gateway adds to `Via` (RFC 9110 7.6.3).
 const PSEUDONYM: HeaderValue = HeaderValue::from_static("1.1 yatagarasu");
 
-/// Signs requests and sends them.
+/// Signs requests for one bucket and sends them.
 #[derive(Debug)]
 pub(crate) struct BucketClient {
     pub(crate) address: Address,
@@ -26,7 +26,8 @@ pub(crate) struct BucketClient {
 }
 
 impl BucketClient {
-    /// Sends `method` for the object whose escaped key is `key`, with `headers` as they are.
+    /// Sends a `method` request and returns its response once the head has arrived. `key` is percent-encoded. The
+    /// request has the fields in `headers`, the signature, `Via` and `Host`.
     pub(crate) async fn send(
         &self,
         method: Method,

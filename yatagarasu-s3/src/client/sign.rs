@@ -1,4 +1,4 @@
-//! Signature Version 4 of the requests this gateway makes: bodiless, with the signature in header fields.
+//! Signature Version 4 for the requests of the gateway: without a body, signed in header fields.
 
 use std::time::SystemTime;
 
@@ -10,18 +10,18 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
-/// SHA-256 of no bytes.
+/// The SHA-256 of an empty body, in hex.
 const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// A request that cannot be signed.
+/// An error in signing a request.
 #[derive(Debug, thiserror::Error)]
 #[error("the request cannot be signed")]
 pub struct SignError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-/// Adds the fields that sign a request for S3 in `region` at `now`.
+/// Adds the header fields that sign a request for S3 in `region` at `now`.
 ///
-/// Only `host` and `x-amz-*` are signed, so that ranges and conditions need not be. The path of `uri` is taken to
-/// be escaped already.
+/// Only `host` and `x-amz-*` fields are signed, so that `Range` and conditions stay unsigned. The path of `uri` must
+/// be percent-encoded already.
 pub fn sign_request(
     method: &Method,
     uri: &Uri,
@@ -59,7 +59,7 @@ pub fn sign_request(
     Ok(())
 }
 
-/// What S3 does otherwise than the other services: paths are escaped once and left as they are.
+/// Returns the settings in which S3 differs from other services: paths are encoded once and not normalized.
 fn settings() -> SigningSettings {
     let mut settings = SigningSettings::default();
     settings.percent_encoding_mode = PercentEncodingMode::Single;

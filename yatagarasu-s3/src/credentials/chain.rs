@@ -1,3 +1,5 @@
+//! Fetches credentials from the AWS credential chain.
+
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_config::Region;
@@ -16,15 +18,15 @@ pub(super) struct Chain;
 
 #[async_trait]
 impl Fetch for Chain {
-    /// Builds the chain anew each time: it keeps what it read from files, and gives up for good once a profile
-    /// was missing.
+    /// Builds a new chain for each call, because a chain caches the files it has read, and never recovers from a
+    /// missing profile.
     async fn fetch(&self) -> Result<Credentials, String> {
         let region = Region::new(crate::credentials::region::find().await);
         let client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let config = ProviderConfig::without_region()
             .with_http_client(client)
             .with_behavior_version(Some(BehaviorVersion::latest()));
-        // Without a region of its own the chain would ask IMDS for one.
+        // The region is set because the chain would otherwise ask IMDS for one.
         let chain = DefaultCredentialsChain::builder().configure(config).region(region).build().await;
         let found = chain.provide_credentials().await.map_err(|error| {
             let mut reason = error.to_string();
@@ -39,8 +41,11 @@ impl Fetch for Chain {
     }
 }
 
-/// Returns the credentials without white space around them: variables and files often end with a line break. Says so if
-/// a part holds what no header field can carry.
+/// Returns the credentials without surrounding white space, because variables and files often end with a line break.
+///
+/// # Errors
+///
+/// Returns a message if the access key or the session token contains characters that no header field can carry.
 fn trimmed(found: &Credentials) -> Result<Credentials, String> {
     let token = found.session_token().map(str::trim);
     let (access_key, secret_key) = (found.access_key_id().trim(), found.secret_access_key().trim());

@@ -1,3 +1,5 @@
+//! Credentials that are refreshed in the background before they expire.
+
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
@@ -10,42 +12,45 @@ use yatagarasu_core::{Clock, SourceError};
 
 use crate::credentials::CredentialsStatus;
 
-/// Credentials are fetched again this long before they expire, or after half their life if that is shorter.
+/// Time between a refresh and the expiry of the credentials. Half of their remaining lifetime is used if that is
+/// shorter.
 const AHEAD: Duration = Duration::from_secs(300);
 
-/// Longest wait for credentials; a process or metadata service that hangs must not hang the gateway.
+/// Timeout for fetching credentials. A credential process or metadata service that hangs must not hang the gateway.
 const FETCH_MAX: Duration = Duration::from_secs(30);
 
-/// Wait after a failure, doubled each time up to the second.
+/// Delay before a retry: the first value after the first failure, doubled after each further one, up to the second
+/// value.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// Where credentials are fetched.
+/// A provider of credentials.
 #[async_trait]
 pub(crate) trait Fetch: Send + Sync + Debug {
-    /// Fetches them, or says in words why there are none.
+    /// Fetches credentials, or returns a message for operators.
     async fn fetch(&self) -> Result<Credentials, String>;
 }
 
-/// Credentials that a task of their own fetches when they are first needed, and again before they expire.
+/// Credentials that a background task fetches when they are first needed, and again before they expire.
 ///
-/// A request waits for the first ones only. From then on it signs with what is known, and fails at once when that
-/// has expired.
+/// A request waits only for the first fetch. Later requests use the latest credentials, and fail at once if those
+/// have expired.
 #[derive(Debug)]
 pub(crate) struct CachedCredentials {
     fetch: Box<dyn Fetch>,
     clock: Arc<dyn Clock>,
     known: watch::Sender<Known>,
-    /// Whether the task runs. It ends with this value, or with the runtime that was first to need credentials.
+    /// Whether the background task was started. The task ends when this value is dropped, when credentials do not
+    /// expire, or with the runtime it was spawned on.
     begun: Mutex<bool>,
 }
 
 #[derive(Debug, Clone)]
 enum Known {
-    /// Nothing was fetched yet.
+    /// The first fetch has not completed.
     Nothing,
-    /// The latest, which may have expired by now.
+    /// The latest credentials. They may have expired.
     Some(Credentials),
-    /// There never were any.
+    /// No fetch has succeeded. Holds the reason of the latest failure.
     Failed(String),
 }
 
@@ -54,7 +59,7 @@ impl CachedCredentials {
         Arc::new(Self { fetch, clock, known: watch::Sender::new(Known::Nothing), begun: Mutex::new(false) })
     }
 
-    /// Gives the credentials to sign with.
+    /// Returns the credentials to sign with.
     pub(crate) async fn current(self: &Arc<Self>) -> Result<Credentials, SourceError> {
         self.begin();
         let mut known = self.known.subscribe();
@@ -106,7 +111,7 @@ impl CachedCredentials {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fetches once; says how long to wait until the next time.
+    /// Fetches once. Returns the time until the next fetch, or `None` if the credentials do not expire.
     async fn fetch(&self, failures: &mut u32) -> Option<Duration> {
         let fetched = timeout(FETCH_MAX, self.fetch.fetch());
         let fetched = fetched.await.unwrap_or_else(|_| Err(format!("nothing came within {FETCH_MAX:?}")));
@@ -151,7 +156,7 @@ impl CachedCredentials {
     }
 }
 
-/// Keeps the credentials fresh for as long as somebody holds them.
+/// Refreshes the credentials until they are dropped.
 async fn refresh(credentials: Weak<CachedCredentials>) {
     let mut failures = 0;
     while let Some(current) = credentials.upgrade() {
@@ -159,7 +164,7 @@ async fn refresh(credentials: Weak<CachedCredentials>) {
         drop(current);
         match wait {
             Some(wait) => sleep(wait).await,
-            // They do not expire.
+            // The credentials do not expire.
             None => return,
         }
     }
@@ -173,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives out what a test prepared: how long each lives, or that there are none.
+    /// A provider with prepared results: the lifetime in seconds of each set of credentials, or an error.
     #[derive(Debug)]
     struct Prepared {
         clock: ManualClock,

@@ -1,13 +1,14 @@
-//! The region requests are signed for, where the configuration names none.
+//! Finds the signing region if the configuration has none.
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 
-/// S3's first region, which also is what S3-compatible servers expect by default.
+/// The first region of S3, which S3-compatible servers also expect by default.
 const DEFAULT: &str = "us-east-1";
 
-/// Asks the environment (`AWS_REGION`), then the profile. Never asks the network.
+/// Returns the region of the environment (`AWS_REGION`), else that of the profile, else [`DEFAULT`]. Never uses the
+/// network.
 pub(crate) async fn find() -> String {
     let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::builder().build());

@@ -1,4 +1,4 @@
-//! The body of a response as it arrives.
+//! Streams a response body as it arrives.
 
 pub(super) mod buffer;
 pub(super) mod chunked;
@@ -21,24 +21,24 @@ use crate::http_client::cause::innermost;
 use crate::http_client::pool::Connection;
 use crate::http_client::socket::closed;
 
-/// Most bytes read in a row before others on the thread have their turn.
+/// Number of bytes after which a stream yields to other tasks on its thread.
 const IN_A_ROW_BYTES_MAX: usize = 256 * 1024;
 
-/// The bytes of a response as they arrive. Reads no more than one buffer ahead, and only when asked.
+/// A stream of the bytes of a response body. Reads at most one buffer ahead, and only when polled.
 ///
-/// The last bytes leave the connection to the next request; whatever else ends the stream closes it.
+/// The connection returns to the pool after the last byte. It is closed if the stream ends for any other reason.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
-    /// What came along with the head.
+    /// Content that arrived with the response head.
     early: Option<Bytes>,
-    /// Gone when the body has ended.
+    /// `None` once the body has ended.
     connection: Option<Connection>,
     framing: Framing,
     in_a_row: usize,
 }
 
 impl ResponseBody {
-    /// Begins the body whose first bytes are in `chunk`.
+    /// Creates the stream. `chunk` holds the bytes that arrived after the head.
     pub(super) fn begin(
         connection: Connection,
         framing: Framing,
@@ -49,8 +49,10 @@ impl ResponseBody {
         Ok(content)
     }
 
-    /// Finds the content among bytes received. At its end the connection goes back at once, because nobody
-    /// asks for more than was promised.
+    /// Extracts the content from the bytes received.
+    ///
+    /// At the end of the body the connection returns to the pool at once, because a consumer that knows the length
+    /// does not poll again.
     fn accept(&mut self, mut chunk: ReadBuffer) -> Result<Option<Bytes>, SourceError> {
         let accepted = self
             .framing
@@ -65,7 +67,7 @@ impl ResponseBody {
         Ok((accepted.content > 0).then(|| chunk.into_bytes(accepted.content)))
     }
 
-    /// Takes in what was read; `None` where there is no content in it.
+    /// Processes the result of a read. Returns `None` if it contains no content.
     fn receive(&mut self, read: io::Result<ReadBuffer>) -> Option<Result<Bytes, SourceError>> {
         let received = match read {
             Ok(chunk) if chunk.is_empty() => match self.framing {
@@ -87,7 +89,7 @@ impl ResponseBody {
         received.transpose()
     }
 
-    /// Lets others on the thread have their turn after much was read in a row.
+    /// Yields to other tasks after many bytes were read in a row.
     fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.in_a_row < IN_A_ROW_BYTES_MAX {
             return Poll::Ready(());
@@ -97,7 +99,8 @@ impl ResponseBody {
         Poll::Pending
     }
 
-    /// Takes in that so many bytes of content were moved elsewhere; none is the connection's end.
+    /// Processes the result of a splice. Returns the number of content bytes moved. 0 bytes mean that the connection
+    /// has ended too early, which is an error.
     fn moved(&mut self, moved: io::Result<usize>) -> Result<usize, SourceError> {
         let moved = match moved {
             Ok(0) => Err(closed()),
@@ -124,7 +127,7 @@ impl Spliced for ResponseBody {
         };
         let spliced = connection.socket.widen(bytes);
         if spliced {
-            // The window that was offered cannot be taken back: the next response gets another connection.
+            // A TCP window that was offered cannot be withdrawn. So this connection is not reused.
             connection.persists = false;
         }
         spliced
@@ -137,7 +140,7 @@ impl Spliced for ResponseBody {
         limit: usize,
     ) -> Poll<Option<Result<usize, SourceError>>> {
         let this = &mut *self;
-        // Only where every byte is content, and none has been read.
+        // Splicing needs a body in which every byte is content, and no byte read ahead.
         let (None, Framing::Length(left)) = (&this.early, &this.framing) else { return Poll::Ready(None) };
         let limit = usize::try_from(*left).unwrap_or(usize::MAX).min(limit);
         ready!(this.poll_turn(cx));

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-/// Says what is at the bottom of an error.
+/// Returns the message of the innermost cause of an error.
 pub(crate) fn innermost(error: &dyn StdError) -> String {
     let mut error = error;
     while let Some(cause) = error.source() {

@@ -20,12 +20,12 @@ use crate::http_client::socket::Socket;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Connects to the server a URI names, and how long that may take.
+/// Opens connections to the server of a URI, with a timeout.
 #[derive(Debug)]
 pub(super) struct Connector {
     kind: Kind,
     timeout: Duration,
-    /// The size of the system's buffer for what a connection receives, where the system is not to choose it.
+    /// Size of the receive buffer in bytes, or `None` if the operating system chooses it.
     receive_buffer: Option<usize>,
 }
 
@@ -35,7 +35,7 @@ enum Kind {
     Tls(HttpsConnector<HttpConnector<Resolver>>),
 }
 
-/// Why there is no TLS.
+/// An error in setting up TLS.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS cannot be set up: {reason}; install the system's CA certificates or set SSL_CERT_FILE")]
 pub struct TlsError {
@@ -71,7 +71,7 @@ impl Connector {
         Ok(Self { kind: Kind::Tls(connector), timeout, receive_buffer })
     }
 
-    /// Opens a connection.
+    /// Opens a connection and, if configured, bounds its receive buffer.
     pub(super) async fn connect(&self, uri: &Uri) -> Result<Socket, SourceError> {
         let opened = match &self.kind {
             Kind::Plain(connector) => {
@@ -95,7 +95,7 @@ impl Connector {
 
     fn bound(&self, stream: &TcpStream) {
         if let Some(bytes) = self.receive_buffer {
-            // A system that refuses serves all the same, with more memory.
+            // A refusal is ignored: requests still work, but use more memory.
             let _ = tcp::bound_receive_buffer(stream, bytes);
         }
     }
@@ -125,7 +125,7 @@ where
     connector.call(uri.clone()).await.map_err(Into::into)
 }
 
-/// Whether connecting took too long.
+/// Returns `true` if the error or one of its causes is a timeout.
 fn timed_out(error: &(dyn StdError + 'static)) -> bool {
     let own = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
     own || error.source().is_some_and(timed_out)

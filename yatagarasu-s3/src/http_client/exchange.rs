@@ -1,4 +1,4 @@
-//! One request on one connection, up to the head of its answer.
+//! Sends one request on one connection and reads the response head.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,12 +14,12 @@ use crate::http_client::head::{HEAD_BYTES_MAX, Parsed, parse, too_large};
 use crate::http_client::pool::Connection;
 use crate::http_client::socket::closed;
 
-/// Why there is no response.
+/// An error before the response head is complete.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The connection failed or was closed before any byte of an answer came.
+    /// The connection failed or was closed before any byte of a response arrived.
     Unanswered(io::Error),
-    /// What came is no answer.
+    /// The bytes received are not a valid, complete response head.
     Broken(SourceError),
 }
 
@@ -32,8 +32,9 @@ impl Failure {
     }
 }
 
-/// Sends a request whose head is `request`, and waits for the head of its answer. A body that came along with
-/// it whole leaves the connection to others at once.
+/// Sends a request and waits for the response head. `request` is the serialized request head.
+///
+/// If the whole body arrived with the head, the connection is returned to the pool at once.
 pub(super) async fn exchange(
     mut connection: Connection,
     request: &[u8],

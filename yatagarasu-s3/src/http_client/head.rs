@@ -1,4 +1,4 @@
-//! The head of a response: parsed, and what it says of the body and of the connection.
+//! Parses response heads, including the framing of the body and the persistence of the connection.
 
 use std::fmt::Display;
 
@@ -10,20 +10,20 @@ use yatagarasu_core::SourceError;
 use crate::http_client::body::chunked::Decoder;
 use crate::http_client::body::framing::Framing;
 
-/// Longest head that is read.
+/// Maximum size of a response head, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Most fields of a head.
+/// Maximum number of fields in a response head.
 const FIELDS_MAX: usize = 128;
 
-/// What stands at the front of the bytes received.
+/// The result of parsing the bytes received.
 #[derive(Debug)]
 pub(super) enum Parsed {
-    /// Not a whole head yet.
+    /// The head is incomplete.
     Partial,
-    /// A head of so many bytes that only says to wait for another (RFC 9110 15.2).
+    /// An interim (1xx) head of this many bytes; another head follows (RFC 9110 15.2).
     Interim(usize),
-    /// A head of so many bytes, and its body behind it.
+    /// A final head of this many bytes; its body follows.
     Final(usize, Head),
 }
 
@@ -31,19 +31,19 @@ pub(super) enum Parsed {
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
-    /// Copies, which hold no buffer.
+    /// Copies of the fields, so that they do not keep the read buffer alive.
     pub(super) headers: HeaderMap,
     pub(super) framing: Framing,
-    /// Whether the connection may be used again once the body has ended.
+    /// Whether the connection can be reused after the body has ended.
     pub(super) persists: bool,
 }
 
-/// Says that a head is longer than is read.
+/// Returns the error for a head that exceeds a limit.
 pub(super) fn too_large() -> SourceError {
     SourceError::broken("the response head is too large")
 }
 
-/// Parses the head of the answer to a request with `method`.
+/// Parses the response head for a request with `method`.
 pub(super) fn parse(bytes: &[u8], method: &Method) -> Result<Parsed, SourceError> {
     let mut fields = [EMPTY_HEADER; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
@@ -71,7 +71,8 @@ pub(super) fn parse(bytes: &[u8], method: &Method) -> Result<Parsed, SourceError
         Framing::Length(0)
     } else if headers.contains_key(TRANSFER_ENCODING) {
         let framing = chunked(version, &headers)?;
-        // Two framings may be an attempt to smuggle something in: the length does not count (RFC 9112 6.3).
+        // Two framings may be an attempt at response smuggling. The length is ignored and the connection not reused
+        // (RFC 9112 6.3).
         persists &= headers.remove(CONTENT_LENGTH).is_none();
         framing
     } else if let Some(length) = content_length(&mut headers)? {
@@ -87,7 +88,7 @@ fn nonsense(error: &dyn Display) -> SourceError {
     SourceError::broken(format!("no response: {error}"))
 }
 
-/// Whether the server keeps the connection open (RFC 9112 9.3).
+/// Returns `true` if the server keeps the connection open (RFC 9112 9.3).
 fn persists(version: Version, headers: &HeaderMap) -> bool {
     let says = |option: &str| {
         let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
@@ -96,7 +97,7 @@ fn persists(version: Version, headers: &HeaderMap) -> bool {
     !says("close") && (version == Version::HTTP_11 || says("keep-alive"))
 }
 
-/// Takes chunks as the only coding there is (RFC 9112 6.1).
+/// Accepts `chunked` as the only transfer coding (RFC 9112 6.1).
 fn chunked(version: Version, headers: &HeaderMap) -> Result<Framing, SourceError> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let only = codings.next().filter(|_| codings.next().is_none());
@@ -108,7 +109,7 @@ fn chunked(version: Version, headers: &HeaderMap) -> Result<Framing, SourceError
     }
 }
 
-/// Reads the length. One that is repeated counts once; others contradict each other (RFC 9112 6.3).
+/// Parses `Content-Length`. Repeated equal values count as one, and different values are an error (RFC 9112 6.3).
 fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, SourceError> {
     let mut length = None;
     let mut values = 0;
@@ -129,7 +130,7 @@ fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, SourceError> {
     Ok(length)
 }
 
-/// Reads a number that has no sign.
+/// Parses a number without a sign.
 fn digits(text: &[u8]) -> Option<u64> {
     let text = str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     text.parse().ok()
@@ -149,7 +150,7 @@ mod tests {
         }
     }
 
-    /// Checks what a head with these lines says of its body and its connection.
+    /// Asserts the framing and the persistence of a head with these lines.
     #[track_caller]
     fn check(lines: &[&str], framing: Framing, persists: bool) {
         let head = head(&Method::GET, &format!("{}\r\n\r\n", lines.join("\r\n"))).unwrap();

@@ -1,7 +1,7 @@
-//! Connections that wait for the next request.
+//! Pools idle connections.
 //!
-//! A socket belongs to the runtime that opened it, and each worker has its own: so every runtime has its own
-//! shelf of connections, and a task there that closes those nobody has asked for.
+//! A socket belongs to the runtime that opened it, and each worker has its own runtime. So every runtime has its own
+//! list of idle connections, and a task that closes those not used for some time.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,18 +14,19 @@ use tokio::time::{Instant, sleep};
 
 use crate::http_client::socket::Socket;
 
-/// How long a connection is kept for the next request. S3 closes its own after about 20 s.
+/// Time for which an idle connection is kept. S3 closes its side after about 20 s.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// Most connections a runtime keeps.
+/// Maximum number of idle connections per runtime.
 const IDLE_MAX: usize = 512;
 
-/// How often it is looked at which connections have been idle for too long, or were closed by S3.
+/// Interval at which the sweeper closes connections that were idle for too long or that S3 has closed.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The idle connections to one server.
 ///
-/// A runtime has a shelf as long as its sweeper runs. What was used last stands at a shelf's end.
+/// A runtime has a shelf for as long as its sweeper runs. The most recently used connection is at the end of its
+/// shelf.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     shelves: Mutex<HashMap<Id, Vec<Idle>>>,
@@ -43,19 +44,19 @@ impl Idle {
     }
 }
 
-/// A connection in use, which knows where to return to. Closed when dropped.
+/// A connection in use. Dropping it closes it; [`give_back`](Self::give_back) returns it to its pool.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) socket: Socket,
-    /// Whether the server keeps it open after the response.
+    /// Whether the server keeps the connection open after the response.
     pub(super) persists: bool,
     runtime: Id,
     pool: Arc<Pool>,
 }
 
 impl Connection {
-    /// Leaves the connection to the next request, if it persists. One that has been read to its end on another
-    /// runtime than opened it is closed.
+    /// Returns the connection to the pool if it persists. Closes it if the current runtime is not the one that opened
+    /// it.
     pub(super) fn give_back(self) {
         let Self { socket, persists, runtime, pool } = self;
         if persists && Handle::try_current().is_ok_and(|handle| handle.id() == runtime) {
@@ -65,7 +66,7 @@ impl Connection {
 }
 
 impl Pool {
-    /// Takes the connection that was used last, if one is open and has nothing to say.
+    /// Takes the most recently used connection that is still open and has no unread bytes.
     pub(super) fn take(self: &Arc<Self>) -> Option<Connection> {
         let runtime = Handle::current().id();
         loop {
@@ -76,7 +77,7 @@ impl Pool {
         }
     }
 
-    /// Makes a connection of a socket that was opened here.
+    /// Wraps a socket that was opened on the current runtime.
     pub(super) fn adopt(self: &Arc<Self>, socket: Socket) -> Connection {
         self.connection(socket, Handle::current().id())
     }
@@ -100,9 +101,9 @@ impl Pool {
         }
     }
 
-    /// Closes what is of no use any more; says whether anything is left.
+    /// Closes connections that are not usable any more. Returns `true` if any remain.
     fn expire(&self, runtime: Id) -> bool {
-        // The system is asked about each, and sockets are closed, while others may use the pool.
+        // The lock is not held here, because each check is a system call and closing a socket is one, too.
         let Some(mut kept) = self.shelves().get_mut(&runtime).map(mem::take) else { return false };
         kept.retain(Idle::is_usable);
         let mut shelves = self.shelves();
@@ -121,7 +122,7 @@ impl Pool {
     }
 }
 
-/// Looks after the shelf of one runtime, which goes when the runtime does.
+/// Owner of one runtime's shelf. Removes the shelf when dropped, which happens at the latest with the runtime.
 struct Sweeper {
     pool: Weak<Pool>,
     runtime: Id,
@@ -141,7 +142,7 @@ async fn sweep(mut sweeper: Sweeper) {
         sleep(PERIOD).await;
         let Some(pool) = sweeper.pool.upgrade() else { return };
         if !pool.expire(sweeper.runtime) {
-            // The shelf is gone: one that another task looks after may stand in its place.
+            // The shelf is gone. Another sweeper may have created a new one, which this one must not remove.
             sweeper.pool = Weak::new();
             return;
         }

@@ -1,13 +1,13 @@
-//! The head of a request, as it goes out. None made here has a body.
+//! Serializes request heads. No request has a body.
 
 use http::header::HOST;
 use http::uri::{PathAndQuery, Port};
 use http::{Request, Uri};
 
-/// Most heads fit, with a signature and a session token.
+/// Initial capacity, in bytes: most heads fit, with a signature and a session token.
 const TYPICAL_BYTES: usize = 1024;
 
-/// Writes the head of `request`, in origin form (RFC 9112 3.2.1).
+/// Returns the serialized head of `request`, in origin form (RFC 9112 3.2.1).
 pub(super) fn head(request: &Request<()>) -> Vec<u8> {
     let uri = request.uri();
     let mut head = Vec::with_capacity(TYPICAL_BYTES);
@@ -30,7 +30,7 @@ fn field(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// Says which server is asked, without the scheme's own port: that is what is signed, too.
+/// Returns the value of `Host`: the authority without the scheme's default port, as it is signed.
 fn host(uri: &Uri) -> &str {
     let port = uri.port();
     match (uri.scheme_str(), port.as_ref().map(Port::as_str)) {

@@ -1,3 +1,5 @@
+//! Resolves host names.
+
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,10 +9,10 @@ use std::task::{Context, Poll};
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tower_service::Service;
 
-/// Looks names up with the system, but those under `localhost`, which are this machine (RFC 6761 6.3).
+/// Resolves names with the operating system, except those under `localhost`, which are this machine (RFC 6761 6.3).
 ///
-/// Many systems look `bucket.localhost` up in the DNS, in vain, and so virtual hosts could not be used with a
-/// server on the same machine.
+/// Many systems look `bucket.localhost` up in the DNS and fail. Virtual hosts could then not be used with a server on
+/// the same machine.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Resolver(Option<GaiResolver>);
 

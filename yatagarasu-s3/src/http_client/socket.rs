@@ -120,7 +120,7 @@ fn splice(
     }
 }
 
-/// What an end is that comes too early.
+/// Returns the error for a connection that ends too early.
 pub(super) fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")
 }

@@ -1,3 +1,5 @@
+//! Sends rusoto's requests over the gateway's own connections.
+
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,13 +16,13 @@ use crate::client::classify::ERROR_BYTES_MAX;
 use crate::client::sender::BucketClient;
 use crate::http_client::body::ResponseBody;
 
-/// The head of an answer, or why there is none.
+/// A response head, or the error if there is none.
 type Head = Result<Response<()>, SourceError>;
 
-/// Sends the one request rusoto makes for one call, and keeps the head of its answer.
+/// Sends the one request that rusoto makes for one call, and keeps the head of the response.
 pub(super) struct Dispatch {
     sender: Arc<BucketClient>,
-    /// What rusoto puts before a key: it always has the bucket in the path.
+    /// The path prefix that rusoto puts before a key: it always has the bucket in the path.
     prefix: String,
     request: SourceRequest,
     head: Arc<Mutex<Option<Head>>>,
@@ -31,7 +33,8 @@ impl Dispatch {
         Self { sender, prefix: format!("/{bucket}/"), request, head: Arc::default() }
     }
 
-    /// The head of the answer, once: rusoto's own view of it has lost half of the fields.
+    /// Takes the response head, because rusoto's own output lacks many of the fields. Returns an error if rusoto sent
+    /// no request, or if called twice.
     pub(super) fn head(&self) -> Head {
         self.head
             .lock()
@@ -40,13 +43,13 @@ impl Dispatch {
             .unwrap_or_else(|| Err(SourceError::broken("rusoto sent no request")))
     }
 
-    /// The fields rusoto asks with, and those it has no place for.
+    /// Returns the fields of rusoto's request, and those of the original request that rusoto does not support.
     fn headers(&self, request: &SignedRequest) -> HeaderMap {
         let mut headers = self.request.headers.clone();
         for (name, values) in request.headers() {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("rusoto sends valid names");
-            // The sender makes these itself, for what really goes out.
-            // What the client sent is there already, repeated fields included.
+            // These fields describe rusoto's own request: its `Host` is an unused endpoint, and the transport writes
+            // the real one. Fields of the original request are present already, with all their values.
             let ours = [header::HOST, header::CONTENT_TYPE, header::CONTENT_LENGTH, header::USER_AGENT];
             if ours.contains(&name) || headers.contains_key(&name) {
                 continue;
@@ -82,7 +85,7 @@ impl DispatchSignedRequest for Dispatch {
                 status: http02::StatusCode::from_u16(parts.status.as_u16())
                     .expect("a status is one in either"),
                 body: body(content, parts.status.is_success()),
-                // rusoto panics over fields it cannot parse, and what it parses is not used.
+                // rusoto panics on fields it cannot parse, and nothing uses its parsed fields.
                 headers: http02::HeaderMap::default(),
             };
             *head.lock().unwrap_or_else(PoisonError::into_inner) = Some(Ok(Response::from_parts(parts, ())));
@@ -91,7 +94,8 @@ impl DispatchSignedRequest for Dispatch {
     }
 }
 
-/// Hands a body on. rusoto reads that of an error whole, so it is cut to what an error may have.
+/// Converts a body for rusoto. rusoto reads an error document whole, so one is cut before the chunk that exceeds
+/// [`ERROR_BYTES_MAX`].
 fn body(content: ResponseBody, success: bool) -> ByteStream {
     let content = content.map_err(io::Error::other);
     if success {
@@ -105,7 +109,7 @@ fn body(content: ResponseBody, success: bool) -> ByteStream {
     }))
 }
 
-/// Finds the failure that was wrapped to pass through rusoto.
+/// Unwraps a [`SourceError`] that passed through rusoto inside an [`io::Error`].
 pub(super) fn source_error(error: io::Error) -> SourceError {
     match error.downcast::<SourceError>() {
         Ok(error) => error,

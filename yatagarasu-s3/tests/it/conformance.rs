@@ -1,3 +1,5 @@
+//! The conformance tests of `ObjectSource`, for each backend and kind of access.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as a client: which connection a request goes over, and where a body ends (RFC 9112 6, 7, 9).
+//! HTTP/1.1 client behavior: connection reuse, and the end of bodies (RFC 9112 6, 7, 9).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn read_request(socket: &mut TcpStream) {
     }
 }
 
-/// Takes a connection, reads a request from it and writes `answer`.
+/// Accepts a connection, reads a request from it and writes `answer`.
 async fn answer(listener: &TcpListener, answer: &str) -> TcpStream {
     let (mut socket, _) = listener.accept().await.unwrap();
     read_request(&mut socket).await;
@@ -43,7 +43,7 @@ async fn whole(source: &dyn ObjectSource) -> Result<String, SourceError> {
     Ok(String::from_utf8(content).unwrap())
 }
 
-/// What becomes of `text`, after which the connection is closed.
+/// Returns the content that a source reads from `text`, after which the connection is closed.
 async fn once(backend: SourceBackend, text: &str) -> Result<String, SourceError> {
     let (listener, source) = bind(backend).await;
     let (content, ()) = tokio::join!(whole(&*source), async { drop(answer(&listener, text).await) });
@@ -105,7 +105,7 @@ async fn a_request_is_not_repeated_where_a_new_connection_has_been_closed() {
         let (listener, source) = bind(backend).await;
         let serve = tokio::spawn(async move {
             drop(answer(&listener, "").await);
-            // Would answer, if it were asked.
+            // Would respond to a second request.
             answer(&listener, OK).await
         });
         assert_broken(whole(&*source).await, "no response: the connection was closed");
@@ -160,7 +160,7 @@ async fn an_answer_to_nothing_is_not_taken_for_the_next_ones() {
         };
         let ((first, listener), content) = tokio::join!(serve, whole(&*source));
         assert_eq!(content.unwrap(), "ok");
-        // Nothing is awaited: the runtime cannot have heard of it.
+        // Written without awaiting, so that the runtime cannot know that the socket is readable.
         std::io::Write::write_all(&mut &first, stray.as_bytes()).unwrap();
         let (_second, content) = tokio::join!(answer(&listener, OK), whole(&*source));
         assert_eq!(content.unwrap(), "ok");

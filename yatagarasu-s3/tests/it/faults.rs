@@ -1,3 +1,5 @@
+//! Faulty responses: cut bodies, dropped requests, throttling, and malformed fields.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,8 @@ use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, build};
 
 use crate::backends;
 
-/// A socket that reads one request, writes `answer` and waits until it is closed.
+/// Starts a server that reads one request and writes `answer`. Returns its address and a task that yields the open
+/// socket.
 async fn scripted(answer: &'static str) -> (SocketAddr, JoinHandle<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

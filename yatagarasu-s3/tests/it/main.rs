@@ -1,4 +1,4 @@
-//! Every backend against a real S3 server that checks signatures, and against sockets that misbehave.
+//! Every backend against an S3 server that checks signatures, and against sockets that misbehave.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -12,7 +12,7 @@ mod signing;
 
 use yatagarasu_s3::SourceBackend;
 
-/// Every backend that is compiled in.
+/// Returns every backend that is compiled in.
 fn backends() -> Vec<SourceBackend> {
     let all = [SourceBackend::Native, SourceBackend::Rusoto];
     all.into_iter().filter(|backend| backend.compiled().is_ok()).collect()

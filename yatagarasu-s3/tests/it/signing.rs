@@ -1,3 +1,5 @@
+//! Signing, forwarded fields, and configurations that cannot connect.
+
 use std::sync::Arc;
 
 use yatagarasu_core::{Answer, ObjectKey, SourceError, SourceRequest, SystemClock};

@@ -1,3 +1,5 @@
+//! The effective configuration: validated, with every default filled in.
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,90 +10,91 @@ use yatagarasu_s3::SourceConfig;
 
 use crate::config::ForwardedQuery;
 
-/// A configuration that was checked, with every default filled in.
+/// A validated configuration, with every default filled in.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The public side.
+    /// The public listener.
     pub server: ServerConfig,
-    /// The operators' side.
+    /// The admin API.
     pub admin: AdminConfig,
-    /// What is served, in the order of the file.
+    /// The buckets to serve, in the order of the file.
     pub buckets: Vec<BucketConfig>,
 }
 
-/// The public listener and what all buckets share.
+/// The public listener and the resources that all buckets share.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Where clients connect.
+    /// The address to listen on for clients.
     pub address: SocketAddr,
-    /// Threads that serve them; at least one.
+    /// Number of worker threads, at least one.
     pub threads: usize,
-    /// Bytes of memory for objects that are being fetched, over all buckets.
+    /// Budget for objects that are being fetched into a cache, in bytes, over all buckets.
     pub fill_memory: u64,
-    /// Bytes the system takes for a client before it has sent them; `None` leaves it to the system.
+    /// Bytes the kernel accepts for a client before it has sent them (`TCP_NOTSENT_LOWAT`). `None` leaves the limit
+    /// to the operating system.
     pub notsent_lowat: Option<u32>,
-    /// Bytes that the sockets of fast streams may hold together beyond such bounds.
+    /// Budget for enlarged socket buffers of fast streams, in bytes, over all buckets.
     pub socket_memory: u64,
-    /// Longest wait for a client's complete request head, idle connections included.
+    /// Timeout for a client's complete request head. It also applies to idle connections.
     pub header_timeout: Duration,
-    /// Longest time in which a client takes nothing of its response; `None` for no limit.
+    /// Time after which a response ends if its client takes nothing of it. `None` means no limit.
     pub send_timeout: Option<Duration>,
-    /// How long running responses may go on once the server is told to stop.
+    /// Time that running responses have to finish after the server is told to stop.
     pub shutdown_grace: Duration,
 }
 
 /// The listener for health, statistics and purges.
 #[derive(Debug, Clone)]
 pub struct AdminConfig {
-    /// Where operators connect.
+    /// The address to listen on for operators.
     pub address: SocketAddr,
-    /// What they have to show.
+    /// The bearer token for the admin API (RFC 6750). `None` is allowed only if the address is loopback.
     pub token: Option<Secret>,
 }
 
 /// One bucket and the paths it is served under.
 #[derive(Debug, Clone)]
 pub struct BucketConfig {
-    /// What operators call it.
+    /// The name of the bucket in logs, metrics and the admin API.
     pub name: String,
-    /// `/` or `/one/or/more` segments, without a slash at the end.
+    /// The URL path prefix: `/`, or `/one/or/more` segments without a slash at the end.
     pub path_prefix: String,
-    /// Where its objects come from.
+    /// The source of its objects.
     pub source: SourceConfig,
-    /// Longest wait for the source's response head.
+    /// Timeout for the source's response head.
     pub response_timeout: Duration,
-    /// Longest wait for each further piece of a body.
+    /// Timeout for each further piece of a body.
     pub idle_timeout: Duration,
-    /// Request fields passed on to the source.
+    /// Request header fields that are forwarded to the source.
     pub forward_headers: ForwardedFields,
-    /// Query parameters passed on to the source, and part of what an object is stored under.
+    /// Query parameters that are forwarded to the source and are part of the cache key.
     pub forward_query: ForwardedQuery,
-    /// What is stored; nothing where there is none.
+    /// The cache, or `None` if caching is off.
     pub cache: Option<BucketCache>,
 }
 
-/// What a bucket stores.
+/// The cache configuration of one bucket.
 #[derive(Debug, Clone)]
 pub struct BucketCache {
-    /// Where its objects are stored.
+    /// The storage backend and its size limits.
     pub store: CacheConfig,
-    /// Which of them, and for how long.
+    /// The rules for which responses are stored and for how long they stay fresh.
     pub policy: CachePolicy,
-    /// What clients are told of the key.
+    /// Whether clients see the cache key.
     pub status_key: StatusKey,
 }
 
-/// Whether `Cache-Status` says what an answer is stored under (RFC 9211 2.7).
+/// Whether `Cache-Status` has the `key` parameter, which shows the cache key (RFC 9211 2.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StatusKey {
-    /// It does not.
+    /// The parameter is left out.
     #[default]
     Hidden,
-    /// It does.
+    /// The parameter is sent.
     Shown,
 }
 
-/// A text that is never printed.
+/// A secret string. Its `Debug` output is masked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -101,7 +104,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The secret itself, for whom it is meant.
+    /// Returns the secret in plain text. Do not log it.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,7 +1,9 @@
+//! A snapshot of the environment variables that a configuration may use.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
-/// The environment variables a configuration may use, taken once.
+/// The environment variables a configuration may use, read once.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     readable: BTreeMap<String, String>,
@@ -9,7 +11,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Takes the process's variables.
+    /// Returns a snapshot of the variables of this process.
     pub fn of_process() -> Self {
         Self::of(std::env::vars_os())
     }
@@ -32,17 +34,17 @@ impl Environment {
         environment
     }
 
-    /// Returns the value of a variable.
+    /// Returns the value of a variable, or `None` if it is not set or not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.readable.get(name).map(String::as_str)
     }
 
-    /// Returns the names of the variables that are set but are not UTF-8.
+    /// Returns the names of the variables that are set but are not UTF-8 in name or value.
     pub fn unreadable(&self) -> impl Iterator<Item = &str> {
         self.unreadable.iter().map(String::as_str)
     }
 
-    /// Returns the variables whose names begin with `prefix`: the rest of the name, and the value.
+    /// Returns each variable with a name that begins with `prefix`, as the rest of the name and the value.
     pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.readable
             .iter()

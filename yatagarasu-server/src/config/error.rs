@@ -1,13 +1,15 @@
+//! Configuration errors, each with the key it belongs to.
+
 use std::fmt;
 
-/// One thing that is wrong with a configuration.
+/// One error in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigError {
-    /// Where the configuration was read.
+    /// The file name, or `environment` if the value of a variable is wrong.
     pub file: String,
-    /// The key, as `buckets[0].cache.ttl`; empty where the file as a whole is meant.
+    /// The key, such as `buckets[0].cache.ttl`. Empty if the error concerns the whole file.
     pub key: String,
-    /// What is wrong, and what was expected.
+    /// A description of the error and of the expected value.
     pub message: String,
 }
 
@@ -21,7 +23,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong with a configuration, in the order of the keys.
+/// All errors in a configuration, sorted by file and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 

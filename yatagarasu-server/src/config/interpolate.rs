@@ -1,11 +1,11 @@
-//! `${NAME}` in a value becomes the environment variable's value; `$${` stands for `${` itself.
+//! Replaces `${NAME}` in a value with the environment variable's value. `$${` is an escape for a literal `${`.
 
 use config::{Value, ValueKind};
 
 use crate::config::Environment;
 
-/// Puts variables into all strings below `value`. Calls `missing` with the key and the message for each that
-/// cannot be.
+/// Replaces variables in all strings below `value`. Calls `missing` with the key and a message for each string that
+/// cannot be expanded.
 pub(super) fn substitute(
     value: &mut Value,
     key: &str,

@@ -1,3 +1,5 @@
+//! Parses a configuration file and collects all of its errors.
+
 use std::path::Path;
 
 use config::{ConfigError as Cause, FileFormat, Format, Map, Value, ValueKind};
@@ -8,11 +10,11 @@ use crate::config::raw::Settings;
 use crate::config::{Config, Environment, interpolate, overrides, raw, text, validate};
 
 impl Config {
-    /// Reads and checks a file; its extension says whether it is YAML, TOML or JSON.
+    /// Reads and validates a file. Its extension selects the format: YAML, TOML or JSON.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, at once.
+    /// Returns all errors at once.
     pub fn load(file: &Path, environment: &Environment) -> Result<Self, ConfigErrors> {
         let name = file.display().to_string();
         let alone = |message: String| {
@@ -29,11 +31,11 @@ impl Config {
         Self::parse(&name, &text, format, environment)
     }
 
-    /// Reads and checks YAML; `name` stands for the file in messages.
+    /// Parses and validates YAML. `name` is the file name in messages.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, at once.
+    /// Returns all errors at once.
     pub fn from_yaml(name: &str, text: &str, environment: &Environment) -> Result<Self, ConfigErrors> {
         Self::parse(name, text, FileFormat::Yaml, environment)
     }
@@ -62,7 +64,7 @@ impl Config {
                 message: "is not UTF-8: set it again, or unset it".to_owned(),
             });
         }
-        // Afterwards: what a variable holds is not looked at again.
+        // Overrides come after substitution, so that `${NAME}` in an overriding variable is not expanded.
         overrides::apply(&mut root, environment, &mut |variable, message| {
             errors.list.push(ConfigError {
                 file: "environment".to_owned(),
@@ -81,8 +83,9 @@ impl Config {
     }
 }
 
-/// Whether a variable is one that this program or its credential chain reads. The path of the configuration file may
-/// be any bytes.
+/// Returns `true` if this program or the AWS credential chain reads the variable.
+///
+/// `YATAGARASU_CONFIG` is excluded: the path of the configuration file may contain any bytes.
 fn is_ours(variable: &str) -> bool {
     ["YATAGARASU_", "AWS_"].iter().any(|prefix| variable.starts_with(prefix))
         && variable != "YATAGARASU_CONFIG"
@@ -94,7 +97,8 @@ struct Errors {
 }
 
 impl Errors {
-    /// Notes an error, unless the key or what it stands in has one already: the first says why the others follow.
+    /// Adds an error, unless the key or an enclosing section already has one. The first error explains those that
+    /// follow.
     fn add(&mut self, key: &str, message: &str) {
         let covers = |error: &ConfigError| {
             let rest = key.strip_prefix(error.key.as_str());
@@ -112,7 +116,7 @@ impl Errors {
     }
 }
 
-/// Takes keys without a value (`cache:`) for keys that are not there.
+/// Removes keys without a value (`cache:`), so that their defaults apply.
 fn strip_nothing(value: &mut Value) {
     match &mut value.kind {
         ValueKind::Table(table) => {
@@ -124,8 +128,9 @@ fn strip_nothing(value: &mut Value) {
     }
 }
 
-/// Reads the settings, noting every unknown key and every value of a wrong type: the value is taken out and the
-/// rest is read again.
+/// Deserializes the settings, and reports every unknown key and every value of a wrong type.
+///
+/// The deserializer stops at the first wrong value. So that value is removed and the rest is read again.
 fn deserialize(mut root: Value, errors: &mut Errors) -> Settings {
     loop {
         let mut unknown = Vec::new();
@@ -174,7 +179,7 @@ fn key_of(segments: &[Segment]) -> String {
     })
 }
 
-/// What is wrong, without the place: that is said already, and better.
+/// Returns the message of an error without its location, because [`ConfigError`] has a more precise one.
 fn bare(error: &Cause) -> String {
     match error {
         Cause::At { error, .. } => bare(error),
@@ -185,11 +190,12 @@ fn bare(error: &Cause) -> String {
     }
 }
 
-/// Takes the value at `path` out; says whether there was one.
+/// Removes the value at `path`. Returns `true` if the tree has changed.
 fn remove(value: &mut Value, path: &[Segment]) -> bool {
     match (path, &mut value.kind) {
         ([Segment::Map { key }], ValueKind::Table(table)) => table.remove(key).is_some(),
-        // What follows keeps its place, so that its keys are still right; twice wrong, it goes after all.
+        // An empty table takes the place of a list entry, so that the indices of later entries stay correct. If the
+        // table is wrong as well, the entry is removed.
         ([Segment::Seq { index }], ValueKind::Array(values)) if *index < values.len() => {
             let nothing = Value::new(None, ValueKind::Table(Map::new()));
             if values[*index].kind == nothing.kind {

@@ -1,17 +1,20 @@
-//! `YATAGARASU__SERVER__ADDRESS` overrides `server.address`, `YATAGARASU__BUCKETS__0__NAME` the first bucket's name.
+//! Overrides keys from the environment.
+//!
+//! `YATAGARASU__SERVER__ADDRESS` overrides `server.address`, and `YATAGARASU__BUCKETS__0__NAME` the name of the first
+//! bucket.
 
 use config::{Map, Value, ValueKind};
 
 use crate::config::Environment;
 
-/// What the names of overriding variables begin with.
+/// The prefix of all overriding variables.
 pub(super) const PREFIX: &str = "YATAGARASU__";
 
-/// Sets what the environment overrides. Calls `wrong` with the variable and the message where there is no such
-/// place.
+/// Applies all overriding variables to `root`. Calls `wrong` with the variable and a message if its path does not
+/// exist.
 pub(super) fn apply(root: &mut Value, environment: &Environment, wrong: &mut impl FnMut(&str, String)) {
     let mut variables: Vec<_> = environment.with_prefix(PREFIX).collect();
-    // A list grows by its next entry only, and as a text 10 comes before 2.
+    // A list can only grow by its next entry, so indices are sorted as numbers: as text, 10 comes before 2.
     variables.sort_by_cached_key(|(path, _)| path.split("__").map(place).collect::<Vec<_>>());
     for (path, value) in variables {
         let variable = format!("{PREFIX}{path}");
@@ -23,7 +26,7 @@ pub(super) fn apply(root: &mut Value, environment: &Environment, wrong: &mut imp
     }
 }
 
-/// Returns the number and the text by which a part of a path is sorted.
+/// Returns the sort key of one path segment: its number, if it is one, then its lowercase text.
 fn place(segment: &str) -> (Option<usize>, String) {
     (segment.parse().ok(), segment.to_ascii_lowercase())
 }

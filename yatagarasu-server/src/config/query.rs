@@ -1,14 +1,16 @@
-/// Query parameters that are passed on to a source, and are part of what an object is stored under.
+//! Decides which query parameters of a request are forwarded to the source.
+
+/// Query parameters that are forwarded to a source and are part of the cache key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForwardedQuery {
-    /// Those with these names.
+    /// The parameters with these names.
     Named(Vec<String>),
-    /// All but those that never cross.
+    /// All parameters, except those that are never forwarded and those that change the response of S3.
     All,
 }
 
 impl ForwardedQuery {
-    /// Whether the parameter with this name, decoded, is passed on.
+    /// Returns `true` if the parameter is forwarded. `name` is percent-decoded.
     pub fn forwards(&self, name: &str) -> bool {
         match self {
             Self::Named(names) => names.iter().any(|named| named == name),
@@ -17,7 +19,7 @@ impl ForwardedQuery {
     }
 }
 
-/// Parameters that select an S3 sub-resource or carry a signature: none of them may be a client's to choose.
+/// Parameters that select an S3 sub-resource or carry a signature, in lowercase. A client must not choose them.
 const NEVER: [&str; 35] = [
     "accelerate",
     "acl",
@@ -56,15 +58,18 @@ const NEVER: [&str; 35] = [
     "website",
 ];
 
-/// Whether a bucket may ask for the parameter with this name, decoded, to be passed on. Servers differ in whether
-/// case matters to them: here it does not.
+/// Returns `true` if a bucket may list this parameter for forwarding. `name` is percent-decoded.
+///
+/// The comparison ignores case, because servers differ in whether case matters.
 pub(super) fn may_forward(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     !name.is_empty() && !name.starts_with("x-amz-") && !NEVER.contains(&name.as_str())
 }
 
-/// Whether S3 answers with other fields, or with a part, where this parameter is sent. Whoever makes a link could have
-/// a page of his own served from this domain: such a parameter has to be named to be passed on.
+/// Returns `true` if this parameter makes S3 return other header fields, or a part.
+///
+/// Such a parameter is forwarded only if it is listed by name. Otherwise the author of a link could serve a page of
+/// their own from this domain.
 fn rewrites(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.starts_with("response-") || name == "partnumber"

@@ -1,4 +1,4 @@
-//! The file as it is written: every key optional, nothing checked beyond its type.
+//! The configuration as written: every key is optional, and only types are checked.
 
 use serde::Deserialize;
 
@@ -81,7 +81,7 @@ pub(super) struct CacheSettings {
     pub(super) eviction: Option<String>,
 }
 
-/// The keys that may stand where `key` does, which is none of them.
+/// Returns the known keys of the section that contains the unknown key `key`.
 pub(super) fn keys_beside(key: &str) -> &'static [&'static str] {
     let section = key.rsplit_once('.').map_or("", |(section, _)| section);
     match section.rsplit_once('.').map_or(section, |(_, name)| name) {
@@ -139,7 +139,8 @@ pub(super) fn keys_beside(key: &str) -> &'static [&'static str] {
 mod tests {
     use super::*;
 
-    /// A key that is named here but not read would be an unknown one itself.
+    /// Every listed key must also appear in the example, which another test loads: a key that no struct reads would
+    /// be an unknown key there.
     #[test]
     fn what_is_named_is_what_is_read() {
         for (section, count) in

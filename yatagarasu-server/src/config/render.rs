@@ -1,3 +1,5 @@
+//! Prints the effective configuration.
+
 use serde_json::{Value, json};
 use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlEmitter};
@@ -8,13 +10,13 @@ use yatagarasu_s3::{Access, Addressing, SourceBackend};
 use crate::config::units::{write_size, write_span};
 use crate::config::{BucketCache, BucketConfig, Config, ForwardedQuery, StatusKey};
 
-/// What stands for a secret.
+/// The placeholder for a secret.
 const MASKED: &str = "***";
 
-/// What stands for all names.
+/// The wildcard for all names.
 const ALL: &str = "*";
 
-/// Writes the configuration as it takes effect: YAML, every default spelled out, secrets masked.
+/// Returns the effective configuration as YAML, with every default spelled out and secrets masked.
 pub fn show(config: &Config) -> String {
     let server = &config.server;
     let admin = &config.admin;
@@ -112,7 +114,7 @@ fn cache(cache: &BucketCache) -> Value {
     })
 }
 
-/// Turns a tree into YAML, leaving out what has no value.
+/// Converts JSON to YAML, without members that are null.
 fn yaml(tree: &Value) -> Yaml {
     match tree {
         Value::Null => Yaml::Null,
@@ -120,7 +122,7 @@ fn yaml(tree: &Value) -> Yaml {
         Value::Number(number) => {
             number.as_i64().map_or_else(|| Yaml::Real(number.to_string()), Yaml::Integer)
         }
-        // Written so that it reads back: nothing is to be taken for a variable.
+        // Escaped, so that the output loads as the same configuration: `${` would begin a variable.
         Value::String(text) => Yaml::String(text.replace("${", "$${")),
         Value::Array(values) => Yaml::Array(values.iter().map(yaml).collect()),
         Value::Object(members) => {

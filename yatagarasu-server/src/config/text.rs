@@ -1,15 +1,15 @@
-//! Texts are trimmed, and texts that break requests later are refused at the start.
+//! Trims all strings, and rejects strings that would break requests later.
 //!
-//! A secret made with `echo`, or read from a file by a script, ends with a line break. S3 or the admin API would then
-//! refuse each request with a message that blames something else.
+//! A secret written by `echo`, or read from a file by a script, ends with a line break. S3 or the admin API would
+//! then refuse each request with a message that blames something else.
 
 use config::{Value, ValueKind};
 
-/// Keys whose values are secrets, or names that go with them.
+/// Keys that hold secrets, or names that belong to secrets.
 const SECRETS: [&str; 4] = ["access_key", "secret_key", "session_token", "token"];
 
-/// Trims all texts below `value`, whose key is `key`. Calls `wrong` with the key and the message for each text that no
-/// request could carry.
+/// Trims all strings below `value`, which is the value of `key`. Calls `wrong` with the key and a message for each
+/// string that no request could carry.
 pub(super) fn clean(value: &mut Value, key: &str, wrong: &mut impl FnMut(&str, &str)) {
     match &mut value.kind {
         ValueKind::Table(table) => {
@@ -28,13 +28,17 @@ pub(super) fn clean(value: &mut Value, key: &str, wrong: &mut impl FnMut(&str, &
             Ok(trimmed) => *text = trimmed,
             Err(message) => wrong(key, &message),
         },
-        // YAML reads 00123 as 123.
+        // YAML parses an unquoted 00123 as the number 123, which would change the secret.
         _ if is_secret(key) => wrong(key, "expected a text: write it in quotes"),
         _ => {}
     }
 }
 
-/// Returns `text` without the white space around it, or the message if nothing is left or a control character is.
+/// Returns `text` without surrounding white space.
+///
+/// # Errors
+///
+/// Returns a message if only white space is given or a control character remains. An empty `text` is valid.
 pub(super) fn trimmed(text: &str) -> Result<String, String> {
     let trimmed = text.trim();
     if trimmed.is_empty() && !text.is_empty() {
@@ -54,7 +58,7 @@ fn is_secret(key: &str) -> bool {
     key.rsplit_once('.').is_some_and(|(_, name)| SECRETS.contains(&name))
 }
 
-/// Checks a text that a header field carries: printable ASCII without spaces.
+/// Checks that a header field can carry `text`: printable ASCII characters without spaces.
 pub(super) fn check_field_value(text: &str) -> Result<(), String> {
     match text.chars().enumerate().find(|(_, c)| !c.is_ascii_graphic()) {
         Some((index, _)) => Err(format!(

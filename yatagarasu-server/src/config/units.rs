@@ -1,4 +1,4 @@
-//! Sizes and durations as people write them.
+//! Parses and writes sizes and durations with units.
 
 use std::fmt;
 use std::time::Duration;
@@ -46,7 +46,8 @@ impl Span {
     }
 }
 
-/// Reads a whole or decimal number and its unit; `None` where either is none or the product is too large.
+/// Parses a whole or decimal number with its unit. Returns `None` if either is invalid or the product overflows a
+/// `u64`.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -102,7 +103,7 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// Writes a size so that it reads back the same: in the largest unit that divides it.
+/// Returns a size that parses to the same value, in the largest unit that divides it, or in bytes if none does.
 pub(super) fn write_size(bytes: u64) -> String {
     let unit = SIZES[2..].iter().filter(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
     match unit.max_by_key(|(_, factor)| *factor) {
@@ -114,7 +115,7 @@ pub(super) fn write_size(bytes: u64) -> String {
     }
 }
 
-/// Writes a duration so that it reads back the same.
+/// Returns a duration that parses to the same value. `span` has whole milliseconds.
 pub(super) fn write_span(span: Duration) -> String {
     let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") }

@@ -1,4 +1,4 @@
-//! From what is written to what takes effect.
+//! Validates the settings as written, and fills in the defaults.
 
 mod bucket;
 mod cache;
@@ -14,28 +14,29 @@ use crate::config::text::{check_field_value, trimmed};
 use crate::config::units::{ByteSize, Span, write_size, write_span};
 use crate::config::{AdminConfig, Config, Environment, Secret, ServerConfig};
 
-/// Bytes for objects being fetched, where the file says nothing.
+/// Default of `server.fill_memory`, in bytes.
 const FILL_MEMORY: u64 = 256_000_000;
 
-/// Bytes not sent yet on a client's connection, where the file says nothing.
+/// Default of `server.notsent_lowat`, in bytes.
 const NOTSENT_LOWAT: u64 = 128 << 10;
 
-/// Bytes that the sockets of fast streams may hold, where the file says nothing: 16 such streams.
+/// Default of `server.socket_memory`, in bytes: enough for 16 fast streams.
 const SOCKET_MEMORY: u64 = 128 << 20;
 
-/// Least that a socket is given: with less than a few packets a stream crawls.
+/// Minimum size of a socket buffer, in bytes: with less than a few packets a stream crawls.
 const SOCKET_BYTES_MIN: u64 = 4 << 10;
 
-/// The least size that is too large for a socket: systems take a C `int`.
+/// Exclusive upper bound for a socket buffer, in bytes: operating systems take a C `int`.
 const SOCKET_BYTES_END: u64 = 1 << 31;
 
-/// Shortest time limit. Less is a mistaken unit, or a `0` that means "none" for other keys, and breaks requests.
+/// Minimum time limit. A smaller value is a mistaken unit, or a `0` that means "none" for other keys, and breaks
+/// requests.
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 
-/// Takes the key and what is wrong with it.
+/// A callback that takes a key and a message about its value.
 pub(super) type ErrorSink<'a> = &'a mut dyn FnMut(&str, &str);
 
-/// Checks the settings as a whole. Complains of everything that is wrong; nothing comes of it then.
+/// Validates the settings as a whole. Returns `None` after it has reported every error to `complain`.
 pub(super) fn validate(
     settings: Settings,
     environment: &Environment,
@@ -52,7 +53,7 @@ pub(super) fn validate(
     if settings.buckets.is_empty() {
         complain("buckets", "expected at least one bucket with `name` and `path_prefix`");
     }
-    // As they are written: a bucket with another fault has a name and a prefix all the same.
+    // Compares names and prefixes as written, so that duplicates are found even if a bucket has another error.
     let named = settings.buckets.iter().map(|bucket| bucket.name.clone());
     unique(named, "name", complain);
     let prefixes = settings.buckets.iter().map(|bucket| bucket.path_prefix.as_deref());
@@ -101,7 +102,8 @@ fn server(settings: &ServerSettings, complain: ErrorSink<'_>) -> Option<ServerCo
     })
 }
 
-/// Checks a size that a socket is given. `None` where it is wrong, `Some(None)` where it is left to the system.
+/// Validates the size of a socket buffer. Returns `None` on an error and `Some(None)` if the operating system
+/// decides.
 #[expect(clippy::option_option, reason = "wrong, left to the system and given are three things")]
 fn socket_bytes<T: TryFrom<u64>>(
     given: Option<ByteSize>,
@@ -125,7 +127,7 @@ fn socket_bytes<T: TryFrom<u64>>(
     checked.map(Some)
 }
 
-/// Checks a time limit whose default is `default` seconds.
+/// Validates a time limit; `default` is in seconds. Returns `None` on an error.
 fn timeout(given: Option<Span>, default: u64, key: &str, complain: ErrorSink<'_>) -> Option<Duration> {
     let limit = given.map_or(Duration::from_secs(default), |span| span.0);
     if limit < TIMEOUT_MIN {

@@ -1,3 +1,5 @@
+//! Access checks of the test server.
+
 use std::sync::Arc;
 
 use s3s::access::{S3Access, S3AccessContext};
@@ -6,21 +8,21 @@ use s3s::{S3Result, s3_error};
 
 use super::MemoryObjects;
 
-/// The id of the one access key the server knows.
+/// The ID of the only access key the server accepts.
 pub const ACCESS_KEY: &str = "AKIDYATAGARASUTEST";
 
-/// Its secret.
+/// The secret of [`ACCESS_KEY`].
 pub const SECRET_KEY: &str = "secret/of+the=test";
 
-/// A token the server takes; requests may also come without one.
+/// The only session token the server accepts. Requests may also have none.
 pub const SESSION_TOKEN: &str = "token//of+the==test";
 
 pub(super) fn keys() -> SimpleAuth {
     SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY)
 }
 
-/// Refuses what S3 refuses and `s3s` does not: unsigned `x-amz-*` fields, unknown tokens, and anonymous requests
-/// for buckets that are not public.
+/// Rejects requests that S3 rejects and `s3s` does not: unsigned `x-amz-*` fields, unknown tokens, and anonymous
+/// requests for buckets that are not public.
 pub(super) struct Strict(pub(super) Arc<MemoryObjects>);
 
 #[async_trait::async_trait]

@@ -1,3 +1,5 @@
+//! The listener of the test server.
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,14 +19,14 @@ use super::MemoryObjects;
 use super::access::{Strict, keys};
 use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, StaticCredentials};
 
-/// What reached a server.
+/// The requests and connections that reached a server.
 #[derive(Debug, Default)]
 struct Log {
     requests: Mutex<Vec<Uri>>,
     connections: AtomicU64,
 }
 
-/// An S3 server on a loopback port of its own; ends when dropped.
+/// An S3 server on its own loopback port. Stops when dropped.
 #[derive(Debug)]
 pub struct S3Server {
     objects: Arc<MemoryObjects>,
@@ -46,32 +48,32 @@ impl S3Server {
         Ok(Self { objects, address, log, accepting })
     }
 
-    /// The objects it serves.
+    /// Returns the objects of the server.
     pub fn objects(&self) -> &MemoryObjects {
         &self.objects
     }
 
-    /// `http://127.0.0.1:PORT`, under which buckets stand in the path.
+    /// Returns `http://127.0.0.1:PORT`, the endpoint for path-style addressing.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// `http://localhost:PORT`, under which buckets stand in the host.
+    /// Returns `http://localhost:PORT`, the endpoint for virtual-host addressing.
     pub fn virtual_host_endpoint(&self) -> String {
         format!("http://localhost:{}", self.address.port())
     }
 
-    /// The URIs asked for so far, as they stood on the wire.
+    /// Returns the URIs requested so far, as they were on the wire.
     pub fn requests(&self) -> Vec<Uri> {
         self.log.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Connections taken so far.
+    /// Returns the number of connections accepted so far.
     pub fn connections(&self) -> u64 {
         self.log.connections.load(Ordering::Relaxed)
     }
 
-    /// The configuration of a source for `bucket`, signed with the server's key.
+    /// Returns the configuration of a source for `bucket`, signed with the server's key.
     pub fn source_config(&self, bucket: &str, backend: SourceBackend) -> SourceConfig {
         SourceConfig {
             backend,
@@ -104,7 +106,7 @@ fn service(objects: &Arc<MemoryObjects>, port: u16) -> S3Service {
     builder.build()
 }
 
-/// One set of objects, served and filled at the same time.
+/// Shares one set of objects between the service and the test.
 struct Shared(Arc<MemoryObjects>);
 
 #[async_trait::async_trait]
@@ -136,7 +138,7 @@ async fn accept(listener: TcpListener, service: S3Service, log: Arc<Log>) {
                 let service = service.clone();
                 async move { service.call(request.map(s3s::Body::from)).await }
             });
-            // A client that leaves is no failure of the server.
+            // A client that disconnects is not an error of the server.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
         });
     }

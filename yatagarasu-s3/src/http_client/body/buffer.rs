@@ -1,7 +1,7 @@
-//! What is read into: buffers that go round on a thread.
+//! Read buffers, reused per thread.
 //!
-//! A stream has a buffer only while it has bytes in hand. What waits for the network has none, so that memory
-//! goes with what is on its way to clients, not with what is open.
+//! A stream holds a buffer only while it has received bytes in hand. A stream that waits for the network holds none.
+//! So memory use grows with the data on its way to clients, not with the number of open streams.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,20 +12,20 @@ use bytes::Bytes;
 
 use crate::http_client::socket::Socket;
 
-/// Most bytes read at a time. A stream whose client is slow holds one or two such pieces.
+/// Size of a read buffer, and so of one read, in bytes. A stream with a slow client holds one or two such pieces.
 const READ_BYTES: usize = 32 * 1024;
 
-/// Less than this is copied, so that few bytes do not hold a whole buffer.
+/// Content shorter than this is copied, so that a few bytes do not hold a whole buffer.
 const COPIED_BYTES_MAX: usize = READ_BYTES / 4;
 
-/// Most unused buffers a thread keeps.
+/// Maximum number of unused buffers per thread.
 const SPARE_MAX: usize = 64;
 
 thread_local! {
     static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer and the part of it that is filled; goes back to its thread's spare ones when dropped.
+/// A buffer and its filled part. Dropping it returns the buffer to the spare ones of the current thread.
 #[derive(Debug)]
 pub(in crate::http_client) struct ReadBuffer {
     bytes: Box<[u8]>,
@@ -34,14 +34,15 @@ pub(in crate::http_client) struct ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// Takes the buffer used last, which the processor's cache may still hold.
+    /// Takes the most recently used buffer, because the processor's cache may still hold it.
     fn take() -> Self {
         let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
         let bytes = spare.unwrap_or_else(|| vec![0; READ_BYTES].into_boxed_slice());
         Self { bytes, begin: 0, end: 0 }
     }
 
-    /// Reads from `socket` into a buffer that is held only if there was something to read. Nothing read is the end.
+    /// Reads from `socket` into a new chunk. No buffer is held while the read is pending. An empty chunk is the end
+    /// of the stream.
     pub(in crate::http_client) fn poll_read(
         socket: &mut Socket,
         cx: &mut Context<'_>,
@@ -51,7 +52,7 @@ impl ReadBuffer {
         Poll::Ready(Ok(chunk))
     }
 
-    /// Reads on behind what is filled, where there is room.
+    /// Reads more bytes after the filled part, as far as there is room. Returns the number of bytes read.
     pub(in crate::http_client) fn poll_more(
         &mut self,
         socket: &mut Socket,
@@ -74,13 +75,13 @@ impl ReadBuffer {
         self.begin == self.end
     }
 
-    /// Leaves the first `length` of the filled bytes out.
+    /// Removes the first `length` bytes of the filled part.
     pub(in crate::http_client) fn skip(&mut self, length: usize) {
         self.begin += length;
         debug_assert!(self.begin <= self.end, "only what is filled can be skipped");
     }
 
-    /// Makes room behind what is filled; `false` where it would take more than `bytes_max` in all.
+    /// Makes room after the filled part. Returns `false` if the buffer would have to exceed `bytes_max`.
     pub(in crate::http_client) fn make_room(&mut self, bytes_max: usize) -> bool {
         if self.end < self.bytes.len() {
             return true;
@@ -99,7 +100,7 @@ impl ReadBuffer {
         true
     }
 
-    /// Hands the first `length` of the filled bytes on.
+    /// Returns the first `length` bytes of the filled part.
     pub(in crate::http_client) fn into_bytes(mut self, length: usize) -> Bytes {
         self.end = self.begin + length;
         if length < COPIED_BYTES_MAX {
@@ -121,12 +122,12 @@ impl Drop for ReadBuffer {
     }
 }
 
-/// Keeps a buffer for the next read on this thread.
+/// Keeps a buffer for the next read on this thread, unless it was enlarged or the thread has enough.
 fn recycle(bytes: Box<[u8]>) {
     if bytes.len() != READ_BYTES {
         return;
     }
-    // A thread that is ending has no place for it, and needs none.
+    // The thread-local list is gone if the thread is ending. The buffer is then freed.
     let _ = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
         if spare.len() < SPARE_MAX {
@@ -146,7 +147,7 @@ mod tests {
         chunk
     }
 
-    /// Forgets what another test may have left on the thread.
+    /// Clears the spare buffers that another test may have left on this thread.
     fn begin_without() {
         SPARE.with(|spare| spare.borrow_mut().clear());
     }

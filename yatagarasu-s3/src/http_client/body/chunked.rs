@@ -1,52 +1,53 @@
-//! Bodies in chunks (RFC 9112 7.1).
+//! Decodes chunked bodies (RFC 9112 7.1).
 
 use httparse::Status;
 
-/// Longest line before, between and after chunks: extensions and trailers are no use here.
+/// Maximum length of a line outside of chunks, in bytes. Chunk extensions and trailers are ignored, so no long line
+/// is needed.
 const LINE_BYTES_MAX: usize = 1024;
 
-/// Most bytes of extensions in all.
+/// Maximum size of all chunk extensions together, in bytes.
 const EXTENSION_BYTES_MAX: usize = 16 * 1024;
 
-/// Bytes at the end of a line.
+/// Length of the CRLF at the end of a line, in bytes.
 const LINE_END: usize = 2;
 
-/// Most bytes of trailers in all.
+/// Maximum size of all trailers together, in bytes.
 const TRAILER_BYTES_MAX: usize = 16 * 1024;
 
-/// What bytes received mean to a body.
+/// The result of passing received bytes to a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::http_client) struct Accepted {
-    /// How many of the bytes are content: it stands at their front.
+    /// Number of content bytes. They are at the front of the buffer.
     pub(in crate::http_client) content: usize,
-    /// Whether the body ends with it.
+    /// Whether the body ends with these bytes.
     pub(in crate::http_client) ended: bool,
-    /// Whether bytes follow that are no part of the body.
+    /// Whether more bytes follow that are not part of the body.
     pub(in crate::http_client) surplus: bool,
 }
 
-/// Takes the chunks of a body apart, wherever reads have cut them.
+/// Decodes the chunks of a body, wherever reads have split them.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::http_client) struct Decoder {
     next: Next,
-    /// Bytes of extensions that may still come.
+    /// Remaining budget for extensions, in bytes.
     extensions: usize,
-    /// The beginning of a line whose end is still to come.
+    /// The beginning of a line that is not complete yet.
     line: Vec<u8>,
 }
 
-/// What comes next.
+/// The next element of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// The line with a chunk's size.
     Size,
-    /// So many bytes of a chunk.
+    /// This many bytes of a chunk.
     ResponseBody(u64),
-    /// The end of the line behind a chunk.
+    /// The line end after a chunk.
     LineEnd,
-    /// Trailers, so many bytes at most, and an empty line.
+    /// Trailers, with the remaining budget in bytes, and an empty line.
     Trailers(usize),
-    /// Nothing.
+    /// Nothing: the body has ended.
     End,
 }
 
@@ -57,7 +58,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Takes in bytes as they came, and moves the content among them together at the front.
+    /// Decodes bytes as received, and moves their content together at the front.
     pub(in crate::http_client) fn accept(&mut self, bytes: &mut [u8]) -> Result<Accepted, &'static str> {
         let (mut at, mut content) = (0, 0);
         while at < bytes.len() {
@@ -77,7 +78,7 @@ impl Decoder {
         Ok(Accepted { content, ended: self.next == Next::End, surplus: at < bytes.len() })
     }
 
-    /// Reads to the end of a line or of the bytes; says how many of them that are.
+    /// Reads up to the end of a line or of `bytes`. Returns the number of bytes read.
     fn read_line(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let length = end.map_or(bytes.len(), |end| end + 1);
@@ -117,15 +118,15 @@ impl Decoder {
     }
 }
 
-/// Reads a chunk's size.
+/// Parses a chunk's size.
 fn size(line: &[u8]) -> Result<u64, &'static str> {
-    // The parser takes a line without digits for the size 0, which would end the body there.
+    // The parser accepts a line without digits as size 0, which would end the body there.
     if !line.first().is_some_and(u8::is_ascii_hexdigit) {
         return Err("invalid chunk size");
     }
     match httparse::parse_chunk_size(line) {
         Ok(Status::Complete((_, size))) => Ok(size),
-        // A line feed within an extension: others may take it for the line's end.
+        // The line has a line feed within an extension. Other parsers may treat it as the end of the line.
         Ok(Status::Partial) | Err(_) => Err("invalid chunk size"),
     }
 }
@@ -134,7 +135,7 @@ fn size(line: &[u8]) -> Result<u64, &'static str> {
 mod tests {
     use super::*;
 
-    /// Decodes what comes in pieces: content, whether the body ended, whether anything was left over.
+    /// Decodes a body in pieces. Returns the content, whether the body ended, and whether bytes were left over.
     fn decode(pieces: &[&[u8]]) -> Result<(String, bool, bool), &'static str> {
         let (mut decoder, mut content) = (Decoder::default(), Vec::new());
         let (mut ended, mut surplus) = (false, false);

@@ -1,20 +1,20 @@
-//! How far the body of a response reaches (RFC 9112 6.3).
+//! Determines the end of a response body (RFC 9112 6.3).
 
 use crate::http_client::body::chunked::{Accepted, Decoder};
 
-/// What says where a body ends, and how much of it is still to come.
+/// The framing of a body, and how much of it is still to come.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::http_client) enum Framing {
-    /// So many bytes more.
+    /// This many more bytes.
     Length(u64),
-    /// Chunks that say it themselves.
+    /// Chunks; the body ends with a chunk of size 0 and trailers.
     Chunked(Decoder),
-    /// The end of the connection.
+    /// The body ends with the connection.
     UntilClose,
 }
 
 impl Framing {
-    /// Takes in that so many bytes of content went elsewhere; says whether the body ends with them.
+    /// Records that `content` bytes were moved elsewhere. Returns `true` if the body ends with them.
     pub(in crate::http_client) fn skip(&mut self, content: usize) -> bool {
         match self {
             Self::Length(left) => {
@@ -25,7 +25,7 @@ impl Framing {
         }
     }
 
-    /// Takes in bytes as they came, and moves the content among them together at the front.
+    /// Decodes bytes as received, and moves their content together at the front.
     pub(in crate::http_client) fn accept(&mut self, bytes: &mut [u8]) -> Result<Accepted, &'static str> {
         match self {
             Self::Length(left) => {

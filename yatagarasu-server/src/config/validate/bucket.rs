@@ -1,3 +1,5 @@
+//! Validates one bucket: its name, its path prefix, and its connection to S3.
+
 use yatagarasu_s3::{Access, Addressing, BuildError, SourceBackend, SourceConfig, StaticCredentials};
 
 use crate::config::BucketConfig;
@@ -5,10 +7,10 @@ use crate::config::raw::{BucketSettings, S3Settings};
 use crate::config::text::check_field_value;
 use crate::config::validate::{ErrorSink, cache, forward, socket_bytes, timeout};
 
-/// Bytes received from S3 and not read yet, for each connection, where the file says nothing.
+/// Default of `receive_buffer`, in bytes for each connection to S3.
 const RECEIVE_BUFFER: u64 = 128 << 10;
 
-/// Checks one bucket; complains of all that is wrong with it.
+/// Validates one bucket. Returns `None` after it has reported every error to `complain`.
 pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_>) -> Option<BucketConfig> {
     let name = settings.name.filter(|name| !name.is_empty());
     if name.is_none() {
@@ -35,7 +37,7 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
     })
 }
 
-/// Brings a prefix into its one form, so that `/static` and `/static/` are seen to be the same.
+/// Validates a path prefix and returns it in canonical form, so that `/static` and `/static/` compare equal.
 fn path_prefix(given: Option<&str>, key: &str, complain: ErrorSink<'_>) -> Option<String> {
     const EXPECTED: &str = "expected a path such as \"/static\", or \"/\" for all paths";
     let Some(given) = given else {
@@ -59,7 +61,7 @@ fn path_prefix(given: Option<&str>, key: &str, complain: ErrorSink<'_>) -> Optio
     Some(one_form(given))
 }
 
-/// Writes a prefix with the slash it begins with and without one at its end.
+/// Returns a prefix in canonical form: with a leading slash and without a trailing one.
 pub(super) fn one_form(given: &str) -> String {
     let inner = given.strip_prefix('/').unwrap_or(given);
     format!("/{}", inner.strip_suffix('/').unwrap_or(inner))
@@ -95,7 +97,7 @@ fn source(
     let access = access(&settings, key, complain);
     let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
     let bucket = settings.bucket.or_else(|| name.map(str::to_owned));
-    // What is wrong already is left out of the further checks, not in their way.
+    // Invalid values are replaced with valid ones here, so that `check` can report further errors.
     let config = SourceConfig {
         backend: backend.unwrap_or_default(),
         bucket: bucket.clone().unwrap_or_else(|| "unnamed".to_owned()),
@@ -121,7 +123,7 @@ fn source(
 
 fn access(settings: &S3Settings, key: &str, complain: ErrorSink<'_>) -> Option<Access> {
     let anonymous = settings.anonymous.unwrap_or(false);
-    // As `"${AWS_SESSION_TOKEN}"` is where the keys are not temporary.
+    // `"${AWS_SESSION_TOKEN}"` expands to an empty string if the keys are not temporary.
     let session_token = settings.session_token.clone().filter(|token| !token.is_empty());
     for (name, value) in [("access_key", &settings.access_key), ("session_token", &session_token)] {
         if let Some(Err(message)) = value.as_deref().map(check_field_value) {

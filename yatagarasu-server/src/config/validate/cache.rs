@@ -1,3 +1,5 @@
+//! Validates the cache section of a bucket.
+
 use std::time::Duration;
 
 use yatagarasu_cache::{BuildError, CacheBackend, CacheConfig, EvictionPolicy};
@@ -8,16 +10,16 @@ use crate::config::units::Span;
 use crate::config::validate::ErrorSink;
 use crate::config::{BucketCache, StatusKey};
 
-/// Longest object stored, where the file says nothing.
+/// Default of `max_item_size`, in bytes.
 const MAX_ITEM_SIZE: u64 = 10_000_000;
 
-/// Size of a bucket's cache, where the file says nothing.
+/// Default of `max_size`, in bytes.
 const MAX_SIZE: u64 = 1_000_000_000;
 
-/// Lifetime of an object that names none, where the file says nothing.
+/// Default of `ttl`, the freshness lifetime of an object that declares none.
 const TTL: Duration = Duration::from_secs(3600);
 
-/// `None` where something is wrong, `Some(None)` where nothing is to be stored.
+/// Validates a cache section. Returns `None` on an error and `Some(None)` if caching is off.
 #[expect(clippy::option_option, reason = "wrong, off and on are three things")]
 pub(super) fn cache(
     settings: &CacheSettings,
@@ -67,7 +69,7 @@ fn store(settings: &CacheSettings, key: &str, complain: ErrorSink<'_>) -> Option
         max_item_size: item_size_max(settings),
         eviction: eviction.unwrap_or_default(),
     };
-    // What is switched off need not fit.
+    // The sizes of a disabled cache are not checked.
     let checked = if is_on(settings) { config.check() } else { Ok(()) };
     if let Err(error) = &checked {
         let part = match error {

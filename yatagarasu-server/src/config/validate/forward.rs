@@ -1,3 +1,5 @@
+//! Validates the lists of forwarded header fields and query parameters.
+
 use http::HeaderName;
 use yatagarasu_core::ForwardedFields;
 use yatagarasu_core::http::fields::may_forward;
@@ -5,13 +7,13 @@ use yatagarasu_core::http::fields::may_forward;
 use crate::config::validate::ErrorSink;
 use crate::config::{ForwardedQuery, query};
 
-/// What stands for everything, alone in its list.
+/// The wildcard for all names. It must be the only entry of its list.
 const ALL: &str = "*";
 
-/// What is said where it stands beside names.
+/// The error message if the wildcard stands beside names.
 const NOT_ALONE: &str = "`*` is everything: it stands alone in the list";
 
-/// Reads the request fields that are passed on.
+/// Parses the request header fields to forward. Returns `None` on an error.
 pub(super) fn headers(given: &[String], key: &str, complain: ErrorSink<'_>) -> Option<ForwardedFields> {
     if given == [ALL] {
         return Some(ForwardedFields::All);
@@ -41,7 +43,7 @@ fn field_name(given: &str) -> Result<HeaderName, String> {
     }
 }
 
-/// Reads the query parameters that are passed on.
+/// Parses the query parameters to forward, sorted and without duplicates. Returns `None` on an error.
 pub(super) fn query(given: &[String], key: &str, complain: ErrorSink<'_>) -> Option<ForwardedQuery> {
     if given == [ALL] {
         return Some(ForwardedQuery::All);
