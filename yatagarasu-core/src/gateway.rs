@@ -197,7 +197,7 @@ impl Shared {
         }
     }
 
-    /// Returns the stored entry if the plan is to serve it as it is.
+    /// Returns the stored entry if the decision is to serve it as it is.
     fn usable(
         &self,
         context: &RequestContext<'_>,

@@ -4,7 +4,7 @@ use crate::cache::reuse::Reuse;
 use crate::caching::cache_status::ForwardReason;
 use crate::http::method::Method;
 
-/// The facts a plan is made from.
+/// The facts a decision is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestFacts {
     /// The request method.

@@ -1,4 +1,4 @@
-//! The cache lookup for a request: keys, variants, and the facts that the plan is made from.
+//! The cache lookup for a request: keys, variants, and the facts that the decision is made from.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -173,7 +173,7 @@ impl LookupResult<'_> {
         self.stored.as_ref().filter(|stored| stored.is_object())
     }
 
-    /// Returns the stored entry as a fact for the plan, given this request's directives.
+    /// Returns the stored entry as a fact for the decision, given this request's directives.
     fn fact(&self, context: &RequestContext<'_>, now: SystemTime) -> Stored {
         let Some(stored) = &self.stored else { return Stored::Nothing(self.missing) };
         let reuse = reuse(stored, now, &context.control);

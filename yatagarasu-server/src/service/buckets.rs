@@ -32,7 +32,7 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// Creates the front of `buckets`, each under its prefix.
+    /// Serves `buckets`, each under its prefix.
     pub fn new(buckets: Vec<Bucket>) -> Self {
         let routes = Routes::new(buckets.iter().map(|bucket| bucket.path_prefix.as_str()));
         Self { buckets, routes }

@@ -1,4 +1,4 @@
-//! Tests of requests answered in the express lane, below hyper, beside requests that hyper answers.
+//! Tests of requests answered by the fast path, below hyper, beside requests that hyper answers.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -216,8 +216,9 @@ async fn no_answer_overtakes_one_that_hyper_has_not_written() {
 async fn random_conversations_are_kept_in_order() {
     const LENGTHS: [(&str, usize); 5] =
         [("huge", 900_000), ("large", 240_000), ("medium", 100_000), ("small", 2000), ("tiny", 10)];
-    let seed = std::env::var("YATAGARASU_EXPRESS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    println!("YATAGARASU_EXPRESS_SEED={seed}");
+    let seed =
+        std::env::var("YATAGARASU_FAST_PATH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("YATAGARASU_FAST_PATH_SEED={seed}");
     let mut random = Random(seed);
     let site = stocked(&LENGTHS).await;
     for round in 0..60 {
