@@ -1,7 +1,7 @@
 //! Tests of caching through the whole server: misses, hits, revalidation, and eviction policies.
 
-use crate::client::Answer;
-use crate::site::Site;
+use crate::support::client::Answer;
+use crate::support::site::Site;
 
 fn summary(answer: &Answer) -> (u16, &str, &str) {
     (answer.status, answer.field("x-cache"), answer.field("cache-status"))
@@ -128,8 +128,9 @@ async fn every_eviction_policy_and_the_fill_memory_are_heeded() {
         assert_eq!(stats["buckets"][0]["max_bytes"], 200_000);
     }
     let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
-    let buckets = [crate::site::bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")];
-    let site = Site::run(s3, &crate::site::document("fill_memory: \"10KB\"", &buckets)).await;
+    let buckets =
+        [crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")];
+    let site = Site::run(s3, &crate::support::site::document("fill_memory: \"10KB\"", &buckets)).await;
     site.put("k", &[], vec![7; 10_001]);
     let streamed = site.client.get("/static/k").await;
     assert_eq!(summary(&streamed), (200, "MISS", "Yatagarasu; fwd=uri-miss; detail=no-fill-memory"));

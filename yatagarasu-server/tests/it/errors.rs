@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::client::Answer;
-use crate::scripted::{Nobody, Scripted};
-use crate::site::{Site, bucket, document};
+use crate::support::client::Answer;
+use crate::support::scripted::{Nobody, Scripted};
+use crate::support::site::{Site, bucket, document};
 
 #[track_caller]
 fn check(answer: &Answer, status: u16) {

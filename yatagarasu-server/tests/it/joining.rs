@@ -3,11 +3,11 @@
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::client::Answer;
-use crate::origin::{Gate, Origin, Reply};
-use crate::scripted::PATIENCE;
-use crate::site::{Site, until};
-use crate::wire::{Crowd, Wire};
+use crate::support::client::Answer;
+use crate::support::origin::{Gate, Origin, Reply};
+use crate::support::scripted::PATIENCE;
+use crate::support::site::{Site, until};
+use crate::support::wire::{Crowd, Wire};
 
 const HALF: usize = 100_000;
 

@@ -6,27 +6,14 @@
     reason = "a test that cannot go on has failed, and its tasks end with it"
 )]
 
-mod admin;
 mod caching;
-mod client;
-mod config;
+mod connections;
 mod errors;
-mod fast_path;
-mod faults;
-mod http2;
 mod joining;
-mod logging;
-mod memory;
-mod origin;
-mod process;
+mod operating;
 mod requests;
 mod rfc5861;
 mod rfc9110;
 mod rfc9111;
 mod rfc9211;
-mod scripted;
-mod site;
-mod splice;
-mod unread;
-mod volume;
-mod wire;
+mod support;

@@ -4,8 +4,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use yatagarasu_testing::odd_keys;
 
-use crate::scripted::Scripted;
-use crate::site::{Site, bucket, document};
+use crate::support::scripted::Scripted;
+use crate::support::site::{Site, bucket, document};
 
 #[tokio::test]
 async fn two_hundred_odd_keys_are_served_and_stored_byte_for_byte() {

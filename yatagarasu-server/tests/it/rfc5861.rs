@@ -3,10 +3,10 @@
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::client::Answer;
-use crate::origin::{Gate, Reply};
 use crate::rfc9111::{Bed, Object, aged, near, says, stale, summary, ttl};
-use crate::scripted::{PATIENCE, Scripted};
+use crate::support::client::Answer;
+use crate::support::origin::{Gate, Reply};
+use crate::support::scripted::{PATIENCE, Scripted};
 
 /// Returns an object that is stale by 40 seconds on arrival, with windows of its own.
 fn windowed(control: &str) -> Reply {

@@ -6,9 +6,9 @@ mod range_fill;
 mod ranges;
 mod several;
 
-use crate::client::Answer;
-use crate::origin::{Origin, Reply};
-use crate::site::Site;
+use crate::support::client::Answer;
+use crate::support::origin::{Origin, Reply};
+use crate::support::site::Site;
 
 const BEFORE: &str = "Sat, 05 Nov 1994 08:49:37 GMT";
 const WRITTEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";

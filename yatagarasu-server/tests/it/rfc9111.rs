@@ -16,10 +16,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::client::Answer;
-use crate::origin::{Asked, Origin, Reply};
-use crate::scripted::PATIENCE;
-use crate::site::Site;
+use crate::support::client::Answer;
+use crate::support::origin::{Asked, Origin, Reply};
+use crate::support::scripted::PATIENCE;
+use crate::support::site::Site;
 
 /// A gateway, its source, and an object for each case of a test.
 pub(crate) struct Bed {

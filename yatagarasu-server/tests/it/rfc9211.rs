@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::client::{Answer, Client};
-use crate::origin::{Gate, Origin, Reply};
-use crate::wire::Crowd;
+use crate::support::client::{Answer, Client};
+use crate::support::origin::{Gate, Origin, Reply};
+use crate::support::wire::Crowd;
 
 /// Returns the members of a response's `Cache-Status`, in order.
 fn members(answer: &Answer) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! Tests of conditional requests (RFC 9110 13).
 
 use super::{AFTER, BEFORE, WRITTEN, stored};
-use crate::origin::{Origin, Reply};
-use crate::site::Site;
+use crate::support::origin::{Origin, Reply};
+use crate::support::site::Site;
 
 const CONTENT: &str = "0123456789";
 

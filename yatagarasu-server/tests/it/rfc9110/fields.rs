@@ -1,9 +1,9 @@
 //! Header fields at an intermediary, and the messages around them (RFC 9110 5 to 10, 15.2).
 
 use super::{AFTER, LONG, WRITTEN, stored};
-use crate::client::Answer;
-use crate::origin::{Origin, Reply};
-use crate::wire::Wire;
+use crate::support::client::Answer;
+use crate::support::origin::{Origin, Reply};
+use crate::support::wire::Wire;
 
 /// Returns all values of a field.
 fn all(answer: &Answer, name: &str) -> Vec<String> {

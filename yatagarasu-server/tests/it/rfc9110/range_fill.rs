@@ -3,8 +3,8 @@
 use tokio::time::timeout;
 
 use super::{content, ranged};
-use crate::origin::{Gate, Origin, Reply};
-use crate::scripted::PATIENCE;
+use crate::support::origin::{Gate, Origin, Reply};
+use crate::support::scripted::PATIENCE;
 
 const RANGE_FILL: &str = "range_fill: true";
 

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::{AFTER, BEFORE, LONG, WRITTEN, content, ranged, stored};
-use crate::client::Answer;
-use crate::origin::{Origin, Reply};
+use crate::support::client::Answer;
+use crate::support::origin::{Origin, Reply};
 
 #[track_caller]
 fn check_part(answer: &Answer, part: Range<usize>) {

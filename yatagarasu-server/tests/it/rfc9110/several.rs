@@ -6,9 +6,9 @@ use std::ops::Range;
 use http::HeaderMap;
 
 use super::{content, ranged, stored};
-use crate::client::Answer;
-use crate::origin::{Origin, Reply};
-use crate::wire::fields;
+use crate::support::client::Answer;
+use crate::support::origin::{Origin, Reply};
+use crate::support::wire::fields;
 
 /// One part of a response.
 struct Part {

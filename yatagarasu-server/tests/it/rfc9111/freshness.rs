@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Bed, near, ttl, with_fields};
-use crate::origin::Reply;
+use crate::support::origin::Reply;
 
 /// 2840140800 seconds after 1970. It is never in the past, so it makes no object old.
 const DATE: (&str, &str) = ("date", "Thu, 01 Jan 2060 00:00:00 GMT");

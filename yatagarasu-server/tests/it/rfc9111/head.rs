@@ -1,7 +1,7 @@
 //! RFC 9111 4.3.5: the effect of a response to HEAD on a stored object.
 
 use super::{Bed, near, stale, summary, ttl, with_fields};
-use crate::origin::Reply;
+use crate::support::origin::Reply;
 
 const NO_CACHE: [(&str, &str); 1] = [("cache-control", "no-cache")];
 

@@ -1,8 +1,8 @@
 //! RFC 9111 3, 4.2: remembered refusals. RFC 9110 15.1 lets a 404 be stored; for a 403, the bucket decides.
 
 use super::{Bed, Object, says, summary, ttl, with_fields};
-use crate::client::Answer;
-use crate::origin::Reply;
+use crate::support::client::Answer;
+use crate::support::origin::Reply;
 
 /// Returns an object that S3 refuses at first and has from the second request on.
 fn refused<'a>(bed: &'a Bed, status: u16, fields: &[(&str, &str)]) -> Object<'a> {

@@ -1,8 +1,8 @@
 //! RFC 9111 3.3, 3.4: stored parts of objects, and how they are reused, combined and replaced.
 
 use super::{Bed, Object, aged, says, summary};
-use crate::client::Answer;
-use crate::origin::Reply;
+use crate::support::client::Answer;
+use crate::support::origin::Reply;
 
 /// Returns the part `content` from byte `first` on, of an object of 10 bytes.
 fn part(content: &'static str, first: u64, etag: &str) -> Reply {

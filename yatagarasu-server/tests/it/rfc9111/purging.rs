@@ -4,9 +4,9 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::{Bed, Object, aged, says, stale, summary, with_fields};
-use crate::client::begin;
-use crate::origin::{Gate, Reply};
-use crate::scripted::PATIENCE;
+use crate::support::client::begin;
+use crate::support::origin::{Gate, Reply};
+use crate::support::scripted::PATIENCE;
 
 /// Selectors for an object with the key `KEY` that is `tagged`.
 const SELECTORS: [&str; 4] = ["\"key\":\"KEY\"", "\"prefix\":\"KEY\"", "\"tag\":\"tag\"", "\"all\":true"];

@@ -1,8 +1,8 @@
 //! RFC 9111 5.2.1: the effect of a client's directives on stored objects.
 
 use super::{Bed, Object, aged, near, says, stale, summary, ttl};
-use crate::client::Answer;
-use crate::origin::Reply;
+use crate::support::client::Answer;
+use crate::support::origin::Reply;
 
 /// Returns an object that is 50 seconds old and fresh for 50 more.
 fn half_way() -> Reply {

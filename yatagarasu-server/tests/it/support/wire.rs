@@ -12,8 +12,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::client::Answer;
-use crate::scripted::PATIENCE;
+use crate::support::client::Answer;
+use crate::support::scripted::PATIENCE;
 
 /// Many clients on one HTTP/2 connection. The gateway starts their requests in the order they were sent.
 pub(crate) struct Crowd {

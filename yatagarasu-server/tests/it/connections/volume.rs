@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::site::Site;
+use crate::support::site::Site;
 
 /// Returns content that depends on the object, of 0 to 8,191 bytes.
 fn content(index: u64) -> Vec<u8> {

@@ -12,8 +12,8 @@ use std::sync::mpsc;
 use tempfile::TempDir;
 use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
-use crate::client::Client;
-use crate::site::{bucket, document};
+use crate::support::client::Client;
+use crate::support::site::{bucket, document};
 
 /// A running server process.
 pub(crate) struct Process {
@@ -208,7 +208,7 @@ async fn a_second_signal_does_not_wait() {
     s3.objects().put_pattern("bucket", "large", 10 << 30);
     let yaml = document("shutdown_grace: \"1h\"", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
     let process = Process::start(&yaml, &[]);
-    let _unread = crate::client::begin(process.address, "/static/large").await;
+    let _unread = crate::support::client::begin(process.address, "/static/large").await;
     process.signal("-INT");
     process
         .log()

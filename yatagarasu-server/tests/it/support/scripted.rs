@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use yatagarasu_testing::s3::S3Server;
 
-use crate::site::{Site, bucket, document};
+use crate::support::site::{Site, bucket, document};
 
 /// Longest wait for an expected event.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

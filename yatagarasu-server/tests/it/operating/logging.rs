@@ -10,10 +10,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use yatagarasu_testing::s3::S3Server;
 
-use crate::client::Client;
-use crate::process::{command, write};
-use crate::scripted::PATIENCE;
-use crate::site::{bucket, document};
+use crate::operating::process::{command, write};
+use crate::support::client::Client;
+use crate::support::scripted::PATIENCE;
+use crate::support::site::{bucket, document};
 
 /// A server on known addresses, because it may have no log to report them.
 struct Silent {

@@ -13,12 +13,12 @@ use tokio::time::{sleep, timeout};
 use yatagarasu_sys::process::raise_open_files_limit;
 use yatagarasu_testing::s3::{MemoryObjects, S3Server};
 
-use crate::http2::get;
-use crate::memory::stalled;
-use crate::process::Process;
-use crate::scripted::{PATIENCE, Scripted};
-use crate::site::{Site, bucket, document, until};
-use crate::wire::Wire;
+use crate::connections::http2::get;
+use crate::connections::memory::stalled;
+use crate::operating::process::Process;
+use crate::support::scripted::{PATIENCE, Scripted};
+use crate::support::site::{Site, bucket, document, until};
+use crate::support::wire::Wire;
 
 const MIB: u64 = 1 << 20;
 
@@ -60,7 +60,7 @@ async fn assert_broken(mut socket: TcpStream) {
 
 /// Starts a client that requests `path` and reads only the first bytes.
 async fn begin(address: SocketAddr, path: &str) -> TcpStream {
-    let mut socket = crate::client::begin(address, path).await;
+    let mut socket = crate::support::client::begin(address, path).await;
     socket.read_u8().await.unwrap();
     socket
 }
@@ -68,7 +68,7 @@ async fn begin(address: SocketAddr, path: &str) -> TcpStream {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_of_a_stream_is_let_go_and_so_is_s3() {
     let (s3, site) = Scripted::with(SEND_TIMEOUT, "").await;
-    let client = tokio::spawn(crate::client::begin(site.address, "/static/k"));
+    let client = tokio::spawn(crate::support::client::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40)).await;
     let client = client.await.unwrap();

@@ -6,9 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::client::begin;
-use crate::scripted::Scripted;
-use crate::site::Site;
+use crate::support::client::begin;
+use crate::support::scripted::Scripted;
+use crate::support::site::Site;
 
 const LARGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nfirst";
 
@@ -145,8 +145,8 @@ async fn a_slow_client_slows_s3_down() {
 #[tokio::test]
 async fn a_client_that_says_nothing_is_let_go() {
     let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
-    let entry = crate::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
-    let site = Site::run(s3, &crate::site::document("header_timeout: \"200ms\"", &[entry])).await;
+    let entry = crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
+    let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
     site.put("k", &[], "x");
     for said in ["", "G", "GET /static/k HTTP/1.1\r\nhost:"] {
         let mut client = TcpStream::connect(site.address).await.unwrap();
@@ -185,8 +185,8 @@ async fn a_client_that_says_nothing_is_let_go() {
 #[tokio::test]
 async fn a_client_that_reads_slowly_is_not_let_go() {
     let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
-    let entry = crate::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
-    let site = Site::run(s3, &crate::site::document("header_timeout: \"200ms\"", &[entry])).await;
+    let entry = crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
+    let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
     site.put("k", &[], vec![7; 9_000_000]);
     site.client.get("/static/k").await;
     let mut client = begin(site.address, "/static/k").await;

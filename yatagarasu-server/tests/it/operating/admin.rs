@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::site::{Site, bucket, document, until};
+use crate::support::site::{Site, bucket, document, until};
 
 #[tokio::test]
 async fn purges_say_how_many_objects_went() {
@@ -193,7 +193,7 @@ async fn readiness_asks_every_source() {
     s3.objects().put("bucket", "k", &[], "x");
     let endpoint = s3.endpoint();
     let good = bucket(&endpoint, "good", "/good", "", "");
-    let nobody = crate::scripted::Nobody::new();
+    let nobody = crate::support::scripted::Nobody::new();
     let unreachable = bucket(&nobody.endpoint(), "unreachable", "/unreachable", "", "");
     let denied = bucket(&endpoint, "denied", "/denied", "session_token: \"unknown\"", "");
     let site = Site::run(s3, &document("", std::slice::from_ref(&good))).await;
@@ -275,12 +275,12 @@ async fn what_happens_is_counted() {
 async fn stopping_lets_responses_end_and_accepts_no_more() {
     use tokio::io::AsyncReadExt;
 
-    let (s3, mut site) = crate::scripted::Scripted::start("").await;
-    let client = tokio::spawn(crate::client::begin(site.address, "/static/k"));
+    let (s3, mut site) = crate::support::scripted::Scripted::start("").await;
+    let client = tokio::spawn(crate::support::client::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
     let mut client = client.await.unwrap();
-    let idle = crate::client::begin(site.address, "/nowhere").await;
+    let idle = crate::support::client::begin(site.address, "/nowhere").await;
     let running = site.stop();
     // Connections are refused as soon as the listener is closed.
     refuses(site.address).await;
@@ -295,11 +295,11 @@ async fn stopping_lets_responses_end_and_accepts_no_more() {
 
 #[tokio::test]
 async fn stopping_does_not_wait_longer_than_it_may() {
-    let s3 = crate::scripted::Scripted::start("").await.0;
+    let s3 = crate::support::scripted::Scripted::start("").await.0;
     let server = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     let entry = bucket(&format!("http://{}", s3.address()), "assets", "/static", "", "");
     let mut site = Site::run(server, &document("shutdown_grace: \"50ms\"", &[entry])).await;
-    let client = tokio::spawn(crate::client::begin(site.address, "/static/k"));
+    let client = tokio::spawn(crate::support::client::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
     let _client = client.await.unwrap();
@@ -311,13 +311,13 @@ async fn stopping_does_not_wait_longer_than_it_may() {
 async fn stopping_goes_on_with_what_another_thread_began() {
     use tokio::io::AsyncReadExt;
 
-    let (s3, mut site) = crate::scripted::Scripted::start("").await;
+    let (s3, mut site) = crate::support::scripted::Scripted::start("").await;
     // One client connects to each of the two threads. The first starts the fill and leaves.
-    let first = tokio::spawn(crate::client::begin(site.address, "/static/k"));
+    let first = tokio::spawn(crate::support::client::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     let first = first.await.unwrap();
-    let mut second = crate::client::begin(site.address, "/static/k").await;
+    let mut second = crate::support::client::begin(site.address, "/static/k").await;
     drop(first);
     loop {
         let metrics = site.admin.get("/metrics").await.body;
@@ -341,5 +341,5 @@ async fn refuses(address: std::net::SocketAddr) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(crate::scripted::PATIENCE, refused).await.expect("the listener closes");
+    tokio::time::timeout(crate::support::scripted::PATIENCE, refused).await.expect("the listener closes");
 }

@@ -13,12 +13,12 @@ use tokio::time::{sleep, timeout};
 use yatagarasu_sys::process::raise_open_files_limit;
 use yatagarasu_testing::s3::{MemoryObjects, S3Server};
 
-use crate::client::begin;
-use crate::http2::{connect, get};
-use crate::process::Process;
-use crate::scripted::PATIENCE;
-use crate::site::{Site, bucket, document};
-use crate::wire::Wire;
+use crate::connections::http2::{connect, get};
+use crate::operating::process::Process;
+use crate::support::client::begin;
+use crate::support::scripted::PATIENCE;
+use crate::support::site::{Site, bucket, document};
+use crate::support::wire::Wire;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

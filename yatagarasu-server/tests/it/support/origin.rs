@@ -15,9 +15,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use yatagarasu_testing::s3::S3Server;
 
-use crate::scripted::PATIENCE;
-use crate::site::{Site, bucket, document};
-use crate::wire::{fields, read_head};
+use crate::support::scripted::PATIENCE;
+use crate::support::site::{Site, bucket, document};
+use crate::support::wire::{fields, read_head};
 
 /// The source of one bucket. Dropping it ends its connections.
 pub(crate) struct Origin {

@@ -8,9 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::time::{sleep, timeout};
 
-use crate::scripted::PATIENCE;
-use crate::site::Site;
-use crate::wire::Wire;
+use crate::support::scripted::PATIENCE;
+use crate::support::site::Site;
+use crate::support::wire::Wire;
 
 /// Returns a request that means the same as a plain GET but has to go through hyper.
 fn through_hyper(path: &str) -> String {

@@ -7,11 +7,11 @@ use serde_json::Value;
 use tokio::time::sleep;
 use yatagarasu_testing::s3::{MemoryObjects, S3Server};
 
-use crate::memory::{stalled, until_waiting, waiting};
-use crate::origin::{Gate, Origin, Reply};
-use crate::process::Process;
-use crate::site::{Site, bucket, document, until};
-use crate::wire::Wire;
+use crate::connections::memory::{stalled, until_waiting, waiting};
+use crate::operating::process::Process;
+use crate::support::origin::{Gate, Origin, Reply};
+use crate::support::site::{Site, bucket, document, until};
+use crate::support::wire::Wire;
 
 const MIB: u64 = 1 << 20;
 

@@ -7,9 +7,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::client::Client;
-use crate::scripted::Scripted;
-use crate::site::Site;
+use crate::support::client::Client;
+use crate::support::scripted::Scripted;
+use crate::support::site::Site;
 
 #[tokio::test]
 async fn http2_with_prior_knowledge_is_served_on_the_same_port() {
@@ -97,8 +97,8 @@ async fn a_reset_ends_the_request_at_s3() {
 #[tokio::test]
 async fn a_connection_without_requests_is_closed() {
     let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
-    let entry = crate::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
-    let site = Site::run(s3, &crate::site::document("header_timeout: \"200ms\"", &[entry])).await;
+    let entry = crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
+    let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
     site.put("k", &[], "x");
     let socket = tokio::net::TcpStream::connect(site.address).await.unwrap();
     let (mut sender, connection) =
@@ -107,5 +107,6 @@ async fn a_connection_without_requests_is_closed() {
     let request = http::Request::get(format!("http://{}/static/k", site.address)).body(Empty::new()).unwrap();
     let response = sender.send_request(request).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "x");
-    let _ = tokio::time::timeout(crate::scripted::PATIENCE, ended).await.expect("the gateway closes it");
+    let _ =
+        tokio::time::timeout(crate::support::scripted::PATIENCE, ended).await.expect("the gateway closes it");
 }

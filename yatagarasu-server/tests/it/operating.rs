@@ -1,0 +1,6 @@
+//! Tests of what operators see and do: configuration, the admin API, logs, and the process.
+
+pub(crate) mod admin;
+pub(crate) mod config;
+pub(crate) mod logging;
+pub(crate) mod process;
