@@ -14,6 +14,7 @@ use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 use crate::support::client::Client;
 use crate::support::site::{bucket, document};
+use crate::support::wire::Wire;
 
 /// A running server process.
 pub(crate) struct Process {
@@ -288,11 +289,10 @@ async fn s3_is_reached_over_tls() {
     let yaml = document("", &[entry]);
     let process = Process::start(&yaml, &[("SSL_CERT_FILE", file.to_str().unwrap())]);
     // One connection and thus one worker, so that the second request finds the first one's connection to S3.
-    let client = Client::new(process.address);
-    for (path, content) in [("/static/k", "hello"), ("/static/other", "again")] {
-        let answer = client.get(path).await;
-        assert_eq!((answer.status, &answer.body[..]), (200, content.as_bytes()), "{answer:?}");
-    }
+    let mut client = Wire::get(process.address, "/static/k").await;
+    assert_eq!((client.head().await.status, client.take(5).await), (200, b"hello".to_vec()));
+    client.get_again("/static/other").await;
+    assert_eq!((client.head().await.status, client.take(5).await), (200, b"again".to_vec()));
     assert_eq!(opened.load(Ordering::Relaxed), 1, "connections");
 
     let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
