@@ -1,4 +1,7 @@
 //! The `cache` commands: ask a running server over its admin API.
+//!
+//! [`client`] sends one request over the [`connector`] and turns a refusal into an [`error`]. [`stats`] prints the
+//! answer as a [`table`].
 
 mod client;
 mod connector;

@@ -1,4 +1,8 @@
 //! The `demo` command: runs an S3 server in this process and the gateway in front of it.
+//!
+//! [`content`] chooses the folder: the user's, or [`samples`] in a temporary one. [`files`] serves it read-only through
+//! the [`s3`] server, with entity tags in [`sidecars`]; [`located`] finds the file of a key. [`settings`] makes the
+//! gateway's configuration, and [`announcement`] prints what to try, with [`examples`] of the objects there are.
 
 mod announcement;
 mod content;

@@ -1,7 +1,8 @@
 //! What is stored: the trait [`ObjectCache`], its keys, and what stands under one.
 //!
-//! An [`entry`] is an object in [`segments`], a [part](partial) of one, or a note about one: that it has variants, that it
-//! is not stored, or that the source [refused](negative) it. [`reuse`] decides whether an entry may answer a request.
+//! An [`entry`] is an object in [`segments`], a [part](partial) of one, or a note about one: that it has variants, that
+//! it is not stored, or that the source [refused](negative) it. [`reuse`] decides whether an entry may answer a
+//! request.
 
 pub mod entry;
 pub mod negative;

@@ -1,4 +1,10 @@
-//! The gateway of one bucket. It carries out the decisions of [`decide`] with the bucket's source and cache.
+//! The gateway of one bucket: decides what a request gets, carries it out, and says how it went.
+//!
+//! A [`request`] is looked up ([`lookup`]), and [`decide`] chooses from plain facts whether to serve what is stored, to
+//! revalidate it, to join or begin a [`fill`], or to [`pass`] the request to the source. [`forward`] says which request
+//! fields reach the source; [`representation`] makes the reply: conditions, ranges and fields. [`store`] keeps the
+//! order between stores and purges, [`preflight`] answers CORS preflights, and [`stats`] counts. The result is one
+//! [`outcome`](outcome::Outcome).
 
 pub mod decision;
 mod fill;

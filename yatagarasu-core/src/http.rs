@@ -1,8 +1,8 @@
 //! RFC 9110: pure functions over header fields, shared by every other folder.
 //!
 //! [`method`] and [`fields`] say what the gateway knows of methods and field names. [`validator`] reads entity tags and
-//! dates, [`conditional`] evaluates conditions against them (13), [`range`] and [`content_range`] select bytes (14), and
-//! [`multipart`] lays several ranges out in one body (14.6). Nothing here knows caches, sources or time.
+//! dates, [`conditional`] evaluates conditions against them (13), [`range`] and [`content_range`] select bytes (14),
+//! and [`multipart`] lays several ranges out in one body (14.6). Nothing here knows caches, sources or time.
 
 pub mod conditional;
 pub mod content_range;

@@ -1,8 +1,8 @@
 //! The core of the Yatagarasu gateway: the interfaces of a source and a cache, and all decisions between them.
 //!
 //! This crate contains no HTTP server, S3 client, cache library or configuration format. It takes a [`Request`]
-//! that was already routed to a bucket, chooses an action with [`decide`](gateway::decision::decide), and carries it out. It
-//! returns one [`Outcome`], from which the server builds the response, its `Cache-Status` and its log line.
+//! that was already routed to a bucket, chooses an action with [`decide`](gateway::decision::decide), and carries it
+//! out. It returns one [`Outcome`], from which the server builds the response, its `Cache-Status` and its log line.
 #![forbid(unsafe_code)]
 
 mod budget;

@@ -1,4 +1,7 @@
-//! The credentials that requests are signed with.
+//! The credentials that requests are signed with, and the region.
+//!
+//! Static credentials come from the configuration. Others come from the AWS [`chain`]; [`refresh`] fetches them when
+//! they are first needed, and again before they expire. [`region`] finds the region if the configuration names none.
 
 mod chain;
 mod refresh;

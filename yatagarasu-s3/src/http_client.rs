@@ -1,7 +1,8 @@
 //! Connections to S3: pooled HTTP/1.1, with or without TLS.
 //!
-//! The consumer of a body reads it directly from the socket, a buffer at a time. This module returns response heads
-//! and streams of bytes.
+//! The [`connector`] opens a [`socket`] to an address that [`resolve`] finds, and the [`pool`] keeps it between
+//! requests. An [`exchange`] writes a [`request`] and reads a [`head`](head). The consumer of the [`body`] reads it
+//! directly from the socket, a buffer at a time. [`cause`] finds the message below the errors of the libraries.
 
 pub(crate) mod body;
 mod cause;

@@ -1,5 +1,7 @@
-//! The admin API for operators: health, readiness, metrics, statistics, and purge. The public listener has none of
-//! them.
+//! The admin API for operators, on a listener of its own.
+//!
+//! [`token`] decides who may ask for more than health and readiness. [`ready`] asks the sources, [`stats`] and
+//! `metrics` show the counters, and [`purge`] drops stored objects or marks them stale.
 
 pub(crate) mod metrics;
 mod purge;

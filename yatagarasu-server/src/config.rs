@@ -1,4 +1,9 @@
 //! Configuration: reads a file, validates it as a whole, and prints the effective result.
+//!
+//! [`load`] parses a file. [`interpolate`] replaces `${NAME}`, [`overrides`] applies variables of the [`environment`],
+//! and [`text`] trims and checks all texts. The result is read into [`raw`], the keys as written, with their [`units`].
+//! [`validate`] checks them, fills in the defaults and makes the [`effective`] configuration, or collects all
+//! [errors](error). [`render`] prints the effective configuration as a file that loads again.
 
 mod effective;
 mod environment;

@@ -1,7 +1,7 @@
 //! What a request gets: the service between client connections and the gateways of the buckets.
 //!
-//! The [`router`] decodes a path and finds the [bucket](buckets) and the key. The [`handler`] of a thread asks the bucket's
-//! gateway and turns its outcome into a [`response`] with a [`body`], or into a [`problem`] document.
+//! The [`router`] decodes a path and finds the [bucket](buckets) and the key. The [`handler`] of a thread asks the
+//! bucket's gateway and turns its outcome into a [`response`] with a [`body`], or into a [`problem`] document.
 
 pub(crate) mod body;
 pub mod buckets;

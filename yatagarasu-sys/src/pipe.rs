@@ -100,8 +100,8 @@ pub fn can_splice() -> bool {
     system::CAN_SPLICE
 }
 
-/// Moves at most `limit` bytes that have arrived at `socket` into an empty pipe, without waiting. Returns how many; 0 is
-/// the end of the stream.
+/// Moves at most `limit` bytes that have arrived at `socket` into an empty pipe, without waiting. Returns how many; 0
+/// is the end of the stream.
 ///
 /// # Errors
 ///

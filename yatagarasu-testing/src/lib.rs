@@ -1,9 +1,9 @@
 //! What the tests of all crates share: doubles, conformance suites, and an S3 server.
 //!
-//! The suites in [`conformance`] state the contracts of `ObjectSource` and `ObjectCache`; every backend, wrapper and double
-//! runs them. [`MemorySource`] and [`MemoryCache`] keep the contracts in the simplest way. [`ScriptedSource`] answers as a
-//! test says, step by step, and [`ManualClock`] stands still until a test moves it. The feature `s3` adds [`s3`], a server
-//! on a real socket that checks signatures.
+//! The suites in [`conformance`] state the contracts of `ObjectSource` and `ObjectCache`; every backend, wrapper and
+//! double runs them. [`MemorySource`] and [`MemoryCache`] keep the contracts in the simplest way. [`ScriptedSource`]
+//! answers as a test says, step by step, and [`ManualClock`] stands still until a test moves it. The feature `s3` adds
+//! [`s3`], a server on a real socket that checks signatures.
 #![forbid(unsafe_code)]
 
 mod clock;

@@ -12,7 +12,7 @@ pub struct Request {
     pub method: Method,
     /// The object's key, and the forwarded query parameters that are part of its identity.
     pub key: CacheKey,
-    /// The end-to-end header fields the client sent ([`drop_hops`](crate::http::fields::drop_hops) leaves these). What of them
-    /// reaches a source is [`forward`](crate::gateway::forward)'s.
+    /// The end-to-end header fields the client sent ([`drop_hops`](crate::http::fields::drop_hops) leaves these). What
+    /// of them reaches a source is [`forward`](crate::gateway::forward)'s.
     pub headers: HeaderMap,
 }

@@ -3,12 +3,12 @@
 //!
 //! Moving costs less than reading and writing only if the kernel may queue megabytes in each direction. There is not
 //! enough memory to allow that for every stream. So a stream is first read and written through small buffers, until its
-//! client has proved to be [fast](throughput). It then reserves a part of the memory budget that all such streams share. If
-//! the budget allows it, the sockets are widened and the bytes are moved.
+//! client has proved to be [fast](throughput). It then reserves a part of the memory budget that all such streams
+//! share. If the budget allows it, the sockets are widened and the bytes are moved.
 //!
 //! hyper has no interface for this: it writes the bytes that a body returns. A body whose next bytes are in a pipe
-//! returns a [*placeholder*](placeholder) for them. hyper queues the placeholder like any bytes. When hyper writes the placeholder, the
-//! socket takes as many bytes out of the pipe.
+//! returns a [*placeholder*](placeholder) for them. hyper queues the placeholder like any bytes. When hyper writes the
+//! placeholder, the socket takes as many bytes out of the pipe.
 
 pub(super) mod placeholder;
 pub(super) mod stream;

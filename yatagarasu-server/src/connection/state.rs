@@ -14,7 +14,8 @@ use crate::connection::http2_stream::{Stream, Streams};
 /// Value of `unacknowledged` if the socket was not queried since bytes began to wait.
 const NOT_ASKED: u32 = u32::MAX;
 
-/// The state of a connection for the [`IdleReaper`](crate::connection::idle_reaper::IdleReaper) of its thread, and the reaper's orders to it.
+/// The state of a connection for the [`IdleReaper`](crate::connection::idle_reaper::IdleReaper) of its thread, and the
+/// reaper's orders to it.
 ///
 /// A connection and its reaper run on one thread. Relaxed atomics therefore suffice.
 #[derive(Debug, Default)]

@@ -6,11 +6,11 @@ use super::system;
 use crate::pipe::Pipe;
 use crate::shared::SharedPages;
 
-/// Shares a page with a pipe, returns it to the system, writes to the same addresses, and reads the pipe. Returns whether
-/// the old bytes come out, and whether the returned page was zero.
+/// Shares a page with a pipe, returns it to the system, writes to the same addresses, and reads the pipe. Returns
+/// whether the old bytes come out, and whether the returned page was zero.
 ///
-/// Linux promises both. An emulator or a sandbox may accept the calls and do neither, and then clients would get bytes of
-/// other objects.
+/// Linux promises both. An emulator or a sandbox may accept the calls and do neither, and then clients would get bytes
+/// of other objects.
 pub(super) fn shared_pages_stay(page: &mut [u8]) -> bool {
     const OLD: u8 = 1;
     page.fill(OLD);

@@ -1,5 +1,5 @@
-//! Placeholders: slices that stand for as many bytes in a pipe. A placeholder is recognized by its address; its own bytes are
-//! never read.
+//! Placeholders: slices that stand for as many bytes in a pipe. A placeholder is recognized by its address; its own
+//! bytes are never read.
 
 use std::io::IoSlice;
 

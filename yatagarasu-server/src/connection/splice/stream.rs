@@ -42,8 +42,8 @@ impl SpliceStream {
         Self { outlet, pace: Throughput::default(), source: Source::Bound, wide: false }
     }
 
-    /// Returns the next bytes, or a placeholder for them. First waits until the last ones are written, so that a stream with
-    /// a slow client holds at most one piece.
+    /// Returns the next bytes, or a placeholder for them. First waits until the last ones are written, so that a stream
+    /// with a slow client holds at most one piece.
     pub(crate) fn poll_next(
         &mut self,
         body: &mut ObjectBody,
@@ -93,8 +93,8 @@ impl SpliceStream {
         self.wide = false;
     }
 
-    /// Moves the next bytes into a pipe and returns a placeholder for them. Returns `None` if they cannot be moved, and at
-    /// the end of the body.
+    /// Moves the next bytes into a pipe and returns a placeholder for them. Returns `None` if they cannot be moved, and
+    /// at the end of the body.
     fn poll_move(
         &self,
         body: &mut ObjectBody,
