@@ -152,7 +152,10 @@ impl Shared {
         exchange: Exchange,
     ) {
         if !describes(stored.meta(), stored.length(), head) {
+            // At once, and again once older stores are held off.
             stored.expire(exchange.received);
+            let gateway = Arc::clone(self);
+            tokio::spawn(async move { permit.expire(&gateway.storage, exchange.received).await });
             return;
         }
         let updated = self.updated(stored, head, exchange).filter(|updated| {

@@ -178,9 +178,12 @@ impl StorePermit {
     /// Marks the current entry stale, unless the permit was revoked.
     pub(super) async fn expire(self, storage: &Storage, now: SystemTime) {
         let _alone = storage.gate.lock().await;
-        if !self.is_revoked()
-            && let Some(stored) = storage.cache.lookup(self.key.borrowed()).await
-        {
+        if self.is_revoked() {
+            return;
+        }
+        // A slower store that began before would make it fresh again.
+        self.supersede(&self.key);
+        if let Some(stored) = storage.cache.lookup(self.key.borrowed()).await {
             stored.expire(now);
         }
     }

@@ -240,10 +240,14 @@ async fn a_part_of_another_version_is_not_passed_on() {
     assert_eq!(body(client.await.unwrap()).await.unwrap(), b"ne");
 }
 
-/// A part that arrives slowly does not outlive the 404 that the source gave later, remembered or not.
+/// A part that arrives slowly does not outlive what the source said later: a 404, remembered or not, or a refusal
+/// without a reason.
 #[tokio::test]
 async fn a_slow_part_does_not_bring_back_an_object_that_is_gone() {
-    for ttl in [0, 60] {
+    let unexplained = SourceError::Denied { code: String::new(), caching: Box::default() };
+    for (ttl, refusal) in
+        [(0, SourceError::not_found("NoSuchKey")), (60, SourceError::not_found("")), (0, unexplained)]
+    {
         for method in [Method::Get, Method::Head] {
             let negative = Negative { ttl: Duration::from_secs(ttl), missing: true, denied: false };
             let (source, mut scripts) = ScriptedSource::new();
@@ -255,7 +259,7 @@ async fn a_slow_part_does_not_bring_back_an_object_that_is_gone() {
             let part = [("content-range", "bytes 0-1/9"), ("content-length", "2"), ("etag", "\"old\"")];
             let arriving = scripts.recv().await.unwrap().open(&part);
             let gone = bed.begin_with(asking(method, "k", &[("range", "bytes=4-5")]));
-            scripts.recv().await.unwrap().fail(SourceError::not_found("NoSuchKey"));
+            scripts.recv().await.unwrap().fail(refusal.clone());
             gone.await.unwrap().reply.unwrap_err();
             settle().await;
             arriving.send("xx");
@@ -269,6 +273,39 @@ async fn a_slow_part_does_not_bring_back_an_object_that_is_gone() {
             }
         }
     }
+}
+
+/// RFC 9111 4.3.5: a HEAD that describes another version makes what is stored stale, and what still arrives of it.
+#[tokio::test]
+async fn a_slow_part_does_not_make_a_version_fresh_that_a_head_has_replaced() {
+    let (bed, mut scripts) = Bed::scripted();
+    let part = |range: &str| {
+        [
+            ("content-range", format!("bytes {range}/9")),
+            ("content-length", "2".into()),
+            ("etag", "\"old\"".into()),
+        ]
+    };
+    let first = bed.begin_with(asking(Method::Get, "k", &[("range", "bytes=0-1")]));
+    let fields = part("0-1");
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    scripts.recv().await.unwrap().open(&fields).send("xx");
+    body(first.await.unwrap()).await.unwrap();
+    settle().await;
+    let slow = bed.begin_with(asking(Method::Get, "k", &[("range", "bytes=4-5")]));
+    let fields = part("4-5");
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let arriving = scripts.recv().await.unwrap().open(&fields);
+    let head = bed.begin_with(asking(Method::Head, "k", &[("cache-control", "no-cache")]));
+    drop(scripts.recv().await.unwrap().open(&[("content-length", "9"), ("etag", "\"new\"")]));
+    head.await.unwrap().reply.unwrap();
+    settle().await;
+    arriving.send("xx");
+    body(slow.await.unwrap()).await.unwrap();
+    settle().await;
+    let _again = bed.begin_with(asking(Method::Get, "k", &[("range", "bytes=0-1")]));
+    settle().await;
+    scripts.try_recv().expect("the source is asked: there is another version");
 }
 
 #[tokio::test]
