@@ -79,12 +79,15 @@ impl Pages {
     }
 
     /// Shares the bytes from `offset` on with the kernel.
+    #[expect(unsafe_code, reason = "makes the promise")]
     pub fn share(&self, offset: usize) -> SharedPages<'_> {
         // A store for each send would take the cache line away from other threads that send the same object.
         if !self.shared.load(Ordering::Relaxed) {
             self.shared.store(true, Ordering::Relaxed);
         }
-        SharedPages::promised(&self[offset..])
+        // SAFETY: `push` writes only behind these bytes, and the flag makes the pool discard the run's memory before the
+        // run is used again.
+        unsafe { SharedPages::promised(&self[offset..]) }
     }
 }
 

@@ -9,8 +9,14 @@ use std::ops::Deref;
 pub struct SharedPages<'a>(&'a [u8]);
 
 impl<'a> SharedPages<'a> {
-    /// Promises that the bytes, which lie in a page run, are never written again before the run's memory is returned.
-    pub(crate) fn promised(bytes: &'a [u8]) -> Self {
+    /// Promises that bytes do not change.
+    ///
+    /// # Safety
+    ///
+    /// The bytes lie in whole pages of a run. Nothing writes them before the memory of the run has been returned to the
+    /// system.
+    #[expect(unsafe_code, reason = "the kernel reads them on this promise")]
+    pub(crate) unsafe fn promised(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 }

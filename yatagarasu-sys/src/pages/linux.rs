@@ -2,6 +2,8 @@
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
+use super::page_bytes;
+
 /// Reserves addresses for whole pages, for the life of the process. Returns `None` if the system has none.
 #[expect(unsafe_code, reason = "the allocator's memory cannot be returned page by page")]
 pub(super) fn map(bytes: usize) -> Option<&'static mut [u8]> {
@@ -20,8 +22,10 @@ pub(super) fn map(bytes: usize) -> Option<&'static mut [u8]> {
 /// sockets that refer to the old pages keep them. Returns whether the system did so.
 #[expect(unsafe_code, reason = "no safe function discards memory")]
 pub(super) fn discard(run: &mut [u8]) -> bool {
-    // SAFETY: the exclusive reference shows that nothing else in the process reads these bytes; they become zero, which
-    // is a valid value.
+    let page = page_bytes();
+    assert!(run.as_ptr().addr().is_multiple_of(page) && run.len().is_multiple_of(page), "whole pages");
+    // SAFETY: the bytes are whole pages of an anonymous private mapping, so no byte beside them changes. The exclusive
+    // reference shows that nothing else in the process reads them; they become zero, which is a valid value.
     unsafe { madvise(run.as_mut_ptr().cast(), run.len(), Advice::LinuxDontNeed) }.is_ok()
 }
 

@@ -168,9 +168,13 @@ impl Pool {
 
     /// Proves once that shared pages stay as they were. Returns whether they do.
     fn prove(&mut self) -> bool {
-        if self.trust == Trust::Unproven && self.map() {
+        if self.trust == Trust::Unproven && (!self.rest.is_empty() || self.map()) {
             let page = &mut self.rest[..super::page_bytes()];
-            self.trust = if probe::shared_pages_stay(page) { Trust::Proven } else { Trust::Lost };
+            self.trust = match probe::shared_pages_stay(page) {
+                Some(true) => Trust::Proven,
+                Some(false) => Trust::Lost,
+                None => Trust::Unproven,
+            };
         }
         self.trust == Trust::Proven
     }

@@ -20,8 +20,7 @@ pub(super) fn open() -> io::Result<Pipe> {
 #[expect(unsafe_code, reason = "the system goes on reading the bytes after the call")]
 pub(super) fn lend(pipe: &Pipe, shared: SharedPages<'_>) -> io::Result<usize> {
     let slice = IoSliceRaw::from_slice(&shared);
-    // SAFETY: the bytes lie in a page run. They are not written before `madvise` has put other pages in their place:
-    // the pool discards the memory of runs that were shared, and the probe its own page.
+    // SAFETY: that these bytes do not change as long as the pipe refers to them is the promise of `SharedPages`.
     Ok(unsafe { vmsplice(&pipe.inlet, &[slice], SpliceFlags::NONBLOCK) }?)
 }
 

@@ -194,7 +194,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpSocket};
     use yatagarasu_core::cache::segments::SegmentsBuilder;
-    use yatagarasu_sys::pages::Pages;
+    use yatagarasu_sys::pages::{Pages, are_shareable};
 
     use super::*;
 
@@ -228,6 +228,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_socket_with_room_takes_head_and_content_without_a_copy() {
+        if !are_shareable() {
+            return;
+        }
         let (server, mut client) = connected(4 << 20).await;
         let pages = pages();
         assert_eq!(loan(&pages).send(&server).expect("it takes them"), Taken::More(HEAD.len() + LENGTH));
@@ -238,6 +241,9 @@ mod tests {
 
     #[tokio::test]
     async fn one_with_little_room_takes_what_it_can_and_one_with_none_nothing() {
+        if !are_shareable() {
+            return;
+        }
         let (server, mut client) = connected(16 * 1024).await;
         let pages = pages();
         let sent = match loan(&pages).send(&server) {
@@ -255,6 +261,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_client_has_left_takes_nothing() {
+        if !are_shareable() {
+            return;
+        }
         let (server, client) = connected(16 * 1024).await;
         drop(client);
         let pages = pages();
