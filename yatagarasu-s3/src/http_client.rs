@@ -21,7 +21,7 @@ use http::{Request, Response};
 use tokio::time::Instant;
 use yatagarasu_core::SourceError;
 
-use body::ResponseBody;
+use body::BodyReader;
 use connector::{Connector, TlsError};
 use exchange::{Failure, exchange};
 use pool::Pool;
@@ -58,7 +58,7 @@ impl Transport {
     /// # Cancel safety
     ///
     /// Dropping the future, or the body before its end, closes the connection.
-    pub(crate) async fn send(&self, request: Request<()>) -> Result<Response<ResponseBody>, SourceError> {
+    pub(crate) async fn send(&self, request: Request<()>) -> Result<Response<BodyReader>, SourceError> {
         let head = request::head(&request);
         if let Some(connection) = self.pool.take() {
             let sent = Instant::now();

@@ -15,7 +15,7 @@ use crate::client::preflight::preflight;
 use crate::client::probe::probe;
 use crate::client::response::{document, object_meta};
 use crate::client::sender::BucketClient;
-use crate::http_client::body::ResponseBody;
+use crate::http_client::body::BodyReader;
 
 /// A bucket that is read with signed HTTP/1.1 requests.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl NativeSource {
         method: Method,
         key: &ObjectKey,
         request: &SourceRequest,
-    ) -> Result<Response<ResponseBody>, SourceError> {
+    ) -> Result<Response<BodyReader>, SourceError> {
         self.sender.send(method, &escape(key), request.query.as_deref(), request.headers.clone()).await
     }
 }

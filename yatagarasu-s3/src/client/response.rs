@@ -5,7 +5,7 @@ use yatagarasu_core::{ObjectBody, ObjectMeta, SourceError, SourceRequest};
 
 use crate::client::classify::ERROR_BYTES_MAX;
 use crate::client::headers::end_to_end;
-use crate::http_client::body::ResponseBody;
+use crate::http_client::body::BodyReader;
 
 /// Returns the metadata of a 200 or 206 response, and for a HEAD request of a 200.
 ///
@@ -43,7 +43,7 @@ pub(crate) fn object_meta(
 }
 
 /// Reads an error document, up to [`ERROR_BYTES_MAX`]. Returns the bytes received so far if reading fails.
-pub(crate) async fn document(content: ResponseBody) -> Vec<u8> {
+pub(crate) async fn document(content: BodyReader) -> Vec<u8> {
     let mut body = ObjectBody::new(Box::pin(content), None);
     let mut document = Vec::new();
     while let Some(Ok(chunk)) = body.next().await {

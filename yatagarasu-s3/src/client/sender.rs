@@ -10,7 +10,7 @@ use crate::client::address::Address;
 use crate::client::sign::sign_request;
 use crate::credentials::Credentials;
 use crate::http_client::Transport;
-use crate::http_client::body::ResponseBody;
+use crate::http_client::body::BodyReader;
 
 /// The value that the gateway adds to `Via` (RFC 9110 7.6.3).
 const PSEUDONYM: HeaderValue = HeaderValue::from_static("1.1 yatagarasu");
@@ -34,7 +34,7 @@ impl BucketClient {
         key: &str,
         query: Option<&str>,
         mut headers: HeaderMap,
-    ) -> Result<Response<ResponseBody>, SourceError> {
+    ) -> Result<Response<BodyReader>, SourceError> {
         let uri = self.address.locate(key, query).map_err(|error| SourceError::broken(error.to_string()))?;
         self.sign(&method, &uri, &mut headers).await?;
         headers.append(VIA, PSEUDONYM);

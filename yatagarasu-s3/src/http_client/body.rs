@@ -28,7 +28,7 @@ const IN_A_ROW_BYTES_MAX: usize = 256 * 1024;
 ///
 /// The connection returns to the pool after the last byte. It is closed if the stream ends for any other reason.
 #[derive(Debug)]
-pub(crate) struct ResponseBody {
+pub(crate) struct BodyReader {
     /// Content that arrived with the response head.
     early: Option<Bytes>,
     /// `None` once the body has ended.
@@ -37,7 +37,7 @@ pub(crate) struct ResponseBody {
     in_a_row: usize,
 }
 
-impl ResponseBody {
+impl BodyReader {
     /// Creates the stream. `chunk` holds the bytes that arrived after the head.
     pub(super) fn begin(
         connection: Connection,
@@ -120,7 +120,7 @@ impl ResponseBody {
     }
 }
 
-impl Spliced for ResponseBody {
+impl Spliced for BodyReader {
     fn widen(mut self: Pin<&mut Self>, bytes: usize) -> bool {
         let Self { connection: Some(connection), framing: Framing::Length(_), .. } = &mut *self else {
             return false;
@@ -154,7 +154,7 @@ impl Spliced for ResponseBody {
     }
 }
 
-impl Stream for ResponseBody {
+impl Stream for BodyReader {
     type Item = Result<Bytes, SourceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{Method, Response};
 use yatagarasu_core::SourceError;
 
-use crate::http_client::body::ResponseBody;
+use crate::http_client::body::BodyReader;
 use crate::http_client::body::buffer::ReadBuffer;
 use crate::http_client::cause::innermost;
 use crate::http_client::head::{HEAD_BYTES_MAX, Parsed, parse, too_large};
@@ -39,7 +39,7 @@ pub(super) async fn exchange(
     mut connection: Connection,
     request: &[u8],
     method: &Method,
-) -> Result<Response<ResponseBody>, Failure> {
+) -> Result<Response<BodyReader>, Failure> {
     let socket = &mut connection.socket;
     socket.write_all(request).await.map_err(Failure::Unanswered)?;
     let mut chunk = poll_fn(|cx| ReadBuffer::poll_read(socket, cx)).await.map_err(Failure::Unanswered)?;
@@ -72,7 +72,7 @@ pub(super) async fn exchange(
         }
     };
     connection.persists = head.persists;
-    let content = ResponseBody::begin(connection, head.framing, chunk).map_err(Failure::Broken)?;
+    let content = BodyReader::begin(connection, head.framing, chunk).map_err(Failure::Broken)?;
     let mut response = Response::new(content);
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;

@@ -169,12 +169,12 @@ mod tests {
     fn bodies_end_where_rfc_9112_6_3_says() {
         let chunked = || Framing::Chunked(Decoder::default());
         check(&[OK, "content-length: 5"], Framing::Length(5), true);
-        check(&[OK, "ResponseBody-Length: 5", "content-length: 5"], Framing::Length(5), true);
+        check(&[OK, "Content-Length: 5", "content-length: 5"], Framing::Length(5), true);
         check(&[OK, "content-length: 5, 5"], Framing::Length(5), true);
         check(&[OK, "transfer-encoding: Chunked"], chunked(), true);
         check(&[OK, "transfer-encoding: chunked", "content-length: 5"], chunked(), false);
         check(&[OK], Framing::UntilClose, false);
-        check(&["HTTP/1.1 204 No ResponseBody"], Framing::Length(0), true);
+        check(&["HTTP/1.1 204 No Content"], Framing::Length(0), true);
         check(&["HTTP/1.1 304 Not Modified", "content-length: 5"], Framing::Length(0), true);
         let answer = head(&Method::HEAD, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").unwrap();
         assert_eq!(answer.framing, Framing::Length(0));

@@ -20,12 +20,12 @@ const IDLE: Duration = Duration::from_secs(15);
 /// Maximum number of idle connections per runtime.
 const IDLE_MAX: usize = 512;
 
-/// Interval at which the sweeper closes connections that were idle for too long or that S3 has closed.
+/// Interval at which the reaper closes connections that were idle for too long or that S3 has closed.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The idle connections to one server.
 ///
-/// A runtime has a shelf for as long as its sweeper runs. The most recently used connection is at the end of its
+/// A runtime has a shelf for as long as its reaper runs. The most recently used connection is at the end of its
 /// shelf.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
@@ -97,7 +97,7 @@ impl Pool {
         }
         drop(shelves);
         if !swept {
-            tokio::spawn(sweep(Sweeper { pool: Arc::downgrade(self), runtime }));
+            tokio::spawn(reap(Reaper { pool: Arc::downgrade(self), runtime }));
         }
     }
 
@@ -123,12 +123,12 @@ impl Pool {
 }
 
 /// Owner of one runtime's shelf. Removes the shelf when dropped, which happens at the latest with the runtime.
-struct Sweeper {
+struct Reaper {
     pool: Weak<Pool>,
     runtime: Id,
 }
 
-impl Drop for Sweeper {
+impl Drop for Reaper {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
             let shelf = pool.shelves().remove(&self.runtime);
@@ -137,13 +137,13 @@ impl Drop for Sweeper {
     }
 }
 
-async fn sweep(mut sweeper: Sweeper) {
+async fn reap(mut reaper: Reaper) {
     loop {
         sleep(PERIOD).await;
-        let Some(pool) = sweeper.pool.upgrade() else { return };
-        if !pool.expire(sweeper.runtime) {
-            // The shelf is gone. Another sweeper may have created a new one, which this one must not remove.
-            sweeper.pool = Weak::new();
+        let Some(pool) = reaper.pool.upgrade() else { return };
+        if !pool.expire(reaper.runtime) {
+            // The shelf is gone. Another reaper may have created a new one, which this one must not remove.
+            reaper.pool = Weak::new();
             return;
         }
     }

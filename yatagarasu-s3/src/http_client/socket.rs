@@ -19,15 +19,15 @@ use yatagarasu_sys::{pipe, tcp};
 pub(super) enum Socket {
     Plain {
         stream: TcpStream,
-        /// The size its receive buffer was given, if it was.
+        /// The bound on its receive buffer in bytes, if it has one.
         receive_buffer: Option<usize>,
     },
-    /// Wrapped as the TLS connector leaves it.
+    /// The layers are those of the TLS connector.
     Tls(Box<TlsStream<TokioIo<TokioIo<TcpStream>>>>),
 }
 
 impl Socket {
-    /// Reads what has arrived, at most as much as there is room for; 0 is the end.
+    /// Reads the bytes that have arrived, as far as there is room. Returns 0 at the end of the stream.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(room);
         let read = match self {
@@ -37,13 +37,12 @@ impl Socket {
         read.map_ok(|()| buffer.filled().len())
     }
 
-    /// Says whether what arrives can be moved into a pipe, and if so gives the receive buffer a larger size, where it
-    /// was given one.
+    /// Returns whether the bytes can be moved into a pipe. If they can, a bounded receive buffer is made larger.
     pub(super) fn widen(&mut self, bytes: usize) -> bool {
         match self {
             Self::Plain { stream, receive_buffer } => {
                 if receive_buffer.is_some_and(|before| before < bytes) {
-                    // A system that refuses moves bytes all the same.
+                    // Bytes can be moved even if the system refuses.
                     let _ = tcp::widen_receive_buffer(stream, bytes);
                 }
                 pipe::can_splice()
@@ -52,8 +51,8 @@ impl Socket {
         }
     }
 
-    /// Moves what has arrived into an empty pipe, at most `limit` bytes; 0 is the end. `None` where what arrives is not
-    /// what is meant, as with TLS, or the system cannot.
+    /// Moves at most `limit` bytes that have arrived into an empty pipe. Returns 0 at the end of the stream, and `None` if
+    /// the socket's bytes are not the content (TLS) or the system cannot move them.
     pub(super) fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
@@ -92,8 +91,8 @@ impl Socket {
         }
     }
 
-    /// Whether the server has neither sent anything nor closed the connection. The system is asked, because the
-    /// runtime may not have heard of it yet. TLS that has anything to say is not worth finding out what.
+    /// Returns whether the server has neither sent anything nor closed the connection. Asks the system, because the
+    /// runtime may not have heard of it yet. A TLS connection with unread bytes is not reused, whatever they are.
     pub(super) fn is_quiet(&self) -> bool {
         let stream = match self {
             Self::Plain { stream, .. } => stream,

@@ -14,7 +14,7 @@ use yatagarasu_core::{SourceError, SourceRequest};
 
 use crate::client::classify::ERROR_BYTES_MAX;
 use crate::client::sender::BucketClient;
-use crate::http_client::body::ResponseBody;
+use crate::http_client::body::BodyReader;
 
 /// A response head, or the error if there is none.
 type Head = Result<Response<()>, SourceError>;
@@ -96,7 +96,7 @@ impl DispatchSignedRequest for Dispatch {
 
 /// Converts a body for rusoto. rusoto reads an error document whole, so one is cut before the chunk that exceeds
 /// [`ERROR_BYTES_MAX`].
-fn body(content: ResponseBody, success: bool) -> ByteStream {
+fn body(content: BodyReader, success: bool) -> ByteStream {
     let content = content.map_err(io::Error::other);
     if success {
         return ByteStream::new(content);

@@ -42,7 +42,7 @@ enum Next {
     /// The line with a chunk's size.
     Size,
     /// This many bytes of a chunk.
-    ResponseBody(u64),
+    BodyReader(u64),
     /// The line end after a chunk.
     LineEnd,
     /// Trailers, with the remaining budget in bytes, and an empty line.
@@ -63,13 +63,13 @@ impl Decoder {
         let (mut at, mut content) = (0, 0);
         while at < bytes.len() {
             match self.next {
-                Next::ResponseBody(left) => {
+                Next::BodyReader(left) => {
                     let length = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
                     bytes.copy_within(at..at + length, content);
                     at += length;
                     content += length;
                     let left = left - length as u64;
-                    self.next = if left == 0 { Next::LineEnd } else { Next::ResponseBody(left) };
+                    self.next = if left == 0 { Next::LineEnd } else { Next::BodyReader(left) };
                 }
                 Next::Size | Next::LineEnd | Next::Trailers(_) => at += self.read_line(&bytes[at..])?,
                 Next::End => break,
@@ -102,7 +102,7 @@ impl Decoder {
                     self.extensions.checked_sub(extension).ok_or("the extensions are too large")?;
                 match size(&self.line)? {
                     0 => Next::Trailers(TRAILER_BYTES_MAX),
-                    size => Next::ResponseBody(size),
+                    size => Next::BodyReader(size),
                 }
             }
             Next::LineEnd if blank => Next::Size,
@@ -111,7 +111,7 @@ impl Decoder {
             Next::Trailers(left) => {
                 Next::Trailers(left.checked_sub(self.line.len()).ok_or("the trailers are too large")?)
             }
-            next @ (Next::ResponseBody(_) | Next::End) => next,
+            next @ (Next::BodyReader(_) | Next::End) => next,
         };
         self.line.clear();
         Ok(())
