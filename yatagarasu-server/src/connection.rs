@@ -51,30 +51,30 @@ pub(crate) fn serve(
     socket: TcpStream,
     handler: Arc<RequestHandler>,
     limits: &ConnectionLimits,
-    activity: Arc<ConnectionState>,
+    state: Arc<ConnectionState>,
 ) -> impl Future<Output = ()> + use<> {
     // This fails only if the connection is closed, and serving it then ends at once.
     let _ = socket.set_nodelay(true);
-    let outlet = Arc::new(SpliceWriter::of(&socket, limits));
-    converse(socket, handler, outlet, activity)
+    let writer = Arc::new(SpliceWriter::of(&socket, limits));
+    converse(socket, handler, writer, state)
 }
 
 async fn converse(
     socket: TcpStream,
     handler: Arc<RequestHandler>,
-    outlet: Arc<SpliceWriter>,
-    activity: Arc<ConnectionState>,
+    writer: Arc<SpliceWriter>,
+    state: Arc<ConnectionState>,
 ) {
     let fast_path = FastPath::new(Arc::clone(&handler));
     let service = service_fn({
-        let (activity, outlet) = (Arc::clone(&activity), Arc::clone(&outlet));
+        let (state, writer) = (Arc::clone(&state), Arc::clone(&writer));
         move |request: http::Request<Incoming>| {
-            let running = activity.begin();
+            let running = state.begin();
             // Placeholders work over HTTP/1 only: HTTP/2 puts frames around the bytes.
             let way = if request.version() < Version::HTTP_2 {
-                Way::Connection(SpliceStream::new(Arc::clone(&outlet)))
+                Way::Connection(SpliceStream::new(Arc::clone(&writer)))
             } else {
-                Way::Stream { stream: activity.begin_stream(), rest: Bytes::new() }
+                Way::Stream { stream: state.begin_stream(), rest: Bytes::new() }
             };
             handler.answer(request).map(move |response| {
                 let answering = |body| AnsweringBody::new(body, running, way);
@@ -82,12 +82,12 @@ async fn converse(
             })
         }
     });
-    let socket = ClientSocket::new(socket, fast_path, outlet, Arc::clone(&activity));
-    let builder = builder(StreamExecutor(Arc::clone(&activity)));
+    let socket = ClientSocket::new(socket, fast_path, writer, Arc::clone(&state));
+    let builder = builder(StreamExecutor(Arc::clone(&state)));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut draining = false;
     std::future::poll_fn(|cx| {
-        let order = activity.poll_order(cx);
+        let order = state.poll_order(cx);
         // The client is idle, sends its request head too slowly, or takes nothing.
         if let Order::Leave | Order::Cut = order {
             return Poll::Ready(());
@@ -97,7 +97,7 @@ async fn converse(
             return Poll::Ready(());
         }
         // hyper does not know of the response that the fast path is sending: it must end first.
-        if order == Order::Drain && !draining && !activity.is_sending() {
+        if order == Order::Drain && !draining && !state.is_sending() {
             draining = true;
             connection.as_mut().graceful_shutdown();
             return connection.as_mut().poll(cx).map(drop);

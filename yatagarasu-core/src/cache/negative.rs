@@ -9,7 +9,7 @@ use crate::source::error::{Denial, NegativeCaching, SourceError};
 
 /// Returns the lifetime of the negative entry for a 404 or 403, or `None` if the error is not remembered.
 ///
-/// It is the bucket's `ttl` for these. A shorter lifetime of the source counts if the policy respects `Cache-Control`.
+/// It is the bucket's `negative_ttl`. A shorter lifetime of the source counts if the policy respects `Cache-Control`.
 /// An error that varies with fields in `forwarded` is not remembered, because the entry serves every client.
 pub fn refusal_lifetime(
     error: &SourceError,

@@ -1,4 +1,4 @@
-//! Decides if a response may be stored, and for how long an error is remembered (RFC 9111 3).
+//! Decides if a response may be stored (RFC 9111 3). How long an error is remembered is in `cache::negative`.
 
 use std::time::Duration;
 

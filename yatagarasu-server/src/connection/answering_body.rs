@@ -40,7 +40,7 @@ impl AnsweringBody {
     }
 
     fn is_cut(&self) -> bool {
-        self.running.activity().is_cut() || matches!(&self.way, Way::Stream { stream, .. } if stream.is_cut())
+        self.running.state().is_cut() || matches!(&self.way, Way::Stream { stream, .. } if stream.is_cut())
     }
 }
 
@@ -54,7 +54,9 @@ impl Body for AnsweringBody {
     ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
         let Self { body, way, .. } = &mut *self;
         let item = match way {
-            Way::Connection(flow) => ready!(body.poll_next_by(cx, |object, cx| flow.poll_next(object, cx))),
+            Way::Connection(stream) => {
+                ready!(body.poll_next_by(cx, |object, cx| stream.poll_next(object, cx)))
+            }
             Way::Stream { stream, rest } => {
                 stream.ask();
                 let item = ready!(poll_piece(body, rest, cx));

@@ -21,22 +21,22 @@ use crate::connection::state::ConnectionState;
 pub(super) struct ClientSocket {
     socket: TcpStream,
     fast_path: FastPath,
-    outlet: Arc<SpliceWriter>,
-    activity: Arc<ConnectionState>,
+    writer: Arc<SpliceWriter>,
+    state: Arc<ConnectionState>,
 }
 
 impl ClientSocket {
     pub(super) fn new(
         socket: TcpStream,
         fast_path: FastPath,
-        outlet: Arc<SpliceWriter>,
-        activity: Arc<ConnectionState>,
+        writer: Arc<SpliceWriter>,
+        state: Arc<ConnectionState>,
     ) -> Self {
-        Self { socket, fast_path, outlet, activity }
+        Self { socket, fast_path, writer, state }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.fast_path.poll_send(&mut self.socket, &self.activity, cx)
+        self.fast_path.poll_send(&mut self.socket, &self.state, cx)
     }
 }
 
@@ -46,8 +46,8 @@ impl AsyncRead for ClientSocket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { socket, fast_path, activity, .. } = &mut *self;
-        fast_path.poll_read(socket, activity, cx, buffer)
+        let Self { socket, fast_path, state, .. } = &mut *self;
+        fast_path.poll_read(socket, state, cx, buffer)
     }
 }
 
@@ -64,9 +64,9 @@ impl AsyncWrite for ClientSocket {
         let this = &mut *self;
         let written = match next(slices) {
             Next::Bytes(count) => Pin::new(&mut this.socket).poll_write_vectored(cx, &slices[..count]),
-            Next::Placeholder(length) => this.outlet.poll_drain(&this.socket, cx, length),
+            Next::Placeholder(length) => this.writer.poll_drain(&this.socket, cx, length),
         };
-        this.activity.note(&written, &this.socket);
+        this.state.note(&written, &this.socket);
         written
     }
 
@@ -77,11 +77,11 @@ impl AsyncWrite for ClientSocket {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
-        let Self { socket, fast_path, outlet, activity } = &mut *self;
-        let flushed = outlet.poll_flushed(socket, cx);
-        activity.note_last(flushed.is_pending(), socket);
+        let Self { socket, fast_path, writer, state } = &mut *self;
+        let flushed = writer.poll_flushed(socket, cx);
+        state.note_last(flushed.is_pending(), socket);
         ready!(flushed)?;
-        fast_path.flushed(activity, cx);
+        fast_path.flushed(state, cx);
         Poll::Ready(Ok(()))
     }
 
@@ -93,7 +93,7 @@ impl AsyncWrite for ClientSocket {
 
 impl Drop for ClientSocket {
     fn drop(&mut self) {
-        if self.activity.is_cut() {
+        if self.state.is_cut() {
             self.fast_path.cut();
             // Resets the connection. The kernel then frees the bytes it holds for the client, and the client cannot
             // take a part of a body for all of it.

@@ -70,20 +70,20 @@ impl FastPath {
     pub(super) fn poll_read(
         &mut self,
         socket: &mut TcpStream,
-        activity: &ConnectionState,
+        state: &ConnectionState,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            if self.poll_send(socket, activity, cx)?.is_pending() {
-                return self.poll_left(socket, activity, cx);
+            if self.poll_send(socket, state, cx)?.is_pending() {
+                return self.poll_left(socket, state, cx);
             }
             match self.turn {
                 Turn::HyperForGood => return self.poll_pass(socket, cx, buffer),
                 Turn::Await => return self.poll_end(socket, cx),
                 Turn::Hand(_) => return self.hand(buffer),
                 // The connection shuts down gracefully after this poll. Until then it starts no further request.
-                Turn::FastPath if activity.is_draining() => return Poll::Pending,
+                Turn::FastPath if state.is_draining() => return Poll::Pending,
                 Turn::FastPath => {}
             }
             match RequestHead::of(&self.received) {
@@ -112,18 +112,18 @@ impl FastPath {
     pub(super) fn poll_send(
         &mut self,
         socket: &mut TcpStream,
-        activity: &ConnectionState,
+        state: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
             let sent = sending.poll_send(socket, cx);
-            activity.note(&sent, socket);
-            activity.set_sending(sent.is_pending());
+            state.note(&sent, socket);
+            state.set_sending(sent.is_pending());
             ready!(sent)?;
             if sending.is_done() {
                 sending.end();
                 self.sending = None;
-                activity.answered();
+                state.answered();
             }
         }
         Poll::Ready(Ok(()))
@@ -131,8 +131,8 @@ impl FastPath {
 
     /// Records that hyper has flushed. If it has begun and ended every request it was handed, the fast path takes
     /// over again.
-    pub(super) fn flushed(&mut self, activity: &ConnectionState, cx: &Context<'_>) {
-        if self.turn == Turn::Await && activity.begun() >= self.handed && !activity.is_answering() {
+    pub(super) fn flushed(&mut self, state: &ConnectionState, cx: &Context<'_>) {
+        if self.turn == Turn::Await && state.begun() >= self.handed && !state.is_answering() {
             self.turn = Turn::FastPath;
             // hyper waits to be woken for its next read.
             if !self.received.is_empty() {
@@ -193,7 +193,7 @@ impl FastPath {
     fn poll_left(
         &mut self,
         socket: &mut TcpStream,
-        activity: &ConnectionState,
+        state: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.received.is_empty() || matches!(ready!(self.poll_receive(socket, cx)), Ok(1..)) {
@@ -201,7 +201,7 @@ impl FastPath {
         }
         // The rest of the response would delay the end of the connection.
         self.sending = None;
-        activity.set_sending(false);
+        state.set_sending(false);
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 

@@ -26,8 +26,8 @@ pub(crate) struct IdleReaper {
 
 #[derive(Debug)]
 struct Watched {
-    /// Weak, because the activity has a waker, which keeps the memory of the connection's task.
-    activity: Weak<ConnectionState>,
+    /// Weak, because the state has a waker, which keeps the memory of the connection's task.
+    state: Weak<ConnectionState>,
     /// The result of the last look, and the number of consecutive looks with that result.
     last: Look,
     looks: u32,
@@ -61,10 +61,10 @@ impl IdleReaper {
 
     /// Watches a new connection until the returned value is dropped.
     pub(crate) fn watch(&mut self) -> Arc<ConnectionState> {
-        let activity = Arc::<ConnectionState>::default();
-        activity.tell(self.order);
-        self.watched.push(Watched { activity: Arc::downgrade(&activity), last: Look::Busy, looks: 0 });
-        activity
+        let state = Arc::<ConnectionState>::default();
+        state.tell(self.order);
+        self.watched.push(Watched { state: Arc::downgrade(&state), last: Look::Busy, looks: 0 });
+        state
     }
 
     /// Returns `true` if no connection is watched.
@@ -78,18 +78,18 @@ impl IdleReaper {
         let (idle_looks, stalled_looks) = (self.idle_looks, self.stalled_looks);
         let mut cut = 0;
         self.watched.retain_mut(|watched| {
-            let Some(activity) = watched.activity.upgrade() else { return false };
-            let looks = watched.note(activity.look());
+            let Some(state) = watched.state.upgrade() else { return false };
+            let looks = watched.note(state.look());
             match (watched.last, stalled_looks) {
-                (Look::Idle, _) if looks >= idle_looks => activity.tell(Order::Leave),
+                (Look::Idle, _) if looks >= idle_looks => state.tell(Order::Leave),
                 (Look::Stalled, Some(max)) if looks == max => {
-                    activity.tell(Order::Cut);
+                    state.tell(Order::Cut);
                     cut += 1;
                 }
                 // Streams are not blamed for a full socket: all of them wait for it, even if their windows are open.
                 (Look::Sending | Look::Stalled, _) | (_, None) => {}
                 (Look::Idle | Look::Busy, Some(max)) => {
-                    cut += activity.streams().map_or(0, |streams| streams.cut_stalled(max));
+                    cut += state.streams().map_or(0, |streams| streams.cut_stalled(max));
                 }
             }
             true
@@ -103,8 +103,8 @@ impl IdleReaper {
     /// Tells all connections, present and future, to end once their running requests have ended.
     pub(crate) fn drain(&mut self) {
         self.order = Order::Drain;
-        for activity in self.watched.iter().filter_map(|watched| watched.activity.upgrade()) {
-            activity.tell(Order::Drain);
+        for state in self.watched.iter().filter_map(|watched| watched.state.upgrade()) {
+            state.tell(Order::Drain);
         }
     }
 }
@@ -126,8 +126,8 @@ mod tests {
 
     use super::*;
 
-    fn order(activity: &ConnectionState) -> Order {
-        activity.poll_order(&Context::from_waker(Waker::noop()))
+    fn order(state: &ConnectionState) -> Order {
+        state.poll_order(&Context::from_waker(Waker::noop()))
     }
 
     /// Returns the two ends of a connection. The client's end does nothing.
@@ -194,9 +194,9 @@ mod tests {
     #[test]
     fn a_stream_whose_client_takes_nothing_of_it_is_cut_off_alone() {
         let mut reaper = IdleReaper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
-        let activity = reaper.watch();
-        let _running = activity.begin();
-        let [stalled, slow, fetching] = [0; 3].map(|_| activity.begin_stream());
+        let state = reaper.watch();
+        let _running = state.begin();
+        let [stalled, slow, fetching] = [0; 3].map(|_| state.begin_stream());
         stalled.give();
         for look in 0..LOOKS {
             if look % 4 == 0 {
@@ -209,16 +209,16 @@ mod tests {
         assert_eq!(reaper.reap(), 1);
         assert_eq!(reaper.reap(), 0, "it is counted once");
         assert_eq!([&stalled, &slow, &fetching].map(|stream| stream.is_cut()), [true, false, false]);
-        assert_eq!(order(&activity), Order::Serve);
+        assert_eq!(order(&state), Order::Serve);
     }
 
     /// A stalled stream may use up the window that all streams of its connection share.
     #[test]
     fn of_several_stalled_streams_the_longest_is_cut_off_first() {
         let mut reaper = IdleReaper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
-        let activity = reaper.watch();
-        let _running = activity.begin();
-        let [first, second] = [0; 2].map(|_| activity.begin_stream());
+        let state = reaper.watch();
+        let _running = state.begin();
+        let [first, second] = [0; 2].map(|_| state.begin_stream());
         second.give();
         reaper.reap();
         first.give();
@@ -233,15 +233,15 @@ mod tests {
     async fn a_client_that_asks_on_and_takes_nothing_is_cut_off() {
         let mut reaper = IdleReaper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
         let (socket, _client) = socket().await;
-        let activity = reaper.watch();
-        activity.note(&Poll::Pending, &socket);
+        let state = reaper.watch();
+        state.note(&Poll::Pending, &socket);
         for _ in 0..LOOKS {
-            drop(activity.begin());
+            drop(state.begin());
             assert_eq!(reaper.reap(), 0);
         }
-        drop(activity.begin());
+        drop(state.begin());
         assert_eq!(reaper.reap(), 1);
-        assert_eq!(order(&activity), Order::Cut);
+        assert_eq!(order(&state), Order::Cut);
     }
 
     #[test]

@@ -68,13 +68,13 @@ impl SpliceWriter {
     /// Bounds the unsent bytes that the kernel holds for a client. The bytes that a slow client does not read then stay
     /// at S3.
     pub(super) fn of(socket: &TcpStream, limits: &ConnectionLimits) -> Self {
-        let outlet = Self {
+        let writer = Self {
             notsent_lowat: limits.notsent_lowat,
             socket_memory: Arc::clone(&limits.socket_memory),
             held: Mutex::default(),
         };
-        outlet.bound(socket);
-        outlet
+        writer.bound(socket);
+        writer
     }
 
     /// Redeems a placeholder: moves up to `length` bytes from the pipe to the socket, and returns how many it took.

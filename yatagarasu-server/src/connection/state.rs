@@ -1,4 +1,4 @@
-//! The activity of one connection, which the reaper watches.
+//! The state of one connection, which the reaper watches.
 
 use std::io;
 use std::sync::Arc;
@@ -208,8 +208,8 @@ impl ConnectionState {
 }
 
 impl InFlight {
-    /// Returns the activity of the request's connection.
-    pub(super) fn activity(&self) -> &ConnectionState {
+    /// Returns the state of the request's connection.
+    pub(super) fn state(&self) -> &ConnectionState {
         &self.0
     }
 }

@@ -64,7 +64,7 @@ impl Shared {
                 reader
             }
             Some(Join::Begun(reader)) => {
-                self.lead(context, found, reader.fill(), FillMode::ByReaders);
+                self.begin_fill(context, found, reader.fill(), FillMode::ByReaders);
                 reader
             }
             None => return Some(self.pass(context, found, forwarding, Keep::Storable).await),
@@ -111,7 +111,7 @@ impl Shared {
     }
 
     /// Spawns the fill task, which fetches or revalidates the object.
-    fn lead(
+    fn begin_fill(
         self: &Arc<Self>,
         context: &RequestContext<'_>,
         found: &LookupResult<'_>,
@@ -123,7 +123,7 @@ impl Shared {
             FillMode::ByReaders => context.asker(),
             FillMode::Anyway => Asker::Anyone,
         };
-        let lead = FillTask {
+        let task = FillTask {
             gateway: Arc::clone(self),
             fill,
             permit: self.storage.permit(found.key.as_ref().clone()),
@@ -132,7 +132,7 @@ impl Shared {
             found: found.stored.clone(),
             wanted,
         };
-        lead.spawn();
+        task.spawn();
     }
 
     /// Revalidates the stored object in the background, at most once per key at a time (RFC 5861 3). Does nothing
@@ -146,7 +146,7 @@ impl Shared {
             return;
         }
         if let Some(fill) = self.fills.begin_unread(&found.key) {
-            self.lead(context, found, fill, FillMode::Anyway);
+            self.begin_fill(context, found, fill, FillMode::Anyway);
         }
     }
 

@@ -129,7 +129,7 @@ impl Drop for FillReader {
         state.readers -= 1;
         state.waiting.remove(&self.id);
         state.beginner_left |= self.id == BEGINNER;
-        let lead = if state.readers == 0 { state.lead.take() } else { None };
+        let task = if state.readers == 0 { state.task.take() } else { None };
         let beginner_left = state.beginner_left;
         let unwanted = match &mut state.stage {
             Stage::Released(object, _) if beginner_left => object.take(),
@@ -142,8 +142,8 @@ impl Drop for FillReader {
         drop(state);
         // Dropping an open body abandons its source request; do that without the lock.
         drop(unwanted);
-        if let Some(lead) = lead {
-            lead.wake();
+        if let Some(task) = task {
+            task.wake();
         }
     }
 }

@@ -38,7 +38,7 @@ pub(in crate::gateway) struct State {
     /// Budget for the object's memory. Held until the object is stored or the fill is dropped.
     reservation: Option<Reservation>,
     /// Waker of the fill task, woken when the last reader leaves.
-    pub(in crate::gateway) lead: Option<Waker>,
+    pub(in crate::gateway) task: Option<Waker>,
 }
 
 #[derive(Debug, Default)]
@@ -127,7 +127,7 @@ impl Fill {
             if state.readers == 0 {
                 return Poll::Ready(());
             }
-            state.lead = Some(cx.waker().clone());
+            state.task = Some(cx.waker().clone());
             Poll::Pending
         })
         .await;

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tickets_are_told_from_bytes_by_their_address() {
+    fn placeholders_are_told_from_bytes_by_their_address() {
         let (bytes, nothing) = (IoSlice::new(&[0; 8]), IoSlice::new(&[]));
         let placeholder = placeholder(100);
         let rest = placeholder.slice(99..);

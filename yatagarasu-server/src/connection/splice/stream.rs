@@ -1,4 +1,5 @@
-//! The flow of one response: decides whether its bytes are copied or moved.
+//! The body of one HTTP/1 response on its way out. It gives the next bytes only when the last are written, so that a
+//! slow client slows its source down, and it decides whether they are copied or moved.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::connection::splice::throughput::{Stretch, Throughput};
 /// it narrows the client's socket again.
 #[derive(Debug)]
 pub(crate) struct SpliceStream {
-    outlet: Arc<SpliceWriter>,
+    writer: Arc<SpliceWriter>,
     pace: Throughput,
     source: Source,
     /// Whether the client's socket is wide and bytes are moved.
@@ -38,8 +39,8 @@ enum Source {
 }
 
 impl SpliceStream {
-    pub(in crate::connection) fn new(outlet: Arc<SpliceWriter>) -> Self {
-        Self { outlet, pace: Throughput::default(), source: Source::Bound, wide: false }
+    pub(in crate::connection) fn new(writer: Arc<SpliceWriter>) -> Self {
+        Self { writer, pace: Throughput::default(), source: Source::Bound, wide: false }
     }
 
     /// Returns the next bytes, or a placeholder for them. First waits until the last ones are written, so that a stream
@@ -49,14 +50,14 @@ impl SpliceStream {
         body: &mut ObjectBody,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, SourceError>>> {
-        ready!(self.outlet.poll_written(cx));
+        ready!(self.writer.poll_written(cx));
         let moved = if self.wide { ready!(self.poll_move(body, cx)) } else { None };
         let item = match moved {
             Some(moved) => Some(moved),
             None => ready!(Pin::new(&mut *body).poll_next(cx)),
         };
         if let Some(Ok(bytes)) = &item {
-            self.outlet.gave(bytes.len());
+            self.writer.gave(bytes.len());
             match (self.pace.went(bytes.len()), self.wide) {
                 (Some(Stretch::Fast), false) => self.widen(body),
                 (Some(Stretch::Slow), true) => self.narrow(),
@@ -72,7 +73,7 @@ impl SpliceStream {
         if little || matches!(self.source, Source::Other) {
             return;
         }
-        let memory = &self.outlet.socket_memory;
+        let memory = &self.writer.socket_memory;
         let Some(unsent) = memory.reserve(WIDE_UNSENT_BYTES.into()) else { return };
         if let Source::Bound = self.source {
             let Some(received) = memory.reserve(2 * WIDE_RECEIVED_BYTES as u64) else { return };
@@ -81,7 +82,7 @@ impl SpliceStream {
         }
         match self.source {
             Source::Wide { .. } => {
-                self.outlet.widen(unsent);
+                self.writer.widen(unsent);
                 self.wide = true;
             }
             Source::Bound | Source::Other => {}
@@ -89,7 +90,7 @@ impl SpliceStream {
     }
 
     fn narrow(&mut self) {
-        self.outlet.narrow();
+        self.writer.narrow();
         self.wide = false;
     }
 
@@ -104,7 +105,7 @@ impl SpliceStream {
         let Ok(pipe) = Pipe::take() else { return Poll::Ready(None) };
         match body.poll_splice(cx, pipe.inlet(), CAPACITY) {
             Poll::Ready(Some(Ok(bytes))) => {
-                self.outlet.hold(pipe, bytes);
+                self.writer.hold(pipe, bytes);
                 Poll::Ready(Some(Ok(placeholder(bytes))))
             }
             // The pipe is dropped, because it may not be empty.

@@ -26,7 +26,7 @@ const SHORT: &str = r#"buckets:
       ttl: 3600              # lifetime of an object that names none itself
 "#;
 
-/// Every key, with its default or a value of its kind.
+/// A longer configuration with keys of its own. `EXAMPLE` has every key.
 const LONG: &str = r#"server:
   address: "127.0.0.1:8080"
   threads: 0                 # 0: one per core
