@@ -8,6 +8,7 @@
 mod budget;
 pub mod cache;
 pub mod caching;
+mod cause;
 pub mod clock;
 pub mod gateway;
 pub mod http;
@@ -22,6 +23,7 @@ pub use caching::cache_status::CacheStatus;
 pub use caching::policy::{
     BucketPolicy, CachePolicy, ClientControl, ForwardedFields, Negative, ObjectControl,
 };
+pub use cause::innermost;
 pub use clock::{Clock, SystemClock};
 pub use gateway::Gateway;
 pub use gateway::outcome::body::ReplyBody;

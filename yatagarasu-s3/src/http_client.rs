@@ -2,10 +2,9 @@
 //!
 //! The [`connector`] opens a [`socket`] to an address that [`resolve`] finds, and the [`pool`] keeps it between
 //! requests. An [`exchange`] writes a [`request`] and reads a [`head`](head). The consumer of the [`body`] reads it
-//! directly from the socket, a buffer at a time. [`cause`] finds the message below the errors of the libraries.
+//! directly from the socket, a buffer at a time.
 
 pub(crate) mod body;
-mod cause;
 pub(crate) mod connector;
 mod exchange;
 mod head;

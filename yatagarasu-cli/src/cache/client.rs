@@ -1,6 +1,5 @@
 //! A client of the admin API.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use yatagarasu_core::innermost;
 
 use super::connector::connector;
 use super::error::AdminError;
@@ -132,13 +132,4 @@ fn bearer(token: &str) -> Result<HeaderValue, AdminError> {
     let mut value = HeaderValue::from_str(&text).map_err(|_| AdminError::Token)?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// Returns the message of the innermost cause, because the outer errors only repeat that there is one.
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut error = error;
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error.to_string()
 }

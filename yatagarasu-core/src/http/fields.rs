@@ -7,32 +7,33 @@ use http::header::{self, HeaderMap, HeaderName};
 pub const CONDITIONS: [HeaderName; 4] =
     [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
 
-/// Fields that are never forwarded, even if a bucket asks for them: the client's identity, fields that the
-/// gateway sets itself, and hop-by-hop fields (RFC 9110 7.6.1).
-const NEVER: [&str; 17] = [
-    "authorization",
+/// Fields of requests and responses that are for one hop only (RFC 9110 7.6.1).
+pub const HOP_BY_HOP: [&str; 10] = [
     "connection",
-    "content-length",
-    "cookie",
-    "expect",
-    "host",
-    "if-range",
     "keep-alive",
     "proxy-authenticate",
+    "proxy-authentication-info",
     "proxy-authorization",
     "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "via",
-    "range",
 ];
+
+/// More fields that are never forwarded, even if a bucket asks for them: the client's identity, and fields that the
+/// gateway sets itself.
+const NEVER: [&str; 8] =
+    ["authorization", "content-length", "cookie", "expect", "host", "if-range", "range", "via"];
 
 /// Returns `true` if a bucket may forward the field `name`. `x-amz-*` fields would have to be signed, and could
 /// give a client access it should not have.
 pub fn may_forward(name: &HeaderName) -> bool {
-    !NEVER.contains(&name.as_str()) && !name.as_str().starts_with("x-amz-") && !CONDITIONS.contains(name)
+    let text = name.as_str();
+    !HOP_BY_HOP.contains(&text)
+        && !NEVER.contains(&text)
+        && !text.starts_with("x-amz-")
+        && !CONDITIONS.contains(name)
 }
 
 /// The CORS request fields. They are always forwarded, so that the source's `Access-Control-Allow-Origin` is

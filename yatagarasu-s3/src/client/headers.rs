@@ -1,28 +1,15 @@
 //! Selects the header fields of an S3 response that belong to the object.
 
 use http::HeaderMap;
-use yatagarasu_core::http::fields::drop_hops;
+use yatagarasu_core::http::fields::{HOP_BY_HOP, drop_hops};
 
-/// Fields that belong to one connection (RFC 9110 7.6.1) or to one request at S3.
-const NOT_OF_THE_OBJECT: [&str; 12] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "x-amz-id-2",
-    "x-amz-request-id",
-];
+/// Fields that belong to one request at S3.
+const OF_THE_REQUEST: [&str; 2] = ["x-amz-id-2", "x-amz-request-id"];
 
 /// Returns the end-to-end fields. Fields that `Connection` names are removed as well.
 pub(crate) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     drop_hops(&mut headers);
-    for name in NOT_OF_THE_OBJECT {
+    for name in HOP_BY_HOP.into_iter().chain(OF_THE_REQUEST) {
         headers.remove(name);
     }
     headers

@@ -12,12 +12,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use yatagarasu_core::SourceError;
 use yatagarasu_core::source::body::Spliced;
+use yatagarasu_core::{SourceError, innermost};
 
 use crate::http_client::body::buffer::ReadBuffer;
 use crate::http_client::body::framing::Framing;
-use crate::http_client::cause::innermost;
 use crate::http_client::pool::Connection;
 use crate::http_client::socket::closed;
 

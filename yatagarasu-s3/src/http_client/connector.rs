@@ -11,10 +11,9 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::net::TcpStream;
 use tower_service::Service;
-use yatagarasu_core::SourceError;
+use yatagarasu_core::{SourceError, innermost};
 use yatagarasu_sys::tcp;
 
-use crate::http_client::cause::innermost;
 use crate::http_client::resolve::Resolver;
 use crate::http_client::socket::Socket;
 

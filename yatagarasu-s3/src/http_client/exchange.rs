@@ -5,11 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use http::{Method, Response};
-use yatagarasu_core::SourceError;
+use yatagarasu_core::{SourceError, innermost};
 
 use crate::http_client::body::BodyReader;
 use crate::http_client::body::buffer::ReadBuffer;
-use crate::http_client::cause::innermost;
 use crate::http_client::head::{HEAD_BYTES_MAX, Parsed, parse, too_large};
 use crate::http_client::pool::Connection;
 use crate::http_client::socket::closed;

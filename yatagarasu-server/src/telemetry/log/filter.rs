@@ -1,6 +1,7 @@
 //! Parses log filters, such as `info` or `info,yatagarasu::access=off`.
 
 use tracing_subscriber::EnvFilter;
+use yatagarasu_core::innermost;
 
 use crate::telemetry::access_log;
 use crate::telemetry::log::{DEFAULT_FILTER, PANICS};
@@ -56,19 +57,10 @@ fn check(directive: &str) -> Result<(), String> {
     }
     match target {
         Some(target) if target.starts_with("yatagarasu::") && target != access_log::TARGET => {
-            Err(format!("nothing is logged as `{target}`: expected `{}`", access_log::TARGET))
+            Err(format!("`{target}` cannot be filtered: expected `{}`", access_log::TARGET))
         }
         Some(_) | None => Ok(()),
     }
-}
-
-/// Returns the message of the innermost cause, because the outer errors repeat it.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error.to_string()
 }
 
 #[cfg(test)]
@@ -101,7 +93,7 @@ mod tests {
             );
         }
         let said = parse("info,yatagarasu::acess=off").unwrap_err();
-        assert_eq!(said, "nothing is logged as `yatagarasu::acess`: expected `yatagarasu::access`");
+        assert_eq!(said, "`yatagarasu::acess` cannot be filtered: expected `yatagarasu::access`");
         let said = parse("info,[[=debug").unwrap_err();
         assert!(said.starts_with("`info,[[=debug` is no filter: "), "{said}");
     }
