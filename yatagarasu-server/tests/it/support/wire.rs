@@ -57,7 +57,7 @@ impl Crowd {
 
 /// A client on an HTTP/1.1 connection of its own that reads only as much as it is told to.
 pub(crate) struct Wire {
-    socket: BufReader<TcpStream>,
+    pub(crate) socket: BufReader<TcpStream>,
 }
 
 impl Wire {
