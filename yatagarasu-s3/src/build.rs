@@ -30,13 +30,11 @@ pub enum BuildError {
     Tls(#[from] TlsError),
 }
 
-/// A source, together with its region and the state of its credentials.
+/// A source, together with the state of its credentials.
 #[derive(Debug, Clone)]
 pub struct BuiltSource {
     /// The source of the bucket's objects.
     pub source: Arc<dyn ObjectSource>,
-    /// The region that requests are signed for.
-    pub region: String,
     sender: Arc<BucketClient>,
 }
 
@@ -83,7 +81,7 @@ pub async fn build(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Built
     };
     let sender = Arc::new(BucketClient {
         address,
-        region: region.clone(),
+        region,
         credentials: Credentials::new(&config.access, Arc::clone(&clock)),
         transport,
         clock,
@@ -98,5 +96,5 @@ pub async fn build(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Built
         #[cfg(not(all(feature = "native", feature = "rusoto")))]
         backend => return backend.compiled().map(|()| unreachable!("checked above")),
     };
-    Ok(BuiltSource { source, region, sender })
+    Ok(BuiltSource { source, sender })
 }
