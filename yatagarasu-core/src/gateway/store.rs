@@ -15,7 +15,8 @@ use crate::cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Purge, Sele
 /// Take a [`StorePermit`] before sending the source request for the response to store. A purge holds off all
 /// stores, revokes the permits it selects, and drops the entries. It then revokes the permits taken in the
 /// meantime. So nothing that it selects and that was fetched before it is in the cache after it. A store revokes
-/// the older permits for its key, so that no slow response replaces a newer one.
+/// the older permits for its key, and so does a response that drops the entry or marks it stale, so that no slow
+/// response replaces a newer one.
 #[derive(Debug)]
 pub(super) struct Storage {
     cache: Arc<dyn ObjectCache>,
@@ -61,7 +62,7 @@ impl Permits {
     }
 }
 
-/// The right to store one response, unless a purge or a newer store revokes it.
+/// The right to store one response, unless a purge or a newer response revokes it.
 #[derive(Debug)]
 pub(super) struct StorePermit {
     permits: Arc<Permits>,

@@ -16,7 +16,8 @@ const MASKED: &str = "***";
 /// The wildcard for all names.
 const ALL: &str = "*";
 
-/// Returns the effective configuration as YAML, with every default spelled out and secrets masked.
+/// Returns the effective configuration as YAML, with all defaults and with masked secrets. Leaves out a region that is
+/// only found when the source is built.
 pub fn show(config: &Config) -> String {
     let server = &config.server;
     let admin = &config.admin;
