@@ -1,8 +1,8 @@
 //! The backend on the `foyer-memory` crate.
 
 use std::hash::{BuildHasher, RandomState};
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -10,10 +10,10 @@ use equivalent::Equivalent;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 use foyer::{Cache, CacheBuilder, EvictionConfig, LfuConfig, LruConfig, S3FifoConfig, SieveConfig};
-use futures_util::FutureExt;
 use tokio::task::spawn_blocking;
-use yatagarasu_core::{Admission, CacheEntry, CacheKey, KeyRef, Lookup, ObjectCache, Selector, Usage};
+use yatagarasu_core::{Admission, CacheEntry, CacheKey, KeyRef, ObjectCache, Selector, Usage};
 
+use crate::index::{Index, Place};
 use crate::weight::weigh;
 use crate::{CacheConfig, EvictionPolicy};
 
@@ -29,32 +29,28 @@ const LARGEST_PER_SHARD: u64 = 8;
 
 /// A cache in memory, divided into shards with a lock each.
 ///
-/// It works around three properties of `foyer-memory`, which tests pin. `foyer-memory` accepts entries heavier than a
-/// shard and then exceeds its capacity. Its `clear` does not release the capacity. The default weight of an entry is 1.
+/// It works around four properties of `foyer-memory`; tests pin the first three. `foyer-memory` accepts entries heavier
+/// than a shard and then exceeds its capacity. Its `clear` does not release the capacity. The default weight of an
+/// entry is 1. It visits its entries only a whole shard at a time, with the shard locked; so an [`Index`] finds the
+/// entries to purge.
 #[derive(Debug)]
 pub(crate) struct FoyerCache {
     held: Cache<CacheKey, Held, SeedableRandomState>,
-    objects: Arc<AtomicU64>,
+    index: Arc<Index>,
     shard_bytes: usize,
 }
 
-/// The entry under a key. Counts itself in `objects` as long as it lives, unless it is a note.
+/// The entry under a key. It stands in the index as long as it lives.
 #[derive(Debug)]
 struct Held {
     stored: Arc<CacheEntry>,
-    objects: Arc<AtomicU64>,
-}
-
-impl Held {
-    fn new(stored: Arc<CacheEntry>, objects: &Arc<AtomicU64>) -> Self {
-        objects.fetch_add(u64::from(stored.is_object()), Ordering::Relaxed);
-        Self { stored, objects: Arc::clone(objects) }
-    }
+    place: Place,
+    index: Arc<Index>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.objects.fetch_sub(u64::from(self.stored.is_object()), Ordering::Relaxed);
+        self.index.remove(&self.place);
     }
 }
 
@@ -80,7 +76,7 @@ impl FoyerCache {
             .with_eviction_config(eviction(config.eviction))
             .with_weighter(|key: &CacheKey, held: &Held| weigh(key, &held.stored))
             .build();
-        Self { held, objects: Arc::default(), shard_bytes: capacity / shards }
+        Self { held, index: Arc::default(), shard_bytes: capacity / shards }
     }
 }
 
@@ -105,38 +101,41 @@ fn eviction(policy: EvictionPolicy) -> EvictionConfig {
 
 #[async_trait]
 impl ObjectCache for FoyerCache {
-    fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
-        Lookup::Ready(self.held.get(&Sought(key)).map(|entry| Arc::clone(&entry.value().stored)))
+    fn lookup(&self, key: KeyRef<'_>) -> Option<Arc<CacheEntry>> {
+        self.held.get(&Sought(key)).map(|entry| Arc::clone(&entry.value().stored))
     }
 
-    async fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
+    fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
         if weigh(&key, &object) > self.shard_bytes {
             self.held.remove(&key);
             return Admission::Declined;
         }
-        self.held.insert(key, Held::new(object, &self.objects));
+        // First into the index: a purge would otherwise miss an entry that is in the cache already.
+        let place = self.index.insert(&key, &object);
+        self.held.insert(key, Held { stored: object, place, index: Arc::clone(&self.index) });
         Admission::Stored
     }
 
-    async fn remove(&self, key: &CacheKey) {
+    fn remove(&self, key: &CacheKey) {
         self.held.remove(key);
     }
 
     async fn purge(&self, selector: &Selector) -> u64 {
-        self.visit(selector, |_| true).await
+        let held = self.held.clone();
+        self.visit(selector, move |key, _| held.remove(&Sought(key)).is_some()).await
     }
 
     async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
-        let expire = move |held: &Held| {
-            held.stored.expire(now);
-            false
+        let expire = move |_: KeyRef<'_>, stored: &CacheEntry| {
+            stored.expire(now);
+            true
         };
         self.visit(selector, expire).await
     }
 
     fn usage(&self) -> Usage {
         Usage {
-            objects: self.objects.load(Ordering::Relaxed),
+            objects: self.index.objects(),
             bytes: self.held.usage() as u64,
             capacity: self.held.capacity() as u64,
         }
@@ -144,24 +143,34 @@ impl ObjectCache for FoyerCache {
 }
 
 impl FoyerCache {
-    /// Calls `drops` on each selected entry and removes those for which it returns `true`.
-    ///
-    /// Returns the number of selected objects.
+    /// Calls `act` on each selected entry. Returns the number of objects for which it returns `true`.
     ///
     /// Runs on a blocking thread, because visiting and above all freeing many entries would delay clients.
-    async fn visit(&self, selector: &Selector, drops: impl Fn(&Held) -> bool + Send + 'static) -> u64 {
-        let (held, selector) = (self.held.clone(), selector.clone());
+    async fn visit(
+        &self,
+        selector: &Selector,
+        act: impl Fn(KeyRef<'_>, &CacheEntry) -> bool + Send + 'static,
+    ) -> u64 {
+        let (index, selector) = (Arc::clone(&self.index), selector.clone());
         let visiting = spawn_blocking(move || {
-            let mut selected = 0;
-            let visit = held.flush_if(|key, held| {
-                let is_selected = selector.selects(key, &held.stored);
-                selected += u64::from(is_selected && held.stored.is_object());
-                is_selected && drops(held)
-            });
-            visit.now_or_never().expect("a cache without a disk never waits");
-            selected
+            let (mut count, mut last) = (0, None);
+            loop {
+                let slice = index.slice(&selector, last.as_ref());
+                for (place, row) in slice.selected {
+                    count += u64::from(act(row.key(&place), &row.stored) && row.stored.is_object());
+                }
+                last = slice.last;
+                if last.is_none() {
+                    return count;
+                }
+            }
         });
-        visiting.await.expect("what has begun is not cancelled, and does not panic")
+        match visiting.await {
+            Ok(count) => count,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            // The runtime ends, and the cache with it.
+            Err(_) => 0,
+        }
     }
 }
 

@@ -6,6 +6,8 @@ mod config;
 #[cfg(feature = "foyer")]
 mod foyer;
 #[cfg(feature = "foyer")]
+mod index;
+#[cfg(feature = "foyer")]
 mod weight;
 
 pub use build::{BuildError, build};

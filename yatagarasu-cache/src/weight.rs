@@ -2,7 +2,9 @@
 
 use yatagarasu_core::{CacheEntry, CacheKey};
 
-/// Bookkeeping of one object in bytes.
+use crate::index::row_bytes;
+
+/// Bookkeeping of one object in bytes, its row in the index not included.
 ///
 /// It covers the record and index slot in the cache (about 130 bytes) and the share of the eviction queues and their
 /// ghosts (about 50). It also covers the key and object structs with their reference counts, and the allocator's
@@ -14,7 +16,11 @@ const FIELD_BYTES: usize = 128;
 
 /// Returns the memory that an object takes in the cache, in bytes.
 pub(crate) fn weigh(key: &CacheKey, object: &CacheEntry) -> usize {
-    BOOKKEEPING_BYTES + key.weight() + object.weight() + object.meta().headers().capacity() * FIELD_BYTES
+    BOOKKEEPING_BYTES
+        + row_bytes(key)
+        + key.weight()
+        + object.weight()
+        + object.meta().headers().capacity() * FIELD_BYTES
 }
 
 /// Returns the length of the longest body that fits into `bytes` together with a long key and long header fields.

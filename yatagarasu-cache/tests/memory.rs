@@ -54,9 +54,9 @@ fn resident() -> usize {
     1024 * line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
 }
 
-async fn fill(cache: &dyn ObjectCache, objects: u64, length: usize, more_fields: usize) {
+fn fill(cache: &dyn ObjectCache, objects: u64, length: usize, more_fields: usize) {
     for index in 0..objects {
-        cache.store(cache_key(&format!("some/folder/object-{index}")), object(length, more_fields)).await;
+        cache.store(cache_key(&format!("some/folder/object-{index}")), object(length, more_fields));
     }
 }
 
@@ -73,7 +73,7 @@ async fn usage_is_no_less_than_what_is_allocated() {
             let cache = build(&config).unwrap();
             // Store three times as many objects as fit, so that eviction and its ghosts are counted too.
             let objects = 3 * max_size / (length as u64 + 1_000);
-            fill(&*cache, objects, length, more_fields).await;
+            fill(&*cache, objects, length, more_fields);
             let allocated = ALLOCATOR.allocated() - before;
             let usage = cache.usage();
             assert!(usage.bytes > max_size / 10 * 9, "{eviction:?}: the cache is full: {usage:?}");
@@ -98,7 +98,7 @@ async fn usage_is_no_less_than_what_is_in_pages() {
     let config = CacheConfig { backend: CacheBackend::Foyer, max_size, max_item_size: 100_000, eviction };
     let before = resident();
     let cache = build(&config).unwrap();
-    fill(&*cache, 3 * max_size / length as u64, length, 3).await;
+    fill(&*cache, 3 * max_size / length as u64, length, 3);
     let (taken, usage) = (resident().saturating_sub(before) as u64, cache.usage());
     assert!(usage.bytes > max_size / 10 * 9, "the cache is full: {usage:?}");
     let bounds = usage.bytes / 2..=usage.capacity + SPARE_BYTES + (1 << 20);

@@ -13,9 +13,7 @@ pub mod segments;
 
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -24,57 +22,39 @@ use crate::cache::entry::CacheEntry;
 use crate::caching::tags;
 use crate::object::key::ObjectKey;
 
-/// A store of objects that may evict, and never fails.
+/// A store of objects in memory that may evict, and never fails.
 ///
 /// Each bucket has its own. An internal failure is a miss, or an object that is not admitted.
+///
+/// A lookup, a store and a removal are immediate, so that a hit needs no task and no store is ever half done. A
+/// tier that has to wait, such as one across a network, belongs between the gateway and the source, as an
+/// [`ObjectSource`](crate::source::ObjectSource) around another: there, concurrent requests for one object share
+/// its wait as they share a GET.
 #[async_trait]
 pub trait ObjectCache: Send + Sync + Debug {
-    /// Returns the entry stored under `key`, fresh or stale. If the cache can answer without waiting, a request
-    /// may look up twice: once synchronously, and again if the first result did not suffice.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the returned lookup has no effect.
-    fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a>;
+    /// Returns the entry stored under `key`, fresh or stale.
+    fn lookup(&self, key: KeyRef<'_>) -> Option<Arc<CacheEntry>>;
 
     /// Stores `object` under `key` and replaces the previous entry.
     ///
     /// The total size of all entries, bookkeeping included, never exceeds the capacity.
-    async fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission;
+    fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission;
 
     /// Drops the entry stored under `key`.
-    async fn remove(&self, key: &CacheKey);
+    fn remove(&self, key: &CacheKey);
 
     /// Drops all selected entries. Returns the number of objects among them. Responses that are being served are
-    /// not interrupted.
+    /// not interrupted. An entry that is stored meanwhile may be dropped or stay.
+    ///
+    /// Visiting many entries takes long. It must neither block the calling thread nor hold up lookups.
     async fn purge(&self, selector: &Selector) -> u64;
 
-    /// Marks all selected entries stale from `now` on. Returns the number of objects among them.
+    /// Marks all selected entries stale from `now` on. Returns the number of objects among them. Otherwise like
+    /// [`purge`](Self::purge).
     async fn expire(&self, selector: &Selector, now: SystemTime) -> u64;
 
     /// Returns the fill level.
     fn usage(&self) -> Usage;
-}
-
-/// The result of a cache lookup. As a future, it resolves to the entry found.
-///
-/// Only a lookup that has to wait allocates a future, because lookups are frequent.
-pub enum Lookup<'a> {
-    /// The result is available at once.
-    Ready(Option<Arc<CacheEntry>>),
-    /// The lookup has to wait.
-    Pending(Pin<Box<dyn Future<Output = Option<Arc<CacheEntry>>> + Send + 'a>>),
-}
-
-impl Future for Lookup<'_> {
-    type Output = Option<Arc<CacheEntry>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Self::Ready(found) => Poll::Ready(found.take()),
-            Self::Pending(finding) => finding.as_mut().poll(cx),
-        }
-    }
 }
 
 /// The cache of a bucket with caching off.
@@ -83,15 +63,15 @@ pub struct NoCache;
 
 #[async_trait]
 impl ObjectCache for NoCache {
-    fn lookup<'a>(&'a self, _: KeyRef<'a>) -> Lookup<'a> {
-        Lookup::Ready(None)
+    fn lookup(&self, _: KeyRef<'_>) -> Option<Arc<CacheEntry>> {
+        None
     }
 
-    async fn store(&self, _: CacheKey, _: Arc<CacheEntry>) -> Admission {
+    fn store(&self, _: CacheKey, _: Arc<CacheEntry>) -> Admission {
         Admission::Declined
     }
 
-    async fn remove(&self, _: &CacheKey) {}
+    fn remove(&self, _: &CacheKey) {}
 
     async fn purge(&self, _: &Selector) -> u64 {
         0
@@ -201,20 +181,20 @@ pub enum Selector {
 }
 
 impl Selector {
-    /// Returns `true` if the entry stored under `key` is selected.
-    pub fn selects(&self, key: &CacheKey, stored: &CacheEntry) -> bool {
+    /// Returns `true` if an entry stored for the object with this key is selected.
+    pub fn selects(&self, object: &str, stored: &CacheEntry) -> bool {
         match self {
             Self::Tag(tag) => tags::carries(stored.meta().headers(), tag),
-            Self::Key(_) | Self::Prefix(_) | Self::All => self.may_select(key),
+            Self::Key(_) | Self::Prefix(_) | Self::All => self.may_select(object),
         }
     }
 
-    /// Returns `true` if a response still to be fetched for `key` may be selected. A tag may select any key,
-    /// because the tags are unknown until then.
-    pub fn may_select(&self, key: &CacheKey) -> bool {
+    /// Returns `true` if a response still to be fetched for this object may be selected. A tag may select any
+    /// object, because the tags are unknown until then.
+    pub fn may_select(&self, object: &str) -> bool {
         match self {
-            Self::Key(object) => key.object == *object,
-            Self::Prefix(prefix) => key.object.as_str().starts_with(prefix.as_str()),
+            Self::Key(key) => key.as_str() == object,
+            Self::Prefix(prefix) => object.starts_with(prefix.as_str()),
             Self::Tag(_) | Self::All => true,
         }
     }

@@ -18,17 +18,15 @@ pub mod request;
 pub mod stats;
 mod store;
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use crate::budget::Budget;
 use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::reuse::{reuse, serves_on_error};
-use crate::cache::{KeyRef, Lookup, ObjectCache, Purge, Selector, Usage};
+use crate::cache::{KeyRef, ObjectCache, Purge, Selector, Usage};
 use crate::caching::cache_control::RequestControl;
-use crate::caching::cache_status::{CacheStatus, Detail, Forwarding, Provenance};
+use crate::caching::cache_status::{CacheStatus, Detail, ForwardReason, Forwarding, Provenance};
 use crate::caching::freshness::Freshness;
 use crate::caching::policy::BucketPolicy;
 use crate::clock::Clock;
@@ -41,7 +39,7 @@ use crate::source::error::SourceError;
 
 use fill::join::{Begin, Trials};
 use fill::table::FillTable;
-use lookup::{LookupResult, RequestContext};
+use lookup::{Attempt, LookupResult, RequestContext};
 use pass::Keep;
 use stats::GatewayStats;
 use store::Storage;
@@ -59,6 +57,18 @@ pub struct PlainHit {
     pub age: Duration,
     /// How the cache handled the request.
     pub handling: CacheStatus,
+}
+
+/// The entry under a request's key, looked up before.
+#[derive(Debug)]
+pub struct Looked(Option<Arc<CacheEntry>>);
+
+/// A request that needs more than the cache, with what was found for it and decided.
+#[derive(Debug)]
+pub struct PendingRequest {
+    context: RequestContext,
+    found: LookupResult,
+    decision: Decision,
 }
 
 /// Answers requests for the objects of one bucket.
@@ -94,37 +104,54 @@ impl Gateway {
         Self { shared: Arc::new(Shared { source, policy, storage, fills, budget, clock, stats }) }
     }
 
-    /// Answers one request.
+    /// Looks a request up and decides what to do. Serves a fresh hit, or a stale one that the client accepts, at once.
+    ///
+    /// `looked` is the entry under the request's key, if [`try_plain_hit`](Self::try_plain_hit) has looked it up. The
+    /// reply's fields take the place of the request's in its header map.
+    ///
+    /// # Errors
+    ///
+    /// Returns the request with what was found and decided if that needs more than the cache: call
+    /// [`finish`](Self::finish) then.
+    pub fn try_hit(&self, request: Request, looked: Option<Looked>) -> Result<Outcome, Box<PendingRequest>> {
+        let outcome = self.shared.try_hit(request, looked)?;
+        self.shared.stats.count(&outcome);
+        Ok(outcome)
+    }
+
+    /// Answers a request that [`try_hit`](Self::try_hit) did not serve.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future abandons the source request made for this request alone. A fill continues while other
     /// requests wait for it. Once the object is known to be small enough to store, the fill continues without
     /// readers.
-    pub async fn execute(&self, request: &Request) -> Outcome {
-        let outcome = self.shared.execute(&RequestContext::new(request, &self.shared.policy)).await;
+    pub async fn finish(&self, pending: Box<PendingRequest>) -> Outcome {
+        let outcome = self.shared.finish(*pending).await;
         self.shared.stats.count(&outcome);
         outcome
     }
 
-    /// Serves a fresh hit, or a stale one that the client accepts, synchronously. Returns `None` if it cannot;
-    /// call [`execute`](Self::execute) then.
-    ///
-    /// Takes the request's header map if the outcome has a reply.
-    pub fn try_hit(&self, request: &mut Request) -> Option<Outcome> {
-        let outcome = self.shared.try_hit(request)?;
-        self.shared.stats.count(&outcome);
-        Some(outcome)
+    /// Answers one request: [`try_hit`](Self::try_hit), then [`finish`](Self::finish), with its cancel safety.
+    pub async fn execute(&self, request: &Request) -> Outcome {
+        match self.try_hit(request.clone(), None) {
+            Ok(outcome) => outcome,
+            Err(pending) => self.finish(pending).await,
+        }
     }
 
     /// Returns the stored object that answers a GET of `key`. The request counts as answered if one is returned.
     ///
-    /// The request must have only [immaterial](crate::http::fields::is_immaterial) fields. Returns `None` if
-    /// [`try_hit`](Self::try_hit) would not serve the whole object, or if the object has variants.
-    pub fn try_plain_hit(&self, key: KeyRef<'_>) -> Option<PlainHit> {
-        let recalled = self.shared.try_plain_hit(key)?;
-        self.shared.stats.count_handling(&recalled.handling);
-        Some(recalled)
+    /// The request must have only [immaterial](crate::http::fields::is_immaterial) fields.
+    ///
+    /// # Errors
+    ///
+    /// Returns what was found if [`try_hit`](Self::try_hit) would not serve the whole object from it, or if the object
+    /// has variants.
+    pub fn try_plain_hit(&self, key: KeyRef<'_>) -> Result<PlainHit, Looked> {
+        let hit = self.shared.try_plain_hit(key)?;
+        self.shared.stats.count_handling(&hit.handling);
+        Ok(hit)
     }
 
     /// Answers a CORS preflight request, which asks if a page of another origin may make a request.
@@ -137,6 +164,11 @@ impl Gateway {
     /// Drops the selected entries or marks them stale. Returns the number of objects among them.
     ///
     /// A selected response that was requested from the source before the purge is not stored after it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the purge in the order of stores, but the cache may still be at work. An entry that
+    /// is revalidated just then may stay: run the future to its end.
     pub async fn purge(&self, selector: &Selector, purge: Purge) -> u64 {
         let now = self.shared.clock.now();
         self.shared.storage.purge(selector, purge, now, || self.shared.fills.detach(selector)).await
@@ -159,96 +191,68 @@ impl Gateway {
 }
 
 impl Shared {
-    /// Serves a hit in a single poll of the lookup. Returns `None` if [`execute`](Self::execute) is needed.
-    fn try_hit(&self, request: &mut Request) -> Option<Outcome> {
-        let now = self.clock.now();
+    fn try_hit(&self, request: Request, looked: Option<Looked>) -> Result<Outcome, Box<PendingRequest>> {
         let context = RequestContext::new(request, &self.policy);
-        let stored = self.usable(&context, self.at_hand(&context)?, now)?;
-        let handling = hit(&stored, now, Detail::MaxStale);
-        Some(Outcome { handling, reply: representation::recalled(request, stored, now) })
+        let (found, now) = (self.look(&context, looked), self.clock.now());
+        match (decide(self.facts(&context, &found, now)), &found.stored) {
+            (Decision::Serve, Some(stored)) => {
+                let handling = hit(stored, now, Detail::MaxStale);
+                let reply = representation::recalled(context.request, Arc::clone(stored), now);
+                Ok(Outcome { handling, reply })
+            }
+            (decision, _) => Err(Box::new(PendingRequest { context, found, decision })),
+        }
     }
 
     /// Like [`try_hit`](Self::try_hit), for a request that consists of a key alone.
-    fn try_plain_hit(&self, key: KeyRef<'_>) -> Option<PlainHit> {
-        self.policy.cache.as_ref()?;
-        let Lookup::Ready(Some(stored)) = self.storage.lookup(key) else { return None };
-        // Entries without header lines were not stored by a gateway, so there is no head to send.
-        if stored.meta().lines().is_empty() {
-            return None;
-        }
-        // Only the request's fields tell which variant is meant, and they are not here.
-        stored.whole()?;
+    fn try_plain_hit(&self, key: KeyRef<'_>) -> Result<PlainHit, Looked> {
+        let stored = self.storage.lookup(key);
         let now = self.clock.now();
-        let facts = RequestFacts {
-            method: Method::Get,
-            scope: Scope::Whole,
-            leave: Leave::Everything,
-            caching: Caching::On,
-            stored: Stored::Usable(reuse(&stored, now, &RequestControl::default())),
-        };
-        if decide(facts) != Decision::Serve {
-            return None;
-        }
-        let handling = hit(&stored, now, Detail::MaxStale);
-        Some(PlainHit { age: stored.age(now), handling, stored })
-    }
-
-    /// Looks up the stored entry. Returns `None` if the cache cannot answer without waiting.
-    fn at_hand<'a>(&self, context: &'a RequestContext<'a>) -> Option<LookupResult<'a>> {
-        self.policy.cache.as_ref()?;
-        let mut looking = pin!(self.look(context));
-        match looking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(found) => Some(found),
-            Poll::Pending => None,
+        match stored {
+            Some(stored) if answers_plainly(&stored, now) => {
+                let handling = hit(&stored, now, Detail::MaxStale);
+                Ok(PlainHit { age: stored.age(now), handling, stored })
+            }
+            stored => Err(Looked(stored)),
         }
     }
 
-    /// Returns the stored entry if the decision is to serve it as it is.
-    fn usable(
-        &self,
-        context: &RequestContext<'_>,
-        found: LookupResult<'_>,
-        now: SystemTime,
-    ) -> Option<Arc<CacheEntry>> {
-        match decide(self.facts(context, &found, now)) {
-            Decision::Serve => found.stored,
-            Decision::ServeAndRevalidate
-            | Decision::Decline
-            | Decision::Fill(_)
-            | Decision::Join(_)
-            | Decision::PassAndKeep(_)
-            | Decision::Pass(_) => None,
-        }
-    }
-
-    async fn execute(self: &Arc<Self>, context: &RequestContext<'_>) -> Outcome {
+    async fn finish(self: &Arc<Self>, pending: PendingRequest) -> Outcome {
+        let PendingRequest { context, mut found, mut decision } = pending;
         let mut trials = Trials::default();
         loop {
-            let found = self.look(context).await;
-            let now = self.clock.now();
-            let decision = decide(self.facts(context, &found, now));
-            let joined = match (decision, &found.stored) {
-                (Decision::Serve, Some(stored)) => return serve(context, stored, now, Detail::MaxStale),
-                (Decision::ServeAndRevalidate, Some(stored)) => {
-                    self.revalidate(context, &found);
-                    return serve(context, stored, now, Detail::WhileRevalidating);
-                }
-                (Decision::Decline | Decision::Serve | Decision::ServeAndRevalidate, _) => return decline(),
-                (Decision::Fill(reason), _) => {
-                    self.join(context, &found, reason, Begin::Allowed, &mut trials).await
-                }
-                (Decision::Join(reason), _) => {
-                    self.join(context, &found, reason, Begin::Never, &mut trials).await
-                }
-                (Decision::PassAndKeep(reason), _) => {
-                    Some(self.pass(context, &found, Forwarding::new(reason), Keep::Storable).await)
-                }
-                (Decision::Pass(reason), _) => {
-                    Some(self.pass(context, &found, Forwarding::new(reason), Keep::Nothing).await)
-                }
-            };
-            if let Some(outcome) = joined {
+            if let Some(outcome) = self.act(&context, found, decision, &mut trials).await {
                 return outcome;
+            }
+            found = self.look(&context, None);
+            decision = decide(self.facts(&context, &found, self.clock.now()));
+        }
+    }
+
+    /// Carries out a decision. Returns `None` if the request must be looked up and decided again.
+    async fn act(
+        self: &Arc<Self>,
+        context: &RequestContext,
+        found: LookupResult,
+        decision: Decision,
+        trials: &mut Trials,
+    ) -> Option<Outcome> {
+        let (request, now, stored) = (&context.request, self.clock.now(), found.stored.clone());
+        let attempt = |reason| Attempt { context, found, reason };
+        match (decision, stored) {
+            (Decision::Serve, Some(stored)) => Some(serve(request, stored, now, Detail::MaxStale)),
+            (Decision::ServeAndRevalidate, Some(stored)) => {
+                self.revalidate(&attempt(ForwardReason::Stale));
+                Some(serve(request, stored, now, Detail::WhileRevalidating))
+            }
+            (Decision::Decline | Decision::Serve | Decision::ServeAndRevalidate, _) => Some(decline()),
+            (Decision::Fill(reason), _) => self.join(&attempt(reason), Begin::Allowed, trials).await,
+            (Decision::Join(reason), _) => self.join(&attempt(reason), Begin::Never, trials).await,
+            (Decision::PassAndKeep(reason), _) => {
+                Some(self.pass(&attempt(reason), Forwarding::new(reason), Keep::Storable).await)
+            }
+            (Decision::Pass(reason), _) => {
+                Some(self.pass(&attempt(reason), Forwarding::new(reason), Keep::Nothing).await)
             }
         }
     }
@@ -257,30 +261,45 @@ impl Shared {
     /// allowed, the error is not transient, or the object is not stored whole.
     fn stale_instead(
         &self,
-        context: &RequestContext<'_>,
-        found: &LookupResult<'_>,
+        attempt: &Attempt<'_>,
         error: &SourceError,
         mut forwarding: Forwarding,
     ) -> Option<Outcome> {
         let now = self.clock.now();
-        let stored = found.object().filter(|stored| {
+        let stored = attempt.found.object().filter(|stored| {
             let whole = matches!(stored.kind(), EntryKind::Full(_));
             // A partial entry may lack the bytes the client asks for.
-            whole && error.is_transient() && serves_on_error(stored, now, &context.control)
+            whole && error.is_transient() && serves_on_error(stored, now, &attempt.context.control)
         })?;
         forwarding.status = error.status();
         forwarding.freshness = Some(stored.freshness(now));
         forwarding.detail = Some(Detail::IfError);
         forwarding.provenance = Provenance::Stale;
-        let reply = representation::stored(context.request, Arc::clone(stored), now);
+        let reply = representation::stored(attempt.request(), Arc::clone(stored), now);
         Some(Outcome { handling: CacheStatus::Forwarded(forwarding), reply })
     }
 }
 
 /// Serves the stored entry. `detail` is the reason to report if the entry is stale.
-fn serve(context: &RequestContext<'_>, stored: &Arc<CacheEntry>, now: SystemTime, detail: Detail) -> Outcome {
-    let reply = representation::stored(context.request, Arc::clone(stored), now);
-    Outcome { handling: hit(stored, now, detail), reply }
+fn serve(request: &Request, stored: Arc<CacheEntry>, now: SystemTime, detail: Detail) -> Outcome {
+    Outcome { handling: hit(&stored, now, detail), reply: representation::stored(request, stored, now) }
+}
+
+/// Returns `true` if the entry answers a plain GET: with all its bytes, and as it is.
+fn answers_plainly(stored: &CacheEntry, now: SystemTime) -> bool {
+    // Entries without header lines were not stored by a gateway, so there is no head to send. Only the fields of the
+    // request tell which variant is meant, and a plain request has none.
+    if stored.meta().lines().is_empty() || stored.whole().is_none() {
+        return false;
+    }
+    let facts = RequestFacts {
+        method: Method::Get,
+        scope: Scope::Whole,
+        leave: Leave::Everything,
+        caching: Caching::On,
+        stored: Stored::Usable(reuse(stored, now, &RequestControl::default())),
+    };
+    decide(facts) == Decision::Serve
 }
 
 fn hit(stored: &CacheEntry, now: SystemTime, detail: Detail) -> CacheStatus {

@@ -18,7 +18,7 @@ pub mod source;
 pub use budget::{Budget, Reservation};
 pub use cache::entry::CacheEntry;
 pub use cache::segments::Segments;
-pub use cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Purge, Selector, Usage};
+pub use cache::{Admission, CacheKey, KeyRef, ObjectCache, Purge, Selector, Usage};
 pub use caching::cache_status::CacheStatus;
 pub use caching::policy::{
     BucketPolicy, CachePolicy, ClientControl, ForwardedFields, Negative, ObjectControl,

@@ -76,7 +76,7 @@ async fn converse(
             } else {
                 Way::Stream { stream: state.begin_stream(), rest: Bytes::new() }
             };
-            handler.answer(request).map(move |response| {
+            handler.answer(request, state.handed()).map(move |response| {
                 let answering = |body| AnsweringBody::new(body, running, way);
                 Ok::<_, Infallible>(response.map(answering))
             })

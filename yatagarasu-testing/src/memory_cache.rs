@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 use yatagarasu_core::cache::entry::CacheEntry;
-use yatagarasu_core::cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Selector, Usage};
+use yatagarasu_core::cache::{Admission, CacheKey, KeyRef, ObjectCache, Selector, Usage};
 
 /// A cache that evicts nothing. If an object does not fit, it declines it.
 #[derive(Debug)]
@@ -33,13 +33,13 @@ fn weight(key: &CacheKey, object: &CacheEntry) -> u64 {
 
 #[async_trait]
 impl ObjectCache for MemoryCache {
-    fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
+    fn lookup(&self, key: KeyRef<'_>) -> Option<Arc<CacheEntry>> {
         let objects = self.objects();
         let found = objects.iter().find(|(held, _)| held.borrowed() == key);
-        Lookup::Ready(found.map(|(_, stored)| Arc::clone(stored)))
+        found.map(|(_, stored)| Arc::clone(stored))
     }
 
-    async fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
+    fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
         let mut objects = self.objects();
         objects.remove(&key);
         let used: u64 = objects.iter().map(|(key, object)| weight(key, object)).sum();
@@ -50,14 +50,14 @@ impl ObjectCache for MemoryCache {
         Admission::Stored
     }
 
-    async fn remove(&self, key: &CacheKey) {
+    fn remove(&self, key: &CacheKey) {
         self.objects().remove(key);
     }
 
     async fn purge(&self, selector: &Selector) -> u64 {
         let mut purged = 0;
         self.objects().retain(|key, stored| {
-            let selected = selector.selects(key, stored);
+            let selected = selector.selects(key.object.as_str(), stored);
             purged += u64::from(selected && stored.is_object());
             !selected
         });
@@ -66,7 +66,7 @@ impl ObjectCache for MemoryCache {
 
     async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
         let objects = self.objects();
-        let selected = objects.iter().filter(|(key, stored)| selector.selects(key, stored));
+        let selected = objects.iter().filter(|(key, stored)| selector.selects(key.object.as_str(), stored));
         let selected = selected.inspect(|(_, stored)| stored.expire(now));
         selected.filter(|(_, stored)| stored.is_object()).count() as u64
     }

@@ -19,6 +19,7 @@ use crate::cache::segments::Segments;
 pub struct CacheEntry {
     meta: ObjectMeta,
     kind: EntryKind,
+    number: u64,
     received: SystemTime,
     initial_age: Duration,
     terms: FreshnessTerms,
@@ -44,13 +45,14 @@ pub enum EntryKind {
 impl CacheEntry {
     /// Creates an entry from a response that was received in `exchange`.
     pub fn new(meta: ObjectMeta, kind: EntryKind, exchange: Exchange, terms: FreshnessTerms) -> Self {
-        let (initial_age, received) = (initial_age(meta.headers(), exchange), exchange.received);
-        Self { meta, kind, received, initial_age, terms, expired: OnceLock::new() }
+        let initial_age = initial_age(meta.headers(), exchange);
+        let Exchange { number, received, .. } = exchange;
+        Self { meta, kind, number, received, initial_age, terms, expired: OnceLock::new() }
     }
 
-    /// Creates an entry without header fields that was learnt at `received` and is fresh for `lifetime`.
-    pub fn note(kind: EntryKind, received: SystemTime, lifetime: Duration) -> Self {
-        Self::new(ObjectMeta::default(), kind, Exchange::at(received), FreshnessTerms::fresh_for(lifetime))
+    /// Creates an entry without header fields that was learnt in `exchange` and is fresh for `lifetime`.
+    pub fn note(kind: EntryKind, exchange: Exchange, lifetime: Duration) -> Self {
+        Self::new(ObjectMeta::default(), kind, exchange, FreshnessTerms::fresh_for(lifetime))
     }
 
     /// Returns the header fields of the object.
@@ -114,6 +116,11 @@ impl CacheEntry {
             EntryKind::Partial(parts) => parts.slice(range),
             EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => Bytes::new(),
         }
+    }
+
+    /// Returns the number of the request to the source that it comes from ([`Exchange::number`]).
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Returns the time at which the response head of the source had arrived.

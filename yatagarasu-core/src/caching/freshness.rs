@@ -24,9 +24,11 @@ pub enum Freshness {
     Stale(Duration),
 }
 
-/// The times of one request to a source and of its response head.
+/// One request to a source and its response head: their place in the order of requests, and their times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exchange {
+    /// Number of the request. A later request of the same bucket has a greater number.
+    pub number: u64,
     /// Time at which the request was sent.
     pub asked: SystemTime,
     /// Time at which the response head had arrived.
@@ -34,9 +36,9 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Returns an exchange that took no time.
+    /// Returns an exchange that took no time and comes before all others.
     pub fn at(now: SystemTime) -> Self {
-        Self { asked: now, received: now }
+        Self { number: 0, asked: now, received: now }
     }
 }
 
@@ -139,7 +141,7 @@ fn lifetime(
 ///
 /// It is the larger of the time since `Date` and of `Age` plus the time that the exchange took.
 pub fn initial_age(headers: &HeaderMap, exchange: Exchange) -> Duration {
-    let Exchange { asked, received } = exchange;
+    let Exchange { asked, received, .. } = exchange;
     let apparent = date(headers, &header::DATE)
         .and_then(|generated| received.duration_since(generated).ok())
         .unwrap_or_default();
@@ -252,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_time_an_answer_took_counts() {
-        let exchange = Exchange { asked: received() - Duration::from_secs(3), received: received() };
+        let exchange = Exchange { asked: received() - Duration::from_secs(3), ..Exchange::at(received()) };
         let age = |list: &[(&'static str, &str)]| initial_age(&fields(list), exchange).as_secs();
         assert_eq!(age(&[]), 3);
         assert_eq!(age(&[("age", "5")]), 8);

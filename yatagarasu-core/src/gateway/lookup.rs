@@ -16,7 +16,7 @@ use crate::caching::storability::Asker;
 use crate::caching::vary::{Vary, secondary, selecting};
 use crate::gateway::decision::{Caching, Leave, RequestFacts, Scope, Stored};
 use crate::gateway::request::Request;
-use crate::gateway::{Shared, forward};
+use crate::gateway::{Looked, Shared, forward};
 use crate::http::conditional::range_applies;
 use crate::http::method::Method;
 use crate::http::range::{Selection, requested, select};
@@ -24,20 +24,29 @@ use crate::http::validator::Validators;
 use crate::object::meta::ObjectMeta;
 
 /// A request with the values derived from it that are needed more than once.
-pub(super) struct RequestContext<'a> {
-    pub(super) request: &'a Request,
-    /// The primary cache key: the key of the object if it has no variants.
-    pub(super) key: Cow<'a, CacheKey>,
+#[derive(Debug)]
+pub(super) struct RequestContext {
+    pub(super) request: Request,
+    /// The request's key with its CORS fields, if it has any.
+    with_origin: Option<CacheKey>,
     pub(super) control: RequestControl,
 }
 
 /// The result of a cache lookup for a request.
-pub(super) struct LookupResult<'a> {
-    /// The key of the entry, or the key it would be stored under as far as is known.
-    pub(super) key: Cow<'a, CacheKey>,
+#[derive(Debug)]
+pub(super) struct LookupResult {
+    /// The key of the variant that the request selects, if the object has variants.
+    variant: Option<CacheKey>,
     pub(super) stored: Option<Arc<CacheEntry>>,
     /// Forward reason to report when nothing usable is stored.
     missing: ForwardReason,
+}
+
+/// One attempt to answer a request: the request, what is stored for it, and why that does not answer it.
+pub(super) struct Attempt<'a> {
+    pub(super) context: &'a RequestContext,
+    pub(super) found: LookupResult,
+    pub(super) reason: ForwardReason,
 }
 
 /// The variant of an object that a response is: the `Vary` field names and the values of the request (RFC 9111
@@ -48,14 +57,23 @@ pub(super) struct Selecting {
     values: String,
 }
 
-impl<'a> RequestContext<'a> {
-    pub(super) fn new(request: &'a Request, policy: &BucketPolicy) -> Self {
+impl RequestContext {
+    pub(super) fn new(request: Request, policy: &BucketPolicy) -> Self {
         let obeyed = policy.cache.as_ref().is_some_and(|cache| match cache.client_cache_control {
             ClientControl::Respect => true,
             ClientControl::Ignore => false,
         });
         let control = if obeyed { RequestControl::of(&request.headers) } else { RequestControl::default() };
-        Self { request, key: forward::primary_key(request), control }
+        let with_origin = match forward::primary_key(&request) {
+            Cow::Owned(key) => Some(key),
+            Cow::Borrowed(_) => None,
+        };
+        Self { request, with_origin, control }
+    }
+
+    /// Returns the primary cache key: the key of the object if it has no variants.
+    pub(super) fn key(&self) -> &CacheKey {
+        self.with_origin.as_ref().unwrap_or(&self.request.key)
     }
 
     pub(super) fn asker(&self) -> Asker {
@@ -88,7 +106,7 @@ impl<'a> RequestContext<'a> {
 
     /// Returns `true` if every byte the client asks for is stored. Returns `false` for a HEAD.
     fn within(&self, stored: &CacheEntry) -> bool {
-        let (request, length) = (self.request, stored.length());
+        let (request, length) = (&self.request, stored.length());
         let validators = Validators::of(stored.meta().headers());
         if request.method == Method::Head {
             return false;
@@ -106,29 +124,30 @@ impl<'a> RequestContext<'a> {
 }
 
 impl Shared {
-    /// Looks up the entry for a request: the object, or the variant that the request selects.
-    pub(super) async fn look<'a>(&self, context: &'a RequestContext<'a>) -> LookupResult<'a> {
-        let key = Cow::Borrowed(context.key.as_ref());
+    /// Looks up the entry for a request: the object, or the variant that the request selects. `looked` is the entry
+    /// under the primary key, if that was looked up before.
+    pub(super) fn look(&self, context: &RequestContext, looked: Option<Looked>) -> LookupResult {
         if self.policy.cache.is_none() {
-            return LookupResult { key, stored: None, missing: ForwardReason::Bypass };
+            return LookupResult { variant: None, stored: None, missing: ForwardReason::Bypass };
         }
-        let Some(stored) = self.storage.lookup(key.borrowed()).await else {
-            return LookupResult { key, stored: None, missing: ForwardReason::UriMiss };
+        let primary = match looked {
+            Some(Looked(primary)) => primary,
+            None => self.storage.lookup(context.key().borrowed()),
         };
-        let EntryKind::VaryMarker(names) = stored.kind() else {
-            return LookupResult { key, stored: Some(stored), missing: ForwardReason::UriMiss };
+        let Some(EntryKind::VaryMarker(names)) = primary.as_ref().map(|primary| primary.kind()) else {
+            return LookupResult { variant: None, stored: primary, missing: ForwardReason::UriMiss };
         };
-        let asked = forward::fill(context.request, &self.policy.forward_headers);
-        let key = variant(&key, secondary(names, &asked.headers));
-        let stored = self.storage.lookup(key.borrowed()).await;
-        LookupResult { key: Cow::Owned(key), stored, missing: ForwardReason::VaryMiss }
+        let asked = forward::fill(&context.request, &self.policy.forward_headers);
+        let key = variant(context.key(), secondary(names, &asked.headers));
+        let stored = self.storage.lookup(key.borrowed());
+        LookupResult { variant: Some(key), stored, missing: ForwardReason::VaryMiss }
     }
 
     /// Collects the facts that [`decide`](crate::gateway::decision::decide) decides from.
     pub(super) fn facts(
         &self,
-        context: &RequestContext<'_>,
-        found: &LookupResult<'_>,
+        context: &RequestContext,
+        found: &LookupResult,
         now: SystemTime,
     ) -> RequestFacts {
         let stored = found.fact(context, now);
@@ -161,20 +180,31 @@ impl Shared {
     }
 
     /// Returns `true` if an object fetched for another client is the variant that this request selects.
-    pub(super) fn selects(&self, context: &RequestContext<'_>, selecting: &Selecting) -> bool {
-        let asked = forward::fill(context.request, &self.policy.forward_headers);
+    pub(super) fn selects(&self, context: &RequestContext, selecting: &Selecting) -> bool {
+        let asked = forward::fill(&context.request, &self.policy.forward_headers);
         secondary(&selecting.names, &asked.headers) == selecting.values
     }
 }
 
-impl LookupResult<'_> {
+impl Attempt<'_> {
+    pub(super) fn request(&self) -> &Request {
+        &self.context.request
+    }
+
+    /// Returns the key of the entry, or the key it would be stored under as far as is known.
+    pub(super) fn key(&self) -> &CacheKey {
+        self.found.variant.as_ref().unwrap_or_else(|| self.context.key())
+    }
+}
+
+impl LookupResult {
     /// Returns the entry if it holds an object, whole or in part.
     pub(super) fn object(&self) -> Option<&Arc<CacheEntry>> {
         self.stored.as_ref().filter(|stored| stored.is_object())
     }
 
     /// Returns the stored entry as a fact for the decision, given this request's directives.
-    fn fact(&self, context: &RequestContext<'_>, now: SystemTime) -> Stored {
+    fn fact(&self, context: &RequestContext, now: SystemTime) -> Stored {
         let Some(stored) = &self.stored else { return Stored::Nothing(self.missing) };
         let reuse = reuse(stored, now, &context.control);
         match (stored.kind(), reuse) {

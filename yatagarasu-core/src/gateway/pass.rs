@@ -12,11 +12,12 @@ use crate::caching::cache_status::{CacheStatus, Forwarding};
 use crate::caching::freshen::{describes, freshened};
 use crate::caching::freshness::Exchange;
 use crate::caching::storability::{Asker, Storable, decide};
+use crate::gateway::fill::receive::Fetched;
 use crate::gateway::fill::tee::Kept;
-use crate::gateway::lookup::{LookupResult, RequestContext};
+use crate::gateway::lookup::Attempt;
 use crate::gateway::outcome::{GatewayError, Outcome, Reply};
 use crate::gateway::request::Request;
-use crate::gateway::store::{StorePermit, Yields};
+use crate::gateway::store::StorePermit;
 use crate::gateway::{Shared, forward, representation};
 use crate::http::conditional::range_applies;
 use crate::http::method::Method;
@@ -39,21 +40,20 @@ impl Shared {
     /// Serves stale if the source fails and that is allowed.
     pub(super) async fn pass(
         self: &Arc<Self>,
-        context: &RequestContext<'_>,
-        found: &LookupResult<'_>,
+        attempt: &Attempt<'_>,
         mut forwarding: Forwarding,
         keep: Keep,
     ) -> Outcome {
         let permit = match keep {
-            Keep::Storable => Some(self.storage.permit(found.key.as_ref().clone())),
+            Keep::Storable => Some(self.storage.permit(attempt.key().clone())),
             Keep::Nothing => None,
         };
-        let reply = match context.request.method {
-            Method::Get => self.pass_get(context, permit, &mut forwarding).await,
-            Method::Head => self.pass_head(context, found, permit, &mut forwarding).await,
+        let reply = match attempt.request().method {
+            Method::Get => self.pass_get(attempt, permit, &mut forwarding).await,
+            Method::Head => self.pass_head(attempt, permit, &mut forwarding).await,
         };
         if let Err(GatewayError::Source(error)) = &reply {
-            if let Some(stale) = self.stale_instead(context, found, error, forwarding) {
+            if let Some(stale) = self.stale_instead(attempt, error, forwarding) {
                 return stale;
             }
             forwarding.status = forwarding.status.or_else(|| error.status());
@@ -63,26 +63,29 @@ impl Shared {
 
     async fn pass_get(
         self: &Arc<Self>,
-        context: &RequestContext<'_>,
+        attempt: &Attempt<'_>,
         permit: Option<StorePermit>,
         forwarding: &mut Forwarding,
     ) -> Result<Reply, GatewayError> {
-        let asked = forward::pass(context.request, &self.policy.forward_headers);
-        if let Some(permit) = permit.as_ref().filter(|_| asked.headers.contains_key(header::RANGE)) {
-            permit.expect(Yields::Part);
-        }
+        let asked = forward::pass(attempt.request(), &self.policy.forward_headers);
         let began = self.clock.now();
-        match (self.get(context.request, asked.clone()).await, permit) {
-            (Ok(Answer::Object(object)), Some(permit)) => {
-                let exchange = Exchange { asked: began, received: self.clock.now() };
-                let (reply, kept) = self.keep(object, permit, &asked.headers, context.asker(), exchange);
+        let answer = self.get(attempt.request(), asked.clone()).await;
+        let fetched = permit.map(|permit| {
+            let exchange = permit.exchange(began, self.clock.now());
+            Fetched { permit, asked: asked.headers, asker: attempt.context.asker(), exchange }
+        });
+        match (answer, fetched) {
+            (Ok(Answer::Object(object)), Some(fetched)) => {
+                let (reply, kept) = self.keep(object, fetched);
                 forwarding.stored = kept == Kept::Storing;
                 Ok(reply)
             }
             (Ok(Answer::Object(object)), None) => Ok(representation::streamed(object)),
             (Ok(Answer::NotModified(meta)), _) => Ok(representation::not_modified(meta.into_headers())),
-            (Err(error), permit) => {
-                self.remember_later(permit, &error, context.asker());
+            (Err(error), fetched) => {
+                if let Some(fetched) = fetched {
+                    self.remember(fetched, &error);
+                }
                 Err(error.into())
             }
         }
@@ -109,72 +112,62 @@ impl Shared {
     /// (RFC 9111 4.3.5).
     async fn pass_head(
         self: &Arc<Self>,
-        context: &RequestContext<'_>,
-        found: &LookupResult<'_>,
+        attempt: &Attempt<'_>,
         permit: Option<StorePermit>,
         forwarding: &mut Forwarding,
     ) -> Result<Reply, GatewayError> {
+        let (request, stored) = (attempt.request(), attempt.found.object());
         let asked = match permit {
-            Some(_) => forward::fill(context.request, &self.policy.forward_headers),
-            None => forward::pass(context.request, &self.policy.forward_headers),
+            Some(_) => forward::fill(request, &self.policy.forward_headers),
+            None => forward::pass(request, &self.policy.forward_headers),
         };
         let began = self.clock.now();
-        match self.source.head(&context.key.object, &asked).await {
+        let answer = self.source.head(&request.key.object, &asked).await;
+        let fetched = permit.map(|permit| {
+            let exchange = permit.exchange(began, self.clock.now());
+            Fetched { permit, asked: asked.headers, asker: attempt.context.asker(), exchange }
+        });
+        match answer {
             Ok(Answer::Object(meta)) => {
-                if let (Some(permit), Some(stored)) = (permit, found.object()) {
-                    let exchange = Exchange { asked: began, received: self.clock.now() };
-                    self.learn(stored, &meta, &asked, permit, exchange);
+                if let (Some(fetched), Some(stored)) = (fetched, stored) {
+                    self.learn(stored, &meta, fetched);
                 }
                 forwarding.status = Some(StatusCode::OK);
-                representation::head(context.request, meta)
+                representation::head(request, meta)
             }
             Ok(Answer::NotModified(meta)) => Ok(representation::not_modified(meta.into_headers())),
             Err(error) => {
                 // The error response to a HEAD has no body and names no reason. It may be the gateway's keys or
                 // clock that are refused, so it neither drops nor replaces a stored object.
-                if error.denial() != Denial::Unexplained || found.object().is_none() {
-                    self.remember_later(permit, &error, context.asker());
+                let tells = error.denial() != Denial::Unexplained || stored.is_none();
+                if let Some(fetched) = fetched.filter(|_| tells) {
+                    self.remember(fetched, &error);
                 }
                 Err(error.into())
             }
         }
     }
 
-    /// Updates the stored object from the answer to a HEAD, in the background. Marks it stale if the answer
-    /// describes another version.
-    #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
-    fn learn(
-        self: &Arc<Self>,
-        stored: &Arc<CacheEntry>,
-        head: &ObjectMeta,
-        asked: &SourceRequest,
-        permit: StorePermit,
-        exchange: Exchange,
-    ) {
+    /// Updates the stored object from the answer to a HEAD. Marks it stale if the answer describes another version.
+    fn learn(&self, stored: &Arc<CacheEntry>, head: &ObjectMeta, fetched: Fetched) {
+        let Fetched { permit, asked, exchange, .. } = fetched;
         if !describes(stored.meta(), stored.length(), head) {
-            // At once, and again once older stores are held off.
-            stored.expire(exchange.received);
-            let gateway = Arc::clone(self);
-            tokio::spawn(async move { permit.expire(&gateway.storage, exchange.received).await });
-            return;
+            return permit.expire(&self.storage, exchange.received);
         }
         let updated = self.updated(stored, head, exchange).filter(|updated| {
-            let (key, _) = self.place(permit.key(), updated.meta(), &asked.headers);
+            let (key, _) = self.place(permit.key(), updated.meta(), &asked);
             key == *permit.key()
         });
-        let (gateway, stored) = (Arc::clone(self), Arc::clone(stored));
-        tokio::spawn(async move {
-            // Replace the entry only if it is still the described one.
-            match updated.map(Arc::new) {
-                Some(updated) => {
-                    let same = |current: Option<Arc<CacheEntry>>| {
-                        current.filter(|current| Arc::ptr_eq(current, &stored)).map(|_| updated)
-                    };
-                    permit.update(&gateway.storage, same).await;
-                }
-                None => permit.remove_if(&gateway.storage, |current| Arc::ptr_eq(current, &stored)).await,
+        // Replace the entry only if it is still the described one.
+        match updated.map(Arc::new) {
+            Some(updated) => {
+                let same = |current: Option<Arc<CacheEntry>>| {
+                    current.filter(|current| Arc::ptr_eq(current, stored)).map(|_| updated)
+                };
+                permit.update(&self.storage, same);
             }
-        });
+            None => permit.remove_if(&self.storage, |current| Arc::ptr_eq(current, stored)),
+        }
     }
 
     /// Returns the stored object with the fields of `update` (RFC 9111 3.2). Returns `None` if the result may not
@@ -198,30 +191,18 @@ impl Shared {
 
     /// Stores a negative entry for a refusal if the policy allows. Otherwise drops the stored object if it is
     /// missing or denied at the source, or marks it stale if the reason is unknown.
-    pub(super) async fn remember(&self, permit: StorePermit, error: &SourceError, asker: Asker) {
-        // A refusal of a range concerns the whole object: older parts are not put to anything any more.
-        permit.expect(Yields::Everything);
+    pub(super) fn remember(&self, fetched: Fetched, error: &SourceError) {
+        let Fetched { permit, asker, exchange, .. } = fetched;
         if let Some(lifetime) = self.refused_for(error, asker) {
-            let note =
-                CacheEntry::note(EntryKind::Negative(Box::new(error.clone())), self.clock.now(), lifetime);
-            permit.store(&self.storage, Arc::new(note)).await;
+            let kind = EntryKind::Negative(Box::new(error.clone()));
+            permit.store(&self.storage, Arc::new(CacheEntry::note(kind, exchange, lifetime)));
             return;
         }
         match error.denial() {
-            Denial::Object => permit.remove_if(&self.storage, |_| true).await,
+            Denial::Object => permit.remove_if(&self.storage, |_| true),
             // The next request asks the source again, and its answer decides.
-            Denial::Unexplained => permit.expire(&self.storage, self.clock.now()).await,
+            Denial::Unexplained => permit.expire(&self.storage, exchange.received),
             Denial::Gateway | Denial::None => {}
-        }
-    }
-
-    /// Like [`remember`](Self::remember), in the background, because the client need not wait for it. Does
-    /// nothing if there is no permit or the error has no status.
-    #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
-    fn remember_later(self: &Arc<Self>, permit: Option<StorePermit>, error: &SourceError, asker: Asker) {
-        if let (Some(permit), Some(_)) = (permit, error.status()) {
-            let (gateway, error) = (Arc::clone(self), error.clone());
-            tokio::spawn(async move { gateway.remember(permit, &error, asker).await });
         }
     }
 

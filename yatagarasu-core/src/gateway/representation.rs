@@ -72,14 +72,13 @@ pub(super) fn stored(
 /// Like [`stored`], but builds the reply's fields in the request's own header map. The server puts the next
 /// request's fields into the map that the reply used, so that a connection's hits share one allocation.
 pub(super) fn recalled(
-    request: &mut Request,
+    request: Request,
     stored: Arc<CacheEntry>,
     now: SystemTime,
 ) -> Result<Reply, GatewayError> {
-    let choice = chosen(request, &stored)?;
-    let room = std::mem::take(&mut request.headers);
+    let choice = chosen(&request, &stored)?;
     // Do not let one request with many fields enlarge its connection's memory for good.
-    let room = if room.capacity() > ROOM_MAX { HeaderMap::new() } else { room };
+    let room = if request.headers.capacity() > ROOM_MAX { HeaderMap::new() } else { request.headers };
     let headers = fields(room, &stored, now);
     Ok(reply(request.method, choice, headers, stored.length(), Bytes::Stored(stored)))
 }

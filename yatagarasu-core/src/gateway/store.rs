@@ -1,82 +1,77 @@
-//! A bucket's cache together with store permits, which order stores and purges.
+//! A bucket's cache, and the order of requests to the source and purges that everything stored in it keeps.
+//!
+//! Every request to the source has a number, and so has the entry that comes of it. An entry never takes the place
+//! of one with a greater number: the source was asked for that one later. What leaves no entry, such as a purge,
+//! leaves a [`Barrier`] with a number instead. No answer to a request with a smaller number passes it.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use tokio::sync::Mutex;
+use crate::cache::entry::{CacheEntry, EntryKind};
+use crate::cache::{Admission, CacheKey, KeyRef, ObjectCache, Purge, Selector, Usage};
+use crate::caching::freshness::Exchange;
 
-use crate::cache::entry::CacheEntry;
-use crate::cache::{Admission, CacheKey, KeyRef, Lookup, ObjectCache, Purge, Selector, Usage};
+/// Maximum number of barriers. If there are more, one barrier for everything takes their place: some answers are
+/// then not stored although they could be.
+const BARRIERS_MAX: usize = 1024;
 
-/// A bucket's cache, and the order between purges and the stores that began before them.
-///
-/// Take a [`StorePermit`] before sending the source request for the response to store. A purge holds off all
-/// stores, revokes the permits it selects, and drops the entries. It then revokes the permits taken in the
-/// meantime. So nothing that it selects and that was fetched before it is in the cache after it. A store revokes
-/// the older permits for its key, and so does a response that drops the entry or marks it stale, so that no slow
-/// response replaces a newer one.
+/// A bucket's cache, with the order of what is stored in it.
 #[derive(Debug)]
 pub(super) struct Storage {
     cache: Arc<dyn ObjectCache>,
-    permits: Arc<Permits>,
-    /// Serializes stores and purges.
-    gate: Mutex<()>,
+    order: Arc<Mutex<Order>>,
 }
 
+/// The order of requests and purges. Stores are checked and made under its lock.
 #[derive(Debug, Default)]
-struct Permits {
-    last: AtomicU64,
-    granted: StdMutex<HashMap<u64, Granted>>,
+struct Order {
+    /// The last number given to a request or a purge.
+    last: u64,
+    /// Numbers of the requests whose answers may still be stored.
+    open: BTreeSet<u64>,
+    /// The purges at work, by the number that they began with. Nothing that they select is stored.
+    purging: Vec<(u64, Selector)>,
+    /// What the open requests must not store.
+    barriers: Vec<Barrier>,
+}
+
+/// A boundary in the order: no answer within its scope to a request with a smaller number is stored.
+#[derive(Debug)]
+struct Barrier {
+    number: u64,
+    scope: Scope,
 }
 
 #[derive(Debug)]
-struct Granted {
-    key: CacheKey,
-    yields: Yields,
-    revoked: Arc<AtomicBool>,
+enum Scope {
+    /// What a purge has selected.
+    Selected(Selector),
+    /// The entry under one key. It was dropped, marked stale or declined.
+    Entry(CacheKey),
 }
 
-/// The kind of entry a permit will store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Yields {
-    /// A whole object or a note.
-    Everything,
-    /// A part, which is joined with the stored parts.
-    Part,
-}
-
-impl Permits {
-    /// Revokes the permits for all keys that `selector` may select.
-    fn revoke(&self, selector: &Selector) {
-        for granted in self.granted().values() {
-            if selector.may_select(&granted.key) {
-                granted.revoked.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn granted(&self) -> MutexGuard<'_, HashMap<u64, Granted>> {
-        self.granted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The right to store one response, unless a purge or a newer response revokes it.
+/// The right to store the answer to one request to the source.
 #[derive(Debug)]
 pub(super) struct StorePermit {
-    permits: Arc<Permits>,
-    id: u64,
+    order: Arc<Mutex<Order>>,
+    number: u64,
     key: CacheKey,
-    revoked: Arc<AtomicBool>,
+}
+
+/// A purge at work. Dropping it puts the purge into the order, also if its caller gives up.
+struct Purging<'a, F: Fn()> {
+    order: &'a Mutex<Order>,
+    begun: u64,
+    detach: F,
 }
 
 impl Storage {
     pub(super) fn new(cache: Arc<dyn ObjectCache>) -> Self {
-        Self { cache, permits: Arc::default(), gate: Mutex::new(()) }
+        Self { cache, order: Arc::default() }
     }
 
-    pub(super) fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
+    pub(super) fn lookup(&self, key: KeyRef<'_>) -> Option<Arc<CacheEntry>> {
         self.cache.lookup(key)
     }
 
@@ -84,13 +79,13 @@ impl Storage {
         self.cache.usage()
     }
 
-    /// Returns a permit to store `key` later. Take it before sending the source request.
+    /// Returns a permit to store an answer under `key`. Take it before sending the request, and before the lookup
+    /// that decides what to request.
     pub(super) fn permit(&self, key: CacheKey) -> StorePermit {
-        let id = self.permits.last.fetch_add(1, Ordering::Relaxed);
-        let revoked = Arc::new(AtomicBool::new(false));
-        let granted = Granted { key: key.clone(), yields: Yields::Everything, revoked: Arc::clone(&revoked) };
-        self.permits.granted().insert(id, granted);
-        StorePermit { permits: Arc::clone(&self.permits), id, key, revoked }
+        let mut order = lock(&self.order);
+        let number = order.next();
+        order.open.insert(number);
+        StorePermit { order: Arc::clone(&self.order), number, key }
     }
 
     /// Drops the entries that `selector` selects, or marks them stale. Returns the number of objects. `detach`
@@ -102,17 +97,11 @@ impl Storage {
         now: SystemTime,
         detach: impl Fn(),
     ) -> u64 {
-        let _alone = self.gate.lock().await;
-        self.permits.revoke(selector);
-        detach();
-        let purged = match purge {
+        let _purging = Purging::begin(&self.order, selector, detach);
+        match purge {
             Purge::Drop => self.cache.purge(selector).await,
             Purge::MarkStale => self.cache.expire(selector, now).await,
-        };
-        // A request that began meanwhile may have found an entry not yet purged, and be revalidating it.
-        self.permits.revoke(selector);
-        detach();
-        purged
+        }
     }
 }
 
@@ -125,99 +114,161 @@ impl StorePermit {
     /// Changes its key to that of another variant of the same object.
     pub(super) fn rekey(&mut self, key: CacheKey) {
         self.key = key;
-        if let Some(granted) = self.permits.granted().get_mut(&self.id) {
-            granted.key = self.key.clone();
-        }
     }
 
-    /// Sets the kind of entry that will be stored, as far as is known.
-    pub(super) fn expect(&self, yields: Yields) {
-        if let Some(granted) = self.permits.granted().get_mut(&self.id) {
-            granted.yields = yields;
-        }
+    /// Returns the exchange of its request, sent at `asked`, whose response head arrived at `received`.
+    pub(super) fn exchange(&self, asked: SystemTime, received: SystemTime) -> Exchange {
+        Exchange { number: self.number, asked, received }
     }
 
-    /// Stores `object` unless the permit was revoked. Returns `true` if it is stored.
-    pub(super) async fn store(self, storage: &Storage, object: Arc<CacheEntry>) -> bool {
-        self.update(storage, |_| Some(object)).await
+    /// Stores `entry` unless something newer forbids it. Returns `true` if it is stored.
+    pub(super) fn store(self, storage: &Storage, entry: Arc<CacheEntry>) -> bool {
+        let number = self.number;
+        self.update(storage, |current| (!is_newer(current.as_ref(), number)).then_some(entry))
     }
 
-    /// Stores the object that `update` returns for the current entry, unless the permit was revoked. Returns
-    /// `true` if it is stored, and `false` if `update` returns `None`.
-    pub(super) async fn update(
+    /// Stores the entry that `update` returns for the current one, unless something newer forbids it. `update`
+    /// must not return an older one than the current one. Returns `true` if it is stored.
+    pub(super) fn update(
         self,
         storage: &Storage,
         update: impl FnOnce(Option<Arc<CacheEntry>>) -> Option<Arc<CacheEntry>>,
     ) -> bool {
-        let _alone = storage.gate.lock().await;
-        if self.is_revoked() {
+        let mut order = lock(&storage.order);
+        let Some(entry) = update(storage.lookup(self.key.borrowed())) else { return false };
+        if order.forbids(self.number, &self.key, &entry) || self.is_other_object(storage) {
             return false;
         }
-        let stored = storage.cache.lookup(self.key.borrowed()).await;
-        let Some(object) = update(stored) else { return false };
-        self.supersede(&self.key);
-        match storage.cache.store(self.key.clone(), object).await {
+        match storage.cache.store(self.key.clone(), entry) {
             Admission::Stored => true,
-            Admission::Declined => false,
+            Admission::Declined => {
+                order.bar(self.number, &self.key);
+                false
+            }
         }
     }
 
-    /// Drops the current entry if `unwanted` returns `true` for it, unless the permit was revoked.
-    pub(super) async fn remove_if(self, storage: &Storage, unwanted: impl FnOnce(&Arc<CacheEntry>) -> bool) {
-        let _alone = storage.gate.lock().await;
-        if self.is_revoked() {
-            return;
-        }
-        // Also if nothing is stored: a slower store that began before must not bring it back.
-        self.supersede(&self.key);
-        let stored = storage.cache.lookup(self.key.borrowed()).await;
-        if stored.as_ref().is_some_and(unwanted) {
-            storage.cache.remove(&self.key).await;
+    /// Drops the current entry if it is no newer and `unwanted` returns `true` for it.
+    pub(super) fn remove_if(self, storage: &Storage, unwanted: impl FnOnce(&Arc<CacheEntry>) -> bool) {
+        let mut order = lock(&storage.order);
+        // Also if nothing is stored: a slower answer to an older request must not bring it back.
+        order.bar(self.number, &self.key);
+        let stored = storage.lookup(self.key.borrowed());
+        if !is_newer(stored.as_ref(), self.number) && stored.as_ref().is_some_and(unwanted) {
+            storage.cache.remove(&self.key);
         }
     }
 
-    /// Marks the current entry stale, unless the permit was revoked.
-    pub(super) async fn expire(self, storage: &Storage, now: SystemTime) {
-        let _alone = storage.gate.lock().await;
-        if self.is_revoked() {
-            return;
-        }
-        // A slower store that began before would make it fresh again.
-        self.supersede(&self.key);
-        if let Some(stored) = storage.cache.lookup(self.key.borrowed()).await {
+    /// Marks the current entry stale if it is no newer.
+    pub(super) fn expire(self, storage: &Storage, now: SystemTime) {
+        let mut order = lock(&storage.order);
+        // A slower answer to an older request would make it fresh again.
+        order.bar(self.number, &self.key);
+        let stored = storage.lookup(self.key.borrowed());
+        if let Some(stored) = stored.filter(|stored| stored.number() <= self.number) {
             stored.expire(now);
         }
     }
 
-    /// Stores `note`, which lists the object's variants, under the primary key, unless the permit was revoked.
+    /// Stores `note`, which lists the object's variants, under the primary key, unless something newer forbids it.
     /// The permit stays usable.
-    pub(super) async fn note(&self, storage: &Storage, note: Arc<CacheEntry>) {
-        let _alone = storage.gate.lock().await;
-        if !self.is_revoked() {
-            let primary = self.key.primary();
-            self.supersede(&primary);
-            storage.cache.store(primary, note).await;
+    pub(super) fn note(&self, storage: &Storage, note: Arc<CacheEntry>) {
+        let (order, primary) = (lock(&storage.order), self.key.primary());
+        let current = storage.lookup(primary.borrowed());
+        if !is_newer(current.as_ref(), self.number) && !order.forbids(self.number, &primary, &note) {
+            storage.cache.store(primary, note);
         }
     }
 
-    fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Relaxed)
-    }
-
-    /// Revokes the older permits for `key`. Two parts do not revoke each other, because they are joined.
-    fn supersede(&self, key: &CacheKey) {
-        let granted = self.permits.granted();
-        let yields = granted.get(&self.id).map_or(Yields::Everything, |granted| granted.yields);
-        for (_, older) in granted.iter().filter(|(id, older)| **id < self.id && older.key == *key) {
-            if (yields, older.yields) != (Yields::Part, Yields::Part) {
-                older.revoked.store(true, Ordering::Relaxed);
-            }
+    /// Returns `true` if the object has had no variants since a newer request.
+    fn is_other_object(&self, storage: &Storage) -> bool {
+        if self.key.variant.is_none() {
+            return false;
         }
+        let primary = storage.lookup(self.key.primary().borrowed());
+        is_newer(primary.as_ref(), self.number)
+            && primary.is_some_and(|primary| !matches!(primary.kind(), EntryKind::VaryMarker(_)))
     }
 }
 
 impl Drop for StorePermit {
     fn drop(&mut self) {
-        self.permits.granted().remove(&self.id);
+        let mut order = lock(&self.order);
+        order.open.remove(&self.number);
+        let oldest = order.open.first().copied().unwrap_or(u64::MAX);
+        order.barriers.retain(|barrier| oldest < barrier.number);
     }
+}
+
+impl<'a, F: Fn()> Purging<'a, F> {
+    fn begin(order: &'a Mutex<Order>, selector: &Selector, detach: F) -> Self {
+        let mut entered = lock(order);
+        let begun = entered.next();
+        entered.purging.push((begun, selector.clone()));
+        drop(entered);
+        detach();
+        Self { order, begun, detach }
+    }
+}
+
+impl<F: Fn()> Drop for Purging<'_, F> {
+    /// Ends the purge. A request that began meanwhile may have found an entry not yet purged, and be revalidating it:
+    /// its answer is not stored, and no later request joins it.
+    fn drop(&mut self) {
+        let mut order = lock(self.order);
+        let number = order.next();
+        let index = order.purging.iter().position(|(begun, _)| *begun == self.begun);
+        if let Some(index) = index {
+            let (_, selector) = order.purging.swap_remove(index);
+            order.raise(number, Scope::Selected(selector));
+        }
+        drop(order);
+        (self.detach)();
+    }
+}
+
+impl Order {
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Returns `true` if the answer to the request `number` must not be stored as `entry` under `key`.
+    fn forbids(&self, number: u64, key: &CacheKey, entry: &CacheEntry) -> bool {
+        self.purging.iter().any(|(_, selector)| selector.selects(key.object.as_str(), entry))
+            || self.barriers.iter().any(|barrier| number < barrier.number && barrier.scope.has(key, entry))
+    }
+
+    /// Keeps answers to requests older than `number` from being stored under `key`.
+    fn bar(&mut self, number: u64, key: &CacheKey) {
+        self.raise(number, Scope::Entry(key.clone()));
+    }
+
+    fn raise(&mut self, number: u64, scope: Scope) {
+        if self.open.first().is_none_or(|oldest| *oldest >= number) {
+            return;
+        }
+        self.barriers.push(Barrier { number, scope });
+        if self.barriers.len() > BARRIERS_MAX {
+            let number = self.barriers.iter().map(|barrier| barrier.number).max().unwrap_or(number);
+            self.barriers = vec![Barrier { number, scope: Scope::Selected(Selector::All) }];
+        }
+    }
+}
+
+impl Scope {
+    fn has(&self, key: &CacheKey, entry: &CacheEntry) -> bool {
+        match self {
+            Self::Selected(selector) => selector.selects(key.object.as_str(), entry),
+            Self::Entry(barred) => barred == key,
+        }
+    }
+}
+
+fn is_newer(stored: Option<&Arc<CacheEntry>>, number: u64) -> bool {
+    stored.is_some_and(|stored| stored.number() > number)
+}
+
+fn lock(order: &Mutex<Order>) -> MutexGuard<'_, Order> {
+    order.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,15 +11,14 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
-use yatagarasu_core::Budget;
+
 use yatagarasu_core::{
-    Answer, BucketPolicy, CachePolicy, ForwardedFields, Gateway, Method, Negative, Object, ObjectBody,
-    ObjectKey, ObjectMeta, ObjectSource, Request, SourceError, SourceRequest,
+    Answer, BucketPolicy, CachePolicy, ForwardedFields, Method, Negative, Object, ObjectBody, ObjectKey,
+    ObjectMeta, ObjectSource, Request, SourceError, SourceRequest,
 };
-use yatagarasu_testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
+use yatagarasu_testing::{Script, ScriptedSource, request};
 
 use crate::bed::{Bed, body, cache_policy, settle};
-use crate::turnstile::{STORE, Stop, Turnstile, TurnstileCache};
 
 const TAGGED: [(&str, &str); 2] = [("content-length", "1"), ("etag", "\"a\"")];
 
@@ -222,34 +221,50 @@ async fn parts_that_are_fetched_at_once_are_all_kept() {
 }
 
 #[tokio::test]
-async fn clients_of_an_object_with_variants_share_one_get_while_that_is_being_noted() {
-    let ((source, mut scripts), turnstile) = (ScriptedSource::new(), Turnstile::new());
-    let gateway = Gateway::new(
-        Arc::new(source),
-        Arc::new(TurnstileCache { inner: MemoryCache::new(1 << 20), turnstile: Arc::clone(&turnstile) }),
-        policy(),
-        Arc::new(Budget::new(1 << 20)),
-        Arc::new(ManualClock::default()),
-    );
-    let begin = || {
-        let gateway = gateway.clone();
-        tokio::spawn(async move { gateway.execute(&asking(Method::Get, &[("accept-language", "de")])).await })
-    };
-    turnstile.set(Stop::At(STORE));
+async fn clients_of_an_object_with_variants_share_one_get_while_it_arrives() {
+    let (source, mut scripts) = ScriptedSource::new();
+    let bed = Bed::with(Arc::new(source), policy());
+    let begin = || bed.begin_with(asking(Method::Get, &[("accept-language", "de")]));
     let first = begin();
     let fields = [("content-length", "2"), ("vary", "accept-language")];
     let source = scripts.recv().await.unwrap().open(&fields);
     source.send("a");
     settle().await;
-    assert!(turnstile.is_reached());
     let second = begin();
     settle().await;
     assert!(scripts.try_recv().is_err(), "one GET");
-    turnstile.open();
     source.send("a");
     for client in [first, second] {
         assert_eq!(body(client.await.unwrap()).await.unwrap(), b"aa");
     }
+}
+
+#[tokio::test]
+async fn a_slow_variant_of_an_object_that_has_had_none_since_is_not_stored() {
+    let (source, mut scripts) = ScriptedSource::new();
+    let bed = Bed::with(Arc::new(source), policy());
+    let asked = |language, more: &'static [(&'static str, &'static str)]| {
+        bed.begin_with(asking(Method::Get, &[&[("accept-language", language)], more].concat()))
+    };
+    let varying = [("content-length", "1"), ("vary", "accept-language")];
+    let slow = asked("de", &[]);
+    let slow_source = scripts.recv().await.unwrap().open(&varying);
+    settle().await;
+    // The object has no variants now, and then it has some again.
+    for (language, fields) in [("en", &varying[..1]), ("fr", &varying[..])] {
+        let client = asked(language, &[("cache-control", "no-cache")]);
+        scripts.recv().await.unwrap().open(fields).send("N");
+        assert_eq!(body(client.await.unwrap()).await.unwrap(), b"N");
+        if language == "en" {
+            slow_source.send("O");
+        }
+        settle().await;
+    }
+    assert_eq!(body(slow.await.unwrap()).await.unwrap(), b"O");
+    let client = asked("de", &[]);
+    settle().await;
+    scripts.try_recv().expect("the slow one is not stored").open(&varying).send("D");
+    assert_eq!(body(client.await.unwrap()).await.unwrap(), b"D");
 }
 
 /// A source of bodies that panic.

@@ -1,12 +1,16 @@
 //! Tests of stored objects: hits, ranges, conditions, and bodies of unknown length.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
+use futures_core::Stream;
 use yatagarasu_core::http::fields::is_immaterial;
 use yatagarasu_core::{
-    BucketPolicy, Budget, CachePolicy, Gateway, GatewayError, Method, Negative, Purge, Request, Selector,
-    SourceError,
+    Admission, BucketPolicy, Budget, CacheEntry, CacheKey, CachePolicy, Gateway, GatewayError, KeyRef,
+    Method, Negative, ObjectCache, Purge, ReplyBody, Request, Selector, SourceError, Usage,
 };
 use yatagarasu_testing::{ManualClock, MemoryCache, MemorySource, ScriptedSource, cache_key, request};
 
@@ -44,9 +48,9 @@ async fn what_is_recalled_is_what_would_be_answered() {
         for more in
             [&[][..], &[("range", "bytes=2-3")], &[("if-none-match", "\"e\"")], &[("if-match", "\"f\"")]]
         {
-            let mut request = asking(method, "k", &[&odd[..], more].concat());
+            let request = asking(method, "k", &[&odd[..], more].concat());
             let expected = bed.gateway.execute(&request).await;
-            let recalled = bed.gateway.try_hit(&mut request).expect("it is stored");
+            let recalled = bed.gateway.try_hit(request, None).expect("it is stored");
             assert_eq!(recalled.handling, expected.handling);
             match (recalled.reply, expected.reply) {
                 (Ok(mut one), Ok(mut other)) => {
@@ -59,9 +63,8 @@ async fn what_is_recalled_is_what_would_be_answered() {
             }
         }
     }
-    let mut missing = asking(Method::Get, "missing", &odd);
-    assert!(bed.gateway.try_hit(&mut missing).is_none());
-    assert_eq!(missing.headers.len(), odd.len(), "it can be answered yet");
+    let pending = bed.gateway.try_hit(asking(Method::Get, "missing", &odd), None).expect_err("it is not");
+    assert_eq!(handling(&bed.gateway.finish(pending).await), "fwd=uri-miss; fwd-status=404");
 }
 
 #[tokio::test]
@@ -80,7 +83,7 @@ async fn what_is_immaterial_changes_no_answer() {
                 name.to_ascii_lowercase().parse::<http::HeaderName>().unwrap(),
                 value.parse().unwrap(),
             );
-            let recalled = bed.gateway.try_hit(&mut asked).expect("it is stored");
+            let recalled = bed.gateway.try_hit(asked, None).expect("it is stored");
             let mut reply = recalled.reply.unwrap();
             assert_eq!((recalled.handling, reply.status.as_u16()), (plain.handling, 200), "{name}: {value}");
             assert_eq!(crate::bed::read(&mut reply.body).await.unwrap(), plain.stored.slice(&(0..u64::MAX)));
@@ -189,6 +192,75 @@ async fn conditions_on_a_miss_are_decided_here_and_the_object_is_stored() {
     settle().await;
     assert_eq!(answer(&bed, Method::Get, &conditional).await, ("hit; ttl=60".into(), 304, vec![]));
     assert_eq!(source.gets(), 1);
+}
+
+/// A cache that, when it is asked to store an object, reads the client's body to see how much has arrived.
+#[derive(Debug)]
+struct Spectator {
+    inner: MemoryCache,
+    client: Mutex<Option<ReplyBody>>,
+    seen: Mutex<Vec<u8>>,
+}
+
+#[async_trait]
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper that inherits a method bypasses the wrapped value's"
+)]
+impl ObjectCache for Spectator {
+    fn lookup(&self, key: KeyRef<'_>) -> Option<Arc<CacheEntry>> {
+        self.inner.lookup(key)
+    }
+
+    fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
+        if let Some(mut body) = self.client.lock().unwrap().take() {
+            let mut cx = Context::from_waker(Waker::noop());
+            while let Poll::Ready(Some(chunk)) = Pin::new(&mut body).poll_next(&mut cx) {
+                self.seen.lock().unwrap().extend_from_slice(&chunk.unwrap());
+            }
+        }
+        self.inner.store(key, object)
+    }
+
+    fn remove(&self, key: &CacheKey) {
+        self.inner.remove(key);
+    }
+
+    async fn purge(&self, selector: &Selector) -> u64 {
+        self.inner.purge(selector).await
+    }
+
+    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
+        self.inner.expire(selector, now).await
+    }
+
+    fn usage(&self) -> Usage {
+        self.inner.usage()
+    }
+}
+
+#[tokio::test]
+async fn a_client_has_its_last_byte_before_the_object_is_stored() {
+    let (source, mut scripts) = ScriptedSource::new();
+    let cache = Arc::new(Spectator {
+        inner: MemoryCache::new(1 << 20),
+        client: Mutex::default(),
+        seen: Mutex::default(),
+    });
+    let policy = BucketPolicy { cache: Some(cache_policy()), ..BucketPolicy::default() };
+    let (budget, clock) = (Arc::new(Budget::new(1 << 20)), Arc::new(ManualClock::default()));
+    let gateway = Gateway::new(Arc::new(source), Arc::clone(&cache) as _, policy, budget, clock);
+    let client = {
+        let gateway = gateway.clone();
+        tokio::spawn(async move { gateway.execute(&request(Method::Get, "k")).await })
+    };
+    let source = scripts.recv().await.unwrap().open(&[("content-length", "5")]);
+    *cache.client.lock().unwrap() = Some(client.await.unwrap().reply.unwrap().body);
+    source.send("hel");
+    source.send("lo");
+    settle().await;
+    assert_eq!(*cache.seen.lock().unwrap(), b"hello");
+    assert_eq!(gateway.usage().objects, 1);
 }
 
 #[tokio::test]

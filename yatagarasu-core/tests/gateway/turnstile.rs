@@ -11,19 +11,19 @@ use futures_core::Stream;
 use http::header;
 use tokio::sync::Semaphore;
 use yatagarasu_core::{
-    Admission, Answer, CacheEntry, CacheKey, KeyRef, Lookup, Object, ObjectBody, ObjectCache, ObjectKey,
-    ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, Usage,
+    Admission, Answer, CacheEntry, CacheKey, KeyRef, Object, ObjectBody, ObjectCache, ObjectKey, ObjectMeta,
+    ObjectSource, Selector, SourceError, SourceRequest, Usage,
 };
 use yatagarasu_testing::{MemoryCache, MemorySource};
 
 /// Bytes of each piece of a body.
 const PIECE_BYTES: usize = 2;
 
-/// Place before a store.
-pub(crate) const STORE: &str = "before a store";
-
 /// Place before a purge of the stored objects.
 pub(crate) const PURGE: &str = "before a purge";
+
+/// Place after a purge of the stored objects.
+pub(crate) const PURGED: &str = "after a purge";
 
 /// Lets all passages through but one, which waits until the turnstile is opened.
 #[derive(Debug)]
@@ -200,7 +200,7 @@ impl Stream for Pieces {
     }
 }
 
-/// A cache that passes the turnstile before every operation, and after every operation but a purge.
+/// A cache that passes the turnstile before and after a purge. Its other operations are immediate.
 #[derive(Debug)]
 pub(crate) struct TurnstileCache {
     pub(crate) inner: MemoryCache,
@@ -213,36 +213,30 @@ pub(crate) struct TurnstileCache {
     reason = "a wrapper that inherits a method bypasses the wrapped value\'s"
 )]
 impl ObjectCache for TurnstileCache {
-    fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
-        Lookup::Pending(Box::pin(async move {
-            self.turnstile.pass("before a lookup").await;
-            let found = self.inner.lookup(key).await;
-            self.turnstile.pass("after a lookup").await;
-            found
-        }))
+    fn lookup(&self, key: KeyRef<'_>) -> Option<Arc<CacheEntry>> {
+        self.inner.lookup(key)
     }
 
-    async fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
-        self.turnstile.pass(STORE).await;
-        let admission = self.inner.store(key, object).await;
-        self.turnstile.pass("after a store").await;
-        admission
+    fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
+        self.inner.store(key, object)
     }
 
-    async fn remove(&self, key: &CacheKey) {
-        self.turnstile.pass("before a removal").await;
-        self.inner.remove(key).await;
-        self.turnstile.pass("after a removal").await;
+    fn remove(&self, key: &CacheKey) {
+        self.inner.remove(key);
     }
 
     async fn purge(&self, selector: &Selector) -> u64 {
         self.turnstile.pass(PURGE).await;
-        self.inner.purge(selector).await
+        let purged = self.inner.purge(selector).await;
+        self.turnstile.pass(PURGED).await;
+        purged
     }
 
     async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
         self.turnstile.pass(PURGE).await;
-        self.inner.expire(selector, now).await
+        let expired = self.inner.expire(selector, now).await;
+        self.turnstile.pass(PURGED).await;
+        expired
     }
 
     fn usage(&self) -> Usage {

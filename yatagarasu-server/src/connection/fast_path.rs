@@ -88,13 +88,19 @@ impl FastPath {
             }
             match RequestHead::of(&self.received) {
                 RequestHead::Plain(target, length) => match self.handler.try_hit(target) {
-                    Some(hit) => {
+                    Ok(hit) => {
                         self.sending = Some(HitWriter::new(hit));
                         self.taken(length);
                     }
-                    None => self.turn = Turn::Hand(length),
+                    Err(routed) => {
+                        state.hand(routed);
+                        self.turn = Turn::Hand(length);
+                    }
                 },
-                RequestHead::Head(length) => self.turn = Turn::Hand(length),
+                RequestHead::Head(length) => {
+                    state.hand(None);
+                    self.turn = Turn::Hand(length);
+                }
                 RequestHead::Other => self.turn = Turn::HyperForGood,
                 RequestHead::Partial if self.received.len() >= CONNECTION_BUFFER_BYTES => {
                     self.turn = Turn::HyperForGood;

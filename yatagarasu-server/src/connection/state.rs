@@ -1,15 +1,15 @@
 //! The state of one connection, which the reaper watches.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::net::TcpStream;
 use yatagarasu_sys::tcp::unacknowledged;
 
 use crate::connection::http2_stream::{Stream, Streams};
+use crate::service::handler::Routed;
 
 /// Value of `unacknowledged` if the socket was not queried since bytes began to wait.
 const NOT_ASKED: u32 = u32::MAX;
@@ -38,6 +38,8 @@ pub(crate) struct ConnectionState {
     unacknowledged: AtomicU32,
     /// The HTTP/2 streams. Set when the first one begins.
     streams: OnceLock<Box<Streams>>,
+    /// What the fast path found for the request that hyper gets next.
+    routed: Mutex<Option<Box<Routed>>>,
     order: AtomicU8,
     /// Wakes the connection's task.
     waker: OnceLock<Waker>,
@@ -79,6 +81,16 @@ impl ConnectionState {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.running.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
+    }
+
+    /// Keeps what the fast path found for the request that hyper gets next, if it found anything.
+    pub(super) fn hand(&self, routed: Option<Box<Routed>>) {
+        *self.routed.lock().unwrap_or_else(PoisonError::into_inner) = routed;
+    }
+
+    /// Returns what the fast path found for the request that hyper has just got.
+    pub(super) fn handed(&self) -> Option<Box<Routed>> {
+        self.routed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Begins an HTTP/2 stream.

@@ -8,8 +8,9 @@ use futures_util::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
+use yatagarasu_core::gateway::{Looked, PendingRequest, PlainHit};
 use yatagarasu_core::http::fields::drop_hops;
-use yatagarasu_core::{CacheEntry, CacheKey, KeyRef, Outcome, Request as ObjectRequest};
+use yatagarasu_core::{CacheEntry, CacheKey, KeyRef, ObjectKey, Outcome, Request as ObjectRequest};
 
 use crate::config::StatusKey;
 use crate::service::body::ResponseBody;
@@ -47,21 +48,36 @@ pub(crate) struct RequestHandler {
     counters: Arc<Counters>,
 }
 
-/// The result of reading a request head.
-enum Read {
-    /// A request for a gateway.
-    Asked(Asked),
-    /// A response that needs no gateway.
-    Answered(Response<ResponseBody>),
-}
-
 /// A request for an object in the bucket with this index.
-struct Asked {
+#[derive(Debug)]
+pub(crate) struct Routed {
     bucket: usize,
     question: Question,
-    request: ObjectRequest,
+    method: yatagarasu_core::Method,
+    key: CacheKey,
+    /// The entry under the key, if it was looked up.
+    looked: Option<Looked>,
+}
+
+/// The answer to a request for no object.
+enum Unrouted {
+    Problem(Problem<'static>),
+    Options,
+}
+
+/// What is needed to render the response to a request for an object.
+struct Asked {
+    bucket: usize,
+    /// The cache key to show to the client, if the bucket's configuration says so.
+    shown: Option<String>,
     request_id: RequestId,
     entry: Entry,
+}
+
+/// What a gateway still has to do for a request.
+enum Task {
+    Object(Box<PendingRequest>),
+    Preflight(ObjectRequest),
 }
 
 /// The kind of a request.
@@ -80,102 +96,116 @@ impl RequestHandler {
         Self { buckets, names, request_ids: RequestIds::new(), counters }
     }
 
-    /// Answers one request. Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 3.2).
-    pub(crate) fn answer<B>(self: &Arc<Self>, request: Request<B>) -> Answering {
+    /// Answers one request. Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 3.2). `routed` is what
+    /// [`try_hit`](Self::try_hit) returned for it, if that has read it.
+    pub(crate) fn answer<B>(self: &Arc<Self>, request: Request<B>, routed: Option<Box<Routed>>) -> Answering {
         let head = request.into_parts().0;
         let headless = head.method == Method::HEAD;
         // hyper would send the body of a response to HEAD over HTTP/2, against RFC 9110 9.3.2.
         let finish = move |response| if headless { response::without_body(response) } else { response };
-        let mut asked = match self.read(head) {
-            Read::Asked(asked) => asked,
-            Read::Answered(response) => return Either::Left(ready(finish(response))),
+        let request_id = self.request_ids.of(&head.headers);
+        let entry = Entry::begin(&head.method, head.uri.path(), &request_id, &self.counters);
+        let routed = match routed.map_or_else(|| self.route(&head), |routed| Ok(*routed)) {
+            Ok(routed) => routed,
+            Err(Unrouted::Options) => {
+                return Either::Left(ready(finish(response::options(&request_id, entry))));
+            }
+            Err(Unrouted::Problem(problem)) => {
+                return Either::Left(ready(finish(response::problem(&problem, &request_id, entry))));
+            }
         };
-        let recalled = match asked.question {
-            Question::Object => self.buckets.all()[asked.bucket].gateway.try_hit(&mut asked.request),
-            Question::Preflight => None,
+        let Routed { bucket, question, method, key, looked } = routed;
+        let shown = match self.buckets.all()[bucket].status_key {
+            StatusKey::Hidden => None,
+            StatusKey::Shown => Some(shown(&self.names[bucket], &key)),
         };
-        if let Some(outcome) = recalled {
-            return Either::Left(ready(finish(self.render(asked, outcome))));
-        }
+        let entry = entry.of(&self.names[bucket], key.object.as_str());
+        let asked = Asked { bucket, shown, request_id, entry };
+        let mut headers = head.headers;
+        drop_hops(&mut headers);
+        let request = ObjectRequest { method, key, headers };
+        let task = match question {
+            Question::Preflight => Task::Preflight(request),
+            Question::Object => match self.buckets.all()[bucket].gateway.try_hit(request, looked) {
+                Ok(outcome) => return Either::Left(ready(finish(asked.render(outcome)))),
+                Err(pending) => Task::Object(pending),
+            },
+        };
         let handler = Arc::clone(self);
-        Either::Right(Box::pin(async move { finish(handler.ask(asked).await) }))
+        Either::Right(Box::pin(async move { finish(handler.carry_out(task, asked).await) }))
     }
 
-    /// Serves a plain GET of `target` if the whole object is stored and fresh. Returns `None` if it cannot: the request
-    /// then has to go through [`answer`](Self::answer).
-    pub(crate) fn try_hit(&self, target: &str) -> Option<Hit> {
+    /// Serves a plain GET of `target` if the whole object is stored and fresh.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot, the request has to go through [`answer`](Self::answer). Returns what that needs, if the target
+    /// leads to an object.
+    pub(crate) fn try_hit(&self, target: &str) -> Result<Hit, Option<Box<Routed>>> {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let decoded = decode(path).ok()?;
-        let (index, object) = self.buckets.split(&decoded)?;
+        let decoded = decode(path).map_err(|_| None)?;
+        let (index, object) = self.buckets.split(&decoded).ok_or(None)?;
         let bucket = &self.buckets.all()[index];
-        if bucket.status_key == StatusKey::Shown {
-            return None;
-        }
         let query = forwarded_query(query, &bucket.forward_query);
         // `object` may be an invalid key, but no object is stored under such a key.
         let key = KeyRef { object, query: query.as_deref(), origin: None, variant: None };
-        let recalled = bucket.gateway.try_plain_hit(key)?;
-        let request_id = self.request_ids.make();
-        let entry = Entry::begin(&Method::GET, path, &request_id, &self.counters)
-            .of(&self.names[index], object)
-            .answered(StatusCode::OK, recalled.handling);
-        let head = response::head(&recalled, &request_id);
-        Some(Hit { head, stored: recalled.stored, entry })
+        let looked = match bucket.status_key {
+            StatusKey::Shown => None,
+            StatusKey::Hidden => match bucket.gateway.try_plain_hit(key) {
+                Ok(hit) => return Ok(self.hit(index, path, object, hit)),
+                Err(looked) => Some(looked),
+            },
+        };
+        let key = CacheKey::new(ObjectKey::parse(object).map_err(|_| None)?, query);
+        let (question, method) = (Question::Object, yatagarasu_core::Method::Get);
+        Err(Some(Box::new(Routed { bucket: index, question, method, key, looked })))
     }
 
-    /// Reads a request head. Answers requests for no object at once.
-    fn read(&self, head: Parts) -> Read {
-        let request_id = self.request_ids.of(&head.headers);
-        let entry = Entry::begin(&head.method, head.uri.path(), &request_id, &self.counters);
+    fn hit(&self, bucket: usize, path: &str, object: &str, hit: PlainHit) -> Hit {
+        let request_id = self.request_ids.make();
+        let entry = Entry::begin(&Method::GET, path, &request_id, &self.counters)
+            .of(&self.names[bucket], object)
+            .answered(StatusCode::OK, hit.handling);
+        let head = response::head(&hit, &request_id);
+        Hit { head, stored: hit.stored, entry }
+    }
+
+    /// Routes a request head to a bucket and a key.
+    fn route(&self, head: &Parts) -> Result<Routed, Unrouted> {
         if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
-            return Read::Answered(response::problem(
-                &Problem::BadRequest("expected one Host field"),
-                &request_id,
-                entry,
-            ));
+            return Err(Unrouted::Problem(Problem::BadRequest("expected one Host field")));
         }
         let (method, question) = match head.method {
             Method::GET => (yatagarasu_core::Method::Get, Question::Object),
             Method::HEAD => (yatagarasu_core::Method::Head, Question::Object),
             // The method that a preflight asks about is in a field of its own.
-            Method::OPTIONS if is_preflight(&head) => (yatagarasu_core::Method::Get, Question::Preflight),
-            Method::OPTIONS => return Read::Answered(response::options(&request_id, entry)),
-            _ => return Read::Answered(response::problem(&Problem::MethodNotAllowed, &request_id, entry)),
+            Method::OPTIONS if is_preflight(head) => (yatagarasu_core::Method::Get, Question::Preflight),
+            Method::OPTIONS => return Err(Unrouted::Options),
+            _ => return Err(Unrouted::Problem(Problem::MethodNotAllowed)),
         };
-        let (bucket, object) = match self.buckets.route(head.uri.path()) {
-            Route::Object(bucket, object) => (bucket, object),
-            Route::Nowhere => {
-                return Read::Answered(response::problem(&Problem::NoSuchPrefix, &request_id, entry));
+        match self.buckets.route(head.uri.path()) {
+            Route::Object(bucket, object) => {
+                let key = cache_key(object, head.uri.query(), &self.buckets.all()[bucket].forward_query);
+                Ok(Routed { bucket, question, method, key, looked: None })
             }
-            Route::Malformed(reason) => {
-                return Read::Answered(response::problem(&Problem::BadRequest(reason), &request_id, entry));
-            }
-        };
-        let entry = entry.of(&self.names[bucket], object.as_str());
-        let key = cache_key(object, head.uri.query(), &self.buckets.all()[bucket].forward_query);
-        let mut headers = head.headers;
-        drop_hops(&mut headers);
-        let request = ObjectRequest { method, key, headers };
-        Read::Asked(Asked { bucket, question, request, request_id, entry })
+            Route::Nowhere => Err(Unrouted::Problem(Problem::NoSuchPrefix)),
+            Route::Malformed(reason) => Err(Unrouted::Problem(Problem::BadRequest(reason))),
+        }
     }
 
-    async fn ask(&self, asked: Asked) -> Response<ResponseBody> {
+    async fn carry_out(&self, task: Task, asked: Asked) -> Response<ResponseBody> {
         let gateway = &self.buckets.all()[asked.bucket].gateway;
-        let outcome = match asked.question {
-            Question::Object => gateway.execute(&asked.request).await,
-            Question::Preflight => gateway.preflight(&asked.request).await,
-        };
-        self.render(asked, outcome)
+        asked.render(match task {
+            Task::Object(pending) => gateway.finish(pending).await,
+            Task::Preflight(request) => gateway.preflight(&request).await,
+        })
     }
+}
 
-    fn render(&self, asked: Asked, outcome: Outcome) -> Response<ResponseBody> {
-        let Asked { bucket, request, request_id, entry, .. } = asked;
-        let key = match self.buckets.all()[bucket].status_key {
-            StatusKey::Hidden => None,
-            StatusKey::Shown => Some(shown(&self.names[bucket], &request.key)),
-        };
-        response::outcome(outcome, key.as_deref(), &request_id, entry)
+impl Asked {
+    fn render(self, outcome: Outcome) -> Response<ResponseBody> {
+        response::outcome(outcome, self.shown.as_deref(), &self.request_id, self.entry)
     }
 }
 

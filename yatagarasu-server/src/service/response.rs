@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io::Write;
 
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
+use http::header::{AGE, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use yatagarasu_core::caching::cache_status::Detail;
@@ -104,34 +104,78 @@ pub(crate) fn without_body(response: Response<ResponseBody>) -> Response<Respons
     Response::from_parts(head, body.emptied())
 }
 
-/// Adds the fields that every response has: the request id, `Via`, `X-Cache` and `Cache-Status`.
-fn sign(headers: &mut HeaderMap, handling: &CacheStatus, key: Option<&str>, request_id: &RequestId) {
-    headers.insert(X_REQUEST_ID, request_id.field());
-    headers.append(VIA, HeaderValue::from_static(PSEUDONYM));
-    headers.insert(X_CACHE, HeaderValue::from_static(handling.x_cache()));
-    headers.append(CACHE_STATUS, cache_status(handling, key));
+/// Where a response head is written to.
+trait HeadSink {
+    /// Writes a field in place of the stored object's own field of that name.
+    fn set(&mut self, name: HeaderName, value: FieldValue<'_>);
+
+    /// Writes a field beside the stored object's own ones of that name.
+    fn add(&mut self, name: HeaderName, value: FieldValue<'_>);
+}
+
+/// The value of a field that the gateway writes: visible ASCII characters and spaces.
+enum FieldValue<'a> {
+    Static(&'static str),
+    Bytes(&'a [u8]),
+}
+
+/// The head of a response that hyper sends.
+impl HeadSink for HeaderMap {
+    fn set(&mut self, name: HeaderName, value: FieldValue<'_>) {
+        self.insert(name, value.into());
+    }
+
+    fn add(&mut self, name: HeaderName, value: FieldValue<'_>) {
+        self.append(name, value.into());
+    }
+}
+
+/// The head of a response that the fast path sends, as it goes over the wire (RFC 9112 5). The fields of a stored
+/// object that the gateway sets itself are not among its lines ([`ObjectMeta::lines`](yatagarasu_core::ObjectMeta::lines)).
+impl HeadSink for Vec<u8> {
+    fn set(&mut self, name: HeaderName, value: FieldValue<'_>) {
+        self.add(name, value);
+    }
+
+    fn add(&mut self, name: HeaderName, value: FieldValue<'_>) {
+        self.extend_from_slice(name.as_str().as_bytes());
+        self.extend_from_slice(b": ");
+        self.extend_from_slice(match value {
+            FieldValue::Static(text) => text.as_bytes(),
+            FieldValue::Bytes(bytes) => bytes,
+        });
+        self.extend_from_slice(b"\r\n");
+    }
+}
+
+impl From<FieldValue<'_>> for HeaderValue {
+    fn from(value: FieldValue<'_>) -> Self {
+        match value {
+            FieldValue::Static(text) => Self::from_static(text),
+            FieldValue::Bytes(bytes) => Self::from_bytes(bytes).expect("visible ASCII is a value"),
+        }
+    }
+}
+
+/// Writes the fields that every response has: the request id, `Via`, `X-Cache` and `Cache-Status`.
+fn sign(head: &mut impl HeadSink, handling: &CacheStatus, key: Option<&str>, request_id: &RequestId) {
+    request_id.written(|id| head.set(X_REQUEST_ID, FieldValue::Bytes(id)));
+    head.add(VIA, FieldValue::Static(PSEUDONYM));
+    head.set(X_CACHE, FieldValue::Static(handling.x_cache()));
+    with_member(handling, key, |member| head.add(CACHE_STATUS, FieldValue::Bytes(member)));
 }
 
 /// Returns the response head for a plain GET (RFC 9112 4), with the same fields as [`outcome`] gives the same object.
-pub(crate) fn head(recalled: &PlainHit, request_id: &RequestId) -> Vec<u8> {
+pub(crate) fn head(hit: &PlainHit, request_id: &RequestId) -> Vec<u8> {
     let mut head = ROOM.take();
     head.reserve(HEAD_BYTES);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-    head.extend_from_slice(recalled.stored.meta().lines());
+    head.extend_from_slice(hit.stored.meta().lines());
     let mut digits = itoa::Buffer::new();
-    head.extend_from_slice(b"age: ");
-    head.extend_from_slice(digits.format(recalled.age.as_secs()).as_bytes());
-    head.extend_from_slice(b"\r\ncontent-length: ");
-    head.extend_from_slice(digits.format(recalled.stored.length()).as_bytes());
-    head.extend_from_slice(b"\r\nx-request-id: ");
-    request_id.written(|id| head.extend_from_slice(id));
-    head.extend_from_slice(b"\r\nvia: ");
-    head.extend_from_slice(PSEUDONYM.as_bytes());
-    head.extend_from_slice(b"\r\nx-cache: ");
-    head.extend_from_slice(recalled.handling.x_cache().as_bytes());
-    head.extend_from_slice(b"\r\ncache-status: ");
-    with_member(&recalled.handling, |member| head.extend_from_slice(member));
-    head.extend_from_slice(b"\r\n\r\n");
+    head.set(AGE, FieldValue::Bytes(digits.format(hit.age.as_secs()).as_bytes()));
+    head.set(CONTENT_LENGTH, FieldValue::Bytes(digits.format(hit.stored.length()).as_bytes()));
+    sign(&mut head, &hit.handling, None, request_id);
+    head.extend_from_slice(b"\r\n");
     head
 }
 
@@ -143,19 +187,11 @@ pub(crate) fn head_sent(mut head: Vec<u8>) {
     }
 }
 
-/// Returns the gateway's member of `Cache-Status`. Without a key it takes one allocation of the exact size.
-fn cache_status(handling: &CacheStatus, key: Option<&str>) -> HeaderValue {
-    match key {
-        Some(key) => {
-            let member = format!("Yatagarasu; {handling}; key=\"{}\"", text(key));
-            HeaderValue::try_from(member).expect("tokens and text are a value")
-        }
-        None => with_member(handling, HeaderValue::from_bytes).expect("tokens are a value"),
+/// Calls `look` with the gateway's member of `Cache-Status`. Without a key it allocates nothing.
+fn with_member<T>(handling: &CacheStatus, key: Option<&str>, look: impl FnOnce(&[u8]) -> T) -> T {
+    if let Some(key) = key {
+        return look(format!("Yatagarasu; {handling}; key=\"{}\"", text(key)).as_bytes());
     }
-}
-
-/// Calls `look` with the member without a key.
-fn with_member<T>(handling: &CacheStatus, look: impl FnOnce(&[u8]) -> T) -> T {
     let mut member = [0; CACHE_STATUS_BYTES_MAX];
     let mut rest = &mut member[..];
     write!(rest, "Yatagarasu; {handling}").expect("it has room for all that can be said");
@@ -191,9 +227,9 @@ mod tests {
             detail: Some(Detail::WhileRevalidating),
             ..Forwarding::new(ForwardReason::VaryMiss)
         });
-        assert_eq!(cache_status(&longest, None), format!("Yatagarasu; {longest}"));
-        let keyed = cache_status(&longest, Some("b/k"));
-        assert_eq!(keyed, format!("Yatagarasu; {longest}; key=\"b/k\""));
+        let member = |key| with_member(&longest, key, |member| String::from_utf8_lossy(member).into_owned());
+        assert_eq!(member(None), format!("Yatagarasu; {longest}"));
+        assert_eq!(member(Some("b/k")), format!("Yatagarasu; {longest}; key=\"b/k\""));
     }
 
     #[test]

@@ -14,53 +14,53 @@ use yatagarasu_core::object::meta::ObjectMeta;
 
 /// Runs every test of the [`ObjectCache`] contract. `make` returns a new cache with the given capacity in bytes.
 pub async fn cache_conformance(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
-    what_is_stored_is_found(make).await;
+    what_is_stored_is_found(make);
     purges_drop_what_they_select(make).await;
     what_is_marked_stale_stays(make).await;
     notes_are_no_objects(make).await;
     tags_select_what_carries_them(make).await;
-    the_capacity_is_never_exceeded(make).await;
-    too_large_objects_are_declined(make).await;
+    the_capacity_is_never_exceeded(make);
+    too_large_objects_are_declined(make);
 }
 
 const MANY: u64 = 64 << 20;
 
-async fn what_is_stored_is_found(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
+fn what_is_stored_is_found(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     let cache = make(MANY);
-    assert!(cache.lookup(cache_key("a").borrowed()).await.is_none());
-    assert_eq!(cache.store(cache_key("a"), object(b"one")).await, Admission::Stored);
-    assert_eq!(content(&*cache, &cache_key("a")).await.as_deref(), Some(&b"one"[..]));
-    assert_eq!(cache.store(cache_key("a"), object(b"another")).await, Admission::Stored);
-    assert_eq!(content(&*cache, &cache_key("a")).await.as_deref(), Some(&b"another"[..]));
-    assert!(cache.lookup(cache_key("A").borrowed()).await.is_none());
-    assert!(cache.lookup(queried("a", "v=1").borrowed()).await.is_none());
+    assert!(cache.lookup(cache_key("a").borrowed()).is_none());
+    assert_eq!(cache.store(cache_key("a"), object(b"one")), Admission::Stored);
+    assert_eq!(content(&*cache, &cache_key("a")).as_deref(), Some(&b"one"[..]));
+    assert_eq!(cache.store(cache_key("a"), object(b"another")), Admission::Stored);
+    assert_eq!(content(&*cache, &cache_key("a")).as_deref(), Some(&b"another"[..]));
+    assert!(cache.lookup(cache_key("A").borrowed()).is_none());
+    assert!(cache.lookup(queried("a", "v=1").borrowed()).is_none());
     assert_eq!(cache.usage().objects, 1);
     let full = CacheKey { origin: Some("o".into()), variant: Some("v".into()), ..queried("a", "v=1") };
-    cache.store(full.clone(), object(b"full")).await;
-    assert_eq!(content(&*cache, &full).await.as_deref(), Some(&b"full"[..]));
+    cache.store(full.clone(), object(b"full"));
+    assert_eq!(content(&*cache, &full).as_deref(), Some(&b"full"[..]));
 
     let large: Vec<u8> = (0..1_000_000u32).map(|index| (index % 249) as u8).collect();
-    cache.store(cache_key("large"), object(&large)).await;
-    assert!(content(&*cache, &cache_key("large")).await.as_ref() == Some(&large));
+    cache.store(cache_key("large"), object(&large));
+    assert!(content(&*cache, &cache_key("large")).as_ref() == Some(&large));
 }
 
 async fn purges_drop_what_they_select(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     let cache = make(MANY);
     let keys = ["a", "a/1", "a/2", "b"].map(cache_key);
     for key in keys.iter().cloned().chain([queried("a", "v=1")]) {
-        cache.store(key, object(b"x")).await;
+        cache.store(key, object(b"x"));
     }
-    let held = cache.lookup(keys[0].borrowed()).await.expect("stored");
+    let held = cache.lookup(keys[0].borrowed()).expect("stored");
     assert_eq!(cache.purge(&Selector::Key(keys[0].object.clone())).await, 2, "with and without a query");
     assert_eq!(cache.purge(&Selector::Key(keys[0].object.clone())).await, 0);
     assert_eq!(held.length(), 1, "what is being served goes on being served");
     assert_eq!(cache.purge(&Selector::Prefix("a/".to_owned())).await, 2);
-    assert!(cache.lookup(keys[1].borrowed()).await.is_none());
-    assert!(cache.lookup(keys[3].borrowed()).await.is_some());
+    assert!(cache.lookup(keys[1].borrowed()).is_none());
+    assert!(cache.lookup(keys[3].borrowed()).is_some());
     assert_eq!(cache.purge(&Selector::All).await, 1);
     assert_eq!((cache.usage().objects, cache.usage().bytes), (0, 0), "a purge gives the room back");
     for index in 0..100 {
-        cache.store(cache_key(&index.to_string()), object(&[0; 1000])).await;
+        cache.store(cache_key(&index.to_string()), object(&[0; 1000]));
     }
     assert_eq!(cache.usage().objects, 100, "and the room can be used");
 }
@@ -69,67 +69,72 @@ async fn what_is_marked_stale_stays(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) 
     let cache = make(MANY);
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
     for key in ["a", "b"] {
-        cache.store(cache_key(key), object(b"x")).await;
+        cache.store(cache_key(key), object(b"x"));
     }
     assert_eq!(cache.expire(&Selector::Key(cache_key("a").object), now).await, 1);
-    let freshness = async |key| cache.lookup(cache_key(key).borrowed()).await.expect("stored").freshness(now);
-    assert_eq!(freshness("a").await, Freshness::Stale(Duration::ZERO));
-    assert_eq!(freshness("b").await, Freshness::Fresh(Duration::from_secs(55)));
-    cache.store(cache_key("a"), object(b"y")).await;
-    assert_eq!(freshness("a").await, Freshness::Fresh(Duration::from_secs(55)), "it is another one now");
+    let freshness = |key| cache.lookup(cache_key(key).borrowed()).expect("stored").freshness(now);
+    assert_eq!(freshness("a"), Freshness::Stale(Duration::ZERO));
+    assert_eq!(freshness("b"), Freshness::Fresh(Duration::from_secs(55)));
+    cache.store(cache_key("a"), object(b"y"));
+    assert_eq!(freshness("a"), Freshness::Fresh(Duration::from_secs(55)), "it is another one now");
 }
 
 async fn notes_are_no_objects(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     let cache = make(MANY);
-    let note =
-        || Arc::new(CacheEntry::note(EntryKind::HitForPass, SystemTime::UNIX_EPOCH, Duration::from_secs(60)));
-    cache.store(cache_key("note"), note()).await;
-    cache.store(cache_key("object"), object(b"x")).await;
+    let note = || {
+        Arc::new(CacheEntry::note(
+            EntryKind::HitForPass,
+            Exchange::at(SystemTime::UNIX_EPOCH),
+            Duration::from_secs(60),
+        ))
+    };
+    cache.store(cache_key("note"), note());
+    cache.store(cache_key("object"), object(b"x"));
     assert_eq!(cache.usage().objects, 1);
-    cache.store(cache_key("object"), note()).await;
+    cache.store(cache_key("object"), note());
     assert_eq!(cache.usage().objects, 0);
-    cache.store(cache_key("object"), object(b"x")).await;
-    cache.remove(&cache_key("note")).await;
-    assert!(cache.lookup(cache_key("note").borrowed()).await.is_none());
+    cache.store(cache_key("object"), object(b"x"));
+    cache.remove(&cache_key("note"));
+    assert!(cache.lookup(cache_key("note").borrowed()).is_none());
     assert_eq!((cache.usage().objects, cache.purge(&Selector::All).await), (1, 1));
-    cache.store(cache_key("object"), object(b"x")).await;
-    cache.remove(&cache_key("object")).await;
+    cache.store(cache_key("object"), object(b"x"));
+    cache.remove(&cache_key("object"));
     assert_eq!(cache.usage().objects, 0);
 }
 
 async fn tags_select_what_carries_them(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     let cache = make(MANY);
-    cache.store(cache_key("a"), tagged(b"x", "red, round")).await;
-    cache.store(cache_key("b"), tagged(b"x", "red")).await;
-    cache.store(cache_key("c"), object(b"x")).await;
+    cache.store(cache_key("a"), tagged(b"x", "red, round"));
+    cache.store(cache_key("b"), tagged(b"x", "red"));
+    cache.store(cache_key("c"), object(b"x"));
     assert_eq!(cache.purge(&Selector::Tag("round".to_owned())).await, 1);
     assert_eq!(cache.purge(&Selector::Tag("red".to_owned())).await, 1);
     assert_eq!(cache.usage().objects, 1);
 }
 
-async fn the_capacity_is_never_exceeded(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
+fn the_capacity_is_never_exceeded(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     let cache = make(4 << 20);
     let mut seed = 7u64;
     for index in 0..4000 {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let length = usize::try_from((seed >> 40) % 20_000).expect("small");
-        cache.store(cache_key(&format!("key/{}", index % 1500)), object(&vec![0; length])).await;
+        cache.store(cache_key(&format!("key/{}", index % 1500)), object(&vec![0; length]));
         let usage = cache.usage();
         assert!(usage.bytes <= usage.capacity && usage.capacity <= 4 << 20, "{usage:?}");
     }
     assert!(cache.usage().bytes > 2 << 20, "and is made use of: {:?}", cache.usage());
 }
 
-async fn too_large_objects_are_declined(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
+fn too_large_objects_are_declined(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     let cache = make(1 << 20);
-    cache.store(cache_key("other"), object(b"x")).await;
-    cache.store(cache_key("grown"), object(b"small")).await;
-    assert_eq!(cache.store(cache_key("grown"), object(&vec![0; 2 << 20])).await, Admission::Declined);
+    cache.store(cache_key("other"), object(b"x"));
+    cache.store(cache_key("grown"), object(b"small"));
+    assert_eq!(cache.store(cache_key("grown"), object(&vec![0; 2 << 20])), Admission::Declined);
     assert!(
-        cache.lookup(cache_key("grown").borrowed()).await.is_none(),
+        cache.lookup(cache_key("grown").borrowed()).is_none(),
         "the old object is not what the source has"
     );
-    assert!(cache.lookup(cache_key("other").borrowed()).await.is_some(), "others stay");
+    assert!(cache.lookup(cache_key("other").borrowed()).is_some(), "others stay");
 }
 
 fn queried(key: &str, query: &str) -> CacheKey {
@@ -154,8 +159,8 @@ fn tagged(content: &[u8], tags: &str) -> Arc<CacheEntry> {
     ))
 }
 
-async fn content(cache: &dyn ObjectCache, key: &CacheKey) -> Option<Vec<u8>> {
-    let stored = cache.lookup(key.borrowed()).await?;
+fn content(cache: &dyn ObjectCache, key: &CacheKey) -> Option<Vec<u8>> {
+    let stored = cache.lookup(key.borrowed())?;
     let mut rest = 0..stored.length();
     let mut content = Vec::new();
     while rest.start < rest.end {

@@ -17,7 +17,6 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 use clap::Parser;
-use tokio::runtime::Builder;
 
 use arguments::Arguments;
 use objects::{LENGTH_MAX, LENGTH_MIN, Objects};
@@ -42,7 +41,6 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn measured(arguments: &Arguments, objects: &Objects, bytes: u64) -> anyhow::Result<Vec<Row>> {
-    let runtime = Builder::new_current_thread().build().context("a runtime cannot be started")?;
     let mut rows = Vec::new();
     for exponent in EXPONENTS {
         let zipf = Zipf::new(exponent, arguments.objects);
@@ -53,7 +51,7 @@ fn measured(arguments: &Arguments, objects: &Objects, bytes: u64) -> anyhow::Res
                 let mut ratios = [0.0; POLICIES.len()];
                 for (ratio, policy) in ratios.iter_mut().zip(POLICIES) {
                     let cache = cache(policy, bytes * percent / 100)?;
-                    *ratio = runtime.block_on(hit_ratio(cache.as_ref(), objects, &trace));
+                    *ratio = hit_ratio(cache.as_ref(), objects, &trace);
                 }
                 rows.push(Row { exponent, scan, percent, ratios });
             }

@@ -29,13 +29,13 @@ pub(crate) fn cache(policy: EvictionPolicy, max_size: u64) -> Result<Arc<dyn Obj
 }
 
 /// Returns the hit ratio of the requests for popular objects, in percent.
-pub(crate) async fn hit_ratio(cache: &dyn ObjectCache, objects: &Objects, trace: &Trace) -> f64 {
+pub(crate) fn hit_ratio(cache: &dyn ObjectCache, objects: &Objects, trace: &Trace) -> f64 {
     for &place in trace.warm_up() {
-        found(cache, objects.at(place)).await;
+        found(cache, objects.at(place));
     }
     let (mut hits, mut asked) = (0_u32, 0_u32);
     for &place in trace.measured() {
-        let hit = found(cache, objects.at(place)).await;
+        let hit = found(cache, objects.at(place));
         if trace.is_popular(place) {
             asked += 1;
             hits += u32::from(hit);
@@ -45,11 +45,11 @@ pub(crate) async fn hit_ratio(cache: &dyn ObjectCache, objects: &Objects, trace:
 }
 
 /// Returns whether an object is found. If it is not, stores it.
-async fn found(cache: &dyn ObjectCache, named: &Named) -> bool {
-    if cache.lookup(named.key.borrowed()).await.is_some() {
+fn found(cache: &dyn ObjectCache, named: &Named) -> bool {
+    if cache.lookup(named.key.borrowed()).is_some() {
         return true;
     }
-    cache.store(named.key.clone(), Arc::clone(&named.object)).await;
+    cache.store(named.key.clone(), Arc::clone(&named.object));
     false
 }
 
@@ -75,18 +75,18 @@ mod tests {
         100.0 * f64::from(hits) / f64::from(asked)
     }
 
-    #[tokio::test]
-    async fn what_there_is_room_for_is_missed_once_and_no_policy_does_better() {
+    #[test]
+    fn what_there_is_room_for_is_missed_once_and_no_policy_does_better() {
         let objects = Objects::new(OBJECTS + scanned(REQUESTS));
         for scan in Scan::ALL {
             let trace = Trace::new(&Zipf::new(0.9, OBJECTS), scan, REQUESTS);
             let most = most(&trace);
             for policy in POLICIES {
                 let large = cache(policy, 1 << 30).unwrap();
-                let ratio = hit_ratio(large.as_ref(), &objects, &trace).await;
+                let ratio = hit_ratio(large.as_ref(), &objects, &trace);
                 assert!((ratio - most).abs() < 1e-9, "{policy:?}, {scan:?}: {ratio}, not {most}");
                 let small = cache(policy, objects.bytes(OBJECTS) / 20).unwrap();
-                let ratio = hit_ratio(small.as_ref(), &objects, &trace).await;
+                let ratio = hit_ratio(small.as_ref(), &objects, &trace);
                 assert!((5.0..most).contains(&ratio), "{policy:?}, {scan:?}: {ratio}, at most {most}");
             }
         }

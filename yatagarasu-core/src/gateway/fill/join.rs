@@ -6,15 +6,16 @@ use std::time::SystemTime;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 
-use crate::cache::entry::CacheEntry;
+use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::reuse::{Reuse, reuse};
-use crate::caching::cache_status::{CacheStatus, Detail, ForwardReason, Forwarding, Provenance};
+use crate::caching::cache_status::{CacheStatus, Detail, Forwarding, Provenance};
+use crate::caching::freshness::Freshness;
 use crate::caching::storability::{Asker, NotStoredReason};
 use crate::gateway::fill::reader::{FillReader, Opened};
-use crate::gateway::fill::state::{Completed, Fill, Head, How};
-use crate::gateway::fill::table::Join;
+use crate::gateway::fill::state::{Completed, Fill, Head};
+use crate::gateway::fill::table::{Claim, Join};
 use crate::gateway::fill::task::{FillMode, FillTask};
-use crate::gateway::lookup::{LookupResult, RequestContext, Selecting};
+use crate::gateway::lookup::{Attempt, RequestContext, Selecting};
 use crate::gateway::outcome::Outcome;
 use crate::gateway::pass::Keep;
 use crate::gateway::representation::Bytes;
@@ -47,119 +48,116 @@ impl Shared {
     /// again.
     pub(in crate::gateway) async fn join(
         self: &Arc<Self>,
-        context: &RequestContext<'_>,
-        found: &LookupResult<'_>,
-        reason: ForwardReason,
+        attempt: &Attempt<'_>,
         begin: Begin,
         trials: &mut Trials,
     ) -> Option<Outcome> {
+        let (key, context) = (attempt.key(), attempt.context);
         let joined = match begin {
-            Begin::Allowed => Some(self.fills.join(&found.key)),
-            Begin::Never => self.fills.join_running(&found.key).map(Join::Running),
+            Begin::Allowed => Some(self.fills.join(key, || self.claim(attempt))),
+            Begin::Never => self.fills.join_running(key).map(Join::Running),
         };
-        let mut forwarding = Forwarding::new(reason);
+        let mut forwarding = Forwarding::new(attempt.reason);
         let reader = match joined {
             Some(Join::Running(reader)) => {
                 forwarding.collapsed = true;
                 reader
             }
-            Some(Join::Begun(reader)) => {
-                self.begin_fill(context, found, reader.fill(), FillMode::ByReaders);
+            Some(Join::Begun(reader, claim)) => {
+                self.begin_fill(attempt, reader.fill(), claim, FillMode::ByReaders);
                 reader
             }
-            None => return Some(self.pass(context, found, forwarding, Keep::Storable).await),
+            Some(Join::Stored) => return self.detour(attempt, forwarding, trials).await,
+            None => return Some(self.pass(attempt, forwarding, Keep::Storable).await),
         };
         let opened = reader.opened().await;
         match opened {
             Opened::Receiving(head) if self.is_other_variant(context, head.selecting.as_ref()) => {
                 drop(reader);
-                self.detour(context, found, forwarding, trials).await
+                self.detour(attempt, forwarding, trials).await
             }
             Opened::Complete(completed) if self.is_other_variant(context, completed.selecting()) => {
                 drop(reader);
-                self.detour(context, found, forwarding, trials).await
+                self.detour(attempt, forwarding, trials).await
             }
             Opened::Receiving(head) if reader.is_late() && !self.suits(context, &head.object) => {
                 drop(reader);
-                Some(self.pass(context, found, Forwarding::new(reason), Keep::Storable).await)
+                Some(self.pass(attempt, Forwarding::new(attempt.reason), Keep::Storable).await)
             }
-            Opened::Complete(completed) if reader.is_late() || completed.is_found() => {
+            Opened::Complete(completed) if reader.is_late() => {
                 drop(reader);
-                Some(self.just_stored(context, found, &completed.stored, reason).await)
+                Some(self.just_stored(attempt, &completed.stored).await)
             }
-            Opened::Receiving(head) => Some(receiving(context, &head, reader, self.clock.now(), forwarding)),
-            Opened::Complete(completed) => Some(self.completed(context, &reader, completed, forwarding)),
+            Opened::Receiving(head) => Some(receiving(attempt, &head, reader, self.clock.now())),
+            Opened::Complete(completed) => Some(self.completed(attempt, &reader, completed, forwarding)),
             Opened::Streaming(object, obstacle) => {
                 drop(reader);
                 forwarding.detail = obstacle.map(Detail::NotStored);
-                Some(self.released(context, found, object, forwarding).await)
+                Some(self.released(attempt, object, forwarding).await)
             }
             // The object was fetched for an authorized client and may not be shared. An anonymous request can
             // join or begin another fill.
             Opened::Released(Some(NotStoredReason::Authorized)) if context.asker() == Asker::Anyone => {
                 drop(reader);
-                self.detour(context, found, forwarding, trials).await
+                self.detour(attempt, forwarding, trials).await
             }
             Opened::Released(obstacle) => {
                 drop(reader);
                 let detail = obstacle.map(Detail::NotStored);
-                let alone = Forwarding { detail, ..Forwarding::new(reason) };
-                Some(self.pass(context, found, alone, keep_of_released(obstacle)).await)
+                let alone = Forwarding { detail, ..Forwarding::new(attempt.reason) };
+                Some(self.pass(attempt, alone, keep_of_released(obstacle)).await)
             }
-            Opened::Failed(error) => self.failed(context, found, error, forwarding, trials),
+            Opened::Failed(error) => self.failed(attempt, error, forwarding, trials),
         }
     }
 
+    /// Looks the object up again for a fill that is about to begin. Returns `None` if a fill has stored a fresh one
+    /// since the request looked it up.
+    ///
+    /// The permit comes before the lookup: what is then found was not purged before, and may be revalidated.
+    fn claim(&self, attempt: &Attempt<'_>) -> Option<Claim> {
+        let permit = self.storage.permit(attempt.key().clone());
+        let stored = self.storage.lookup(permit.key().borrowed());
+        let stored = stored.filter(|stored| matches!(stored.kind(), EntryKind::Full(_)));
+        let is_new = |stored: &Arc<CacheEntry>| {
+            let known = attempt.found.stored.as_ref().is_some_and(|found| Arc::ptr_eq(found, stored));
+            !known && matches!(stored.freshness(self.clock.now()), Freshness::Fresh(_))
+        };
+        if stored.as_ref().is_some_and(is_new) { None } else { Some(Claim { permit, stored }) }
+    }
+
     /// Spawns the fill task, which fetches or revalidates the object.
-    fn begin_fill(
-        self: &Arc<Self>,
-        context: &RequestContext<'_>,
-        found: &LookupResult<'_>,
-        fill: Arc<Fill>,
-        wanted: FillMode,
-    ) {
+    fn begin_fill(self: &Arc<Self>, attempt: &Attempt<'_>, fill: Arc<Fill>, claim: Claim, wanted: FillMode) {
         // A background revalidation is made for the cache, so the client's `Authorization` is not counted.
         let asker = match wanted {
-            FillMode::ByReaders => context.asker(),
+            FillMode::ByReaders => attempt.context.asker(),
             FillMode::Anyway => Asker::Anyone,
         };
-        let task = FillTask {
-            gateway: Arc::clone(self),
-            fill,
-            permit: self.storage.permit(found.key.as_ref().clone()),
-            asked: forward::fill(context.request, &self.policy.forward_headers),
-            asker,
-            found: found.stored.clone(),
-            wanted,
-        };
-        task.spawn();
+        let asked = forward::fill(attempt.request(), &self.policy.forward_headers);
+        let Claim { permit, stored } = claim;
+        FillTask { gateway: Arc::clone(self), fill, permit, asked, asker, stored, wanted }.spawn();
     }
 
     /// Revalidates the stored object in the background, at most once per key at a time (RFC 5861 3). Does nothing
     /// if the client sent `no-store`.
-    pub(in crate::gateway) fn revalidate(
-        self: &Arc<Self>,
-        context: &RequestContext<'_>,
-        found: &LookupResult<'_>,
-    ) {
-        if context.control.no_store {
+    pub(in crate::gateway) fn revalidate(self: &Arc<Self>, attempt: &Attempt<'_>) {
+        if attempt.context.control.no_store {
             return;
         }
-        if let Some(fill) = self.fills.begin_unread(&found.key) {
-            self.begin_fill(context, found, fill, FillMode::Anyway);
+        if let Some((fill, claim)) = self.fills.begin_unread(attempt.key(), || self.claim(attempt)) {
+            self.begin_fill(attempt, fill, claim, FillMode::Anyway);
         }
     }
 
-    fn is_other_variant(&self, context: &RequestContext<'_>, selecting: Option<&Selecting>) -> bool {
+    fn is_other_variant(&self, context: &RequestContext, selecting: Option<&Selecting>) -> bool {
         selecting.is_some_and(|selecting| !self.selects(context, selecting))
     }
 
-    /// Returns `None` to look up the right variant again, since the variants are known by now. Passes to the
+    /// Returns `None` to look up again, since another entry or the right variant is known by now. Passes to the
     /// source alone after [`DETOURS_MAX`] attempts.
     async fn detour(
         self: &Arc<Self>,
-        context: &RequestContext<'_>,
-        found: &LookupResult<'_>,
+        attempt: &Attempt<'_>,
         forwarding: Forwarding,
         trials: &mut Trials,
     ) -> Option<Outcome> {
@@ -167,11 +165,11 @@ impl Shared {
         if trials.detours < DETOURS_MAX {
             return None;
         }
-        Some(self.pass(context, found, Forwarding { collapsed: false, ..forwarding }, Keep::Storable).await)
+        Some(self.pass(attempt, Forwarding { collapsed: false, ..forwarding }, Keep::Storable).await)
     }
 
     /// Returns `true` if the object may answer a request that arrived after it did: it is fresh for that client.
-    fn suits(&self, context: &RequestContext<'_>, object: &CacheEntry) -> bool {
+    fn suits(&self, context: &RequestContext, object: &CacheEntry) -> bool {
         match reuse(object, self.clock.now(), &context.control) {
             Reuse::Fresh => true,
             Reuse::Accepted | Reuse::WhileRevalidating | Reuse::Validated(_) => false,
@@ -179,42 +177,32 @@ impl Shared {
     }
 
     /// Serves an object that has just been stored. Passes to the source if the object does not suit the request.
-    async fn just_stored(
-        self: &Arc<Self>,
-        context: &RequestContext<'_>,
-        found: &LookupResult<'_>,
-        stored: &Arc<CacheEntry>,
-        reason: ForwardReason,
-    ) -> Outcome {
-        if self.suits(context, stored) {
-            return serve(context, stored, self.clock.now(), Detail::MaxStale);
+    async fn just_stored(self: &Arc<Self>, attempt: &Attempt<'_>, stored: &Arc<CacheEntry>) -> Outcome {
+        if self.suits(attempt.context, stored) {
+            return serve(attempt.request(), Arc::clone(stored), self.clock.now(), Detail::MaxStale);
         }
-        self.pass(context, found, Forwarding::new(reason), Keep::Storable).await
+        self.pass(attempt, Forwarding::new(attempt.reason), Keep::Storable).await
     }
 
     /// Answers from a completed fill.
     fn completed(
         &self,
-        context: &RequestContext<'_>,
+        attempt: &Attempt<'_>,
         reader: &FillReader,
         completed: Completed,
         mut forwarding: Forwarding,
     ) -> Outcome {
-        let Completed { stored, how } = completed;
+        let Completed { stored, head } = completed;
         let now = self.clock.now();
-        let reply = match how {
-            How::Fetched(head) => {
-                head.tell(&mut forwarding);
-                let headers = head.seen_by(reader, now);
-                representation::fetched(context.request, headers, head.length, Bytes::Stored(stored))
-            }
-            How::Found => return serve(context, &stored, now, Detail::MaxStale),
-            How::Confirmed => {
-                forwarding.freshness = Some(stored.freshness(now));
-                forwarding.status = Some(StatusCode::NOT_MODIFIED);
-                forwarding.provenance = Provenance::Confirmed;
-                representation::stored(context.request, stored, now)
-            }
+        let reply = if let Some(head) = head {
+            head.tell(&mut forwarding);
+            let headers = head.seen_by(reader, now);
+            representation::fetched(attempt.request(), headers, head.length, Bytes::Stored(stored))
+        } else {
+            forwarding.freshness = Some(stored.freshness(now));
+            forwarding.status = Some(StatusCode::NOT_MODIFIED);
+            forwarding.provenance = Provenance::Confirmed;
+            representation::stored(attempt.request(), stored, now)
         };
         Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
     }
@@ -223,15 +211,14 @@ impl Shared {
     /// passes to the source again if the client wants a single range.
     async fn released(
         self: &Arc<Self>,
-        context: &RequestContext<'_>,
-        found: &LookupResult<'_>,
+        attempt: &Attempt<'_>,
         object: Object,
         mut forwarding: Forwarding,
     ) -> Outcome {
-        let reply = match representation::conditional(context.request, &object.meta) {
-            Ok(None) if representation::wants_one_part(context.request, &object.meta) => {
+        let reply = match representation::conditional(attempt.request(), &object.meta) {
+            Ok(None) if representation::wants_one_part(attempt.request(), &object.meta) => {
                 drop(object);
-                return self.pass(context, found, forwarding, Keep::Nothing).await;
+                return self.pass(attempt, forwarding, Keep::Nothing).await;
             }
             Ok(None) => Ok(representation::streamed(object)),
             Ok(Some(reply)) => Ok(reply),
@@ -245,13 +232,12 @@ impl Shared {
     /// another try is worthwhile; otherwise returns the error.
     fn failed(
         &self,
-        context: &RequestContext<'_>,
-        found: &LookupResult<'_>,
+        attempt: &Attempt<'_>,
         error: SourceError,
         mut forwarding: Forwarding,
         trials: &mut Trials,
     ) -> Option<Outcome> {
-        if let Some(stale) = self.stale_instead(context, found, &error, forwarding) {
+        if let Some(stale) = self.stale_instead(attempt, &error, forwarding) {
             return Some(stale);
         }
         if forwarding.collapsed && trials.failures == 0 && error.is_worth_another_try() {
@@ -264,16 +250,12 @@ impl Shared {
 }
 
 /// Answers with an object whose bytes are still arriving.
-fn receiving(
-    context: &RequestContext<'_>,
-    head: &Head,
-    reader: FillReader,
-    now: SystemTime,
-    mut forwarding: Forwarding,
-) -> Outcome {
+fn receiving(attempt: &Attempt<'_>, head: &Head, reader: FillReader, now: SystemTime) -> Outcome {
+    let collapsed = !reader.is_beginner();
+    let mut forwarding = Forwarding { collapsed, ..Forwarding::new(attempt.reason) };
     head.tell(&mut forwarding);
     let headers = head.seen_by(&reader, now);
-    let reply = representation::fetched(context.request, headers, head.length, Bytes::Filling(reader));
+    let reply = representation::fetched(attempt.request(), headers, head.length, Bytes::Filling(reader));
     Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
 }
 

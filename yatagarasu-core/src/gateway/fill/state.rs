@@ -74,32 +74,14 @@ pub(in crate::gateway) struct Head {
 #[derive(Debug, Clone)]
 pub(in crate::gateway) struct Completed {
     pub(in crate::gateway) stored: Arc<CacheEntry>,
-    pub(in crate::gateway) how: How,
-}
-
-/// How a fill got its object.
-#[derive(Debug, Clone)]
-pub(in crate::gateway) enum How {
-    /// The source sent it, with this head.
-    Fetched(Arc<Head>),
-    /// The source confirmed the stored object (304).
-    Confirmed,
-    /// Another fill had just stored it.
-    Found,
+    /// The head of the source's response. `None` if the source confirmed the stored object (304).
+    pub(in crate::gateway) head: Option<Arc<Head>>,
 }
 
 impl Completed {
-    /// Returns `true` if another fill had stored it before.
-    pub(in crate::gateway) fn is_found(&self) -> bool {
-        matches!(self.how, How::Found)
-    }
-
     /// Returns the variant it is. Returns `None` if the variant need not be checked.
     pub(in crate::gateway) fn selecting(&self) -> Option<&Selecting> {
-        match &self.how {
-            How::Fetched(head) => head.selecting.as_ref(),
-            How::Confirmed | How::Found => None,
-        }
+        self.head.as_ref().and_then(|head| head.selecting.as_ref())
     }
 }
 
@@ -170,8 +152,8 @@ impl Fill {
             unreachable!("what ends was being received")
         };
         let stored = store(head, std::mem::take(bytes));
-        let how = How::Fetched(Arc::clone(head));
-        state.stage = Stage::Complete(Completed { stored: Arc::clone(&stored), how });
+        let head = Some(Arc::clone(head));
+        state.stage = Stage::Complete(Completed { stored: Arc::clone(&stored), head });
         wake(state);
         stored
     }

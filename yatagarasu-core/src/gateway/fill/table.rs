@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::{Entry, VacantEntry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::cache::entry::CacheEntry;
 use crate::cache::{CacheKey, Selector};
 use crate::gateway::fill::reader::FillReader;
 use crate::gateway::fill::state::Fill;
+use crate::gateway::store::StorePermit;
 
 /// The running fills of a bucket. Requests for the same object share one GET.
 ///
@@ -20,17 +22,31 @@ pub(in crate::gateway) struct FillTable {
 #[derive(Debug)]
 pub(in crate::gateway) enum Join {
     /// The request began the fill. The caller must start a fill task for it.
-    Begun(FillReader),
+    Begun(FillReader, Claim),
     /// The request joined a running fill.
     Running(FillReader),
+    /// A fill has stored the object since the request looked it up.
+    Stored,
+}
+
+/// What the task of a new fill begins with, taken while the table is locked. So no other fill can store the object
+/// in between.
+#[derive(Debug)]
+pub(in crate::gateway) struct Claim {
+    pub(in crate::gateway) permit: StorePermit,
+    /// The whole object that is stored, if there is one.
+    pub(in crate::gateway) stored: Option<Arc<CacheEntry>>,
 }
 
 impl FillTable {
-    /// Joins the running fill of `key`, or begins one.
-    pub(in crate::gateway) fn join(&self, key: &CacheKey) -> Join {
+    /// Joins the running fill of `key`, or begins one if `claim` returns a claim.
+    pub(in crate::gateway) fn join(&self, key: &CacheKey, claim: impl FnOnce() -> Option<Claim>) -> Join {
         match self.running().entry(key.clone()) {
             Entry::Occupied(entry) => Join::Running(FillReader::new(Arc::clone(entry.get()))),
-            Entry::Vacant(entry) => Join::Begun(FillReader::new(Arc::clone(list(entry, Fill::default())))),
+            Entry::Vacant(entry) => match claim() {
+                Some(claim) => Join::Begun(FillReader::new(Arc::clone(list(entry, Fill::default()))), claim),
+                None => Join::Stored,
+            },
         }
     }
 
@@ -39,11 +55,18 @@ impl FillTable {
         self.running().get(key).map(|fill| FillReader::new(Arc::clone(fill)))
     }
 
-    /// Begins a fill of `key` without a reader. Returns `None` if one is already running.
-    pub(in crate::gateway) fn begin_unread(&self, key: &CacheKey) -> Option<Arc<Fill>> {
+    /// Begins a fill of `key` without a reader if `claim` returns a claim. Returns `None` if one is already running.
+    pub(in crate::gateway) fn begin_unread(
+        &self,
+        key: &CacheKey,
+        claim: impl FnOnce() -> Option<Claim>,
+    ) -> Option<(Arc<Fill>, Claim)> {
         match self.running().entry(key.clone()) {
             Entry::Occupied(_) => None,
-            Entry::Vacant(entry) => Some(Arc::clone(list(entry, Fill::unread()))),
+            Entry::Vacant(entry) => {
+                let claim = claim()?;
+                Some((Arc::clone(list(entry, Fill::unread())), claim))
+            }
         }
     }
 
@@ -77,7 +100,7 @@ impl FillTable {
 
     /// Removes the fills that a purge may select, so that later requests do not join them.
     pub(in crate::gateway) fn detach(&self, selector: &Selector) {
-        self.running().retain(|key, _| !selector.may_select(key));
+        self.running().retain(|key, _| !selector.may_select(key.object.as_str()));
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<Fill>>> {

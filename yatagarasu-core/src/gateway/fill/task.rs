@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::caching::freshen::confirms;
-use crate::caching::freshness::{Exchange, Freshness, FreshnessTerms};
+use crate::caching::freshness::{Exchange, FreshnessTerms};
 use crate::caching::storability::{Asker, NotStoredReason, Storable, decide};
-use crate::gateway::fill::receive::{Receipt, Receive, Unfinished};
-use crate::gateway::fill::state::{Completed, Fill, How};
+use crate::gateway::fill::receive::{Fetched, Receipt, Receive, Unfinished};
+use crate::gateway::fill::state::{Completed, Fill};
 use crate::gateway::fill::tee::{TeeBuffer, keeping};
 use crate::gateway::store::StorePermit;
 use crate::gateway::{PASSED_FOR, Shared, forward};
@@ -26,8 +26,8 @@ pub(in crate::gateway) struct FillTask {
     /// The source request for the whole object, without conditions.
     pub(in crate::gateway) asked: SourceRequest,
     pub(in crate::gateway) asker: Asker,
-    /// The entry that was stored when the fill began.
-    pub(in crate::gateway) found: Option<Arc<CacheEntry>>,
+    /// The whole object that was stored when the fill began.
+    pub(in crate::gateway) stored: Option<Arc<CacheEntry>>,
     pub(in crate::gateway) wanted: FillMode,
 }
 
@@ -55,26 +55,9 @@ impl FillTask {
         });
     }
 
-    /// Looks the entry up again now that the task holds its permit, then fetches or revalidates. Another fill may
-    /// have stored the object since the client's lookup. A purge may have dropped it, and a purged object must
-    /// not be revalidated.
-    async fn run(self) {
-        let Some(stored) = self.gateway.storage.lookup(self.permit.key().borrowed()).await else {
-            return self.fetch(None).await;
-        };
-        if !matches!(stored.kind(), EntryKind::Full(_)) {
-            return self.fetch(None).await;
-        }
-        let known = self.found.as_ref().is_some_and(|found| Arc::ptr_eq(found, &stored));
-        match stored.freshness(self.gateway.clock.now()) {
-            Freshness::Fresh(_) if !known => self.fill.complete_with(Completed { stored, how: How::Found }),
-            Freshness::Fresh(_) | Freshness::Stale(_) => self.fetch(Some(stored)).await,
-        }
-    }
-
-    /// Revalidates `stored` if it has validators; otherwise fetches the object.
-    async fn fetch(self, stored: Option<Arc<CacheEntry>>) {
-        let Some(stored) = stored.filter(|stored| has_validators(stored)) else {
+    /// Revalidates the stored object if it has validators; otherwise fetches it.
+    async fn run(mut self) {
+        let Some(stored) = self.stored.take().filter(|stored| has_validators(stored)) else {
             if let Some(answered) = self.ask(&self.asked).await {
                 self.take(answered).await;
             }
@@ -87,7 +70,7 @@ impl FillTask {
             Ok(Answer::Object(_)) | Err(_) => return self.take((answer, exchange)).await,
         };
         match confirmed {
-            Some(confirmed) => self.confirm(confirmed).await,
+            Some(confirmed) => self.confirm(confirmed),
             // The 304 is about another version, or the updated response may not be stored here. Fetch the object.
             None => {
                 if let Some(answered) = self.ask(&self.asked).await {
@@ -105,8 +88,7 @@ impl FillTask {
             tokio::select! {
                 biased;
                 answer = &mut answer => {
-                    let exchange = Exchange { asked: began, received: self.gateway.clock.now() };
-                    return Some((answer, exchange));
+                    return Some((answer, self.permit.exchange(began, self.gateway.clock.now())));
                 }
                 () = self.fill.deserted(), if self.wanted == FillMode::ByReaders => {
                     // A request may have joined since. Only a check under the table's lock is reliable.
@@ -129,11 +111,11 @@ impl FillTask {
     }
 
     /// Gives the revalidated object to the readers, then stores it.
-    async fn confirm(self, confirmed: CacheEntry) {
+    fn confirm(self, confirmed: CacheEntry) {
         let Self { gateway, fill, permit, .. } = self;
         let stored = Arc::new(confirmed);
-        fill.complete_with(Completed { stored: Arc::clone(&stored), how: How::Confirmed });
-        permit.store(&gateway.storage, stored).await;
+        fill.complete_with(Completed { stored: Arc::clone(&stored), head: None });
+        permit.store(&gateway.storage, stored);
         gateway.fills.remove(&fill);
     }
 
@@ -142,9 +124,9 @@ impl FillTask {
         match answer {
             Ok(Answer::Object(object)) => self.open(object, exchange).await,
             Ok(Answer::NotModified(_)) => {
-                self.fail(SourceError::broken("not modified, though no condition was sent")).await;
+                self.fail(&SourceError::broken("not modified, though no condition was sent"), exchange);
             }
-            Err(error) => self.fail(error).await,
+            Err(error) => self.fail(&error, exchange),
         }
     }
 
@@ -157,25 +139,29 @@ impl FillTask {
         match storable {
             Storable::Whole { length, terms } => match self.gateway.budget.reserve(length) {
                 Some(reservation) => {
-                    let receipt = Receipt { exchange, terms, length, part: None };
-                    let Self { gateway, fill, permit, asked, .. } = self;
-                    let mut receive = Receive { gateway, fill, permit, receipt };
-                    let selecting = receive.place(&object.meta, &asked.headers);
-                    let head = receive.begin(object.meta, selecting, reservation);
+                    let receipt = Receipt { terms, length, part: None };
+                    let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
+                    let mut receive = Receive { gateway, fill, fetched: self.fetched(exchange), receipt };
+                    let head = receive.begin(object.meta, reservation);
                     receive.run(object.body, head).await;
                 }
-                None => self.release(object, NotStoredReason::NoFillMemory).await,
+                None => self.release(object, exchange, NotStoredReason::NoFillMemory),
             },
             Storable::UnknownLength { terms } => self.copy(object, exchange, terms).await,
-            Storable::No(obstacle) => self.release(object, obstacle).await,
+            Storable::No(obstacle) => self.release(object, exchange, obstacle),
         }
+    }
+
+    fn fetched(self, exchange: Exchange) -> Fetched {
+        let Self { permit, asked, asker, .. } = self;
+        Fetched { permit, asked: asked.headers, asker, exchange }
     }
 
     /// Releases an open object of unknown length, which is copied while it passes to its client.
     async fn copy(self, object: Object, exchange: Exchange, terms: FreshnessTerms) {
-        let Self { gateway, fill, permit, asked, wanted, .. } = self;
+        let (gateway, fill, wanted) = (Arc::clone(&self.gateway), Arc::clone(&self.fill), self.wanted);
         gateway.fills.remove(&fill);
-        let Some(copy) = TeeBuffer::of(&gateway, &object, permit, &asked.headers, exchange, terms) else {
+        let Some(copy) = TeeBuffer::of(&gateway, &object, self.fetched(exchange), terms) else {
             return fill.release(object, Some(NotStoredReason::NoFillMemory));
         };
         match wanted {
@@ -190,21 +176,21 @@ impl FillTask {
 
     /// Releases the open object. Stores a note that the object is not storable if the obstacle lasts, so that
     /// later requests do not wait for each other.
-    async fn release(self, object: Object, obstacle: NotStoredReason) {
+    fn release(self, object: Object, exchange: Exchange, obstacle: NotStoredReason) {
         let Self { gateway, fill, permit, .. } = self;
         gateway.fills.remove(&fill);
         fill.release(object, Some(obstacle));
         if obstacle.lasts() {
-            let note = CacheEntry::note(EntryKind::HitForPass, gateway.clock.now(), PASSED_FOR);
-            permit.store(&gateway.storage, Arc::new(note)).await;
+            let note = CacheEntry::note(EntryKind::HitForPass, exchange, PASSED_FOR);
+            permit.store(&gateway.storage, Arc::new(note));
         }
     }
 
-    async fn fail(self, error: SourceError) {
-        let Self { gateway, fill, permit, asker, .. } = self;
+    fn fail(self, error: &SourceError, exchange: Exchange) {
+        let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
         gateway.fills.remove(&fill);
         fill.fail(error.clone());
-        gateway.remember(permit, &error, asker).await;
+        gateway.remember(self.fetched(exchange), error);
     }
 }
 

@@ -7,22 +7,21 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::header::{self, HeaderMap};
+use http::header;
 
 use crate::budget::Reservation;
 use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::segments::SegmentsBuilder;
 use crate::caching::cache_control::withheld;
 use crate::caching::freshen::same_strong_tag;
-use crate::caching::freshness::{Exchange, FreshnessTerms};
+use crate::caching::freshness::FreshnessTerms;
 use crate::caching::policy::CachePolicy;
-use crate::caching::storability::{Asker, Storable, decide};
+use crate::caching::storability::{Storable, decide};
 use crate::gateway::fill::reader::FillReader;
-use crate::gateway::fill::receive::{Receipt, Receive};
+use crate::gateway::fill::receive::{Fetched, Receipt, Receive};
 use crate::gateway::lookup::Selecting;
 use crate::gateway::outcome::Reply;
 use crate::gateway::outcome::body::ReplyBody;
-use crate::gateway::store::{StorePermit, Yields};
 use crate::gateway::{Shared, representation};
 use crate::http::content_range::parse_content_range;
 use crate::object::meta::ObjectMeta;
@@ -40,18 +39,11 @@ pub(in crate::gateway) enum Kept {
 }
 
 impl Shared {
-    /// Serves an object or a part of it, received in response to `asked`, and stores it if allowed.
+    /// Serves an object or a part of it, and stores it if allowed.
     ///
     /// If the length is known, a task receives the body at the source's pace, independent of the client's. A body
     /// of unknown length is copied while it passes to the client.
-    pub(in crate::gateway) fn keep(
-        self: &Arc<Self>,
-        object: Object,
-        permit: StorePermit,
-        asked: &HeaderMap,
-        asker: Asker,
-        exchange: Exchange,
-    ) -> (Reply, Kept) {
+    pub(in crate::gateway) fn keep(self: &Arc<Self>, object: Object, fetched: Fetched) -> (Reply, Kept) {
         let Some(policy) = &self.policy.cache else {
             return (representation::streamed(object), Kept::Passing);
         };
@@ -59,16 +51,15 @@ impl Shared {
         if object.meta.is_partial() && part.is_none() {
             return (representation::streamed(object), Kept::Passing);
         }
-        match decide(&object.meta, exchange, policy, asker) {
+        match decide(&object.meta, fetched.exchange, policy, fetched.asker) {
             Storable::Whole { length, terms } => {
                 let Some(reservation) = self.budget.reserve(length) else {
                     return (representation::streamed(object), Kept::Passing);
                 };
-                let receipt = Receipt { exchange, terms, length, part };
-                (self.receive(object, permit, asked, receipt, reservation), Kept::Storing)
+                (self.receive(object, fetched, Receipt { terms, length, part }, reservation), Kept::Storing)
             }
             Storable::UnknownLength { terms } if !object.meta.is_partial() => {
-                let object = match TeeBuffer::of(self, &object, permit, asked, exchange, terms) {
+                let object = match TeeBuffer::of(self, &object, fetched, terms) {
                     Some(copy) => keeping(object, copy),
                     None => object,
                 };
@@ -84,19 +75,16 @@ impl Shared {
     fn receive(
         self: &Arc<Self>,
         object: Object,
-        permit: StorePermit,
-        asked: &HeaderMap,
+        fetched: Fetched,
         receipt: Receipt,
         reservation: Reservation,
     ) -> Reply {
         let (partial, length) = (receipt.part.is_some(), receipt.length);
-        permit.expect(if partial { Yields::Part } else { Yields::Everything });
         let mut reader = FillReader::new(Arc::default());
         reader.select(0..length);
-        let mut receive = Receive { gateway: Arc::clone(self), fill: reader.fill(), permit, receipt };
-        let selecting = receive.place(&object.meta, asked);
+        let mut receive = Receive { gateway: Arc::clone(self), fill: reader.fill(), fetched, receipt };
         let headers = object.meta.headers().clone();
-        let head = receive.begin(object.meta, selecting, reservation);
+        let head = receive.begin(object.meta, reservation);
         receive.spawn(object.body, head);
         if partial {
             representation::part(headers, reader)
@@ -137,35 +125,28 @@ pub(in crate::gateway) struct TeeBuffer {
     selecting: Option<Selecting>,
     bytes: SegmentsBuilder,
     reservation: Reservation,
-    permit: StorePermit,
-    exchange: Exchange,
+    fetched: Fetched,
     terms: FreshnessTerms,
 }
 
 impl TeeBuffer {
-    /// Begins the copy of an object received in response to `asked`. Returns `None` if the budget gives no
-    /// reservation.
+    /// Begins the copy of an object. Returns `None` if the budget gives no reservation.
     pub(in crate::gateway) fn of(
         gateway: &Arc<Shared>,
         object: &Object,
-        mut permit: StorePermit,
-        asked: &HeaderMap,
-        exchange: Exchange,
+        mut fetched: Fetched,
         terms: FreshnessTerms,
     ) -> Option<Self> {
         let reservation = gateway.budget.reserve(0)?;
-        let (key, selecting) = gateway.place(permit.key(), &object.meta, asked);
-        permit.rekey(key);
-        // A source may answer a range with the whole object.
-        permit.expect(Yields::Everything);
+        let (key, selecting) = gateway.place(fetched.permit.key(), &object.meta, &fetched.asked);
+        fetched.permit.rekey(key);
         Some(Self {
             gateway: Arc::clone(gateway),
-            meta: object.meta.to_store(&withheld(object.meta.headers()), exchange.received),
+            meta: object.meta.to_store(&withheld(object.meta.headers()), fetched.exchange.received),
             selecting,
             bytes: SegmentsBuilder::new(object.body.remaining()),
             reservation,
-            permit,
-            exchange,
+            fetched,
             terms,
         })
     }
@@ -176,7 +157,7 @@ impl TeeBuffer {
             let Some(copy) = chunk.ok().and_then(|chunk| self.push(&chunk)) else { return };
             self = copy;
         }
-        self.store().await;
+        self.store();
     }
 
     /// Appends the next bytes. Returns `None` if they exceed the largest storable size or the budget.
@@ -190,22 +171,23 @@ impl TeeBuffer {
         Some(self)
     }
 
-    async fn store(self) {
-        let Self { gateway, meta, selecting, bytes, reservation, permit, exchange, terms } = self;
-        let stored = Arc::new(CacheEntry::new(meta, EntryKind::Full(bytes.finish()), exchange, terms));
+    fn store(self) {
+        let Self { gateway, meta, selecting, bytes, reservation, fetched, terms } = self;
+        let content = EntryKind::Full(bytes.finish());
+        let stored = Arc::new(CacheEntry::new(meta, content, fetched.exchange, terms));
         if let Some(selecting) = &selecting {
-            gateway.note_variants(&permit, selecting).await;
+            gateway.note_variants(&fetched, selecting);
         }
-        if permit.store(&gateway.storage, stored).await {
+        if fetched.permit.store(&gateway.storage, stored) {
             gateway.stats.stored();
         }
         drop(reservation);
     }
 
-    /// Stores the copy in the background, because the client already has its last byte.
-    #[expect(clippy::disallowed_methods, reason = "ends when the cache has answered")]
+    /// Stores the copy in a task of its own, so that the client gets its last byte first.
+    #[expect(clippy::disallowed_methods, reason = "ends when the object is stored")]
     fn store_later(self) {
-        tokio::spawn(self.store());
+        tokio::spawn(async { self.store() });
     }
 }
 

@@ -214,10 +214,9 @@ fn directives(dice: &mut Dice, headers: &mut HeaderMap) -> Directives {
 /// Sends a request and reads the answer.
 pub(super) async fn hear(gateway: Gateway, ask: Ask) -> Heard {
     // Try to answer without waiting first, as the server does.
-    let mut request = ask.request;
-    let outcome = match gateway.try_hit(&mut request) {
-        Some(outcome) => outcome,
-        None => gateway.execute(&request).await,
+    let outcome = match gateway.try_hit(ask.request, None) {
+        Ok(outcome) => outcome,
+        Err(pending) => gateway.finish(pending).await,
     };
     let reply = match outcome.reply {
         Err(refusal) => Err(refusal),

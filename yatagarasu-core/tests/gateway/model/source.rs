@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use yatagarasu_core::{
-    Admission, Answer, CacheEntry, CacheKey, Clock, KeyRef, Lookup, Method, Object, ObjectBody, ObjectCache,
+    Admission, Answer, CacheEntry, CacheKey, Clock, KeyRef, Method, Object, ObjectBody, ObjectCache,
     ObjectKey, ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, Usage,
 };
 use yatagarasu_testing::{ManualClock, MemoryCache};
@@ -247,7 +247,7 @@ impl Pauses {
     }
 }
 
-/// A cache that pauses in each operation.
+/// A cache that pauses before and after each purge.
 #[derive(Debug)]
 pub(super) struct DawdlingCache {
     inner: MemoryCache,
@@ -266,34 +266,30 @@ impl DawdlingCache {
     reason = "a wrapper that inherits a method bypasses the wrapped value\'s"
 )]
 impl ObjectCache for DawdlingCache {
-    fn lookup<'a>(&'a self, key: KeyRef<'a>) -> Lookup<'a> {
-        Lookup::Pending(Box::pin(async move {
-            let found = self.inner.lookup(key).await;
-            self.pauses.pause().await;
-            found
-        }))
+    fn lookup(&self, key: KeyRef<'_>) -> Option<Arc<CacheEntry>> {
+        self.inner.lookup(key)
     }
 
-    async fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
-        self.pauses.pause().await;
-        let admission = self.inner.store(key, object).await;
-        self.pauses.pause().await;
-        admission
+    fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
+        self.inner.store(key, object)
     }
 
-    async fn remove(&self, key: &CacheKey) {
-        self.pauses.pause().await;
-        self.inner.remove(key).await;
+    fn remove(&self, key: &CacheKey) {
+        self.inner.remove(key);
     }
 
     async fn purge(&self, selector: &Selector) -> u64 {
         self.pauses.pause().await;
-        self.inner.purge(selector).await
+        let purged = self.inner.purge(selector).await;
+        self.pauses.pause().await;
+        purged
     }
 
     async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
         self.pauses.pause().await;
-        self.inner.expire(selector, now).await
+        let expired = self.inner.expire(selector, now).await;
+        self.pauses.pause().await;
+        expired
     }
 
     fn usage(&self) -> Usage {
