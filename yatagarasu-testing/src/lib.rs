@@ -1,15 +1,19 @@
-//! What the tests of all crates share: doubles, conformance suites, and an S3 server.
+//! What the tests of all crates share: doubles, conformance suites, an S3 server, and HTTP clients.
 //!
 //! The suites in [`conformance`] state the contracts of `ObjectSource` and `ObjectCache`; every backend, wrapper and
 //! double runs them. [`MemorySource`] and [`MemoryCache`] keep the contracts in the simplest way. [`ScriptedSource`]
 //! answers as a test says, step by step, and [`ManualClock`] stands still until a test moves it. The feature `s3` adds
-//! [`s3`], a server on a real socket that checks signatures.
+//! [`s3`], a server on a real socket that checks signatures. The feature `client` adds [`client`].
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "client")]
+pub mod client;
 mod clock;
 pub mod conformance;
 mod memory_cache;
 mod memory_source;
+#[cfg(feature = "client")]
+pub mod message;
 mod odd_keys;
 #[cfg(feature = "s3")]
 pub mod s3;
@@ -21,8 +25,13 @@ pub use memory_source::MemorySource;
 pub use odd_keys::odd_keys;
 pub use scripted_source::{Script, ScriptedBody, ScriptedSource};
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use yatagarasu_core::{CacheKey, Method, ObjectKey, Request};
+
+/// Longest wait for an event that a test expects.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Returns a cache key without a query.
 pub fn cache_key(key: &str) -> CacheKey {

@@ -1,9 +1,10 @@
 //! Tests of caching through the whole server: misses, hits, revalidation, and eviction policies.
 
-use crate::support::client::Answer;
+use yatagarasu_testing::client::Response;
+
 use crate::support::site::Site;
 
-fn summary(answer: &Answer) -> (u16, &str, &str) {
+fn summary(answer: &Response) -> (u16, &str, &str) {
     (answer.status, answer.field("x-cache"), answer.field("cache-status"))
 }
 

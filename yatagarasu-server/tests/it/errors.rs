@@ -1,13 +1,13 @@
 //! Tests of the status of error responses.
 
 use std::time::Duration;
+use yatagarasu_testing::client::Response;
 
-use crate::support::client::Answer;
 use crate::support::scripted::{Nobody, Scripted};
 use crate::support::site::{Site, bucket, document};
 
 #[track_caller]
-fn check(answer: &Answer, status: u16) {
+fn check(answer: &Response, status: u16) {
     assert_eq!((answer.status, answer.field("content-type")), (status, "application/problem+json"));
     let problem = answer.json();
     assert_eq!(problem["status"], status);

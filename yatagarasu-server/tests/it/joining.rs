@@ -2,12 +2,11 @@
 
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::{Connection, Http2, Response};
 
-use crate::support::client::Answer;
 use crate::support::origin::{Gate, Origin, Reply};
-use crate::support::scripted::PATIENCE;
 use crate::support::site::{Site, until};
-use crate::support::wire::{Crowd, Wire};
 
 const HALF: usize = 100_000;
 
@@ -22,14 +21,14 @@ fn tagged(body: Vec<u8>) -> Reply {
 
 /// Lets a request join a GET that waits for the source's head. Returns its response, after checking that the source saw
 /// one GET.
-async fn joined(method: &str, headers: &[(&str, &str)]) -> Answer {
+async fn joined(method: &str, headers: &[(&str, &str)]) -> Response {
     let (origin, site) = Origin::start("", "").await;
     let gate = Gate::default();
     origin.answer("k", [tagged(content(10_000)).head_at(&gate)]);
-    let mut crowd = Crowd::gather(site.address).await;
+    let mut crowd = Http2::connect(site.address).await;
     let first = crowd.get("/static/k");
     origin.wait_asked("k", 1).await;
-    let second = crowd.ask(method, "/static/k", headers);
+    let second = crowd.send(method, "/static/k", headers);
     crowd.begun().await;
     gate.open();
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
@@ -84,11 +83,11 @@ async fn conditions_join_a_fetch_and_are_decided_from_its_head() {
 }
 
 /// Starts a fill of 200 kB that the source suspends at half. The client has read all bytes there are.
-async fn stopped_at_half() -> (Origin, Site, Gate, Wire) {
+async fn stopped_at_half() -> (Origin, Site, Gate, Connection) {
     let (origin, site) = Origin::start("", "").await;
     let gate = Gate::default();
     origin.answer("k", [tagged(content(200_000)).rest_at(HALF, &gate)]);
-    let mut first = Wire::get(site.address, "/static/k").await;
+    let mut first = Connection::get(site.address, "/static/k").await;
     assert_eq!(first.head().await.status, 200);
     assert!(first.take(HALF).await == content(200_000)[..HALF]);
     (origin, site, gate, first)
@@ -98,7 +97,7 @@ async fn stopped_at_half() -> (Origin, Site, Gate, Wire) {
 async fn who_joins_at_half_gets_the_first_50_kb_at_once() {
     let (origin, site, gate, mut first) = stopped_at_half().await;
     let whole = content(200_000);
-    let mut second = Wire::get(site.address, "/static/k").await;
+    let mut second = Connection::get(site.address, "/static/k").await;
     let head = second.head().await;
     assert_eq!((head.status, head.field("content-length")), (200, "200000"));
     assert!(second.take(50_000).await == whole[..50_000]);
@@ -137,7 +136,7 @@ async fn what_is_there_already_is_answered_while_the_source_stands_still() {
 async fn a_range_waits_for_its_own_bytes() {
     let (origin, site, gate, _first) = stopped_at_half().await;
     let text = "GET /static/k HTTP/1.1\r\nhost: test\r\nrange: bytes=90000-109999\r\n\r\n";
-    let mut client = Wire::send(site.address, text).await;
+    let mut client = Connection::send(site.address, text).await;
     let head = client.head().await;
     assert_eq!((head.status, head.field("content-range")), (206, "bytes 90000-109999/200000"));
     assert!(client.take(10_000).await == content(200_000)[90_000..HALF]);
@@ -151,9 +150,9 @@ async fn the_client_who_began_may_leave_before_the_head() {
     let (origin, site) = Origin::start("", "").await;
     let gate = Gate::default();
     origin.answer("k", [Reply::ok("hello").head_at(&gate)]);
-    let first = Wire::get(site.address, "/static/k").await;
+    let first = Connection::get(site.address, "/static/k").await;
     origin.wait_asked("k", 1).await;
-    let mut crowd = Crowd::gather(site.address).await;
+    let mut crowd = Http2::connect(site.address).await;
     let others: Vec<_> = (0..5).map(|_| crowd.get("/static/k")).collect();
     crowd.begun().await;
     drop(first);
@@ -178,7 +177,7 @@ async fn a_client_that_does_not_read_delays_no_one() {
     let (origin, site) = Origin::start_sized("8MB", "", "").await;
     let whole = content(8_000_000);
     origin.answer("k", [Reply::ok(whole.clone())]);
-    let mut slow = Wire::narrow(site.address, "/static/k").await;
+    let mut slow = Connection::narrow(site.address, "/static/k").await;
     origin.wait_asked("k", 1).await;
     let quick = timeout(PATIENCE, site.client.get("/static/k")).await.expect("not held up");
     assert!(quick.body == whole);
@@ -190,8 +189,8 @@ async fn a_client_that_does_not_read_delays_no_one() {
 }
 
 /// Starts a fill with one client and lets five others join it.
-async fn six(origin: &Origin, site: &Site) -> (Crowd, JoinHandle<Answer>, Vec<JoinHandle<Answer>>) {
-    let mut crowd = Crowd::gather(site.address).await;
+async fn six(origin: &Origin, site: &Site) -> (Http2, JoinHandle<Response>, Vec<JoinHandle<Response>>) {
+    let mut crowd = Http2::connect(site.address).await;
     let first = crowd.get("/static/k");
     origin.wait_asked("k", 1).await;
     let others = (0..5).map(|_| crowd.get("/static/k")).collect();
@@ -260,7 +259,7 @@ async fn a_fetch_that_breaks_breaks_the_connections_of_all_who_have_bytes() {
     origin.answer("k", [Reply::raw(BEGUN).rest_at(BEGUN.len(), &gate), Reply::ok("0123456789")]);
     let mut clients = Vec::new();
     for _ in 0..3 {
-        let mut client = Wire::get(site.address, "/static/k").await;
+        let mut client = Connection::get(site.address, "/static/k").await;
         assert_eq!(client.head().await.field("content-length"), "10");
         assert_eq!(client.take(5).await, b"hello");
         clients.push(client);
@@ -302,7 +301,7 @@ async fn nobody_waits_for_what_is_known_to_be_too_large() {
     let gate = Gate::default();
     origin.answer("k", [Reply::ok(large()), Reply::ok(large()).head_at(&gate)]);
     assert!(site.client.get("/static/k").await.body == large());
-    let mut crowd = Crowd::gather(site.address).await;
+    let mut crowd = Http2::connect(site.address).await;
     let clients = [crowd.get("/static/k"), crowd.get("/static/k"), crowd.get("/static/k")];
     origin.wait_asked("k", 4).await;
     gate.open();
@@ -345,7 +344,7 @@ async fn fetches_beyond_the_memory_there_is_are_passed() {
     let (gate, whole) = (Gate::default(), content(600_000));
     origin.answer("a", [Reply::ok(whole.clone()).rest_at(1, &gate)]);
     origin.answer("b", [Reply::ok(whole.clone())]);
-    let mut first = Wire::get(site.address, "/static/a").await;
+    let mut first = Connection::get(site.address, "/static/a").await;
     assert_eq!(first.head().await.status, 200);
     let passed = timeout(PATIENCE, site.client.get("/static/b")).await.expect("not held up");
     assert!(passed.status == 200 && passed.body == whole);
@@ -364,8 +363,8 @@ async fn a_head_that_varies_sends_those_with_other_values_to_a_fetch_of_their_ow
     let gate = Gate::default();
     let object = |language: &'static str| Reply::ok(language).with("vary", "Accept-Language");
     origin.answer("k", [object("german").head_at(&gate), object("french")]);
-    let mut crowd = Crowd::gather(site.address).await;
-    let mut ask = |language| crowd.ask("GET", "/static/k", &[("accept-language", language)]);
+    let mut crowd = Http2::connect(site.address).await;
+    let mut ask = |language| crowd.send("GET", "/static/k", &[("accept-language", language)]);
     let first = ask("de");
     origin.wait_asked("k", 1).await;
     let clients =

@@ -1,7 +1,7 @@
 //! Tests of requests: keys, prefixes, methods, header fields, ids and parameters.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use yatagarasu_testing::client::Connection;
 use yatagarasu_testing::odd_keys;
 
 use crate::support::scripted::Scripted;
@@ -162,10 +162,8 @@ async fn a_request_says_once_whom_it_is_for() {
         ("GET /static/k HTTP/1.1\r\nhost: a\r\nconnection: close", "HTTP/1.1 200"),
         ("GET /static/k HTTP/1.0", "HTTP/1.0 200"),
     ] {
-        let mut socket = tokio::net::TcpStream::connect(site.address).await.unwrap();
-        socket.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.unwrap();
+        let answer = Connection::send(site.address, format!("{head}\r\n\r\n")).await.end().await;
+        let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with(status), "{head}: {answer}");
     }
 }

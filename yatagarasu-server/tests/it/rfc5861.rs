@@ -2,11 +2,12 @@
 
 use tokio::task::yield_now;
 use tokio::time::timeout;
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::Response;
 
 use crate::rfc9111::{Bed, Object, aged, near, says, stale, summary, ttl};
-use crate::support::client::Answer;
 use crate::support::origin::{Gate, Reply};
-use crate::support::scripted::{PATIENCE, Scripted};
+use crate::support::scripted::Scripted;
 
 /// Returns an object that is stale by 40 seconds on arrival, with windows of its own.
 fn windowed(control: &str) -> Reply {
@@ -25,7 +26,7 @@ const FORBIDDING: [&str; 7] = [
 ];
 
 #[track_caller]
-fn check_meanwhile(answer: &Answer, case: &str) {
+fn check_meanwhile(answer: &Response, case: &str) {
     assert_eq!(summary(answer), (200, "HIT", "old"), "{case}");
     assert!(near(ttl(answer), -40), "{case}: {}", answer.field("cache-status"));
     assert!(says(answer, "detail=stale-while-revalidate"), "{case}: {}", answer.field("cache-status"));
@@ -204,7 +205,7 @@ async fn a_background_request_that_fails_is_made_again() {
 
 /// Checks that a stale object is served instead of the source's failure.
 #[track_caller]
-fn check_instead(answer: &Answer, case: &str) {
+fn check_instead(answer: &Response, case: &str) {
     assert_eq!(summary(answer), (200, "STALE", "old"), "{case}");
     assert!(says(answer, "fwd=stale"), "{case}: {}", answer.field("cache-status"));
     assert!(says(answer, "detail=stale-if-error"), "{case}: {}", answer.field("cache-status"));
@@ -213,7 +214,7 @@ fn check_instead(answer: &Answer, case: &str) {
 
 /// Checks that the source's failure reaches the client.
 #[track_caller]
-fn check_failed(answer: &Answer, case: &str) {
+fn check_failed(answer: &Response, case: &str) {
     assert!((500..=504).contains(&answer.status), "{case}: {}", answer.status);
     assert_eq!(answer.field("content-type"), "application/problem+json", "{case}");
     assert_eq!(answer.field("x-cache"), "MISS", "{case}");

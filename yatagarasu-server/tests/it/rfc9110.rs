@@ -6,7 +6,8 @@ mod range_fill;
 mod ranges;
 mod several;
 
-use crate::support::client::Answer;
+use yatagarasu_testing::client::Response;
+
 use crate::support::origin::{Origin, Reply};
 use crate::support::site::Site;
 
@@ -30,6 +31,6 @@ fn content() -> Vec<u8> {
     (0..10_000u32).map(|index| (index % 251) as u8).collect()
 }
 
-async fn ranged(site: &Site, range: &str) -> Answer {
+async fn ranged(site: &Site, range: &str) -> Response {
     site.client.get_with("/static/k", &[("range", range)]).await
 }

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::Response;
 
-use crate::support::client::Answer;
 use crate::support::origin::{Asked, Origin, Reply};
-use crate::support::scripted::PATIENCE;
 use crate::support::site::Site;
 
 /// A gateway, its source, and an object for each case of a test.
@@ -78,15 +78,15 @@ impl Object<'_> {
         self.bed.origin.asked(&self.key).swap_remove(index)
     }
 
-    pub(crate) async fn get(&self) -> Answer {
+    pub(crate) async fn get(&self) -> Response {
         self.send("GET", &[]).await
     }
 
-    pub(crate) async fn get_with(&self, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, headers: &[(&str, &str)]) -> Response {
         self.send("GET", headers).await
     }
 
-    pub(crate) async fn head_with(&self, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn head_with(&self, headers: &[(&str, &str)]) -> Response {
         self.send("HEAD", headers).await
     }
 
@@ -94,7 +94,7 @@ impl Object<'_> {
     ///
     /// The object of that fill is about to be stored. A request after another must find the object that the other has
     /// brought.
-    async fn send(&self, method: &str, headers: &[(&str, &str)]) -> Answer {
+    async fn send(&self, method: &str, headers: &[(&str, &str)]) -> Response {
         let sending = async {
             loop {
                 let answer = self.bed.site.client.send(method, &self.path(), headers, "".into()).await;
@@ -109,20 +109,20 @@ impl Object<'_> {
     /// Has the object fetched, and waits until it is stored. Returns the first response.
     ///
     /// Do not use it for objects that are served while they are revalidated.
-    pub(crate) async fn store(&self) -> Answer {
+    pub(crate) async fn store(&self) -> Response {
         let answer = self.get().await;
         self.stored_only(&[("cache-control", "max-stale")]).await;
         answer
     }
 
     /// Starts a GET in a task of its own.
-    pub(crate) fn begin(&self) -> JoinHandle<Answer> {
+    pub(crate) fn begin(&self) -> JoinHandle<Response> {
         let (client, path) = (self.bed.site.client.clone(), self.path());
         tokio::spawn(async move { client.get(&path).await })
     }
 
     /// Repeats a request until the answer comes from the cache. The gateway never asks the source for it.
-    pub(crate) async fn stored_only(&self, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn stored_only(&self, headers: &[(&str, &str)]) -> Response {
         let mut headers = headers.to_vec();
         headers.push(("cache-control", "only-if-cached"));
         let asking = async {
@@ -138,7 +138,7 @@ impl Object<'_> {
     }
 
     /// Repeats a GET until the answer has this content. Every answer before must be a 200 from the cache.
-    pub(crate) async fn until(&self, content: &str) -> Answer {
+    pub(crate) async fn until(&self, content: &str) -> Response {
         let asking = async {
             loop {
                 let answer = self.get().await;
@@ -180,18 +180,18 @@ pub(crate) fn with_fields(reply: Reply, fields: &[(&str, &str)]) -> Reply {
 }
 
 /// Returns the status, `X-Cache` and the content.
-pub(crate) fn summary(answer: &Answer) -> (u16, &str, &str) {
+pub(crate) fn summary(answer: &Response) -> (u16, &str, &str) {
     (answer.status, answer.field("x-cache"), std::str::from_utf8(&answer.body).unwrap())
 }
 
 /// Returns whether `Cache-Status` has this parameter.
-pub(crate) fn says(answer: &Answer, parameter: &str) -> bool {
+pub(crate) fn says(answer: &Response, parameter: &str) -> bool {
     answer.field("cache-status").split("; ").any(|said| said == parameter)
 }
 
 /// Returns the `ttl` of `Cache-Status`.
 #[track_caller]
-pub(crate) fn ttl(answer: &Answer) -> i64 {
+pub(crate) fn ttl(answer: &Response) -> i64 {
     let status = answer.field("cache-status");
     let ttl = status.split("; ").find_map(|said| said.strip_prefix("ttl="));
     ttl.unwrap_or_else(|| panic!("no ttl in {status}")).parse().unwrap()

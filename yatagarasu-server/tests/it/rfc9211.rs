@@ -1,13 +1,12 @@
 //! `Cache-Status` (RFC 9211), and `X-Cache` beside it.
 
 use std::collections::HashSet;
+use yatagarasu_testing::client::{Client, Http2, Response};
 
-use crate::support::client::{Answer, Client};
 use crate::support::origin::{Gate, Origin, Reply};
-use crate::support::wire::Crowd;
 
 /// Returns the members of a response's `Cache-Status`, in order.
-fn members(answer: &Answer) -> Vec<String> {
+fn members(answer: &Response) -> Vec<String> {
     let fields = answer.headers.get_all("cache-status").iter().map(|field| field.to_str().expect("text"));
     let list = fields.collect::<Vec<_>>().join(",");
     let (mut members, mut quoted, mut escaped) = (vec![String::new()], false, false);
@@ -28,7 +27,7 @@ fn members(answer: &Answer) -> Vec<String> {
 
 /// Returns the gateway's member of `Cache-Status`, which must be the only one.
 #[track_caller]
-fn said(answer: &Answer) -> String {
+fn said(answer: &Response) -> String {
     let members = members(answer);
     assert_eq!(members.len(), 1, "{members:?}");
     members[0].strip_prefix("Yatagarasu; ").expect("the gateway's member").to_owned()
@@ -36,7 +35,7 @@ fn said(answer: &Answer) -> String {
 
 /// Compares the gateway's member with `expected`. `ttl=N` stands for `ttl`, or for less by up to 50 seconds.
 #[track_caller]
-fn check(answer: &Answer, expected: &str, ttl: i64) {
+fn check(answer: &Response, expected: &str, ttl: i64) {
     let said = said(answer);
     let parameters: Vec<_> = said
         .split("; ")
@@ -224,7 +223,7 @@ async fn who_joins_a_fetch_is_collapsed_into_it() {
     let (origin, site) = Origin::start("", "").await;
     let gate = Gate::default();
     origin.answer("k", [fresh(500).head_at(&gate)]);
-    let mut crowd = Crowd::gather(site.address).await;
+    let mut crowd = Http2::connect(site.address).await;
     let first = crowd.get("/static/k");
     origin.wait_asked("k", 1).await;
     let second = crowd.get("/static/k");
@@ -337,7 +336,7 @@ async fn the_gateway_speaks_after_the_caches_behind_it() {
 
 /// Returns the `key` of the gateway's member, which is its last parameter.
 #[track_caller]
-fn key(answer: &Answer) -> String {
+fn key(answer: &Response) -> String {
     let said = said(answer);
     let (_, string) = said.split_once("; key=").expect("a key");
     unquoted(string)

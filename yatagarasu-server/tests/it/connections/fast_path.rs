@@ -4,13 +4,11 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
 use tokio::time::{sleep, timeout};
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::Connection;
 
-use crate::support::scripted::PATIENCE;
 use crate::support::site::Site;
-use crate::support::wire::Wire;
 
 /// Returns a request that means the same as a plain GET but has to go through hyper.
 fn through_hyper(path: &str) -> String {
@@ -58,8 +56,8 @@ async fn the_express_lane_answers_as_hyper_does() {
         let path = format!("/static/{key}");
         // Wait until the object is stored.
         while site.client.get(&path).await.field("x-cache") != "HIT" {}
-        let mut express = Wire::get(site.address, &path).await;
-        let mut hyper = Wire::send(site.address, &through_hyper(&path)).await;
+        let mut express = Connection::get(site.address, &path).await;
+        let mut hyper = Connection::send(site.address, &through_hyper(&path)).await;
         let (one, other) = (express.head().await, hyper.head().await);
         assert_eq!((one.status, other.status), (200, 200), "{length}");
         assert_eq!(one.field("content-length"), length.to_string());
@@ -84,7 +82,7 @@ async fn nothing_of_a_request_is_in_its_answer() {
     ] {
         for method in ["GET", "HEAD"] {
             let request = format!("{method} /static/k HTTP/1.1\r\nhost: secret\r\n{more}\r\n\r\n");
-            let answer = Wire::send(site.address, &request).await.head().await;
+            let answer = Connection::send(site.address, &request).await.head().await;
             assert!([200, 206, 304].contains(&answer.status), "{request}");
             assert_eq!(answer.field("x-cache"), "HIT", "{request}");
             let text = format!("{:?}", answer.headers);
@@ -132,7 +130,7 @@ async fn answers_come_in_the_order_of_their_requests() {
     let all = requests.concat();
     // Sent whole (a cut at 0), and cut into two parts.
     for cut in [0, 1, 30, all.len() / 2, all.len() - 1] {
-        let mut client = Wire::send(site.address, &all[..cut]).await;
+        let mut client = Connection::send(site.address, &all[..cut]).await;
         client.say(&all[cut..]).await;
         for (index, (status, content)) in expected.iter().enumerate() {
             let answer = client.head().await;
@@ -162,7 +160,7 @@ async fn stocked(objects: &[(&str, usize)]) -> Site {
 }
 
 /// Reads a response and returns the letter it is full of.
-async fn letter(client: &mut Wire, length: usize) -> char {
+async fn letter(client: &mut Connection, length: usize) -> char {
     let answer = client.head().await;
     assert_eq!((answer.status, answer.field("content-length")), (200, length.to_string().as_str()));
     let content = client.take(length).await;
@@ -190,7 +188,7 @@ async fn no_answer_overtakes_one_that_hyper_has_not_written() {
         });
         // Send all at once, or send the others while the first responses are on their way.
         for together in [4, 1, 2] {
-            let mut client = Wire::narrow(site.address, "/static/tiny").await;
+            let mut client = Connection::narrow(site.address, "/static/tiny").await;
             assert_eq!(letter(&mut client, 10).await, 't');
             client.say(&requests[..together].concat()).await;
             let mut said = together;
@@ -234,7 +232,7 @@ async fn random_conversations_are_kept_in_order() {
             write!(text, "{line} /static/{key} HTTP/1.1\r\nhost: test\r\n{field}\r\n").unwrap();
             expected.push((key.as_bytes()[0], content));
         }
-        let mut client = Wire::narrow(site.address, "/static/tiny").await;
+        let mut client = Connection::narrow(site.address, "/static/tiny").await;
         assert_eq!(letter(&mut client, 10).await, 't');
         let mut said = 0;
         for (index, (first, content)) in expected.iter().enumerate() {
@@ -272,7 +270,7 @@ async fn the_order_holds_wherever_a_thread_takes_turns() {
     for hits in 120..135 {
         let site = stocked(&[("tiny", 10), ("small", 2000)]).await;
         let plain = |key: &str| format!("GET /static/{key} HTTP/1.1\r\nhost: test\r\n\r\n");
-        let mut client = Wire::get(site.address, "/static/tiny").await;
+        let mut client = Connection::get(site.address, "/static/tiny").await;
         let more = [plain("tiny").repeat(hits), through_hyper("/static/small"), plain("cold"), plain("tiny")];
         client.say(&more.concat()).await;
         for _ in 0..=hits {
@@ -291,7 +289,7 @@ async fn who_reads_late_gets_everything() {
     let content = pattern(700_000);
     site.put("k", &[], content.clone());
     while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
-    let mut client = Wire::narrow(site.address, "/static/k").await;
+    let mut client = Connection::narrow(site.address, "/static/k").await;
     for _ in 1..ANSWERS {
         client.get_again("/static/k").await;
     }
@@ -319,7 +317,7 @@ async fn what_is_on_its_way_stays_as_it_was() {
     const LENGTH: usize = 120_000;
     let site = stocked(&[("k", LENGTH)]).await;
     let before = sent(&site).await;
-    let mut client = Wire::get(site.address, "/static/k").await;
+    let mut client = Connection::get(site.address, "/static/k").await;
     let all_sent = async { while sent(&site).await < before + LENGTH {} };
     timeout(PATIENCE, all_sent).await.expect("in time");
     for other in b'l'..=b'p' {
@@ -334,7 +332,7 @@ async fn what_is_on_its_way_stays_as_it_was() {
 async fn the_rest_of_a_long_object_stays_as_it_was() {
     const LENGTH: usize = 3_000_000;
     let site = stocked(&[("k", LENGTH)]).await;
-    let mut client = Wire::narrow(site.address, "/static/k").await;
+    let mut client = Connection::narrow(site.address, "/static/k").await;
     assert_eq!(client.head().await.status, 200);
     let mut content = client.take(LENGTH / 2).await;
     for other in b'l'..=b'n' {
@@ -363,16 +361,13 @@ async fn a_client_that_leaves_without_reading_is_let_go() {
     for first in [String::new(), through_hyper("/static/missing")] {
         // The one connection is that of the client that filled the cache.
         connections(&site, 1).await;
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        let mut client = socket.connect(site.address).await.unwrap();
-        client.write_all(first.as_bytes()).await.unwrap();
+        let mut client = Connection::buffered(site.address, 4096, &first).await;
         if !first.is_empty() {
-            assert!(client.read(&mut [0; 4096]).await.unwrap() > 0);
+            client.head().await;
         }
         connections(&site, 2).await;
-        client.write_all(b"GET /static/k HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
-        client.shutdown().await.unwrap();
+        client.get_again("/static/k").await;
+        client.finish().await;
         connections(&site, 1).await;
     }
 }
@@ -381,7 +376,7 @@ async fn a_client_that_leaves_without_reading_is_let_go() {
 async fn a_server_that_stops_takes_no_further_requests_of_a_connection() {
     const ASKED: usize = 100;
     let mut site = stocked(&[("k", 200_000)]).await;
-    let mut client = Wire::narrow(site.address, "/static/k").await;
+    let mut client = Connection::narrow(site.address, "/static/k").await;
     for _ in 1..ASKED {
         client.get_again("/static/k").await;
     }
@@ -398,7 +393,7 @@ async fn an_answer_on_its_way_ends_before_the_server_does() {
     let content = pattern(900_000);
     site.put("k", &[], content.clone());
     while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
-    let mut client = Wire::narrow(site.address, "/static/k").await;
+    let mut client = Connection::narrow(site.address, "/static/k").await;
     assert_eq!(client.head().await.status, 200);
     let stopped = site.stop();
     assert!(client.take(content.len()).await == content);

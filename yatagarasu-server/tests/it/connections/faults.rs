@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use yatagarasu_testing::client::Connection;
 
-use crate::support::client::begin;
 use crate::support::scripted::Scripted;
 use crate::support::site::Site;
 
@@ -20,12 +19,11 @@ async fn time_to_leave(answer: &str) -> Duration {
     let mut best = Duration::MAX;
     for _ in 0..5 {
         let (s3, site) = Scripted::start("").await;
-        let mut client = TcpStream::connect(site.address).await.unwrap();
-        client.write_all(b"GET /static/k HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+        let mut client = Connection::get(site.address, "/static/k").await;
         let mut exchange = s3.next().await;
         exchange.write(answer).await;
         if !answer.is_empty() {
-            client.read_u8().await.unwrap();
+            client.head().await;
         }
         drop(client);
         let left = Instant::now();
@@ -50,17 +48,15 @@ async fn a_client_that_leaves_before_the_head_ends_the_request_within_100_ms() {
 #[tokio::test]
 async fn a_fill_goes_on_for_those_who_wait() {
     let (s3, site) = Scripted::start("").await;
-    let first = tokio::spawn(begin(site.address, "/static/k"));
+    let first = tokio::spawn(Connection::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     let first = first.await.unwrap();
     let client = site.client.clone();
-    let mut second = begin(site.address, "/static/k").await;
+    let mut second = Connection::begin(site.address, "/static/k").await;
     drop(first);
     exchange.write("world").await;
-    let mut body = [0; 10];
-    second.read_exact(&mut body).await.unwrap();
-    assert_eq!(&body, b"helloworld");
+    assert_eq!(second.take(10).await, b"helloworld");
     let hit = client.get("/static/k").await;
     assert_eq!((hit.field("x-cache"), &hit.body[..]), ("HIT", &b"helloworld"[..]));
 }
@@ -69,15 +65,13 @@ async fn a_fill_goes_on_for_those_who_wait() {
 async fn a_body_cut_short_breaks_the_clients_connection_and_stores_nothing() {
     for length in [10, 100_000_000] {
         let (s3, site) = Scripted::start("").await;
-        let client = tokio::spawn(begin(site.address, "/static/k"));
+        let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
         let mut exchange = s3.next().await;
         exchange.write(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\nhello")).await;
         let mut client = client.await.unwrap();
         drop(exchange);
-        let mut body = Vec::new();
         // The connection is closed or reset, in either case before the promised length.
-        let _ = client.read_to_end(&mut body).await;
-        assert!(body.len() <= 5, "{length}");
+        assert!(client.rest().await.len() <= 5, "{length}");
         assert_eq!(site.admin.get("/stats").await.json()["buckets"][0]["objects"], 0);
     }
 }
@@ -85,13 +79,12 @@ async fn a_body_cut_short_breaks_the_clients_connection_and_stores_nothing() {
 #[tokio::test]
 async fn a_chunked_body_cut_short_is_not_taken_for_whole() {
     let (s3, site) = Scripted::start("").await;
-    let client = tokio::spawn(begin(site.address, "/static/k"));
+    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
     let mut client = client.await.unwrap();
     drop(exchange);
-    let mut body = Vec::new();
-    let _ = client.read_to_end(&mut body).await;
+    let body = client.rest().await;
     assert!(!body.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&body));
     assert_eq!(site.admin.get("/stats").await.json()["buckets"][0]["objects"], 0);
 }
@@ -111,20 +104,18 @@ async fn a_chunked_body_that_ends_within_the_limit_is_stored() {
 #[tokio::test]
 async fn a_source_that_falls_silent_breaks_the_connection() {
     let (s3, site) = Scripted::start("idle_timeout: \"100ms\"").await;
-    let client = tokio::spawn(begin(site.address, "/static/k"));
+    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write(LARGE).await;
     let mut client = client.await.unwrap();
-    let mut body = Vec::new();
-    let _ = client.read_to_end(&mut body).await;
-    assert!(body.len() <= 5);
+    assert!(client.rest().await.len() <= 5);
     exchange.closed().await;
 }
 
 #[tokio::test]
 async fn a_slow_client_slows_s3_down() {
     let (s3, site) = Scripted::start("").await;
-    let client = tokio::spawn(begin(site.address, "/static/k"));
+    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     // Small kernel buffers on the way, so that the test measures the gateway's own buffers.
     let socket = socket2::SockRef::from(&exchange.socket);
@@ -149,15 +140,13 @@ async fn a_client_that_says_nothing_is_let_go() {
     let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
     site.put("k", &[], "x");
     for said in ["", "G", "GET /static/k HTTP/1.1\r\nhost:"] {
-        let mut client = TcpStream::connect(site.address).await.unwrap();
-        client.write_all(said.as_bytes()).await.unwrap();
-        let mut rest = Vec::new();
-        let ended = timeout(Duration::from_secs(10), client.read_to_end(&mut rest)).await;
+        let mut client = Connection::send(site.address, said).await;
+        let ended = timeout(Duration::from_secs(10), client.rest()).await;
         assert!(ended.is_ok(), "after {said:?}");
     }
     // A head that arrives byte by byte counts as no head.
-    let client = TcpStream::connect(site.address).await.unwrap();
-    let (mut reading, mut writing) = client.into_split();
+    let client = Connection::send(site.address, "").await;
+    let (mut reading, mut writing) = client.socket.into_inner().into_split();
     let drip = async {
         while writing.write_all(b"a").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -176,10 +165,8 @@ async fn a_client_that_says_nothing_is_let_go() {
     };
     timeout(Duration::from_secs(10), ended).await.expect("closed in time");
     // A connection that is idle between two requests is closed as well.
-    let mut client = begin(site.address, "/static/k").await;
-    let mut rest = Vec::new();
-    timeout(Duration::from_secs(10), client.read_to_end(&mut rest)).await.unwrap().unwrap();
-    assert_eq!(rest, b"x");
+    let mut client = Connection::begin(site.address, "/static/k").await;
+    assert_eq!(timeout(Duration::from_secs(10), client.end()).await.unwrap(), b"x");
 }
 
 #[tokio::test]
@@ -189,12 +176,12 @@ async fn a_client_that_reads_slowly_is_not_let_go() {
     let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
     site.put("k", &[], vec![7; 9_000_000]);
     site.client.get("/static/k").await;
-    let mut client = begin(site.address, "/static/k").await;
+    let mut client = Connection::begin(site.address, "/static/k").await;
     let (mut piece, mut read) = (vec![0; 100_000], 0);
     while read < 9_000_000 {
         // At least nine times the limit in all.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let taken = client.read(&mut piece).await.unwrap();
+        let taken = client.socket.read(&mut piece).await.unwrap();
         assert!(taken > 0, "cut off after {read} bytes");
         read += taken;
     }
@@ -203,15 +190,13 @@ async fn a_client_that_reads_slowly_is_not_let_go() {
 #[tokio::test]
 async fn a_purge_wins_over_a_fill_that_began_before_it() {
     let (s3, site) = Scripted::start("").await;
-    let client = tokio::spawn(begin(site.address, "/static/k"));
+    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nol").await;
     let mut client = client.await.unwrap();
     assert_eq!(site.purge("{\"bucket\":\"assets\",\"key\":\"k\"}").await.json()["purged"], 0);
     exchange.write("d").await;
-    let mut body = [0; 3];
-    client.read_exact(&mut body).await.unwrap();
-    assert_eq!(&body, b"old");
+    assert_eq!(client.take(3).await, b"old");
 
     let again = site.client.clone();
     let again = tokio::spawn(async move { again.get("/static/k").await });

@@ -1,13 +1,8 @@
 //! Tests of HTTP/2 on the same port as HTTP/1.1.
 
-use std::net::SocketAddr;
+use http_body_util::BodyExt;
+use yatagarasu_testing::client::{Client, Http2};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http2::{SendRequest, handshake};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-
-use crate::support::client::Client;
 use crate::support::scripted::Scripted;
 use crate::support::site::Site;
 
@@ -34,23 +29,11 @@ async fn http2_with_prior_knowledge_is_served_on_the_same_port() {
     assert_eq!(client.get("/static/missing").await.status, 404);
 }
 
-/// Opens an HTTP/2 connection with prior knowledge.
-pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Empty<Bytes>> {
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    sender
-}
-
-pub(crate) fn get(address: SocketAddr, path: &str) -> http::Request<Empty<Bytes>> {
-    http::Request::get(format!("http://{address}{path}")).body(Empty::new()).unwrap()
-}
-
 #[tokio::test]
 async fn a_body_cut_short_resets_the_stream() {
     let (s3, site) = Scripted::start("").await;
-    let mut sender = connect(site.address).await;
-    let response = tokio::spawn(sender.send_request(get(site.address, "/static/k")));
+    let mut client = Http2::connect(site.address).await;
+    let response = tokio::spawn(client.begin("/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     // Wait for the head: until it is sent, a broken response would turn into another status.
@@ -84,14 +67,14 @@ async fn a_head_has_no_content_whatever_the_status() {
 #[tokio::test]
 async fn a_reset_ends_the_request_at_s3() {
     let (s3, site) = Scripted::start("").await;
-    let mut sender = connect(site.address).await;
-    let response = tokio::spawn(sender.send_request(get(site.address, "/static/k")));
+    let mut client = Http2::connect(site.address).await;
+    let response = tokio::spawn(client.begin("/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nfirst").await;
     // Dropping a body before its end resets its stream. The connection stays open.
     drop(response.await.unwrap().unwrap());
     exchange.closed().await;
-    drop(sender);
+    drop(client);
 }
 
 #[tokio::test]
@@ -100,13 +83,7 @@ async fn a_connection_without_requests_is_closed() {
     let entry = crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
     let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
     site.put("k", &[], "x");
-    let socket = tokio::net::TcpStream::connect(site.address).await.unwrap();
-    let (mut sender, connection) =
-        handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
-    let ended = tokio::spawn(connection);
-    let request = http::Request::get(format!("http://{}/static/k", site.address)).body(Empty::new()).unwrap();
-    let response = sender.send_request(request).await.unwrap();
-    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "x");
-    let _ =
-        tokio::time::timeout(crate::support::scripted::PATIENCE, ended).await.expect("the gateway closes it");
+    let mut client = Http2::connect(site.address).await;
+    assert_eq!(client.get("/static/k").await.unwrap().body, "x");
+    client.closed().await;
 }

@@ -7,18 +7,14 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use yatagarasu_sys::process::raise_open_files_limit;
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::{Connection, Http2};
 use yatagarasu_testing::s3::{MemoryObjects, S3Server};
 
-use crate::connections::http2::{connect, get};
 use crate::operating::process::Process;
-use crate::support::client::begin;
-use crate::support::scripted::PATIENCE;
 use crate::support::site::{Site, bucket, document};
-use crate::support::wire::Wire;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -34,7 +30,7 @@ async fn serving(length: u64) -> (S3Server, Process) {
     let process = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);
     // Warm up, so that connections, buffers and the allocator's arenas no longer change.
     for _ in 0..4 {
-        begin(process.address, "/static/small").await.read_u8().await.unwrap();
+        Connection::begin(process.address, "/static/small").await.take(1).await;
     }
     (s3, process)
 }
@@ -59,7 +55,7 @@ fn over(process: &Process, idle: u64) -> u64 {
 /// Passes each piece of `/static/large` with its offset to `look`. Returns the most memory taken meanwhile.
 async fn drain(process: &Process, length: u64, mut look: impl FnMut(u64, &[u8])) -> u64 {
     let idle = process.memory();
-    let mut client = Wire::get(process.address, "/static/large").await;
+    let mut client = Connection::get(process.address, "/static/large").await;
     assert_eq!(client.head().await.field("content-length"), length.to_string());
     let (mut offset, mut peak) = (0_u64, 0_u64);
     while offset < length {
@@ -75,12 +71,12 @@ async fn drain(process: &Process, length: u64, mut look: impl FnMut(u64, &[u8]))
 }
 
 /// Opens `streams` streams of `/static/large`. Their clients read one piece each and then stop.
-async fn stop_reading(address: SocketAddr, streams: u64) -> Vec<Wire> {
+async fn stop_reading(address: SocketAddr, streams: u64) -> Vec<Connection> {
     let start = MemoryObjects::pattern(0, PIECE);
     let mut clients = Vec::new();
     for _ in 0..streams {
         // Narrow, because bytes that wait in sockets are the kernel's memory and only take S3 time.
-        let mut client = Wire::narrow(address, "/static/large").await;
+        let mut client = Connection::narrow(address, "/static/large").await;
         assert_eq!(client.head().await.status, 200);
         assert!(client.take(start.len()).await == start);
         clients.push(client);
@@ -114,14 +110,12 @@ async fn four_gibibytes_take_no_more_memory_than_one() {
 async fn ten_gibibytes_to_a_slow_client_take_no_more_than_a_few_buffers() {
     let (s3, process) = serving(10 << 30).await;
     let idle = process.memory();
-    let mut socket = begin(process.address, "/static/large").await;
-    let mut buffer = vec![0; 4 << 20];
+    let mut client = Connection::begin(process.address, "/static/large").await;
     let (mut peak, mut read) = (idle, 0);
     for _ in 0..10 {
         stalled(&s3).await;
         peak = peak.max(process.memory());
-        socket.read_exact(&mut buffer).await.unwrap();
-        read += buffer.len() as u64;
+        read += client.take(4 << 20).await.len() as u64;
     }
     println!("a slow client of 10 GiB: {} KiB over idle", (peak - idle) / 1024);
     assert!(peak - idle < 768 * 1024, "{idle} idle, {peak} at most");
@@ -152,14 +146,14 @@ async fn a_stream_over_http2_is_bounded_alike() {
     let idle = process.memory();
     let mut clients = Vec::new();
     for _ in 0..STREAMS {
-        let mut sender = connect(process.address).await;
-        let response = sender.send_request(get(process.address, "/static/large")).await.unwrap();
+        let mut client = Http2::connect(process.address).await;
+        let response = client.begin("/static/large").await.unwrap();
         let (mut body, mut read) = (response.into_body(), 0);
         while read < PIECE {
             let frame = timeout(PATIENCE, body.frame()).await.unwrap().unwrap().unwrap();
             read += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
-        clients.push((sender, body));
+        clients.push((client, body));
     }
     stalled(&s3).await;
     let each = over(&process, idle) / STREAMS;
@@ -200,7 +194,7 @@ async fn an_idle_connection_takes_less_than_32_kib() {
     let idle = process.memory();
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
-        let mut client = Wire::get(process.address, "/static/small").await;
+        let mut client = Connection::get(process.address, "/static/small").await;
         assert_hit(&mut client).await;
         clients.push(client);
     }
@@ -214,7 +208,7 @@ async fn an_idle_connection_takes_less_than_32_kib() {
     assert!(each < 32 * KIB, "{each} over idle for each of {CONNECTIONS}");
 }
 
-async fn assert_hit(client: &mut Wire) {
+async fn assert_hit(client: &mut Connection) {
     assert_eq!(client.head().await.field("x-cache"), "HIT");
     assert_eq!(client.take(1).await, b"x");
 }
@@ -228,13 +222,18 @@ async fn a_thousand_clients_of_one_cold_object_share_one_get_and_one_copy() {
     s3.objects().put("bucket", "small", &[], "x");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
     let process = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);
-    begin(process.address, "/static/small").await;
+    Connection::begin(process.address, "/static/small").await;
     let idle = process.memory();
     let content: Arc<[u8]> = MemoryObjects::pattern(0, LENGTH).into();
     let clients: Vec<_> = (0..1000)
         .map(|_| {
             let (address, content) = (process.address, Arc::clone(&content));
-            tokio::spawn(async move { assert_reads(begin(address, "/static/cold").await, &content).await })
+            tokio::spawn(async move {
+                let mut client = Connection::begin(address, "/static/cold").await;
+                for piece in content.chunks(64 * 1024) {
+                    assert!(client.take(piece.len()).await == piece);
+                }
+            })
         })
         .collect();
     let mut peak = idle;
@@ -252,13 +251,13 @@ async fn a_thousand_clients_of_one_cold_object_share_one_get_and_one_copy() {
 async fn little_waits_in_the_kernel_for_a_client_that_does_not_read() {
     let (site, client) = unread("").await;
     stalled(&site.s3).await;
-    let bytes = waiting(site.address, client.local_addr().unwrap());
+    let bytes = waiting(site.address, client.address());
     println!("a client that does not read: {} KiB in the kernel", bytes / 1024);
     // 128 KiB, and up to two of the kernel's pieces, which are as large over loopback.
     assert!(bytes > 0 && bytes < MIB / 2, "{bytes} bytes wait");
 
     let (site, client) = unread("notsent_lowat: 0").await;
-    until_waiting(site.address, client.local_addr().unwrap(), |bytes| bytes >= MIB).await;
+    until_waiting(site.address, client.address(), |bytes| bytes >= MIB).await;
 }
 
 /// Waits until `enough` accepts the number of bytes that [`waiting`] returns.
@@ -272,12 +271,12 @@ pub(crate) async fn until_waiting(from: SocketAddr, to: SocketAddr, enough: impl
 }
 
 /// Starts a gateway with these settings of `server`, and a client that requests a large object and reads only its head.
-async fn unread(server: &str) -> (Site, TcpStream) {
+async fn unread(server: &str) -> (Site, Connection) {
     let s3 = S3Server::start().await.unwrap();
     s3.objects().put_pattern("bucket", "large", 64 * MIB);
     let yaml = document(server, &[bucket(&s3.endpoint(), "assets", "/static", "", "enabled: false")]);
     let site = Site::run(s3, &yaml).await;
-    let client = begin(site.address, "/static/large").await;
+    let client = Connection::begin(site.address, "/static/large").await;
     (site, client)
 }
 
@@ -293,16 +292,6 @@ pub(crate) fn waiting(from: SocketAddr, to: SocketAddr) -> u64 {
     });
     let (transmit, _) = queues.expect("the connection is there").split_once(':').unwrap();
     u64::from_str_radix(transmit, 16).unwrap()
-}
-
-async fn assert_reads(mut socket: TcpStream, content: &[u8]) {
-    let mut buffer = vec![0; 64 * 1024];
-    let mut rest = content;
-    while !rest.is_empty() {
-        let read = socket.read(&mut buffer).await.unwrap();
-        assert!(read > 0 && rest.starts_with(&buffer[..read]), "{} bytes are missing", rest.len());
-        rest = &rest[read..];
-    }
 }
 
 /// Waits until S3 is asked for no more bytes. Every buffer on the way is full then.

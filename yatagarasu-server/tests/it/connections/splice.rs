@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::sleep;
+use yatagarasu_testing::client::Connection;
 use yatagarasu_testing::s3::{MemoryObjects, S3Server};
 
 use crate::connections::memory::{stalled, until_waiting, waiting};
 use crate::operating::process::Process;
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::site::{Site, bucket, document, until};
-use crate::support::wire::Wire;
 
 const MIB: u64 = 1 << 20;
 
@@ -45,7 +45,7 @@ async fn reserved_now(site: &Site) -> u64 {
 }
 
 /// Reads an object from `from` up to `to` and checks its bytes.
-async fn assert_takes(client: &mut Wire, from: u64, to: u64) {
+async fn assert_takes(client: &mut Connection, from: u64, to: u64) {
     let mut offset = from;
     while offset < to {
         let end = to.min(offset + MIB);
@@ -57,7 +57,7 @@ async fn assert_takes(client: &mut Wire, from: u64, to: u64) {
 
 /// Reads on until `expected` bytes are reserved. One piece may not be enough: a stream is not fast in a second in which
 /// the machine pauses.
-async fn until_fast(site: &Site, client: &mut Wire, offset: &mut u64, expected: u64) {
+async fn until_fast(site: &Site, client: &mut Connection, offset: &mut u64, expected: u64) {
     while reserved_now(site).await != expected {
         assert!(*offset < LENGTH - 16 * MIB, "{expected} bytes are never reserved");
         assert_takes(client, *offset, *offset + MIB).await;
@@ -65,9 +65,9 @@ async fn until_fast(site: &Site, client: &mut Wire, offset: &mut u64, expected: 
     }
 }
 
-async fn begin(address: SocketAddr, path: &str) -> Wire {
+async fn begin(address: SocketAddr, path: &str) -> Connection {
     // A narrow client, so that little more is sent than is read.
-    let mut client = Wire::narrow(address, path).await;
+    let mut client = Connection::narrow(address, path).await;
     assert_eq!(client.head().await.status, 200);
     client
 }
@@ -101,7 +101,7 @@ async fn what_was_asked_for_meanwhile_follows() {
     let site = site("").await;
     let get = |key: &str| format!("GET /static/{key} HTTP/1.1\r\nhost: test\r\n\r\n");
     let mut client =
-        Wire::narrow_send(site.address, &[get("large"), get("small"), get("other")].concat()).await;
+        Connection::narrow_send(site.address, &[get("large"), get("small"), get("other")].concat()).await;
     assert_eq!(client.head().await.status, 200);
     let mut offset = 0;
     until_fast(&site, &mut client, &mut offset, WIDE).await;
@@ -117,7 +117,7 @@ async fn a_range_goes_the_same_way() {
     let site = site("").await;
     let (first, last) = (1_234_567, LENGTH - 3);
     let range = format!("GET /static/large HTTP/1.1\r\nhost: test\r\nrange: bytes={first}-{last}\r\n\r\n");
-    let mut client = Wire::narrow_send(site.address, &range).await;
+    let mut client = Connection::narrow_send(site.address, &range).await;
     assert_eq!(client.head().await.status, 206);
     let mut offset = first;
     until_fast(&site, &mut client, &mut offset, WIDE).await;
@@ -215,7 +215,7 @@ async fn the_connection_ends_where_it_is_to_end() {
         "GET /static/large HTTP/1.0\r\nhost: test\r\n\r\n",
         "GET /static/large HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n",
     ] {
-        let mut client = Wire::narrow_send(site.address, request).await;
+        let mut client = Connection::narrow_send(site.address, request).await;
         assert_eq!(client.head().await.status, 200);
         let mut offset = 0;
         until_fast(&site, &mut client, &mut offset, WIDE).await;

@@ -3,23 +3,19 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 use yatagarasu_sys::process::raise_open_files_limit;
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::{Connection, Http2};
 use yatagarasu_testing::s3::{MemoryObjects, S3Server};
 
-use crate::connections::http2::get;
 use crate::connections::memory::stalled;
 use crate::operating::process::Process;
-use crate::support::scripted::{PATIENCE, Scripted};
+use crate::support::scripted::Scripted;
 use crate::support::site::{Site, bucket, document, until};
-use crate::support::wire::Wire;
 
 const MIB: u64 = 1 << 20;
 
@@ -53,50 +49,44 @@ async fn until_timeouts(site: &Site, count: u64) {
     assert_eq!(timeouts(site).await, count);
 }
 
-/// Reads until the connection breaks. Panics if it ends otherwise.
-async fn assert_broken(mut socket: impl AsyncRead + Unpin) {
-    let broken = timeout(PATIENCE, socket.read_to_end(&mut Vec::new())).await.expect("an end in time");
-    assert_eq!(broken.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
-}
-
 /// Starts a client that requests `path` and reads only the first bytes.
-async fn begin(address: SocketAddr, path: &str) -> TcpStream {
-    let mut socket = crate::support::client::begin(address, path).await;
-    socket.read_u8().await.unwrap();
-    socket
+async fn begin(address: SocketAddr, path: &str) -> Connection {
+    let mut client = Connection::begin(address, path).await;
+    client.take(1).await;
+    client
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_of_a_stream_is_let_go_and_so_is_s3() {
     let (s3, site) = Scripted::with(SEND_TIMEOUT, "").await;
-    let client = tokio::spawn(crate::support::client::begin(site.address, "/static/k"));
+    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40)).await;
-    let client = client.await.unwrap();
+    let mut client = client.await.unwrap();
     let sending = async { while exchange.socket.write(&[0; 16384]).await.is_ok() {} };
     timeout(PATIENCE, sending).await.expect("the connection to S3 is closed");
     until_timeouts(&site, 1).await;
-    assert_broken(client).await;
+    client.reset().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_of_a_stored_object_is_let_go() {
     let site = site(SEND_TIMEOUT).await;
     assert_eq!(site.client.get("/static/stored").await.status, 200);
-    let plain = begin(site.address, "/static/stored").await;
+    let mut plain = begin(site.address, "/static/stored").await;
     // A field that may matter sends the request through hyper.
     let head = "GET /static/stored HTTP/1.1\r\nhost: test\r\nx-unknown: 1\r\n\r\n";
-    let mut other = Wire::send(site.address, head).await;
+    let mut other = Connection::send(site.address, head).await;
     assert_eq!(other.head().await.field("x-cache"), "HIT");
     until_timeouts(&site, 2).await;
-    assert_broken(plain).await;
-    assert_broken(other.socket).await;
+    plain.reset().await;
+    other.reset().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fast_client_that_stops_is_let_go_and_the_memory_of_its_sockets_comes_back() {
     let site = site(SEND_TIMEOUT).await;
-    let mut client = Wire::narrow(site.address, "/media/large").await;
+    let mut client = Connection::narrow(site.address, "/media/large").await;
     assert_eq!(client.head().await.status, 200);
     let mut offset = 0;
     let is_fast = |stats: &serde_json::Value| stats["socket_memory"]["bytes"].as_u64().unwrap() > 0;
@@ -110,26 +100,16 @@ async fn a_fast_client_that_stops_is_let_go_and_the_memory_of_its_sockets_comes_
     drop(client);
 }
 
-/// Connects, and lets the server send `window` bytes of each stream before it must wait for the client.
-async fn connect(address: SocketAddr, window: u32) -> SendRequest<Empty<Bytes>> {
-    let socket = TcpStream::connect(address).await.unwrap();
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.initial_stream_window_size(window).initial_connection_window_size(16 << 20);
-    let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.unwrap();
-    tokio::spawn(connection);
-    sender
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http2_stream_that_is_not_taken_is_reset_and_the_others_go_on() {
     let site = site(SEND_TIMEOUT).await;
     assert_eq!(site.client.get("/static/stored").await.status, 200);
     for window in [0, 1, 65_535] {
         let before = timeouts(&site).await;
-        let mut sender = connect(site.address, window).await;
+        let mut client = Http2::with_window(site.address, window).await;
         let mut unread = Vec::new();
         for path in ["/static/stored", "/media/large"] {
-            let response = sender.send_request(get(site.address, path)).await.unwrap();
+            let response = client.begin(path).await.unwrap();
             assert_eq!(response.status(), 200);
             unread.push(response.into_body());
         }
@@ -139,9 +119,7 @@ async fn an_http2_stream_that_is_not_taken_is_reset_and_the_others_go_on() {
             assert!(format!("{broken:?}").contains("CANCEL"), "{broken:?}");
         }
         // A response head needs no window.
-        let head = http::Request::head(format!("http://{}/static/small", site.address));
-        let response = sender.send_request(head.body(Empty::new()).unwrap()).await.unwrap();
-        assert_eq!(response.status(), 200);
+        assert_eq!(client.send("HEAD", "/static/small", &[]).await.unwrap().status, 200);
     }
 }
 
@@ -157,9 +135,9 @@ async fn read_on(body: &mut Incoming, offset: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http2_stream_that_is_taken_slowly_goes_on_while_another_is_reset() {
     let site = site(SEND_TIMEOUT).await;
-    let mut sender = connect(site.address, 65_535).await;
-    let unread = sender.send_request(get(site.address, "/media/large")).await.unwrap().into_body();
-    let mut slow = sender.send_request(get(site.address, "/media/large")).await.unwrap().into_body();
+    let mut client = Http2::with_window(site.address, 65_535).await;
+    let unread = client.begin("/media/large").await.unwrap().into_body();
+    let mut slow = client.begin("/media/large").await.unwrap().into_body();
     let mut offset = 0;
     while timeouts(&site).await == 0 {
         offset = read_on(&mut slow, offset).await;
@@ -177,9 +155,6 @@ async fn an_http2_stream_that_is_taken_slowly_goes_on_while_another_is_reset() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http2_connection_that_is_not_read_is_let_go() {
     let site = site(SEND_TIMEOUT).await;
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(64 * 1024).unwrap();
-    let mut socket = socket.connect(site.address).await.unwrap();
     // The preface, SETTINGS with a window of 2^31 - 1, a WINDOW_UPDATE for the connection, and a GET of /media/large.
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(*b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x7f\xff\xff\xff");
@@ -187,9 +162,9 @@ async fn an_http2_connection_that_is_not_read_is_let_go() {
     let fields = b"\x82\x86\x04\x0c/media/large\x01\x04test";
     bytes.extend([0, 0, u8::try_from(fields.len()).unwrap(), 1, 5, 0, 0, 0, 1]);
     bytes.extend(fields);
-    socket.write_all(&bytes).await.unwrap();
+    let mut client = Connection::buffered(site.address, 64 * 1024, bytes).await;
     until_timeouts(&site, 1).await;
-    assert_broken(socket).await;
+    client.reset().await;
 }
 
 /// The client's kernel acknowledges bytes long before the server's socket takes more.
@@ -199,7 +174,7 @@ async fn a_client_that_takes_a_little_now_and_then_gets_everything() {
     let site = site(&server).await;
     assert_eq!(site.client.get("/static/stored").await.status, 200);
     for path in ["/static/stored", "/media/stored"] {
-        let mut client = Wire::narrow(site.address, path).await;
+        let mut client = Connection::narrow(site.address, path).await;
         assert_eq!(client.head().await.status, 200);
         let (mut offset, end) = (0, 24 * MIB);
         while offset < end {
@@ -234,7 +209,7 @@ async fn the_memory_of_clients_that_never_read_comes_back() {
     let idle = process.memory();
     let mut clients = Vec::new();
     for index in 0..CLIENTS {
-        let mut client = Wire::narrow(process.address, &format!("/static/{index}")).await;
+        let mut client = Connection::narrow(process.address, &format!("/static/{index}")).await;
         assert_eq!(client.head().await.status, 200);
         clients.push(client);
     }

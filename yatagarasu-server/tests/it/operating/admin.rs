@@ -1,8 +1,8 @@
 //! Tests of the admin API: purges, readiness, the token, metrics, and shutdown.
 
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::Connection;
 
 use crate::support::site::{Site, bucket, document, until};
 
@@ -104,8 +104,8 @@ async fn an_operator_who_leaves_does_not_end_a_purge() {
     let order = r#"{"all":true}"#;
     let fields =
         format!("host: localhost\r\ncontent-type: application/json\r\ncontent-length: {}", order.len());
-    let mut operator = TcpStream::connect(site.admin.address).await.unwrap();
-    operator.write_all(format!("POST /purge HTTP/1.1\r\n{fields}\r\n\r\n{order}").as_bytes()).await.unwrap();
+    let request = format!("POST /purge HTTP/1.1\r\n{fields}\r\n\r\n{order}");
+    let operator = Connection::send(site.admin.address(), request).await;
     // The purge has begun, and most of it is still to do.
     until(&site, |stats| objects(stats)[0] == 0).await;
     drop(operator);
@@ -273,22 +273,18 @@ async fn what_happens_is_counted() {
 
 #[tokio::test]
 async fn stopping_lets_responses_end_and_accepts_no_more() {
-    use tokio::io::AsyncReadExt;
-
     let (s3, mut site) = crate::support::scripted::Scripted::start("").await;
-    let client = tokio::spawn(crate::support::client::begin(site.address, "/static/k"));
+    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
     let mut client = client.await.unwrap();
-    let idle = crate::support::client::begin(site.address, "/nowhere").await;
+    let idle = Connection::begin(site.address, "/nowhere").await;
     let running = site.stop();
     // Connections are refused as soon as the listener is closed.
     refuses(site.address).await;
     assert!(!running.is_finished());
     exchange.write(vec![7; 2_000_000]).await;
-    let mut body = Vec::new();
-    client.read_to_end(&mut body).await.unwrap();
-    assert_eq!(body.len(), 2_000_000);
+    assert_eq!(client.end().await.len(), 2_000_000);
     assert!(running.await.unwrap(), "all responses ended by themselves");
     drop(idle);
 }
@@ -299,7 +295,7 @@ async fn stopping_does_not_wait_longer_than_it_may() {
     let server = yatagarasu_testing::s3::S3Server::start().await.unwrap();
     let entry = bucket(&format!("http://{}", s3.address()), "assets", "/static", "", "");
     let mut site = Site::run(server, &document("shutdown_grace: \"50ms\"", &[entry])).await;
-    let client = tokio::spawn(crate::support::client::begin(site.address, "/static/k"));
+    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
     let _client = client.await.unwrap();
@@ -309,15 +305,13 @@ async fn stopping_does_not_wait_longer_than_it_may() {
 
 #[tokio::test]
 async fn stopping_goes_on_with_what_another_thread_began() {
-    use tokio::io::AsyncReadExt;
-
     let (s3, mut site) = crate::support::scripted::Scripted::start("").await;
     // One client connects to each of the two threads. The first starts the fill and leaves.
-    let first = tokio::spawn(crate::support::client::begin(site.address, "/static/k"));
+    let first = tokio::spawn(Connection::begin(site.address, "/static/k"));
     let mut exchange = s3.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     let first = first.await.unwrap();
-    let mut second = crate::support::client::begin(site.address, "/static/k").await;
+    let mut second = Connection::begin(site.address, "/static/k").await;
     drop(first);
     loop {
         let metrics = site.admin.get("/metrics").await.body;
@@ -328,9 +322,7 @@ async fn stopping_goes_on_with_what_another_thread_began() {
     let running = site.stop();
     refuses(site.address).await;
     exchange.write("world").await;
-    let mut body = Vec::new();
-    second.read_to_end(&mut body).await.unwrap();
-    assert_eq!(body, b"helloworld");
+    assert_eq!(second.end().await, b"helloworld");
     assert!(running.await.unwrap());
 }
 
@@ -341,5 +333,5 @@ async fn refuses(address: std::net::SocketAddr) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(crate::support::scripted::PATIENCE, refused).await.expect("the listener closes");
+    tokio::time::timeout(PATIENCE, refused).await.expect("the listener closes");
 }

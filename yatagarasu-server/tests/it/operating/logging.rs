@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::Client;
 use yatagarasu_testing::s3::S3Server;
 
 use crate::operating::process::{command, write};
-use crate::support::client::Client;
-use crate::support::scripted::PATIENCE;
 use crate::support::site::{bucket, document};
 
 /// A server on known addresses, because it may have no log to report them.

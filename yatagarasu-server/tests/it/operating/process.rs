@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use tempfile::TempDir;
+use yatagarasu_testing::client::{Client, Connection};
 use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
-use crate::support::client::Client;
 use crate::support::site::{bucket, document};
-use crate::support::wire::Wire;
 
 /// A running server process.
 pub(crate) struct Process {
@@ -209,7 +208,7 @@ async fn a_second_signal_does_not_wait() {
     s3.objects().put_pattern("bucket", "large", 10 << 30);
     let yaml = document("shutdown_grace: \"1h\"", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
     let process = Process::start(&yaml, &[]);
-    let _unread = crate::support::client::begin(process.address, "/static/large").await;
+    let _unread = Connection::begin(process.address, "/static/large").await;
     process.signal("-INT");
     process
         .log()
@@ -289,7 +288,7 @@ async fn s3_is_reached_over_tls() {
     let yaml = document("", &[entry]);
     let process = Process::start(&yaml, &[("SSL_CERT_FILE", file.to_str().unwrap())]);
     // One connection and thus one worker, so that the second request finds the first one's connection to S3.
-    let mut client = Wire::get(process.address, "/static/k").await;
+    let mut client = Connection::get(process.address, "/static/k").await;
     assert_eq!((client.head().await.status, client.take(5).await), (200, b"hello".to_vec()));
     client.get_again("/static/other").await;
     assert_eq!((client.head().await.status, client.take(5).await), (200, b"again".to_vec()));

@@ -1,18 +1,18 @@
 //! Header fields at an intermediary, and the messages around them (RFC 9110 5 to 10, 15.2).
 
+use yatagarasu_testing::client::{Connection, Response};
+
 use super::{AFTER, LONG, WRITTEN, stored};
-use crate::support::client::Answer;
 use crate::support::origin::{Origin, Reply};
-use crate::support::wire::Wire;
 
 /// Returns all values of a field.
-fn all(answer: &Answer, name: &str) -> Vec<String> {
+fn all(answer: &Response, name: &str) -> Vec<String> {
     let values = answer.headers.get_all(name).iter();
     values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
 }
 
 /// Returns a response of every kind.
-async fn responses() -> Vec<(&'static str, Answer)> {
+async fn responses() -> Vec<(&'static str, Response)> {
     let (origin, site) = Origin::start("", "").await;
     origin.answer("k", [Reply::ok("0123456789").with("etag", "\"e\"")]);
     origin.answer("unstored", [Reply::ok("x").with("cache-control", "no-store")]);
@@ -161,7 +161,7 @@ async fn fields_of_the_clients_connection_go_no_further() {
                    connection: x-other-hop, te\r\nx-hop: 1\r\nx-other-hop: 1\r\nkeep-alive: timeout=5\r\n\
                    proxy-connection: keep-alive\r\nproxy-authorization: Basic of-the-client\r\n\
                    te: trailers\r\ntrailer: x\r\nupgrade: h2c\r\nx-end-to-end: 1\r\n\r\n";
-    assert_eq!(Wire::send(site.address, request).await.head().await.status, 200);
+    assert_eq!(Connection::send(site.address, request).await.head().await.status, 200);
     let asked = &origin.asked("k")[0];
     assert_eq!(asked.field("x-end-to-end"), "1");
     for name in [
@@ -320,7 +320,8 @@ async fn options_are_answered_without_the_source() {
     let fields = [("origin", "https://example.com")];
     let answer = site.client.send("OPTIONS", "/static/k", &fields, "".into()).await;
     assert_eq!((answer.status, answer.field("allow"), answer.body.len()), (204, "GET, HEAD, OPTIONS", 0));
-    let server = Wire::send(site.address, "OPTIONS * HTTP/1.1\r\nhost: test\r\n\r\n").await.head().await;
+    let server =
+        Connection::send(site.address, "OPTIONS * HTTP/1.1\r\nhost: test\r\n\r\n").await.head().await;
     assert_eq!((server.status, server.field("allow")), (204, "GET, HEAD, OPTIONS"));
     assert!(origin.asked("k").is_empty());
 }
@@ -332,7 +333,7 @@ async fn a_field_of_the_clients_connection_makes_no_other_variant() {
     origin.answer("k", [Reply::ok("for anyone"), Reply::ok("for the page")]);
     let request =
         "GET /static/k HTTP/1.1\r\nhost: test\r\norigin: https://a.example\r\nconnection: origin\r\n\r\n";
-    assert_eq!(Wire::send(site.address, request).await.head().await.status, 200);
+    assert_eq!(Connection::send(site.address, request).await.head().await.status, 200);
     let page = site.client.get_with("/static/k", &[("origin", "https://a.example")]).await;
     assert_eq!((page.field("x-cache"), &page.body[..]), ("MISS", &b"for the page"[..]));
     let asked = origin.asked("k");
@@ -368,7 +369,7 @@ async fn a_client_that_expects_100_continue_is_answered() {
     let (origin, site) = Origin::start("forward_headers: [\"*\"]", "").await;
     origin.answer("k", [Reply::ok("hello")]);
     let request = "GET /static/k HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
-    let mut client = Wire::send(site.address, request).await;
+    let mut client = Connection::send(site.address, request).await;
     let mut head = client.head().await;
     if head.status == 100 {
         head = client.head().await;
@@ -384,7 +385,7 @@ async fn the_content_of_a_get_means_nothing() {
     origin.answer("k", [Reply::ok("hello")]);
     let request = "GET /static/k HTTP/1.1\r\nhost: test\r\ncontent-length: 7\r\n\r\ncontent";
     for outcome in ["MISS", "HIT"] {
-        let mut client = Wire::send(site.address, request).await;
+        let mut client = Connection::send(site.address, request).await;
         let head = client.head().await;
         assert_eq!((head.status, head.field("x-cache")), (200, outcome));
         assert_eq!(client.take(5).await, b"hello");

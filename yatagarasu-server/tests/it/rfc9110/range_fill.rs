@@ -1,10 +1,10 @@
 //! Tests of ranges in buckets with `range_fill`: the gateway fetches the whole object and answers from it.
 
 use tokio::time::timeout;
+use yatagarasu_testing::PATIENCE;
 
 use super::{content, ranged};
 use crate::support::origin::{Gate, Origin, Reply};
-use crate::support::scripted::PATIENCE;
 
 const RANGE_FILL: &str = "range_fill: true";
 

@@ -1,13 +1,13 @@
 //! Tests of single ranges (RFC 9110 14).
 
 use std::ops::Range;
+use yatagarasu_testing::client::Response;
 
 use super::{AFTER, BEFORE, LONG, WRITTEN, content, ranged, stored};
-use crate::support::client::Answer;
 use crate::support::origin::{Origin, Reply};
 
 #[track_caller]
-fn check_part(answer: &Answer, part: Range<usize>) {
+fn check_part(answer: &Response, part: Range<usize>) {
     let position = format!("bytes {}-{}/10000", part.start, part.end - 1);
     assert_eq!((answer.status, answer.field("content-range")), (206, position.as_str()));
     assert_eq!(answer.field("content-length"), part.len().to_string());
@@ -15,7 +15,7 @@ fn check_part(answer: &Answer, part: Range<usize>) {
 }
 
 #[track_caller]
-fn check_whole(answer: &Answer, reason: &str) {
+fn check_whole(answer: &Response, reason: &str) {
     assert_eq!((answer.status, answer.field("content-range")), (200, ""), "{reason}");
     assert_eq!(answer.field("content-length"), "10000", "{reason}");
     assert!(answer.body == content(), "{reason}");

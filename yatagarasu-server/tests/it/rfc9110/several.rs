@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::ops::Range;
 
 use http::HeaderMap;
+use yatagarasu_testing::client::Response;
+use yatagarasu_testing::message::fields;
 
 use super::{content, ranged, stored};
-use crate::support::client::Answer;
 use crate::support::origin::{Origin, Reply};
-use crate::support::wire::fields;
 
 /// One part of a response.
 struct Part {
@@ -19,7 +19,7 @@ struct Part {
 
 /// Splits a response into its parts, to its last byte.
 #[track_caller]
-fn parts(answer: &Answer) -> Vec<Part> {
+fn parts(answer: &Response) -> Vec<Part> {
     assert_eq!(answer.status, 206);
     // RFC 9110 15.3.7.2: if the parts have a `Content-Range`, the response must have none.
     assert!(!answer.headers.contains_key("content-range"));
@@ -41,7 +41,7 @@ fn parts(answer: &Answer) -> Vec<Part> {
         }
         rest = rest.strip_prefix(b"\r\n").expect("a line's end");
         let head = rest.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("an empty line");
-        let fields = fields(std::str::from_utf8(&rest[..head]).unwrap().split("\r\n"));
+        let fields = fields(&rest[..head]);
         rest = &rest[head + 4..];
         let range = position(&fields);
         let (bytes, behind) = rest.split_at(range.len());
@@ -61,7 +61,7 @@ fn position(fields: &HeaderMap) -> Range<usize> {
 }
 
 #[track_caller]
-fn check_parts(answer: &Answer, expected: &[Range<usize>]) {
+fn check_parts(answer: &Response, expected: &[Range<usize>]) {
     let parts = parts(answer);
     let ranges: Vec<_> = parts.iter().map(|part| part.range.clone()).collect();
     assert_eq!(ranges, expected);
@@ -72,7 +72,7 @@ fn check_parts(answer: &Answer, expected: &[Range<usize>]) {
 }
 
 #[track_caller]
-fn check_one(answer: &Answer, expected: Range<usize>) {
+fn check_one(answer: &Response, expected: Range<usize>) {
     let position = format!("bytes {}-{}/10000", expected.start, expected.end - 1);
     assert_eq!((answer.status, answer.field("content-range")), (206, position.as_str()));
     assert!(!answer.field("content-type").starts_with("multipart/"));

@@ -1,7 +1,8 @@
 //! RFC 9111 3, 4.2: remembered refusals. RFC 9110 15.1 lets a 404 be stored; for a 403, the bucket decides.
 
+use yatagarasu_testing::client::Response;
+
 use super::{Bed, Object, says, summary, ttl, with_fields};
-use crate::support::client::Answer;
 use crate::support::origin::Reply;
 
 /// Returns an object that S3 refuses at first and has from the second request on.
@@ -10,7 +11,7 @@ fn refused<'a>(bed: &'a Bed, status: u16, fields: &[(&str, &str)]) -> Object<'a>
 }
 
 #[track_caller]
-fn check_remembered(answer: &Answer, status: u16, case: &str) {
+fn check_remembered(answer: &Response, status: u16, case: &str) {
     let found = (answer.status, answer.field("x-cache"), answer.field("content-type"));
     assert_eq!(found, (status, "HIT", "application/problem+json"), "{case}");
     assert!(says(answer, "detail=negative"), "{case}: {}", answer.field("cache-status"));

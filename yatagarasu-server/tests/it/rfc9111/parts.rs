@@ -1,7 +1,8 @@
 //! RFC 9111 3.3, 3.4: stored parts of objects, and how they are reused, combined and replaced.
 
+use yatagarasu_testing::client::Response;
+
 use super::{Bed, Object, aged, says, summary};
-use crate::support::client::Answer;
 use crate::support::origin::Reply;
 
 /// Returns the part `content` from byte `first` on, of an object of 10 bytes.
@@ -9,12 +10,12 @@ fn part(content: &'static str, first: u64, etag: &str) -> Reply {
     Reply::part(content, first, 10).with("etag", etag)
 }
 
-async fn range(object: &Object<'_>, range: &str) -> Answer {
+async fn range(object: &Object<'_>, range: &str) -> Response {
     object.get_with(&[("range", range)]).await
 }
 
 /// Waits until a range is answered from the cache. The source must not be asked for it.
-async fn stored(object: &Object<'_>, range: &str) -> Answer {
+async fn stored(object: &Object<'_>, range: &str) -> Response {
     let asked = object.times_asked();
     let answer = object.stored_only(&[("range", range)]).await;
     assert_eq!(object.times_asked(), asked, "{range}");

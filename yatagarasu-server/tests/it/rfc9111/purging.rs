@@ -1,12 +1,11 @@
 //! RFC 9111 4.4: purges by the operator. Nothing that began before a purge restores an old object.
 
-use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::Connection;
 
 use super::{Bed, Object, aged, says, stale, summary, with_fields};
-use crate::support::client::begin;
 use crate::support::origin::{Gate, Reply};
-use crate::support::scripted::PATIENCE;
 
 /// Selectors for an object with the key `KEY` that is `tagged`.
 const SELECTORS: [&str; 4] = ["\"key\":\"KEY\"", "\"prefix\":\"KEY\"", "\"tag\":\"tag\"", "\"all\":true"];
@@ -155,12 +154,10 @@ async fn a_fill_whose_bytes_come_after_a_purge_is_not_stored() {
     for selector in SELECTORS {
         let gate = Gate::default();
         let object = bed.object([tagged(Reply::ok("old")).rest_at(1, &gate), tagged(Reply::ok("new"))]);
-        let mut client = begin(bed.site.address, &object.path()).await;
+        let mut client = Connection::begin(bed.site.address, &object.path()).await;
         purge(&bed, &object, selector).await;
         gate.open();
-        let mut body = [0; 3];
-        client.read_exact(&mut body).await.unwrap();
-        assert_eq!(&body, b"old", "{selector}");
+        assert_eq!(client.take(3).await, b"old", "{selector}");
         assert_eq!(summary(&object.get().await), (200, "MISS", "new"), "{selector}");
         stays_new(&object, selector).await;
     }

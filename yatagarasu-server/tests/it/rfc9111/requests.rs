@@ -1,7 +1,8 @@
 //! RFC 9111 5.2.1: the effect of a client's directives on stored objects.
 
+use yatagarasu_testing::client::Response;
+
 use super::{Bed, Object, aged, near, says, stale, summary, ttl};
-use crate::support::client::Answer;
 use crate::support::origin::Reply;
 
 /// Returns an object that is 50 seconds old and fresh for 50 more.
@@ -16,7 +17,7 @@ async fn stored(bed: &Bed, reply: Reply) -> Object<'_> {
     object
 }
 
-async fn ask(object: &Object<'_>, directives: &str) -> Answer {
+async fn ask(object: &Object<'_>, directives: &str) -> Response {
     object.get_with(&[("cache-control", directives)]).await
 }
 

@@ -1,7 +1,8 @@
 //! RFC 9111 3, 3.1, 3.5, 5.2.2: which responses may be stored, and for which clients.
 
+use yatagarasu_testing::client::Response;
+
 use super::{Bed, summary, with_fields};
-use crate::support::client::Answer;
 use crate::support::origin::Reply;
 
 /// Returns an object with a validator, so that only `Cache-Control` can keep it from being stored.
@@ -169,7 +170,7 @@ async fn authorized_requests_neither_miss_what_is_stored_nor_keep_others_from_st
     );
 }
 
-fn values<'a>(answer: &'a Answer, name: &str) -> Vec<&'a [u8]> {
+fn values<'a>(answer: &'a Response, name: &str) -> Vec<&'a [u8]> {
     answer.headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect()
 }
 

@@ -2,10 +2,10 @@
 
 use tokio::task::yield_now;
 use tokio::time::timeout;
+use yatagarasu_testing::PATIENCE;
 
 use super::{Bed, aged, near, says, stale, summary, ttl, with_fields};
 use crate::support::origin::{Gate, Reply};
-use crate::support::scripted::PATIENCE;
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 

@@ -13,11 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::message::{fields, first_line, read_head};
 use yatagarasu_testing::s3::S3Server;
 
-use crate::support::scripted::PATIENCE;
 use crate::support::site::{Site, bucket, document};
-use crate::support::wire::{fields, read_head};
 
 /// The source of one bucket. Dropping it ends its connections.
 pub(crate) struct Origin {
@@ -288,8 +288,8 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>) {
     socket.set_nodelay(true).unwrap();
     let mut socket = BufReader::new(socket);
     while let Some(head) = read_head(&mut socket).await {
-        let mut lines = head.split("\r\n");
-        let mut line = lines.next().unwrap().split(' ');
+        let (line, lines) = first_line(&head);
+        let mut line = std::str::from_utf8(line).unwrap().split(' ');
         let (method, target) = (line.next().unwrap(), line.next().unwrap());
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let key = path.strip_prefix("/bucket/").unwrap_or_default();

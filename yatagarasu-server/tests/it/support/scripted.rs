@@ -1,17 +1,14 @@
 //! An S3 server that misbehaves as a test wants.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::s3::S3Server;
 
 use crate::support::site::{Site, bucket, document};
-
-/// Longest wait for an expected event.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A listener in the place of S3.
 pub(crate) struct Scripted {

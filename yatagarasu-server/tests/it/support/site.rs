@@ -8,10 +8,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::Client;
 use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
-
-use crate::support::client::Client;
-use crate::support::scripted::PATIENCE;
 
 /// A running gateway. Dropping it ends it.
 pub(crate) struct Site {
@@ -91,7 +90,7 @@ impl Site {
     }
 
     /// Purges through the admin API.
-    pub(crate) async fn purge(&self, order: &str) -> crate::support::client::Answer {
+    pub(crate) async fn purge(&self, order: &str) -> yatagarasu_testing::client::Response {
         let json = [("content-type", "application/json")];
         self.admin.send("POST", "/purge", &json, order.to_owned().into()).await
     }
