@@ -2,8 +2,8 @@
 //!
 //! The suites in [`conformance`] state the contracts of `ObjectSource` and `ObjectCache`; every backend, wrapper and
 //! double runs them. [`MemorySource`] and [`MemoryCache`] keep the contracts in the simplest way. [`ScriptedSource`]
-//! answers as a test says, step by step, and [`ManualClock`] stands still until a test moves it. The feature `s3` adds
-//! [`s3`], a server on a real socket that checks signatures. The feature `client` adds [`client`].
+//! answers as a test says, step by step, and [`ManualClock`] stands still until a test moves it. The feature `origin`
+//! adds [`origin`], a server on a real socket that checks signatures. The feature `client` adds [`client`].
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "client")]
@@ -15,8 +15,8 @@ mod memory_source;
 #[cfg(feature = "client")]
 pub mod message;
 mod odd_keys;
-#[cfg(feature = "s3")]
-pub mod s3;
+#[cfg(feature = "origin")]
+pub mod origin;
 mod scripted_source;
 
 pub use clock::ManualClock;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
-use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use yatagarasu_testing::origin::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 use crate::client::get;
 use crate::process::{Said, command, finish, run};

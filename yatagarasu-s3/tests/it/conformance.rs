@@ -7,7 +7,7 @@ use bytes::Bytes;
 use yatagarasu_core::{ObjectSource, SystemClock};
 use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, build};
 use yatagarasu_testing::conformance::{SourceBed, source_conformance};
-use yatagarasu_testing::s3::{S3Server, SESSION_TOKEN};
+use yatagarasu_testing::origin::{S3Server, SESSION_TOKEN};
 
 struct Bed {
     server: S3Server,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use yatagarasu_core::{Answer, ObjectKey, SourceError, SourceRequest, SystemClock};
 use yatagarasu_s3::{Access, Addressing, BuildError, CredentialsStatus, SourceBackend, SourceConfig, build};
-use yatagarasu_testing::s3::S3Server;
+use yatagarasu_testing::origin::S3Server;
 
 use crate::backends;
 

@@ -128,7 +128,7 @@ async fn every_eviction_policy_and_the_fill_memory_are_heeded() {
         assert!((90_000..=200_000).contains(&bytes), "{eviction}: {stats}");
         assert_eq!(stats["buckets"][0]["max_bytes"], 200_000);
     }
-    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
     let buckets =
         [crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")];
     let site = Site::run(s3, &crate::support::site::document("fill_memory: \"10KB\"", &buckets)).await;

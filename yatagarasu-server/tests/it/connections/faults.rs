@@ -135,7 +135,7 @@ async fn a_slow_client_slows_s3_down() {
 
 #[tokio::test]
 async fn a_client_that_says_nothing_is_let_go() {
-    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
     let entry = crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
     let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
     site.put("k", &[], "x");
@@ -171,7 +171,7 @@ async fn a_client_that_says_nothing_is_let_go() {
 
 #[tokio::test]
 async fn a_client_that_reads_slowly_is_not_let_go() {
-    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
     let entry = crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
     let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
     site.put("k", &[], vec![7; 9_000_000]);

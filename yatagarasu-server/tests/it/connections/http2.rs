@@ -79,7 +79,7 @@ async fn a_reset_ends_the_request_at_s3() {
 
 #[tokio::test]
 async fn a_connection_without_requests_is_closed() {
-    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
     let entry = crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
     let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
     site.put("k", &[], "x");

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use yatagarasu_sys::process::raise_open_files_limit;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::{Connection, Http2};
-use yatagarasu_testing::s3::{MemoryObjects, S3Server};
+use yatagarasu_testing::origin::{MemoryObjects, S3Server};
 
 use crate::operating::process::Process;
 use crate::support::site::{Site, bucket, document};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::sleep;
 use yatagarasu_testing::client::Connection;
-use yatagarasu_testing::s3::{MemoryObjects, S3Server};
+use yatagarasu_testing::origin::{MemoryObjects, S3Server};
 
 use crate::connections::memory::{stalled, until_waiting, waiting};
 use crate::operating::process::Process;

@@ -63,7 +63,7 @@ async fn soft_purges_have_s3_asked_whether_the_object_has_changed() {
 
 #[tokio::test]
 async fn tags_and_everything_are_purged_from_all_buckets_at_once() {
-    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entry = |name, prefix| bucket(&s3.endpoint(), name, prefix, "", cache);
     let yaml = document("", &[entry("one", "/one"), entry("two", "/two")]);
@@ -87,7 +87,7 @@ async fn tags_and_everything_are_purged_from_all_buckets_at_once() {
 #[tokio::test]
 async fn an_operator_who_leaves_does_not_end_a_purge() {
     const BUCKETS: usize = 64;
-    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entries: Vec<_> = (0..BUCKETS)
         .map(|index| bucket(&s3.endpoint(), &format!("b{index}"), &format!("/{index}"), "", cache))
@@ -114,7 +114,7 @@ async fn an_operator_who_leaves_does_not_end_a_purge() {
 
 #[tokio::test]
 async fn the_method_purges_what_a_public_path_leads_to() {
-    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entry = |name, prefix| bucket(&s3.endpoint(), name, prefix, "forward_query: [\"v\"]", cache);
     let yaml = document("", &[entry("all", "/stats"), entry("inner", "/stats/in")]);
@@ -189,7 +189,7 @@ async fn bad_orders_say_what_is_expected() {
 
 #[tokio::test]
 async fn readiness_asks_every_source() {
-    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
     s3.objects().put("bucket", "k", &[], "x");
     let endpoint = s3.endpoint();
     let good = bucket(&endpoint, "good", "/good", "", "");
@@ -198,7 +198,7 @@ async fn readiness_asks_every_source() {
     let denied = bucket(&endpoint, "denied", "/denied", "session_token: \"unknown\"", "");
     let site = Site::run(s3, &document("", std::slice::from_ref(&good))).await;
     assert_eq!((site.admin.get("/health").await.status, site.admin.get("/ready").await.status), (200, 200));
-    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
     let site = Site::run(s3, &document("", &[good, unreachable, denied])).await;
     let answer = site.admin.get("/ready").await;
     assert_eq!(answer.status, 503);
@@ -213,7 +213,7 @@ async fn readiness_asks_every_source() {
 
 #[tokio::test]
 async fn a_token_guards_what_is_not_for_everyone() {
-    let s3 = yatagarasu_testing::s3::S3Server::start().await.unwrap();
+    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
     s3.objects().put("bucket", "k", &[], "x");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]).replace(
         "admin: { address: \"127.0.0.1:0\" }",
@@ -292,7 +292,7 @@ async fn stopping_lets_responses_end_and_accepts_no_more() {
 #[tokio::test]
 async fn stopping_does_not_wait_longer_than_it_may() {
     let s3 = crate::support::scripted::Scripted::start("").await.0;
-    let server = yatagarasu_testing::s3::S3Server::start().await.unwrap();
+    let server = yatagarasu_testing::origin::S3Server::start().await.unwrap();
     let entry = bucket(&format!("http://{}", s3.address()), "assets", "/static", "", "");
     let mut site = Site::run(server, &document("shutdown_grace: \"50ms\"", &[entry])).await;
     let client = tokio::spawn(Connection::begin(site.address, "/static/k"));

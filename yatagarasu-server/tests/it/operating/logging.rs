@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Client;
-use yatagarasu_testing::s3::S3Server;
+use yatagarasu_testing::origin::S3Server;
 
 use crate::operating::process::{command, write};
 use crate::support::site::{bucket, document};

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 
 use tempfile::TempDir;
 use yatagarasu_testing::client::{Client, Connection};
-use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use yatagarasu_testing::origin::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 use crate::support::site::{bucket, document};
 

@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::message::{fields, first_line, read_head};
-use yatagarasu_testing::s3::S3Server;
+use yatagarasu_testing::origin::S3Server;
 
 use crate::support::site::{Site, bucket, document};
 

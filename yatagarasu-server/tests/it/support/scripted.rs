@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
-use yatagarasu_testing::s3::S3Server;
+use yatagarasu_testing::origin::S3Server;
 
 use crate::support::site::{Site, bucket, document};
 

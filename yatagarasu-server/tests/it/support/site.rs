@@ -10,7 +10,7 @@ use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Client;
-use yatagarasu_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use yatagarasu_testing::origin::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 /// A running gateway. Dropping it ends it.
 pub(crate) struct Site {

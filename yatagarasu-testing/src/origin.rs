@@ -3,8 +3,8 @@
 
 mod access;
 mod objects;
-mod server;
+mod serve;
 
 pub use access::{ACCESS_KEY, SECRET_KEY, SESSION_TOKEN};
 pub use objects::MemoryObjects;
-pub use server::S3Server;
+pub use serve::S3Server;
