@@ -2,8 +2,11 @@
 //!
 //! The suites in [`conformance`] state the contracts of `ObjectSource` and `ObjectCache`; every backend, wrapper and
 //! double runs them. [`MemorySource`] and [`MemoryCache`] keep the contracts in the simplest way. [`ScriptedSource`]
-//! answers as a test says, step by step, and [`ManualClock`] stands still until a test moves it. The feature `origin`
-//! adds [`origin`], a server on a real socket that checks signatures. The feature `client` adds [`client`].
+//! answers as a test says, step by step, and [`ManualClock`] stands still until a test moves it.
+//!
+//! Real sockets need more crates, so that each end has a feature of its own. `origin` adds [`origin`], an S3 server that
+//! checks signatures or answers by a script. `client` adds [`client`], HTTP clients for whole responses and for single
+//! steps.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "client")]
@@ -12,7 +15,7 @@ mod clock;
 pub mod conformance;
 mod memory_cache;
 mod memory_source;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "origin"))]
 pub mod message;
 mod odd_keys;
 #[cfg(feature = "origin")]

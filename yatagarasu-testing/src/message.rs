@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// Reads the head of a message, without the empty line at its end. Returns `None` if the connection ends before.
-pub async fn read_head(socket: &mut (impl AsyncBufRead + Unpin)) -> Option<Vec<u8>> {
+pub(crate) async fn read_head(socket: &mut (impl AsyncBufRead + Unpin)) -> Option<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if socket.read_until(b'\n', &mut head).await.unwrap_or(0) == 0 {
@@ -16,7 +16,7 @@ pub async fn read_head(socket: &mut (impl AsyncBufRead + Unpin)) -> Option<Vec<u
 }
 
 /// Returns the first line, and the lines after it.
-pub fn first_line(lines: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn first_line(lines: &[u8]) -> (&[u8], &[u8]) {
     let end = lines.windows(2).position(|pair| pair == b"\r\n").unwrap_or(lines.len());
     let (line, rest) = lines.split_at(end);
     (line, rest.strip_prefix(b"\r\n").unwrap_or(rest))

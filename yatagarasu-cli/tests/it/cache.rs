@@ -4,21 +4,21 @@ use std::net::SocketAddr;
 
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
-use yatagarasu_testing::origin::{ACCESS_KEY, S3Server, SECRET_KEY};
+use yatagarasu_testing::origin::{ACCESS_KEY, Origin, SECRET_KEY};
 
 use crate::client::get;
 use crate::process::{Said, command, finish, run};
 
 /// A running server with two buckets over the same objects: `assets`, and `videos` with caching off.
 struct Site {
-    s3: S3Server,
+    s3: Origin,
     public: SocketAddr,
     admin: String,
 }
 
 impl Site {
     async fn start(admin: &str) -> Self {
-        let s3 = S3Server::start().await.unwrap();
+        let s3 = Origin::start().await.unwrap();
         for key in ["a", "b c", "css/1", "css/2"] {
             let tags: &[_] =
                 if key.starts_with("css/") { &[("x-amz-meta-cache-tag", "styles")] } else { &[] };

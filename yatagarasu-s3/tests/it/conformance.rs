@@ -7,10 +7,10 @@ use bytes::Bytes;
 use yatagarasu_core::{ObjectSource, SystemClock};
 use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, build};
 use yatagarasu_testing::conformance::{SourceBed, source_conformance};
-use yatagarasu_testing::origin::{S3Server, SESSION_TOKEN};
+use yatagarasu_testing::origin::{Origin, SESSION_TOKEN};
 
 struct Bed {
-    server: S3Server,
+    server: Origin,
     source: Arc<dyn ObjectSource>,
 }
 
@@ -25,25 +25,25 @@ impl SourceBed for Bed {
     }
 }
 
-async fn conforms(backend: SourceBackend, change: impl FnOnce(&S3Server, &mut SourceConfig)) {
-    let server = S3Server::start().await.unwrap();
+async fn conforms(backend: SourceBackend, change: impl FnOnce(&Origin, &mut SourceConfig)) {
+    let server = Origin::start().await.unwrap();
     let mut config = server.source_config("bucket", backend);
     change(&server, &mut config);
     let source = build(&config, Arc::new(SystemClock)).await.unwrap().source;
     source_conformance(&Bed { server, source }).await;
 }
 
-fn virtual_host(server: &S3Server, config: &mut SourceConfig) {
+fn virtual_host(server: &Origin, config: &mut SourceConfig) {
     config.endpoint = Some(server.virtual_host_endpoint());
     config.addressing = Addressing::VirtualHost;
 }
 
-fn session(_: &S3Server, config: &mut SourceConfig) {
+fn session(_: &Origin, config: &mut SourceConfig) {
     let Access::Static(credentials) = &mut config.access else { panic!("static by default") };
     credentials.session_token = Some(SESSION_TOKEN.to_owned());
 }
 
-fn anonymous(server: &S3Server, config: &mut SourceConfig) {
+fn anonymous(server: &Origin, config: &mut SourceConfig) {
     server.objects().publish("bucket");
     config.access = Access::Anonymous;
 }

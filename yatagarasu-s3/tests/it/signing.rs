@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use yatagarasu_core::{Answer, ObjectKey, SourceError, SourceRequest, SystemClock};
 use yatagarasu_s3::{Access, Addressing, BuildError, CredentialsStatus, SourceBackend, SourceConfig, build};
-use yatagarasu_testing::origin::S3Server;
+use yatagarasu_testing::origin::Origin;
 
 use crate::backends;
 
@@ -25,7 +25,7 @@ fn secret(config: &mut SourceConfig, change: impl FnOnce(&mut yatagarasu_s3::Sta
 
 #[tokio::test]
 async fn wrong_credentials_are_denied_and_make_the_source_unready() {
-    let server = S3Server::start().await.unwrap();
+    let server = Origin::start().await.unwrap();
     server.objects().put("bucket", "k", &[], "x");
     for backend in backends() {
         let good = server.source_config("bucket", backend);
@@ -52,7 +52,7 @@ async fn wrong_credentials_are_denied_and_make_the_source_unready() {
 
 #[tokio::test]
 async fn forwarded_fields_and_queries_are_sent_and_signed() {
-    let server = S3Server::start().await.unwrap();
+    let server = Origin::start().await.unwrap();
     server.objects().put("bucket", "k", &[], "x");
     for backend in backends() {
         let mut request =
@@ -60,13 +60,13 @@ async fn forwarded_fields_and_queries_are_sent_and_signed() {
         request.headers.insert("origin", "https://example.com".parse().unwrap());
         get(&server.source_config("bucket", backend), &request).await.unwrap();
         let asked = server.requests().pop().unwrap();
-        assert_eq!(asked, "/bucket/k?v=a%20b&x-id=1%2B1");
+        assert_eq!(asked.target, "/bucket/k?v=a%20b&x-id=1%2B1");
     }
 }
 
 #[tokio::test]
 async fn a_bodys_end_gives_the_connection_back() {
-    let server = S3Server::start().await.unwrap();
+    let server = Origin::start().await.unwrap();
     server.objects().put("bucket", "k", &[], vec![7; 100_000]);
     for backend in backends() {
         let connected = build(&server.source_config("bucket", backend), Arc::new(SystemClock)).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_bodys_end_gives_the_connection_back() {
 
 #[tokio::test]
 async fn what_cannot_be_connected_is_said_at_once() {
-    let server = S3Server::start().await.unwrap();
+    let server = Origin::start().await.unwrap();
     let mut config = server.source_config("bucket", SourceBackend::Native);
     config.endpoint = Some("127.0.0.1:9000".to_owned());
     let refused = build(&config, Arc::new(SystemClock)).await.unwrap_err();

@@ -2,7 +2,7 @@
 
 use yatagarasu_testing::client::Response;
 
-use crate::support::site::Site;
+use crate::site::Site;
 
 fn summary(answer: &Response) -> (u16, &str, &str) {
     (answer.status, answer.field("x-cache"), answer.field("cache-status"))
@@ -16,7 +16,7 @@ fn is_stored(cache_status: &str) -> bool {
 
 #[tokio::test]
 async fn the_second_request_is_a_hit_stored_only() {
-    let site = Site::with("", "max_item_size: \"1MB\", ttl: \"2h\"").await;
+    let site = Site::with("", "ttl: \"2h\"").await;
     site.put("k", &[("content-type", "text/plain")], "hello");
     let miss = site.client.get("/static/k").await;
     let (status, x_cache, cache_status) = summary(&miss);
@@ -29,7 +29,7 @@ async fn the_second_request_is_a_hit_stored_only() {
     assert!((7100..=7200).contains(&ttl), "the bucket's ttl: {cache_status}");
     assert!(hit.field("age").parse::<u64>().unwrap() < 100, "{}", hit.field("age"));
     assert_eq!((hit.field("content-type"), &hit.body[..]), ("text/plain", &b"hello"[..]));
-    assert_eq!((site.s3.objects().gets(), site.s3.objects().heads()), (1, 0));
+    assert_eq!((site.origin.objects().gets(), site.origin.objects().heads()), (1, 0));
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn hits_answer_heads_ranges_and_conditions() {
     assert_eq!((beyond.status, beyond.field("content-range")), (416, "bytes */10"));
     let fresh_copy = get(&[("if-range", "\"e\""), ("range", "bytes=0-0")]).await;
     assert_eq!((fresh_copy.status, &fresh_copy.body[..]), (206, &b"0"[..]));
-    assert_eq!(site.s3.objects().gets(), 1);
+    assert_eq!(site.origin.objects().gets(), 1);
 }
 
 #[tokio::test]
@@ -63,12 +63,12 @@ async fn misses_pass_heads_and_ranges_to_s3() {
     let site = Site::start().await;
     site.put("k", &[("etag", "\"e\"")], "0123456789");
     assert_eq!(summary(&site.client.head("/static/k").await), (200, "MISS", "Yatagarasu; fwd=uri-miss"));
-    assert_eq!((site.s3.objects().gets(), site.s3.objects().heads()), (0, 1), "HEAD stays HEAD");
+    assert_eq!((site.origin.objects().gets(), site.origin.objects().heads()), (0, 1), "HEAD stays HEAD");
     let get = |headers: &'static [(&str, &str)]| site.client.get_with("/static/k", headers);
     assert_eq!(get(&[("range", "bytes=99-")]).await.field("content-range"), "bytes */10");
     let part = get(&[("range", "bytes=2-3")]).await;
     assert_eq!((part.status, part.field("content-range"), &part.body[..]), (206, "bytes 2-3/10", &b"23"[..]));
-    assert_eq!((site.s3.objects().gets(), site.s3.objects().heads()), (2, 1));
+    assert_eq!((site.origin.objects().gets(), site.origin.objects().heads()), (2, 1));
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_miss_costs_one_get_and_large_objects_are_not_stored() {
             assert!(answer.body == content, "{key}");
         }
     }
-    assert_eq!((site.s3.objects().gets(), site.s3.objects().heads()), (3, 0));
+    assert_eq!((site.origin.objects().gets(), site.origin.objects().heads()), (3, 0));
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn buckets_without_a_cache_store_nothing() {
     for _ in 0..2 {
         assert_eq!(summary(&site.client.get("/media/k").await), (200, "MISS", "Yatagarasu; fwd=bypass"));
     }
-    assert_eq!(site.s3.objects().gets(), 2);
+    assert_eq!(site.origin.objects().gets(), 2);
 }
 
 #[tokio::test]
@@ -128,10 +128,7 @@ async fn every_eviction_policy_and_the_fill_memory_are_heeded() {
         assert!((90_000..=200_000).contains(&bytes), "{eviction}: {stats}");
         assert_eq!(stats["buckets"][0]["max_bytes"], 200_000);
     }
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
-    let buckets =
-        [crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")];
-    let site = Site::run(s3, &crate::support::site::document("fill_memory: \"10KB\"", &buckets)).await;
+    let site = Site::configured("fill_memory: \"10KB\"", "", "").await;
     site.put("k", &[], vec![7; 10_001]);
     let streamed = site.client.get("/static/k").await;
     assert_eq!(summary(&streamed), (200, "MISS", "Yatagarasu; fwd=uri-miss; detail=no-fill-memory"));

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 use yatagarasu_testing::client::Response;
+use yatagarasu_testing::origin::{ClosedPort, Origin};
 
-use crate::support::scripted::{Nobody, Scripted};
-use crate::support::site::{Site, bucket, document};
+use crate::site::{Site, bucket, document};
 
 #[track_caller]
 fn check(answer: &Response, status: u16) {
@@ -32,7 +32,7 @@ async fn bad_paths_are_400() {
         check(&site.client.get(path).await, 400);
     }
     check(&site.client.get(&format!("/static/{}", "k".repeat(1025))).await, 400);
-    assert!(site.s3.requests().is_empty());
+    assert!(site.origin.requests().is_empty());
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn missing_objects_and_prefixes_are_404() {
 
 #[tokio::test]
 async fn denied_is_403() {
-    let site = Site::with("session_token: \"of-somebody-else\"", "max_item_size: \"1MB\"").await;
+    let site = Site::with("session_token: \"of-somebody-else\"", "").await;
     site.put("k", &[], "x");
     check(&site.client.get("/static/k").await, 403);
     check(&site.client.get_with("/static/k", &[("range", "bytes=0-0")]).await, 403);
@@ -70,8 +70,8 @@ async fn conditions_and_ranges_that_fail_are_412_and_416() {
 
 #[tokio::test]
 async fn an_unreachable_source_is_502() {
-    let nobody = Nobody::new();
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
+    let nobody = ClosedPort::new();
+    let s3 = Origin::start().await.unwrap();
     let entry = bucket(&nobody.endpoint(), "assets", "/static", "", "enabled: true");
     let site = Site::run(s3, &document("", &[entry])).await;
     check(&site.client.get("/static/k").await, 502);
@@ -92,7 +92,7 @@ async fn what_s3_answers_becomes_the_right_status() {
         ("503 Slow Down", "SlowDown", 503),
         ("429 Too Many Requests", "", 503),
     ] {
-        let (s3, site) = Scripted::start("").await;
+        let site = Site::by_hand("").await;
         let client = site.client.clone();
         let asked = tokio::spawn(async move { client.get("/static/k").await });
         let body = xml(code);
@@ -100,7 +100,7 @@ async fn what_s3_answers_becomes_the_right_status() {
             "HTTP/1.1 {line}\r\ncontent-type: application/xml\r\ncontent-length: {}\r\nretry-after: 9\r\n\r\n",
             body.len()
         );
-        s3.next().await.write(head + &body).await;
+        site.origin.next().await.write(head + &body).await;
         let answer = asked.await.unwrap();
         check(&answer, status);
         if status == 503 {
@@ -112,10 +112,10 @@ async fn what_s3_answers_becomes_the_right_status() {
 #[tokio::test]
 async fn nonsense_is_502_and_so_is_a_connection_that_closes() {
     for nonsense in ["SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", ""] {
-        let (s3, site) = Scripted::start("").await;
+        let site = Site::by_hand("").await;
         let client = site.client.clone();
         let asked = tokio::spawn(async move { client.get("/static/k").await });
-        s3.next().await.write(nonsense).await;
+        site.origin.next().await.write(nonsense).await;
         // The gateway would repeat a request on a pooled connection; this request is on a new one.
         check(&asked.await.unwrap(), 502);
     }
@@ -123,10 +123,10 @@ async fn nonsense_is_502_and_so_is_a_connection_that_closes() {
 
 #[tokio::test]
 async fn silence_is_504() {
-    let (s3, site) = Scripted::start("response_timeout: \"100ms\"").await;
+    let site = Site::by_hand("response_timeout: \"100ms\"").await;
     let client = site.client.clone();
     let asked = tokio::spawn(async move { client.get("/static/k").await });
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     check(&asked.await.unwrap(), 504);
     exchange.closed().await;
 }
@@ -146,7 +146,7 @@ async fn connecting_for_too_long_is_504() {
             socket
         })
         .collect();
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     let timeouts = "connect_timeout: \"200ms\", response_timeout: \"20s\"";
     let entry = bucket(&format!("http://{address}"), "assets", "/static", timeouts, "enabled: true");
     let site = Site::run(s3, &document("", &[entry])).await;

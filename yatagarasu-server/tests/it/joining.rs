@@ -4,9 +4,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::{Connection, Http2, Response};
+use yatagarasu_testing::origin::{Gate, Reply};
 
-use crate::support::origin::{Gate, Origin, Reply};
-use crate::support::site::{Site, until};
+use crate::site::{Site, until};
 
 const HALF: usize = 100_000;
 
@@ -22,18 +22,18 @@ fn tagged(body: Vec<u8>) -> Reply {
 /// Lets a request join a GET that waits for the source's head. Returns its response, after checking that the source saw
 /// one GET.
 async fn joined(method: &str, headers: &[(&str, &str)]) -> Response {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let gate = Gate::default();
-    origin.answer("k", [tagged(content(10_000)).head_at(&gate)]);
+    site.origin.answer("k", [tagged(content(10_000)).head_at(&gate)]);
     let mut crowd = Http2::connect(site.address).await;
     let first = crowd.get("/static/k");
-    origin.wait_asked("k", 1).await;
+    site.origin.wait_asked("k", 1).await;
     let second = crowd.send(method, "/static/k", headers);
     crowd.begun().await;
     gate.open();
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
     assert!(first.status == 200 && first.body == content(10_000));
-    let methods: Vec<_> = origin.asked("k").into_iter().map(|asked| asked.method).collect();
+    let methods: Vec<_> = site.origin.asked("k").into_iter().map(|asked| asked.method).collect();
     assert_eq!(methods, ["GET"]);
     second
 }
@@ -83,37 +83,37 @@ async fn conditions_join_a_fetch_and_are_decided_from_its_head() {
 }
 
 /// Starts a fill of 200 kB that the source suspends at half. The client has read all bytes there are.
-async fn stopped_at_half() -> (Origin, Site, Gate, Connection) {
-    let (origin, site) = Origin::start("", "").await;
+async fn stopped_at_half() -> (Site, Gate, Connection) {
+    let site = Site::start().await;
     let gate = Gate::default();
-    origin.answer("k", [tagged(content(200_000)).rest_at(HALF, &gate)]);
+    site.origin.answer("k", [tagged(content(200_000)).rest_at(HALF, &gate)]);
     let mut first = Connection::get(site.address, "/static/k").await;
     assert_eq!(first.head().await.status, 200);
     assert!(first.take(HALF).await == content(200_000)[..HALF]);
-    (origin, site, gate, first)
+    (site, gate, first)
 }
 
 #[tokio::test]
 async fn who_joins_at_half_gets_the_first_50_kb_at_once() {
-    let (origin, site, gate, mut first) = stopped_at_half().await;
+    let (site, gate, mut first) = stopped_at_half().await;
     let whole = content(200_000);
     let mut second = Connection::get(site.address, "/static/k").await;
     let head = second.head().await;
     assert_eq!((head.status, head.field("content-length")), (200, "200000"));
     assert!(second.take(50_000).await == whole[..50_000]);
     // All bytes come from the running fill, up to the point at which the source has stopped.
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
     assert!(second.take(50_000).await == whole[50_000..HALF]);
     gate.open();
     for client in [&mut first, &mut second] {
         assert!(client.take(HALF).await == whole[HALF..]);
     }
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
 }
 
 #[tokio::test]
 async fn what_is_there_already_is_answered_while_the_source_stands_still() {
-    let (origin, site, gate, mut first) = stopped_at_half().await;
+    let (site, gate, mut first) = stopped_at_half().await;
     let whole = content(200_000);
     let answers = async {
         let head = site.client.head("/static/k").await;
@@ -129,12 +129,12 @@ async fn what_is_there_already_is_answered_while_the_source_stands_still() {
     timeout(PATIENCE, answers).await.expect("answered without the rest");
     gate.open();
     assert!(first.take(HALF).await == whole[HALF..]);
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
 }
 
 #[tokio::test]
 async fn a_range_waits_for_its_own_bytes() {
-    let (origin, site, gate, _first) = stopped_at_half().await;
+    let (site, gate, _first) = stopped_at_half().await;
     let text = "GET /static/k HTTP/1.1\r\nhost: test\r\nrange: bytes=90000-109999\r\n\r\n";
     let mut client = Connection::send(site.address, text).await;
     let head = client.head().await;
@@ -142,16 +142,16 @@ async fn a_range_waits_for_its_own_bytes() {
     assert!(client.take(10_000).await == content(200_000)[90_000..HALF]);
     gate.open();
     assert!(client.take(10_000).await == content(200_000)[HALF..110_000]);
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
 }
 
 #[tokio::test]
 async fn the_client_who_began_may_leave_before_the_head() {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let gate = Gate::default();
-    origin.answer("k", [Reply::ok("hello").head_at(&gate)]);
+    site.origin.answer("k", [Reply::ok("hello").head_at(&gate)]);
     let first = Connection::get(site.address, "/static/k").await;
-    origin.wait_asked("k", 1).await;
+    site.origin.wait_asked("k", 1).await;
     let mut crowd = Http2::connect(site.address).await;
     let others: Vec<_> = (0..5).map(|_| crowd.get("/static/k")).collect();
     crowd.begun().await;
@@ -169,30 +169,30 @@ async fn the_client_who_began_may_leave_before_the_head() {
     for other in others {
         assert_eq!(other.await.unwrap().body, "hello");
     }
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_delays_no_one() {
-    let (origin, site) = Origin::start_sized("8MB", "", "").await;
+    let site = Site::with("", "max_item_size: \"8MB\"").await;
     let whole = content(8_000_000);
-    origin.answer("k", [Reply::ok(whole.clone())]);
+    site.origin.answer("k", [Reply::ok(whole.clone())]);
     let mut slow = Connection::narrow(site.address, "/static/k").await;
-    origin.wait_asked("k", 1).await;
+    site.origin.wait_asked("k", 1).await;
     let quick = timeout(PATIENCE, site.client.get("/static/k")).await.expect("not held up");
     assert!(quick.body == whole);
     let hit = timeout(PATIENCE, site.client.get("/static/k")).await.expect("not held up");
     assert_eq!(hit.field("x-cache"), "HIT");
     assert_eq!(slow.head().await.status, 200);
     assert!(slow.take(8_000_000).await == whole);
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
 }
 
 /// Starts a fill with one client and lets five others join it.
-async fn six(origin: &Origin, site: &Site) -> (Http2, JoinHandle<Response>, Vec<JoinHandle<Response>>) {
+async fn six(site: &Site) -> (Http2, JoinHandle<Response>, Vec<JoinHandle<Response>>) {
     let mut crowd = Http2::connect(site.address).await;
     let first = crowd.get("/static/k");
-    origin.wait_asked("k", 1).await;
+    site.origin.wait_asked("k", 1).await;
     let others = (0..5).map(|_| crowd.get("/static/k")).collect();
     crowd.begun().await;
     (crowd, first, others)
@@ -200,38 +200,38 @@ async fn six(origin: &Origin, site: &Site) -> (Http2, JoinHandle<Response>, Vec<
 
 #[tokio::test]
 async fn a_fetch_that_fails_before_its_head_has_one_successor() {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let (failure, success) = (Gate::default(), Gate::default());
-    origin.answer("k", [Reply::closes().head_at(&failure), Reply::ok("hello").head_at(&success)]);
-    let (mut crowd, first, others) = six(&origin, &site).await;
+    site.origin.answer("k", [Reply::closes().head_at(&failure), Reply::ok("hello").head_at(&success)]);
+    let (mut crowd, first, others) = six(&site).await;
     failure.open();
     assert_eq!(first.await.unwrap().status, 502);
-    origin.wait_asked("k", 2).await;
+    site.origin.wait_asked("k", 2).await;
     crowd.begun().await;
     success.open();
     for other in others {
         let answer = other.await.unwrap();
         assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
     }
-    assert_eq!(origin.asked("k").len(), 2);
+    assert_eq!(site.origin.asked("k").len(), 2);
 }
 
 #[tokio::test]
 async fn who_has_seen_two_failures_waits_for_no_third() {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let (first_failure, second_failure) = (Gate::default(), Gate::default());
     let failures = [Reply::closes().head_at(&first_failure), Reply::closes().head_at(&second_failure)];
-    origin.answer("k", failures.into_iter().chain([Reply::ok("hello")]));
-    let (mut crowd, first, others) = six(&origin, &site).await;
+    site.origin.answer("k", failures.into_iter().chain([Reply::ok("hello")]));
+    let (mut crowd, first, others) = six(&site).await;
     first_failure.open();
     assert_eq!(first.await.unwrap().status, 502);
-    origin.wait_asked("k", 2).await;
+    site.origin.wait_asked("k", 2).await;
     crowd.begun().await;
     second_failure.open();
     for other in others {
         assert_eq!(other.await.unwrap().status, 502);
     }
-    assert_eq!(origin.asked("k").len(), 2);
+    assert_eq!(site.origin.asked("k").len(), 2);
     let later = site.client.get("/static/k").await;
     assert_eq!((later.status, &later.body[..]), (200, &b"hello"[..]));
 }
@@ -239,24 +239,24 @@ async fn who_has_seen_two_failures_waits_for_no_third() {
 #[tokio::test]
 async fn a_refusal_is_everyones_and_nobody_asks_again() {
     for (refusal, status) in [(404, 404), (403, 403), (503, 503), (429, 503)] {
-        let (origin, site) = Origin::start("", "").await;
+        let site = Site::start().await;
         let gate = Gate::default();
-        origin.answer("k", [Reply::status(refusal).head_at(&gate), Reply::ok("too late")]);
-        let (_crowd, first, others) = six(&origin, &site).await;
+        site.origin.answer("k", [Reply::status(refusal).head_at(&gate), Reply::ok("too late")]);
+        let (_crowd, first, others) = six(&site).await;
         gate.open();
         for client in std::iter::once(first).chain(others) {
             assert_eq!(client.await.unwrap().status, status);
         }
-        assert_eq!(origin.asked("k").len(), 1);
+        assert_eq!(site.origin.asked("k").len(), 1);
     }
 }
 
 #[tokio::test]
 async fn a_fetch_that_breaks_breaks_the_connections_of_all_who_have_bytes() {
     const BEGUN: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 10\r\n\r\nhello";
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let gate = Gate::default();
-    origin.answer("k", [Reply::raw(BEGUN).rest_at(BEGUN.len(), &gate), Reply::ok("0123456789")]);
+    site.origin.answer("k", [Reply::raw(BEGUN).rest_at(BEGUN.len(), &gate), Reply::ok("0123456789")]);
     let mut clients = Vec::new();
     for _ in 0..3 {
         let mut client = Connection::get(site.address, "/static/k").await;
@@ -264,14 +264,14 @@ async fn a_fetch_that_breaks_breaks_the_connections_of_all_who_have_bytes() {
         assert_eq!(client.take(5).await, b"hello");
         clients.push(client);
     }
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
     gate.open();
     for mut client in clients {
         assert_eq!(client.rest().await, b"");
     }
     let again = site.client.get("/static/k").await;
     assert_eq!((again.field("x-cache"), &again.body[..]), ("MISS", &b"0123456789"[..]));
-    assert_eq!(origin.asked("k").len(), 2);
+    assert_eq!(site.origin.asked("k").len(), 2);
 }
 
 /// Returns a body one byte longer than the longest stored object.
@@ -281,69 +281,69 @@ fn large() -> Vec<u8> {
 
 #[tokio::test]
 async fn those_who_wait_for_what_proves_too_large_stream_it_each_by_itself() {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let gate = Gate::default();
-    origin.answer("k", [Reply::ok(large()).head_at(&gate), Reply::ok(large())]);
-    let (_crowd, first, others) = six(&origin, &site).await;
+    site.origin.answer("k", [Reply::ok(large()).head_at(&gate), Reply::ok(large())]);
+    let (_crowd, first, others) = six(&site).await;
     gate.open();
     for client in std::iter::once(first).chain(others) {
         let answer = client.await.unwrap();
         assert!(answer.status == 200 && answer.body == large());
     }
     // The object that was already open goes to the first client, so six clients cost six requests.
-    assert_eq!(origin.asked("k").len(), 6);
+    assert_eq!(site.origin.asked("k").len(), 6);
     assert_eq!(site.admin.get("/stats").await.json()["buckets"][0]["stored"], 0);
 }
 
 #[tokio::test]
 async fn nobody_waits_for_what_is_known_to_be_too_large() {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let gate = Gate::default();
-    origin.answer("k", [Reply::ok(large()), Reply::ok(large()).head_at(&gate)]);
+    site.origin.answer("k", [Reply::ok(large()), Reply::ok(large()).head_at(&gate)]);
     assert!(site.client.get("/static/k").await.body == large());
     let mut crowd = Http2::connect(site.address).await;
     let clients = [crowd.get("/static/k"), crowd.get("/static/k"), crowd.get("/static/k")];
-    origin.wait_asked("k", 4).await;
+    site.origin.wait_asked("k", 4).await;
     gate.open();
     for client in clients {
         assert!(client.await.unwrap().body == large());
     }
-    assert_eq!(origin.asked("k").len(), 4);
+    assert_eq!(site.origin.asked("k").len(), 4);
 }
 
 #[tokio::test]
 async fn the_source_decides_the_conditions_on_what_is_known_to_be_too_large() {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let part = Reply::part("0123456789", 500, 1_000_001).with("etag", "\"e\"");
-    origin.answer("k", [Reply::ok(large()), Reply::status(304).with("etag", "\"e\""), part]);
+    site.origin.answer("k", [Reply::ok(large()), Reply::status(304).with("etag", "\"e\""), part]);
     site.client.get("/static/k").await;
     let same = site.client.get_with("/static/k", &[("if-none-match", "\"e\"")]).await;
     assert_eq!(same.status, 304);
     let part = site.client.get_with("/static/k", &[("range", "bytes=500-509")]).await;
     assert_eq!((part.status, part.field("content-range")), (206, "bytes 500-509/1000001"));
-    let asked = origin.asked("k");
+    let asked = site.origin.asked("k");
     assert_eq!((asked.len(), asked[0].field("if-none-match"), asked[0].field("range")), (3, "", ""));
     assert_eq!((asked[1].field("if-none-match"), asked[2].field("range")), ("\"e\"", "bytes=500-509"));
 }
 
 #[tokio::test]
 async fn what_was_too_large_is_stored_once_it_is_small() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [Reply::ok(large()), Reply::ok("small")]);
+    let site = Site::start().await;
+    site.origin.answer("k", [Reply::ok(large()), Reply::ok("small")]);
     assert!(site.client.get("/static/k").await.body == large());
     assert_eq!(site.client.get("/static/k").await.body, "small");
     until(&site, |stats| stats["buckets"][0]["stored"] == 1).await;
     let hit = site.client.get("/static/k").await;
     assert_eq!((hit.field("x-cache"), &hit.body[..]), ("HIT", &b"small"[..]));
-    assert_eq!(origin.asked("k").len(), 2);
+    assert_eq!(site.origin.asked("k").len(), 2);
 }
 
 #[tokio::test]
 async fn fetches_beyond_the_memory_there_is_are_passed() {
-    let (origin, site) = Origin::start_with("fill_memory: \"1MB\"", "", "").await;
+    let site = Site::configured("fill_memory: \"1MB\"", "", "").await;
     let (gate, whole) = (Gate::default(), content(600_000));
-    origin.answer("a", [Reply::ok(whole.clone()).rest_at(1, &gate)]);
-    origin.answer("b", [Reply::ok(whole.clone())]);
+    site.origin.answer("a", [Reply::ok(whole.clone()).rest_at(1, &gate)]);
+    site.origin.answer("b", [Reply::ok(whole.clone())]);
     let mut first = Connection::get(site.address, "/static/a").await;
     assert_eq!(first.head().await.status, 200);
     let passed = timeout(PATIENCE, site.client.get("/static/b")).await.expect("not held up");
@@ -354,19 +354,19 @@ async fn fetches_beyond_the_memory_there_is_are_passed() {
     until(&site, |stats| stats["fill_memory"]["bytes"] == 0 && stats["buckets"][0]["stored"] == 1).await;
     assert!(site.client.get("/static/b").await.body == whole);
     until(&site, |stats| stats["buckets"][0]["stored"] == 2).await;
-    assert_eq!((origin.asked("a").len(), origin.asked("b").len()), (1, 2));
+    assert_eq!((site.origin.asked("a").len(), site.origin.asked("b").len()), (1, 2));
 }
 
 #[tokio::test]
 async fn a_head_that_varies_sends_those_with_other_values_to_a_fetch_of_their_own() {
-    let (origin, site) = Origin::start("forward_headers: [\"accept-language\"]", "").await;
+    let site = Site::with("forward_headers: [\"accept-language\"]", "").await;
     let gate = Gate::default();
     let object = |language: &'static str| Reply::ok(language).with("vary", "Accept-Language");
-    origin.answer("k", [object("german").head_at(&gate), object("french")]);
+    site.origin.answer("k", [object("german").head_at(&gate), object("french")]);
     let mut crowd = Http2::connect(site.address).await;
     let mut ask = |language| crowd.send("GET", "/static/k", &[("accept-language", language)]);
     let first = ask("de");
-    origin.wait_asked("k", 1).await;
+    site.origin.wait_asked("k", 1).await;
     let clients =
         [("german", ask("de")), ("french", ask("fr")), ("german", ask("de")), ("french", ask("fr"))];
     crowd.begun().await;
@@ -375,7 +375,7 @@ async fn a_head_that_varies_sends_those_with_other_values_to_a_fetch_of_their_ow
     for (language, client) in clients {
         assert_eq!(client.await.unwrap().body, language);
     }
-    let asked = origin.asked("k");
+    let asked = site.origin.asked("k");
     assert_eq!((asked.len(), asked[0].field("accept-language")), (2, "de"));
     assert_eq!(asked[1].field("accept-language"), "fr");
 }

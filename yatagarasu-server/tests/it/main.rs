@@ -16,4 +16,4 @@ mod rfc5861;
 mod rfc9110;
 mod rfc9111;
 mod rfc9211;
-mod support;
+mod site;

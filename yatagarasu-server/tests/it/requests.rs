@@ -3,9 +3,9 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use yatagarasu_testing::client::Connection;
 use yatagarasu_testing::odd_keys;
+use yatagarasu_testing::origin::Origin;
 
-use crate::support::scripted::Scripted;
-use crate::support::site::{Site, bucket, document};
+use crate::site::{Site, bucket, document};
 
 #[tokio::test]
 async fn two_hundred_odd_keys_are_served_and_stored_byte_for_byte() {
@@ -23,12 +23,12 @@ async fn two_hundred_odd_keys_are_served_and_stored_byte_for_byte() {
             assert_eq!(answer.body, format!("content {index}"), "{key:?}");
         }
     }
-    assert_eq!(site.s3.objects().gets(), 200);
+    assert_eq!(site.origin.objects().gets(), 200);
 }
 
 #[tokio::test]
 async fn the_longest_prefix_wins() {
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     let endpoint = s3.endpoint();
     let entry = |name, prefix| bucket(&endpoint, name, prefix, "", "enabled: false");
     let yaml = document("", &[entry("all", "/"), entry("static", "/static"), entry("img", "/static/img/")]);
@@ -56,7 +56,7 @@ async fn a_gateway_only_reads() {
     let answer = site.client.send("OPTIONS", "/static/k", &[], "".into()).await;
     assert_eq!((answer.status, answer.field("allow")), (204, "GET, HEAD, OPTIONS"));
     assert!(!answer.field("x-request-id").is_empty());
-    assert!(site.s3.requests().is_empty());
+    assert!(site.origin.requests().is_empty());
 }
 
 #[tokio::test]
@@ -107,8 +107,7 @@ async fn every_response_has_an_id_of_its_own_or_the_clients() {
 
 #[tokio::test]
 async fn nothing_of_the_client_reaches_s3_but_what_is_meant_to() {
-    let (s3, site) =
-        Scripted::start("forward_headers: [\"origin\"], forward_query: [\"versionId\", \"v\"]").await;
+    let site = Site::by_hand("forward_headers: [\"origin\"], forward_query: [\"versionId\", \"v\"]").await;
     let client = site.client.clone();
     let asked = tokio::spawn(async move {
         let headers = [
@@ -122,7 +121,7 @@ async fn nothing_of_the_client_reaches_s3_but_what_is_meant_to() {
         ];
         client.get_with("/static/k?acl&versionId=a%2Fb&uploads&v=1&x-id=GetObject", &headers).await
     });
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     let request = exchange.request.to_ascii_lowercase();
     assert!(request.starts_with("get /bucket/k?v=1&versionid=a%2fb http/1.1\r\n"), "{request}");
     for sent in
@@ -142,7 +141,7 @@ async fn nothing_of_the_client_reaches_s3_but_what_is_meant_to() {
 
 #[tokio::test]
 async fn forwarded_parameters_make_another_object() {
-    let site = Site::with("forward_query: [\"v\"]", "max_item_size: \"1MB\"").await;
+    let site = Site::with("forward_query: [\"v\"]", "").await;
     site.put("k", &[], "x");
     for (query, expected) in
         [("", "MISS"), ("?v=1", "MISS"), ("?v=2", "MISS"), ("?other=1", "HIT"), ("?a=b&v=1", "HIT")]

@@ -4,10 +4,10 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Response;
+use yatagarasu_testing::origin::{Gate, Reply};
 
 use crate::rfc9111::{Bed, Object, aged, near, says, stale, summary, ttl};
-use crate::support::origin::{Gate, Reply};
-use crate::support::scripted::Scripted;
+use crate::site::Site;
 
 /// Returns an object that is stale by 40 seconds on arrival, with windows of its own.
 fn windowed(control: &str) -> Reply {
@@ -47,7 +47,7 @@ async fn a_stale_object_is_served_at_once_while_it_is_validated() {
         let object = bed.object([windowed(control), new]);
         object.get().await;
         check_meanwhile(&object.get().await, control);
-        bed.origin.wait_asked(&object.key, 2).await;
+        bed.site.origin.wait_asked(&object.key, 2).await;
         let asked = object.asked(1);
         assert_eq!((asked.method.as_str(), asked.field("if-none-match")), ("GET", "\"e\""), "{control}");
         check_meanwhile(&object.get().await, control);
@@ -65,7 +65,7 @@ async fn a_304_in_the_background_makes_it_fresh() {
     let object = bed.object([windowed("max-age=60, stale-while-revalidate=600"), update]);
     object.get().await;
     check_meanwhile(&object.get().await, "stale");
-    bed.origin.wait_asked(&object.key, 2).await;
+    bed.site.origin.wait_asked(&object.key, 2).await;
     let fresh = async {
         loop {
             let answer = object.get().await;
@@ -178,7 +178,7 @@ async fn there_is_one_background_request_for_each_object() {
         for client in clients {
             check_meanwhile(&client.await.unwrap(), &object.key);
         }
-        bed.origin.wait_asked(&object.key, 2).await;
+        bed.site.origin.wait_asked(&object.key, 2).await;
         check_meanwhile(&object.get().await, &object.key);
     }
     gate.open();
@@ -196,7 +196,7 @@ async fn a_background_request_that_fails_is_made_again() {
         let object = bed.object([windowed("max-age=60"), failure]);
         object.get().await;
         check_meanwhile(&object.get().await, "before the failure");
-        bed.origin.wait_asked(&object.key, 2).await;
+        bed.site.origin.wait_asked(&object.key, 2).await;
         check_meanwhile(&object.get().await, "after the failure");
         object.answers([Reply::ok("new")]);
         assert_eq!(summary(&object.until("new").await), (200, "HIT", "new"));
@@ -256,10 +256,10 @@ async fn a_stale_object_is_served_when_the_connection_is_closed() {
 /// RFC 5861 4
 #[tokio::test]
 async fn a_stale_object_is_served_when_the_connection_is_refused() {
-    let (s3, site) = Scripted::start("").await;
+    let mut site = Site::by_hand("").await;
     let client = site.client.clone();
     let asked = tokio::spawn(async move { client.get("/static/k").await });
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nage: 100\r\nconnection: close\r\ncache-control: max-age=60, \
                 stale-if-error=600\r\n\r\n";
     exchange.write(format!("{head}old")).await;
@@ -272,12 +272,7 @@ async fn a_stale_object_is_served_when_the_connection_is_refused() {
     };
     timeout(PATIENCE, storing).await.expect("it is stored in the end");
     drop(exchange);
-    let address = s3.address();
-    drop(s3);
-    // This socket refuses connections and keeps the port from other tests.
-    let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    nobody.set_reuse_address(true).unwrap();
-    nobody.bind(&address.into()).unwrap();
+    site.origin.refuse().await;
     check_instead(&site.client.get("/static/k").await, "refused");
 }
 

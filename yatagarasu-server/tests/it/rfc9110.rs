@@ -7,9 +7,9 @@ mod ranges;
 mod several;
 
 use yatagarasu_testing::client::Response;
+use yatagarasu_testing::origin::Reply;
 
-use crate::support::origin::{Origin, Reply};
-use crate::support::site::Site;
+use crate::site::Site;
 
 const BEFORE: &str = "Sat, 05 Nov 1994 08:49:37 GMT";
 const WRITTEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -19,11 +19,11 @@ const AFTER: &str = "Mon, 07 Nov 1994 08:49:37 GMT";
 const LONG: &str = "max-age=2147483647";
 
 /// Starts a gateway that has stored `object` under `/static/k`.
-async fn stored(object: Reply) -> (Origin, Site) {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [object]);
+async fn stored(object: Reply) -> Site {
+    let site = Site::start().await;
+    site.origin.answer("k", [object]);
     assert_eq!(site.client.get("/static/k").await.status, 200);
-    (origin, site)
+    site
 }
 
 /// Returns content in which every range has bytes of its own.

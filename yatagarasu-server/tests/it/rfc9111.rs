@@ -17,13 +17,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Response;
+use yatagarasu_testing::origin::{Reply, Request};
 
-use crate::support::origin::{Asked, Origin, Reply};
-use crate::support::site::Site;
+use crate::site::Site;
 
-/// A gateway, its source, and an object for each case of a test.
+/// A gateway and its source, with an object for each case of a test.
 pub(crate) struct Bed {
-    pub(crate) origin: Origin,
     pub(crate) site: Site,
     objects: AtomicUsize,
 }
@@ -37,8 +36,8 @@ pub(crate) struct Object<'a> {
 impl Bed {
     /// Starts a gateway and its source. `s3` and `cache` are further settings of the bucket.
     pub(crate) async fn start(s3: &str, cache: &str) -> Self {
-        let (origin, site) = Origin::start(s3, cache).await;
-        Self { origin, site, objects: AtomicUsize::new(0) }
+        let site = Site::with(s3, cache).await;
+        Self { site, objects: AtomicUsize::new(0) }
     }
 
     /// Returns an object that has not been requested yet. The source answers requests for it with `replies`.
@@ -65,17 +64,17 @@ impl Object<'_> {
 
     /// Sets the source's answers from now on.
     pub(crate) fn answers(&self, replies: impl IntoIterator<Item = Reply>) {
-        self.bed.origin.answer(&self.key, replies);
+        self.bed.site.origin.answer(&self.key, replies);
     }
 
     /// Returns the number of requests to the source.
     pub(crate) fn times_asked(&self) -> usize {
-        self.bed.origin.asked(&self.key).len()
+        self.bed.site.origin.asked(&self.key).len()
     }
 
     /// Returns a request to the source, counted from 0.
-    pub(crate) fn asked(&self, index: usize) -> Asked {
-        self.bed.origin.asked(&self.key).swap_remove(index)
+    pub(crate) fn asked(&self, index: usize) -> Request {
+        self.bed.site.origin.asked(&self.key).swap_remove(index)
     }
 
     pub(crate) async fn get(&self) -> Response {

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use yatagarasu_testing::client::{Client, Http2, Response};
+use yatagarasu_testing::origin::{Gate, Reply};
 
-use crate::support::origin::{Gate, Origin, Reply};
+use crate::site::Site;
 
 /// Returns the members of a response's `Cache-Status`, in order.
 fn members(answer: &Response) -> Vec<String> {
@@ -69,8 +70,8 @@ fn still(seconds: u64) -> Reply {
 /// RFC 9211 2.1, 2.4
 #[tokio::test]
 async fn a_hit_says_how_long_the_object_stays_fresh() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [fresh(500)]);
+    let site = Site::start().await;
+    site.origin.answer("k", [fresh(500)]);
     site.client.get("/static/k").await;
     check(&site.client.get("/static/k").await, "hit; ttl=N", 500);
     check(&site.client.head("/static/k").await, "hit; ttl=N", 500);
@@ -83,29 +84,29 @@ async fn a_hit_says_how_long_the_object_stays_fresh() {
 /// RFC 9211 2.4
 #[tokio::test]
 async fn a_stale_hit_says_since_when() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [stale("")]);
+    let site = Site::start().await;
+    site.origin.answer("k", [stale("")]);
     site.client.get("/static/k").await;
     let answer = site.client.get_with("/static/k", &[("cache-control", "max-stale=600")]).await;
     check(&answer, "hit; ttl=N; detail=max-stale", -40);
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
 }
 
 /// RFC 9211 2.4, 2.8
 #[tokio::test]
 async fn a_hit_while_the_object_is_revalidated_says_so() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [stale(", stale-while-revalidate=600"), still(500)]);
+    let site = Site::start().await;
+    site.origin.answer("k", [stale(", stale-while-revalidate=600"), still(500)]);
     site.client.get("/static/k").await;
     check(&site.client.get("/static/k").await, "hit; ttl=N; detail=stale-while-revalidate", -40);
-    origin.wait_asked("k", 2).await;
+    site.origin.wait_asked("k", 2).await;
 }
 
 /// RFC 9211 2.2
 #[tokio::test]
 async fn nothing_stored_is_a_uri_miss() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [fresh(500)]);
+    let site = Site::start().await;
+    site.origin.answer("k", [fresh(500)]);
     check(&site.client.head("/static/k").await, "fwd=uri-miss", 0);
     check(&site.client.get("/static/k").await, "fwd=uri-miss; ttl=N; stored", 500);
 }
@@ -113,8 +114,8 @@ async fn nothing_stored_is_a_uri_miss() {
 /// RFC 9211 2.2
 #[tokio::test]
 async fn a_bucket_without_a_cache_bypasses_it() {
-    let (origin, site) = Origin::start("", "enabled: false").await;
-    origin.answer("k", [fresh(500)]);
+    let site = Site::with("", "enabled: false").await;
+    site.origin.answer("k", [fresh(500)]);
     for _ in 0..2 {
         check(&site.client.get("/static/k").await, "fwd=bypass", 0);
     }
@@ -123,8 +124,8 @@ async fn a_bucket_without_a_cache_bypasses_it() {
 /// RFC 9211 2.2
 #[tokio::test]
 async fn an_object_stored_for_other_fields_is_a_vary_miss() {
-    let (origin, site) = Origin::start("forward_headers: [\"accept-language\"]", "").await;
-    origin.answer("k", [fresh(500).with("vary", "accept-language")]);
+    let site = Site::with("forward_headers: [\"accept-language\"]", "").await;
+    site.origin.answer("k", [fresh(500).with("vary", "accept-language")]);
     let get = async |language| site.client.get_with("/static/k", &[("accept-language", language)]).await;
     check(&get("de").await, "fwd=uri-miss; ttl=N; stored", 500);
     check(&get("fr").await, "fwd=vary-miss; ttl=N; stored", 500);
@@ -134,8 +135,8 @@ async fn an_object_stored_for_other_fields_is_a_vary_miss() {
 /// RFC 9211 2.2, 2.3
 #[tokio::test]
 async fn a_stale_object_that_is_still_right_names_the_sources_304() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [stale(""), still(500)]);
+    let site = Site::start().await;
+    site.origin.answer("k", [stale(""), still(500)]);
     site.client.get("/static/k").await;
     let answer = site.client.get("/static/k").await;
     let said = said(&answer);
@@ -147,8 +148,8 @@ async fn a_stale_object_that_is_still_right_names_the_sources_304() {
 /// RFC 9211 2.2, 2.3
 #[tokio::test]
 async fn a_stale_object_that_is_replaced_is_stored_anew() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [stale(""), fresh(500).with("x-version", "2")]);
+    let site = Site::start().await;
+    site.origin.answer("k", [stale(""), fresh(500).with("x-version", "2")]);
     site.client.get("/static/k").await;
     let answer = site.client.get("/static/k").await;
     check(&answer, "fwd=stale; ttl=N; stored", 500);
@@ -158,8 +159,8 @@ async fn a_stale_object_that_is_replaced_is_stored_anew() {
 /// RFC 9211 2.2
 #[tokio::test]
 async fn a_client_that_wants_no_stored_answer_is_the_reason() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [fresh(500), still(500)]);
+    let site = Site::start().await;
+    site.origin.answer("k", [fresh(500), still(500)]);
     site.client.get("/static/k").await;
     let said = said(&site.client.get_with("/static/k", &[("cache-control", "no-cache")]).await);
     assert!(said.starts_with("fwd=request; fwd-status=304; ttl="), "{said}");
@@ -168,9 +169,9 @@ async fn a_client_that_wants_no_stored_answer_is_the_reason() {
 /// RFC 9211 2.2
 #[tokio::test]
 async fn a_range_outside_what_is_stored_is_partial() {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let part = |first| Reply::part("0123456789", first, 100).with("etag", "\"e\"");
-    origin.answer("k", [part(0), part(50)]);
+    site.origin.answer("k", [part(0), part(50)]);
     let get = async |range| site.client.get_with("/static/k", &[("range", range)]).await;
     let first = said(&get("bytes=0-9").await);
     assert!(first.starts_with("fwd=uri-miss"), "{first}");
@@ -178,26 +179,26 @@ async fn a_range_outside_what_is_stored_is_partial() {
     assert!(inside.starts_with("hit; ttl="), "{inside}");
     let outside = said(&get("bytes=50-59").await);
     assert!(outside.starts_with("fwd=partial"), "{outside}");
-    assert_eq!(origin.asked("k").len(), 2);
+    assert_eq!(site.origin.asked("k").len(), 2);
 }
 
 /// RFC 9211 2.3
 #[tokio::test]
 async fn the_sources_status_is_said_where_the_client_gets_another() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("same", [fresh(500)]);
+    let site = Site::start().await;
+    site.origin.answer("same", [fresh(500)]);
     let same = site.client.get_with("/static/same", &[("if-none-match", "\"e\"")]).await;
     check(&same, "fwd=uri-miss; fwd-status=200; ttl=N; stored", 500);
     assert_eq!(same.status, 304);
-    origin.answer("failed", [fresh(500)]);
+    site.origin.answer("failed", [fresh(500)]);
     let failed = site.client.get_with("/static/failed", &[("if-match", "\"other\"")]).await;
     check(&failed, "fwd=uri-miss; fwd-status=200; ttl=N; stored", 500);
     assert_eq!(failed.status, 412);
-    origin.answer("parts", [Reply::ok(vec![7; 10_000]).with("cache-control", "max-age=500")]);
+    site.origin.answer("parts", [Reply::ok(vec![7; 10_000]).with("cache-control", "max-age=500")]);
     let parts = site.client.get_with("/static/parts", &[("range", "bytes=0-9,5000-5009")]).await;
     check(&parts, "fwd=uri-miss; fwd-status=200; ttl=N; stored", 500);
     assert_eq!(parts.status, 206);
-    origin.answer("part", [Reply::part("0123456789", 0, 100)]);
+    site.origin.answer("part", [Reply::part("0123456789", 0, 100)]);
     let part = site.client.get_with("/static/part", &[("range", "bytes=0-9")]).await;
     assert_eq!((part.status, said(&part).contains("fwd-status")), (206, false));
 }
@@ -205,8 +206,8 @@ async fn the_sources_status_is_said_where_the_client_gets_another() {
 /// RFC 9211 2.3, 2.8
 #[tokio::test]
 async fn a_stale_object_instead_of_an_error_says_what_the_source_said() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [stale(", stale-if-error=600"), Reply::status(503)]);
+    let site = Site::start().await;
+    site.origin.answer("k", [stale(", stale-if-error=600"), Reply::status(503)]);
     site.client.get("/static/k").await;
     let answer = site.client.get("/static/k").await;
     let said = said(&answer);
@@ -220,28 +221,28 @@ async fn a_stale_object_instead_of_an_error_says_what_the_source_said() {
 /// RFC 9211 2.6
 #[tokio::test]
 async fn who_joins_a_fetch_is_collapsed_into_it() {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let gate = Gate::default();
-    origin.answer("k", [fresh(500).head_at(&gate)]);
+    site.origin.answer("k", [fresh(500).head_at(&gate)]);
     let mut crowd = Http2::connect(site.address).await;
     let first = crowd.get("/static/k");
-    origin.wait_asked("k", 1).await;
+    site.origin.wait_asked("k", 1).await;
     let second = crowd.get("/static/k");
     crowd.begun().await;
     gate.open();
     check(&first.await.unwrap(), "fwd=uri-miss; ttl=N; stored", 500);
     let second = said(&second.await.unwrap());
     assert!(second.starts_with("fwd=uri-miss") && second.contains("; collapsed"), "{second}");
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
 }
 
 /// RFC 9211 2.8
 #[tokio::test]
 async fn why_an_object_is_not_stored_is_said() {
-    let (origin, site) = Origin::start_with("fill_memory: \"2KB\"", "", "").await;
-    origin.answer("too-large", [Reply::ok(vec![7; 1_000_001])]);
-    origin.answer("no-fill-memory", [Reply::ok(vec![7; 2_001])]);
-    origin.answer("not-storable", [Reply::ok("x").with("cache-control", "no-store")]);
+    let site = Site::configured("fill_memory: \"2KB\"", "", "").await;
+    site.origin.answer("too-large", [Reply::ok(vec![7; 1_000_001])]);
+    site.origin.answer("no-fill-memory", [Reply::ok(vec![7; 2_001])]);
+    site.origin.answer("not-storable", [Reply::ok("x").with("cache-control", "no-store")]);
     for detail in ["too-large", "no-fill-memory", "not-storable"] {
         let answer = site.client.get(&format!("/static/{detail}")).await;
         check(&answer, &format!("fwd=uri-miss; detail={detail}"), 0);
@@ -252,29 +253,29 @@ async fn why_an_object_is_not_stored_is_said() {
 /// RFC 9211 2.8
 #[tokio::test]
 async fn a_remembered_404_is_a_hit_that_says_so() {
-    let (origin, site) = Origin::start("", "negative_ttl: 500").await;
+    let site = Site::with("", "negative_ttl: 500").await;
     assert_eq!(site.client.get("/static/missing").await.status, 404);
     let answer = site.client.get("/static/missing").await;
     check(&answer, "hit; ttl=N; detail=negative", 500);
     assert_eq!((answer.status, answer.field("x-cache")), (404, "HIT"));
-    assert_eq!(origin.asked("missing").len(), 1);
+    assert_eq!(site.origin.asked("missing").len(), 1);
 }
 
 /// RFC 9211 2.8
 #[tokio::test]
 async fn what_the_client_wants_from_memory_only_is_never_forwarded() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [fresh(500)]);
+    let site = Site::start().await;
+    site.origin.answer("k", [fresh(500)]);
     let answer = site.client.get_with("/static/k", &[("cache-control", "only-if-cached")]).await;
     check(&answer, "detail=only-if-cached", 0);
     assert_eq!((answer.status, answer.field("content-type")), (504, "application/problem+json"));
-    assert!(origin.asked("k").is_empty());
+    assert!(site.origin.asked("k").is_empty());
 }
 
 /// RFC 9211 2.8
 #[tokio::test]
 async fn what_the_gateway_answers_by_itself_is_local() {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     for (method, path, status) in [
         ("GET", "/static/%zz", 400),
         ("GET", "/nowhere", 404),
@@ -287,18 +288,18 @@ async fn what_the_gateway_answers_by_itself_is_local() {
         assert_eq!(answer.status, status, "{method} {path}");
         check(&answer, "detail=local", 0);
     }
-    assert!(origin.asked("k").is_empty());
+    assert!(site.origin.asked("k").is_empty());
 }
 
 /// RFC 9211 2
 #[tokio::test]
 async fn errors_have_a_status_too() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("denied", [Reply::status(403)]);
-    origin.answer("busy", [Reply::status(503)]);
-    origin.answer("busier", [Reply::status(429)]);
-    origin.answer("ill", [Reply::status(500)]);
-    origin.answer("broken", [Reply::closes()]);
+    let site = Site::start().await;
+    site.origin.answer("denied", [Reply::status(403)]);
+    site.origin.answer("busy", [Reply::status(503)]);
+    site.origin.answer("busier", [Reply::status(429)]);
+    site.origin.answer("ill", [Reply::status(500)]);
+    site.origin.answer("broken", [Reply::closes()]);
     for (key, status, expected) in [
         ("missing", 404, "fwd=uri-miss"),
         ("denied", 403, "fwd=uri-miss"),
@@ -311,7 +312,7 @@ async fn errors_have_a_status_too() {
         check(&answer, expected, 0);
         assert_eq!((answer.status, answer.field("x-cache")), (status, "MISS"), "{key}");
     }
-    origin.answer("k", [fresh(500)]);
+    site.origin.answer("k", [fresh(500)]);
     site.client.get("/static/k").await;
     for (condition, status) in [(("if-match", "\"other\""), 412), (("range", "bytes=10-"), 416)] {
         let answer = site.client.get_with("/static/k", &[condition]).await;
@@ -323,9 +324,9 @@ async fn errors_have_a_status_too() {
 /// RFC 9211 2
 #[tokio::test]
 async fn the_gateway_speaks_after_the_caches_behind_it() {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let near = "\"a, cache\"; fwd=stale; detail=\"with, a \\\"comma\"";
-    origin.answer("k", [fresh(500).with("cache-status", "Far; hit; ttl=9").with("cache-status", near)]);
+    site.origin.answer("k", [fresh(500).with("cache-status", "Far; hit; ttl=9").with("cache-status", near)]);
     for own in ["Yatagarasu; fwd=uri-miss", "Yatagarasu; hit", "Yatagarasu; hit"] {
         let members = members(&site.client.get("/static/k").await);
         assert_eq!(members[..2], ["Far; hit; ttl=9", near]);
@@ -364,9 +365,9 @@ fn unquoted(string: &str) -> String {
 /// RFC 9211 2.7
 #[tokio::test]
 async fn the_key_is_said_where_it_is_wanted() {
-    let (origin, site) = Origin::start("", "status_key: true").await;
+    let site = Site::with("", "status_key: true").await;
     let odd = "a \"b\\c";
-    origin.answer(odd, [fresh(500)]);
+    site.origin.answer(odd, [fresh(500)]);
     for reason in ["fwd=uri-miss", "hit"] {
         let answer = site.client.get("/static/a%20%22b%5Cc").await;
         assert!(said(&answer).starts_with(reason), "{}", said(&answer));
@@ -379,12 +380,12 @@ async fn the_key_is_said_where_it_is_wanted() {
 /// RFC 9211 2.7, RFC 9651 3.3.3
 #[tokio::test]
 async fn keys_that_no_string_can_hold_are_told_apart_all_the_same() {
-    let (origin, site) = Origin::start("", "status_key: true").await;
+    let site = Site::with("", "status_key: true").await;
     let mut said = HashSet::new();
     for (object, path) in
         [("\u{e9}", "%C3%A9"), ("\u{e8}", "%C3%A8"), ("\u{1f426}", "%F0%9F%90%A6"), ("\t", "%09")]
     {
-        origin.answer(object, [fresh(500)]);
+        site.origin.answer(object, [fresh(500)]);
         let answer = site.client.get(&format!("/static/{path}")).await;
         assert_eq!(answer.status, 200, "{path}");
         assert!(said.insert(key(&answer)), "{path}: {}", key(&answer));
@@ -394,8 +395,8 @@ async fn keys_that_no_string_can_hold_are_told_apart_all_the_same() {
 /// RFC 9211 2.7
 #[tokio::test]
 async fn the_key_is_not_said_unless_it_is_wanted() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [fresh(500)]);
+    let site = Site::start().await;
+    site.origin.answer("k", [fresh(500)]);
     for _ in ["on a miss", "on a hit"] {
         let said = said(&site.client.get("/static/k").await);
         assert!(!said.contains("key="), "{said}");
@@ -405,20 +406,20 @@ async fn the_key_is_not_said_unless_it_is_wanted() {
 #[tokio::test]
 async fn x_cache_says_in_a_word_where_the_answer_came_from() {
     const CONTROL: &str = "max-age=60, stale-if-error=600";
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let same = Reply::status(304).with("etag", "\"e\"").with("age", "100").with("cache-control", CONTROL);
-    origin.answer("k", [stale(", stale-if-error=600"), same, Reply::status(503), fresh(500)]);
+    site.origin.answer("k", [stale(", stale-if-error=600"), same, Reply::status(503), fresh(500)]);
     for x_cache in ["MISS", "REVALIDATED", "STALE", "MISS", "HIT"] {
         assert_eq!(site.client.get("/static/k").await.field("x-cache"), x_cache);
     }
-    assert_eq!(origin.asked("k").len(), 4);
+    assert_eq!(site.origin.asked("k").len(), 4);
 }
 
 /// RFC 9211 2
 #[tokio::test]
 async fn http2_says_the_same() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [fresh(500)]);
+    let site = Site::start().await;
+    site.origin.answer("k", [fresh(500)]);
     let client = Client::http2(site.address);
     check(&client.get("/static/k").await, "fwd=uri-miss; ttl=N; stored", 500);
     check(&client.get("/static/k").await, "hit; ttl=N", 500);

@@ -1,53 +1,40 @@
-//! The objects of the test server.
+//! The objects of an origin.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::stream;
 use http::header::{self, HeaderMap, HeaderValue};
-use s3s::dto::{
-    ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Metadata, StreamingBlob,
-    Timestamp,
-};
-use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use yatagarasu_core::Method;
 use yatagarasu_core::http::conditional::{Verdict, evaluate, range_applies};
 use yatagarasu_core::http::content_range::{content_range, unsatisfied_range};
 use yatagarasu_core::http::range::requested;
 use yatagarasu_core::http::validator::Validators;
 
+use super::content::{Content, pattern};
+
+/// The bucket that is there from the start. Others are there once they have an object.
+pub const BUCKET: &str = "bucket";
+
 /// Objects by bucket and key. Counts the requests for them.
 #[derive(Debug, Default)]
 pub struct MemoryObjects {
     objects: Mutex<HashMap<(String, String), Arc<Stored>>>,
     public: Mutex<Vec<String>>,
-    gets: AtomicU64,
-    heads: AtomicU64,
-    pattern_bytes: Arc<AtomicU64>,
+    pub(super) gets: AtomicU64,
+    pub(super) heads: AtomicU64,
+    pub(super) pattern_bytes: Arc<AtomicU64>,
 }
 
+/// An object.
 #[derive(Debug)]
-struct Stored {
-    headers: HeaderMap,
-    content: Content,
+pub(super) struct Stored {
+    pub(super) headers: HeaderMap,
+    pub(super) content: Content,
 }
-
-#[derive(Debug, Clone)]
-enum Content {
-    Bytes(Bytes),
-    /// This many bytes, each the low byte of its offset divided by [`PATTERN_RUN`]. They are generated, so that large
-    /// objects need no memory.
-    Pattern(u64),
-}
-
-/// Size of one piece of a pattern, in bytes.
-const PATTERN_CHUNK: u64 = 64 * 1024;
-
-/// Number of equal bytes in a row. It is a prime, so that no usual buffer length is a multiple of it.
-const PATTERN_RUN: usize = 1021;
 
 impl MemoryObjects {
     /// Stores an object. Adds an `etag` and a `last-modified` field if `headers` has none.
@@ -62,17 +49,7 @@ impl MemoryObjects {
 
     /// Returns the bytes of a pattern object from `start` to `end`.
     pub fn pattern(start: u64, end: u64) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(usize::try_from(end - start).expect("within memory"));
-        let mut offset = start;
-        // Written in runs: an unoptimized build takes far too long to write gibibytes byte by byte.
-        while offset < end {
-            let number = offset / PATTERN_RUN as u64;
-            let next = end.min((number + 1) * PATTERN_RUN as u64);
-            let run = [number.to_le_bytes()[0]; PATTERN_RUN];
-            bytes.extend_from_slice(&run[..usize::try_from(next - offset).expect("within a run")]);
-            offset = next;
-        }
-        bytes
+        pattern(start, end)
     }
 
     /// Removes an object.
@@ -122,16 +99,16 @@ impl MemoryObjects {
 
     /// Evaluates the conditions and the range of a request. Returns the object, the requested part, and the value of
     /// `Content-Range` if it is not the whole.
-    fn open(
+    pub(super) fn open(
         &self,
         method: Method,
         bucket: &str,
         key: &str,
         asked: &HeaderMap,
-    ) -> S3Result<(Arc<Stored>, std::ops::Range<u64>, Option<String>)> {
+    ) -> S3Result<(Arc<Stored>, Range<u64>, Option<String>)> {
         let objects = self.objects();
         let Some(stored) = objects.get(&(bucket.to_owned(), key.to_owned())).cloned() else {
-            let known = objects.keys().any(|(name, _)| name == bucket);
+            let known = bucket == BUCKET || objects.keys().any(|(name, _)| name == bucket);
             return Err(if known { s3_error!(NoSuchKey) } else { s3_error!(NoSuchBucket) });
         };
         drop(objects);
@@ -160,117 +137,5 @@ impl MemoryObjects {
         };
         let field = content_range(&part, length).to_str().expect("digits").to_owned();
         Ok((stored, part, Some(field)))
-    }
-}
-
-impl Content {
-    fn length(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Pattern(length) => *length,
-        }
-    }
-
-    fn part(&self, part: std::ops::Range<u64>, sent: &Arc<AtomicU64>) -> StreamingBlob {
-        match self {
-            Self::Bytes(bytes) => {
-                let bound = |offset| usize::try_from(offset).expect("within memory");
-                StreamingBlob::from(s3s::Body::from(bytes.slice(bound(part.start)..bound(part.end))))
-            }
-            Self::Pattern(_) => {
-                StreamingBlob::wrap(stream::unfold((part, Arc::clone(sent)), |(mut part, sent)| async move {
-                    let next = part.end.min(part.start + PATTERN_CHUNK);
-                    sent.fetch_add(next - part.start, Ordering::Relaxed);
-                    let chunk = MemoryObjects::pattern(part.start, next);
-                    part.start = next;
-                    (!chunk.is_empty()).then_some((Ok::<_, std::io::Error>(Bytes::from(chunk)), (part, sent)))
-                }))
-            }
-        }
-    }
-}
-
-/// Returns the value of a field that `s3s` has a typed member for. All other fields are set on the response
-/// unchanged.
-fn typed(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-fn etag(headers: &HeaderMap) -> Option<ETag> {
-    typed(headers, "etag").map(|etag| ETag::Strong(etag.trim_matches('"').to_owned()))
-}
-
-fn modified(headers: &HeaderMap) -> Option<Timestamp> {
-    let modified = httpdate::parse_http_date(&typed(headers, "last-modified")?).ok()?;
-    let seconds = modified.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-    Some(Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
-}
-
-fn metadata(headers: &HeaderMap) -> Metadata {
-    let named = headers.iter().filter_map(|(name, value)| {
-        Some((name.as_str().strip_prefix("x-amz-meta-")?.to_owned(), value.to_str().ok()?.to_owned()))
-    });
-    named.collect()
-}
-
-/// Returns the fields to set on the response in addition to the typed ones.
-fn others(headers: &HeaderMap) -> HeaderMap {
-    let mut others = headers.clone();
-    for name in ["etag", "last-modified"] {
-        others.remove(name);
-    }
-    let named: Vec<_> =
-        others.keys().filter(|name| name.as_str().starts_with("x-amz-meta-")).cloned().collect();
-    for name in named {
-        others.remove(name);
-    }
-    others.insert("x-amz-request-id", HeaderValue::from_static("4442587FB7D0A2F9"));
-    others.insert(
-        "x-amz-id-2",
-        HeaderValue::from_static(
-            "vlR7PnpV2Ce81l0PRw6jlUpck7Jo5ZsQjryTjKlc5aLWGVHPZLj5NeC6qMa0emYBDXOo6QBU0Wo=",
-        ),
-    );
-    others
-}
-
-#[async_trait::async_trait]
-impl S3 for MemoryObjects {
-    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        self.gets.fetch_add(1, Ordering::Relaxed);
-        let input = &request.input;
-        let (stored, part, content_range) =
-            self.open(Method::Get, &input.bucket, &input.key, &request.headers)?;
-        let mut response = S3Response::new(GetObjectOutput {
-            content_length: i64::try_from(part.end - part.start).ok(),
-            content_range,
-            accept_ranges: Some("bytes".to_owned()),
-            e_tag: etag(&stored.headers),
-            last_modified: modified(&stored.headers),
-            metadata: Some(metadata(&stored.headers)),
-            body: Some(stored.content.part(part, &self.pattern_bytes)),
-            ..GetObjectOutput::default()
-        });
-        response.headers = others(&stored.headers);
-        Ok(response)
-    }
-
-    async fn head_object(
-        &self,
-        request: S3Request<HeadObjectInput>,
-    ) -> S3Result<S3Response<HeadObjectOutput>> {
-        self.heads.fetch_add(1, Ordering::Relaxed);
-        let input = &request.input;
-        let (stored, ..) = self.open(Method::Head, &input.bucket, &input.key, &request.headers)?;
-        let mut response = S3Response::new(HeadObjectOutput {
-            content_length: i64::try_from(stored.content.length()).ok(),
-            accept_ranges: Some("bytes".to_owned()),
-            e_tag: etag(&stored.headers),
-            last_modified: modified(&stored.headers),
-            metadata: Some(metadata(&stored.headers)),
-            ..HeadObjectOutput::default()
-        });
-        response.headers = others(&stored.headers);
-        Ok(response)
     }
 }

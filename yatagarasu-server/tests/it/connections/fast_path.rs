@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Connection;
 
-use crate::support::site::Site;
+use crate::site::Site;
 
 /// Returns a request that means the same as a plain GET but has to go through hyper.
 fn through_hyper(path: &str) -> String {

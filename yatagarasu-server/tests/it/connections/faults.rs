@@ -6,8 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use yatagarasu_testing::client::Connection;
 
-use crate::support::scripted::Scripted;
-use crate::support::site::Site;
+use crate::site::Site;
 
 const LARGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nfirst";
 
@@ -18,9 +17,9 @@ const LARGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nfirst";
 async fn time_to_leave(answer: &str) -> Duration {
     let mut best = Duration::MAX;
     for _ in 0..5 {
-        let (s3, site) = Scripted::start("").await;
+        let site = Site::by_hand("").await;
         let mut client = Connection::get(site.address, "/static/k").await;
-        let mut exchange = s3.next().await;
+        let mut exchange = site.origin.next().await;
         exchange.write(answer).await;
         if !answer.is_empty() {
             client.head().await;
@@ -47,9 +46,9 @@ async fn a_client_that_leaves_before_the_head_ends_the_request_within_100_ms() {
 
 #[tokio::test]
 async fn a_fill_goes_on_for_those_who_wait() {
-    let (s3, site) = Scripted::start("").await;
+    let site = Site::by_hand("").await;
     let first = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     let first = first.await.unwrap();
     let client = site.client.clone();
@@ -64,9 +63,9 @@ async fn a_fill_goes_on_for_those_who_wait() {
 #[tokio::test]
 async fn a_body_cut_short_breaks_the_clients_connection_and_stores_nothing() {
     for length in [10, 100_000_000] {
-        let (s3, site) = Scripted::start("").await;
+        let site = Site::by_hand("").await;
         let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-        let mut exchange = s3.next().await;
+        let mut exchange = site.origin.next().await;
         exchange.write(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\nhello")).await;
         let mut client = client.await.unwrap();
         drop(exchange);
@@ -78,9 +77,9 @@ async fn a_body_cut_short_breaks_the_clients_connection_and_stores_nothing() {
 
 #[tokio::test]
 async fn a_chunked_body_cut_short_is_not_taken_for_whole() {
-    let (s3, site) = Scripted::start("").await;
+    let site = Site::by_hand("").await;
     let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
     let mut client = client.await.unwrap();
     drop(exchange);
@@ -91,10 +90,10 @@ async fn a_chunked_body_cut_short_is_not_taken_for_whole() {
 
 #[tokio::test]
 async fn a_chunked_body_that_ends_within_the_limit_is_stored() {
-    let (s3, site) = Scripted::start("").await;
+    let site = Site::by_hand("").await;
     let client = site.client.clone();
     let asked = tokio::spawn(async move { client.get("/static/k").await });
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").await;
     assert_eq!(asked.await.unwrap().body, "hello");
     let hit = site.client.get("/static/k").await;
@@ -103,9 +102,9 @@ async fn a_chunked_body_that_ends_within_the_limit_is_stored() {
 
 #[tokio::test]
 async fn a_source_that_falls_silent_breaks_the_connection() {
-    let (s3, site) = Scripted::start("idle_timeout: \"100ms\"").await;
+    let site = Site::by_hand("idle_timeout: \"100ms\"").await;
     let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     exchange.write(LARGE).await;
     let mut client = client.await.unwrap();
     assert!(client.rest().await.len() <= 5);
@@ -114,9 +113,9 @@ async fn a_source_that_falls_silent_breaks_the_connection() {
 
 #[tokio::test]
 async fn a_slow_client_slows_s3_down() {
-    let (s3, site) = Scripted::start("").await;
+    let site = Site::by_hand("").await;
     let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     // Small kernel buffers on the way, so that the test measures the gateway's own buffers.
     let socket = socket2::SockRef::from(&exchange.socket);
     socket.set_send_buffer_size(64 * 1024).unwrap();
@@ -135,9 +134,7 @@ async fn a_slow_client_slows_s3_down() {
 
 #[tokio::test]
 async fn a_client_that_says_nothing_is_let_go() {
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
-    let entry = crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
-    let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
+    let site = Site::configured("header_timeout: \"200ms\"", "", "").await;
     site.put("k", &[], "x");
     for said in ["", "G", "GET /static/k HTTP/1.1\r\nhost:"] {
         let mut client = Connection::send(site.address, said).await;
@@ -171,9 +168,7 @@ async fn a_client_that_says_nothing_is_let_go() {
 
 #[tokio::test]
 async fn a_client_that_reads_slowly_is_not_let_go() {
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
-    let entry = crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
-    let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
+    let site = Site::configured("header_timeout: \"200ms\"", "", "max_item_size: \"10MB\"").await;
     site.put("k", &[], vec![7; 9_000_000]);
     site.client.get("/static/k").await;
     let mut client = Connection::begin(site.address, "/static/k").await;
@@ -189,9 +184,9 @@ async fn a_client_that_reads_slowly_is_not_let_go() {
 
 #[tokio::test]
 async fn a_purge_wins_over_a_fill_that_began_before_it() {
-    let (s3, site) = Scripted::start("").await;
+    let site = Site::by_hand("").await;
     let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nol").await;
     let mut client = client.await.unwrap();
     assert_eq!(site.purge("{\"bucket\":\"assets\",\"key\":\"k\"}").await.json()["purged"], 0);
@@ -203,11 +198,8 @@ async fn a_purge_wins_over_a_fill_that_began_before_it() {
     // The gateway may reuse the connection of the first request.
     let new = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nnew";
     tokio::select! {
-        mut next = s3.next() => next.write(new).await,
-        byte = exchange.socket.read_u8() => {
-            assert_eq!(byte.unwrap(), b'G');
-            exchange.write(new).await;
-        }
+        mut next = site.origin.next() => next.write(new).await,
+        () = exchange.next_request() => exchange.write(new).await,
     }
     let again = again.await.unwrap();
     assert_eq!((again.field("x-cache"), &again.body[..]), ("MISS", &b"new"[..]));

@@ -3,8 +3,7 @@
 use http_body_util::BodyExt;
 use yatagarasu_testing::client::{Client, Http2};
 
-use crate::support::scripted::Scripted;
-use crate::support::site::Site;
+use crate::site::Site;
 
 #[tokio::test]
 async fn http2_with_prior_knowledge_is_served_on_the_same_port() {
@@ -31,10 +30,10 @@ async fn http2_with_prior_knowledge_is_served_on_the_same_port() {
 
 #[tokio::test]
 async fn a_body_cut_short_resets_the_stream() {
-    let (s3, site) = Scripted::start("").await;
+    let site = Site::by_hand("").await;
     let mut client = Http2::connect(site.address).await;
     let response = tokio::spawn(client.begin("/static/k"));
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     // Wait for the head: until it is sent, a broken response would turn into another status.
     let response = response.await.unwrap().unwrap();
@@ -66,10 +65,10 @@ async fn a_head_has_no_content_whatever_the_status() {
 
 #[tokio::test]
 async fn a_reset_ends_the_request_at_s3() {
-    let (s3, site) = Scripted::start("").await;
+    let site = Site::by_hand("").await;
     let mut client = Http2::connect(site.address).await;
     let response = tokio::spawn(client.begin("/static/k"));
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nfirst").await;
     // Dropping a body before its end resets its stream. The connection stays open.
     drop(response.await.unwrap().unwrap());
@@ -79,9 +78,7 @@ async fn a_reset_ends_the_request_at_s3() {
 
 #[tokio::test]
 async fn a_connection_without_requests_is_closed() {
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
-    let entry = crate::support::site::bucket(&s3.endpoint(), "assets", "/static", "", "enabled: true");
-    let site = Site::run(s3, &crate::support::site::document("header_timeout: \"200ms\"", &[entry])).await;
+    let site = Site::configured("header_timeout: \"200ms\"", "", "").await;
     site.put("k", &[], "x");
     let mut client = Http2::connect(site.address).await;
     assert_eq!(client.get("/static/k").await.unwrap().body, "x");

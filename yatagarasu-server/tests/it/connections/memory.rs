@@ -11,10 +11,10 @@ use tokio::time::{sleep, timeout};
 use yatagarasu_sys::process::raise_open_files_limit;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::{Connection, Http2};
-use yatagarasu_testing::origin::{MemoryObjects, S3Server};
+use yatagarasu_testing::origin::{MemoryObjects, Origin};
 
 use crate::operating::process::Process;
-use crate::support::site::{Site, bucket, document};
+use crate::site::{Site, bucket, document};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -22,8 +22,8 @@ const MIB: u64 = 1 << 20;
 /// Bytes that a client reads at a time.
 const PIECE: u64 = 256 * KIB;
 
-async fn serving(length: u64) -> (S3Server, Process) {
-    let s3 = S3Server::start().await.unwrap();
+async fn serving(length: u64) -> (Origin, Process) {
+    let s3 = Origin::start().await.unwrap();
     s3.objects().put_pattern("bucket", "large", length);
     s3.objects().put("bucket", "small", &[], "x");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")]);
@@ -217,7 +217,7 @@ async fn assert_hit(client: &mut Connection) {
 async fn a_thousand_clients_of_one_cold_object_share_one_get_and_one_copy() {
     const LENGTH: u64 = 8_000_000;
     raise_open_files_limit();
-    let s3 = S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     s3.objects().put_pattern("bucket", "cold", LENGTH);
     s3.objects().put("bucket", "small", &[], "x");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
@@ -250,7 +250,7 @@ async fn a_thousand_clients_of_one_cold_object_share_one_get_and_one_copy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn little_waits_in_the_kernel_for_a_client_that_does_not_read() {
     let (site, client) = unread("").await;
-    stalled(&site.s3).await;
+    stalled(&site.origin).await;
     let bytes = waiting(site.address, client.address());
     println!("a client that does not read: {} KiB in the kernel", bytes / 1024);
     // 128 KiB, and up to two of the kernel's pieces, which are as large over loopback.
@@ -272,7 +272,7 @@ pub(crate) async fn until_waiting(from: SocketAddr, to: SocketAddr, enough: impl
 
 /// Starts a gateway with these settings of `server`, and a client that requests a large object and reads only its head.
 async fn unread(server: &str) -> (Site, Connection) {
-    let s3 = S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     s3.objects().put_pattern("bucket", "large", 64 * MIB);
     let yaml = document(server, &[bucket(&s3.endpoint(), "assets", "/static", "", "enabled: false")]);
     let site = Site::run(s3, &yaml).await;
@@ -295,7 +295,7 @@ pub(crate) fn waiting(from: SocketAddr, to: SocketAddr) -> u64 {
 }
 
 /// Waits until S3 is asked for no more bytes. Every buffer on the way is full then.
-pub(crate) async fn stalled(s3: &S3Server) {
+pub(crate) async fn stalled(s3: &Origin) {
     let mut quiet = 0;
     let mut sent = s3.objects().pattern_bytes();
     while quiet < 10 {

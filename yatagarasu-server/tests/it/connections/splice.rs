@@ -6,12 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::sleep;
 use yatagarasu_testing::client::Connection;
-use yatagarasu_testing::origin::{MemoryObjects, S3Server};
+use yatagarasu_testing::origin::{Gate, MemoryObjects, Origin, Reply};
 
 use crate::connections::memory::{stalled, until_waiting, waiting};
 use crate::operating::process::Process;
-use crate::support::origin::{Gate, Origin, Reply};
-use crate::support::site::{Site, bucket, document, until};
+use crate::site::{Site, bucket, document, until};
 
 const MIB: u64 = 1 << 20;
 
@@ -28,7 +27,7 @@ async fn site(server: &str) -> Site {
 
 /// Starts the same with `threads` threads.
 async fn site_of(threads: usize, server: &str) -> Site {
-    let s3 = S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     s3.objects().put_pattern("bucket", "large", LENGTH);
     s3.objects().put_pattern("bucket", "other", LENGTH);
     s3.objects().put("bucket", "small", &[], "x");
@@ -90,10 +89,10 @@ async fn a_fast_stream_takes_a_part_of_the_memory_there_is_until_it_ends() {
     assert_eq!(client.take(1).await, b"x");
     client.get_again("/static/other").await;
     assert_eq!(client.head().await.status, 200);
-    stalled(&site.s3).await;
+    stalled(&site.origin).await;
     assert!(waiting(site.address, client.address()) < MIB);
     assert_takes(&mut client, 0, LENGTH).await;
-    assert_eq!(site.s3.objects().gets(), 3);
+    assert_eq!(site.origin.objects().gets(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +160,7 @@ async fn a_client_that_takes_the_last_bytes_slowly_keeps_its_part_so_long() {
     assert_takes(&mut client, offset, rest).await;
     // The response has ended, and with it the connection to S3. The client's socket holds the rest.
     until(&site, |stats| reserved(stats) == WIDE / 2).await;
-    stalled(&site.s3).await;
+    stalled(&site.origin).await;
     assert_eq!(reserved_now(&site).await, WIDE / 2);
     assert_takes(&mut client, rest, LENGTH).await;
     until(&site, |stats| reserved(stats) == 0).await;
@@ -227,13 +226,13 @@ async fn the_connection_ends_where_it_is_to_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fast_stream_that_breaks_off_is_not_taken_for_whole() {
-    let (origin, site) = Origin::start("", "enabled: false").await;
+    let site = Site::with("", "enabled: false").await;
     let gate = Gate::default();
     let sent = MemoryObjects::pattern(0, 48 * MIB);
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n").into_bytes();
     let length = head.len() + sent.len() - 1;
     let raw = [head, sent].concat();
-    origin.answer("k", [Reply::raw(raw).rest_at(length, &gate)]);
+    site.origin.answer("k", [Reply::raw(raw).rest_at(length, &gate)]);
     let mut client = begin(site.address, "/static/k").await;
     let mut offset = 0;
     until_fast(&site, &mut client, &mut offset, WIDE).await;
@@ -245,7 +244,7 @@ async fn a_fast_stream_that_breaks_off_is_not_taken_for_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bytes_of_a_fast_stream_go_through_a_pipe() {
-    let s3 = S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     s3.objects().put_pattern("bucket", "large", LENGTH);
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "enabled: false")]);
     let process = Process::start(&yaml, &[]);

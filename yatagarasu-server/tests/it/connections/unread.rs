@@ -10,12 +10,11 @@ use tokio::time::{sleep, timeout};
 use yatagarasu_sys::process::raise_open_files_limit;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::{Connection, Http2};
-use yatagarasu_testing::origin::{MemoryObjects, S3Server};
+use yatagarasu_testing::origin::{MemoryObjects, Origin};
 
 use crate::connections::memory::stalled;
 use crate::operating::process::Process;
-use crate::support::scripted::Scripted;
-use crate::support::site::{Site, bucket, document, until};
+use crate::site::{Site, bucket, document, until};
 
 const MIB: u64 = 1 << 20;
 
@@ -24,7 +23,7 @@ const SEND_TIMEOUT: &str = "send_timeout: \"500ms\"";
 
 /// Starts a gateway with these settings of `server`: `/static` stores objects of up to 32 MB, `/media` nothing.
 async fn site(server: &str) -> Site {
-    let s3 = S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     s3.objects().put_pattern("bucket", "large", 256 * MIB);
     s3.objects().put_pattern("bucket", "stored", 24 * MIB);
     s3.objects().put("bucket", "small", &[], "x");
@@ -58,9 +57,9 @@ async fn begin(address: SocketAddr, path: &str) -> Connection {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_of_a_stream_is_let_go_and_so_is_s3() {
-    let (s3, site) = Scripted::with(SEND_TIMEOUT, "").await;
+    let site = Site::over(Origin::by_hand().await.unwrap(), SEND_TIMEOUT, "", "").await;
     let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     exchange.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40)).await;
     let mut client = client.await.unwrap();
     let sending = async { while exchange.socket.write(&[0; 16384]).await.is_ok() {} };
@@ -197,7 +196,7 @@ async fn a_client_that_takes_a_little_now_and_then_gets_everything() {
 async fn the_memory_of_clients_that_never_read_comes_back() {
     const CLIENTS: u64 = 60;
     raise_open_files_limit();
-    let s3 = S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     for index in 0..CLIENTS {
         s3.objects().put_pattern("bucket", &format!("{index}"), 9_000_000);
     }

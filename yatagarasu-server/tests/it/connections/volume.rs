@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::support::site::Site;
+use crate::site::Site;
 
 /// Returns content that depends on the object, of 0 to 8,191 bytes.
 fn content(index: u64) -> Vec<u8> {
@@ -35,7 +35,7 @@ async fn ten_thousand_objects_miss_and_hit_with_the_right_bytes() {
             client.await.unwrap();
         }
     }
-    assert_eq!(site.s3.objects().gets(), 10_000);
-    let asked: HashSet<_> = site.s3.requests().into_iter().collect();
+    assert_eq!(site.origin.objects().gets(), 10_000);
+    let asked: HashSet<_> = site.origin.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(asked.len(), 10_000);
 }

@@ -3,8 +3,9 @@
 use serde_json::Value;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Connection;
+use yatagarasu_testing::origin::{ClosedPort, Origin};
 
-use crate::support::site::{Site, bucket, document, until};
+use crate::site::{Site, bucket, document, until};
 
 #[tokio::test]
 async fn purges_say_how_many_objects_went() {
@@ -50,7 +51,7 @@ async fn soft_purges_have_s3_asked_whether_the_object_has_changed() {
     let purged = site.purge(r#"{"bucket":"assets","all":true,"soft":true}"#).await;
     assert_eq!((purged.status, &purged.json()["purged"]), (200, &3.into()));
     site.put("changed", &[("etag", "\"new\"")], "new");
-    site.s3.objects().remove("bucket", "gone");
+    site.origin.objects().remove("bucket", "gone");
     for (key, status, expected, content) in
         [("same", 200, "REVALIDATED", "old"), ("changed", 200, "MISS", "new"), ("gone", 404, "MISS", "")]
     {
@@ -63,7 +64,7 @@ async fn soft_purges_have_s3_asked_whether_the_object_has_changed() {
 
 #[tokio::test]
 async fn tags_and_everything_are_purged_from_all_buckets_at_once() {
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entry = |name, prefix| bucket(&s3.endpoint(), name, prefix, "", cache);
     let yaml = document("", &[entry("one", "/one"), entry("two", "/two")]);
@@ -87,7 +88,7 @@ async fn tags_and_everything_are_purged_from_all_buckets_at_once() {
 #[tokio::test]
 async fn an_operator_who_leaves_does_not_end_a_purge() {
     const BUCKETS: usize = 64;
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entries: Vec<_> = (0..BUCKETS)
         .map(|index| bucket(&s3.endpoint(), &format!("b{index}"), &format!("/{index}"), "", cache))
@@ -114,7 +115,7 @@ async fn an_operator_who_leaves_does_not_end_a_purge() {
 
 #[tokio::test]
 async fn the_method_purges_what_a_public_path_leads_to() {
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entry = |name, prefix| bucket(&s3.endpoint(), name, prefix, "forward_query: [\"v\"]", cache);
     let yaml = document("", &[entry("all", "/stats"), entry("inner", "/stats/in")]);
@@ -189,16 +190,16 @@ async fn bad_orders_say_what_is_expected() {
 
 #[tokio::test]
 async fn readiness_asks_every_source() {
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     s3.objects().put("bucket", "k", &[], "x");
     let endpoint = s3.endpoint();
     let good = bucket(&endpoint, "good", "/good", "", "");
-    let nobody = crate::support::scripted::Nobody::new();
+    let nobody = ClosedPort::new();
     let unreachable = bucket(&nobody.endpoint(), "unreachable", "/unreachable", "", "");
     let denied = bucket(&endpoint, "denied", "/denied", "session_token: \"unknown\"", "");
     let site = Site::run(s3, &document("", std::slice::from_ref(&good))).await;
     assert_eq!((site.admin.get("/health").await.status, site.admin.get("/ready").await.status), (200, 200));
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     let site = Site::run(s3, &document("", &[good, unreachable, denied])).await;
     let answer = site.admin.get("/ready").await;
     assert_eq!(answer.status, 503);
@@ -213,7 +214,7 @@ async fn readiness_asks_every_source() {
 
 #[tokio::test]
 async fn a_token_guards_what_is_not_for_everyone() {
-    let s3 = yatagarasu_testing::origin::S3Server::start().await.unwrap();
+    let s3 = Origin::start().await.unwrap();
     s3.objects().put("bucket", "k", &[], "x");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]).replace(
         "admin: { address: \"127.0.0.1:0\" }",
@@ -273,9 +274,9 @@ async fn what_happens_is_counted() {
 
 #[tokio::test]
 async fn stopping_lets_responses_end_and_accepts_no_more() {
-    let (s3, mut site) = crate::support::scripted::Scripted::start("").await;
+    let mut site = Site::by_hand("").await;
     let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
     let mut client = client.await.unwrap();
     let idle = Connection::begin(site.address, "/nowhere").await;
@@ -291,12 +292,10 @@ async fn stopping_lets_responses_end_and_accepts_no_more() {
 
 #[tokio::test]
 async fn stopping_does_not_wait_longer_than_it_may() {
-    let s3 = crate::support::scripted::Scripted::start("").await.0;
-    let server = yatagarasu_testing::origin::S3Server::start().await.unwrap();
-    let entry = bucket(&format!("http://{}", s3.address()), "assets", "/static", "", "");
-    let mut site = Site::run(server, &document("shutdown_grace: \"50ms\"", &[entry])).await;
+    let origin = Origin::by_hand().await.unwrap();
+    let mut site = Site::over(origin, "shutdown_grace: \"50ms\"", "", "").await;
     let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
     let _client = client.await.unwrap();
     assert!(!site.stop().await.unwrap(), "one response was cut off");
@@ -305,10 +304,10 @@ async fn stopping_does_not_wait_longer_than_it_may() {
 
 #[tokio::test]
 async fn stopping_goes_on_with_what_another_thread_began() {
-    let (s3, mut site) = crate::support::scripted::Scripted::start("").await;
+    let mut site = Site::by_hand("").await;
     // One client connects to each of the two threads. The first starts the fill and leaves.
     let first = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = s3.next().await;
+    let mut exchange = site.origin.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     let first = first.await.unwrap();
     let mut second = Connection::begin(site.address, "/static/k").await;

@@ -10,14 +10,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Client;
-use yatagarasu_testing::origin::S3Server;
+use yatagarasu_testing::origin::Origin;
 
 use crate::operating::process::{command, write};
-use crate::support::site::{bucket, document};
+use crate::site::{bucket, document};
 
 /// A server on known addresses, because it may have no log to report them.
 struct Silent {
-    _s3: S3Server,
+    _s3: Origin,
     child: Child,
     client: Client,
     admin: Client,
@@ -26,7 +26,7 @@ struct Silent {
 
 impl Silent {
     async fn start(stderr: impl Into<Stdio>) -> Self {
-        let s3 = S3Server::start().await.unwrap();
+        let s3 = Origin::start().await.unwrap();
         s3.objects().put("bucket", "stored", &[], "hello");
         let [address, admin] = free_addresses();
         let good = bucket(&s3.endpoint(), "assets", "/static", "", "");

@@ -1,14 +1,14 @@
 //! Tests of conditional requests (RFC 9110 13).
 
+use yatagarasu_testing::origin::Reply;
+
 use super::{AFTER, BEFORE, WRITTEN, stored};
-use crate::support::origin::{Origin, Reply};
-use crate::support::site::Site;
+use crate::site::Site;
 
 const CONTENT: &str = "0123456789";
 
 /// A gateway and its source for all cases of a test, each with its own keys.
 struct Bench {
-    origin: Origin,
     site: Site,
     cases: usize,
 }
@@ -21,8 +21,8 @@ enum Beforehand {
 
 impl Bench {
     async fn start() -> Self {
-        let (origin, site) = Origin::start("", "").await;
-        Self { origin, site, cases: 0 }
+        let site = Site::start().await;
+        Self { site, cases: 0 }
     }
 
     /// Requests `object` with `conditions` and checks the status.
@@ -40,7 +40,7 @@ impl Bench {
         ] {
             let key = format!("{place}{}", self.cases).replace(' ', "-");
             let path = format!("/static/{key}");
-            self.origin.answer(&key, [object.clone()]);
+            self.site.origin.answer(&key, [object.clone()]);
             let asked = match beforehand {
                 Beforehand::Nothing => method,
                 Beforehand::Stored => {
@@ -52,7 +52,7 @@ impl Bench {
             assert_eq!(answer.status, status, "{place} of {object:?} on {conditions:?}");
             let whole = status == 200 && method == "GET";
             assert_eq!(answer.body == CONTENT, whole, "{place} of {object:?} on {conditions:?}");
-            let requests = self.origin.asked(&key);
+            let requests = self.site.origin.asked(&key);
             assert_eq!(requests.len(), 1, "{place} of {object:?} on {conditions:?}");
             for name in ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"] {
                 assert_eq!((&*requests[0].method, requests[0].field(name)), (asked, ""), "{conditions:?}");
@@ -210,7 +210,7 @@ async fn what_must_hold_comes_before_what_must_not() {
 /// RFC 9110 13.2.2, step 5
 #[tokio::test]
 async fn conditions_come_before_ranges() {
-    let (origin, site) = stored(tagged("\"e\"").with("last-modified", WRITTEN)).await;
+    let site = stored(tagged("\"e\"").with("last-modified", WRITTEN)).await;
     for (condition, range, status) in [
         (("if-none-match", "\"e\""), "bytes=0-1", 304),
         (("if-none-match", "\"e\""), "bytes=99-", 304),
@@ -224,13 +224,13 @@ async fn conditions_come_before_ranges() {
         let answer = site.client.get_with("/static/k", &[condition, ("range", range)]).await;
         assert_eq!(answer.status, status, "{condition:?} {range}");
     }
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
 }
 
 /// RFC 9110 13.2.1
 #[tokio::test]
 async fn a_missing_object_is_missing_on_any_condition() {
-    let (_origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     for condition in [("if-match", "\"e\""), ("if-match", "*"), ("if-none-match", "*")] {
         for method in ["GET", "HEAD"] {
             let answer = site.client.send(method, "/static/missing", &[condition], "".into()).await;
@@ -250,9 +250,9 @@ async fn a_304_has_the_fields_that_identify_and_keep_an_object() {
         ("vary", "origin"),
         ("last-modified", WRITTEN),
     ];
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let object = SENT.iter().fold(Reply::ok(CONTENT), |reply, (name, value)| reply.with(name, value));
-    origin.answer("k", [object]);
+    site.origin.answer("k", [object]);
     for place in ["from the head of a fetch", "from memory"] {
         let answer = site.client.get_with("/static/k", &[("if-none-match", "\"e\"")]).await;
         assert_eq!(answer.status, 304, "{place}");
@@ -266,10 +266,10 @@ async fn a_304_has_the_fields_that_identify_and_keep_an_object() {
 /// RFC 9110 15.4.5
 #[tokio::test]
 async fn a_304_describes_no_content() {
-    let (origin, site) = Origin::start("", "").await;
+    let site = Site::start().await;
     let described = [("content-type", "text/css"), ("content-encoding", "br"), ("content-language", "de")];
     let object = described.iter().fold(tagged("\"e\""), |reply, (name, value)| reply.with(name, value));
-    origin.answer("k", [object]);
+    site.origin.answer("k", [object]);
     for place in ["from the head of a fetch", "from memory"] {
         let answer = site.client.get_with("/static/k", &[("if-none-match", "\"e\"")]).await;
         assert_eq!((answer.status, answer.body.len()), (304, 0), "{place}");
@@ -282,11 +282,11 @@ async fn a_304_describes_no_content() {
 /// RFC 9110 13.1.2
 #[tokio::test]
 async fn a_304_from_the_head_of_a_fetch_costs_the_next_client_nothing() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [tagged("\"e\"")]);
+    let site = Site::start().await;
+    site.origin.answer("k", [tagged("\"e\"")]);
     let same = site.client.get_with("/static/k", &[("if-none-match", "\"e\"")]).await;
     assert_eq!(same.status, 304);
     let whole = site.client.get("/static/k").await;
     assert_eq!((whole.status, &whole.body[..]), (200, CONTENT.as_bytes()));
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
 }

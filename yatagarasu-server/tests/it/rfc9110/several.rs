@@ -6,9 +6,10 @@ use std::ops::Range;
 use http::HeaderMap;
 use yatagarasu_testing::client::Response;
 use yatagarasu_testing::message::fields;
+use yatagarasu_testing::origin::Reply;
 
 use super::{content, ranged, stored};
-use crate::support::origin::{Origin, Reply};
+use crate::site::Site;
 
 /// One part of a response.
 struct Part {
@@ -83,17 +84,17 @@ fn check_one(answer: &Response, expected: Range<usize>) {
 /// RFC 9110 14.6, 15.3.7.2
 #[tokio::test]
 async fn several_ranges_are_sent_in_parts() {
-    let (origin, site) = stored(Reply::ok(content())).await;
+    let site = stored(Reply::ok(content())).await;
     check_parts(&ranged(&site, "bytes=0-9,5000-5099,-10").await, &[0..10, 5000..5100, 9990..10_000]);
     check_parts(&ranged(&site, "bytes= 0-9 , 9000-").await, &[0..10, 9000..10_000]);
-    assert_eq!(origin.asked("k").len(), 1);
+    assert_eq!(site.origin.asked("k").len(), 1);
 }
 
 /// RFC 9110 15.3.7.2
 #[tokio::test]
 async fn each_part_has_the_objects_type() {
     let object = Reply::ok(content()).with("content-type", "text/css; charset=utf-8");
-    let (_origin, site) = stored(object).await;
+    let site = stored(object).await;
     let parts = parts(&ranged(&site, "bytes=0-9,5000-5099").await);
     assert_eq!(parts.len(), 2);
     for part in parts {
@@ -104,7 +105,7 @@ async fn each_part_has_the_objects_type() {
 /// RFC 9110 15.3.7.2
 #[tokio::test]
 async fn parts_of_an_object_without_a_type_have_none() {
-    let (_origin, site) = stored(Reply::ok(content())).await;
+    let site = stored(Reply::ok(content())).await;
     let parts = parts(&ranged(&site, "bytes=0-9,5000-5099").await);
     assert_eq!(parts.len(), 2);
     assert!(parts.iter().all(|part| !part.fields.contains_key("content-type")));
@@ -114,7 +115,7 @@ async fn parts_of_an_object_without_a_type_have_none() {
 #[tokio::test]
 async fn parts_come_with_the_fields_of_the_whole() {
     let object = Reply::ok(content()).with("etag", "\"e\"").with("x-unknown", "kept");
-    let (_origin, site) = stored(object).await;
+    let site = stored(object).await;
     let answer = ranged(&site, "bytes=0-9,5000-5099").await;
     assert_eq!((answer.field("etag"), answer.field("x-unknown")), ("\"e\"", "kept"));
     assert_eq!(parts(&answer).len(), 2);
@@ -123,14 +124,14 @@ async fn parts_come_with_the_fields_of_the_whole() {
 /// RFC 9110 15.3.7.2
 #[tokio::test]
 async fn parts_come_in_the_order_asked_for() {
-    let (_origin, site) = stored(Reply::ok(content())).await;
+    let site = stored(Reply::ok(content())).await;
     check_parts(&ranged(&site, "bytes=5000-5099,0-9").await, &[5000..5100, 0..10]);
 }
 
 /// RFC 9110 15.3.7.2
 #[tokio::test]
 async fn ranges_that_overlap_are_sent_once() {
-    let (_origin, site) = stored(Reply::ok(content())).await;
+    let site = stored(Reply::ok(content())).await;
     check_parts(&ranged(&site, "bytes=0-99,50-149,5000-5099").await, &[0..150, 5000..5100]);
     check_parts(&ranged(&site, "bytes=0-9,5000-5099,5020-5029").await, &[0..10, 5000..5100]);
 }
@@ -138,7 +139,7 @@ async fn ranges_that_overlap_are_sent_once() {
 /// RFC 9110 15.3.7.2
 #[tokio::test]
 async fn what_is_one_range_after_all_is_sent_as_one() {
-    let (_origin, site) = stored(Reply::ok(content())).await;
+    let site = stored(Reply::ok(content())).await;
     check_one(&ranged(&site, "bytes=0-99,50-149").await, 0..150);
     check_one(&ranged(&site, "bytes=500-599,500-599").await, 500..600);
     check_one(&ranged(&site, "bytes=,500-599,").await, 500..600);
@@ -147,7 +148,7 @@ async fn what_is_one_range_after_all_is_sent_as_one() {
 /// RFC 9110 14.1.2, 15.3.7.2
 #[tokio::test]
 async fn ranges_the_object_does_not_have_are_left_out() {
-    let (_origin, site) = stored(Reply::ok(content())).await;
+    let site = stored(Reply::ok(content())).await;
     check_parts(&ranged(&site, "bytes=0-9,20000-,5000-5099").await, &[0..10, 5000..5100]);
     check_one(&ranged(&site, "bytes=20000-,5000-5099,-0").await, 5000..5100);
 }
@@ -155,7 +156,7 @@ async fn ranges_the_object_does_not_have_are_left_out() {
 /// RFC 9110 15.5.17
 #[tokio::test]
 async fn several_ranges_of_which_the_object_has_none_are_416() {
-    let (_origin, site) = stored(Reply::ok(content())).await;
+    let site = stored(Reply::ok(content())).await;
     let answer = ranged(&site, "bytes=10000-,20000-20001,-0").await;
     assert_eq!((answer.status, answer.field("content-range")), (416, "bytes */10000"));
 }
@@ -163,7 +164,7 @@ async fn several_ranges_of_which_the_object_has_none_are_416() {
 /// RFC 9110 14.2, 17.15
 #[tokio::test]
 async fn more_than_sixty_four_ranges_are_ignored() {
-    let (_origin, site) = stored(Reply::ok(content())).await;
+    let site = stored(Reply::ok(content())).await;
     let far_apart = |count: usize| {
         let mut range = "bytes=0-0".to_owned();
         for index in 1..count {
@@ -181,7 +182,7 @@ async fn more_than_sixty_four_ranges_are_ignored() {
 /// RFC 9110 13.1.5
 #[tokio::test]
 async fn if_range_holds_for_several_ranges_too() {
-    let (_origin, site) = stored(Reply::ok(content()).with("etag", "\"e\"")).await;
+    let site = stored(Reply::ok(content()).with("etag", "\"e\"")).await;
     let range = ("range", "bytes=0-9,5000-5099");
     let same = site.client.get_with("/static/k", &[range, ("if-range", "\"e\"")]).await;
     check_parts(&same, &[0..10, 5000..5100]);
@@ -192,23 +193,23 @@ async fn if_range_holds_for_several_ranges_too() {
 /// RFC 9110 14.2
 #[tokio::test]
 async fn several_ranges_that_find_nothing_fetch_the_whole_once() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [Reply::ok(content())]);
+    let site = Site::start().await;
+    site.origin.answer("k", [Reply::ok(content())]);
     check_parts(&ranged(&site, "bytes=0-9,5000-5099").await, &[0..10, 5000..5100]);
     check_one(&ranged(&site, "bytes=7000-7009").await, 7000..7010);
-    let asked = origin.asked("k");
+    let asked = site.origin.asked("k");
     assert_eq!((asked.len(), asked[0].field("range")), (1, ""));
 }
 
 /// RFC 9110 14.2
 #[tokio::test]
 async fn several_ranges_of_what_is_not_stored_are_ignored() {
-    let (origin, site) = Origin::start("", "").await;
-    origin.answer("k", [Reply::ok(content()).with("cache-control", "no-store")]);
+    let site = Site::start().await;
+    site.origin.answer("k", [Reply::ok(content()).with("cache-control", "no-store")]);
     for _ in ["found out", "remembered"] {
         let answer = ranged(&site, "bytes=0-9,5000-5099").await;
         assert_eq!((answer.status, answer.field("content-range")), (200, ""));
         assert!(answer.body == content());
     }
-    assert_eq!(origin.asked("k").len(), 2);
+    assert_eq!(site.origin.asked("k").len(), 2);
 }

@@ -1,9 +1,9 @@
 //! RFC 9111 4.2, 5.1, 5.3: how long an object is fresh, and how old it is.
 
 use std::time::{SystemTime, UNIX_EPOCH};
+use yatagarasu_testing::origin::Reply;
 
 use super::{Bed, near, ttl, with_fields};
-use crate::support::origin::Reply;
 
 /// 2840140800 seconds after 1970. It is never in the past, so it makes no object old.
 const DATE: (&str, &str) = ("date", "Thu, 01 Jan 2060 00:00:00 GMT");

@@ -1,7 +1,8 @@
 //! RFC 9111 4.3.5: the effect of a response to HEAD on a stored object.
 
+use yatagarasu_testing::origin::Reply;
+
 use super::{Bed, near, stale, summary, ttl, with_fields};
-use crate::support::origin::Reply;
 
 const NO_CACHE: [(&str, &str); 1] = [("cache-control", "no-cache")];
 

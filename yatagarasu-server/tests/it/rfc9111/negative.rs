@@ -1,9 +1,9 @@
 //! RFC 9111 3, 4.2: remembered refusals. RFC 9110 15.1 lets a 404 be stored; for a 403, the bucket decides.
 
 use yatagarasu_testing::client::Response;
+use yatagarasu_testing::origin::Reply;
 
 use super::{Bed, Object, says, summary, ttl, with_fields};
-use crate::support::origin::Reply;
 
 /// Returns an object that S3 refuses at first and has from the second request on.
 fn refused<'a>(bed: &'a Bed, status: u16, fields: &[(&str, &str)]) -> Object<'a> {

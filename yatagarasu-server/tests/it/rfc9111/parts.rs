@@ -1,9 +1,9 @@
 //! RFC 9111 3.3, 3.4: stored parts of objects, and how they are reused, combined and replaced.
 
 use yatagarasu_testing::client::Response;
+use yatagarasu_testing::origin::Reply;
 
 use super::{Bed, Object, aged, says, summary};
-use crate::support::origin::Reply;
 
 /// Returns the part `content` from byte `first` on, of an object of 10 bytes.
 fn part(content: &'static str, first: u64, etag: &str) -> Reply {

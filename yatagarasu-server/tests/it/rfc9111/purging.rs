@@ -3,9 +3,9 @@
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Connection;
+use yatagarasu_testing::origin::{Gate, Reply};
 
 use super::{Bed, Object, aged, says, stale, summary, with_fields};
-use crate::support::origin::{Gate, Reply};
 
 /// Selectors for an object with the key `KEY` that is `tagged`.
 const SELECTORS: [&str; 4] = ["\"key\":\"KEY\"", "\"prefix\":\"KEY\"", "\"tag\":\"tag\"", "\"all\":true"];
@@ -139,7 +139,7 @@ async fn a_fill_whose_head_comes_after_a_purge_is_not_stored() {
         let gate = Gate::default();
         let object = bed.object([tagged(Reply::ok("old")).head_at(&gate), tagged(Reply::ok("new"))]);
         let client = object.begin();
-        bed.origin.wait_asked(&object.key, 1).await;
+        bed.site.origin.wait_asked(&object.key, 1).await;
         purge(&bed, &object, selector).await;
         gate.open();
         assert_eq!(client.await.unwrap().body, "old", "{selector}");
@@ -175,7 +175,7 @@ async fn a_fill_that_began_before_a_purge_is_not_joined_after_it() {
             let old = suspend(tagged(Reply::ok("old")), &gate);
             let object = bed.object([old, tagged(Reply::ok("new"))]);
             let client = object.begin();
-            bed.origin.wait_asked(&object.key, 1).await;
+            bed.site.origin.wait_asked(&object.key, 1).await;
             purge(&bed, &object, selector).await;
             let second = timeout(PATIENCE, object.get()).await.expect("it does not wait");
             assert_eq!(summary(&second), (200, "MISS", "new"), "{selector}");
@@ -200,7 +200,7 @@ async fn a_validation_that_began_before_a_purge_brings_nothing_back() {
         ]);
         object.store().await;
         let client = object.begin();
-        bed.origin.wait_asked(&object.key, 2).await;
+        bed.site.origin.wait_asked(&object.key, 2).await;
         assert_eq!(purge(&bed, &object, selector).await, 1, "{selector}");
         gate.open();
         assert_eq!(client.await.unwrap().status, 200, "{selector}");
@@ -224,7 +224,7 @@ async fn a_background_validation_that_began_before_a_purge_brings_nothing_back()
         ]);
         object.get().await;
         assert_eq!(summary(&object.get().await), (200, "HIT", "old"), "{selector}");
-        bed.origin.wait_asked(&object.key, 2).await;
+        bed.site.origin.wait_asked(&object.key, 2).await;
         assert_eq!(purge(&bed, &object, selector).await, 1, "{selector}");
         let second = timeout(PATIENCE, object.get()).await.expect("it does not wait");
         assert_eq!(summary(&second), (200, "MISS", "new"), "{selector}");
@@ -247,7 +247,7 @@ async fn a_head_that_began_before_a_purge_brings_nothing_back() {
     object.store().await;
     let (client, path) = (bed.site.client.clone(), object.path());
     let head = tokio::spawn(async move { client.head(&path).await });
-    bed.origin.wait_asked(&object.key, 2).await;
+    bed.site.origin.wait_asked(&object.key, 2).await;
     assert_eq!(purge(&bed, &object, SELECTORS[0]).await, 1);
     gate.open();
     assert_eq!(head.await.unwrap().status, 200);

@@ -1,9 +1,9 @@
 //! RFC 9111 5.2.1: the effect of a client's directives on stored objects.
 
 use yatagarasu_testing::client::Response;
+use yatagarasu_testing::origin::Reply;
 
 use super::{Bed, Object, aged, near, says, stale, summary, ttl};
-use crate::support::origin::Reply;
 
 /// Returns an object that is 50 seconds old and fresh for 50 more.
 fn half_way() -> Reply {

@@ -1,9 +1,9 @@
 //! RFC 9111 3, 3.1, 3.5, 5.2.2: which responses may be stored, and for which clients.
 
 use yatagarasu_testing::client::Response;
+use yatagarasu_testing::origin::Reply;
 
 use super::{Bed, summary, with_fields};
-use crate::support::origin::Reply;
 
 /// Returns an object with a validator, so that only `Cache-Control` can keep it from being stored.
 fn controlled(control: &str) -> Reply {

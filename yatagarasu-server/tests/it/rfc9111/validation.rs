@@ -3,9 +3,9 @@
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::origin::{Gate, Reply};
 
 use super::{Bed, aged, near, says, stale, summary, ttl, with_fields};
-use crate::support::origin::{Gate, Reply};
 
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
@@ -359,7 +359,7 @@ async fn clients_that_find_it_stale_at_the_same_time_share_one_validation() {
     let object = bed.object([stale("x", "\"e\""), Reply::status(304).head_at(&gate)]);
     object.store().await;
     let clients: Vec<_> = (0..10).map(|_| object.begin()).collect();
-    bed.origin.wait_asked(&object.key, 2).await;
+    bed.site.origin.wait_asked(&object.key, 2).await;
     gate.open();
     for client in clients {
         let answer = client.await.unwrap();

@@ -1,7 +1,8 @@
 //! RFC 9111 4.1: the selection of the variant that answers a request.
 
+use yatagarasu_testing::origin::Reply;
+
 use super::{Bed, says, stale, summary};
-use crate::support::origin::Reply;
 
 type Fields<'a> = &'a [(&'a str, &'a str)];
 

@@ -9,12 +9,12 @@ use tokio::time::timeout;
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
 use yatagarasu_testing::PATIENCE;
-use yatagarasu_testing::client::Client;
-use yatagarasu_testing::origin::{ACCESS_KEY, S3Server, SECRET_KEY};
+use yatagarasu_testing::client::{Client, Response};
+use yatagarasu_testing::origin::{ACCESS_KEY, Origin, SECRET_KEY};
 
-/// A running gateway. Dropping it ends it.
+/// A running gateway and its source. Dropping it ends both.
 pub(crate) struct Site {
-    pub(crate) s3: S3Server,
+    pub(crate) origin: Origin,
     pub(crate) client: Client,
     pub(crate) admin: Client,
     pub(crate) address: SocketAddr,
@@ -41,25 +41,46 @@ pub(crate) fn document(server: &str, buckets: &[String]) -> String {
     text
 }
 
+/// Returns settings of a cache for objects of up to 1 MB, 64 MB in all, unless `cache` says otherwise.
+fn sized(cache: &str) -> String {
+    let sizes = [("max_item_size", "1MB"), ("max_size", "64MB")];
+    let missing = sizes.iter().filter(|(key, _)| !cache.contains(key));
+    missing.fold(cache.to_owned(), |cache, (key, size)| format!("{key}: {size:?}, {cache}"))
+}
+
 impl Site {
     /// Starts a gateway with two buckets over the same objects: `/static` stores up to 1 MB, `/media` nothing.
     pub(crate) async fn start() -> Self {
-        Self::with("", "max_item_size: \"1MB\", max_size: \"64MB\"").await
+        Self::with("", "").await
     }
 
     /// Starts the same with further settings of `/static`.
     pub(crate) async fn with(s3: &str, cache: &str) -> Self {
-        let server = S3Server::start().await.unwrap();
-        let endpoint = server.endpoint();
-        let buckets = [
-            bucket(&endpoint, "assets", "/static", s3, cache),
-            bucket(&endpoint, "videos", "/media", "", "enabled: false"),
-        ];
-        Self::run(server, &document("", &buckets)).await
+        Self::configured("", s3, cache).await
     }
 
-    /// Starts a gateway of any configuration in front of `s3`.
-    pub(crate) async fn run(s3: S3Server, yaml: &str) -> Self {
+    /// Starts the same with further settings of the server, too.
+    pub(crate) async fn configured(server: &str, s3: &str, cache: &str) -> Self {
+        Self::over(Origin::start().await.unwrap(), server, s3, cache).await
+    }
+
+    /// Starts the same in front of a source that the test answers by hand. `s3` are further settings of `/static`.
+    pub(crate) async fn by_hand(s3: &str) -> Self {
+        Self::over(Origin::by_hand().await.unwrap(), "", s3, "").await
+    }
+
+    /// Starts the same with any settings, in front of `origin`.
+    pub(crate) async fn over(origin: Origin, server: &str, s3: &str, cache: &str) -> Self {
+        let endpoint = origin.endpoint();
+        let buckets = [
+            bucket(&endpoint, "assets", "/static", s3, &sized(cache)),
+            bucket(&endpoint, "videos", "/media", "", "enabled: false"),
+        ];
+        Self::run(origin, &document(server, &buckets)).await
+    }
+
+    /// Starts a gateway of any configuration in front of `origin`.
+    pub(crate) async fn run(origin: Origin, yaml: &str) -> Self {
         let config = Config::from_yaml("test.yaml", yaml, &Environment::default()).unwrap();
         let server = Server::start(&config).await.unwrap();
         let (address, admin) = (server.address(), server.admin_address());
@@ -69,7 +90,7 @@ impl Site {
         }));
         let token = config.admin.token.as_ref().map(|token| token.expose().to_owned());
         Self {
-            s3,
+            origin,
             client: Client::new(address),
             admin: Client::new(admin).bearing(token),
             address,
@@ -80,7 +101,7 @@ impl Site {
 
     /// Adds an object to S3.
     pub(crate) fn put(&self, key: &str, headers: &[(&str, &str)], content: impl Into<bytes::Bytes>) {
-        self.s3.objects().put("bucket", key, headers, content);
+        self.origin.objects().put("bucket", key, headers, content);
     }
 
     /// Tells the server to stop. The handle returns whether all responses ended by themselves.
@@ -90,7 +111,7 @@ impl Site {
     }
 
     /// Purges through the admin API.
-    pub(crate) async fn purge(&self, order: &str) -> yatagarasu_testing::client::Response {
+    pub(crate) async fn purge(&self, order: &str) -> Response {
         let json = [("content-type", "application/json")];
         self.admin.send("POST", "/purge", &json, order.to_owned().into()).await
     }
