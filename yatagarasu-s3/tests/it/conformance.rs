@@ -4,20 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use yatagarasu_core::{ObjectSource, SystemClock};
-use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, build};
+use yatagarasu_core::ObjectSource;
+use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig};
 use yatagarasu_testing::conformance::{SourceBed, source_conformance};
 use yatagarasu_testing::origin::{Origin, SESSION_TOKEN};
 
-struct Bed {
-    server: Origin,
-    source: Arc<dyn ObjectSource>,
-}
+use crate::bed::{Bed, source};
 
 #[async_trait]
 impl SourceBed for Bed {
     async fn put(&self, key: &str, headers: &[(&str, &str)], content: Bytes) {
-        self.server.objects().put("bucket", key, headers, content);
+        self.origin.objects().put("bucket", key, headers, content);
     }
 
     fn source(&self) -> Arc<dyn ObjectSource> {
@@ -26,15 +23,15 @@ impl SourceBed for Bed {
 }
 
 async fn conforms(backend: SourceBackend, change: impl FnOnce(&Origin, &mut SourceConfig)) {
-    let server = Origin::start().await.unwrap();
-    let mut config = server.source_config("bucket", backend);
-    change(&server, &mut config);
-    let source = build(&config, Arc::new(SystemClock)).await.unwrap().source;
-    source_conformance(&Bed { server, source }).await;
+    let origin = Origin::start().await.unwrap();
+    let mut config = origin.source_config("bucket", backend);
+    change(&origin, &mut config);
+    let source = source(&config).await;
+    source_conformance(&Bed { origin, source }).await;
 }
 
-fn virtual_host(server: &Origin, config: &mut SourceConfig) {
-    config.endpoint = Some(server.virtual_host_endpoint());
+fn virtual_host(origin: &Origin, config: &mut SourceConfig) {
+    config.endpoint = Some(origin.virtual_host_endpoint());
     config.addressing = Addressing::VirtualHost;
 }
 
@@ -43,8 +40,8 @@ fn session(_: &Origin, config: &mut SourceConfig) {
     credentials.session_token = Some(SESSION_TOKEN.to_owned());
 }
 
-fn anonymous(server: &Origin, config: &mut SourceConfig) {
-    server.objects().publish("bucket");
+fn anonymous(origin: &Origin, config: &mut SourceConfig) {
+    origin.objects().publish("bucket");
     config.access = Access::Anonymous;
 }
 

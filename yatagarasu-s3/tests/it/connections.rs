@@ -1,53 +1,26 @@
 //! HTTP/1.1 client behavior: connection reuse, and the end of bodies (RFC 9112 6, 7, 9).
 
-use std::sync::Arc;
+use std::io::Write;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use yatagarasu_core::{ObjectSource, SourceError};
+use yatagarasu_core::SourceError;
 use yatagarasu_s3::SourceBackend;
 
-use crate::backends;
-use crate::faults::{get, source};
+use crate::bed::{Bed, backends};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-async fn bind(backend: SourceBackend) -> (TcpListener, Arc<dyn ObjectSource>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let source = source(listener.local_addr().unwrap(), backend).await;
-    (listener, source)
-}
-
-async fn read_request(socket: &mut TcpStream) {
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        request.push(socket.read_u8().await.unwrap());
-    }
-}
-
-/// Accepts a connection, reads a request from it and writes `answer`.
-async fn answer(listener: &TcpListener, answer: &str) -> TcpStream {
-    let (mut socket, _) = listener.accept().await.unwrap();
-    read_request(&mut socket).await;
-    socket.write_all(answer.as_bytes()).await.unwrap();
-    socket
-}
-
-async fn whole(source: &dyn ObjectSource) -> Result<String, SourceError> {
-    let mut object = get(source).await?;
-    let mut content = Vec::new();
-    while let Some(chunk) = object.body.next().await {
-        content.extend_from_slice(&chunk?);
-    }
-    Ok(String::from_utf8(content).unwrap())
-}
-
 /// Returns the content that a source reads from `text`, after which the connection is closed.
 async fn once(backend: SourceBackend, text: &str) -> Result<String, SourceError> {
-    let (listener, source) = bind(backend).await;
-    let (content, ()) = tokio::join!(whole(&*source), async { drop(answer(&listener, text).await) });
-    content
+    Bed::saying(backend, text).await.whole().await
+}
+
+/// Checks that a source gets the object twice.
+async fn twice(bed: &Bed) {
+    for _ in 0..2 {
+        assert_eq!(bed.whole().await.unwrap(), "ok");
+    }
 }
 
 #[track_caller]
@@ -64,18 +37,13 @@ async fn a_body_read_to_its_end_leaves_the_connection_to_the_next_request() {
     let old = "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok";
     for text in [OK, chunked, old] {
         for backend in backends() {
-            let (listener, source) = bind(backend).await;
+            let bed = Bed::by_hand(backend).await;
             let serve = async {
-                let mut socket = answer(&listener, text).await;
-                read_request(&mut socket).await;
-                socket.write_all(text.as_bytes()).await.unwrap();
+                let mut exchange = bed.answer(text).await;
+                exchange.next_request().await;
+                exchange.write(text).await;
             };
-            let ask = async {
-                for _ in 0..2 {
-                    assert_eq!(whole(&*source).await.unwrap(), "ok");
-                }
-            };
-            tokio::join!(serve, ask);
+            tokio::join!(serve, twice(&bed));
         }
     }
 }
@@ -83,47 +51,43 @@ async fn a_body_read_to_its_end_leaves_the_connection_to_the_next_request() {
 #[tokio::test]
 async fn a_request_is_repeated_where_a_used_connection_has_been_closed() {
     for backend in backends() {
-        let (listener, source) = bind(backend).await;
+        let bed = Bed::by_hand(backend).await;
         let serve = async {
-            let mut first = answer(&listener, OK).await;
-            read_request(&mut first).await;
+            let mut first = bed.answer(OK).await;
+            first.next_request().await;
             drop(first);
-            answer(&listener, OK).await
+            bed.answer(OK).await
         };
-        let ask = async {
-            for _ in 0..2 {
-                assert_eq!(whole(&*source).await.unwrap(), "ok");
-            }
-        };
-        tokio::join!(serve, ask);
+        tokio::join!(serve, twice(&bed));
     }
 }
 
 #[tokio::test]
 async fn a_request_is_not_repeated_where_a_new_connection_has_been_closed() {
     for backend in backends() {
-        let (listener, source) = bind(backend).await;
-        let serve = tokio::spawn(async move {
-            drop(answer(&listener, "").await);
-            // Would respond to a second request.
-            answer(&listener, OK).await
-        });
-        assert_broken(whole(&*source).await, "no response: the connection was closed");
-        serve.abort();
+        let bed = Bed::by_hand(backend).await;
+        let serve = async {
+            drop(bed.answer("").await);
+            bed.answer(OK).await
+        };
+        tokio::select! {
+            content = bed.whole() => assert_broken(content, "no response: the connection was closed"),
+            _ = serve => panic!("a second request"),
+        }
     }
 }
 
 #[tokio::test]
 async fn a_body_that_is_left_unread_ends_its_connection() {
     for backend in backends() {
-        let (listener, source) = bind(backend).await;
+        let bed = Bed::by_hand(backend).await;
         let serve = async {
-            let first = answer(&listener, "HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\nhello").await;
-            (first, answer(&listener, OK).await)
+            let first = bed.answer("HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\nhello").await;
+            (first, bed.answer(OK).await)
         };
         let ask = async {
-            drop(get(&*source).await.unwrap());
-            assert_eq!(whole(&*source).await.unwrap(), "ok");
+            drop(bed.get().await.unwrap());
+            assert_eq!(bed.whole().await.unwrap(), "ok");
         };
         tokio::join!(serve, ask);
     }
@@ -137,14 +101,9 @@ async fn a_connection_that_says_more_than_was_asked_is_not_used_again() {
     let close = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
     for text in [more.as_str(), both, close] {
         for backend in backends() {
-            let (listener, source) = bind(backend).await;
-            let serve = async { (answer(&listener, text).await, answer(&listener, OK).await) };
-            let ask = async {
-                for _ in 0..2 {
-                    assert_eq!(whole(&*source).await.unwrap(), "ok");
-                }
-            };
-            tokio::join!(serve, ask);
+            let bed = Bed::by_hand(backend).await;
+            let serve = async { (bed.answer(text).await, bed.answer(OK).await) };
+            tokio::join!(serve, twice(&bed));
         }
     }
 }
@@ -153,16 +112,13 @@ async fn a_connection_that_says_more_than_was_asked_is_not_used_again() {
 async fn an_answer_to_nothing_is_not_taken_for_the_next_ones() {
     let stray = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray";
     for backend in backends() {
-        let (listener, source) = bind(backend).await;
-        let serve = async {
-            let first = answer(&listener, OK).await.into_std().unwrap();
-            (first, listener)
-        };
-        let ((first, listener), content) = tokio::join!(serve, whole(&*source));
+        let bed = Bed::by_hand(backend).await;
+        let (first, content) = tokio::join!(bed.answer(OK), bed.whole());
         assert_eq!(content.unwrap(), "ok");
+        let mut first = first.socket.into_std().unwrap();
         // Written without awaiting, so that the runtime cannot know that the socket is readable.
-        std::io::Write::write_all(&mut &first, stray.as_bytes()).unwrap();
-        let (_second, content) = tokio::join!(answer(&listener, OK), whole(&*source));
+        first.write_all(stray.as_bytes()).unwrap();
+        let (_second, content) = tokio::join!(bed.answer(OK), bed.whole());
         assert_eq!(content.unwrap(), "ok");
     }
 }
@@ -170,9 +126,9 @@ async fn an_answer_to_nothing_is_not_taken_for_the_next_ones() {
 #[tokio::test]
 async fn a_server_that_switches_protocols_is_refused() {
     for backend in backends() {
-        let (listener, source) = bind(backend).await;
-        let serve = answer(&listener, "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n");
-        let (_socket, content) = tokio::join!(serve, whole(&*source));
+        let bed = Bed::by_hand(backend).await;
+        let serve = bed.answer("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n");
+        let (_exchange, content) = tokio::join!(serve, bed.whole());
         assert_broken(content, "it switches protocols, which nobody asked for");
     }
 }
@@ -180,11 +136,11 @@ async fn a_server_that_switches_protocols_is_refused() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_without_a_further_request() {
     for backend in backends() {
-        let (listener, source) = bind(backend).await;
-        let (mut socket, content) = tokio::join!(answer(&listener, OK), whole(&*source));
+        let bed = Bed::by_hand(backend).await;
+        let (mut exchange, content) = tokio::join!(bed.answer(OK), bed.whole());
         assert_eq!(content.unwrap(), "ok");
         tokio::time::pause();
-        let closed = tokio::time::timeout(Duration::from_secs(60), socket.read(&mut [0; 1])).await;
+        let closed = tokio::time::timeout(Duration::from_secs(60), exchange.socket.read(&mut [0; 1])).await;
         assert_eq!(closed.expect("closed in time").unwrap(), 0);
         tokio::time::resume();
     }
@@ -196,17 +152,16 @@ async fn chunks_are_put_together_wherever_the_network_cuts_them() {
         5;x=y\r\nhello\r\n7\r\n, world\r\n0\r\nx-trailer: 1\r\n\r\n";
     for backend in backends() {
         assert_eq!(once(backend, text).await.unwrap(), "hello, world");
-        let (listener, source) = bind(backend).await;
+        let bed = Bed::by_hand(backend).await;
         let serve = async {
-            let mut socket = answer(&listener, "").await;
-            socket.set_nodelay(true).unwrap();
+            let mut exchange = bed.origin.next().await;
             for byte in text.bytes() {
-                socket.write_u8(byte).await.unwrap();
+                exchange.socket.write_u8(byte).await.unwrap();
                 tokio::task::yield_now().await;
             }
-            socket
+            exchange
         };
-        let (_socket, content) = tokio::join!(serve, whole(&*source));
+        let (_exchange, content) = tokio::join!(serve, bed.whole());
         assert_eq!(content.unwrap(), "hello, world");
     }
 }
@@ -260,16 +215,13 @@ async fn heads_are_read_up_to_64_kib() {
     for backend in backends() {
         for (bytes, fits) in [(40_000, true), (70_000, false)] {
             let field = format!("x-long: {}", "x".repeat(bytes));
-            let (listener, source) = bind(backend).await;
-            let text = format!("HTTP/1.1 200 OK\r\n{field}\r\ncontent-length: 2\r\n\r\nok");
-            let serve = tokio::spawn(async move { answer(&listener, &text).await });
-            let content = whole(&*source).await;
+            let content =
+                once(backend, &format!("HTTP/1.1 200 OK\r\n{field}\r\ncontent-length: 2\r\n\r\nok")).await;
             if fits {
                 assert_eq!(content.unwrap(), "ok");
             } else {
                 assert_broken(content, "the response head is too large");
             }
-            serve.abort();
         }
     }
 }
