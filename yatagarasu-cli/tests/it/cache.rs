@@ -1,18 +1,16 @@
 //! The `cache` commands against a running server.
 
-use std::net::SocketAddr;
-
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
+use yatagarasu_testing::client::Client;
 use yatagarasu_testing::origin::{ACCESS_KEY, Origin, SECRET_KEY};
 
-use crate::client::get;
 use crate::process::{Said, command, finish, run};
 
 /// A running server with two buckets over the same objects: `assets`, and `videos` with caching off.
 struct Site {
     s3: Origin,
-    public: SocketAddr,
+    client: Client,
     admin: String,
 }
 
@@ -38,9 +36,10 @@ impl Site {
         );
         let config = Config::from_yaml("test.yaml", &yaml, &Environment::default()).unwrap();
         let server = Server::start(&config).await.unwrap();
-        let (public, admin) = (server.address(), format!("http://{}", server.admin_address()));
+        let (client, admin) =
+            (Client::unpooled(server.address()), format!("http://{}", server.admin_address()));
         tokio::spawn(server.run(std::future::pending()));
-        Self { s3, public, admin }
+        Self { s3, client, admin }
     }
 
     /// Runs `yatagarasu cache` against this server.
@@ -48,17 +47,21 @@ impl Site {
         run(&[&["cache", "--admin", self.admin.as_str()][..], arguments].concat())
     }
 
-    fn fetch(&self, paths: &[&str]) {
+    async fn fetch(&self, paths: &[&str]) {
         for path in paths {
-            get(self.public, path, &[]);
+            self.client.get(path).await;
         }
+    }
+
+    async fn x_cache(&self, path: &str) -> String {
+        self.client.get(path).await.field("x-cache").to_owned()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stats_are_a_table_or_json() {
     let site = Site::start("").await;
-    site.fetch(&["/static/a", "/static/a", "/static/missing", "/media/a"]);
+    site.fetch(&["/static/a", "/static/a", "/static/missing", "/media/a"]).await;
     let said = site.cache(&["stats"]);
     assert_eq!((said.status, said.stderr.as_str()), (0, ""));
     let words = |line: &'static str| line.split_whitespace().collect::<Vec<_>>();
@@ -84,7 +87,7 @@ async fn stats_are_a_table_or_json() {
 #[tokio::test(flavor = "multi_thread")]
 async fn purges_say_how_many_objects_went() {
     let site = Site::start("").await;
-    site.fetch(&["/static/a", "/static/b%20c", "/static/css/1", "/static/css/2"]);
+    site.fetch(&["/static/a", "/static/b%20c", "/static/css/1", "/static/css/2"]).await;
     let check = |arguments: &[&str], words: &str| {
         let said = site.cache(&[&["purge", "--bucket"][..], arguments].concat());
         assert_eq!((said.status, said.stdout.as_str(), said.stderr.as_str()), (0, words, ""));
@@ -94,8 +97,8 @@ async fn purges_say_how_many_objects_went() {
     check(&["assets", "--prefix", "css/"], "2 objects purged from bucket assets\n");
     check(&["assets", "--all"], "1 object purged from bucket assets\n");
     check(&["videos", "--all"], "0 objects purged from bucket videos\n");
-    assert_eq!(get(site.public, "/static/a", &[]).field("x-cache"), "MISS");
-    site.fetch(&["/static/css/1", "/static/css/2"]);
+    assert_eq!(site.x_cache("/static/a").await, "MISS");
+    site.fetch(&["/static/css/1", "/static/css/2"]).await;
     check(&["assets", "--tag", "styles"], "2 objects purged from bucket assets\n");
     check(&["assets", "--tag", "styles"], "0 objects purged from bucket assets\n");
 
@@ -113,22 +116,24 @@ async fn purges_say_how_many_objects_went() {
 #[tokio::test(flavor = "multi_thread")]
 async fn purges_may_be_soft_and_for_all_buckets() {
     let site = Site::start("").await;
-    site.fetch(&["/static/a", "/static/css/1", "/static/css/2"]);
+    site.fetch(&["/static/a", "/static/css/1", "/static/css/2"]).await;
     let check = |arguments: &[&str], words: &str| {
         let said = site.cache(&[&["purge"][..], arguments].concat());
         assert_eq!((said.status, said.stdout.as_str(), said.stderr.as_str()), (0, words, ""));
     };
-    let x_cache = |path: &str| get(site.public, path, &[]).field("x-cache").to_owned();
     check(&["--bucket", "assets", "--key", "a", "--soft"], "1 object marked stale in bucket assets\n");
-    assert_eq!((x_cache("/static/a"), x_cache("/static/a")), ("REVALIDATED".to_owned(), "HIT".to_owned()));
+    assert_eq!(
+        (site.x_cache("/static/a").await, site.x_cache("/static/a").await),
+        ("REVALIDATED".to_owned(), "HIT".to_owned())
+    );
     check(&["--tag", "styles", "--soft"], "2 objects marked stale in all buckets\n");
     assert_eq!(
-        (x_cache("/static/css/1"), x_cache("/static/a")),
+        (site.x_cache("/static/css/1").await, site.x_cache("/static/a").await),
         ("REVALIDATED".to_owned(), "HIT".to_owned())
     );
     check(&["--tag", "styles"], "2 objects purged from all buckets\n");
     check(&["--all"], "1 object purged from all buckets\n");
-    assert_eq!(x_cache("/static/a"), "MISS");
+    assert_eq!(site.x_cache("/static/a").await, "MISS");
 
     let said = site.cache(&["purge", "--key", "a"]);
     assert_eq!((said.status, said.stdout.as_str()), (2, ""));

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
+use yatagarasu_testing::client::{Client, Connection};
 
-use crate::client::{begin, get};
 use crate::process::{command, run};
 
 /// A running demo.
@@ -41,6 +41,11 @@ impl Demo {
         let rest = self.announced.iter().find_map(|line| line.trim().strip_prefix(what)).unwrap();
         let (_, url) = rest.split_once("http://").unwrap();
         url.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Returns a client of the server at [`address`](Self::address).
+    fn client(&self, what: &str) -> Client {
+        Client::unpooled(self.address(what))
     }
 
     /// Returns the announced commands that begin with `program`.
@@ -82,69 +87,71 @@ fn the_end_of_its_terminal_ends_the_demo() {
     Demo::start(&[]).stop_by("-HUP");
 }
 
-#[test]
-fn samples_are_served_signed_stored_and_streamed() {
+#[tokio::test]
+async fn samples_are_served_signed_stored_and_streamed() {
     let demo = Demo::start(&[]);
-    let gateway = demo.address("gateway");
-    let first = get(gateway, "/hello.txt", &[]);
+    let gateway = demo.client("gateway");
+    let first = gateway.get("/hello.txt").await;
     assert_eq!(
         (first.status, first.field("x-cache"), first.field("content-type")),
         (200, "MISS", "text/plain")
     );
-    let second = get(gateway, "/hello.txt", &[]);
+    let second = gateway.get("/hello.txt").await;
     assert_eq!((second.field("x-cache"), &second.body), ("HIT", &first.body));
     let tag = [("if-none-match", first.field("etag"))];
-    assert_eq!(get(gateway, "/hello.txt", &tag).status, 304);
-    let part = get(gateway, "/hello.txt", &[("range", "bytes=0-4")]);
-    assert_eq!((part.status, part.body.as_str(), part.field("x-cache")), (206, "Hello", "HIT"));
+    assert_eq!(gateway.get_with("/hello.txt", &tag).await.status, 304);
+    let part = gateway.get_with("/hello.txt", &[("range", "bytes=0-4")]).await;
+    assert_eq!((part.status, part.text(), part.field("x-cache")), (206, "Hello", "HIT"));
 
-    let large = begin(gateway, "GET", "/large.bin", &[]);
-    assert_eq!((large.status, large.field("content-length")), (200, "256000000"));
-    assert_eq!(large.drain(), 256_000_000);
-    let part = begin(gateway, "GET", "/large.bin", &[("range", "bytes=255999990-")]);
-    assert_eq!((part.status, part.drain()), (206, 10));
+    let request = "GET /large.bin HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    let mut large = Connection::send(gateway.address(), request).await;
+    let head = large.head().await;
+    assert_eq!((head.status, head.field("content-length")), (200, "256000000"));
+    assert_eq!(large.drain().await, 256_000_000);
+    let part = gateway.get_with("/large.bin", &[("range", "bytes=255999990-")]).await;
+    assert_eq!((part.status, part.body.len()), (206, 10));
 
-    assert_eq!(get(gateway, "/notes/read%20me.txt", &[]).status, 200);
-    assert_eq!(get(gateway, "/missing", &[]).status, 404);
-    assert_eq!(get(gateway, "/notes", &[]).status, 404, "a folder is no object");
-    assert_eq!(get(demo.address("S3 server"), "/demo/hello.txt", &[]).status, 403, "nobody signed");
+    assert_eq!(gateway.get("/notes/read%20me.txt").await.status, 200);
+    assert_eq!(gateway.get("/missing").await.status, 404);
+    assert_eq!(gateway.get("/notes").await.status, 404, "a folder is no object");
+    assert_eq!(demo.client("S3 server").get("/demo/hello.txt").await.status, 403, "nobody signed");
     assert_eq!(demo.commands("curl").count(), 7, "{:#?}", demo.announced);
     demo.stop();
 }
 
-#[test]
-fn the_s3_server_decides_conditions_and_ranges() {
+#[tokio::test]
+async fn the_s3_server_decides_conditions_and_ranges() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("logo.svg"), "<svg/>").unwrap();
     let demo = Demo::start(&["--dir", folder.path().to_str().unwrap()]);
-    let gateway = demo.address("gateway");
-    let head = begin(gateway, "HEAD", "/logo.svg", &[]);
+    let gateway = demo.client("gateway");
+    let head = gateway.head("/logo.svg").await;
     assert_eq!((head.status, head.field("content-type")), (200, "image/svg+xml"));
     assert_eq!((head.field("content-length"), head.field("accept-ranges")), ("6", "bytes"));
     // `no-store` makes the gateway forward the request, so that the S3 server decides.
-    let check = |name: &str, value: &str, status: u16, content_range: &str| {
-        let answer = get(gateway, "/logo.svg", &[(name, value), ("cache-control", "no-store")]);
+    let check = async |name: &str, value: &str, status: u16, content_range: &str| {
+        let answer = gateway.get_with("/logo.svg", &[(name, value), ("cache-control", "no-store")]).await;
         let found = (answer.status, answer.field("content-range"), answer.field("x-cache"));
         assert_eq!(found, (status, content_range, "MISS"), "{name}: {value}");
     };
-    check("range", "bytes=1-1", 206, "bytes 1-1/6");
-    check("range", "bytes=-99999", 206, "bytes 0-5/6");
-    check("range", "bytes=99999-", 416, "bytes */6");
-    check("if-none-match", head.field("etag"), 304, "");
-    check("if-modified-since", head.field("last-modified"), 304, "");
-    check("if-match", "\"other\"", 412, "");
+    check("range", "bytes=1-1", 206, "bytes 1-1/6").await;
+    check("range", "bytes=-99999", 206, "bytes 0-5/6").await;
+    check("range", "bytes=99999-", 416, "bytes */6").await;
+    check("if-none-match", head.field("etag"), 304, "").await;
+    check("if-modified-since", head.field("last-modified"), 304, "").await;
+    check("if-match", "\"other\"", 412, "").await;
     demo.stop();
 }
 
-#[test]
-fn the_printed_commands_for_operators_work() {
+#[tokio::test]
+async fn the_printed_commands_for_operators_work() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("it's here.txt"), "hello").unwrap();
     let demo = Demo::start(&["--dir", folder.path().to_str().unwrap()]);
-    let gateway = demo.address("gateway");
-    let url = format!("curl -i http://{gateway}/it%27s%20here.txt");
+    let gateway = demo.client("gateway");
+    let url = format!("curl -i http://{}/it%27s%20here.txt", gateway.address());
     assert!(demo.announced.iter().any(|line| line.trim() == url), "{:#?}", demo.announced);
-    get(gateway, "/it%27s%20here.txt", &[]);
+    gateway.get("/it%27s%20here.txt").await;
     let run = |line: &str| {
         let output = Command::new("sh").args(["-c", line]).output().unwrap();
         assert!(output.status.success(), "{line}: {output:?}");
@@ -154,12 +161,12 @@ fn the_printed_commands_for_operators_work() {
     assert_eq!(said.len(), 2, "{:#?}", demo.announced);
     assert!(said[0].starts_with("BUCKET"), "{said:?}");
     assert_eq!(said[1], "1 object purged from bucket demo\n");
-    assert_eq!(get(gateway, "/it%27s%20here.txt", &[]).field("x-cache"), "MISS");
+    assert_eq!(gateway.get("/it%27s%20here.txt").await.field("x-cache"), "MISS");
     demo.stop();
 }
 
-#[test]
-fn a_folder_is_served_and_left_as_it_is() {
+#[tokio::test]
+async fn a_folder_is_served_and_left_as_it_is() {
     let around = TempDir::new().unwrap();
     let folder = around.path().join("folder");
     fs::create_dir_all(folder.join("sub")).unwrap();
@@ -169,21 +176,21 @@ fn a_folder_is_served_and_left_as_it_is() {
     std::os::unix::fs::symlink(around.path().join("secret"), folder.join("out")).unwrap();
     let before = names(&folder);
     let demo = Demo::start(&["--dir", folder.to_str().unwrap()]);
-    let gateway = demo.address("gateway");
-    let page = get(gateway, "/sub/page.html", &[]);
-    assert_eq!((page.status, page.field("content-type"), page.body.as_str()), (200, "text/html", "<p>"));
+    let gateway = demo.client("gateway");
+    let page = gateway.get("/sub/page.html").await;
+    assert_eq!((page.status, page.field("content-type"), page.text()), (200, "text/html", "<p>"));
     for path in ["/out", "/sub", "/sub/", "/sub//page.html", "/missing"] {
-        assert_eq!(get(gateway, path, &[]).status, 404, "{path}");
+        assert_eq!(gateway.get(path).await.status, 404, "{path}");
     }
-    assert_eq!(get(gateway, "/..%2fsecret", &[]).status, 400);
+    assert_eq!(gateway.get("/..%2fsecret").await.status, 400);
 
-    assert_eq!(get(gateway, "/a%20b.txt", &[]).body, "one");
+    assert_eq!(gateway.get("/a%20b.txt").await.body, "one");
     fs::write(folder.join("a b.txt"), "three").unwrap();
-    assert_eq!(get(gateway, "/a%20b.txt", &[]).body, "one", "from memory");
+    assert_eq!(gateway.get("/a%20b.txt").await.body, "one", "from memory");
     let admin = format!("http://{}", demo.address("admin API"));
     let said = run(&["cache", "purge", "--bucket", "demo", "--key", "a b.txt", "--admin", &admin]);
     assert_eq!(said.stdout, "1 object purged from bucket demo\n", "{said:?}");
-    assert_eq!(get(gateway, "/a%20b.txt", &[]).body, "three");
+    assert_eq!(gateway.get("/a%20b.txt").await.body, "three");
     demo.stop();
     assert_eq!(names(&folder), before);
     assert_eq!(names(&folder.join("sub")), ["page.html"]);

@@ -6,7 +6,6 @@
 )]
 
 mod cache;
-mod client;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
