@@ -22,7 +22,6 @@ mod s3;
 mod script;
 mod serve;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,23 +55,23 @@ pub struct Origin {
 
 impl Origin {
     /// Starts an origin without objects and scripts.
-    pub async fn start() -> io::Result<Self> {
+    pub async fn start() -> Self {
         Self::listen(false).await
     }
 
     /// Starts an origin that answers nothing. [`next`](Self::next) returns its requests.
-    pub async fn by_hand() -> io::Result<Self> {
+    pub async fn by_hand() -> Self {
         Self::listen(true).await
     }
 
-    async fn listen(by_hand: bool) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
+    async fn listen(by_hand: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket");
         let (hand, exchanges) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::new(address.port(), by_hand.then_some(hand)));
         #[expect(clippy::disallowed_methods, reason = "aborted when the origin is dropped")]
         let accepting = tokio::spawn(serve::accept(listener, Arc::clone(&shared)));
-        Ok(Self { address, shared, exchanges: Mutex::new(exchanges), accepting, closed: None })
+        Self { address, shared, exchanges: Mutex::new(exchanges), accepting, closed: None }
     }
 
     /// Returns the objects that are served as S3 does.

@@ -16,11 +16,11 @@ struct Site {
 
 impl Site {
     async fn start(admin: &str) -> Self {
-        let s3 = Origin::start().await.unwrap();
+        let s3 = Origin::start().await;
         for key in ["a", "b c", "css/1", "css/2"] {
             let tags: &[_] =
                 if key.starts_with("css/") { &[("x-amz-meta-cache-tag", "styles")] } else { &[] };
-            s3.objects().put("bucket", key, tags, key);
+            s3.objects().put(key, tags, key);
         }
         let source = format!(
             "{{ bucket: bucket, region: us-east-1, endpoint: {:?}, access_key: {ACCESS_KEY:?}, secret_key: \

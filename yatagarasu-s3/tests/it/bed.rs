@@ -21,14 +21,14 @@ pub(crate) struct Bed {
 impl Bed {
     /// Starts both. The test answers the requests.
     pub(crate) async fn by_hand(backend: SourceBackend) -> Self {
-        let origin = Origin::by_hand().await.unwrap();
+        let origin = Origin::by_hand().await;
         let source = source(&origin.source_config("bucket", backend)).await;
         Self { origin, source }
     }
 
     /// Starts both. The origin answers each request with these bytes and closes the connection.
     pub(crate) async fn saying(backend: SourceBackend, text: &str) -> Self {
-        let origin = Origin::start().await.unwrap();
+        let origin = Origin::start().await;
         origin.answer("k", [Reply::raw(text.to_owned())]);
         let source = source(&origin.source_config("bucket", backend)).await;
         Self { origin, source }

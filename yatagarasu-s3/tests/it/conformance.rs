@@ -14,7 +14,7 @@ use crate::bed::{Bed, source};
 #[async_trait]
 impl SourceBed for Bed {
     async fn put(&self, key: &str, headers: &[(&str, &str)], content: Bytes) {
-        self.origin.objects().put("bucket", key, headers, content);
+        self.origin.objects().put(key, headers, content);
     }
 
     fn source(&self) -> Arc<dyn ObjectSource> {
@@ -23,7 +23,7 @@ impl SourceBed for Bed {
 }
 
 async fn conforms(backend: SourceBackend, change: impl FnOnce(&Origin, &mut SourceConfig)) {
-    let origin = Origin::start().await.unwrap();
+    let origin = Origin::start().await;
     let mut config = origin.source_config("bucket", backend);
     change(&origin, &mut config);
     let source = source(&config).await;
@@ -41,7 +41,7 @@ fn session(_: &Origin, config: &mut SourceConfig) {
 }
 
 fn anonymous(origin: &Origin, config: &mut SourceConfig) {
-    origin.objects().publish("bucket");
+    origin.objects().publish();
     config.access = Access::Anonymous;
 }
 

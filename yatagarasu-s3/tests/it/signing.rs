@@ -21,8 +21,8 @@ fn secret(config: &mut SourceConfig, change: impl FnOnce(&mut yatagarasu_s3::Sta
 
 #[tokio::test]
 async fn wrong_credentials_are_denied_and_make_the_source_unready() {
-    let origin = Origin::start().await.unwrap();
-    origin.objects().put("bucket", "k", &[], "x");
+    let origin = Origin::start().await;
+    origin.objects().put("k", &[], "x");
     for backend in backends() {
         let good = origin.source_config("bucket", backend);
         get(&good, &SourceRequest::default()).await.unwrap();
@@ -47,8 +47,8 @@ async fn wrong_credentials_are_denied_and_make_the_source_unready() {
 
 #[tokio::test]
 async fn forwarded_fields_and_queries_are_sent_and_signed() {
-    let origin = Origin::start().await.unwrap();
-    origin.objects().put("bucket", "k", &[], "x");
+    let origin = Origin::start().await;
+    origin.objects().put("k", &[], "x");
     for backend in backends() {
         let mut request =
             SourceRequest { query: Some("v=a%20b&x-id=1%2B1".into()), ..SourceRequest::default() };
@@ -62,8 +62,8 @@ async fn forwarded_fields_and_queries_are_sent_and_signed() {
 
 #[tokio::test]
 async fn a_bodys_end_gives_the_connection_back() {
-    let origin = Origin::start().await.unwrap();
-    origin.objects().put("bucket", "k", &[], vec![7; 100_000]);
+    let origin = Origin::start().await;
+    origin.objects().put("k", &[], vec![7; 100_000]);
     for backend in backends() {
         let source = bed::source(&origin.source_config("bucket", backend)).await;
         let before = origin.connections();
@@ -81,7 +81,7 @@ async fn a_bodys_end_gives_the_connection_back() {
 
 #[tokio::test]
 async fn what_cannot_be_connected_is_said_at_once() {
-    let origin = Origin::start().await.unwrap();
+    let origin = Origin::start().await;
     let mut config = origin.source_config("bucket", SourceBackend::Native);
     config.endpoint = Some("127.0.0.1:9000".to_owned());
     let refused = build(&config, Arc::new(SystemClock)).await.unwrap_err();

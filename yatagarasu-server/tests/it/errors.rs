@@ -71,7 +71,7 @@ async fn conditions_and_ranges_that_fail_are_412_and_416() {
 #[tokio::test]
 async fn an_unreachable_source_is_502() {
     let nobody = ClosedPort::new();
-    let s3 = Origin::start().await.unwrap();
+    let s3 = Origin::start().await;
     let entry = bucket(&nobody.endpoint(), "assets", "/static", "", "enabled: true");
     let site = Site::run(s3, &document("", &[entry])).await;
     check(&site.client.get("/static/k").await, 502);
@@ -146,7 +146,7 @@ async fn connecting_for_too_long_is_504() {
             socket
         })
         .collect();
-    let s3 = Origin::start().await.unwrap();
+    let s3 = Origin::start().await;
     let timeouts = "connect_timeout: \"200ms\", response_timeout: \"20s\"";
     let entry = bucket(&format!("http://{address}"), "assets", "/static", timeouts, "enabled: true");
     let site = Site::run(s3, &document("", &[entry])).await;

@@ -28,7 +28,7 @@ async fn two_hundred_odd_keys_are_served_and_stored_byte_for_byte() {
 
 #[tokio::test]
 async fn the_longest_prefix_wins() {
-    let s3 = Origin::start().await.unwrap();
+    let s3 = Origin::start().await;
     let endpoint = s3.endpoint();
     let entry = |name, prefix| bucket(&endpoint, name, prefix, "", "enabled: false");
     let yaml = document("", &[entry("all", "/"), entry("static", "/static"), entry("img", "/static/img/")]);

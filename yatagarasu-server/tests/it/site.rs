@@ -61,12 +61,12 @@ impl Site {
 
     /// Starts the same with further settings of the server, too.
     pub(crate) async fn configured(server: &str, s3: &str, cache: &str) -> Self {
-        Self::over(Origin::start().await.unwrap(), server, s3, cache).await
+        Self::over(Origin::start().await, server, s3, cache).await
     }
 
     /// Starts the same in front of a source that the test answers by hand. `s3` are further settings of `/static`.
     pub(crate) async fn by_hand(s3: &str) -> Self {
-        Self::over(Origin::by_hand().await.unwrap(), "", s3, "").await
+        Self::over(Origin::by_hand().await, "", s3, "").await
     }
 
     /// Starts the same with any settings, in front of `origin`.
@@ -101,7 +101,7 @@ impl Site {
 
     /// Adds an object to S3.
     pub(crate) fn put(&self, key: &str, headers: &[(&str, &str)], content: impl Into<bytes::Bytes>) {
-        self.origin.objects().put("bucket", key, headers, content);
+        self.origin.objects().put(key, headers, content);
     }
 
     /// Tells the server to stop. The handle returns whether all responses ended by themselves.

@@ -1,4 +1,4 @@
-//! Access checks of the test server.
+//! Access checks of an origin.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use s3s::{S3Result, s3_error};
 
 use super::MemoryObjects;
 
-/// The ID of the only access key the server accepts.
+/// The ID of the only access key that an origin accepts.
 pub const ACCESS_KEY: &str = "AKIDYATAGARASUTEST";
 
 /// The secret of [`ACCESS_KEY`].
 pub const SECRET_KEY: &str = "secret/of+the=test";
 
-/// The only session token the server accepts. Requests may also have none.
+/// The only session token that an origin accepts. Requests may also have none.
 pub const SESSION_TOKEN: &str = "token//of+the==test";
 
 pub(super) fn keys() -> SimpleAuth {
@@ -22,15 +22,14 @@ pub(super) fn keys() -> SimpleAuth {
 }
 
 /// Rejects requests that S3 rejects and `s3s` does not: unsigned `x-amz-*` fields, unknown tokens, and anonymous
-/// requests for buckets that are not public.
+/// requests for a bucket that is not public.
 pub(super) struct Strict(pub(super) Arc<MemoryObjects>);
 
 #[async_trait::async_trait]
 impl S3Access for Strict {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let public = context.s3_path().get_bucket_name().is_some_and(|bucket| self.0.is_public(bucket));
         if context.credentials().is_none() {
-            return if public { Ok(()) } else { Err(s3_error!(AccessDenied, "anonymous")) };
+            return if self.0.is_public() { Ok(()) } else { Err(s3_error!(AccessDenied, "anonymous")) };
         }
         let headers = context.headers();
         let authorization =

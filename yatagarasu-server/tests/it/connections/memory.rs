@@ -23,9 +23,9 @@ const MIB: u64 = 1 << 20;
 const PIECE: u64 = 256 * KIB;
 
 async fn serving(length: u64) -> (Origin, Process) {
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put_pattern("bucket", "large", length);
-    s3.objects().put("bucket", "small", &[], "x");
+    let s3 = Origin::start().await;
+    s3.objects().put_pattern("large", length);
+    s3.objects().put("small", &[], "x");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")]);
     let process = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);
     // Warm up, so that connections, buffers and the allocator's arenas no longer change.
@@ -217,9 +217,9 @@ async fn assert_hit(client: &mut Connection) {
 async fn a_thousand_clients_of_one_cold_object_share_one_get_and_one_copy() {
     const LENGTH: u64 = 8_000_000;
     raise_open_files_limit();
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put_pattern("bucket", "cold", LENGTH);
-    s3.objects().put("bucket", "small", &[], "x");
+    let s3 = Origin::start().await;
+    s3.objects().put_pattern("cold", LENGTH);
+    s3.objects().put("small", &[], "x");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
     let process = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);
     Connection::begin(process.address, "/static/small").await;
@@ -272,8 +272,8 @@ pub(crate) async fn until_waiting(from: SocketAddr, to: SocketAddr, enough: impl
 
 /// Starts a gateway with these settings of `server`, and a client that requests a large object and reads only its head.
 async fn unread(server: &str) -> (Site, Connection) {
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put_pattern("bucket", "large", 64 * MIB);
+    let s3 = Origin::start().await;
+    s3.objects().put_pattern("large", 64 * MIB);
     let yaml = document(server, &[bucket(&s3.endpoint(), "assets", "/static", "", "enabled: false")]);
     let site = Site::run(s3, &yaml).await;
     let client = Connection::begin(site.address, "/static/large").await;

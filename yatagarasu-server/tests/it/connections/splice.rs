@@ -27,10 +27,10 @@ async fn site(server: &str) -> Site {
 
 /// Starts the same with `threads` threads.
 async fn site_of(threads: usize, server: &str) -> Site {
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put_pattern("bucket", "large", LENGTH);
-    s3.objects().put_pattern("bucket", "other", LENGTH);
-    s3.objects().put("bucket", "small", &[], "x");
+    let s3 = Origin::start().await;
+    s3.objects().put_pattern("large", LENGTH);
+    s3.objects().put_pattern("other", LENGTH);
+    s3.objects().put("small", &[], "x");
     let yaml = document(server, &[bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"1MB\"")]);
     Site::run(s3, &yaml.replace("threads: 2", &format!("threads: {threads}"))).await
 }
@@ -244,8 +244,8 @@ async fn a_fast_stream_that_breaks_off_is_not_taken_for_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bytes_of_a_fast_stream_go_through_a_pipe() {
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put_pattern("bucket", "large", LENGTH);
+    let s3 = Origin::start().await;
+    s3.objects().put_pattern("large", LENGTH);
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "enabled: false")]);
     let process = Process::start(&yaml, &[]);
     let mut client = begin(process.address, "/static/large").await;

@@ -23,10 +23,10 @@ const SEND_TIMEOUT: &str = "send_timeout: \"500ms\"";
 
 /// Starts a gateway with these settings of `server`: `/static` stores objects of up to 32 MB, `/media` nothing.
 async fn site(server: &str) -> Site {
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put_pattern("bucket", "large", 256 * MIB);
-    s3.objects().put_pattern("bucket", "stored", 24 * MIB);
-    s3.objects().put("bucket", "small", &[], "x");
+    let s3 = Origin::start().await;
+    s3.objects().put_pattern("large", 256 * MIB);
+    s3.objects().put_pattern("stored", 24 * MIB);
+    s3.objects().put("small", &[], "x");
     let endpoint = s3.endpoint();
     let buckets = [
         bucket(&endpoint, "assets", "/static", "", "max_item_size: \"32MB\", max_size: \"512MB\""),
@@ -57,7 +57,7 @@ async fn begin(address: SocketAddr, path: &str) -> Connection {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_of_a_stream_is_let_go_and_so_is_s3() {
-    let site = Site::over(Origin::by_hand().await.unwrap(), SEND_TIMEOUT, "", "").await;
+    let site = Site::over(Origin::by_hand().await, SEND_TIMEOUT, "", "").await;
     let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
     let mut exchange = site.origin.next().await;
     exchange.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40)).await;
@@ -196,11 +196,11 @@ async fn a_client_that_takes_a_little_now_and_then_gets_everything() {
 async fn the_memory_of_clients_that_never_read_comes_back() {
     const CLIENTS: u64 = 60;
     raise_open_files_limit();
-    let s3 = Origin::start().await.unwrap();
+    let s3 = Origin::start().await;
     for index in 0..CLIENTS {
-        s3.objects().put_pattern("bucket", &format!("{index}"), 9_000_000);
+        s3.objects().put_pattern(&format!("{index}"), 9_000_000);
     }
-    s3.objects().put("bucket", "small", &[], "x");
+    s3.objects().put("small", &[], "x");
     let cache = "max_item_size: \"10MB\", max_size: \"100MB\"";
     let yaml = document("send_timeout: \"3s\"", &[bucket(&s3.endpoint(), "assets", "/static", "", cache)]);
     let process = Process::start(&yaml, &[("YATAGARASU_LOG", "info")]);

@@ -51,7 +51,7 @@ async fn soft_purges_have_s3_asked_whether_the_object_has_changed() {
     let purged = site.purge(r#"{"bucket":"assets","all":true,"soft":true}"#).await;
     assert_eq!((purged.status, &purged.json()["purged"]), (200, &3.into()));
     site.put("changed", &[("etag", "\"new\"")], "new");
-    site.origin.objects().remove("bucket", "gone");
+    site.origin.objects().remove("gone");
     for (key, status, expected, content) in
         [("same", 200, "REVALIDATED", "old"), ("changed", 200, "MISS", "new"), ("gone", 404, "MISS", "")]
     {
@@ -64,7 +64,7 @@ async fn soft_purges_have_s3_asked_whether_the_object_has_changed() {
 
 #[tokio::test]
 async fn tags_and_everything_are_purged_from_all_buckets_at_once() {
-    let s3 = Origin::start().await.unwrap();
+    let s3 = Origin::start().await;
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entry = |name, prefix| bucket(&s3.endpoint(), name, prefix, "", cache);
     let yaml = document("", &[entry("one", "/one"), entry("two", "/two")]);
@@ -88,7 +88,7 @@ async fn tags_and_everything_are_purged_from_all_buckets_at_once() {
 #[tokio::test]
 async fn an_operator_who_leaves_does_not_end_a_purge() {
     const BUCKETS: usize = 64;
-    let s3 = Origin::start().await.unwrap();
+    let s3 = Origin::start().await;
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entries: Vec<_> = (0..BUCKETS)
         .map(|index| bucket(&s3.endpoint(), &format!("b{index}"), &format!("/{index}"), "", cache))
@@ -115,7 +115,7 @@ async fn an_operator_who_leaves_does_not_end_a_purge() {
 
 #[tokio::test]
 async fn the_method_purges_what_a_public_path_leads_to() {
-    let s3 = Origin::start().await.unwrap();
+    let s3 = Origin::start().await;
     let cache = "max_item_size: \"1MB\", max_size: \"64MB\"";
     let entry = |name, prefix| bucket(&s3.endpoint(), name, prefix, "forward_query: [\"v\"]", cache);
     let yaml = document("", &[entry("all", "/stats"), entry("inner", "/stats/in")]);
@@ -190,8 +190,8 @@ async fn bad_orders_say_what_is_expected() {
 
 #[tokio::test]
 async fn readiness_asks_every_source() {
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put("bucket", "k", &[], "x");
+    let s3 = Origin::start().await;
+    s3.objects().put("k", &[], "x");
     let endpoint = s3.endpoint();
     let good = bucket(&endpoint, "good", "/good", "", "");
     let nobody = ClosedPort::new();
@@ -199,7 +199,7 @@ async fn readiness_asks_every_source() {
     let denied = bucket(&endpoint, "denied", "/denied", "session_token: \"unknown\"", "");
     let site = Site::run(s3, &document("", std::slice::from_ref(&good))).await;
     assert_eq!((site.admin.get("/health").await.status, site.admin.get("/ready").await.status), (200, 200));
-    let s3 = Origin::start().await.unwrap();
+    let s3 = Origin::start().await;
     let site = Site::run(s3, &document("", &[good, unreachable, denied])).await;
     let answer = site.admin.get("/ready").await;
     assert_eq!(answer.status, 503);
@@ -214,8 +214,8 @@ async fn readiness_asks_every_source() {
 
 #[tokio::test]
 async fn a_token_guards_what_is_not_for_everyone() {
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put("bucket", "k", &[], "x");
+    let s3 = Origin::start().await;
+    s3.objects().put("k", &[], "x");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]).replace(
         "admin: { address: \"127.0.0.1:0\" }",
         "admin: { address: \"0.0.0.0:0\", token: \"s3cret\" }",
@@ -292,7 +292,7 @@ async fn stopping_lets_responses_end_and_accepts_no_more() {
 
 #[tokio::test]
 async fn stopping_does_not_wait_longer_than_it_may() {
-    let origin = Origin::by_hand().await.unwrap();
+    let origin = Origin::by_hand().await;
     let mut site = Site::over(origin, "shutdown_grace: \"50ms\"", "", "").await;
     let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
     let mut exchange = site.origin.next().await;

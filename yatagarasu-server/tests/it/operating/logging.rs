@@ -26,8 +26,8 @@ struct Silent {
 
 impl Silent {
     async fn start(stderr: impl Into<Stdio>) -> Self {
-        let s3 = Origin::start().await.unwrap();
-        s3.objects().put("bucket", "stored", &[], "hello");
+        let s3 = Origin::start().await;
+        s3.objects().put("stored", &[], "hello");
         let [address, admin] = free_addresses();
         let good = bucket(&s3.endpoint(), "assets", "/static", "", "");
         let yaml = document("", &[good, bucket("http://127.0.0.1:1", "down", "/down", "", "")])

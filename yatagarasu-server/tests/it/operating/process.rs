@@ -163,7 +163,7 @@ fn what_cannot_start_says_why_in_one_message_and_exits_with_2() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_files_may_be_open_as_the_system_allows() {
-    let s3 = Origin::start().await.unwrap();
+    let s3 = Origin::start().await;
     let process = Process::start(&document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]), &[]);
     let limits = fs::read_to_string(format!("/proc/{}/limits", process.child.id())).unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
@@ -173,8 +173,8 @@ async fn as_many_files_may_be_open_as_the_system_allows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn responses_are_logged_one_line_each_and_sigterm_exits_with_0() {
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put("bucket", "a b", &[], "hello");
+    let s3 = Origin::start().await;
+    s3.objects().put("a b", &[], "hello");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
     let process = Process::start(&yaml, &[]);
     let answer = Client::new(process.address).get("/static/a%20b").await;
@@ -204,8 +204,8 @@ async fn responses_are_logged_one_line_each_and_sigterm_exits_with_0() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_does_not_wait() {
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put_pattern("bucket", "large", 10 << 30);
+    let s3 = Origin::start().await;
+    s3.objects().put_pattern("large", 10 << 30);
     let yaml = document("shutdown_grace: \"1h\"", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
     let process = Process::start(&yaml, &[]);
     let _unread = Connection::begin(process.address, "/static/large").await;
@@ -219,8 +219,8 @@ async fn a_second_signal_does_not_wait() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_come_from_the_environment_or_a_profile() {
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put("bucket", "k", &[], "hello");
+    let s3 = Origin::start().await;
+    s3.objects().put("k", &[], "hello");
     let entry = bucket(&s3.endpoint(), "assets", "/static", "", "");
     let keys = format!("access_key: {ACCESS_KEY:?}, secret_key: {SECRET_KEY:?}, ");
     let yaml = document("", &[entry.replace(&keys, "").replace("region: \"us-east-1\", ", "")]);
@@ -255,9 +255,9 @@ async fn s3_is_reached_over_tls() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("ca.pem");
     fs::write(&file, certified.cert.pem()).unwrap();
-    let s3 = Origin::start().await.unwrap();
-    s3.objects().put("bucket", "k", &[], "hello");
-    s3.objects().put("bucket", "other", &[], "again");
+    let s3 = Origin::start().await;
+    s3.objects().put("k", &[], "hello");
+    s3.objects().put("other", &[], "again");
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let key = tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der())
         .unwrap();
