@@ -8,7 +8,7 @@ mod http2;
 mod pooled;
 mod response;
 
-pub use connection::Connection;
+pub use connection::{Connection, plain_get};
 pub use http2::Http2;
 pub use pooled::Client;
 pub use response::Response;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use yatagarasu_testing::client::Response;
-use yatagarasu_testing::origin::{ClosedPort, Origin};
+use yatagarasu_testing::origin::{ClosedPort, Origin, Reply};
 
 use crate::site::{Site, bucket, document};
 
@@ -92,16 +92,14 @@ async fn what_s3_answers_becomes_the_right_status() {
         ("503 Slow Down", "SlowDown", 503),
         ("429 Too Many Requests", "", 503),
     ] {
-        let site = Site::by_hand("").await;
-        let client = site.client.clone();
-        let asked = tokio::spawn(async move { client.get("/static/k").await });
+        let site = Site::start().await;
         let body = xml(code);
         let head = format!(
             "HTTP/1.1 {line}\r\ncontent-type: application/xml\r\ncontent-length: {}\r\nretry-after: 9\r\n\r\n",
             body.len()
         );
-        site.origin.next().await.write(head + &body).await;
-        let answer = asked.await.unwrap();
+        site.origin.answer("k", [Reply::raw(head + &body)]);
+        let answer = site.client.get("/static/k").await;
         check(&answer, status);
         if status == 503 {
             assert_eq!(answer.field("retry-after"), "9");
@@ -112,20 +110,17 @@ async fn what_s3_answers_becomes_the_right_status() {
 #[tokio::test]
 async fn nonsense_is_502_and_so_is_a_connection_that_closes() {
     for nonsense in ["SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", ""] {
-        let site = Site::by_hand("").await;
-        let client = site.client.clone();
-        let asked = tokio::spawn(async move { client.get("/static/k").await });
-        site.origin.next().await.write(nonsense).await;
         // The gateway would repeat a request on a pooled connection; this request is on a new one.
-        check(&asked.await.unwrap(), 502);
+        let site = Site::start().await;
+        site.origin.answer("k", [Reply::raw(nonsense)]);
+        check(&site.client.get("/static/k").await, 502);
     }
 }
 
 #[tokio::test]
 async fn silence_is_504() {
     let site = Site::by_hand("response_timeout: \"100ms\"").await;
-    let client = site.client.clone();
-    let asked = tokio::spawn(async move { client.get("/static/k").await });
+    let asked = site.begin("/static/k");
     let mut exchange = site.origin.next().await;
     check(&asked.await.unwrap(), 504);
     exchange.closed().await;

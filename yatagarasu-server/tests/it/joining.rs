@@ -6,7 +6,7 @@ use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::{Connection, Http2, Response};
 use yatagarasu_testing::origin::{Gate, Reply};
 
-use crate::site::{Site, until};
+use crate::site::{Site, until, until_metric};
 
 const HALF: usize = 100_000;
 
@@ -156,15 +156,8 @@ async fn the_client_who_began_may_leave_before_the_head() {
     let others: Vec<_> = (0..5).map(|_| crowd.get("/static/k")).collect();
     crowd.begun().await;
     drop(first);
-    let left = async {
-        loop {
-            let metrics = site.admin.get("/metrics").await.body;
-            if String::from_utf8_lossy(&metrics).contains("\nyatagarasu_connections 1\n") {
-                return;
-            }
-        }
-    };
-    timeout(PATIENCE, left).await.expect("the gateway sees the client leave");
+    // The gateway sees the client leave.
+    until_metric(&site.admin, "yatagarasu_connections", |open| open == 1).await;
     gate.open();
     for other in others {
         assert_eq!(other.await.unwrap().body, "hello");

@@ -257,8 +257,7 @@ async fn a_stale_object_is_served_when_the_connection_is_closed() {
 #[tokio::test]
 async fn a_stale_object_is_served_when_the_connection_is_refused() {
     let mut site = Site::by_hand("").await;
-    let client = site.client.clone();
-    let asked = tokio::spawn(async move { client.get("/static/k").await });
+    let asked = site.begin("/static/k");
     let mut exchange = site.origin.next().await;
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nage: 100\r\nconnection: close\r\ncache-control: max-age=60, \
                 stale-if-error=600\r\n\r\n";

@@ -116,8 +116,7 @@ impl Object<'_> {
 
     /// Starts a GET in a task of its own.
     pub(crate) fn begin(&self) -> JoinHandle<Response> {
-        let (client, path) = (self.bed.site.client.clone(), self.path());
-        tokio::spawn(async move { client.get(&path).await })
+        self.bed.site.begin(&self.path())
     }
 
     /// Repeats a request until the answer comes from the cache. The gateway never asks the source for it.

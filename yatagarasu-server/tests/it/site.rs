@@ -104,6 +104,18 @@ impl Site {
         self.origin.objects().put(key, headers, content);
     }
 
+    /// Sends a GET in a task of its own.
+    pub(crate) fn begin(&self, path: &str) -> JoinHandle<Response> {
+        let (client, path) = (self.client.clone(), path.to_owned());
+        tokio::spawn(async move { client.get(&path).await })
+    }
+
+    /// Repeats a GET until the response comes from the cache.
+    pub(crate) async fn store(&self, path: &str) {
+        let stored = async { while self.client.get(path).await.field("x-cache") != "HIT" {} };
+        timeout(PATIENCE, stored).await.expect("it is stored in the end");
+    }
+
     /// Tells the server to stop. The handle returns whether all responses ended by themselves.
     pub(crate) fn stop(&mut self) -> JoinHandle<bool> {
         drop(self.stop.take());
@@ -115,6 +127,19 @@ impl Site {
         let json = [("content-type", "application/json")];
         self.admin.send("POST", "/purge", &json, order.to_owned().into()).await
     }
+}
+
+/// Returns the value of a metric without labels.
+pub(crate) async fn metric(admin: &Client, name: &str) -> u64 {
+    let metrics = admin.get("/metrics").await;
+    let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.expect("the metric").parse().unwrap()
+}
+
+/// Waits until the value of a metric is `enough`.
+pub(crate) async fn until_metric(admin: &Client, name: &str, enough: impl Fn(u64) -> bool) {
+    let reached = async { while !enough(metric(admin, name).await) {} };
+    timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{name} does not get there"));
 }
 
 /// Waits until the statistics satisfy `enough`.

@@ -138,6 +138,7 @@ fn tcp() -> TcpSocket {
     TcpSocket::new_v4().expect("a socket")
 }
 
-fn plain_get(path: &str) -> String {
+/// Returns a GET for `path` with the fewest fields.
+pub fn plain_get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")
 }

@@ -78,7 +78,7 @@ impl Http2 {
         self.sender.send_request(request.body(Empty::new()).expect("a test sends valid requests"))
     }
 
-    /// Waits until the gateway has started all requests sent so far.
+    /// Waits until the server has started all requests sent so far. It must have nothing at `/nowhere`.
     pub async fn begun(&mut self) {
         assert_eq!(self.get("/nowhere").await.expect("it is not aborted").status, 404);
     }

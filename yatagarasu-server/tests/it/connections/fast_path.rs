@@ -1,14 +1,11 @@
 //! Tests of requests answered by the fast path, below hyper, beside requests that hyper answers.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::time::{sleep, timeout};
-use yatagarasu_testing::PATIENCE;
-use yatagarasu_testing::client::Connection;
+use yatagarasu_testing::client::{Connection, plain_get};
 
-use crate::site::Site;
+use crate::site::{Site, metric, until_metric};
 
 /// Returns a request that means the same as a plain GET but has to go through hyper.
 fn through_hyper(path: &str) -> String {
@@ -54,8 +51,7 @@ async fn the_express_lane_answers_as_hyper_does() {
         let (key, content) = (length.to_string(), pattern(length));
         site.put(&key, &fields, content.clone());
         let path = format!("/static/{key}");
-        // Wait until the object is stored.
-        while site.client.get(&path).await.field("x-cache") != "HIT" {}
+        site.store(&path).await;
         let mut express = Connection::get(site.address, &path).await;
         let mut hyper = Connection::send(site.address, &through_hyper(&path)).await;
         let (one, other) = (express.head().await, hyper.head().await);
@@ -70,7 +66,7 @@ async fn the_express_lane_answers_as_hyper_does() {
 async fn nothing_of_a_request_is_in_its_answer() {
     let site = Site::start().await;
     site.put("k", &[("etag", "\"e\"")], "0123456789");
-    while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
+    site.store("/static/k").await;
     let secret = "cookie: a=secret\r\nuser-agent: secret\r\nreferer: secret";
     let hypers =
         "authorization: secret\r\nx-unknown: secret\r\ncache-control: max-age=10\r\ncookie: b=secret";
@@ -100,19 +96,18 @@ async fn answers_come_in_the_order_of_their_requests() {
         site.put(key, &[], content);
     }
     for key in ["small", "large"] {
-        while site.client.get(&format!("/static/{key}")).await.field("x-cache") != "HIT" {}
+        site.store(&format!("/static/{key}")).await;
     }
-    let plain = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
     let requests = [
-        plain("/static/small"),
+        plain_get("/static/small"),
         "GET /static/small HTTP/1.1\r\nhost: test\r\nrange: bytes=1-2\r\n\r\n".to_owned(),
-        plain("/static/large"),
-        plain("/static/small"),
+        plain_get("/static/large"),
+        plain_get("/static/small"),
         "HEAD /static/large HTTP/1.1\r\nhost: test\r\n\r\n".to_owned(),
-        plain("/static/small"),
-        plain("/static/missing"),
-        plain("/static/cold"),
-        plain("/static/small"),
+        plain_get("/static/small"),
+        plain_get("/static/missing"),
+        plain_get("/static/cold"),
+        plain_get("/static/small"),
         "GET /static/small HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n".to_owned(),
     ];
     let expected: [(u16, &[u8]); 10] = [
@@ -153,7 +148,7 @@ async fn stocked(objects: &[(&str, usize)]) -> Site {
     let site = Site::with("", "max_item_size: \"5MB\", max_size: \"128MB\"").await;
     for (key, length) in objects {
         site.put(key, &[], vec![key.as_bytes()[0]; *length]);
-        while site.client.get(&format!("/static/{key}")).await.field("x-cache") != "HIT" {}
+        site.store(&format!("/static/{key}")).await;
     }
     site.put("cold", &[], vec![b'c'; 1000]);
     site
@@ -171,7 +166,7 @@ async fn letter(client: &mut Connection, length: usize) -> char {
 #[tokio::test]
 async fn no_answer_overtakes_one_that_hyper_has_not_written() {
     const HUGE: usize = 3_000_000;
-    let plain = |key: &str| format!("GET /static/{key} HTTP/1.1\r\nhost: test\r\n\r\n");
+    let plain = |key: &str| plain_get(&format!("/static/{key}"));
     let hyper = |key: &str| through_hyper(&format!("/static/{key}"));
     for requests in [
         [hyper("huge"), hyper("cold"), plain("tiny"), plain("small")],
@@ -269,7 +264,7 @@ async fn the_order_holds_wherever_a_thread_takes_turns() {
     // The runtime interrupts a task after 128 steps.
     for hits in 120..135 {
         let site = stocked(&[("tiny", 10), ("small", 2000)]).await;
-        let plain = |key: &str| format!("GET /static/{key} HTTP/1.1\r\nhost: test\r\n\r\n");
+        let plain = |key: &str| plain_get(&format!("/static/{key}"));
         let mut client = Connection::get(site.address, "/static/tiny").await;
         let more = [plain("tiny").repeat(hits), through_hyper("/static/small"), plain("cold"), plain("tiny")];
         client.say(&more.concat()).await;
@@ -288,7 +283,7 @@ async fn who_reads_late_gets_everything() {
     let site = Site::start().await;
     let content = pattern(700_000);
     site.put("k", &[], content.clone());
-    while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
+    site.store("/static/k").await;
     let mut client = Connection::narrow(site.address, "/static/k").await;
     for _ in 1..ANSWERS {
         client.get_again("/static/k").await;
@@ -299,31 +294,20 @@ async fn who_reads_late_gets_everything() {
     }
 }
 
-/// Returns the number of body bytes sent so far, as the metrics count them.
-async fn sent(site: &Site) -> usize {
-    let metrics = String::from_utf8(site.admin.get("/metrics").await.body.to_vec()).unwrap();
-    let mut lines = metrics.lines();
-    lines
-        .find_map(|line| line.strip_prefix("yatagarasu_response_body_bytes_total "))
-        .unwrap()
-        .parse()
-        .unwrap()
-}
-
 /// Bytes that a client has not read are in the memory of an object that may be gone. Objects stored later must not
 /// overwrite them.
 #[tokio::test]
 async fn what_is_on_its_way_stays_as_it_was() {
     const LENGTH: usize = 120_000;
+    const SENT: &str = "yatagarasu_response_body_bytes_total";
     let site = stocked(&[("k", LENGTH)]).await;
-    let before = sent(&site).await;
+    let before = metric(&site.admin, SENT).await;
     let mut client = Connection::get(site.address, "/static/k").await;
-    let all_sent = async { while sent(&site).await < before + LENGTH {} };
-    timeout(PATIENCE, all_sent).await.expect("in time");
+    until_metric(&site.admin, SENT, |sent| sent >= before + LENGTH as u64).await;
     for other in b'l'..=b'p' {
         assert_eq!(site.purge(r#"{"bucket":"assets","all":true}"#).await.json()["purged"], 1);
         site.put("k", &[], vec![other; LENGTH]);
-        while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
+        site.store("/static/k").await;
     }
     assert_eq!(letter(&mut client, LENGTH).await, 'k');
 }
@@ -338,21 +322,15 @@ async fn the_rest_of_a_long_object_stays_as_it_was() {
     for other in b'l'..=b'n' {
         assert_eq!(site.purge(r#"{"bucket":"assets","all":true}"#).await.json()["purged"], 1);
         site.put("k", &[], vec![other; LENGTH]);
-        while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
+        site.store("/static/k").await;
     }
     content.extend(client.take(LENGTH - LENGTH / 2).await);
     assert!(content.iter().all(|byte| *byte == b'k'));
 }
 
 /// Waits until `count` connections are open.
-async fn connections(site: &Site, count: usize) {
-    let line = format!("yatagarasu_connections {count}\n");
-    let counted = async {
-        while !String::from_utf8_lossy(&site.admin.get("/metrics").await.body).contains(&line) {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, counted).await.expect("in time");
+async fn connections(site: &Site, count: u64) {
+    until_metric(&site.admin, "yatagarasu_connections", |open| open == count).await;
 }
 
 #[tokio::test]
@@ -392,7 +370,7 @@ async fn an_answer_on_its_way_ends_before_the_server_does() {
     let mut site = Site::start().await;
     let content = pattern(900_000);
     site.put("k", &[], content.clone());
-    while site.client.get("/static/k").await.field("x-cache") != "HIT" {}
+    site.store("/static/k").await;
     let mut client = Connection::narrow(site.address, "/static/k").await;
     assert_eq!(client.head().await.status, 200);
     let stopped = site.stop();

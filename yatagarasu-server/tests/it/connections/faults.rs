@@ -51,12 +51,11 @@ async fn a_fill_goes_on_for_those_who_wait() {
     let mut exchange = site.origin.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     let first = first.await.unwrap();
-    let client = site.client.clone();
     let mut second = Connection::begin(site.address, "/static/k").await;
     drop(first);
     exchange.write("world").await;
     assert_eq!(second.take(10).await, b"helloworld");
-    let hit = client.get("/static/k").await;
+    let hit = site.client.get("/static/k").await;
     assert_eq!((hit.field("x-cache"), &hit.body[..]), ("HIT", &b"helloworld"[..]));
 }
 
@@ -91,8 +90,7 @@ async fn a_chunked_body_cut_short_is_not_taken_for_whole() {
 #[tokio::test]
 async fn a_chunked_body_that_ends_within_the_limit_is_stored() {
     let site = Site::by_hand("").await;
-    let client = site.client.clone();
-    let asked = tokio::spawn(async move { client.get("/static/k").await });
+    let asked = site.begin("/static/k");
     let mut exchange = site.origin.next().await;
     exchange.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").await;
     assert_eq!(asked.await.unwrap().body, "hello");
@@ -193,8 +191,7 @@ async fn a_purge_wins_over_a_fill_that_began_before_it() {
     exchange.write("d").await;
     assert_eq!(client.take(3).await, b"old");
 
-    let again = site.client.clone();
-    let again = tokio::spawn(async move { again.get("/static/k").await });
+    let again = site.begin("/static/k");
     // The gateway may reuse the connection of the first request.
     let new = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nnew";
     tokio::select! {

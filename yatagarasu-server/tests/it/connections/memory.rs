@@ -272,10 +272,8 @@ pub(crate) async fn until_waiting(from: SocketAddr, to: SocketAddr, enough: impl
 
 /// Starts a gateway with these settings of `server`, and a client that requests a large object and reads only its head.
 async fn unread(server: &str) -> (Site, Connection) {
-    let s3 = Origin::start().await;
-    s3.objects().put_pattern("large", 64 * MIB);
-    let yaml = document(server, &[bucket(&s3.endpoint(), "assets", "/static", "", "enabled: false")]);
-    let site = Site::run(s3, &yaml).await;
+    let site = Site::configured(server, "", "enabled: false").await;
+    site.origin.objects().put_pattern("large", 64 * MIB);
     let client = Connection::begin(site.address, "/static/large").await;
     (site, client)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::sleep;
-use yatagarasu_testing::client::Connection;
+use yatagarasu_testing::client::{Connection, plain_get};
 use yatagarasu_testing::origin::{Gate, MemoryObjects, Origin, Reply};
 
 use crate::connections::memory::{stalled, until_waiting, waiting};
@@ -98,9 +98,8 @@ async fn a_fast_stream_takes_a_part_of_the_memory_there_is_until_it_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_asked_for_meanwhile_follows() {
     let site = site("").await;
-    let get = |key: &str| format!("GET /static/{key} HTTP/1.1\r\nhost: test\r\n\r\n");
-    let mut client =
-        Connection::narrow_send(site.address, &[get("large"), get("small"), get("other")].concat()).await;
+    let requests = ["large", "small", "other"].map(|key| plain_get(&format!("/static/{key}")));
+    let mut client = Connection::narrow_send(site.address, requests.concat()).await;
     assert_eq!(client.head().await.status, 200);
     let mut offset = 0;
     until_fast(&site, &mut client, &mut offset, WIDE).await;

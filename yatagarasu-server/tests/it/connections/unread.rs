@@ -14,7 +14,7 @@ use yatagarasu_testing::origin::{MemoryObjects, Origin};
 
 use crate::connections::memory::stalled;
 use crate::operating::process::Process;
-use crate::site::{Site, bucket, document, until};
+use crate::site::{Site, bucket, document, metric, until, until_metric};
 
 const MIB: u64 = 1 << 20;
 
@@ -23,29 +23,19 @@ const SEND_TIMEOUT: &str = "send_timeout: \"500ms\"";
 
 /// Starts a gateway with these settings of `server`: `/static` stores objects of up to 32 MB, `/media` nothing.
 async fn site(server: &str) -> Site {
-    let s3 = Origin::start().await;
-    s3.objects().put_pattern("large", 256 * MIB);
-    s3.objects().put_pattern("stored", 24 * MIB);
-    s3.objects().put("small", &[], "x");
-    let endpoint = s3.endpoint();
-    let buckets = [
-        bucket(&endpoint, "assets", "/static", "", "max_item_size: \"32MB\", max_size: \"512MB\""),
-        bucket(&endpoint, "videos", "/media", "", "enabled: false"),
-    ];
-    Site::run(s3, &document(server, &buckets)).await
+    let site = Site::configured(server, "", "max_item_size: \"32MB\", max_size: \"512MB\"").await;
+    let objects = site.origin.objects();
+    objects.put_pattern("large", 256 * MIB);
+    objects.put_pattern("stored", 24 * MIB);
+    objects.put("small", &[], "x");
+    site
 }
 
-async fn timeouts(site: &Site) -> u64 {
-    let metrics = site.admin.get("/metrics").await.body;
-    let metrics = String::from_utf8_lossy(&metrics).into_owned();
-    let value = metrics.lines().find_map(|line| line.strip_prefix("yatagarasu_send_timeouts_total "));
-    value.expect("the metric").parse().unwrap()
-}
+const TIMEOUTS: &str = "yatagarasu_send_timeouts_total";
 
 async fn until_timeouts(site: &Site, count: u64) {
-    let counted = async { while timeouts(site).await < count {} };
-    timeout(PATIENCE, counted).await.expect("the client is let go");
-    assert_eq!(timeouts(site).await, count);
+    until_metric(&site.admin, TIMEOUTS, |timeouts| timeouts >= count).await;
+    assert_eq!(metric(&site.admin, TIMEOUTS).await, count);
 }
 
 /// Starts a client that requests `path` and reads only the first bytes.
@@ -104,7 +94,7 @@ async fn an_http2_stream_that_is_not_taken_is_reset_and_the_others_go_on() {
     let site = site(SEND_TIMEOUT).await;
     assert_eq!(site.client.get("/static/stored").await.status, 200);
     for window in [0, 1, 65_535] {
-        let before = timeouts(&site).await;
+        let before = metric(&site.admin, TIMEOUTS).await;
         let mut client = Http2::with_window(site.address, window).await;
         let mut unread = Vec::new();
         for path in ["/static/stored", "/media/large"] {
@@ -138,7 +128,7 @@ async fn an_http2_stream_that_is_taken_slowly_goes_on_while_another_is_reset() {
     let unread = client.begin("/media/large").await.unwrap().into_body();
     let mut slow = client.begin("/media/large").await.unwrap().into_body();
     let mut offset = 0;
-    while timeouts(&site).await == 0 {
+    while metric(&site.admin, TIMEOUTS).await == 0 {
         offset = read_on(&mut slow, offset).await;
         sleep(Duration::from_millis(20)).await;
     }
@@ -148,7 +138,7 @@ async fn an_http2_stream_that_is_taken_slowly_goes_on_while_another_is_reset() {
     while offset < end {
         offset = read_on(&mut slow, offset).await;
     }
-    assert_eq!(timeouts(&site).await, 1);
+    assert_eq!(metric(&site.admin, TIMEOUTS).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +178,7 @@ async fn a_client_that_takes_a_little_now_and_then_gets_everything() {
             offset += length;
         }
     }
-    assert_eq!(timeouts(&site).await, 0);
+    assert_eq!(metric(&site.admin, TIMEOUTS).await, 0);
 }
 
 /// Objects that the cache has evicted stay in memory with the responses that send them.

@@ -5,7 +5,7 @@ use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Connection;
 use yatagarasu_testing::origin::{ClosedPort, Origin};
 
-use crate::site::{Site, bucket, document, until};
+use crate::site::{Site, bucket, document, until, until_metric};
 
 #[tokio::test]
 async fn purges_say_how_many_objects_went() {
@@ -96,7 +96,7 @@ async fn an_operator_who_leaves_does_not_end_a_purge() {
     let site = Site::run(s3, &document("", &entries)).await;
     site.put("a", &[], "a");
     for index in 0..BUCKETS {
-        while site.client.get(&format!("/{index}/a")).await.field("x-cache") != "HIT" {}
+        site.store(&format!("/{index}/a")).await;
     }
     let objects = |stats: &Value| -> Vec<u64> {
         let buckets = stats["buckets"].as_array().unwrap();
@@ -312,12 +312,7 @@ async fn stopping_goes_on_with_what_another_thread_began() {
     let first = first.await.unwrap();
     let mut second = Connection::begin(site.address, "/static/k").await;
     drop(first);
-    loop {
-        let metrics = site.admin.get("/metrics").await.body;
-        if String::from_utf8_lossy(&metrics).contains("\nyatagarasu_connections 1\n") {
-            break;
-        }
-    }
+    until_metric(&site.admin, "yatagarasu_connections", |open| open == 1).await;
     let running = site.stop();
     refuses(site.address).await;
     exchange.write("world").await;

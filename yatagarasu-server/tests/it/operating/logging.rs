@@ -13,7 +13,7 @@ use yatagarasu_testing::client::Client;
 use yatagarasu_testing::origin::Origin;
 
 use crate::operating::process::{command, write};
-use crate::site::{bucket, document};
+use crate::site::{bucket, document, until_metric};
 
 /// A server on known addresses, because it may have no log to report them.
 struct Silent {
@@ -61,16 +61,8 @@ impl Silent {
         assert_eq!(self.client.get("/static/stored").await.status, 200);
     }
 
-    async fn lines_dropped(&self) -> u64 {
-        let metrics = self.admin.get("/metrics").await;
-        let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
-        let line = metrics.lines().find_map(|line| line.strip_prefix("yatagarasu_log_lines_dropped_total "));
-        line.expect("the metric").parse().unwrap()
-    }
-
     async fn until_dropped(&self) {
-        let dropped = async { while self.lines_dropped().await == 0 {} };
-        timeout(PATIENCE, dropped).await.expect("lines are dropped");
+        until_metric(&self.admin, "yatagarasu_log_lines_dropped_total", |lines| lines > 0).await;
     }
 
     async fn assert_ends(mut self) {

@@ -244,8 +244,8 @@ async fn credentials_come_from_the_environment_or_a_profile() {
     let ready = admin.get("/ready").await;
     assert_eq!(ready.status, 503);
     assert!(ready.json()["buckets"][0]["reason"].as_str().unwrap().contains("no credentials"), "{ready:?}");
-    let metrics = admin.get("/metrics").await.body;
-    let metrics = String::from_utf8_lossy(&metrics);
+    let metrics = admin.get("/metrics").await;
+    let metrics = metrics.text();
     assert!(metrics.contains("yatagarasu_credentials_valid{bucket=\"assets\"} 0"), "{metrics}");
 }
 
