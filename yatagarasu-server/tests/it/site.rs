@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
 use yatagarasu_testing::PATIENCE;
-use yatagarasu_testing::client::{Client, Response};
-use yatagarasu_testing::origin::{ACCESS_KEY, Origin, SECRET_KEY};
+use yatagarasu_testing::client::{Client, Connection, Response};
+use yatagarasu_testing::origin::{ACCESS_KEY, Exchange, Origin, SECRET_KEY};
 
 /// A running gateway and its source. Dropping it ends both.
 pub(crate) struct Site {
@@ -108,6 +108,16 @@ impl Site {
     pub(crate) fn begin(&self, path: &str) -> JoinHandle<Response> {
         let (client, path) = (self.client.clone(), path.to_owned());
         tokio::spawn(async move { client.get(&path).await })
+    }
+
+    /// Sends a GET that the test answers by hand, and answers it with `head` and what follows it.
+    pub(crate) async fn answered(&self, head: impl AsRef<[u8]>) -> (Connection, Exchange) {
+        let answer = async {
+            let mut exchange = self.origin.next().await;
+            exchange.write(head).await;
+            exchange
+        };
+        tokio::join!(Connection::begin(self.address, "/static/k"), answer)
     }
 
     /// Repeats a GET until the response comes from the cache.

@@ -47,10 +47,7 @@ async fn a_client_that_leaves_before_the_head_ends_the_request_within_100_ms() {
 #[tokio::test]
 async fn a_fill_goes_on_for_those_who_wait() {
     let site = Site::by_hand("").await;
-    let first = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = site.origin.next().await;
-    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
-    let first = first.await.unwrap();
+    let (first, mut exchange) = site.answered("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     let mut second = Connection::begin(site.address, "/static/k").await;
     drop(first);
     exchange.write("world").await;
@@ -63,10 +60,8 @@ async fn a_fill_goes_on_for_those_who_wait() {
 async fn a_body_cut_short_breaks_the_clients_connection_and_stores_nothing() {
     for length in [10, 100_000_000] {
         let site = Site::by_hand("").await;
-        let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-        let mut exchange = site.origin.next().await;
-        exchange.write(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\nhello")).await;
-        let mut client = client.await.unwrap();
+        let (mut client, exchange) =
+            site.answered(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\nhello")).await;
         drop(exchange);
         // The connection is closed or reset, in either case before the promised length.
         assert!(client.rest().await.len() <= 5, "{length}");
@@ -77,10 +72,8 @@ async fn a_body_cut_short_breaks_the_clients_connection_and_stores_nothing() {
 #[tokio::test]
 async fn a_chunked_body_cut_short_is_not_taken_for_whole() {
     let site = Site::by_hand("").await;
-    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = site.origin.next().await;
-    exchange.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
-    let mut client = client.await.unwrap();
+    let (mut client, exchange) =
+        site.answered("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
     drop(exchange);
     let body = client.rest().await;
     assert!(!body.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&body));
@@ -101,10 +94,7 @@ async fn a_chunked_body_that_ends_within_the_limit_is_stored() {
 #[tokio::test]
 async fn a_source_that_falls_silent_breaks_the_connection() {
     let site = Site::by_hand("idle_timeout: \"100ms\"").await;
-    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = site.origin.next().await;
-    exchange.write(LARGE).await;
-    let mut client = client.await.unwrap();
+    let (mut client, mut exchange) = site.answered(LARGE).await;
     assert!(client.rest().await.len() <= 5);
     exchange.closed().await;
 }
@@ -183,10 +173,7 @@ async fn a_client_that_reads_slowly_is_not_let_go() {
 #[tokio::test]
 async fn a_purge_wins_over_a_fill_that_began_before_it() {
     let site = Site::by_hand("").await;
-    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = site.origin.next().await;
-    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nol").await;
-    let mut client = client.await.unwrap();
+    let (mut client, mut exchange) = site.answered("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nol").await;
     assert_eq!(site.purge("{\"bucket\":\"assets\",\"key\":\"k\"}").await.json()["purged"], 0);
     exchange.write("d").await;
     assert_eq!(client.take(3).await, b"old");

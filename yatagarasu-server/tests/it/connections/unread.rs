@@ -48,10 +48,8 @@ async fn begin(address: SocketAddr, path: &str) -> Connection {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_of_a_stream_is_let_go_and_so_is_s3() {
     let site = Site::over(Origin::by_hand().await, SEND_TIMEOUT, "", "").await;
-    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = site.origin.next().await;
-    exchange.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40)).await;
-    let mut client = client.await.unwrap();
+    let (mut client, mut exchange) =
+        site.answered(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40)).await;
     let sending = async { while exchange.socket.write(&[0; 16384]).await.is_ok() {} };
     timeout(PATIENCE, sending).await.expect("the connection to S3 is closed");
     until_timeouts(&site, 1).await;

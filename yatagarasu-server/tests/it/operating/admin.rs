@@ -275,10 +275,8 @@ async fn what_happens_is_counted() {
 #[tokio::test]
 async fn stopping_lets_responses_end_and_accepts_no_more() {
     let mut site = Site::by_hand("").await;
-    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = site.origin.next().await;
-    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
-    let mut client = client.await.unwrap();
+    let (mut client, mut exchange) =
+        site.answered("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
     let idle = Connection::begin(site.address, "/nowhere").await;
     let running = site.stop();
     // Connections are refused as soon as the listener is closed.
@@ -294,10 +292,7 @@ async fn stopping_lets_responses_end_and_accepts_no_more() {
 async fn stopping_does_not_wait_longer_than_it_may() {
     let origin = Origin::by_hand().await;
     let mut site = Site::over(origin, "shutdown_grace: \"50ms\"", "", "").await;
-    let client = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = site.origin.next().await;
-    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
-    let _client = client.await.unwrap();
+    let (_client, mut exchange) = site.answered("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
     assert!(!site.stop().await.unwrap(), "one response was cut off");
     exchange.closed().await;
 }
@@ -306,10 +301,7 @@ async fn stopping_does_not_wait_longer_than_it_may() {
 async fn stopping_goes_on_with_what_another_thread_began() {
     let mut site = Site::by_hand("").await;
     // One client connects to each of the two threads. The first starts the fill and leaves.
-    let first = tokio::spawn(Connection::begin(site.address, "/static/k"));
-    let mut exchange = site.origin.next().await;
-    exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
-    let first = first.await.unwrap();
+    let (first, mut exchange) = site.answered("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     let mut second = Connection::begin(site.address, "/static/k").await;
     drop(first);
     until_metric(&site.admin, "yatagarasu_connections", |open| open == 1).await;
