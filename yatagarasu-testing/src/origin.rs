@@ -123,7 +123,7 @@ impl Origin {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// Closes the listener and the connections, and has later ones refused.
+    /// Closes the listener and the connections that no test has taken, and has later ones refused.
     pub async fn refuse(&mut self) {
         self.accepting.abort();
         // Once the task has ended, the listener is closed.
