@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 /// A group of commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Writes, checks and shows configuration files.
+    /// Writes, checks, shows and describes configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Shows statistics of a running server, and purges its caches.
@@ -48,6 +48,8 @@ pub(crate) enum ConfigCommand {
         /// The configuration file: YAML, TOML or JSON.
         file: PathBuf,
     },
+    /// Prints a JSON Schema of the configuration file.
+    Schema,
 }
 
 /// A command for a running server.

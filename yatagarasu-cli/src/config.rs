@@ -1,11 +1,11 @@
-//! The `config` commands: write, check and show configuration files.
+//! The `config` commands: write, check, show and describe configuration files.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use yatagarasu_server::Config;
-use yatagarasu_server::config::{ConfigErrors, EXAMPLE, Environment, show};
+use yatagarasu_server::config::{ConfigErrors, Environment, example, schema, show};
 
 use crate::args::ConfigCommand;
 use crate::words::counted;
@@ -36,7 +36,7 @@ pub(crate) enum ConfigCommandError {
 /// Runs a command. Returns the text to print.
 pub(crate) fn run(command: &ConfigCommand) -> Result<String, ConfigCommandError> {
     match command {
-        ConfigCommand::Init { file: None } => Ok(EXAMPLE.to_owned()),
+        ConfigCommand::Init { file: None } => Ok(example()),
         ConfigCommand::Init { file: Some(file) } => {
             create(file)?;
             let file = file.display();
@@ -47,6 +47,7 @@ pub(crate) fn run(command: &ConfigCommand) -> Result<String, ConfigCommandError>
             Ok(format!("{}: ok, {}\n", file.display(), counted(buckets, "bucket")))
         }
         ConfigCommand::Show { file } => Ok(show(&load(file)?)),
+        ConfigCommand::Schema => Ok(schema()),
     }
 }
 
@@ -61,7 +62,7 @@ fn create(file: &Path) -> Result<(), ConfigCommandError> {
     if !yaml {
         return Err(ConfigCommandError::NotYaml(file.to_owned()));
     }
-    let written = File::create_new(file).and_then(|mut created| created.write_all(EXAMPLE.as_bytes()));
+    let written = File::create_new(file).and_then(|mut created| created.write_all(example().as_bytes()));
     written.map_err(|cause| match cause.kind() {
         io::ErrorKind::AlreadyExists => ConfigCommandError::Exists(file.to_owned()),
         _ => ConfigCommandError::Unwritable { file: file.to_owned(), cause },

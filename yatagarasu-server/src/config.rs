@@ -1,18 +1,19 @@
 //! Configuration: reads a file, validates it as a whole, and prints the effective result.
 //!
-//! [`load`] parses a file. [`interpolate`] replaces `${NAME}`, [`overrides`] applies variables of the [`environment`],
-//! and [`text`] trims and checks all texts. The result is read into [`raw`], the keys as written, with their [`units`].
-//! [`validate`] checks them, fills in the defaults and makes the [`effective`] configuration, or collects all
-//! [errors](error). [`render`] prints the effective configuration as a file that loads again.
+//! [`keys`] is the table of all keys, with their types, defaults and bounds. [`load`] parses a file. [`interpolate`]
+//! replaces `${NAME}`, [`overrides`] applies variables of the [`environment`], and [`text`] trims and checks all texts.
+//! The result is read into the structs of the table, with its [`units`]. [`validate`] checks them and makes the
+//! [`effective`] configuration, or collects all [errors](error). [`render`] prints the effective configuration as a file
+//! that loads again, and what else is made from the table.
 
 mod effective;
 mod environment;
 mod error;
 mod interpolate;
+mod keys;
 mod load;
 mod overrides;
 mod query;
-mod raw;
 mod render;
 mod text;
 mod units;
@@ -22,7 +23,4 @@ pub use effective::{AdminConfig, BucketCache, BucketConfig, Config, Secret, Serv
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use query::ForwardedQuery;
-pub use render::show;
-
-/// A commented example configuration file (YAML).
-pub const EXAMPLE: &str = include_str!("config/example.yaml");
+pub use render::{example, schema, show};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use tempfile::TempDir;
-use yatagarasu_server::config::EXAMPLE;
+use yatagarasu_server::config::{example, schema};
 
 use crate::process::{command, finish, run};
 
@@ -23,10 +23,10 @@ fn init_writes_what_loads() {
     let said = run(&["config", "init", name]);
     assert_eq!((said.status, said.stderr.as_str()), (0, ""));
     assert!(said.stdout.contains(&format!("{name}: written")), "{}", said.stdout);
-    assert_eq!(fs::read_to_string(&file).unwrap(), EXAMPLE);
+    assert_eq!(fs::read_to_string(&file).unwrap(), example());
     let said = run(&["config", "check", name]);
-    assert_eq!((said.status, said.stdout), (0, format!("{name}: ok, 1 bucket\n")));
-    assert_eq!(run(&["config", "init"]).stdout, EXAMPLE);
+    assert_eq!((said.status, said.stdout), (0, format!("{name}: ok, 2 buckets\n")));
+    assert_eq!(run(&["config", "init"]).stdout, example());
 }
 
 #[test]
@@ -85,4 +85,12 @@ fn show_gives_what_takes_effect_without_secrets() {
     assert!(said.stdout.contains("threads: 3") && said.stdout.contains("max_item_size: 10MB"), "{said:?}");
     assert!(!said.stdout.contains("the-"), "{said:?}");
     assert_eq!(said.stdout.matches("***").count(), 3, "{said:?}");
+}
+
+#[test]
+fn schema_prints_the_schema() {
+    let said = run(&["config", "schema"]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
+    assert!(said.stdout.contains("https://json-schema.org/draft/2020-12/schema"), "{}", said.stdout);
+    assert_eq!(said.stdout, schema());
 }

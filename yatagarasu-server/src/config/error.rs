@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// A callback that takes a key and a message about its value.
+pub(super) type ErrorSink<'a> = &'a mut dyn FnMut(&str, &str);
+
 /// One error in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigError {

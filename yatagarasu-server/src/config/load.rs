@@ -6,8 +6,8 @@ use config::{ConfigError as Cause, FileFormat, Format, Map, Value, ValueKind};
 use serde_path_to_error::Segment;
 
 use crate::config::error::{ConfigError, ConfigErrors};
-use crate::config::raw::Settings;
-use crate::config::{Config, Environment, interpolate, overrides, raw, text, validate};
+use crate::config::keys::{Kind, Section, Settings};
+use crate::config::{Config, Environment, interpolate, overrides, text, validate};
 
 impl Config {
     /// Reads and validates a file. Its extension selects the format: YAML, TOML or JSON.
@@ -74,6 +74,7 @@ impl Config {
         });
         text::clean(&mut root, "", &mut |key, message| errors.add(key, message));
         strip_nothing(&mut root);
+        refuse_lists(&mut root, &Settings::SECTION, "", &mut errors);
         let settings = deserialize(root, &mut errors);
         let config = validate::validate(settings, environment, &mut |key, message| errors.add(key, message));
         match config {
@@ -128,6 +129,27 @@ fn strip_nothing(value: &mut Value) {
     }
 }
 
+/// Reports lists in the place of a section. serde would take their entries for the values of the keys, in order.
+fn refuse_lists(value: &mut Value, section: &Section, place: &str, errors: &mut Errors) {
+    if let ValueKind::Array(_) = value.kind {
+        errors.add(place, &format!("invalid type: sequence, expected {}", section.expecting));
+        value.kind = ValueKind::Table(Map::new());
+    }
+    let ValueKind::Table(table) = &mut value.kind else { return };
+    for key in section.keys {
+        let (Some(inner), Some(value)) = (key.section(), table.get_mut(key.name)) else { continue };
+        let place = key.place(place);
+        match &mut value.kind {
+            ValueKind::Array(entries) if matches!(key.kind, Kind::Sections(_)) => {
+                for (index, entry) in entries.iter_mut().enumerate() {
+                    refuse_lists(entry, inner, &format!("{place}[{index}]"), errors);
+                }
+            }
+            _ => refuse_lists(value, inner, &place, errors),
+        }
+    }
+}
+
 /// Deserializes the settings, and reports every unknown key and every value of a wrong type.
 ///
 /// The deserializer stops at the first wrong value. So that value is removed and the rest is read again.
@@ -139,8 +161,9 @@ fn deserialize(mut root: Value, errors: &mut Errors) -> Settings {
         match serde_path_to_error::deserialize::<_, Settings>(tree) {
             Ok(settings) => {
                 for key in unknown {
-                    let known = raw::keys_beside(&key).join(", ");
-                    errors.add(&key, &format!("unknown key: expected one of {known}"));
+                    let known: Vec<_> =
+                        Settings::SECTION.around(&key).keys.iter().map(|key| key.name).collect();
+                    errors.add(&key, &format!("unknown key: expected one of {}", known.join(", ")));
                 }
                 return settings;
             }

@@ -5,8 +5,7 @@
 
 use config::{Value, ValueKind};
 
-/// Keys that hold secrets, or names that belong to secrets.
-const SECRETS: [&str; 4] = ["access_key", "secret_key", "session_token", "token"];
+use crate::config::keys::{Kind, Settings, Type};
 
 /// Trims all strings below `value`, which is the value of `key`. Calls `wrong` with the key and a message for each
 /// string that no request could carry.
@@ -54,8 +53,8 @@ pub(super) fn trimmed(text: &str) -> Result<String, String> {
     }
 }
 
-fn is_secret(key: &str) -> bool {
-    key.rsplit_once('.').is_some_and(|(_, name)| SECRETS.contains(&name))
+fn is_secret(path: &str) -> bool {
+    Settings::SECTION.find(path).is_some_and(|key| matches!(key.kind, Kind::Value(Type::Secret)))
 }
 
 /// Checks that a header field can carry `text`: printable ASCII characters without spaces.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 /// A number of bytes: `1048576`, `"10MB"`, `"64KiB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,9 @@ const SPANS_MS: [(&str, u64); 6] =
     [("", 1_000), ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 impl ByteSize {
+    /// The units in lower case, each with its bytes.
+    pub(super) const UNITS: &'static [(&'static str, u64)] = &SIZES;
+
     pub(super) const EXPECTED: &'static str = "a size such as 1048576, \"10MB\" or \"64KiB\"";
 
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -38,11 +42,19 @@ impl ByteSize {
 }
 
 impl Span {
+    /// The units in lower case, each with its milliseconds.
+    pub(super) const UNITS: &'static [(&'static str, u64)] = &SPANS_MS;
+
     pub(super) const EXPECTED: &'static str =
         "seconds or a duration such as \"500ms\", \"90s\", \"10m\" or \"1h\"";
 
     pub(super) fn parse(text: &str) -> Option<Self> {
         scaled(text, &SPANS_MS).map(|ms| Self(Duration::from_millis(ms)))
+    }
+
+    /// Returns the whole milliseconds.
+    pub(super) fn as_ms(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -103,6 +115,18 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&write_size(self.0))
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&write_span_ms(self.as_ms()))
+    }
+}
+
 /// Returns a size that parses to the same value, in the largest unit that divides it, or in bytes if none does.
 pub(super) fn write_size(bytes: u64) -> String {
     let unit = SIZES[2..].iter().filter(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
@@ -115,9 +139,8 @@ pub(super) fn write_size(bytes: u64) -> String {
     }
 }
 
-/// Returns a duration that parses to the same value. `span` has whole milliseconds.
-pub(super) fn write_span(span: Duration) -> String {
-    let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+/// Returns a duration of whole milliseconds that parses to the same value.
+pub(super) fn write_span_ms(ms: u64) -> String {
     if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") }
 }
 
@@ -163,8 +186,8 @@ mod tests {
         fn what_is_written_reads_back(number: u64, shift in 0u32..50) {
             let bytes = number >> shift;
             prop_assert_eq!(ByteSize::parse(&write_size(bytes)), Some(ByteSize(bytes)));
-            let span = Duration::from_millis(bytes >> 10);
-            prop_assert_eq!(Span::parse(&write_span(span)), Some(Span(span)));
+            let ms = bytes >> 10;
+            prop_assert_eq!(Span::parse(&write_span_ms(ms)).map(Span::as_ms), Some(ms));
         }
     }
 }

@@ -1,16 +1,14 @@
 //! Validates one bucket: its name, its path prefix, and its connection to S3.
 
-use yatagarasu_s3::{Access, Addressing, BuildError, SourceBackend, SourceConfig, StaticCredentials};
+use yatagarasu_s3::{Access, Addressing, BuildError, SourceConfig, StaticCredentials};
 
-use crate::config::BucketConfig;
-use crate::config::raw::{BucketSettings, S3Settings};
+use crate::config::error::ErrorSink;
+use crate::config::keys::{BucketSettings, S3Settings};
 use crate::config::text::check_field_value;
-use crate::config::validate::{ErrorSink, cache, forward, socket_bytes, timeout};
+use crate::config::validate::{cache, forward, socket_bytes};
+use crate::config::{BucketConfig, Secret};
 
-/// Default of `receive_buffer`, in bytes for each connection to S3.
-const RECEIVE_BUFFER: u64 = 128 << 10;
-
-/// Validates one bucket. Returns `None` after it has reported every error to `complain`.
+/// Validates one bucket. Reports every error to `complain`. Returns `None` if the error leaves no value to go on with.
 pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_>) -> Option<BucketConfig> {
     let name = settings.name.filter(|name| !name.is_empty());
     if name.is_none() {
@@ -21,19 +19,17 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
     let forward_headers =
         forward::headers(&s3.forward_headers, &format!("{key}.s3.forward_headers"), complain);
     let forward_query = forward::query(&s3.forward_query, &format!("{key}.s3.forward_query"), complain);
-    let response_timeout = timeout(s3.response_timeout, 30, &format!("{key}.s3.response_timeout"), complain);
-    let idle_timeout = timeout(s3.idle_timeout, 30, &format!("{key}.s3.idle_timeout"), complain);
-    let source = source(settings.s3, name.as_deref(), &format!("{key}.s3"), complain);
+    let source = source(s3, name.as_deref(), &format!("{key}.s3"), complain);
     let cache = cache::cache(&settings.cache, &format!("{key}.cache"), complain);
     Some(BucketConfig {
         name: name?,
         path_prefix: path_prefix?,
         source: source?,
-        response_timeout: response_timeout?,
-        idle_timeout: idle_timeout?,
+        response_timeout: s3.response_timeout.0,
+        idle_timeout: s3.idle_timeout.0,
         forward_headers: forward_headers?,
         forward_query: forward_query?,
-        cache: cache?,
+        cache,
     })
 }
 
@@ -68,21 +64,11 @@ pub(super) fn one_form(given: &str) -> String {
 }
 
 fn source(
-    settings: S3Settings,
+    settings: &S3Settings,
     name: Option<&str>,
     key: &str,
     complain: ErrorSink<'_>,
 ) -> Option<SourceConfig> {
-    let backend = match settings.backend.as_deref() {
-        None | Some("native") => Some(SourceBackend::Native),
-        Some("rusoto") => Some(SourceBackend::Rusoto),
-        Some(other) => {
-            complain(&format!("{key}.backend"), &format!("expected `native` or `rusoto`, found `{other}`"));
-            None
-        }
-    };
-    let receive_buffer =
-        socket_bytes(settings.receive_buffer, RECEIVE_BUFFER, &format!("{key}.receive_buffer"), complain);
     let region = settings.region.clone().filter(|region| !region.is_empty());
     if let Some(region) = &region
         && !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
@@ -93,51 +79,48 @@ fn source(
         );
         return None;
     }
-    let connect_timeout = timeout(settings.connect_timeout, 5, &format!("{key}.connect_timeout"), complain);
-    let access = access(&settings, key, complain);
+    let access = access(settings, key, complain);
     let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
-    let bucket = settings.bucket.or_else(|| name.map(str::to_owned));
     // Invalid values are replaced with valid ones here, so that `check` can report further errors.
     let config = SourceConfig {
-        backend: backend.unwrap_or_default(),
-        bucket: bucket.clone().unwrap_or_else(|| "unnamed".to_owned()),
+        backend: settings.backend.0,
+        bucket: settings.bucket.as_deref().or(name).unwrap_or("unnamed").to_owned(),
         region,
-        endpoint: settings.endpoint,
+        endpoint: settings.endpoint.clone(),
         addressing: if path_style { Addressing::Path } else { Addressing::VirtualHost },
         access: access.clone().unwrap_or(Access::Anonymous),
-        connect_timeout: connect_timeout.unwrap_or_default(),
-        receive_buffer: receive_buffer.flatten(),
+        connect_timeout: settings.connect_timeout.0,
+        receive_buffer: socket_bytes(settings.receive_buffer),
     };
-    let checked = config.check();
-    if let Err(error) = &checked {
-        let part = match error {
+    if let Err(error) = config.check() {
+        let part = match &error {
             BuildError::NotCompiled { .. } => "backend",
             BuildError::Address(error) if error.is_bucket() => "bucket",
             BuildError::Address(_) | BuildError::Tls(_) => "endpoint",
         };
         complain(&format!("{key}.{part}"), &error.to_string());
     }
-    let whole = checked.is_ok() && backend.is_some() && bucket.is_some() && access.is_some();
-    (whole && receive_buffer.is_some() && connect_timeout.is_some()).then_some(config)
+    access.map(|_| config)
 }
 
 fn access(settings: &S3Settings, key: &str, complain: ErrorSink<'_>) -> Option<Access> {
-    let anonymous = settings.anonymous.unwrap_or(false);
+    let text = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+    let (access_key, secret_key) = (text(&settings.access_key), text(&settings.secret_key));
     // `"${AWS_SESSION_TOKEN}"` expands to an empty string if the keys are not temporary.
-    let session_token = settings.session_token.clone().filter(|token| !token.is_empty());
-    for (name, value) in [("access_key", &settings.access_key), ("session_token", &session_token)] {
+    let session_token = text(&settings.session_token).filter(|token| !token.is_empty());
+    for (name, value) in [("access_key", &access_key), ("session_token", &session_token)] {
         if let Some(Err(message)) = value.as_deref().map(check_field_value) {
             complain(&format!("{key}.{name}"), &message);
             return None;
         }
     }
-    for (name, value) in [("access_key", &settings.access_key), ("secret_key", &settings.secret_key)] {
+    for (name, value) in [("access_key", &access_key), ("secret_key", &secret_key)] {
         if value.as_ref().is_some_and(String::is_empty) {
             complain(&format!("{key}.{name}"), "is empty: leave it out for the AWS credential chain");
             return None;
         }
     }
-    match (anonymous, &settings.access_key, &settings.secret_key) {
+    match (settings.anonymous, access_key, secret_key) {
         (true, None, None) if session_token.is_none() => Some(Access::Anonymous),
         (true, ..) => {
             complain(
@@ -146,11 +129,9 @@ fn access(settings: &S3Settings, key: &str, complain: ErrorSink<'_>) -> Option<A
             );
             None
         }
-        (false, Some(access_key), Some(secret_key)) => Some(Access::Static(StaticCredentials {
-            access_key: access_key.clone(),
-            secret_key: secret_key.clone(),
-            session_token,
-        })),
+        (false, Some(access_key), Some(secret_key)) => {
+            Some(Access::Static(StaticCredentials { access_key, secret_key, session_token }))
+        }
         (false, Some(_), None) => {
             complain(&format!("{key}.secret_key"), "expected the secret that goes with `access_key`");
             None

@@ -4,11 +4,9 @@ use http::HeaderName;
 use yatagarasu_core::ForwardedFields;
 use yatagarasu_core::http::fields::may_forward;
 
-use crate::config::validate::ErrorSink;
+use crate::config::error::ErrorSink;
+use crate::config::keys::ALL;
 use crate::config::{ForwardedQuery, query};
-
-/// The wildcard for all names. It must be the only entry of its list.
-const ALL: &str = "*";
 
 /// The error message if the wildcard stands beside names.
 const NOT_ALONE: &str = "`*` is everything: it stands alone in the list";

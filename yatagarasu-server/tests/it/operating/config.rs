@@ -1,12 +1,14 @@
 //! Tests of the configuration: every key, every format, the environment, and the error messages.
 
+mod schema;
+
 use std::fs;
 use std::time::Duration;
 
 use yatagarasu_core::{CachePolicy, ClientControl, ForwardedFields, Negative, ObjectControl};
 use yatagarasu_s3::{Access, Addressing};
 use yatagarasu_server::Config;
-use yatagarasu_server::config::{BucketConfig, EXAMPLE, Environment, ForwardedQuery, StatusKey, show};
+use yatagarasu_server::config::{BucketConfig, Environment, ForwardedQuery, StatusKey, example, show};
 
 /// The short configuration that newcomers start from.
 const SHORT: &str = r#"buckets:
@@ -26,7 +28,7 @@ const SHORT: &str = r#"buckets:
       ttl: 3600              # lifetime of an object that names none itself
 "#;
 
-/// A longer configuration with keys of its own. `EXAMPLE` has every key.
+/// A longer configuration with keys of its own. The example has every key.
 const LONG: &str = r#"server:
   address: "127.0.0.1:8080"
   threads: 0                 # 0: one per core
@@ -94,16 +96,20 @@ fn the_long_configuration_works_as_it_stands() {
 }
 
 #[test]
-fn the_example_says_the_defaults() {
-    let example = load(EXAMPLE).unwrap();
+fn the_example_begins_with_the_short_configuration_and_says_the_defaults() {
+    let text = example();
+    assert!(text.contains(&format!("\n\n{SHORT}")), "{text}");
+    let plain = load(&text).unwrap();
+    assert_eq!(show(&plain), show(&load(SHORT).unwrap()));
     // Commented-out keys show their defaults, so removing the comment signs changes nothing.
-    let uncommented: Vec<_> = EXAMPLE
+    let is_key = |line: &str| {
+        let name = line.split_once(": ").map_or("", |(name, _)| name);
+        !name.is_empty() && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_'))
+    };
+    let uncommented: Vec<_> = text
         .lines()
         .map(|line| match line.trim_start().strip_prefix("# ") {
-            Some(key)
-                if line.starts_with(' ')
-                    && key.split_once(": ").is_some_and(|(name, _)| !name.contains([' ', '('])) =>
-            {
+            Some(key) if line.starts_with(' ') && is_key(key) => {
                 let indent = line.len() - line.trim_start().len();
                 format!("{}{key}", &line[..indent])
             }
@@ -117,13 +123,13 @@ fn the_example_says_the_defaults() {
         .collect();
     let explicit = load(&uncommented.join("\n")).unwrap();
     let shown = show(&explicit).replace("      region: us-east-1\n", "");
-    assert_eq!(shown, show(&example));
+    assert_eq!(shown, show(&plain));
     for key in shown
         .lines()
         .filter_map(|line| line.trim_start_matches([' ', '-']).split_once(':'))
         .map(|(key, _)| key)
     {
-        assert!(EXAMPLE.contains(&format!(" {key}:")) || EXAMPLE.contains(&format!("\n{key}:")), "{key}");
+        assert!(text.contains(&format!(" {key}:")) || text.contains(&format!("\n{key}:")), "{key}");
     }
 }
 
@@ -540,6 +546,20 @@ fn overlapping_names_and_prefixes_are_refused() {
     let same =
         load("server: { address: \"127.0.0.1:9090\" }\nbuckets: [{ name: a, path_prefix: / }]").unwrap_err();
     assert!(same.contains("admin.address: is the public address too"), "{same}");
+}
+
+#[test]
+fn a_list_in_the_place_of_a_section_is_refused() {
+    let said =
+        load("server: [\"127.0.0.1:8080\"]\nbuckets: [[a, /a], { name: b, path_prefix: /b, cache: [] }]");
+    assert_eq!(
+        said.unwrap_err().lines().collect::<Vec<_>>(),
+        [
+            "f.yaml: buckets[0]: invalid type: sequence, expected a bucket: `name`, `path_prefix` and more",
+            "f.yaml: buckets[1].cache: invalid type: sequence, expected the keys of `cache`",
+            "f.yaml: server: invalid type: sequence, expected the keys of `server`",
+        ]
+    );
 }
 
 #[test]

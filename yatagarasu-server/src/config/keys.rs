@@ -1,0 +1,184 @@
+//! The table of configuration keys. Each key is written here, and nowhere else.
+//!
+//! A row says what its key means, its type, its default and its bounds. [`mod@rows`] turns the rows into the structs
+//! that a file is deserialized into, and into [`Section`]s of [`Key`]s. The checks of single values, the messages,
+//! `config show`, the example, the JSON Schema and the tables of the documentation are made from these.
+//!
+//! [`key`] describes a key and [`bounds`] the values that it takes. [`setting`] has a Rust type for each type of value,
+//! and [`choice`] the values that are one of several names. A default is written as in a file, and deserialized as from
+//! one. `null` stands for a key that is absent unless the file has it.
+
+#[macro_use]
+mod rows;
+mod bounds;
+mod choice;
+mod key;
+mod setting;
+
+use serde::{Deserialize, Serialize};
+use yatagarasu_cache::{CacheBackend, EvictionPolicy};
+use yatagarasu_core::{ClientControl, ObjectControl};
+use yatagarasu_s3::SourceBackend;
+
+use crate::config::Secret;
+use crate::config::units::{ByteSize, Span};
+use bounds::Bounds;
+use key::Absent::{Computed, Required};
+
+pub(super) use choice::Choice;
+pub(super) use key::{Absent, Key, Kind, Section, Type};
+pub(super) use setting::Address;
+
+/// The wildcard for all names. It must be the only entry of its list.
+pub(super) const ALL: &str = "*";
+
+/// A socket buffer. With less than a few packets a stream crawls. Operating systems take a C `int`.
+const SOCKET_BUFFER: Bounds = Bounds::from(4 << 10).below(1 << 31).or_zero("to leave it to the system");
+
+/// A time limit, in milliseconds. A smaller value is a mistaken unit, or a `0` that means "none" for other keys, and
+/// breaks requests.
+const TIME_LIMIT: Bounds = Bounds::from(10);
+
+rows! {
+    /// The configuration of the gateway.
+    struct Settings, "the keys `server`, `admin` and `buckets`" {
+        /// The listener for clients, and the resources that all buckets share.
+        server: ServerSettings = {};
+        /// The listener for operators.
+        admin: AdminSettings = {};
+        /// The buckets to serve.
+        buckets: Vec<BucketSettings> = [], else Required, bounds Bounds::rule("at least one");
+    }
+
+    /// The listener for clients, and the resources that all buckets share.
+    struct ServerSettings, "the keys of `server`" {
+        /// The address for clients. Port 0 takes a free port, which the log names.
+        address: Address = "127.0.0.1:8080",
+            bounds Bounds::rule("`IP:PORT`, with IPv6 as `[::]:8080`; `localhost:PORT` means `127.0.0.1:PORT`");
+        /// The number of threads that serve clients. One more thread accepts connections and serves the admin API.
+        threads: u16 = 0, bounds Bounds::ANY.or_zero("for one per core");
+        /// The memory for objects while they are fetched into the caches, over all buckets. An object that does not
+        /// fit into the free part is streamed and not stored.
+        fill_memory: ByteSize = "256MB";
+        /// How many unsent response bytes the kernel holds for a client, on Linux (`TCP_NOTSENT_LOWAT`). On other
+        /// systems the key has no effect.
+        notsent_lowat: ByteSize = "128KiB", bounds SOCKET_BUFFER;
+        /// The budget for the sockets of all fast streams, of which each takes 8 MiB. It needs Linux and an
+        /// `http://` endpoint.
+        socket_memory: ByteSize = "128MiB", bounds Bounds::ANY.or_zero("for none");
+        /// The time a client has to send a complete request head. A connection that is idle for this long is closed.
+        header_timeout: Span = "60s", bounds TIME_LIMIT;
+        /// How long a client may take nothing of its response. The server then resets the connection.
+        send_timeout: Span = "60s", bounds TIME_LIMIT.or_zero("for no limit");
+        /// How long running responses may continue after SIGTERM or SIGINT.
+        shutdown_grace: Span = "30s";
+    }
+
+    /// The listener for operators.
+    struct AdminSettings, "the keys of `admin`" {
+        /// The address of the admin API: health, readiness, metrics, statistics and purges.
+        address: Address = "127.0.0.1:9090",
+            bounds Bounds::rule("as `server.address`, but not the same address");
+        /// The bearer token that operators send. It is required if `admin.address` is not a loopback address.
+        token: Option<Secret> = null,
+            else Computed("the variable `YATAGARASU_ADMIN_TOKEN`, or none"), such as "${YATAGARASU_ADMIN_TOKEN}",
+            bounds Bounds::rule("printable ASCII without spaces; an empty text counts as none");
+    }
+
+    /// A bucket and the paths it is served under.
+    struct BucketSettings, "a bucket: `name`, `path_prefix` and more" {
+        /// The name of the bucket in logs, in metrics and in the admin API. It is also the name at S3 unless
+        /// `s3.bucket` is set.
+        name: Option<String> = null, else Required, such as "assets", bounds Bounds::rule("not empty, and used once");
+        /// The URL path of the bucket: `/static`, `/a/b`, or `/` for all paths. The longest matching prefix wins.
+        path_prefix: Option<String> = null, else Required, such as "/static",
+            bounds Bounds::rule("not escaped, and used once; no `//`, `.` or `..` segment, no `%`, `?` or `#`");
+        /// The connection to S3.
+        s3: S3Settings = {};
+        /// The cache of the bucket.
+        cache: CacheSettings = {};
+    }
+
+    /// The connection to S3.
+    struct S3Settings, "the keys of `s3`" {
+        /// The implementation that sends the requests. `rusoto` requires a server built with `--features rusoto`.
+        backend: Choice<SourceBackend> = "native";
+        /// The bucket's name at S3.
+        bucket: Option<String> = null, else Computed("the bucket's `name`"), such as "assets",
+            bounds Bounds::rule("ASCII letters, digits, `-`, `.` and `_`");
+        /// The region for signatures and, on AWS, for the endpoint. The server never asks the network for it.
+        region: Option<String> = null,
+            else Computed("`AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's region, then `us-east-1`"),
+            such as "us-east-1", bounds Bounds::rule("ASCII letters, digits and `-`");
+        /// The URL of an S3-compatible server. Names that end in `.localhost` resolve to this machine.
+        endpoint: Option<String> = null,
+            else Computed("AWS, as `https://s3.REGION.amazonaws.com`"), such as "http://127.0.0.1:9000",
+            bounds Bounds::rule("`http://HOST[:PORT]` or `https://HOST[:PORT]`; no path, query or user");
+        /// The position of the bucket in a request: `https://HOST/BUCKET/KEY` if `true`, `https://BUCKET.HOST/KEY` if
+        /// `false`.
+        path_style: Option<bool> = null, else Computed("`true` with an `endpoint`, `false` on AWS"), such as true;
+        /// Whether requests are left unsigned, for public buckets.
+        anonymous: bool = false, bounds Bounds::rule("`false` if there are keys");
+        /// The access key ID. Without keys, requests are signed with what the AWS credential chain finds.
+        access_key: Option<Secret> = null, else Computed("the credential chain"), such as "${ASSETS_ACCESS_KEY}",
+            bounds Bounds::rule("together with `secret_key`; printable ASCII without spaces");
+        /// The secret access key.
+        secret_key: Option<Secret> = null, else Computed("the credential chain"), such as "${ASSETS_SECRET_KEY}",
+            bounds Bounds::rule("together with `access_key`");
+        /// The session token of temporary keys.
+        session_token: Option<Secret> = null, else Computed("none"), such as "${ASSETS_SESSION_TOKEN}",
+            bounds Bounds::rule("only with the two keys; printable ASCII without spaces; an empty text counts as none");
+        /// Request fields that are forwarded to the source, besides ranges, conditions and CORS.
+        forward_headers: Vec<String> = [],
+            bounds Bounds::rule("names of fields that may be forwarded; or `*` alone, for all of them");
+        /// Query parameters that are forwarded to the source and are part of the cache key.
+        forward_query: Vec<String> = [],
+            bounds Bounds::rule("names of parameters that may be forwarded; or `*` alone, for all of them");
+        /// The limit for opening a TCP connection to S3.
+        connect_timeout: Span = "5s", bounds TIME_LIMIT;
+        /// The limit from the request to the response head. It includes the wait for credentials, for a connection
+        /// and for TLS.
+        response_timeout: Span = "30s", bounds TIME_LIMIT;
+        /// The limit between two pieces of a body. It counts only while the gateway waits for S3.
+        idle_timeout: Span = "30s", bounds TIME_LIMIT;
+        /// How many bytes the kernel receives from S3 before the gateway reads them (`SO_RCVBUF`). A stream receives
+        /// at most this much in one round trip.
+        receive_buffer: ByteSize = "128KiB", bounds SOCKET_BUFFER;
+    }
+
+    /// The cache of a bucket.
+    struct CacheSettings, "the keys of `cache`" {
+        /// Whether objects are stored. With `false`, every object is streamed, and the other keys have no effect.
+        enabled: bool = true;
+        /// The implementation of the cache. `foyer` keeps objects in memory, with the foyer-memory crate.
+        backend: Choice<CacheBackend> = "foyer";
+        /// The longest object that is stored. Longer objects are streamed.
+        max_item_size: ByteSize = "10MB",
+            bounds Bounds::rule("up to `max_size` less 16 KiB, which are reserved for the key and the header fields");
+        /// The limit for all objects of this bucket together: keys, header fields, bodies and bookkeeping.
+        max_size: ByteSize = "1GB";
+        /// How long an object without a lifetime of its own is served without asking S3.
+        ttl: Span = 3600;
+        /// Whether the object or the bucket sets the lifetime.
+        cache_control: Choice<ObjectControl> = "respect";
+        /// Whether the `Cache-Control` of a request has an effect. With `ignore`, no client can ask for a fresher
+        /// object.
+        client_cache_control: Choice<ClientControl> = "respect";
+        /// Whether `Last-Modified`, instead of `ttl`, gives the lifetime of an object that has none of its own.
+        heuristic_freshness: bool = false;
+        /// How long a stale object is still served at once, while S3 is asked whether it has changed.
+        stale_while_revalidate: Span = 0;
+        /// How long a stale object is still served if S3 cannot be reached, does not answer in time or fails.
+        stale_if_error: Span = 0;
+        /// Whether a range request for an object that is not stored fetches the whole object.
+        range_fill: bool = false;
+        /// How long the cache remembers that S3 refused an object.
+        negative_ttl: Span = 0, bounds Bounds::ANY.or_zero("for not at all");
+        /// The statuses that `negative_ttl` applies to.
+        negative_statuses: Vec<u16> = [404];
+        /// Whether `Cache-Status` has the member `key`: the key under which the response is stored.
+        status_key: bool = false;
+        /// The policy that selects the objects to evict if there is no room.
+        eviction: Choice<EvictionPolicy> = "s3fifo";
+    }
+}

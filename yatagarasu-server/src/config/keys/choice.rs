@@ -1,0 +1,76 @@
+//! Values that are one of several names.
+
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
+use yatagarasu_cache::{CacheBackend, EvictionPolicy};
+use yatagarasu_core::{ClientControl, ObjectControl};
+use yatagarasu_s3::SourceBackend;
+
+/// An enum whose variants have names in a configuration.
+pub(in crate::config) trait Named: Sized + Copy {
+    /// The names of all variants.
+    const NAMES: &'static [&'static str];
+
+    /// Returns the variant called `name`.
+    fn named(name: &str) -> Option<Self>;
+
+    /// Returns the name of the variant.
+    fn name(self) -> &'static str;
+}
+
+/// Names all variants of an enum. A new variant does not compile before it has a name.
+macro_rules! names {
+    ($($enum:ident { $($variant:ident = $name:literal),+ })+) => {$(
+        impl Named for $enum {
+            const NAMES: &'static [&'static str] = &[$($name),+];
+
+            fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    )+};
+}
+
+names! {
+    SourceBackend { Native = "native", Rusoto = "rusoto" }
+    CacheBackend { Foyer = "foyer" }
+    EvictionPolicy { S3Fifo = "s3fifo", Lfu = "lfu", Lru = "lru", Sieve = "sieve" }
+    ObjectControl { Respect = "respect", Override = "override", Ignore = "ignore" }
+    ClientControl { Respect = "respect", Ignore = "ignore" }
+}
+
+/// The value of a key that takes one of several names.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::config) struct Choice<T>(pub(in crate::config) T);
+
+impl<'de, T: Named> Deserialize<'de> for Choice<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let unknown = || D::Error::custom(format!("expected {}, found `{name}`", alternatives(T::NAMES)));
+        T::named(&name).map(Self).ok_or_else(unknown)
+    }
+}
+
+impl<T: Named> Serialize for Choice<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.name())
+    }
+}
+
+/// Returns the names as words: `` `a`, `b` or `c` ``.
+pub(in crate::config) fn alternatives(names: &[&str]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}

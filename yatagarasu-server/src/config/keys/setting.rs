@@ -1,0 +1,132 @@
+//! A Rust type for each type of value, with the check of its bounds.
+
+use serde::de::{DeserializeOwned, Deserializer};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Secret;
+use crate::config::error::ErrorSink;
+use crate::config::keys::BucketSettings;
+use crate::config::keys::choice::{Choice, Named};
+use crate::config::keys::key::{Key, Kind, Type};
+use crate::config::units::{ByteSize, Span, write_size, write_span_ms};
+
+/// The placeholder for a secret.
+const MASKED: &str = "***";
+
+/// The statuses that a cache may remember.
+const NEGATIVE: [u16; 2] = [404, 403];
+
+/// The value of a key.
+pub(super) trait Setting {
+    /// Its type.
+    const KIND: Kind;
+
+    /// Reports a value that is outside the bounds of `key`. `place` is the path of the key.
+    fn check(&self, _key: &Key, _place: &str, _complain: ErrorSink<'_>) {}
+}
+
+/// Returns the default of a key, deserialized as from a file.
+pub(super) fn of_default<T: DeserializeOwned>(key: &Key) -> T {
+    serde_json::from_value(key.default_value()).expect("the default of a key has the key's type")
+}
+
+/// An address to listen on, as written.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(in crate::config) struct Address(pub(in crate::config) String);
+
+impl Setting for Address {
+    const KIND: Kind = Kind::Value(Type::Address);
+}
+
+impl Setting for String {
+    const KIND: Kind = Kind::Value(Type::Text);
+}
+
+impl Setting for Secret {
+    const KIND: Kind = Kind::Value(Type::Secret);
+}
+
+impl Setting for bool {
+    const KIND: Kind = Kind::Value(Type::Boolean);
+}
+
+impl Setting for u16 {
+    const KIND: Kind = Kind::Value(Type::Number);
+}
+
+impl Setting for ByteSize {
+    const KIND: Kind = Kind::Value(Type::Size);
+
+    fn check(&self, key: &Key, place: &str, complain: ErrorSink<'_>) {
+        if !key.bounds.allow(self.0) {
+            complain(place, &format!("expected {}; found {}", key.allowed(), write_size(self.0)));
+        }
+    }
+}
+
+impl Setting for Span {
+    const KIND: Kind = Kind::Value(Type::Duration);
+
+    fn check(&self, key: &Key, place: &str, complain: ErrorSink<'_>) {
+        if let Some(range) = key.range().filter(|_| !key.bounds.allow(self.as_ms())) {
+            let [found, default] = [*self, of_default(key)].map(|span| write_span_ms(span.as_ms()));
+            let message = format!(
+                "expected {range}, found {found}: nothing would be done in time; the default is {default}"
+            );
+            complain(place, &message);
+        }
+    }
+}
+
+impl<T: Named> Setting for Choice<T> {
+    const KIND: Kind = Kind::Value(Type::Choice(T::NAMES));
+}
+
+impl Setting for Vec<String> {
+    const KIND: Kind = Kind::Value(Type::Names);
+}
+
+impl Setting for Vec<u16> {
+    const KIND: Kind = Kind::Value(Type::Statuses(&NEGATIVE));
+
+    fn check(&self, key: &Key, place: &str, complain: ErrorSink<'_>) {
+        for (index, status) in self.iter().enumerate().filter(|(_, status)| !NEGATIVE.contains(status)) {
+            complain(&format!("{place}[{index}]"), &format!("expected {}, found {status}", key.allowed()));
+        }
+    }
+}
+
+impl Setting for Vec<BucketSettings> {
+    const KIND: Kind = Kind::Sections(&BucketSettings::SECTION);
+
+    fn check(&self, _: &Key, place: &str, complain: ErrorSink<'_>) {
+        for (index, bucket) in self.iter().enumerate() {
+            bucket.check_bounds(&format!("{place}[{index}]"), complain);
+        }
+    }
+}
+
+impl<T: Setting> Setting for Option<T> {
+    const KIND: Kind = T::KIND;
+
+    fn check(&self, key: &Key, place: &str, complain: ErrorSink<'_>) {
+        if let Some(value) = self {
+            value.check(key, place, complain);
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// A secret is shown masked.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(MASKED)
+    }
+}

@@ -1,0 +1,128 @@
+//! Prints the effective configuration, as `yatagarasu config show` does.
+
+use serde_json::{Value, json};
+use yaml_rust2::yaml::Hash;
+use yaml_rust2::{Yaml, YamlEmitter};
+use yatagarasu_core::ForwardedFields;
+use yatagarasu_s3::{Access, Addressing};
+
+use crate::config::keys::{
+    ALL, Address, AdminSettings, BucketSettings, CacheSettings, Choice, S3Settings, ServerSettings, Settings,
+};
+use crate::config::units::{ByteSize, Span};
+use crate::config::{BucketCache, BucketConfig, Config, ForwardedQuery, Secret, StatusKey};
+
+/// Returns the effective configuration as YAML, with all defaults and with masked secrets. Leaves out a region that is
+/// only found when the source is built.
+pub fn show(config: &Config) -> String {
+    let mut tree = serde_json::to_value(settings(config)).expect("settings are made of JSON values");
+    for (index, bucket) in config.buckets.iter().enumerate() {
+        if bucket.cache.is_none() {
+            tree["buckets"][index]["cache"] = json!({ "enabled": false });
+        }
+    }
+    let mut text = String::new();
+    YamlEmitter::new(&mut text).dump(&yaml(&tree)).expect("a string takes what is written");
+    text.push('\n');
+    text.trim_start_matches("---\n").to_owned()
+}
+
+/// Returns settings that make this configuration. A new key does not compile before it has its effective value here.
+fn settings(config: &Config) -> Settings {
+    let (server, admin) = (&config.server, &config.admin);
+    Settings {
+        server: ServerSettings {
+            address: Address(server.address.to_string()),
+            threads: u16::try_from(server.threads).unwrap_or(u16::MAX),
+            fill_memory: ByteSize(server.fill_memory),
+            notsent_lowat: ByteSize(server.notsent_lowat.map_or(0, u64::from)),
+            socket_memory: ByteSize(server.socket_memory),
+            header_timeout: Span(server.header_timeout),
+            send_timeout: Span(server.send_timeout.unwrap_or_default()),
+            shutdown_grace: Span(server.shutdown_grace),
+        },
+        admin: AdminSettings { address: Address(admin.address.to_string()), token: admin.token.clone() },
+        buckets: config.buckets.iter().map(bucket).collect(),
+    }
+}
+
+fn bucket(bucket: &BucketConfig) -> BucketSettings {
+    BucketSettings {
+        name: Some(bucket.name.clone()),
+        path_prefix: Some(bucket.path_prefix.clone()),
+        s3: s3(bucket),
+        cache: bucket.cache.as_ref().map(cache).unwrap_or_default(),
+    }
+}
+
+fn s3(bucket: &BucketConfig) -> S3Settings {
+    let source = &bucket.source;
+    let keys = match &source.access {
+        Access::Static(keys) => Some(keys),
+        Access::Anonymous | Access::Chain => None,
+    };
+    S3Settings {
+        backend: Choice(source.backend),
+        bucket: Some(source.bucket.clone()),
+        region: source.region.clone(),
+        endpoint: source.endpoint.clone(),
+        path_style: Some(source.addressing == Addressing::Path),
+        anonymous: matches!(source.access, Access::Anonymous),
+        access_key: keys.map(|keys| Secret::new(&keys.access_key)),
+        secret_key: keys.map(|keys| Secret::new(&keys.secret_key)),
+        session_token: keys.and_then(|keys| keys.session_token.as_ref()).map(Secret::new),
+        forward_headers: match &bucket.forward_headers {
+            ForwardedFields::Named(names) => names.iter().map(ToString::to_string).collect(),
+            ForwardedFields::All => vec![ALL.to_owned()],
+        },
+        forward_query: match &bucket.forward_query {
+            ForwardedQuery::Named(names) => names.clone(),
+            ForwardedQuery::All => vec![ALL.to_owned()],
+        },
+        connect_timeout: Span(source.connect_timeout),
+        response_timeout: Span(bucket.response_timeout),
+        idle_timeout: Span(bucket.idle_timeout),
+        receive_buffer: ByteSize(source.receive_buffer.map_or(0, |bytes| bytes as u64)),
+    }
+}
+
+fn cache(cache: &BucketCache) -> CacheSettings {
+    let BucketCache { store, policy, status_key } = cache;
+    let statuses = [(404, policy.negative.missing), (403, policy.negative.denied)];
+    CacheSettings {
+        enabled: true,
+        backend: Choice(store.backend),
+        max_item_size: ByteSize(store.max_item_size),
+        max_size: ByteSize(store.max_size),
+        ttl: Span(policy.ttl),
+        cache_control: Choice(policy.cache_control),
+        client_cache_control: Choice(policy.client_cache_control),
+        heuristic_freshness: policy.heuristic_freshness,
+        stale_while_revalidate: Span(policy.stale_while_revalidate),
+        stale_if_error: Span(policy.stale_if_error),
+        range_fill: policy.range_fill,
+        negative_ttl: Span(policy.negative.ttl),
+        negative_statuses: statuses.into_iter().filter_map(|(status, on)| on.then_some(status)).collect(),
+        status_key: *status_key == StatusKey::Shown,
+        eviction: Choice(store.eviction),
+    }
+}
+
+/// Converts JSON to YAML, without members that are null.
+fn yaml(tree: &Value) -> Yaml {
+    match tree {
+        Value::Null => Yaml::Null,
+        Value::Bool(value) => Yaml::Boolean(*value),
+        Value::Number(number) => {
+            number.as_i64().map_or_else(|| Yaml::Real(number.to_string()), Yaml::Integer)
+        }
+        // Escaped, so that the output loads as the same configuration: `${` would begin a variable.
+        Value::String(text) => Yaml::String(text.replace("${", "$${")),
+        Value::Array(values) => Yaml::Array(values.iter().map(yaml).collect()),
+        Value::Object(members) => {
+            let members = members.iter().filter(|(_, value)| !value.is_null());
+            let hash: Hash = members.map(|(name, value)| (Yaml::String(name.clone()), yaml(value))).collect();
+            Yaml::Hash(hash)
+        }
+    }
+}

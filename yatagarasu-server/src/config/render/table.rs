@@ -1,0 +1,51 @@
+//! Renders the tables of the documentation.
+
+use std::collections::BTreeMap;
+
+use crate::config::keys::{Absent, Key, Kind, Section, Type};
+
+/// Returns a Markdown table for each section below `section`, by the name of the section. Sections under a section are
+/// left out of its table.
+pub(super) fn tables(section: &Section) -> BTreeMap<&'static str, String> {
+    let mut tables = BTreeMap::new();
+    for key in section.keys {
+        if let Some(inner) = key.section() {
+            tables.insert(key.name, table(inner));
+            tables.append(&mut self::tables(inner));
+        }
+    }
+    tables
+}
+
+fn table(section: &Section) -> String {
+    let head = "| key | type | default | meaning | allowed |\n|---|---|---|---|---|\n".to_owned();
+    section.keys.iter().fold(head, |table, key| match key.kind {
+        Kind::Value(kind) => table + &row(key, kind),
+        Kind::Section(_) | Kind::Sections(_) => table,
+    })
+}
+
+fn row(key: &Key, kind: Type) -> String {
+    let default = match key.absent {
+        Absent::Default => format!("`{}`", key.default_value()),
+        Absent::Computed(words) => words.to_owned(),
+        Absent::Required => "required".to_owned(),
+    };
+    let (name, kind, meaning, allowed) = (key.name, words(kind), key.meaning(), key.allowed());
+    format!("| `{name}` | {kind} | {default} | {meaning} | {allowed} |\n")
+}
+
+fn words(kind: Type) -> &'static str {
+    match kind {
+        Type::Text => "text",
+        Type::Address => "address",
+        Type::Secret => "secret",
+        Type::Boolean => "boolean",
+        Type::Number => "number",
+        Type::Size => "size",
+        Type::Duration => "duration",
+        Type::Choice(_) => "name",
+        Type::Names => "list of names",
+        Type::Statuses(_) => "list of numbers",
+    }
+}
