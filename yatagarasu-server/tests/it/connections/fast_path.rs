@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use http::HeaderMap;
-use yatagarasu_testing::client::{Connection, plain_get};
+use yatagarasu_testing::client::{Connection, Response, plain_get};
 
 use crate::site::{Site, metric, until_metric};
 
@@ -243,6 +243,100 @@ async fn random_conversations_are_kept_in_order() {
             let bytes = client.take(*content).await;
             assert!(bytes.iter().all(|byte| byte == first), "{round}, {index}: {text}");
         }
+    }
+}
+
+/// A request line and fields that leave a GET plain, at random.
+fn random_request(random: &mut Random, cold: usize) -> String {
+    const TARGETS: [&str; 14] = [
+        "/static/stored",
+        "/static/st%6fred",
+        "/static/stored?v=1",
+        "/static/stored?v=%31&w=2",
+        "/static/stored?w=2",
+        "/static/odd%20name%25",
+        "/static/long",
+        "/static/tagged",
+        "/static/private",
+        "/static/missing",
+        "/static/%zz",
+        "/static/a/%2e%2e/stored",
+        "/media/stored",
+        "/nowhere",
+    ];
+    const FIELDS: [&str; 6] = [
+        "accept: text/css\r\n",
+        "accept-encoding: gzip\r\n",
+        "cookie: a=b\r\n",
+        "user-agent: someone\r\n",
+        "sec-fetch-mode: no-cors\r\n",
+        "connection: keep-alive\r\n",
+    ];
+    let target = match random.below(8) {
+        0 => format!("/static/cold-{cold}"),
+        _ => TARGETS[random.below(TARGETS.len())].to_owned(),
+    };
+    let fields: String = FIELDS.iter().filter(|_| random.below(3) == 0).copied().collect();
+    format!("GET {target} HTTP/1.1\r\nhost: test\r\n{fields}")
+}
+
+/// Returns the status and the fields that two servers send alike, whenever they send them.
+fn comparable(answer: &Response) -> (u16, Vec<(String, String)>) {
+    let varies = |name: &str| ["age", "date", "last-modified", "x-request-id"].contains(&name);
+    let fields = answer.headers.iter().filter(|(name, _)| !varies(name.as_str())).map(|(name, value)| {
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let (before, after) = text.split_once("ttl=").unwrap_or((&text, ""));
+        (name.to_string(), format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit())))
+    });
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort();
+    (answer.status, fields)
+}
+
+#[tokio::test]
+async fn random_requests_are_answered_alike_on_either_way() {
+    let mut random = Random(11);
+    let sites =
+        [Site::with("forward_query: [\"v\"]", "").await, Site::with("forward_query: [\"v\"]", "").await];
+    for site in &sites {
+        for (key, fields, length) in [
+            ("stored", &[("etag", "\"e\""), ("x-cache", "theirs")][..], 10),
+            ("odd name%", &[("cache-control", "max-age=3600"), ("via", "1.1 elsewhere")], 3),
+            ("long", &[("etag", "\"l\""), ("age", "5")], 300_000),
+            ("tagged", &[("surrogate-key", "a b"), ("content-type", "text/css")], 2000),
+            ("private", &[("cache-control", "private")], 7),
+        ] {
+            site.put(key, fields, pattern(length));
+        }
+        for target in ["stored", "stored?v=1", "odd%20name%25", "long", "tagged"] {
+            site.store(&format!("/static/{target}")).await;
+        }
+        // From its second request on, it is known not to be stored.
+        site.client.get("/static/private").await;
+    }
+    let mut fast = Connection::get(sites[0].address, "/static/stored").await;
+    let mut hyper = Connection::get(sites[1].address, "/static/stored").await;
+    for client in [&mut fast, &mut hyper] {
+        client.head().await;
+        client.take(10).await;
+    }
+    for cold in 0..400 {
+        for site in &sites {
+            site.put(&format!("cold-{cold}"), &[("etag", "\"c\"")], pattern(100));
+        }
+        let request = random_request(&mut random, cold);
+        fast.say(format!("{request}\r\n")).await;
+        hyper.say(format!("{request}x-unknown: 1\r\n\r\n")).await;
+        let (one, other) = (fast.head().await, hyper.head().await);
+        assert_eq!(comparable(&one), comparable(&other), "{cold}: {request}");
+        let length = |answer: &Response| answer.field("content-length").parse().unwrap();
+        let (mut one, mut other) = (fast.take(length(&one)).await, hyper.take(length(&other)).await);
+        for body in [&mut one, &mut other] {
+            if let Some(id) = body.windows(13).position(|text| text == b"\"request_id\":") {
+                body.truncate(id);
+            }
+        }
+        assert!(one == other, "{cold}: {request}");
     }
 }
 
