@@ -52,10 +52,22 @@ enum Choice {
     Parts(Vec<Range<u64>>),
 }
 
+/// The content of an object, and its length in bytes.
+pub(super) struct Content {
+    pub(super) bytes: Bytes,
+    pub(super) length: u64,
+}
+
 /// The source of the body's bytes.
 pub(super) enum Bytes {
     Stored(Arc<CacheEntry>),
     Filling(FillReader),
+}
+
+impl Content {
+    fn stored(entry: Arc<CacheEntry>) -> Self {
+        Self { length: entry.length(), bytes: Bytes::Stored(entry) }
+    }
 }
 
 /// Answers from a stored entry: the object, parts of it, a 304, or an error.
@@ -66,7 +78,7 @@ pub(super) fn stored(
 ) -> Result<Reply, GatewayError> {
     let choice = chosen(request, &stored)?;
     let headers = fields(HeaderMap::new(), &stored, now);
-    Ok(reply(request.method, choice, headers, stored.length(), Bytes::Stored(stored)))
+    Ok(reply(request.method, choice, headers, Content::stored(stored)))
 }
 
 /// Like [`stored`], but builds the reply's fields in the request's own header map. The server puts the next
@@ -80,7 +92,7 @@ pub(super) fn recalled(
     // Do not let one request with many fields enlarge its connection's memory for good.
     let room = if request.headers.capacity() > ROOM_MAX { HeaderMap::new() } else { request.headers };
     let headers = fields(room, &stored, now);
-    Ok(reply(request.method, choice, headers, stored.length(), Bytes::Stored(stored)))
+    Ok(reply(request.method, choice, headers, Content::stored(stored)))
 }
 
 fn chosen(request: &Request, stored: &CacheEntry) -> Result<Choice, GatewayError> {
@@ -112,14 +124,14 @@ fn number(value: u64) -> HeaderValue {
 pub(super) fn fetched(
     request: &Request,
     headers: HeaderMap,
-    length: u64,
-    bytes: Bytes,
+    content: Content,
 ) -> Result<Reply, GatewayError> {
-    let choice = choose(request, &headers, length)?;
-    Ok(reply(request.method, choice, headers, length, bytes))
+    let choice = choose(request, &headers, content.length)?;
+    Ok(reply(request.method, choice, headers, content))
 }
 
-fn reply(method: Method, choice: Choice, mut headers: HeaderMap, length: u64, bytes: Bytes) -> Reply {
+fn reply(method: Method, choice: Choice, mut headers: HeaderMap, content: Content) -> Reply {
+    let Content { bytes, length } = content;
     let (status, body) = match choice {
         Choice::NotModified => return not_modified(headers),
         Choice::Whole(range) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::VIA;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use yatagarasu_core::{Clock, SourceError};
 
 use crate::client::address::Address;
@@ -33,21 +33,21 @@ impl BucketClient {
         method: Method,
         key: &str,
         query: Option<&str>,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
     ) -> Result<Response<BodyReader>, SourceError> {
         let uri = self.address.locate(key, query).map_err(|error| SourceError::broken(error.to_string()))?;
-        self.sign(&method, &uri, &mut headers).await?;
-        headers.append(VIA, PSEUDONYM);
         let mut request = Request::new(());
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
+        self.sign(&mut request).await?;
+        request.headers_mut().append(VIA, PSEUDONYM);
         self.transport.send(request).await
     }
 
-    async fn sign(&self, method: &Method, uri: &Uri, headers: &mut HeaderMap) -> Result<(), SourceError> {
+    async fn sign(&self, request: &mut Request<()>) -> Result<(), SourceError> {
         let Some(credentials) = self.credentials.current().await? else { return Ok(()) };
-        sign_request(method, uri, headers, &credentials, &self.region, self.clock.now())
+        sign_request(request, &credentials, &self.region, self.clock.now())
             .map_err(|error| SourceError::Broken { reason: error.to_string(), cause: Some(Arc::new(error)) })
     }
 }

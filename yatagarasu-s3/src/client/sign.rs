@@ -8,7 +8,7 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Request};
 
 /// The SHA-256 of an empty body, in hex.
 const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -20,12 +20,10 @@ pub struct SignError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 /// Adds the header fields that sign a request for S3 in `region` at `now`.
 ///
-/// Only `host` and `x-amz-*` fields are signed, so that `Range` and conditions stay unsigned. The path of `uri` must
-/// be percent-encoded already.
+/// Only `host` and `x-amz-*` fields are signed, so that `Range` and conditions stay unsigned. The path of the request
+/// must be percent-encoded already.
 pub fn sign_request(
-    method: &Method,
-    uri: &Uri,
-    headers: &mut HeaderMap,
+    request: &mut Request<()>,
     credentials: &Credentials,
     region: &str,
     now: SystemTime,
@@ -41,20 +39,20 @@ pub fn sign_request(
         .build()
         .map_err(|error| wrap(error.into()))?
         .into();
-    let uri = uri.to_string();
-    let request = SignableRequest::new(
-        method.as_str(),
+    let uri = request.uri().to_string();
+    let signable = SignableRequest::new(
+        request.method().as_str(),
         &uri,
         std::iter::empty(),
         SignableBody::Precomputed(EMPTY_PAYLOAD.to_owned()),
     )
     .map_err(|error| wrap(error.into()))?;
-    let (instructions, _) = sign(request, &params).map_err(|error| wrap(error.into()))?.into_parts();
+    let (instructions, _) = sign(signable, &params).map_err(|error| wrap(error.into()))?.into_parts();
     let (fields, _) = instructions.into_parts();
     for field in fields {
         let mut value = HeaderValue::from_str(field.value()).map_err(|error| wrap(error.into()))?;
         value.set_sensitive(true);
-        headers.insert(HeaderName::from_static(field.name()), value);
+        request.headers_mut().insert(HeaderName::from_static(field.name()), value);
     }
     Ok(())
 }
@@ -77,11 +75,11 @@ mod tests {
     #[test]
     fn only_host_and_amz_fields_are_signed() {
         let credentials = Credentials::new("AKIDEXAMPLE", "secret", Some("token".into()), None, "test");
-        let mut headers = HeaderMap::new();
-        headers.insert("range", HeaderValue::from_static("bytes=0-9"));
-        let uri = "https://examplebucket.s3.amazonaws.com/test%24file.text".parse().unwrap();
+        let uri = "https://examplebucket.s3.amazonaws.com/test%24file.text";
+        let mut request = Request::get(uri).header("range", "bytes=0-9").body(()).unwrap();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
-        sign_request(&Method::GET, &uri, &mut headers, &credentials, "us-east-1", now).unwrap();
+        sign_request(&mut request, &credentials, "us-east-1", now).unwrap();
+        let headers = request.headers();
         let authorization = headers["authorization"].to_str().unwrap();
         assert!(
             authorization.contains("Credential=AKIDEXAMPLE/20130524/us-east-1/s3/aws4_request"),

@@ -44,7 +44,16 @@ impl Workers {
         limits: &ConnectionLimits,
         stop: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
-        let worker = |(index, counters)| Worker::start(index, buckets, counters, limits, stop);
+        let worker = |(index, counters): (usize, &Arc<Counters>)| {
+            let work = Work {
+                handler: Arc::new(RequestHandler::new(Arc::clone(buckets), Arc::clone(counters))),
+                counters: Arc::clone(counters),
+                limits: limits.clone(),
+                stop: stop.clone(),
+                load: Arc::default(),
+            };
+            Worker::start(index, work)
+        };
         metrics.threads().iter().enumerate().map(worker).collect::<io::Result<_>>().map(Self)
     }
 
@@ -95,25 +104,13 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(
-        index: usize,
-        buckets: &Arc<Buckets>,
-        counters: &Arc<Counters>,
-        limits: &ConnectionLimits,
-        stop: &watch::Receiver<bool>,
-    ) -> io::Result<Self> {
+    /// Starts the thread that does `work`.
+    fn start(index: usize, work: Work) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (sockets, received) = mpsc::unbounded_channel();
         let (ended_sender, ended) = oneshot::channel();
         let (abandon, abandoned) = oneshot::channel();
-        let load = Arc::new(AtomicUsize::new(0));
-        let work = Work {
-            handler: Arc::new(RequestHandler::new(Arc::clone(buckets), Arc::clone(counters))),
-            counters: Arc::clone(counters),
-            limits: limits.clone(),
-            stop: stop.clone(),
-            load: Arc::clone(&load),
-        };
+        let load = Arc::clone(&work.load);
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             runtime.block_on(async {
                 let work = async {

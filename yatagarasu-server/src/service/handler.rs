@@ -16,11 +16,11 @@ use crate::config::StatusKey;
 use crate::service::body::ResponseBody;
 use crate::service::buckets::Buckets;
 use crate::service::problem::Problem;
-use crate::service::response;
+use crate::service::response::{self, ResponseContext};
 use crate::service::router::{Route, cache_key, decode, forwarded_query};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::counters::Counters;
-use crate::telemetry::request_id::{RequestId, RequestIds};
+use crate::telemetry::request_id::RequestIds;
 
 /// The response to a plain GET of a stored object, for the fast path to send.
 #[derive(Debug)]
@@ -65,15 +65,6 @@ enum Unrouted {
     Options,
 }
 
-/// What is needed to render the response to a request for an object.
-struct Asked {
-    bucket: usize,
-    /// The cache key to show to the client, if the bucket's configuration says so.
-    shown: Option<String>,
-    request_id: RequestId,
-    entry: Entry,
-}
-
 /// What a gateway still has to do for a request.
 enum Task {
     Object(Box<PendingRequest>),
@@ -105,34 +96,34 @@ impl RequestHandler {
         let finish = move |response| if headless { response::without_body(response) } else { response };
         let request_id = self.request_ids.of(&head.headers);
         let entry = Entry::begin(&head.method, head.uri.path(), &request_id, &self.counters);
+        let mut context = ResponseContext { request_id, key: None, entry };
         let routed = match routed.map_or_else(|| self.route(&head), |routed| Ok(*routed)) {
             Ok(routed) => routed,
-            Err(Unrouted::Options) => {
-                return Either::Left(ready(finish(response::options(&request_id, entry))));
-            }
+            Err(Unrouted::Options) => return Either::Left(ready(finish(response::options(context)))),
             Err(Unrouted::Problem(problem)) => {
-                return Either::Left(ready(finish(response::problem(&problem, &request_id, entry))));
+                return Either::Left(ready(finish(response::problem(&problem, context))));
             }
         };
         let Routed { bucket, question, method, key, looked } = routed;
-        let shown = match self.buckets.all()[bucket].status_key {
-            StatusKey::Hidden => None,
-            StatusKey::Shown => Some(shown(&self.names[bucket], &key)),
-        };
-        let entry = entry.of(&self.names[bucket], key.object.as_str());
-        let asked = Asked { bucket, shown, request_id, entry };
+        if self.buckets.all()[bucket].status_key == StatusKey::Shown {
+            context.key = Some(shown(&self.names[bucket], &key));
+        }
+        context.entry = context.entry.of(&self.names[bucket], key.object.as_str());
         let mut headers = head.headers;
         drop_hops(&mut headers);
         let request = ObjectRequest { method, key, headers };
         let task = match question {
             Question::Preflight => Task::Preflight(request),
             Question::Object => match self.buckets.all()[bucket].gateway.try_hit(request, looked) {
-                Ok(outcome) => return Either::Left(ready(finish(asked.render(outcome)))),
+                Ok(outcome) => return Either::Left(ready(finish(response::outcome(outcome, context)))),
                 Err(pending) => Task::Object(pending),
             },
         };
         let handler = Arc::clone(self);
-        Either::Right(Box::pin(async move { finish(handler.carry_out(task, asked).await) }))
+        Either::Right(Box::pin(async move {
+            let outcome = handler.carry_out(bucket, task).await;
+            finish(response::outcome(outcome, context))
+        }))
     }
 
     /// Serves a plain GET of `target` if the whole object is stored and fresh.
@@ -194,18 +185,12 @@ impl RequestHandler {
         }
     }
 
-    async fn carry_out(&self, task: Task, asked: Asked) -> Response<ResponseBody> {
-        let gateway = &self.buckets.all()[asked.bucket].gateway;
-        asked.render(match task {
+    async fn carry_out(&self, bucket: usize, task: Task) -> Outcome {
+        let gateway = &self.buckets.all()[bucket].gateway;
+        match task {
             Task::Object(pending) => gateway.finish(pending).await,
             Task::Preflight(request) => gateway.preflight(&request).await,
-        })
-    }
-}
-
-impl Asked {
-    fn render(self, outcome: Outcome) -> Response<ResponseBody> {
-        response::outcome(outcome, self.shown.as_deref(), &self.request_id, self.entry)
+        }
     }
 }
 

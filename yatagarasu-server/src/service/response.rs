@@ -38,60 +38,64 @@ thread_local! {
 /// The gateway's entry in `Via` (RFC 9110 7.6.3).
 const PSEUDONYM: &str = "1.1 yatagarasu";
 
-/// Returns the response for an outcome. `key` is the cache key to show to clients, if any.
-pub(crate) fn outcome(
-    outcome: Outcome,
-    key: Option<&str>,
-    request_id: &RequestId,
-    entry: Entry,
-) -> Response<ResponseBody> {
+/// What a response needs to know of its request.
+pub(crate) struct ResponseContext {
+    pub(crate) request_id: RequestId,
+    /// The cache key to show to the client, if any.
+    pub(crate) key: Option<String>,
+    pub(crate) entry: Entry,
+}
+
+/// Returns the response for an outcome.
+pub(crate) fn outcome(outcome: Outcome, context: ResponseContext) -> Response<ResponseBody> {
     let Outcome { handling, reply } = outcome;
     match reply {
         Ok(reply) => {
             let handling = handling.beside(reply.status);
+            let ResponseContext { request_id, key, entry } = context;
             let entry = entry.answered(reply.status, handling);
             let mut response = Response::new(ResponseBody::reply(reply.body, entry));
             *response.status_mut() = reply.status;
             *response.headers_mut() = reply.headers;
-            sign(response.headers_mut(), &handling, key, request_id);
+            sign(response.headers_mut(), &handling, key.as_deref(), &request_id);
             response
         }
         Err(refusal) => {
             let problem = Problem::of(&refusal);
             let handling = handling.beside(problem.status());
-            let entry = entry.refused(&refusal);
-            rendered(&problem, handling, key, request_id, entry)
+            let entry = context.entry.refused(&refusal);
+            rendered(&problem, handling, ResponseContext { entry, ..context })
         }
     }
 }
 
 /// Returns the response to a request that is itself at fault.
-pub(crate) fn problem(problem: &Problem<'_>, request_id: &RequestId, entry: Entry) -> Response<ResponseBody> {
-    rendered(problem, CacheStatus::Own(Detail::Local), None, request_id, entry)
+pub(crate) fn problem(problem: &Problem<'_>, context: ResponseContext) -> Response<ResponseBody> {
+    rendered(problem, CacheStatus::Own(Detail::Local), context)
 }
 
 fn rendered(
     problem: &Problem<'_>,
     handling: CacheStatus,
-    key: Option<&str>,
-    request_id: &RequestId,
-    entry: Entry,
+    context: ResponseContext,
 ) -> Response<ResponseBody> {
-    let response = problem.render(request_id);
+    let ResponseContext { request_id, key, entry } = context;
+    let response = problem.render(&request_id);
     let entry = entry.answered(response.status(), handling);
     let mut response = response.map(|document| ResponseBody::document(document, entry));
-    sign(response.headers_mut(), &handling, key, request_id);
+    sign(response.headers_mut(), &handling, key.as_deref(), &request_id);
     response
 }
 
 /// Returns the response to OPTIONS, with the supported methods (RFC 9110 9.3.7).
-pub(crate) fn options(request_id: &RequestId, entry: Entry) -> Response<ResponseBody> {
+pub(crate) fn options(context: ResponseContext) -> Response<ResponseBody> {
+    let ResponseContext { request_id, entry, .. } = context;
     let handling = CacheStatus::Own(Detail::Local);
     let entry = entry.answered(StatusCode::NO_CONTENT, handling);
     let mut response = Response::new(ResponseBody::document(bytes::Bytes::new(), entry));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(http::header::ALLOW, ALLOW);
-    sign(response.headers_mut(), &handling, None, request_id);
+    sign(response.headers_mut(), &handling, None, &request_id);
     response
 }
 

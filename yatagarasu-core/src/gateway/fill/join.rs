@@ -18,7 +18,7 @@ use crate::gateway::fill::task::{FillMode, FillTask};
 use crate::gateway::lookup::{Attempt, RequestContext, Selecting};
 use crate::gateway::outcome::Outcome;
 use crate::gateway::pass::Keep;
-use crate::gateway::representation::Bytes;
+use crate::gateway::representation::{Bytes, Content};
 use crate::gateway::{Shared, forward, representation, serve};
 use crate::source::Object;
 use crate::source::error::SourceError;
@@ -197,7 +197,8 @@ impl Shared {
         let reply = if let Some(head) = head {
             head.tell(&mut forwarding);
             let headers = head.seen_by(reader, now);
-            representation::fetched(attempt.request(), headers, head.length, Bytes::Stored(stored))
+            let content = Content { bytes: Bytes::Stored(stored), length: head.length };
+            representation::fetched(attempt.request(), headers, content)
         } else {
             forwarding.freshness = Some(stored.freshness(now));
             forwarding.status = Some(StatusCode::NOT_MODIFIED);
@@ -255,7 +256,8 @@ fn receiving(attempt: &Attempt<'_>, head: &Head, reader: FillReader, now: System
     let mut forwarding = Forwarding { collapsed, ..Forwarding::new(attempt.reason) };
     head.tell(&mut forwarding);
     let headers = head.seen_by(&reader, now);
-    let reply = representation::fetched(attempt.request(), headers, head.length, Bytes::Filling(reader));
+    let content = Content { bytes: Bytes::Filling(reader), length: head.length };
+    let reply = representation::fetched(attempt.request(), headers, content);
     Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
 }
 
