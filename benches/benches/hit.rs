@@ -8,9 +8,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use futures_util::FutureExt;
 use tokio::runtime::Runtime;
 use yatagarasu_cache::{CacheBackend, CacheConfig, EvictionPolicy};
-use yatagarasu_core::Budget;
 use yatagarasu_core::cache::segments::SEGMENT_BYTES;
 use yatagarasu_core::{BucketPolicy, CachePolicy, CacheStatus, Gateway, Method, Request, SystemClock};
+use yatagarasu_core::{Budget, Common};
 use yatagarasu_testing::{MemorySource, request};
 
 const FIELDS: [(&str, &str); 6] = [
@@ -34,8 +34,7 @@ fn gateway(source: &MemorySource) -> Gateway {
         Arc::new(source.clone()),
         yatagarasu_cache::build(&config).expect("foyer is compiled in"),
         BucketPolicy { cache: Some(policy), ..BucketPolicy::default() },
-        Arc::new(Budget::new(256 << 20)),
-        Arc::new(SystemClock),
+        Common { budget: Arc::new(Budget::new(256 << 20)), clock: Arc::new(SystemClock) },
     )
 }
 

@@ -71,6 +71,15 @@ pub struct PendingRequest {
     decision: Decision,
 }
 
+/// What all buckets have in common.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// The budget for the memory of running fills.
+    pub budget: Arc<Budget>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
 /// Answers requests for the objects of one bucket.
 ///
 /// A clone is cheap and shares all state with the original.
@@ -92,14 +101,14 @@ struct Shared {
 }
 
 impl Gateway {
-    /// Creates a gateway. `budget` bounds the memory of running fills across all buckets that share it.
+    /// Creates the gateway of one bucket. `common` is what all buckets have in common.
     pub fn new(
         source: Arc<dyn ObjectSource>,
         cache: Arc<dyn ObjectCache>,
         policy: BucketPolicy,
-        budget: Arc<Budget>,
-        clock: Arc<dyn Clock>,
+        common: Common,
     ) -> Self {
+        let Common { budget, clock } = common;
         let (storage, fills, stats) = (Storage::new(cache), FillTable::default(), stats::Counters::default());
         Self { shared: Arc::new(Shared { source, policy, storage, fills, budget, clock, stats }) }
     }
@@ -197,7 +206,7 @@ impl Shared {
         match (decide(self.facts(&context, &found, now)), &found.stored) {
             (Decision::Serve, Some(stored)) => {
                 let handling = hit(stored, now, Detail::MaxStale);
-                let reply = representation::recalled(context.request, Arc::clone(stored), now);
+                let reply = representation::stored_in_place(context.request, Arc::clone(stored), now);
                 Ok(Outcome { handling, reply })
             }
             (decision, _) => Err(Box::new(PendingRequest { context, found, decision })),

@@ -25,11 +25,11 @@ pub use caching::policy::{
 };
 pub use cause::innermost;
 pub use clock::{Clock, SystemClock};
-pub use gateway::Gateway;
 pub use gateway::outcome::body::ReplyBody;
 pub use gateway::outcome::{GatewayError, Outcome, Reply};
 pub use gateway::request::Request;
 pub use gateway::stats::GatewayStats;
+pub use gateway::{Common, Gateway};
 pub use http::method::Method;
 pub use object::key::ObjectKey;
 pub use object::meta::ObjectMeta;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use yatagarasu_core::Budget;
 use yatagarasu_core::source::timeout::Timed;
-use yatagarasu_core::{BucketPolicy, Clock, Gateway, ObjectCache, SystemClock};
+use yatagarasu_core::{BucketPolicy, Common, Gateway, ObjectCache, SystemClock};
 
 use crate::config::{BucketConfig, Config, StatusKey};
 use crate::service::buckets::{Bucket, Buckets};
@@ -77,27 +77,23 @@ pub(crate) struct Assembly {
 
 /// Creates a gateway for each bucket. Sends no request to any source.
 pub(crate) async fn build(config: &Config) -> Result<Assembly, StartError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let memory = Memory {
         fills: Arc::new(Budget::new(config.server.fill_memory)),
         sockets: Arc::new(Budget::new(config.server.socket_memory)),
     };
     let metrics = Metrics::new(config.server.threads.max(1));
+    let common = Common { budget: Arc::clone(&memory.fills), clock: Arc::new(SystemClock) };
     let mut buckets = Vec::new();
     for settings in &config.buckets {
-        buckets.push(bucket(settings, &memory.fills, &clock).await?);
+        buckets.push(bucket(settings, common.clone()).await?);
     }
     let buckets = Arc::new(Buckets::new(buckets));
     Ok(Assembly { buckets, metrics, memory })
 }
 
-async fn bucket(
-    settings: &BucketConfig,
-    budget: &Arc<Budget>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Bucket, StartError> {
+async fn bucket(settings: &BucketConfig, common: Common) -> Result<Bucket, StartError> {
     let named = || settings.name.clone();
-    let built = yatagarasu_s3::build(&settings.source, Arc::clone(clock))
+    let built = yatagarasu_s3::build(&settings.source, Arc::clone(&common.clock))
         .await
         .map_err(|cause| StartError::Source { bucket: named(), cause })?;
     let source =
@@ -116,7 +112,7 @@ async fn bucket(
         path_prefix: settings.path_prefix.clone(),
         forward_query: settings.forward_query.clone(),
         status_key: settings.cache.as_ref().map_or(StatusKey::Hidden, |cache| cache.status_key),
-        gateway: Gateway::new(source, cache, policy, Arc::clone(budget), Arc::clone(clock)),
+        gateway: Gateway::new(source, cache, policy, common),
         source: built,
     })
 }

@@ -83,7 +83,7 @@ pub(super) fn stored(
 
 /// Like [`stored`], but builds the reply's fields in the request's own header map. The server puts the next
 /// request's fields into the map that the reply used, so that a connection's hits share one allocation.
-pub(super) fn recalled(
+pub(super) fn stored_in_place(
     request: Request,
     stored: Arc<CacheEntry>,
     now: SystemTime,

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use yatagarasu_core::Budget;
 use yatagarasu_core::{
     BucketPolicy, CachePolicy, Gateway, GatewayError, Method, ObjectSource, Outcome, ReplyBody, Request,
     SourceError,
 };
+use yatagarasu_core::{Budget, Common};
 use yatagarasu_testing::{ManualClock, MemoryCache, Script, ScriptedSource, request};
 
 /// Length of the longest object that these gateways store, in bytes.
@@ -32,8 +32,7 @@ impl Bed {
             source,
             Arc::new(MemoryCache::new(1 << 20)),
             policy,
-            Arc::clone(&budget),
-            Arc::new(clock.clone()),
+            Common { budget: Arc::clone(&budget), clock: Arc::new(clock.clone()) },
         );
         Self { gateway, clock, budget }
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use yatagarasu_core::Budget;
 use yatagarasu_core::{
     Answer, BucketPolicy, Gateway, Method, Object, ObjectKey, ObjectMeta, ObjectSource, SourceError,
     SourceRequest,
 };
+use yatagarasu_core::{Budget, Common};
 use yatagarasu_testing::{ManualClock, MemoryCache, ScriptedSource, request};
 
 use crate::bed::{Bed, ITEM_MAX, body, cache_policy, handling, settle};
@@ -259,7 +259,8 @@ async fn memory_of_what_the_cache_declines_is_reserved_until_the_last_reader_has
     let budget = Arc::new(Budget::new(ITEM_MAX));
     let policy = BucketPolicy { cache: Some(cache_policy()), ..BucketPolicy::default() };
     let (cache, clock) = (Arc::new(MemoryCache::new(0)), Arc::new(ManualClock::default()));
-    let gateway = Gateway::new(Arc::new(source), cache, policy, Arc::clone(&budget), clock);
+    let gateway =
+        Gateway::new(Arc::new(source), cache, policy, Common { budget: Arc::clone(&budget), clock });
     let client = tokio::spawn(async move { gateway.execute(&request(Method::Get, "k")).await });
     let source = scripts.recv().await.unwrap().open(&FIVE);
     let unread = client.await.unwrap();

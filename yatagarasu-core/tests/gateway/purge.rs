@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header;
-use yatagarasu_core::Budget;
 use yatagarasu_core::caching::freshness::Freshness;
 use yatagarasu_core::{
     BucketPolicy, CachePolicy, CacheStatus, ForwardedFields, Gateway, Method, Negative, Purge, Request,
     Selector,
 };
+use yatagarasu_core::{Budget, Common};
 use yatagarasu_testing::{ManualClock, MemoryCache, MemorySource, cache_key, request};
 
 use crate::bed::{Bed, body, cache_policy, handling, idle, settle};
@@ -246,8 +246,7 @@ impl Scenario {
             Arc::new(TurnstileSource { inner, turnstile: Arc::clone(turnstile), lengths: self.lengths }),
             Arc::new(TurnstileCache { inner: MemoryCache::new(1 << 20), turnstile: Arc::clone(turnstile) }),
             BucketPolicy { cache: Some(cache), forward_headers },
-            Arc::new(Budget::new(1 << 20)),
-            Arc::new(clock.clone()),
+            Common { budget: Arc::new(Budget::new(1 << 20)), clock: Arc::new(clock.clone()) },
         )
     }
 

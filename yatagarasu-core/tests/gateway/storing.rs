@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use futures_core::Stream;
 use yatagarasu_core::http::fields::is_immaterial;
 use yatagarasu_core::{
-    Admission, BucketPolicy, Budget, CacheEntry, CacheKey, CachePolicy, Gateway, GatewayError, KeyRef,
-    Method, Negative, ObjectCache, Purge, ReplyBody, Request, Selector, SourceError, Usage,
+    Admission, BucketPolicy, Budget, CacheEntry, CacheKey, CachePolicy, Common, Gateway, GatewayError,
+    KeyRef, Method, Negative, ObjectCache, Purge, ReplyBody, Request, Selector, SourceError, Usage,
 };
 use yatagarasu_testing::{ManualClock, MemoryCache, MemorySource, ScriptedSource, cache_key, request};
 
@@ -111,7 +111,12 @@ async fn an_object_of_several_segments_is_recalled_as_well() {
     let cache = CachePolicy::new(1 << 20, Duration::from_secs(60));
     let policy = BucketPolicy { cache: Some(cache), ..BucketPolicy::default() };
     let (cache, clock) = (Arc::new(MemoryCache::new(1 << 22)), Arc::new(ManualClock::default()));
-    let gateway = Gateway::new(Arc::new(source), cache, policy, Arc::new(Budget::new(1 << 20)), clock);
+    let gateway = Gateway::new(
+        Arc::new(source),
+        cache,
+        policy,
+        Common { budget: Arc::new(Budget::new(1 << 20)), clock },
+    );
     let mut first = gateway.execute(&request(Method::Get, "long")).await.reply.unwrap();
     assert!(crate::bed::read(&mut first.body).await.unwrap() == content);
     settle().await;
@@ -249,7 +254,7 @@ async fn a_client_has_its_last_byte_before_the_object_is_stored() {
     });
     let policy = BucketPolicy { cache: Some(cache_policy()), ..BucketPolicy::default() };
     let (budget, clock) = (Arc::new(Budget::new(1 << 20)), Arc::new(ManualClock::default()));
-    let gateway = Gateway::new(Arc::new(source), Arc::clone(&cache) as _, policy, budget, clock);
+    let gateway = Gateway::new(Arc::new(source), Arc::clone(&cache) as _, policy, Common { budget, clock });
     let client = {
         let gateway = gateway.clone();
         tokio::spawn(async move { gateway.execute(&request(Method::Get, "k")).await })

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use http::header::{self, HeaderName};
 use tokio::task::{JoinHandle, yield_now};
-use yatagarasu_core::Budget;
 use yatagarasu_core::{
     BucketPolicy, CachePolicy, CacheStatus, ClientControl, ForwardedFields, Gateway, Negative, ObjectControl,
     Purge, Selector,
 };
+use yatagarasu_core::{Budget, Common};
 use yatagarasu_testing::{ManualClock, cache_key};
 
 use super::ask::{Ask, Directives, Heard, hear};
@@ -81,8 +81,7 @@ impl<'t> Walk<'t> {
             Arc::new(source.clone()),
             Arc::new(DawdlingCache::new(dice.pick(&[1 << 20, 1 << 20, 5000]), pauses)),
             policy.clone(),
-            Arc::clone(&budget),
-            Arc::new(clock.clone()),
+            Common { budget: Arc::clone(&budget), clock: Arc::new(clock.clone()) },
         );
         Self { dice, trail, clock, source, gateway, budget, policy, book: Book::default(), clients: 0 }
     }
