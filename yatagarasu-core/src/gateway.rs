@@ -1,14 +1,15 @@
 //! The gateway of one bucket: decides what a request gets, carries it out, and says how it went.
 //!
 //! A [`request`] is looked up ([`lookup`]), and [`decide`] chooses from plain facts whether to serve what is stored, to
-//! revalidate it, to join or begin a [`fill`], or to [`pass`] the request to the source. [`forward`] says which request
-//! fields reach the source; [`representation`] makes the reply: conditions, ranges and fields. [`store`] keeps the
+//! revalidate it, to join or begin a [`fill`], or to [`pass`] the request to the source. A [`hit`] is served at once;
+//! what takes longer goes on with what was found and decided. [`forward`] says which request fields reach the source; [`representation`] makes the reply: conditions, ranges and fields. [`store`] keeps the
 //! order between stores and purges, [`preflight`] answers CORS preflights, and [`stats`] counts. The result is one
 //! [`outcome`](outcome::Outcome).
 
 pub mod decision;
 mod fill;
 pub mod forward;
+pub mod hit;
 mod lookup;
 pub mod outcome;
 mod pass;
@@ -19,26 +20,24 @@ pub mod stats;
 mod store;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::budget::Budget;
-use crate::cache::entry::{CacheEntry, EntryKind};
-use crate::cache::reuse::{reuse, serves_on_error};
+use crate::cache::entry::EntryKind;
+use crate::cache::reuse::serves_on_error;
 use crate::cache::{KeyRef, ObjectCache, Purge, Selector, Usage};
-use crate::caching::cache_control::RequestControl;
 use crate::caching::cache_status::{CacheStatus, Detail, ForwardReason, Forwarding, Provenance};
-use crate::caching::freshness::Freshness;
 use crate::caching::policy::BucketPolicy;
 use crate::clock::Clock;
-use crate::gateway::decision::{Caching, Decision, Leave, RequestFacts, Scope, Stored, decide};
+use crate::gateway::decision::{Decision, decide};
 use crate::gateway::outcome::{GatewayError, Outcome};
 use crate::gateway::request::Request;
-use crate::http::method::Method;
 use crate::source::ObjectSource;
 use crate::source::error::SourceError;
 
 use fill::join::{Begin, Trials};
 use fill::table::FillTable;
+use hit::{Looked, PlainHit, serve};
 use lookup::{Attempt, LookupResult, RequestContext};
 use pass::Keep;
 use stats::GatewayStats;
@@ -47,21 +46,6 @@ use store::Storage;
 /// Lifetime of the note that an object is not storable. While the note holds, requests for the object do not wait
 /// for each other's fetch of it.
 const PASSED_FOR: Duration = Duration::from_secs(120);
-
-/// A fresh hit that is sent whole, returned by [`Gateway::try_plain_hit`].
-#[derive(Debug)]
-pub struct PlainHit {
-    /// The stored object.
-    pub stored: Arc<CacheEntry>,
-    /// Its current age (RFC 9111 4.2.3).
-    pub age: Duration,
-    /// How the cache handled the request.
-    pub handling: CacheStatus,
-}
-
-/// The entry under a request's key, looked up before.
-#[derive(Debug)]
-pub struct Looked(Option<Arc<CacheEntry>>);
 
 /// A request that needs more than the cache, with what was found for it and decided.
 #[derive(Debug)]
@@ -200,32 +184,6 @@ impl Gateway {
 }
 
 impl Shared {
-    fn try_hit(&self, request: Request, looked: Option<Looked>) -> Result<Outcome, Box<PendingRequest>> {
-        let context = RequestContext::new(request, &self.policy);
-        let (found, now) = (self.look(&context, looked), self.clock.now());
-        match (decide(self.facts(&context, &found, now)), &found.stored) {
-            (Decision::Serve, Some(stored)) => {
-                let handling = hit(stored, now, Detail::MaxStale);
-                let reply = representation::stored_in_place(context.request, Arc::clone(stored), now);
-                Ok(Outcome { handling, reply })
-            }
-            (decision, _) => Err(Box::new(PendingRequest { context, found, decision })),
-        }
-    }
-
-    /// Like [`try_hit`](Self::try_hit), for a request that consists of a key alone.
-    fn try_plain_hit(&self, key: KeyRef<'_>) -> Result<PlainHit, Looked> {
-        let stored = self.storage.lookup(key);
-        let now = self.clock.now();
-        match stored {
-            Some(stored) if answers_plainly(&stored, now) => {
-                let handling = hit(&stored, now, Detail::MaxStale);
-                Ok(PlainHit { age: stored.age(now), handling, stored })
-            }
-            stored => Err(Looked(stored)),
-        }
-    }
-
     async fn finish(self: &Arc<Self>, pending: PendingRequest) -> Outcome {
         let PendingRequest { context, mut found, mut decision } = pending;
         let mut trials = Trials::default();
@@ -287,38 +245,6 @@ impl Shared {
         let reply = representation::stored(attempt.request(), Arc::clone(stored), now);
         Some(Outcome { handling: CacheStatus::Forwarded(forwarding), reply })
     }
-}
-
-/// Serves the stored entry. `detail` is the reason to report if the entry is stale.
-fn serve(request: &Request, stored: Arc<CacheEntry>, now: SystemTime, detail: Detail) -> Outcome {
-    Outcome { handling: hit(&stored, now, detail), reply: representation::stored(request, stored, now) }
-}
-
-/// Returns `true` if the entry answers a plain GET: with all its bytes, and as it is.
-fn answers_plainly(stored: &CacheEntry, now: SystemTime) -> bool {
-    // Entries without header lines were not stored by a gateway, so there is no head to send. Only the fields of the
-    // request tell which variant is meant, and a plain request has none.
-    if stored.meta().lines().is_empty() || stored.whole().is_none() {
-        return false;
-    }
-    let facts = RequestFacts {
-        method: Method::Get,
-        scope: Scope::Whole,
-        leave: Leave::Everything,
-        caching: Caching::On,
-        stored: Stored::Usable(reuse(stored, now, &RequestControl::default())),
-    };
-    decide(facts) == Decision::Serve
-}
-
-fn hit(stored: &CacheEntry, now: SystemTime, detail: Detail) -> CacheStatus {
-    let freshness = stored.freshness(now);
-    let detail = match (stored.kind(), freshness) {
-        (EntryKind::Negative(_), _) => Some(Detail::Negative),
-        (_, Freshness::Stale(_)) => Some(detail),
-        (_, Freshness::Fresh(_)) => None,
-    };
-    CacheStatus::Hit { freshness, detail }
 }
 
 fn decline() -> Outcome {

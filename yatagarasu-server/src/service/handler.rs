@@ -8,7 +8,8 @@ use futures_util::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
-use yatagarasu_core::gateway::{Looked, PendingRequest, PlainHit};
+use yatagarasu_core::gateway::PendingRequest;
+use yatagarasu_core::gateway::hit::{Looked, PlainHit};
 use yatagarasu_core::http::fields::drop_hops;
 use yatagarasu_core::{CacheEntry, CacheKey, KeyRef, ObjectKey, Outcome, Request as ObjectRequest};
 

@@ -7,7 +7,7 @@ use http::header::{AGE, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA}
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use yatagarasu_core::caching::cache_status::Detail;
-use yatagarasu_core::gateway::PlainHit;
+use yatagarasu_core::gateway::hit::PlainHit;
 use yatagarasu_core::{CacheStatus, Outcome};
 
 use crate::service::body::ResponseBody;

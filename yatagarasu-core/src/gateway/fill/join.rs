@@ -15,11 +15,12 @@ use crate::gateway::fill::reader::{FillReader, Opened};
 use crate::gateway::fill::state::{Completed, Fill, Head};
 use crate::gateway::fill::table::{Claim, Join};
 use crate::gateway::fill::task::{FillMode, FillTask};
+use crate::gateway::hit::serve;
 use crate::gateway::lookup::{Attempt, RequestContext, Selecting};
 use crate::gateway::outcome::Outcome;
 use crate::gateway::pass::Keep;
 use crate::gateway::representation::{Bytes, Content};
-use crate::gateway::{Shared, forward, representation, serve};
+use crate::gateway::{Shared, forward, representation};
 use crate::source::Object;
 use crate::source::error::SourceError;
 

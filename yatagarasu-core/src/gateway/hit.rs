@@ -1,0 +1,96 @@
+//! Serving a hit: a stored entry that answers a request as it is, without a future.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::cache::KeyRef;
+use crate::cache::entry::{CacheEntry, EntryKind};
+use crate::cache::reuse::reuse;
+use crate::caching::cache_control::RequestControl;
+use crate::caching::cache_status::{CacheStatus, Detail};
+use crate::caching::freshness::Freshness;
+use crate::gateway::decision::{Caching, Decision, Leave, RequestFacts, Scope, Stored, decide};
+use crate::gateway::lookup::RequestContext;
+use crate::gateway::outcome::Outcome;
+use crate::gateway::request::Request;
+use crate::gateway::{PendingRequest, Shared, representation};
+use crate::http::method::Method;
+
+/// A fresh hit that is sent whole, returned by [`Gateway::try_plain_hit`](crate::Gateway::try_plain_hit).
+#[derive(Debug)]
+pub struct PlainHit {
+    /// The stored object.
+    pub stored: Arc<CacheEntry>,
+    /// Its current age (RFC 9111 4.2.3).
+    pub age: Duration,
+    /// How the cache handled the request.
+    pub handling: CacheStatus,
+}
+
+/// The entry under a request's key, looked up before.
+#[derive(Debug)]
+pub struct Looked(pub(super) Option<Arc<CacheEntry>>);
+
+impl Shared {
+    pub(super) fn try_hit(
+        &self,
+        request: Request,
+        looked: Option<Looked>,
+    ) -> Result<Outcome, Box<PendingRequest>> {
+        let context = RequestContext::new(request, &self.policy);
+        let (found, now) = (self.look(&context, looked), self.clock.now());
+        match (decide(self.facts(&context, &found, now)), &found.stored) {
+            (Decision::Serve, Some(stored)) => {
+                let handling = hit(stored, now, Detail::MaxStale);
+                let reply = representation::stored_in_place(context.request, Arc::clone(stored), now);
+                Ok(Outcome { handling, reply })
+            }
+            (decision, _) => Err(Box::new(PendingRequest { context, found, decision })),
+        }
+    }
+
+    /// Like [`try_hit`](Self::try_hit), for a request that consists of a key alone.
+    pub(super) fn try_plain_hit(&self, key: KeyRef<'_>) -> Result<PlainHit, Looked> {
+        let stored = self.storage.lookup(key);
+        let now = self.clock.now();
+        match stored {
+            Some(stored) if answers_plainly(&stored, now) => {
+                let handling = hit(&stored, now, Detail::MaxStale);
+                Ok(PlainHit { age: stored.age(now), handling, stored })
+            }
+            stored => Err(Looked(stored)),
+        }
+    }
+}
+
+/// Serves the stored entry. `detail` is the reason to report if the entry is stale.
+pub(super) fn serve(request: &Request, stored: Arc<CacheEntry>, now: SystemTime, detail: Detail) -> Outcome {
+    Outcome { handling: hit(&stored, now, detail), reply: representation::stored(request, stored, now) }
+}
+
+/// Returns `true` if the entry answers a plain GET: with all its bytes, and as it is.
+fn answers_plainly(stored: &CacheEntry, now: SystemTime) -> bool {
+    // Entries without header lines were not stored by a gateway, so there is no head to send. Only the fields of the
+    // request tell which variant is meant, and a plain request has none.
+    if stored.meta().lines().is_empty() || stored.whole().is_none() {
+        return false;
+    }
+    let facts = RequestFacts {
+        method: Method::Get,
+        scope: Scope::Whole,
+        leave: Leave::Everything,
+        caching: Caching::On,
+        stored: Stored::Usable(reuse(stored, now, &RequestControl::default())),
+    };
+    decide(facts) == Decision::Serve
+}
+
+fn hit(stored: &CacheEntry, now: SystemTime, detail: Detail) -> CacheStatus {
+    let freshness = stored.freshness(now);
+    let detail = match (stored.kind(), freshness) {
+        (EntryKind::Negative(_), _) => Some(Detail::Negative),
+        (_, Freshness::Stale(_)) => Some(detail),
+        (_, Freshness::Fresh(_)) => None,
+    };
+    CacheStatus::Hit { freshness, detail }
+}
