@@ -1,44 +1,59 @@
-//! A partial entry: the stored pieces of an object.
+//! A partial entry: the stored bytes of an object, in slots.
+//!
+//! A slot stands for one segment of the object. It holds runs of bytes until they are complete, and then the segment.
+//! So an object whose slots are complete is whole without another copy, and joining a part touches only its own slots.
 
-use std::iter::once;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cache::segments::{Segments, SegmentsBuilder};
+use crate::cache::segment::{Growing, Segment};
+use crate::cache::segments::{SEGMENT_BYTES, Segments};
 
-/// Maximum number of pieces of an object; the documentation of `joined` repeats the number.
+/// Maximum number of runs in a slot. If there are more, those that follow each other become one. If there are still
+/// more, only the new ones stay, because looking for bytes among so many costs more than fetching them.
 ///
-/// Finding bytes among more pieces would cost more than fetching them.
-const PIECES_MAX: usize = 64;
+/// It bounds the bytes that are copied for each joined part: a slot divided by this number, on average.
+const RUNS_MAX: usize = 64;
 
-/// Up to this many pieces, adjacent ones are not merged, because merging copies them.
-const PIECES_LOOSE_MAX: usize = 16;
+/// The memory that a run takes besides its bytes and its place in the list, in bytes: counts and the allocator's share.
+const RUN_BYTES: usize = 96;
 
 /// The stored bytes of an object, not necessarily all of them.
 #[derive(Debug, Clone)]
 pub struct Parts {
     complete_length: u64,
-    /// Sorted by start. No piece is empty and no two overlap.
-    pieces: Vec<Piece>,
+    /// One for each segment of the object.
+    slots: Vec<Slot>,
 }
 
-/// Contiguous bytes and their start in the object.
+/// The stored bytes of one segment of the object: runs in order, none empty, and no two that overlap.
+#[derive(Debug, Clone, Default)]
+struct Slot(Arc<[Run]>);
+
+/// Contiguous bytes, and their start in the slot.
 #[derive(Debug, Clone)]
-struct Piece {
-    start: u64,
-    segments: Segments,
+struct Run {
+    start: usize,
+    bytes: Segment,
 }
 
 impl Parts {
-    /// Creates parts with one piece, which starts at `start` in an object of `complete_length` bytes.
+    /// Creates parts from the bytes that start at `start` in an object of `complete_length` bytes.
     ///
-    /// The piece must lie within the object.
-    pub fn new(complete_length: u64, start: u64, segments: Segments) -> Self {
-        let piece = Piece { start, segments };
-        debug_assert!(piece.range().end <= complete_length, "a part lies within its object");
-        let pieces = if piece.range().is_empty() { Vec::new() } else { vec![piece] };
-        Self { complete_length, pieces }
+    /// They must lie within the object.
+    pub fn new(complete_length: u64, start: u64, segments: &Segments) -> Self {
+        let end = start.saturating_add(segments.length());
+        debug_assert!(end <= complete_length, "a part lies within its object");
+        let count = usize::try_from(complete_length.div_ceil(SEGMENT_BYTES as u64)).unwrap_or(usize::MAX);
+        let mut slots = vec![Slot::default(); count];
+        for (slot, within) in slots_of(&(start..end)) {
+            let first = slot as u64 * SEGMENT_BYTES as u64 + within.start as u64 - start;
+            let bytes = cut(segments, first..first + within.len() as u64);
+            slots[slot] = Slot([Run { start: within.start, bytes }].into());
+        }
+        Self { complete_length, slots }
     }
 
     /// Returns the complete length of the object in bytes.
@@ -48,13 +63,8 @@ impl Parts {
 
     /// Returns `true` if all bytes of `range` are stored, or if `range` is empty.
     pub fn covers(&self, range: &Range<u64>) -> bool {
-        let mut known = range.start;
-        for piece in self.pieces.iter().map(Piece::range) {
-            if piece.contains(&known) {
-                known = piece.end;
-            }
-        }
-        known >= range.end
+        let within = range.end <= self.complete_length || range.is_empty();
+        within && slots_of(range).all(|(slot, within)| self.slots[slot].covers(&within))
     }
 
     /// Returns `true` if all bytes of the object are stored.
@@ -66,117 +76,164 @@ impl Parts {
     ///
     /// Returns no bytes if `range` is empty or the byte at `range.start` is not stored.
     pub fn slice(&self, range: &Range<u64>) -> Bytes {
-        let after = self.pieces.partition_point(|piece| piece.start <= range.start);
-        let piece = after.checked_sub(1).and_then(|index| self.pieces.get(index));
-        piece.map_or_else(Bytes::new, |piece| piece.slice(range))
+        let first = slots_of(range).next();
+        let found = first.and_then(|(slot, within)| Some((self.slots.get(slot)?, within)));
+        found.map_or_else(Bytes::new, |(slot, within)| slot.slice(&within))
     }
 
     /// Returns the union of two sets of parts of the same version of an object.
     ///
-    /// The pieces of `self` are shared. Of `other`, only bytes that `self` lacks are taken. If there are more than 16
-    /// pieces, adjacent ones are merged.
+    /// Bytes of `self` are kept; of `other`, only bytes that `self` lacks are taken. If a slot has more than 64
+    /// separate runs, only those of `other` stay in it.
     ///
-    /// Returns `None` if the complete lengths differ or if more than 64 pieces remain.
+    /// Returns `None` if the complete lengths differ.
     pub fn joined(&self, other: &Self) -> Option<Self> {
         if self.complete_length != other.complete_length {
             return None;
         }
-        let mut missing: Vec<(&Piece, Range<u64>)> = Vec::new();
-        for gap in self.gaps() {
-            let within = other.pieces.iter().map(|piece| (piece, piece.within(&gap)));
-            missing.extend(within.filter(|(_, range)| !range.is_empty()));
-        }
-        let mut pieces = Vec::with_capacity(self.pieces.len() + missing.len());
-        pieces.extend_from_slice(&self.pieces);
-        pieces.extend(missing.into_iter().map(|(piece, range)| piece.cut(&range)));
-        pieces.sort_unstable_by_key(|piece| piece.start);
-        if pieces.len() > PIECES_LOOSE_MAX {
-            pieces = pieces.chunk_by(|one, next| one.range().end == next.start).map(Piece::merged).collect();
-        }
-        (pieces.len() <= PIECES_MAX).then_some(Self { complete_length: self.complete_length, pieces })
+        let lengths = (0..self.slots.len()).map(|slot| self.slot_length(slot));
+        let pairs = self.slots.iter().zip(&other.slots).zip(lengths);
+        let slots = pairs.map(|((known, new), length)| known.joined(new, length)).collect();
+        Some(Self { complete_length: self.complete_length, slots })
     }
 
-    /// Returns the bytes of the object if all of them are stored. Copies them unless they are one piece.
+    /// Returns the bytes of the object if all of them are stored.
     pub fn whole(&self) -> Option<Segments> {
-        self.is_whole().then(|| Piece::merged(&self.pieces).segments)
+        let segment = |(slot, index): (&Slot, usize)| match &*slot.0 {
+            [run] if run.bytes.len() == self.slot_length(index) => Some(run.bytes.clone()),
+            _ => None,
+        };
+        let segments: Option<Vec<Segment>> = self.slots.iter().zip(0..).map(segment).collect();
+        segments.map(Segments::of)
     }
 
     /// Returns the number of bytes stored.
     #[cfg(test)]
     fn bytes(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.segments.length()).sum()
+        self.slots.iter().flat_map(|slot| &*slot.0).map(|run| run.bytes.len() as u64).sum()
     }
 
     /// Returns the memory taken in bytes, lists included.
     pub fn allocated(&self) -> usize {
-        let segments: usize = self.pieces.iter().map(|piece| piece.segments.allocated()).sum();
-        segments + self.pieces.capacity() * size_of::<Piece>()
+        let runs = self.slots.iter().flat_map(|slot| &*slot.0);
+        let bytes: usize = runs.map(|run| size_of::<Run>() + RUN_BYTES + run.bytes.allocated()).sum();
+        self.slots.capacity() * size_of::<Slot>() + bytes
     }
 
-    /// Returns the ranges of the object that are not stored, in order.
-    fn gaps(&self) -> impl Iterator<Item = Range<u64>> {
-        let starts = once(0).chain(self.pieces.iter().map(|piece| piece.range().end));
-        let ends = self.pieces.iter().map(|piece| piece.start).chain(once(self.complete_length));
+    fn slot_length(&self, slot: usize) -> usize {
+        let rest = self.complete_length.saturating_sub(slot as u64 * SEGMENT_BYTES as u64);
+        usize::try_from(rest).unwrap_or(usize::MAX).min(SEGMENT_BYTES)
+    }
+}
+
+/// Returns the slots that `range` touches, each with the range in it.
+fn slots_of(range: &Range<u64>) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+    let (slot_bytes, range) = (SEGMENT_BYTES as u64, range.clone());
+    let slots =
+        if range.is_empty() { 0..0 } else { range.start / slot_bytes..range.end.div_ceil(slot_bytes) };
+    slots.map(move |slot| {
+        let place = |offset: u64| {
+            let within = offset.saturating_sub(slot * slot_bytes).min(slot_bytes);
+            usize::try_from(within).expect("at most a segment")
+        };
+        (usize::try_from(slot).unwrap_or(usize::MAX), place(range.start)..place(range.end))
+    })
+}
+
+/// Returns the bytes in `range` as a segment. Shares them if they are a whole segment. Copies them otherwise, so that
+/// the others do not stay in memory.
+fn cut(segments: &Segments, mut range: Range<u64>) -> Segment {
+    let length = usize::try_from(range.end - range.start).expect("at most a segment");
+    if let ([segment, ..], 0) = segments.from(range.start)
+        && segment.len() == length
+    {
+        return segment.clone();
+    }
+    let mut growing = Growing::with_room_for(length);
+    while range.start < range.end {
+        let slice = segments.slice(&range);
+        growing.push(&slice);
+        range.start += slice.len() as u64;
+    }
+    growing.seal()
+}
+
+impl Slot {
+    fn covers(&self, range: &Range<usize>) -> bool {
+        let mut known = range.start;
+        for run in &*self.0 {
+            if run.range().contains(&known) {
+                known = run.range().end;
+            }
+        }
+        known >= range.end
+    }
+
+    fn slice(&self, range: &Range<usize>) -> Bytes {
+        let after = self.0.partition_point(|run| run.start <= range.start);
+        let run = after.checked_sub(1).and_then(|index| self.0.get(index));
+        run.filter(|run| run.range().contains(&range.start)).map_or_else(Bytes::new, |run| {
+            run.bytes.part(range.start - run.start..range.end.min(run.range().end) - run.start)
+        })
+    }
+
+    /// Returns the union of two slots of `length` bytes.
+    fn joined(&self, new: &Self, length: usize) -> Self {
+        if new.0.is_empty() || self.covers(&(0..length)) {
+            return self.clone();
+        }
+        let mut runs: Vec<Run> = self.0.to_vec();
+        for gap in self.gaps(length) {
+            runs.extend(new.0.iter().filter_map(|run| run.within(&gap)));
+        }
+        runs.sort_unstable_by_key(|run| run.start);
+        let complete = runs.iter().map(|run| run.bytes.len()).sum::<usize>() == length;
+        if complete || runs.len() > RUNS_MAX {
+            runs = runs.chunk_by(|one, next| one.range().end == next.start).map(Run::merged).collect();
+        }
+        if runs.len() > RUNS_MAX { new.clone() } else { Self(runs.into()) }
+    }
+
+    /// Returns the ranges that are not stored, in order.
+    fn gaps(&self, length: usize) -> impl Iterator<Item = Range<usize>> {
+        let starts = std::iter::once(0).chain(self.0.iter().map(|run| run.range().end));
+        let ends = self.0.iter().map(|run| run.start).chain(std::iter::once(length));
         starts.zip(ends).map(|(start, end)| start..end).filter(|gap| !gap.is_empty())
     }
 }
 
-impl Piece {
-    fn range(&self) -> Range<u64> {
-        self.start..self.start.saturating_add(self.segments.length())
+impl Run {
+    fn range(&self) -> Range<usize> {
+        self.start..self.start + self.bytes.len()
     }
 
-    /// Merges adjacent pieces into one. Copies them unless there is only one.
-    fn merged(pieces: &[Self]) -> Self {
-        let (start, end) = match (pieces.first(), pieces.last()) {
-            (Some(first), Some(last)) => (first.start, last.range().end),
-            (None, _) | (_, None) => (0, 0),
-        };
-        if let [piece] = pieces {
-            return piece.clone();
+    /// Returns the bytes that lie in `gap`. Copies them unless they are all.
+    fn within(&self, gap: &Range<usize>) -> Option<Self> {
+        let Range { start, end } = self.range();
+        let (start, end) = (start.max(gap.start), end.min(gap.end));
+        if (start..end) == self.range() {
+            return Some(self.clone());
         }
-        let mut builder = SegmentsBuilder::new(Some(end - start));
-        for piece in pieces {
-            let mut rest = 0..piece.segments.length();
-            while rest.start < rest.end {
-                let slice = piece.segments.slice(&rest);
-                builder.push(&slice);
-                rest.start += slice.len() as u64;
-            }
-        }
-        Self { start, segments: builder.finish() }
+        (start < end)
+            .then(|| Self { start, bytes: copied(&[&self.bytes[start - self.start..end - self.start]]) })
     }
 
-    fn within(&self, gap: &Range<u64>) -> Range<u64> {
-        let range = self.range();
-        range.start.max(gap.start)..range.end.min(gap.end)
+    /// Merges runs that follow each other into one. Copies them unless there is only one.
+    fn merged(runs: &[Self]) -> Self {
+        if let [run] = runs {
+            return run.clone();
+        }
+        let pieces: Vec<&[u8]> = runs.iter().map(|run| &*run.bytes).collect();
+        Self { start: runs.first().map_or(0, |run| run.start), bytes: copied(&pieces) }
     }
+}
 
-    fn slice(&self, range: &Range<u64>) -> Bytes {
-        match range.start.checked_sub(self.start) {
-            Some(start) => self.segments.slice(&(start..range.end.saturating_sub(self.start))),
-            None => Bytes::new(),
-        }
+fn copied(pieces: &[&[u8]]) -> Segment {
+    let mut growing = Growing::with_room_for(pieces.iter().map(|piece| piece.len()).sum());
+    for piece in pieces {
+        growing.push(piece);
     }
-
-    /// Returns the bytes in `range` as a piece.
-    ///
-    /// Copies them, so that the others do not stay in memory. Shares them if `range` is the whole piece.
-    fn cut(&self, range: &Range<u64>) -> Self {
-        if *range == self.range() {
-            return self.clone();
-        }
-        let mut builder = SegmentsBuilder::new(Some(range.end - range.start));
-        let mut rest = range.clone();
-        loop {
-            let slice = self.slice(&rest);
-            if slice.is_empty() {
-                return Self { start: range.start, segments: builder.finish() };
-            }
-            builder.push(&slice);
-            rest.start += slice.len() as u64;
-        }
-    }
+    growing.seal()
 }
 
 #[cfg(test)]
@@ -184,7 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cache::segments::SEGMENT_BYTES;
+    use crate::cache::segments::SegmentsBuilder;
 
     const LENGTH: u64 = 100;
 
@@ -216,12 +273,12 @@ mod tests {
 
     /// Joins one part for each step `(start, length, byte)`. Returns the parts and their model.
     fn built(steps: &[(u64, u64, u8)]) -> (Parts, Model) {
-        let mut parts = Parts::new(LENGTH, 0, Segments::default());
+        let mut parts = Parts::new(LENGTH, 0, &Segments::default());
         let mut model: Model = vec![None; place(LENGTH)];
         for &(start, span, byte) in steps {
             let range = start..(start + span).min(LENGTH);
             let content = vec![byte; place(range.end - range.start)];
-            parts = parts.joined(&Parts::new(LENGTH, start, segments(&content))).unwrap();
+            parts = parts.joined(&Parts::new(LENGTH, start, &segments(&content))).unwrap();
             for known in &mut model[place(range.start)..place(range.end)] {
                 *known = known.or(Some(byte));
             }
@@ -235,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_empty_object_is_whole() {
-        let parts = Parts::new(0, 0, Segments::default());
+        let parts = Parts::new(0, 0, &Segments::default());
         assert!(parts.is_whole() && parts.covers(&(0..0)));
         assert!(parts.slice(&(0..1)).is_empty());
     }
@@ -245,31 +302,84 @@ mod tests {
         let (parts, _) = built(&[(50, 50, 2), (0, 25, 1)]);
         assert!(parts.covers(&(0..25)) && parts.covers(&(60..100)));
         assert!(!parts.covers(&(20..60)) && !parts.covers(&(99..101)) && !parts.is_whole());
-        let whole = parts.joined(&Parts::new(LENGTH, 25, segments(&[3; 25]))).unwrap();
+        let whole = parts.joined(&Parts::new(LENGTH, 25, &segments(&[3; 25]))).unwrap();
         assert!(whole.is_whole() && whole.covers(&(20..60)));
         assert_eq!(read(&whole, 24..51), [&[1u8][..], &[3; 25], &[2]].concat());
     }
 
     #[test]
     fn objects_of_other_length_are_not_joined() {
-        let one = Parts::new(10, 0, segments(b"ab"));
-        assert!(one.joined(&Parts::new(11, 2, segments(b"cd"))).is_none());
+        let one = Parts::new(10, 0, &segments(b"ab"));
+        assert!(one.joined(&Parts::new(11, 2, &segments(b"cd"))).is_none());
     }
 
     #[test]
-    fn pieces_are_counted() {
-        let length = 4 * PIECES_MAX as u64;
-        let piece = |index: usize| Parts::new(length, 2 * index as u64, segments(b"x"));
-        let full = (1..PIECES_MAX).fold(piece(0), |parts, index| parts.joined(&piece(index)).unwrap());
-        assert_eq!(full.bytes(), PIECES_MAX as u64);
-        assert!(full.joined(&piece(PIECES_MAX)).is_none());
-        assert!(full.joined(&piece(0)).is_some());
+    fn too_many_runs_make_room_for_the_new_one() {
+        let length = 4 * RUNS_MAX as u64;
+        let run = |index: usize| Parts::new(length, 2 * index as u64, &segments(b"x"));
+        let full = (1..RUNS_MAX).fold(run(0), |parts, index| parts.joined(&run(index)).unwrap());
+        assert_eq!(full.bytes(), RUNS_MAX as u64);
+        let anew = full.joined(&run(RUNS_MAX)).unwrap();
+        assert_eq!(anew.bytes(), 1);
+        assert!(anew.covers(&(2 * RUNS_MAX as u64..2 * RUNS_MAX as u64 + 1)));
+        assert_eq!(full.joined(&run(0)).unwrap().bytes(), RUNS_MAX as u64);
+    }
+
+    #[test]
+    fn parts_of_many_slots_in_any_order_become_the_whole() {
+        const PART: usize = 4096;
+        let length = 3 * SEGMENT_BYTES + 1000;
+        let content: Vec<u8> = (0..length).map(|index| (index % 251).to_le_bytes()[0]).collect();
+        let count = length.div_ceil(PART);
+        let part = |index: usize| {
+            // Begins a little earlier than the part before has ended.
+            let start = (index * PART).saturating_sub(10);
+            Parts::new(
+                length as u64,
+                start as u64,
+                &segments(&content[start..length.min((index + 1) * PART)]),
+            )
+        };
+        let mut parts = Parts::new(length as u64, 0, &Segments::default());
+        // 7 has no divisor in common with the number of parts.
+        assert_ne!(count % 7, 0);
+        for step in 0..count {
+            parts = parts.joined(&part(step * 7 % count)).unwrap();
+        }
+        assert_eq!(parts.bytes(), length as u64);
+        let whole = parts.whole().unwrap();
+        assert_eq!(whole.length(), length as u64);
+        let mut rest = 0..length as u64;
+        while rest.start < rest.end {
+            let slice = whole.slice(&rest);
+            assert!(slice == content[place(rest.start)..place(rest.start) + slice.len()]);
+            rest.start += slice.len() as u64;
+        }
+    }
+
+    #[test]
+    fn no_run_is_copied_more_than_a_few_times() {
+        const PART: usize = 1024;
+        let count = SEGMENT_BYTES / PART;
+        let part =
+            |index: usize| Parts::new(SEGMENT_BYTES as u64, (index * PART) as u64, &segments(&[7; PART]));
+        let (mut parts, mut copied) = (part(0), 0);
+        for index in 1..count {
+            let joined = parts.joined(&part(index)).unwrap();
+            // Runs that were not there before are copies, but for the part itself.
+            let known: Vec<*const u8> = parts.slots[0].0.iter().map(|run| run.bytes.as_ptr()).collect();
+            let new = joined.slots[0].0.iter().filter(|run| !known.contains(&run.bytes.as_ptr()));
+            copied += new.map(|run| run.bytes.len()).filter(|length| *length > PART).sum::<usize>();
+            parts = joined;
+        }
+        assert!(parts.is_whole());
+        assert!(copied <= 4 * SEGMENT_BYTES, "{copied}");
     }
 
     #[test]
     fn pieces_that_follow_each_other_become_one_and_the_whole() {
         let length = 1000;
-        let piece = |index: u64| Parts::new(length, index * 10, segments(&[index.to_le_bytes()[0]; 10]));
+        let piece = |index: u64| Parts::new(length, index * 10, &segments(&[index.to_le_bytes()[0]; 10]));
         let whole = (1..100).fold(piece(0), |parts, index| parts.joined(&piece(index)).unwrap());
         let content: Vec<u8> = (0..length).map(|offset| (offset / 10).to_le_bytes()[0]).collect();
         assert_eq!(read(&whole, 0..length), content);
@@ -284,8 +394,8 @@ mod tests {
             (0..3 * SEGMENT_BYTES + 7).map(|index| (index % 251).to_le_bytes()[0]).collect();
         let length = content.len() as u64;
         let middle = SEGMENT_BYTES - 5..2 * SEGMENT_BYTES + 11;
-        let known = Parts::new(length, middle.start as u64, segments(&content[middle]));
-        let whole = known.joined(&Parts::new(length, 0, segments(&content))).unwrap();
+        let known = Parts::new(length, middle.start as u64, &segments(&content[middle]));
+        let whole = known.joined(&Parts::new(length, 0, &segments(&content))).unwrap();
         assert!(whole.is_whole());
         assert_eq!(whole.bytes(), length);
         assert!(whole.allocated() < content.len() + 1024);

@@ -23,6 +23,12 @@ pub struct Segments {
 }
 
 impl Segments {
+    /// Creates the object that these segments make up. All but the last must be [`SEGMENT_BYTES`] long.
+    pub(super) fn of(segments: Vec<Segment>) -> Self {
+        let length = segments.iter().map(|segment| segment.len() as u64).sum();
+        Self { segments, length }
+    }
+
     /// Returns the length of the object in bytes.
     pub fn length(&self) -> u64 {
         self.length

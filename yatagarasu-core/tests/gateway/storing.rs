@@ -320,6 +320,40 @@ async fn a_part_of_another_version_is_not_passed_on() {
 /// A part that arrives slowly does not outlive what the source said later: a 404, remembered or not, or a refusal
 /// without a reason.
 #[tokio::test]
+async fn no_number_of_ranges_keeps_a_later_one_from_being_stored() {
+    let source = MemorySource::default();
+    source.insert("k", &[("etag", "\"e\"")], vec![b'x'; 200]);
+    let bed = Bed::over(Arc::new(source));
+    let byte = async |offset: usize| {
+        let range = format!("bytes={offset}-{offset}");
+        let fields = [("range", range.as_str())];
+        let (handling, status, content) = answer(&bed, Method::Get, &fields).await;
+        assert_eq!((status, &content[..]), (206, &b"x"[..]));
+        settle().await;
+        handling
+    };
+    for index in 0..64 {
+        byte(2 * index).await;
+    }
+    bed.clock.advance(Duration::from_secs(61));
+    assert_eq!(byte(128).await, "fwd=partial; stored");
+    assert_eq!(byte(128).await, "hit; ttl=60");
+}
+
+#[tokio::test]
+async fn an_object_put_together_from_parts_is_served_as_any_other() {
+    let (bed, _) = filled();
+    for range in ["bytes=5-9", "bytes=0-6"] {
+        answer(&bed, Method::Get, &[("range", range)]).await;
+        settle().await;
+    }
+    let hit = bed.gateway.try_plain_hit(cache_key("k").borrowed()).expect("all of it is stored");
+    assert_eq!(hit.stored.slice(&(0..10)), &b"0123456789"[..]);
+    let lines = String::from_utf8_lossy(hit.stored.meta().lines()).into_owned();
+    assert!(lines.contains("etag: \"e\"\r\n") && !lines.contains("content-range"), "{lines}");
+}
+
+#[tokio::test]
 async fn a_slow_part_does_not_bring_back_an_object_that_is_gone() {
     let unexplained = SourceError::Denied { code: String::new(), caching: Box::default() };
     for (ttl, refusal) in

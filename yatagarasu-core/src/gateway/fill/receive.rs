@@ -146,8 +146,8 @@ impl Shared {
 }
 
 /// Joins a newly received part with the stored parts of the same version (RFC 9111 3.4). `part` holds only the
-/// bytes of `range`, which is a part of `length` bytes. Returns `None` if that version is stored whole, if
-/// something newer is stored, or if there are too many parts.
+/// bytes of `range`, which is a part of `length` bytes. Returns `None` if that version is stored whole, or if
+/// something newer is stored.
 fn completed(
     current: Option<Arc<CacheEntry>>,
     part: &CacheEntry,
@@ -155,7 +155,7 @@ fn completed(
     exchange: Exchange,
 ) -> Option<Arc<CacheEntry>> {
     let EntryKind::Full(bytes) = part.kind() else { return None };
-    let new = Parts::new(length, range.start, bytes.clone());
+    let new = Parts::new(length, range.start, bytes);
     let number = current.as_ref().map_or(0, |current| current.number());
     let same = current.filter(|current| same_strong_tag(current.meta(), part.meta()));
     if same.is_none() && number > exchange.number {
@@ -172,7 +172,7 @@ fn completed(
         Some(segments) => EntryKind::Full(segments),
         None => EntryKind::Partial(parts),
     };
-    let meta = of_the_whole(&meta, length);
+    let meta = of_the_whole(&meta, length).to_store(&[], exchange.received);
     let exchange = Exchange { number: number.max(exchange.number), ..exchange };
     Some(Arc::new(CacheEntry::new(meta, content, exchange, *part.terms())))
 }
