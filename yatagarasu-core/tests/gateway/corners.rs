@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use yatagarasu_core::{
@@ -267,10 +267,33 @@ async fn a_slow_variant_of_an_object_that_has_had_none_since_is_not_stored() {
     assert_eq!(body(client.await.unwrap()).await.unwrap(), b"D");
 }
 
-/// A source of bodies that panic.
-#[derive(Debug, Default)]
-struct Panicking {
+/// A source that answers every GET with an object that a test makes.
+#[derive(Debug)]
+struct Making {
     asked: AtomicU64,
+    object: fn() -> Object,
+}
+
+impl Making {
+    fn new(object: fn() -> Object) -> Arc<Self> {
+        Arc::new(Self { asked: AtomicU64::new(0), object })
+    }
+}
+
+fn meta(fields: &[(HeaderName, &'static str)]) -> ObjectMeta {
+    let fields = fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+    ObjectMeta::new(fields.collect())
+}
+
+/// A body of one piece.
+struct OnePiece(Option<Bytes>);
+
+impl Stream for OnePiece {
+    type Item = Result<Bytes, SourceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.take().map(Ok))
+    }
 }
 
 struct PanickingBody;
@@ -284,14 +307,10 @@ impl Stream for PanickingBody {
 }
 
 #[async_trait]
-impl ObjectSource for Panicking {
+impl ObjectSource for Making {
     async fn get(&self, _: &ObjectKey, _: &SourceRequest) -> Result<Answer<Object>, SourceError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let mut headers = HeaderMap::new();
-        headers.insert(header::VARY, HeaderValue::from_static("accept-language"));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("1"));
-        let body = ObjectBody::new(Box::pin(PanickingBody), Some(1));
-        Ok(Answer::Object(Object { meta: ObjectMeta::new(headers), body }))
+        Ok(Answer::Object((self.object)()))
     }
 
     async fn head(&self, _: &ObjectKey, _: &SourceRequest) -> Result<Answer<ObjectMeta>, SourceError> {
@@ -308,8 +327,31 @@ impl ObjectSource for Panicking {
 }
 
 #[tokio::test]
+async fn an_object_of_which_a_source_sends_less_than_it_says_is_neither_whole_nor_stored() {
+    let short = Making::new(|| Object {
+        meta: meta(&[(header::CONTENT_LENGTH, "3"), (header::ETAG, "\"e\"")]),
+        body: ObjectBody::new(Box::pin(OnePiece(Some(Bytes::from_static(b"ab")))), None),
+    });
+    let part = Making::new(|| Object {
+        meta: meta(&[(header::CONTENT_LENGTH, "2"), (header::CONTENT_RANGE, "bytes 0-1/3")]),
+        body: ObjectBody::new(Box::pin(OnePiece(Some(Bytes::from_static(b"ab")))), Some(2)),
+    });
+    for source in [short, part] {
+        let bed = Bed::with(source.clone(), policy());
+        for asked in 1..=2 {
+            assert!(body(bed.get("k").await).await.is_err());
+            settle().await;
+            assert_eq!((bed.gateway.usage().objects, source.asked.load(Ordering::Relaxed)), (0, asked));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_panics_is_not_joined_for_ever() {
-    let source = Arc::new(Panicking::default());
+    let source = Making::new(|| Object {
+        meta: meta(&[(header::VARY, "accept-language"), (header::CONTENT_LENGTH, "1")]),
+        body: ObjectBody::new(Box::pin(PanickingBody), Some(1)),
+    });
     let bed = Bed::with(source.clone(), policy());
     for asked in 1..=3 {
         let client = bed.begin_with(asking(Method::Get, &[("accept-language", "de")]));

@@ -124,9 +124,16 @@ impl Receive {
         gateway.fills.remove(&fill);
     }
 
+    /// Receives the body. Its length must be the one in the head: a source knows either without the other.
     async fn take(&self, mut body: ObjectBody) -> Result<(), SourceError> {
+        let mut received = 0;
         while let Some(chunk) = body.next().await {
-            self.fill.push(&chunk?);
+            let chunk = chunk?;
+            received += chunk.len() as u64;
+            self.fill.push(&chunk);
+        }
+        if received != self.receipt.length {
+            return Err(SourceError::broken("the body has another length than its head says"));
         }
         Ok(())
     }

@@ -122,6 +122,9 @@ impl FillTask {
     /// Handles the answer to an unconditional request.
     async fn take(self, (answer, exchange): Answered) {
         match answer {
+            Ok(Answer::Object(object)) if object.meta.is_partial() => {
+                self.fail(&SourceError::broken("a part, though the whole was requested"), exchange);
+            }
             Ok(Answer::Object(object)) => self.open(object, exchange).await,
             Ok(Answer::NotModified(_)) => {
                 self.fail(&SourceError::broken("not modified, though no condition was sent"), exchange);
