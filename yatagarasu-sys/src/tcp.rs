@@ -48,6 +48,12 @@ pub fn set_notsent_lowat(socket: &impl AsFd, bytes: u32) {
     system::set_notsent_lowat(socket.as_fd(), bytes);
 }
 
+/// Acknowledges the bytes that arrive next without delay (`TCP_QUICKACK`). The system returns to delays by itself. Does
+/// nothing on a system without that option.
+pub fn acknowledge_at_once(socket: &impl AsFd) {
+    system::acknowledge_at_once(socket.as_fd());
+}
+
 /// Returns the bytes that the kernel has taken for the peer and that the peer has not acknowledged. Returns `None` if
 /// the system does not tell.
 pub fn unacknowledged(socket: &impl AsFd) -> Option<u32> {

@@ -41,6 +41,10 @@ pub(super) fn set_notsent_lowat(socket: BorrowedFd<'_>, bytes: u32) {
     let _ = SockRef::from(&socket).set_tcp_notsent_lowat(bytes);
 }
 
+pub(super) fn acknowledge_at_once(socket: BorrowedFd<'_>) {
+    let _ = SockRef::from(&socket).set_tcp_quickack(true);
+}
+
 #[expect(unsafe_code, reason = "rustix has no name for this request of ioctl(2)")]
 pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<u32> {
     /// `SIOCOUTQ`, which has the number of `TIOCOUTQ`.

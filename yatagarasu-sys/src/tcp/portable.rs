@@ -14,6 +14,8 @@ pub(super) fn window_clamp(_socket: BorrowedFd<'_>) -> io::Result<usize> {
 
 pub(super) fn set_notsent_lowat(_socket: BorrowedFd<'_>, _bytes: u32) {}
 
+pub(super) fn acknowledge_at_once(_socket: BorrowedFd<'_>) {}
+
 pub(super) fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<u32> {
     None
 }
