@@ -123,7 +123,8 @@ impl Queue {
             let left = &batch[written..];
             torn = (torn && !whole) || (!left.is_empty() && written > 0 && batch[written - 1] != b'\n');
             self.dropped.fetch_add(lines(left), Ordering::Relaxed);
-            if left.is_empty() {
+            // The report goes through the queue as well: without room it would be dropped itself.
+            if left.is_empty() && self.has_room() {
                 report.say(self.dropped());
             }
             batch.clear();
@@ -152,6 +153,10 @@ impl Queue {
         state.writer = Writer::Busy;
         mem::swap(&mut state.lines, batch);
         !batch.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.state().lines.len() < BYTES_MAX / 2
     }
 
     fn dropped(&self) -> u64 {
