@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Request, Uri};
-use yatagarasu_s3::client::sign::sign_request;
+use yatagarasu_s3::client::sign::{Scope, sign_request};
 
 fn sign(criterion: &mut Criterion) {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "bench");
@@ -16,7 +16,8 @@ fn sign(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut request = Request::new(());
             request.uri_mut().clone_from(black_box(&uri));
-            sign_request(&mut request, &credentials, "eu-west-1", now).expect("it can be signed");
+            sign_request(&mut request, &credentials, Scope { region: "eu-west-1", service: "s3" }, now)
+                .expect("it can be signed");
             request
         });
     });

@@ -11,6 +11,8 @@ use yatagarasu_core::Selector;
 use yatagarasu_core::cache::entry::EntryKind;
 use yatagarasu_core::cache::segments::SegmentsBuilder;
 use yatagarasu_core::caching::freshness::{Exchange, FreshnessTerms};
+use yatagarasu_core::http::response_fields::ResponseFields;
+use yatagarasu_core::object::meta::Shape;
 use yatagarasu_core::{CacheEntry, ObjectCache, ObjectMeta};
 use yatagarasu_sys::pages::are_shareable;
 use yatagarasu_sys::testing::CountingAllocator;
@@ -37,7 +39,11 @@ fn object(length: usize, more_fields: usize) -> Arc<CacheEntry> {
     }
     let mut bytes = SegmentsBuilder::new(Some(length as u64));
     bytes.push(&vec![0; length]);
-    let meta = ObjectMeta::new(headers).to_store(&[], SystemTime::UNIX_EPOCH);
+    let meta = ObjectMeta::new(headers).to_store(
+        &[],
+        SystemTime::UNIX_EPOCH,
+        &Shape { fields: &ResponseFields::default(), key: "" },
+    );
     let terms = FreshnessTerms::fresh_for(Duration::from_secs(60));
     Arc::new(CacheEntry::new(
         meta,

@@ -93,15 +93,15 @@ pub struct CacheKey {
     pub object: ObjectKey,
     /// The forwarded query parameters, percent-encoded and sorted by name.
     pub query: Option<Arc<str>>,
-    /// The CORS request fields, one line each. S3's answer depends on their values, but its `Vary` says so only
-    /// if the request has them.
+    /// Which of the pages' origins the entry is for ([`OriginClass::key`](crate::caching::origins::OriginClass::key)).
+    /// `None` for requests without `Origin`, or if it does not matter.
     pub origin: Option<Arc<str>>,
     /// The request fields that the object's `Vary` names, one line each. `None` if it names none.
     pub variant: Option<Arc<str>>,
 }
 
 impl CacheKey {
-    /// Returns the key of an object without CORS fields or variant.
+    /// Returns the key of an object without origin or variant.
     pub fn new(object: ObjectKey, query: Option<Arc<str>>) -> Self {
         Self { object, query, origin: None, variant: None }
     }

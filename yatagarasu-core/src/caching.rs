@@ -9,6 +9,7 @@ pub mod cache_control;
 pub mod cache_status;
 pub mod freshen;
 pub mod freshness;
+pub mod origins;
 pub mod policy;
 pub mod storability;
 pub mod tags;

@@ -2,8 +2,10 @@
 //!
 //! A [`request`] is looked up ([`lookup`]), and [`decide`] chooses from plain facts whether to serve what is stored, to
 //! revalidate it, to join or begin a [`fill`], or to [`pass`] the request to the source. A [`hit`] is served at once;
-//! what takes longer goes on with what was found and decided. [`forward`] says which request fields reach the source; [`representation`] makes the reply: conditions, ranges and fields. [`store`] keeps the
-//! order between stores and purges, [`preflight`] answers CORS preflights, and [`stats`] counts. The result is one
+//! what takes longer goes on with what was found and decided. [`forward`] says which request fields reach the source;
+//! [`representation`] makes the reply: conditions, ranges and fields. [`store`] keeps the order between stores and
+//! purges, [`origin`] chooses the copy for pages of other origins, [`preflight`]
+//! passes CORS preflights, and [`stats`] counts. The result is one
 //! [`outcome`](outcome::Outcome).
 
 pub mod decision;
@@ -11,6 +13,7 @@ mod fill;
 pub mod forward;
 pub mod hit;
 mod lookup;
+mod origin;
 pub mod outcome;
 mod pass;
 mod preflight;
@@ -27,12 +30,14 @@ use crate::cache::entry::EntryKind;
 use crate::cache::reuse::serves_on_error;
 use crate::cache::{KeyRef, ObjectCache, Purge, Selector, Usage};
 use crate::caching::cache_status::{CacheStatus, Detail, ForwardReason, Forwarding, Provenance};
+use crate::caching::origins::Origins;
 use crate::caching::policy::BucketPolicy;
 use crate::clock::Clock;
 use crate::gateway::decision::{Decision, decide};
 use crate::gateway::outcome::{GatewayError, Outcome};
 use crate::gateway::request::Request;
 use crate::source::ObjectSource;
+use crate::source::consequences::StaleInstead;
 use crate::source::error::SourceError;
 
 use fill::join::{Begin, Trials};
@@ -79,6 +84,10 @@ struct Shared {
     policy: BucketPolicy,
     storage: Storage,
     fills: FillTable,
+    /// What the source says to pages of other origins.
+    origins: Origins,
+    /// Held while the source is asked about an origin.
+    asking: tokio::sync::Mutex<()>,
     budget: Arc<Budget>,
     clock: Arc<dyn Clock>,
     stats: stats::Counters,
@@ -94,7 +103,20 @@ impl Gateway {
     ) -> Self {
         let Common { budget, clock } = common;
         let (storage, fills, stats) = (Storage::new(cache), FillTable::default(), stats::Counters::default());
-        Self { shared: Arc::new(Shared { source, policy, storage, fills, budget, clock, stats }) }
+        let (origins, asking) = (Origins::default(), tokio::sync::Mutex::default());
+        Self {
+            shared: Arc::new(Shared {
+                source,
+                policy,
+                storage,
+                fills,
+                origins,
+                asking,
+                budget,
+                clock,
+                stats,
+            }),
+        }
     }
 
     /// Looks a request up and decides what to do. Serves a fresh hit, or a stale one that the client accepts, at once.
@@ -164,6 +186,9 @@ impl Gateway {
     /// is revalidated just then may stay: run the future to its end.
     pub async fn purge(&self, selector: &Selector, purge: Purge) -> u64 {
         let now = self.shared.clock.now();
+        if matches!(selector, Selector::All) {
+            self.shared.origins.clear();
+        }
         self.shared.storage.purge(selector, purge, now, || self.shared.fills.detach(selector)).await
     }
 
@@ -185,11 +210,20 @@ impl Gateway {
 
 impl Shared {
     async fn finish(self: &Arc<Self>, pending: PendingRequest) -> Outcome {
-        let PendingRequest { context, mut found, mut decision } = pending;
+        let PendingRequest { mut context, mut found, mut decision } = pending;
+        if self.policy.cache.is_some() && found.stored.is_none() && self.settle_origin(&mut context).await {
+            found = self.look(&context, None);
+            decision = decide(self.facts(&context, &found, self.clock.now()));
+        }
         let mut trials = Trials::default();
         loop {
-            if let Some(outcome) = self.act(&context, found, decision, &mut trials).await {
-                return outcome;
+            if let Some(Outcome { handling, reply }) = self.act(&context, found, decision, &mut trials).await
+            {
+                let reply = reply.map_err(|refusal| match refusal {
+                    GatewayError::Source(error) => self.shown_to_page(&context.request, error).into(),
+                    GatewayError::OnlyIfCached => refusal,
+                });
+                return Outcome { handling, reply };
             }
             found = self.look(&context, None);
             decision = decide(self.facts(&context, &found, self.clock.now()));
@@ -232,17 +266,22 @@ impl Shared {
         error: &SourceError,
         mut forwarding: Forwarding,
     ) -> Option<Outcome> {
+        match error.consequences().stale {
+            StaleInstead::Allowed => {}
+            StaleInstead::Forbidden => return None,
+        }
         let now = self.clock.now();
-        let stored = attempt.found.object().filter(|stored| {
+        // Looked up again: it may have been purged or replaced while the request waited.
+        let stored = self.storage.lookup(attempt.key().borrowed()).filter(|stored| {
             let whole = matches!(stored.kind(), EntryKind::Full(_));
             // A partial entry may lack the bytes the client asks for.
-            whole && error.is_transient() && serves_on_error(stored, now, &attempt.context.control)
+            whole && serves_on_error(stored, now, &attempt.context.control)
         })?;
         forwarding.status = error.status();
         forwarding.freshness = Some(stored.freshness(now));
         forwarding.detail = Some(Detail::IfError);
         forwarding.provenance = Provenance::Stale;
-        let reply = representation::stored(attempt.request(), Arc::clone(stored), now);
+        let reply = representation::stored(attempt.request(), stored, now);
         Some(Outcome { handling: CacheStatus::Forwarded(forwarding), reply })
     }
 }

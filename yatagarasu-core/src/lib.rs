@@ -34,5 +34,5 @@ pub use http::method::Method;
 pub use object::key::ObjectKey;
 pub use object::meta::ObjectMeta;
 pub use source::body::ObjectBody;
-pub use source::error::SourceError;
+pub use source::error::{ErrorKind, ErrorResponse, SourceError};
 pub use source::{Answer, Object, ObjectSource, SourceRequest};

@@ -1,15 +1,16 @@
 //! Creates sources from their configuration.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use yatagarasu_core::{Clock, ObjectSource};
 
 use crate::client::address::{Address, AddressError};
 use crate::client::sender::BucketClient;
+use crate::client::skew::Skew;
 use crate::config::{SourceBackend, SourceConfig};
 use crate::credentials::{Credentials, CredentialsStatus};
 use crate::http_client::Transport;
-use crate::http_client::connector::TlsError;
+use crate::http_client::tls::TlsError;
 
 /// An error in creating a source.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,7 @@ impl SourceConfig {
     pub fn check(&self) -> Result<(), BuildError> {
         self.backend.compiled()?;
         Address::new(self, self.region.as_deref().unwrap_or("us-east-1"))?;
+        self.tls.check()?;
         Ok(())
     }
 }
@@ -74,17 +76,15 @@ pub async fn build(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Built
         None => crate::credentials::region::find().await,
     };
     let address = Address::new(config, &region)?;
-    let transport = if address.is_tls() {
-        Transport::tls(config.connect_timeout, config.receive_buffer)?
-    } else {
-        Transport::plain(config.connect_timeout, config.receive_buffer)
-    };
+    let transport = Transport::new(config, address.is_tls())?;
     let sender = Arc::new(BucketClient {
-        address,
-        region,
+        address: RwLock::new(Arc::new(address)),
         credentials: Credentials::new(&config.access, Arc::clone(&clock)),
         transport,
         clock,
+        skew: Skew::default(),
+        request_headers: config.request_headers.clone(),
+        access_denied: config.access_denied,
     });
     let source: Arc<dyn ObjectSource> = match config.backend {
         #[cfg(feature = "native")]

@@ -1,13 +1,15 @@
 //! The credentials that requests are signed with, and the region.
 //!
 //! Static credentials come from the configuration. Others come from the AWS [`chain`]; [`refresh`] fetches them when
-//! they are first needed, and again before they expire. [`region`] finds the region if the configuration names none.
+//! they are first needed, again before they expire, and when S3 refuses them. [`region`] finds the region if the
+//! configuration names none.
 
 mod chain;
 mod refresh;
 pub(crate) mod region;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials as AwsCredentials;
@@ -17,14 +19,23 @@ use crate::config::Access;
 
 pub(crate) use refresh::CachedCredentials;
 
-/// The credentials of one bucket.
-#[derive(Debug, Clone)]
-pub(crate) enum Credentials {
+/// The credentials of one bucket, and whether S3 accepts them.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    provider: Provider,
+    /// Whether S3 refused the latest signed request because of its credentials.
+    is_refused: AtomicBool,
+    /// The reason, for operators.
+    refusal: Mutex<String>,
+}
+
+#[derive(Debug)]
+enum Provider {
     /// Requests are not signed.
     Anonymous,
     /// The credentials never change.
     Static(AwsCredentials),
-    /// The credentials are fetched when first needed, and again before they expire.
+    /// The credentials are fetched.
     Cached(Arc<CachedCredentials>),
 }
 
@@ -43,37 +54,84 @@ pub enum CredentialsStatus {
         /// The reason, for operators.
         reason: String,
     },
+    /// S3 refuses the credentials.
+    Refused {
+        /// The reason, for operators.
+        reason: String,
+    },
+}
+
+impl CredentialsStatus {
+    /// Returns `true` if requests can be signed and S3 has not refused the signature.
+    pub fn is_usable(&self) -> bool {
+        match self {
+            Self::Settled | Self::Valid { .. } => true,
+            Self::Missing { .. } | Self::Refused { .. } => false,
+        }
+    }
 }
 
 impl Credentials {
     pub(crate) fn new(access: &Access, clock: Arc<dyn Clock>) -> Self {
-        match access {
-            Access::Anonymous => Self::Anonymous,
-            Access::Static(given) => Self::Static(AwsCredentials::new(
+        let provider = match access {
+            Access::Anonymous => Provider::Anonymous,
+            Access::Static(given) => Provider::Static(AwsCredentials::new(
                 &given.access_key,
                 &given.secret_key,
                 given.session_token.clone(),
                 None,
                 "configuration",
             )),
-            Access::Chain => Self::Cached(CachedCredentials::new(Box::new(chain::Chain), clock)),
-        }
+            Access::Chain => Provider::Cached(CachedCredentials::new(Box::new(chain::Chain), clock)),
+        };
+        Self { provider, is_refused: AtomicBool::new(false), refusal: Mutex::default() }
     }
 
     /// Returns the credentials to sign with, or `None` if requests are not signed.
     pub(crate) async fn current(&self) -> Result<Option<AwsCredentials>, SourceError> {
-        match self {
-            Self::Anonymous => Ok(None),
-            Self::Static(credentials) => Ok(Some(credentials.clone())),
-            Self::Cached(refreshed) => refreshed.current().await.map(Some),
+        match &self.provider {
+            Provider::Anonymous => Ok(None),
+            Provider::Static(credentials) => Ok(Some(credentials.clone())),
+            Provider::Cached(cached) => cached.current().await.map(Some),
         }
+    }
+
+    /// Notes that S3 accepted a signed request.
+    pub(crate) fn accepted(&self) {
+        // Nearly every request ends here. So the value is written only if it changes.
+        if self.is_refused.load(Ordering::Relaxed) && self.is_refused.swap(false, Ordering::Relaxed) {
+            tracing::info!("S3 accepts the credentials again");
+        }
+    }
+
+    /// Notes that S3 refused a request signed with `used`, and fetches others if that is possible. Returns `true` if
+    /// there are others now.
+    pub(crate) async fn refused(&self, used: &AwsCredentials, error: &SourceError) -> bool {
+        let others = match &self.provider {
+            Provider::Anonymous | Provider::Static(_) => false,
+            Provider::Cached(cached) => cached.renew(used).await,
+        };
+        if !others {
+            error.to_string().clone_into(&mut self.refusal());
+            if !self.is_refused.swap(true, Ordering::Relaxed) {
+                tracing::warn!(%error, access_key = used.access_key_id(), "S3 refuses the credentials");
+            }
+        }
+        others
     }
 
     /// Returns the state of the credentials. Fetches none.
     pub(crate) fn status(&self) -> CredentialsStatus {
-        match self {
-            Self::Anonymous | Self::Static(_) => CredentialsStatus::Settled,
-            Self::Cached(refreshed) => refreshed.status(),
+        if self.is_refused.load(Ordering::Relaxed) {
+            return CredentialsStatus::Refused { reason: self.refusal().clone() };
         }
+        match &self.provider {
+            Provider::Anonymous | Provider::Static(_) => CredentialsStatus::Settled,
+            Provider::Cached(cached) => cached.status(),
+        }
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,6 +16,9 @@ mod rusoto;
 
 pub use build::{BuildError, BuiltSource, build};
 pub use client::address::AddressError;
-pub use config::{Access, Addressing, SourceBackend, SourceConfig, StaticCredentials};
+pub use client::arn::ArnError;
+pub use config::{
+    Access, AccessDenied, Addressing, AwsEndpoint, SourceBackend, SourceConfig, StaticCredentials, TlsConfig,
+};
 pub use credentials::CredentialsStatus;
-pub use http_client::connector::TlsError;
+pub use http_client::tls::TlsError;

@@ -9,12 +9,11 @@ use yatagarasu_core::{
 };
 
 use crate::client::address::escape;
-use crate::client::classify::failure;
 use crate::client::headers::end_to_end;
 use crate::client::preflight::preflight;
 use crate::client::probe::probe;
-use crate::client::response::{document, object_meta};
-use crate::client::sender::BucketClient;
+use crate::client::response::object_meta;
+use crate::client::sender::{BucketClient, Outgoing};
 use crate::http_client::body::BodyReader;
 
 /// A bucket that is read with signed HTTP/1.1 requests.
@@ -34,7 +33,8 @@ impl NativeSource {
         key: &ObjectKey,
         request: &SourceRequest,
     ) -> Result<Response<BodyReader>, SourceError> {
-        self.sender.send(method, &escape(key), request.query.as_deref(), request.headers.clone()).await
+        let (query, headers) = (request.query.clone(), request.headers.clone());
+        self.sender.send(Outgoing { method, key: escape(key), query, headers }).await
     }
 }
 
@@ -42,15 +42,12 @@ impl NativeSource {
 impl ObjectSource for NativeSource {
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
         let (head, content) = self.send(Method::GET, key, request).await?.into_parts();
-        match head.status {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
-                let meta = object_meta(head.status, head.headers, request)?;
-                let body = ObjectBody::spliced(Box::pin(content), meta.content_length());
-                Ok(Answer::Object(Object { meta, body }))
-            }
-            StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),
-            status => Err(failure(status, &head.headers, &document(content).await)),
+        if head.status == StatusCode::NOT_MODIFIED {
+            return Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers))));
         }
+        let meta = object_meta(head.status, head.headers, request)?;
+        let body = ObjectBody::spliced(Box::pin(content), meta.content_length());
+        Ok(Answer::Object(Object { meta, body }))
     }
 
     async fn head(
@@ -59,11 +56,10 @@ impl ObjectSource for NativeSource {
         request: &SourceRequest,
     ) -> Result<Answer<ObjectMeta>, SourceError> {
         let head = self.send(Method::HEAD, key, request).await?.into_parts().0;
-        match head.status {
-            StatusCode::OK => Ok(Answer::Object(object_meta(head.status, head.headers, request)?)),
-            StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),
-            status => Err(failure(status, &head.headers, &[])),
+        if head.status == StatusCode::NOT_MODIFIED {
+            return Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers))));
         }
+        Ok(Answer::Object(object_meta(head.status, head.headers, request)?))
     }
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {

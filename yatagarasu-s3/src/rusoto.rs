@@ -11,17 +11,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Response, StatusCode};
-use rusoto_core::{ByteStream, Client, Region, RusotoError};
-use rusoto_s3::{GetObjectError, GetObjectRequest, HeadObjectRequest, S3, S3Client};
+use rusoto_core::{ByteStream, Client, Region};
+use rusoto_s3::{GetObjectRequest, HeadObjectRequest, S3, S3Client};
 use yatagarasu_core::{
     Answer, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
 };
 
-use crate::client::classify::failure;
 use crate::client::headers::end_to_end;
 use crate::client::preflight::preflight;
 use crate::client::probe::probe;
@@ -45,8 +43,7 @@ impl RusotoSource {
     fn client(&self, request: &SourceRequest) -> (S3Client, Arc<Dispatch>) {
         let dispatch = Arc::new(Dispatch::new(Arc::clone(&self.sender), &self.bucket, request.clone()));
         // The sender knows the real endpoint.
-        let region =
-            Region::Custom { name: self.sender.region.clone(), endpoint: "http://unused".to_owned() };
+        let region = Region::Custom { name: self.sender.region(), endpoint: "http://unused".to_owned() };
         let client = S3Client::new_with_client(Client::new_not_signing(Arc::clone(&dispatch)), region);
         (client, dispatch)
     }
@@ -67,21 +64,14 @@ impl ObjectSource for RusotoSource {
             ..GetObjectRequest::default()
         };
         let (client, dispatch) = self.client(request);
-        let document = match client.get_object(input).await {
+        match client.get_object(input).await {
             Ok(output) => {
                 let (head, ()) = dispatch.head()?.into_parts();
                 let meta = object_meta(head.status, head.headers, request)?;
-                return Ok(Answer::Object(object(meta, output.body)));
+                Ok(Answer::Object(object(meta, output.body)))
             }
-            Err(RusotoError::Service(GetObjectError::NoSuchKey(_))) => {
-                Bytes::from_static(b"<Code>NoSuchKey</Code>")
-            }
-            Err(RusotoError::Service(GetObjectError::InvalidObjectState(_))) => {
-                Bytes::from_static(b"<Code>InvalidObjectState</Code>")
-            }
-            Err(error) => document_of(error),
-        };
-        refused(dispatch.head()?, &document)
+            Err(_) => refused(dispatch.head()?),
+        }
     }
 
     async fn head(
@@ -105,7 +95,7 @@ impl ObjectSource for RusotoSource {
                 let (head, ()) = dispatch.head()?.into_parts();
                 Ok(Answer::Object(object_meta(head.status, head.headers, request)?))
             }
-            Err(error) => refused(dispatch.head()?, &document_of(error)),
+            Err(_) => refused(dispatch.head()?),
         }
     }
 
@@ -134,20 +124,11 @@ fn object(meta: ObjectMeta, body: Option<ByteStream>) -> Object {
     Object { meta, body: ObjectBody::new(Box::pin(stream), length) }
 }
 
-/// Returns the XML of an error response that rusoto has no type for.
-fn document_of<E>(error: RusotoError<E>) -> Bytes {
-    match error {
-        RusotoError::Unknown(response) => response.body,
-        _ => Bytes::new(),
-    }
-}
-
-/// Maps a response without an object to "not modified" or an error.
-fn refused<T>(head: Response<()>, document: &[u8]) -> Result<Answer<T>, SourceError> {
+/// Maps a response without an object to "not modified" or an error. The [`BucketClient`] has made errors of refusals.
+fn refused<T>(head: Response<()>) -> Result<Answer<T>, SourceError> {
     let (head, ()) = head.into_parts();
     match head.status {
         StatusCode::NOT_MODIFIED => Ok(Answer::NotModified(ObjectMeta::new(end_to_end(head.headers)))),
-        status if status.is_success() => Err(SourceError::broken("rusoto could not read the answer")),
-        status => Err(failure(status, &head.headers, document)),
+        _ => Err(SourceError::broken("rusoto could not read the answer")),
     }
 }

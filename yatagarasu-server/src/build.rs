@@ -9,6 +9,7 @@ use yatagarasu_core::{BucketPolicy, Common, Gateway, ObjectCache, SystemClock};
 use crate::config::{BucketConfig, Config, StatusKey};
 use crate::service::buckets::{Bucket, Buckets};
 use crate::telemetry::counters::Metrics;
+use crate::telemetry::failures::{Failures, Reported};
 
 /// The reason why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +97,9 @@ async fn bucket(settings: &BucketConfig, common: Common) -> Result<Bucket, Start
     let built = yatagarasu_s3::build(&settings.source, Arc::clone(&common.clock))
         .await
         .map_err(|cause| StartError::Source { bucket: named(), cause })?;
-    let source =
-        Arc::new(Timed::new(Arc::clone(&built.source), settings.response_timeout, settings.idle_timeout));
+    let timed = Timed::new(Arc::clone(&built.source), settings.response_timeout, settings.idle_timeout);
+    let failures = Failures::new(settings.name.as_str().into());
+    let source = Arc::new(Reported::new(Arc::new(timed), Arc::clone(&failures)));
     let cache: Arc<dyn ObjectCache> = match &settings.cache {
         Some(cache) => yatagarasu_cache::build(&cache.store)
             .map_err(|cause| StartError::Cache { bucket: named(), cause })?,
@@ -106,13 +108,18 @@ async fn bucket(settings: &BucketConfig, common: Common) -> Result<Bucket, Start
     let policy = BucketPolicy {
         cache: settings.cache.as_ref().map(|cache| cache.policy.clone()),
         forward_headers: settings.forward_headers.clone(),
+        cors: settings.cors.clone(),
+        response_fields: Arc::clone(&settings.response_fields),
     };
     Ok(Bucket {
         name: settings.name.as_str().into(),
         path_prefix: settings.path_prefix.clone(),
         forward_query: settings.forward_query.clone(),
         status_key: settings.cache.as_ref().map_or(StatusKey::Hidden, |cache| cache.status_key),
+        cors: settings.cors.clone(),
+        response_fields: Arc::clone(&settings.response_fields),
         gateway: Gateway::new(source, cache, policy, common),
         source: built,
+        failures,
     })
 }

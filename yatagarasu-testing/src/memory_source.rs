@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::conformance::SourceBed;
@@ -20,7 +21,7 @@ use yatagarasu_core::http::validator::Validators;
 use yatagarasu_core::object::key::ObjectKey;
 use yatagarasu_core::object::meta::ObjectMeta;
 use yatagarasu_core::source::body::ObjectBody;
-use yatagarasu_core::source::error::SourceError;
+use yatagarasu_core::source::error::{ErrorKind, ErrorResponse, SourceError};
 use yatagarasu_core::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// A source with objects in memory. Counts its requests. Clones share the objects and the counters.
@@ -63,13 +64,14 @@ impl MemorySource {
     ) -> Result<Answer<Object>, SourceError> {
         let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((headers, content)) = objects.get(key.as_str()) else {
-            return Err(SourceError::not_found("NoSuchKey"));
+            let response = ErrorResponse::new(StatusCode::NOT_FOUND, &HeaderMap::new());
+            return Err(SourceError::new(ErrorKind::NotFound).answered(response));
         };
         let (mut headers, mut content) = (headers.clone(), content.clone());
         drop(objects);
         let validators = Validators::of(&headers);
         match evaluate(asked, &validators) {
-            Verdict::PreconditionFailed => return Err(SourceError::PreconditionFailed),
+            Verdict::PreconditionFailed => return Err(SourceError::precondition_failed(&headers)),
             Verdict::NotModified => return Ok(Answer::NotModified(ObjectMeta::new(headers))),
             Verdict::Proceed => {}
         }
@@ -78,7 +80,7 @@ impl MemorySource {
         let range = requested(asked).and_then(|ranges| ranges.single());
         if let (true, Some(range)) = (range_applies(method, asked, &validators), range) {
             let Some(part) = range.resolve(length) else {
-                return Err(SourceError::RangeNotSatisfiable { complete_length: Some(length) });
+                return Err(SourceError::range_not_satisfiable(&headers, length));
             };
             headers.insert(header::CONTENT_RANGE, content_range(&part, length));
             let bound = |offset: u64| usize::try_from(offset).expect("within memory");
@@ -115,7 +117,7 @@ impl ObjectSource for MemorySource {
     }
 
     async fn preflight(&self, _: &ObjectKey, _: &SourceRequest) -> Result<ObjectMeta, SourceError> {
-        Err(SourceError::Denied { code: "AccessForbidden".to_owned(), caching: Box::default() })
+        Err(SourceError::new(ErrorKind::Denied))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -25,7 +25,6 @@ mod serve;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
@@ -84,6 +83,12 @@ impl Origin {
     /// The key has to stand in the path, behind [`BUCKET`].
     pub fn answer(&self, key: &str, replies: impl IntoIterator<Item = Reply>) {
         self.shared.script.set(key, replies.into_iter().collect());
+    }
+
+    /// Answers requests for keys without a script with what `decide` makes of them. The origin serves its objects if that
+    /// is nothing.
+    pub fn decide(&self, decide: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) {
+        self.shared.script.decide(script::Decides(Arc::new(decide)));
     }
 
     /// Returns the next connection with its first request, in the order in which these arrived.
@@ -145,7 +150,6 @@ impl Origin {
     pub fn source_config(&self, bucket: &str, backend: SourceBackend) -> SourceConfig {
         SourceConfig {
             backend,
-            bucket: bucket.to_owned(),
             region: Some("us-east-1".to_owned()),
             endpoint: Some(self.endpoint()),
             addressing: Addressing::Path,
@@ -154,8 +158,7 @@ impl Origin {
                 secret_key: SECRET_KEY.to_owned(),
                 session_token: None,
             }),
-            connect_timeout: Duration::from_secs(5),
-            receive_buffer: None,
+            ..SourceConfig::new(bucket)
         }
     }
 }

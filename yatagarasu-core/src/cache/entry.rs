@@ -35,7 +35,7 @@ pub enum EntryKind {
     /// Some bytes of the object: a partial entry (RFC 9111 3.3).
     Partial(Parts),
     /// The error of the source: a negative entry, such as a remembered 404 or 403.
-    Negative(Box<SourceError>),
+    Negative(SourceError),
     /// The request fields that select a variant. Each variant is stored under its own key (RFC 9111 4.1).
     VaryMarker(Vec<HeaderName>),
     /// A note that the object is not stored, so requests are passed at once and do not wait for a fill.
@@ -53,6 +53,12 @@ impl CacheEntry {
     /// Creates an entry without header fields that was learnt in `exchange` and is fresh for `lifetime`.
     pub fn note(kind: EntryKind, exchange: Exchange, lifetime: Duration) -> Self {
         Self::new(ObjectMeta::default(), kind, exchange, FreshnessTerms::fresh_for(lifetime))
+    }
+
+    /// Returns an entry with other fields and content that comes of the same request, and has the same terms and age.
+    #[must_use]
+    pub fn with_content(&self, meta: ObjectMeta, kind: EntryKind) -> Self {
+        Self { meta, kind, ..self.clone() }
     }
 
     /// Returns the header fields of the object.

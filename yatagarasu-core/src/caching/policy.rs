@@ -1,8 +1,12 @@
 //! The settings of a bucket that its gateway acts on: caching rules and forwarded fields.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderName;
+
+use crate::http::cors::Cors;
+use crate::http::response_fields::ResponseFields;
 
 /// The policy of one bucket.
 #[derive(Debug, Clone, Default)]
@@ -11,6 +15,10 @@ pub struct BucketPolicy {
     pub cache: Option<CachePolicy>,
     /// Request fields forwarded to the source besides ranges, conditions and CORS fields.
     pub forward_headers: ForwardedFields,
+    /// Who answers pages of other origins.
+    pub cors: Cors,
+    /// The changes to the fields of responses.
+    pub response_fields: Arc<ResponseFields>,
 }
 
 /// The client's request fields that are forwarded to a source.

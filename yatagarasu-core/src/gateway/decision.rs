@@ -70,7 +70,7 @@ pub enum Decision {
     Decline,
     /// Join the running fill or begin one, which fetches or revalidates the whole object and stores it.
     Fill(ForwardReason),
-    /// Join the running fill, or pass to the source if there is none.
+    /// Join the running fill. If there is none, pass to the source, and store the answer if allowed.
     Join(ForwardReason),
     /// Pass to the source, and store the answer if allowed.
     PassAndKeep(ForwardReason),
@@ -111,7 +111,7 @@ mod tests {
     };
 
     #[test]
-    fn every_case_has_its_plan() {
+    fn every_case_has_its_decision() {
         use ForwardReason::{Bypass, Request, Stale, UriMiss, VaryMiss};
         let check = |facts, expected| assert_eq!(decide(facts), expected, "{facts:?}");
         let stored = |stored| RequestFacts { stored, ..PLAIN };

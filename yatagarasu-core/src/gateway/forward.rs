@@ -1,37 +1,16 @@
 //! The request fields that reach a source: ranges, conditions, CORS fields, and those a bucket names.
 
-use std::borrow::Cow;
-
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::cache::CacheKey;
-use crate::caching::policy::ForwardedFields;
+use crate::caching::policy::{BucketPolicy, ForwardedFields};
 use crate::gateway::request::Request;
+use crate::http::cors::Cors;
 use crate::http::fields::{CORS, is_cors, may_forward};
 use crate::http::method::Method;
 use crate::http::range::requested;
 use crate::http::validator::{EntityTag, date, date_field};
 use crate::object::meta::ObjectMeta;
 use crate::source::SourceRequest;
-
-/// Returns the cache key of a request before the object's `Vary` is known. It always includes the CORS fields,
-/// because S3 names them in `Vary` only if the request has them.
-pub fn primary_key(request: &Request) -> Cow<'_, CacheKey> {
-    let mut lines = String::new();
-    for name in CORS {
-        for value in request.headers.get_all(&name) {
-            lines.push_str(name.as_str());
-            lines.push('=');
-            // Map each byte to one character, so that different bytes give different keys.
-            lines.extend(value.as_bytes().iter().map(|&byte| char::from(byte)));
-            lines.push('\n');
-        }
-    }
-    if lines.is_empty() {
-        return Cow::Borrowed(&request.key);
-    }
-    Cow::Owned(CacheKey { origin: Some(lines.into()), ..request.key.clone() })
-}
 
 /// Adds the conditions that revalidate the stored object to a request for the whole object (RFC 9111 4.3.1).
 pub fn validating(mut asked: SourceRequest, stored: &ObjectMeta) -> SourceRequest {
@@ -49,8 +28,8 @@ pub fn validating(mut asked: SourceRequest, stored: &ObjectMeta) -> SourceReques
 ///
 /// They are sent in the one form that every source reads. Fields that a hit would ignore are left out on a miss
 /// too: the range of a HEAD (RFC 9110 14.2), several ranges, and invalid dates (13.1.3).
-pub fn pass(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
-    let mut asked = fill(request, forwarded);
+pub fn pass(request: &Request, policy: &BucketPolicy) -> SourceRequest {
+    let mut asked = fill(request, policy);
     for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
         if let Some(list) = joined(&request.headers, &name) {
             asked.headers.insert(name, list);
@@ -106,20 +85,39 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
 }
 
 /// Returns the source request for a fill: the whole object, without the client's range and conditions.
-pub fn fill(request: &Request, forwarded: &ForwardedFields) -> SourceRequest {
+pub fn fill(request: &Request, policy: &BucketPolicy) -> SourceRequest {
+    let mut asked = forwarded(request, policy);
+    if let (Cors::Pass, Some(origin)) = (&policy.cors, request.headers.get(header::ORIGIN)) {
+        asked.headers.insert(header::ORIGIN, origin.clone());
+    }
+    asked
+}
+
+/// Returns the source request for a CORS preflight.
+pub fn preflight(request: &Request, policy: &BucketPolicy) -> SourceRequest {
+    let mut asked = forwarded(request, policy);
+    for name in CORS {
+        for value in request.headers.get_all(&name) {
+            asked.headers.append(&name, value.clone());
+        }
+    }
+    asked
+}
+
+/// Returns a source request with the fields that the bucket forwards. What a preflight asks has no meaning in another
+/// request, and S3 would answer it without the CORS fields.
+fn forwarded(request: &Request, policy: &BucketPolicy) -> SourceRequest {
     let mut headers = HeaderMap::new();
     let mut copy = |name: &HeaderName| {
         for value in request.headers.get_all(name) {
             headers.append(name.clone(), value.clone());
         }
     };
-    match forwarded {
-        ForwardedFields::Named(names) => {
-            let named = names.iter().filter(|name| !is_cors(name));
-            CORS.iter().chain(named).for_each(&mut copy);
-        }
+    match &policy.forward_headers {
+        ForwardedFields::Named(names) => names.iter().filter(|name| !is_cors(name)).for_each(&mut copy),
         ForwardedFields::All => {
-            request.headers.keys().filter(|name| may_forward(name)).for_each(&mut copy);
+            let forwarded = request.headers.keys().filter(|name| may_forward(name) && !is_cors(name));
+            forwarded.for_each(&mut copy);
         }
     }
     SourceRequest { headers, query: request.key.query.clone() }
@@ -156,8 +154,9 @@ mod tests {
             names.sort();
             names
         };
-        let none = ForwardedFields::default();
-        let language = ForwardedFields::Named(vec![header::ACCEPT_LANGUAGE, header::ORIGIN]);
+        let forwarding = |forward_headers| BucketPolicy { forward_headers, ..BucketPolicy::default() };
+        let none = BucketPolicy::default();
+        let language = forwarding(ForwardedFields::Named(vec![header::ACCEPT_LANGUAGE, header::ORIGIN]));
         assert_eq!(names(&pass(&asked, &none)), ["if-none-match", "if-range", "origin", "range"]);
         assert_eq!(names(&fill(&asked, &none)), ["origin"]);
         assert_eq!(names(&fill(&asked, &language)), ["accept-language", "origin"]);
@@ -170,15 +169,22 @@ mod tests {
         asked.headers.insert("x-hop", "1".parse().unwrap());
         asked.headers.insert("x-end", "1".parse().unwrap());
         drop_hops(&mut asked.headers);
-        assert_eq!(names(&fill(&asked, &ForwardedFields::All)), ["accept-language", "origin", "x-end"]);
+        let all = forwarding(ForwardedFields::All);
+        assert_eq!(names(&fill(&asked, &all)), ["accept-language", "origin", "x-end"]);
+        let silent = BucketPolicy { cors: Cors::Off, ..all };
+        assert_eq!(names(&fill(&asked, &silent)), ["accept-language", "x-end"]);
+        assert_eq!(names(&pass(&asked, &silent)), ["accept-language", "if-none-match", "x-end"]);
     }
 
     #[test]
-    fn the_page_that_asks_is_part_of_the_key() {
+    fn what_a_preflight_asks_stays_with_preflights() {
         let mut asked = request(Method::Get, "k");
-        assert_eq!(primary_key(&asked).origin, None);
-        asked.headers.insert(header::ORIGIN, "https://a".parse().unwrap());
-        assert_eq!(primary_key(&asked).origin.as_deref(), Some("origin=https://a\n"));
+        for name in CORS {
+            asked.headers.insert(name, "x".parse().unwrap());
+        }
+        let policy = BucketPolicy { forward_headers: ForwardedFields::All, ..BucketPolicy::default() };
+        assert_eq!(fill(&asked, &policy).headers.len(), 1);
+        assert_eq!(preflight(&asked, &policy).headers.len(), 3);
     }
 
     #[test]
@@ -199,7 +205,7 @@ mod tests {
         for (name, value) in fields {
             asked.headers.append(*name, value.parse().unwrap());
         }
-        let sent = pass(&asked, &ForwardedFields::default()).headers;
+        let sent = pass(&asked, &BucketPolicy::default()).headers;
         let mut sent: Vec<_> =
             sent.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         sent.sort_unstable();

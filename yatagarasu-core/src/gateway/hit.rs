@@ -37,7 +37,7 @@ impl Shared {
         request: Request,
         looked: Option<Looked>,
     ) -> Result<Outcome, Box<PendingRequest>> {
-        let context = RequestContext::new(request, &self.policy);
+        let context = RequestContext::new(request, self);
         let (found, now) = (self.look(&context, looked), self.clock.now());
         match (decide(self.facts(&context, &found, now)), &found.stored) {
             (Decision::Serve, Some(stored)) => {

@@ -1,17 +1,17 @@
 //! The cache lookup for a request: keys, variants, and the facts that the decision is made from.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::cache::CacheKey;
 use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::reuse::{Reuse, reuse};
 use crate::caching::cache_control::RequestControl;
 use crate::caching::cache_status::ForwardReason;
-use crate::caching::policy::{BucketPolicy, CachePolicy, ClientControl};
+use crate::caching::origins::OriginClass;
+use crate::caching::policy::{CachePolicy, ClientControl};
 use crate::caching::storability::Asker;
 use crate::caching::vary::{Vary, secondary, selecting};
 use crate::gateway::decision::{Caching, Leave, RequestFacts, Scope, Stored};
@@ -19,6 +19,7 @@ use crate::gateway::hit::Looked;
 use crate::gateway::request::Request;
 use crate::gateway::{Shared, forward};
 use crate::http::conditional::range_applies;
+use crate::http::cors::Cors;
 use crate::http::method::Method;
 use crate::http::range::{Selection, requested, select};
 use crate::http::validator::Validators;
@@ -28,8 +29,10 @@ use crate::object::meta::ObjectMeta;
 #[derive(Debug)]
 pub(super) struct RequestContext {
     pub(super) request: Request,
-    /// The request's key with its CORS fields, if it has any.
+    /// The request's key with its page's origin, if that matters.
     with_origin: Option<CacheKey>,
+    /// The page's origin, if the source has to be asked about it.
+    pub(super) unknown_origin: Option<HeaderValue>,
     pub(super) control: RequestControl,
 }
 
@@ -59,17 +62,29 @@ pub(super) struct Selecting {
 }
 
 impl RequestContext {
-    pub(super) fn new(request: Request, policy: &BucketPolicy) -> Self {
+    pub(super) fn new(request: Request, shared: &Shared) -> Self {
+        let policy = &shared.policy;
         let obeyed = policy.cache.as_ref().is_some_and(|cache| match cache.client_cache_control {
             ClientControl::Respect => true,
             ClientControl::Ignore => false,
         });
         let control = if obeyed { RequestControl::of(&request.headers) } else { RequestControl::default() };
-        let with_origin = match forward::primary_key(&request) {
-            Cow::Owned(key) => Some(key),
-            Cow::Borrowed(_) => None,
-        };
-        Self { request, with_origin, control }
+        let mut context = Self { request, with_origin: None, unknown_origin: None, control };
+        if let (Cors::Pass, Some(origin)) =
+            (&policy.cors, context.request.headers.get(header::ORIGIN).cloned())
+        {
+            let class = shared.origins.class(&origin, shared.clock.now());
+            // Until the source has been asked, the origin has a copy of its own.
+            context.take_origin(class.unwrap_or(OriginClass::Named), &origin);
+            context.unknown_origin = if class.is_none() { Some(origin) } else { None };
+        }
+        context
+    }
+
+    /// Takes the copy that the source has for a page's origin.
+    pub(super) fn take_origin(&mut self, class: OriginClass, origin: &HeaderValue) {
+        self.with_origin = Some(CacheKey { origin: Some(class.key(origin)), ..self.request.key.clone() });
+        self.unknown_origin = None;
     }
 
     /// Returns the primary cache key: the key of the object if it has no variants.
@@ -138,7 +153,7 @@ impl Shared {
         let Some(EntryKind::VaryMarker(names)) = primary.as_ref().map(|primary| primary.kind()) else {
             return LookupResult { variant: None, stored: primary, missing: ForwardReason::UriMiss };
         };
-        let asked = forward::fill(&context.request, &self.policy.forward_headers);
+        let asked = forward::fill(&context.request, &self.policy);
         let key = variant(context.key(), secondary(names, &asked.headers));
         let stored = self.storage.lookup(key.borrowed());
         LookupResult { variant: Some(key), stored, missing: ForwardReason::VaryMiss }
@@ -172,7 +187,10 @@ impl Shared {
             Vary::Fields(names) => selecting(names, &self.policy.forward_headers),
             Vary::None | Vary::Any => Vec::new(),
         };
-        let primary = key.primary();
+        let mut primary = key.primary();
+        if let Some(origin) = asked.get(header::ORIGIN).filter(|_| matches!(self.policy.cors, Cors::Pass)) {
+            primary.origin = Some(self.origins.learn(origin, meta.headers(), self.clock.now()).key(origin));
+        }
         if names.is_empty() {
             return (primary, None);
         }
@@ -182,7 +200,7 @@ impl Shared {
 
     /// Returns `true` if an object fetched for another client is the variant that this request selects.
     pub(super) fn selects(&self, context: &RequestContext, selecting: &Selecting) -> bool {
-        let asked = forward::fill(&context.request, &self.policy.forward_headers);
+        let asked = forward::fill(&context.request, &self.policy);
         secondary(&selecting.names, &asked.headers) == selecting.values
     }
 }

@@ -41,13 +41,3 @@ pub enum GatewayError {
     #[error(transparent)]
     Source(#[from] SourceError),
 }
-
-impl GatewayError {
-    /// Returns `true` if the same request may succeed shortly.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::OnlyIfCached => false,
-            Self::Source(error) => error.is_transient(),
-        }
-    }
-}

@@ -1,16 +1,16 @@
 //! Passing a request to the source, and updating the cache from the source's answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 
 use http::{StatusCode, header};
 
 use crate::cache::entry::{CacheEntry, EntryKind};
-use crate::cache::negative::refusal_lifetime;
+use crate::cache::negative::refusal_terms;
 use crate::caching::cache_control::withheld;
 use crate::caching::cache_status::{CacheStatus, Forwarding};
 use crate::caching::freshen::{describes, freshened};
-use crate::caching::freshness::Exchange;
+use crate::caching::freshness::{Exchange, FreshnessTerms};
 use crate::caching::storability::{Asker, Storable, decide};
 use crate::gateway::fill::receive::Fetched;
 use crate::gateway::fill::tee::Kept;
@@ -22,8 +22,10 @@ use crate::gateway::{Shared, forward, representation};
 use crate::http::conditional::range_applies;
 use crate::http::method::Method;
 use crate::http::validator::Validators;
-use crate::object::meta::ObjectMeta;
-use crate::source::error::{Denial, SourceError};
+use crate::object::key::ObjectKey;
+use crate::object::meta::{ObjectMeta, Shape};
+use crate::source::consequences::StoredEffect;
+use crate::source::error::{ErrorKind, SourceError};
 use crate::source::{Answer, Object, SourceRequest};
 
 /// Whether to store anything from an answer.
@@ -67,7 +69,7 @@ impl Shared {
         permit: Option<StorePermit>,
         forwarding: &mut Forwarding,
     ) -> Result<Reply, GatewayError> {
-        let asked = forward::pass(attempt.request(), &self.policy.forward_headers);
+        let asked = forward::pass(attempt.request(), &self.policy);
         let began = self.clock.now();
         let answer = self.get(attempt.request(), asked.clone()).await;
         let fetched = permit.map(|permit| {
@@ -118,8 +120,8 @@ impl Shared {
     ) -> Result<Reply, GatewayError> {
         let (request, stored) = (attempt.request(), attempt.found.object());
         let asked = match permit {
-            Some(_) => forward::fill(request, &self.policy.forward_headers),
-            None => forward::pass(request, &self.policy.forward_headers),
+            Some(_) => forward::fill(request, &self.policy),
+            None => forward::pass(request, &self.policy),
         };
         let began = self.clock.now();
         let answer = self.source.head(&request.key.object, &asked).await;
@@ -137,11 +139,13 @@ impl Shared {
             }
             Ok(Answer::NotModified(meta)) => Ok(representation::not_modified(meta.into_headers())),
             Err(error) => {
-                // The error response to a HEAD has no body and names no reason. It may be the gateway's keys or
-                // clock that are refused, so it neither drops nor replaces a stored object.
-                let tells = error.denial() != Denial::Unexplained || stored.is_none();
-                if let Some(fetched) = fetched.filter(|_| tells) {
-                    self.remember(fetched, &error);
+                match (fetched, error.kind()) {
+                    // The error response to a HEAD has no body and names no reason. It may be the gateway's keys or
+                    // clock that are refused, so it neither drops nor replaces a stored object, and is not
+                    // remembered.
+                    (Some(fetched), ErrorKind::Unexplained(_)) => fetched.permit.bar(&self.storage),
+                    (Some(fetched), _) => self.remember(fetched, &error),
+                    (None, _) => {}
                 }
                 Err(error.into())
             }
@@ -154,7 +158,7 @@ impl Shared {
         if !describes(stored.meta(), stored.length(), head) {
             return permit.expire(&self.storage, exchange.received);
         }
-        let updated = self.updated(stored, head, exchange).filter(|updated| {
+        let updated = self.updated(stored, head, exchange, &permit.key().object).filter(|updated| {
             let (key, _) = self.place(permit.key(), updated.meta(), &asked);
             key == *permit.key()
         });
@@ -170,6 +174,11 @@ impl Shared {
         }
     }
 
+    /// Returns the changes to the fields that clients get of the object `key`.
+    pub(super) fn shape<'a>(&'a self, key: &'a ObjectKey) -> Shape<'a> {
+        Shape { fields: &self.policy.response_fields, key: key.as_str() }
+    }
+
     /// Returns the stored object with the fields of `update` (RFC 9111 3.2). Returns `None` if the result may not
     /// be stored.
     pub(super) fn updated(
@@ -177,10 +186,14 @@ impl Shared {
         stored: &CacheEntry,
         update: &ObjectMeta,
         exchange: Exchange,
+        key: &ObjectKey,
     ) -> Option<CacheEntry> {
         let policy = self.policy.cache.as_ref()?;
-        let meta = freshened(stored.meta(), &update.to_store(&[], exchange.received));
-        let meta = meta.to_store(&withheld(meta.headers()), exchange.received);
+        let shape = self.shape(key);
+        // An update without a `Date` was made when it was received.
+        let update = update.to_store(&[], exchange.received, &shape);
+        let meta = freshened(stored.meta(), &update);
+        let meta = meta.to_store(&withheld(meta.headers()), exchange.received, &shape);
         match decide(&meta, exchange, policy, Asker::Anyone) {
             Storable::Whole { terms, .. } | Storable::UnknownLength { terms } => {
                 Some(CacheEntry::new(meta, stored.kind().clone(), exchange, terms))
@@ -192,21 +205,30 @@ impl Shared {
     /// Stores a negative entry for a refusal if the policy allows. Otherwise drops the stored object if it is
     /// missing or denied at the source, or marks it stale if the reason is unknown.
     pub(super) fn remember(&self, fetched: Fetched, error: &SourceError) {
-        let Fetched { permit, asker, exchange, .. } = fetched;
-        if let Some(lifetime) = self.refused_for(error, asker) {
-            let kind = EntryKind::Negative(Box::new(error.clone()));
-            permit.store(&self.storage, Arc::new(CacheEntry::note(kind, exchange, lifetime)));
+        let Fetched { mut permit, asked, asker, exchange } = fetched;
+        permit.rekey(self.place_error(permit.key(), error, &asked));
+        if let Some(terms) = self.refusal_terms(error, exchange.received, asker) {
+            // Its `Age` and `Date` count, so the entry has them.
+            let headers = error.response().map(|response| response.headers.clone()).unwrap_or_default();
+            let kind = EntryKind::Negative(error.clone());
+            let entry = CacheEntry::new(ObjectMeta::new(headers), kind, exchange, terms);
+            permit.store(&self.storage, Arc::new(entry));
             return;
         }
-        match error.denial() {
-            Denial::Object => permit.remove_if(&self.storage, |_| true),
+        match error.consequences().stored {
+            StoredEffect::Dropped => permit.remove_if(&self.storage, |_| true),
             // The next request asks the source again, and its answer decides.
-            Denial::Unexplained => permit.expire(&self.storage, exchange.received),
-            Denial::Gateway | Denial::None => {}
+            StoredEffect::Stale => permit.expire(&self.storage, exchange.received),
+            StoredEffect::Kept => {}
         }
     }
 
-    fn refused_for(&self, error: &SourceError, asker: Asker) -> Option<Duration> {
-        refusal_lifetime(error, self.policy.cache.as_ref()?, &self.policy.forward_headers, asker)
+    fn refusal_terms(
+        &self,
+        error: &SourceError,
+        received: SystemTime,
+        asker: Asker,
+    ) -> Option<FreshnessTerms> {
+        refusal_terms(error, received, self.policy.cache.as_ref()?, &self.policy.forward_headers, asker)
     }
 }

@@ -13,7 +13,7 @@ impl Shared {
     /// Forwards a CORS preflight request to the source. Its answer is not stored: browsers cache it themselves
     /// (`Access-Control-Max-Age`).
     pub(super) async fn preflight(&self, request: &Request) -> Outcome {
-        let asked = forward::fill(request, &self.policy.forward_headers);
+        let asked = forward::preflight(request, &self.policy);
         let mut forwarding = Forwarding::new(ForwardReason::Method);
         let reply = match self.source.preflight(&request.key.object, &asked).await {
             Ok(meta) => {

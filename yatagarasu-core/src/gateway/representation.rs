@@ -97,7 +97,7 @@ pub(super) fn stored_in_place(
 
 fn chosen(request: &Request, stored: &CacheEntry) -> Result<Choice, GatewayError> {
     match stored.kind() {
-        EntryKind::Negative(error) => Err(GatewayError::Source((**error).clone())),
+        EntryKind::Negative(error) => Err(GatewayError::Source(error.clone())),
         EntryKind::Full(_) | EntryKind::Partial(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => {
             Ok(choose(request, stored.meta().headers(), stored.length())?)
         }
@@ -166,7 +166,7 @@ fn choose(request: &Request, headers: &HeaderMap, length: u64) -> Result<Choice,
     }
     let validators = Validators::of(headers);
     match evaluate(&request.headers, &validators) {
-        Verdict::PreconditionFailed => return Err(SourceError::PreconditionFailed),
+        Verdict::PreconditionFailed => return Err(SourceError::precondition_failed(headers)),
         Verdict::NotModified => return Ok(Choice::NotModified),
         Verdict::Proceed => {}
     }
@@ -177,7 +177,7 @@ fn choose(request: &Request, headers: &HeaderMap, length: u64) -> Result<Choice,
         Selection::Whole => Ok(Choice::Whole(0..length)),
         Selection::Part(part) => Ok(Choice::Part(part)),
         Selection::Parts(parts) => Ok(Choice::Parts(parts)),
-        Selection::Unsatisfiable => Err(SourceError::RangeNotSatisfiable { complete_length: Some(length) }),
+        Selection::Unsatisfiable => Err(SourceError::range_not_satisfiable(headers, length)),
     }
 }
 
@@ -228,7 +228,7 @@ pub(super) fn conditional(request: &Request, meta: &ObjectMeta) -> Result<Option
     match evaluate(&request.headers, &Validators::of(meta.headers())) {
         Verdict::Proceed => Ok(None),
         Verdict::NotModified => Ok(Some(not_modified(meta.headers().clone()))),
-        Verdict::PreconditionFailed => Err(SourceError::PreconditionFailed.into()),
+        Verdict::PreconditionFailed => Err(SourceError::precondition_failed(meta.headers()).into()),
     }
 }
 

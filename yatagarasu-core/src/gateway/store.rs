@@ -4,13 +4,18 @@
 //! of one with a greater number: the source was asked for that one later. What leaves no entry, such as a purge,
 //! leaves a [`Barrier`] with a number instead. No answer to a request with a smaller number passes it.
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use http::header::{self, HeaderValue};
 
 use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::{Admission, CacheKey, KeyRef, ObjectCache, Purge, Selector, Usage};
 use crate::caching::freshness::Exchange;
+use crate::object::key::ObjectKey;
+use crate::object::meta::ObjectMeta;
 
 /// Maximum number of barriers. If there are more, one barrier for everything takes their place: some answers are
 /// then not stored although they could be.
@@ -28,8 +33,10 @@ pub(super) struct Storage {
 struct Order {
     /// The last number given to a request or a purge.
     last: u64,
-    /// Numbers of the requests whose answers may still be stored.
-    open: BTreeSet<u64>,
+    /// The requests whose answers may still be stored: their numbers, and the objects that they are for.
+    open: BTreeMap<u64, ObjectKey>,
+    /// Number of open requests for each object.
+    open_for: HashMap<ObjectKey, usize>,
     /// The purges at work, by the number that they began with. Nothing that they select is stored.
     purging: Vec<(u64, Selector)>,
     /// What the open requests must not store.
@@ -49,6 +56,27 @@ enum Scope {
     Selected(Selector),
     /// The entry under one key. It was dropped, marked stale or declined.
     Entry(CacheKey),
+    /// Another version under one key than the one with these validators, which was not stored.
+    OtherVersion(CacheKey, Version),
+}
+
+/// The validators of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Version {
+    etag: Option<HeaderValue>,
+    last_modified: Option<HeaderValue>,
+}
+
+impl Version {
+    fn of(meta: &ObjectMeta) -> Self {
+        let field = |name| {
+            meta.headers().get(name).map(|value: &HeaderValue| {
+                // A value that was received is a slice of its read buffer.
+                HeaderValue::from_bytes(value.as_bytes()).expect("a header value stays one")
+            })
+        };
+        Self { etag: field(header::ETAG), last_modified: field(header::LAST_MODIFIED) }
+    }
 }
 
 /// The right to store the answer to one request to the source.
@@ -84,7 +112,8 @@ impl Storage {
     pub(super) fn permit(&self, key: CacheKey) -> StorePermit {
         let mut order = lock(&self.order);
         let number = order.next();
-        order.open.insert(number);
+        *order.open_for.entry(key.object.clone()).or_default() += 1;
+        order.open.insert(number, key.object.clone());
         StorePermit { order: Arc::clone(&self.order), number, key }
     }
 
@@ -148,6 +177,26 @@ impl StorePermit {
         }
     }
 
+    /// Takes note of an answer that is not stored. If the current entry is of another version, it is stale from now on,
+    /// and no older request brings another version.
+    pub(super) fn pass_by(self, storage: &Storage, answer: &ObjectMeta, now: SystemTime) {
+        let version = Version::of(answer);
+        let mut order = lock(&storage.order);
+        if order.has_older(self.number, &self.key.object) {
+            order.raise(self.number, Scope::OtherVersion(self.key.clone(), version.clone()));
+        }
+        let stored = storage.lookup(self.key.borrowed());
+        let is_other = |stored: &Arc<CacheEntry>| stored.is_object() && Version::of(stored.meta()) != version;
+        if let Some(stored) = stored.filter(|stored| stored.number() <= self.number && is_other(stored)) {
+            stored.expire(now);
+        }
+    }
+
+    /// Keeps the answers to older requests from being stored.
+    pub(super) fn bar(self, storage: &Storage) {
+        lock(&storage.order).bar(self.number, &self.key);
+    }
+
     /// Drops the current entry if it is no newer and `unwanted` returns `true` for it.
     pub(super) fn remove_if(self, storage: &Storage, unwanted: impl FnOnce(&Arc<CacheEntry>) -> bool) {
         let mut order = lock(&storage.order);
@@ -194,8 +243,15 @@ impl StorePermit {
 impl Drop for StorePermit {
     fn drop(&mut self) {
         let mut order = lock(&self.order);
-        order.open.remove(&self.number);
-        let oldest = order.open.first().copied().unwrap_or(u64::MAX);
+        if let Some(object) = order.open.remove(&self.number)
+            && let Entry::Occupied(mut open) = order.open_for.entry(object)
+        {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+        let oldest = order.open.first_key_value().map_or(u64::MAX, |(number, _)| *number);
         order.barriers.retain(|barrier| oldest < barrier.number);
     }
 }
@@ -241,11 +297,29 @@ impl Order {
 
     /// Keeps answers to requests older than `number` from being stored under `key`.
     fn bar(&mut self, number: u64, key: &CacheKey) {
-        self.raise(number, Scope::Entry(key.clone()));
+        if !self.has_older(number, &key.object) {
+            return;
+        }
+        let same = self.barriers.iter_mut().find(|barrier| match &barrier.scope {
+            Scope::Entry(barred) => barred == key,
+            Scope::Selected(_) | Scope::OtherVersion(..) => false,
+        });
+        match same {
+            Some(barrier) => barrier.number = barrier.number.max(number),
+            None => self.raise(number, Scope::Entry(key.clone())),
+        }
+    }
+
+    /// Returns `true` if a request for `object` is open that is older than the open request `number`. Without one,
+    /// there is nothing to keep from being stored, and requests for objects that do not exist leave no barriers.
+    fn has_older(&self, number: u64, object: &ObjectKey) -> bool {
+        // The request itself is open, too.
+        self.open_for.get(object).is_some_and(|open| *open > 1)
+            && self.open.range(..number).any(|(_, open)| open == object)
     }
 
     fn raise(&mut self, number: u64, scope: Scope) {
-        if self.open.first().is_none_or(|oldest| *oldest >= number) {
+        if self.open.first_key_value().is_none_or(|(oldest, _)| *oldest >= number) {
             return;
         }
         self.barriers.push(Barrier { number, scope });
@@ -261,6 +335,7 @@ impl Scope {
         match self {
             Self::Selected(selector) => selector.selects(key.object.as_str(), entry),
             Self::Entry(barred) => barred == key,
+            Self::OtherVersion(barred, version) => barred == key && Version::of(entry.meta()) != *version,
         }
     }
 }

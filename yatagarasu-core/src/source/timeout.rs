@@ -35,7 +35,7 @@ impl Timed {
     }
 
     async fn within<T>(&self, asked: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
-        tokio::time::timeout(self.answer, asked).await.unwrap_or(Err(SourceError::TimedOut(self.answer)))
+        tokio::time::timeout(self.answer, asked).await.unwrap_or(Err(SourceError::timed_out(self.answer)))
     }
 }
 
@@ -108,7 +108,8 @@ impl Spliced for TimedBody {
 }
 
 impl TimedBody {
-    /// Returns [`SourceError::TimedOut`] if the poll has been pending for longer than `idle`.
+    /// Returns [`ErrorKind::TimedOut`](crate::source::error::ErrorKind::TimedOut) if the poll has been pending for
+    /// longer than `idle`.
     fn in_time<T>(
         &mut self,
         polled: Poll<Option<Result<T, SourceError>>>,
@@ -123,6 +124,6 @@ impl TimedBody {
             self.timer.as_mut().reset(deadline);
             self.waiting = true;
         }
-        self.timer.as_mut().poll(cx).map(|()| Some(Err(SourceError::TimedOut(self.idle))))
+        self.timer.as_mut().poll(cx).map(|()| Some(Err(SourceError::timed_out(self.idle))))
     }
 }

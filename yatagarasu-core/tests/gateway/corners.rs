@@ -9,12 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
+use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use yatagarasu_core::{
-    Answer, BucketPolicy, CachePolicy, ForwardedFields, Method, Negative, Object, ObjectBody, ObjectKey,
-    ObjectMeta, ObjectSource, Request, SourceError, SourceRequest,
+    Answer, BucketPolicy, CachePolicy, ErrorKind, ForwardedFields, Method, Negative, Object, ObjectBody,
+    ObjectKey, ObjectMeta, ObjectSource, Request, SourceError, SourceRequest,
 };
 use yatagarasu_testing::{Script, ScriptedSource, request};
 
@@ -34,7 +35,7 @@ fn asking(method: Method, fields: &[(&'static str, &str)]) -> Request {
 fn policy() -> BucketPolicy {
     let cache = CachePolicy { stale_while_revalidate: Duration::from_secs(1000), ..cache_policy() };
     let forward_headers = ForwardedFields::Named(vec![header::ACCEPT_LANGUAGE]);
-    BucketPolicy { cache: Some(cache), forward_headers }
+    BucketPolicy { cache: Some(cache), forward_headers, ..BucketPolicy::default() }
 }
 
 /// Stores an object with these fields and the content `a`, and lets it become stale.
@@ -110,13 +111,14 @@ enum Left {
 async fn only_a_refusal_of_the_object_itself_drops_it() {
     use Method::{Get, Head};
     let remembering = Negative { ttl: Duration::from_secs(60), missing: false, denied: true };
-    for (method, code, left) in [
-        (Head, "", Left::Fresh),
-        (Get, "", Left::Stale),
-        (Get, "RequestTimeTooSkewed", Left::Fresh),
-        (Get, "InvalidAccessKeyId", Left::Fresh),
-        (Get, "AccessDenied", Left::Nothing),
-        (Get, "InvalidObjectState", Left::Stale),
+    let unexplained = ErrorKind::Unexplained(StatusCode::FORBIDDEN);
+    for (method, kind, left) in [
+        (Head, unexplained, Left::Fresh),
+        (Get, unexplained, Left::Stale),
+        (Get, ErrorKind::Unauthenticated, Left::Fresh),
+        (Head, ErrorKind::Unauthenticated, Left::Fresh),
+        (Get, ErrorKind::Denied, Left::Nothing),
+        (Get, ErrorKind::Archived, Left::Stale),
     ] {
         for negative in [Negative::default(), remembering] {
             // A remembered refusal replaces the object.
@@ -124,12 +126,12 @@ async fn only_a_refusal_of_the_object_itself_drops_it() {
                 Left::Stale if negative.denied => Left::Nothing,
                 left => left,
             };
-            assert_eq!(left_by(method, code, negative).await, left, "{method:?} {code:?} {negative:?}");
+            assert_eq!(left_by(method, kind, negative).await, left, "{method:?} {kind:?} {negative:?}");
         }
     }
 }
 
-async fn left_by(method: Method, code: &str, negative: Negative) -> Left {
+async fn left_by(method: Method, kind: ErrorKind, negative: Negative) -> Left {
     let (source, mut scripts) = ScriptedSource::new();
     let cache = CachePolicy { negative, ..cache_policy() };
     let bed = Bed::with(Arc::new(source), BucketPolicy { cache: Some(cache), ..policy() });
@@ -138,11 +140,7 @@ async fn left_by(method: Method, code: &str, negative: Negative) -> Left {
     body(client.await.unwrap()).await.unwrap();
     settle().await;
     let refused = bed.begin_with(asking(method, &[("cache-control", "no-cache")]));
-    scripts
-        .recv()
-        .await
-        .unwrap()
-        .fail(SourceError::Denied { code: code.to_owned(), caching: Box::default() });
+    scripts.recv().await.unwrap().fail(SourceError::new(kind));
     refused.await.unwrap().reply.unwrap_err();
     settle().await;
     let again = bed.begin("k");

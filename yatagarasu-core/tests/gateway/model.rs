@@ -48,7 +48,7 @@ const MET: [(&str, u16); 19] = [
     ("source", 304),
     ("source", 404),
     ("source", 416),
-    ("source", 503),
+    ("source", 502),
 ];
 
 #[test]

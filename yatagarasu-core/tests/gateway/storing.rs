@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures_core::Stream;
+use http::StatusCode;
 use yatagarasu_core::http::fields::is_immaterial;
 use yatagarasu_core::{
-    Admission, BucketPolicy, Budget, CacheEntry, CacheKey, CachePolicy, Common, Gateway, GatewayError,
-    KeyRef, Method, Negative, ObjectCache, Purge, ReplyBody, Request, Selector, SourceError, Usage,
+    Admission, BucketPolicy, Budget, CacheEntry, CacheKey, CachePolicy, Common, ErrorKind, Gateway,
+    GatewayError, KeyRef, Method, Negative, ObjectCache, Purge, ReplyBody, Request, Selector, SourceError,
+    Usage,
 };
 use yatagarasu_testing::{ManualClock, MemoryCache, MemorySource, ScriptedSource, cache_key, request};
 
@@ -158,16 +160,15 @@ async fn heads_ranges_and_conditions_are_answered_from_memory() {
         hit(200, "0123456789")
     );
     assert_eq!(answer(&bed, Method::Get, &[("if-none-match", "\"e\"")]).await, hit(304, ""));
-    for (field, wanted) in [(("range", "bytes=10-"), 416), (("if-match", "\"x\""), 412)] {
+    for (field, wanted) in [
+        (("range", "bytes=10-"), ErrorKind::RangeNotSatisfiable { complete_length: Some(10) }),
+        (("if-match", "\"x\""), ErrorKind::PreconditionFailed),
+    ] {
         let outcome = bed.gateway.execute(&asking(Method::Get, "k", &[field])).await;
-        match (wanted, outcome.reply) {
-            (
-                416,
-                Err(GatewayError::Source(SourceError::RangeNotSatisfiable { complete_length: Some(10) })),
-            )
-            | (412, Err(GatewayError::Source(SourceError::PreconditionFailed))) => {}
-            (_, reply) => panic!("{field:?}: {reply:?}"),
-        }
+        let Err(GatewayError::Source(error)) = outcome.reply else {
+            panic!("{field:?}: {:?}", outcome.reply)
+        };
+        assert_eq!(error.kind(), wanted, "{field:?}");
     }
     assert_eq!((source.gets(), source.heads()), (1, 0));
 }
@@ -355,10 +356,8 @@ async fn an_object_put_together_from_parts_is_served_as_any_other() {
 
 #[tokio::test]
 async fn a_slow_part_does_not_bring_back_an_object_that_is_gone() {
-    let unexplained = SourceError::Denied { code: String::new(), caching: Box::default() };
-    for (ttl, refusal) in
-        [(0, SourceError::not_found("NoSuchKey")), (60, SourceError::not_found("")), (0, unexplained)]
-    {
+    let unexplained = ErrorKind::Unexplained(StatusCode::FORBIDDEN);
+    for (ttl, refusal) in [(0, ErrorKind::NotFound), (60, ErrorKind::NotFound), (0, unexplained)] {
         for method in [Method::Get, Method::Head] {
             let negative = Negative { ttl: Duration::from_secs(ttl), missing: true, denied: false };
             let (source, mut scripts) = ScriptedSource::new();
@@ -370,7 +369,7 @@ async fn a_slow_part_does_not_bring_back_an_object_that_is_gone() {
             let part = [("content-range", "bytes 0-1/9"), ("content-length", "2"), ("etag", "\"old\"")];
             let arriving = scripts.recv().await.unwrap().open(&part);
             let gone = bed.begin_with(asking(method, "k", &[("range", "bytes=4-5")]));
-            scripts.recv().await.unwrap().fail(refusal.clone());
+            scripts.recv().await.unwrap().fail(SourceError::new(refusal));
             gone.await.unwrap().reply.unwrap_err();
             settle().await;
             arriving.send("xx");
@@ -420,7 +419,7 @@ async fn a_slow_part_does_not_make_a_version_fresh_that_a_head_has_replaced() {
 }
 
 #[tokio::test]
-async fn each_origin_has_an_object_of_its_own() {
+async fn origins_that_get_the_same_share_a_copy() {
     let source = MemorySource::default();
     source.insert("k", &[], "x");
     let bed = Bed::over(Arc::new(source));
@@ -428,7 +427,7 @@ async fn each_origin_has_an_object_of_its_own() {
     let (a, b) = ("https://a.example", "https://b.example");
     let (a, b) = (asking(Method::Get, "k", &[("origin", a)]), asking(Method::Get, "k", &[("origin", b)]));
     for (request, expected) in
-        [(&plain, false), (&a, false), (&b, false), (&plain, true), (&a, true), (&b, true)]
+        [(&plain, false), (&a, false), (&b, true), (&plain, true), (&a, true), (&b, true)]
     {
         let outcome = bed.gateway.execute(request).await;
         assert_eq!((outcome.handling.x_cache() == "HIT"), expected, "{request:?}");
@@ -436,7 +435,7 @@ async fn each_origin_has_an_object_of_its_own() {
         settle().await;
     }
     let everything = Selector::Key(plain.key.object.clone());
-    assert_eq!(bed.gateway.purge(&everything, Purge::Drop).await, 3);
+    assert_eq!(bed.gateway.purge(&everything, Purge::Drop).await, 2);
 }
 
 #[tokio::test]
@@ -497,4 +496,90 @@ async fn what_is_stored_holds_no_buffer_of_the_source() {
     drop(source);
     settle().await;
     assert!(buffer.is_unique(), "nothing but the test holds the read buffer");
+}
+
+#[tokio::test]
+async fn requests_for_objects_that_do_not_exist_keep_no_fill_from_being_stored() {
+    let (bed, mut scripts) = Bed::scripted();
+    let client = bed.begin("slow");
+    let slow = scripts.recv().await.unwrap().open(&[("content-length", "2"), ("etag", "\"e\"")]);
+    for index in 0..2000 {
+        let missing = bed.begin(&format!("missing-{index}"));
+        scripts.recv().await.unwrap().fail(SourceError::new(ErrorKind::NotFound));
+        missing.await.unwrap().reply.unwrap_err();
+    }
+    slow.send("xx");
+    body(client.await.unwrap()).await.unwrap();
+    settle().await;
+    assert_eq!(bed.get("slow").await.handling.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn a_later_answer_that_is_not_stored_makes_another_version_stale() {
+    let (bed, mut scripts) = Bed::scripted();
+    let v1 = [("content-length", "2"), ("etag", "\"1\""), ("cache-control", "max-age=600")];
+    let v2 = [("content-length", "2"), ("etag", "\"2\""), ("cache-control", "no-store")];
+    // The fill of the first version is slower than the answer to a client that wants a fresher one.
+    let client = bed.begin("k");
+    let slow = scripts.recv().await.unwrap().open(&v1);
+    settle().await;
+    let fresher = bed.begin_with(asking(Method::Get, "k", &[("cache-control", "no-cache")]));
+    scripts.recv().await.unwrap().open(&v2).send("22");
+    assert_eq!(body(fresher.await.unwrap()).await.unwrap(), b"22");
+    slow.send("11");
+    body(client.await.unwrap()).await.unwrap();
+    settle().await;
+    let _again = bed.begin("k");
+    settle().await;
+    scripts.try_recv().expect("S3 was asked later, and said another version");
+}
+
+#[tokio::test]
+async fn a_slow_part_does_not_bring_back_the_fields_of_a_version_whose_fields_were_changed() {
+    let (bed, mut scripts) = Bed::scripted();
+    let part = |range: &'static str, control: &'static str| {
+        [("content-range", range), ("content-length", "2"), ("etag", "\"e\""), ("cache-control", control)]
+    };
+    let slow = bed.begin_with(asking(Method::Get, "k", &[("range", "bytes=0-1")]));
+    let arriving = scripts.recv().await.unwrap().open(&part("bytes 0-1/9", "max-age=86400"));
+    let later = bed.begin_with(asking(Method::Get, "k", &[("range", "bytes=4-5")]));
+    scripts.recv().await.unwrap().open(&part("bytes 4-5/9", "max-age=5")).send("45");
+    body(later.await.unwrap()).await.unwrap();
+    settle().await;
+    arriving.send("01");
+    body(slow.await.unwrap()).await.unwrap();
+    settle().await;
+    let joined = bed.gateway.execute(&asking(Method::Get, "k", &[("range", "bytes=0-1")])).await;
+    assert_eq!(joined.handling.to_string(), "hit; ttl=5");
+}
+
+#[tokio::test]
+async fn a_part_counts_for_the_fill_memory_as_long_as_it_is_read() {
+    let (bed, mut scripts) = Bed::scripted();
+    let client = bed.begin_with(asking(Method::Get, "k", &[("range", "bytes=1-500")]));
+    let part = [("content-range", "bytes 1-500/900"), ("content-length", "500"), ("etag", "\"e\"")];
+    scripts.recv().await.unwrap().open(&part).send("x".repeat(500));
+    let outcome = client.await.unwrap();
+    settle().await;
+    assert_eq!(bed.budget.reserved(), 500, "the cache has a copy");
+    body(outcome).await.unwrap();
+    assert_eq!(bed.budget.reserved(), 0);
+}
+
+#[tokio::test]
+async fn an_object_that_was_purged_while_a_request_waited_does_not_bridge_an_outage() {
+    let (source, mut scripts) = ScriptedSource::new();
+    let cache = CachePolicy { stale_if_error: Duration::from_secs(60), ..cache_policy() };
+    let bed = Bed::with(Arc::new(source), BucketPolicy { cache: Some(cache), ..BucketPolicy::default() });
+    let client = bed.begin("k");
+    scripts.recv().await.unwrap().open(&[("content-length", "1"), ("etag", "\"e\"")]).send("x");
+    body(client.await.unwrap()).await.unwrap();
+    settle().await;
+    bed.clock.advance(Duration::from_secs(61));
+    let waiting = bed.begin("k");
+    let script = scripts.recv().await.unwrap();
+    let selector = Selector::Key(cache_key("k").object);
+    assert_eq!(bed.gateway.purge(&selector, Purge::Drop).await, 1);
+    script.fail(SourceError::unavailable("down"));
+    waiting.await.unwrap().reply.unwrap_err();
 }

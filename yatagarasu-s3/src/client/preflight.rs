@@ -4,10 +4,8 @@ use http::Method;
 use yatagarasu_core::{ObjectKey, ObjectMeta, SourceError, SourceRequest};
 
 use crate::client::address::escape;
-use crate::client::classify::failure;
 use crate::client::headers::end_to_end;
-use crate::client::response::document;
-use crate::client::sender::BucketClient;
+use crate::client::sender::{BucketClient, Outgoing};
 
 /// Forwards a CORS preflight request. Returns the header fields of the response, which tell a page of another origin
 /// how it may use the object.
@@ -16,11 +14,7 @@ pub(crate) async fn preflight(
     key: &ObjectKey,
     request: &SourceRequest,
 ) -> Result<ObjectMeta, SourceError> {
-    let answer = sender.send(Method::OPTIONS, &escape(key), None, request.headers.clone()).await?;
-    let (head, content) = answer.into_parts();
-    if head.status.is_success() {
-        Ok(ObjectMeta::new(end_to_end(head.headers)))
-    } else {
-        Err(failure(head.status, &head.headers, &document(content).await))
-    }
+    let (method, query, headers) = (Method::OPTIONS, None, request.headers.clone());
+    let answer = sender.send(Outgoing { method, key: escape(key), query, headers }).await?;
+    Ok(ObjectMeta::new(end_to_end(answer.into_parts().0.headers)))
 }

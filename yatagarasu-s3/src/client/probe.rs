@@ -1,6 +1,6 @@
 //! Checks whether a bucket can be read now.
 
-use yatagarasu_core::{ObjectKey, ObjectSource, SourceError, SourceRequest};
+use yatagarasu_core::{ErrorKind, ObjectKey, ObjectSource, SourceError, SourceRequest};
 
 use crate::credentials::Credentials;
 
@@ -14,10 +14,9 @@ const ABSENT: &str = ".yatagarasu-probe";
 pub(crate) async fn probe(source: &dyn ObjectSource, credentials: &Credentials) -> Result<(), SourceError> {
     credentials.current().await?;
     let key = ObjectKey::parse(ABSENT).expect("a valid key");
-    match source.get(&key, &SourceRequest::default()).await {
-        Ok(_) => Ok(()),
-        Err(SourceError::NotFound { code, .. }) if code != "NoSuchBucket" => Ok(()),
-        Err(SourceError::Denied { code, .. }) if code.is_empty() || code == "AccessDenied" => Ok(()),
-        Err(error) => Err(error),
+    let Err(error) = source.get(&key, &SourceRequest::default()).await else { return Ok(()) };
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Unexplained(_) => Ok(()),
+        _ => Err(error),
     }
 }

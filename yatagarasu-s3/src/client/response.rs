@@ -3,7 +3,7 @@
 use http::{HeaderMap, StatusCode, header};
 use yatagarasu_core::{ObjectBody, ObjectMeta, SourceError, SourceRequest};
 
-use crate::client::classify::ERROR_BYTES_MAX;
+use crate::client::error_document::ERROR_BYTES_MAX;
 use crate::client::headers::end_to_end;
 use crate::http_client::body::BodyReader;
 

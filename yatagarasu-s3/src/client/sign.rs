@@ -5,10 +5,12 @@ use std::time::SystemTime;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningParams, SigningSettings,
-    UriPathNormalizationMode, sign,
+    UriPathNormalizationMode,
 };
 use aws_sigv4::sign::v4;
 use http::{HeaderName, HeaderValue, Request};
+
+use crate::client::address::Address;
 
 /// The SHA-256 of an empty body, in hex.
 const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -18,36 +20,59 @@ const EMPTY_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 #[error("the request cannot be signed")]
 pub struct SignError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-/// Adds the header fields that sign a request for S3 in `region` at `now`.
+/// The scope of a signature, besides its date.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// The region.
+    pub region: &'a str,
+    /// The service: `s3`, or the one of an access point.
+    pub service: &'a str,
+}
+
+/// Adds the header fields that sign a request to `address` at `now`.
+pub(crate) fn sign(
+    request: &mut Request<()>,
+    credentials: &Credentials,
+    address: &Address,
+    now: SystemTime,
+) -> Result<(), SignError> {
+    sign_request(request, credentials, Scope { region: address.region(), service: address.service() }, now)
+}
+
+/// Adds the header fields that sign a request for `scope` at `now`.
 ///
-/// Only `host` and `x-amz-*` fields are signed, so that `Range` and conditions stay unsigned. The path of the request
-/// must be percent-encoded already.
+/// Only `host` and `x-amz-*` fields are signed. `Range`, conditions and what intermediaries may touch, such as
+/// `Accept-Encoding`, stay unsigned. The path of the request must be percent-encoded already.
 pub fn sign_request(
     request: &mut Request<()>,
     credentials: &Credentials,
-    region: &str,
+    scope: Scope<'_>,
     now: SystemTime,
 ) -> Result<(), SignError> {
     let wrap = |error: Box<dyn std::error::Error + Send + Sync>| SignError(error);
     let identity = credentials.clone().into();
     let params: SigningParams<'_> = v4::SigningParams::builder()
         .identity(&identity)
-        .region(region)
-        .name("s3")
+        .region(scope.region)
+        .name(scope.service)
         .time(now)
         .settings(settings())
         .build()
         .map_err(|error| wrap(error.into()))?
         .into();
     let uri = request.uri().to_string();
+    let signed = request.headers().iter().filter_map(|(name, value)| {
+        Some((name.as_str(), value.to_str().ok()?)).filter(|(name, _)| name.starts_with("x-amz-"))
+    });
     let signable = SignableRequest::new(
         request.method().as_str(),
         &uri,
-        std::iter::empty(),
+        signed,
         SignableBody::Precomputed(EMPTY_PAYLOAD.to_owned()),
     )
     .map_err(|error| wrap(error.into()))?;
-    let (instructions, _) = sign(signable, &params).map_err(|error| wrap(error.into()))?.into_parts();
+    let (instructions, _) =
+        aws_sigv4::http_request::sign(signable, &params).map_err(|error| wrap(error.into()))?.into_parts();
     let (fields, _) = instructions.into_parts();
     for field in fields {
         let mut value = HeaderValue::from_str(field.value()).map_err(|error| wrap(error.into()))?;
@@ -76,9 +101,11 @@ mod tests {
     fn only_host_and_amz_fields_are_signed() {
         let credentials = Credentials::new("AKIDEXAMPLE", "secret", Some("token".into()), None, "test");
         let uri = "https://examplebucket.s3.amazonaws.com/test%24file.text";
-        let mut request = Request::get(uri).header("range", "bytes=0-9").body(()).unwrap();
+        let request =
+            Request::get(uri).header("range", "bytes=0-9").header("x-amz-request-payer", "requester");
+        let mut request = request.body(()).unwrap();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
-        sign_request(&mut request, &credentials, "us-east-1", now).unwrap();
+        sign_request(&mut request, &credentials, Scope { region: "us-east-1", service: "s3" }, now).unwrap();
         let headers = request.headers();
         let authorization = headers["authorization"].to_str().unwrap();
         assert!(
@@ -86,7 +113,9 @@ mod tests {
             "{authorization}"
         );
         assert!(
-            authorization.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token"),
+            authorization.contains(
+                "SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-request-payer;x-amz-security-token"
+            ),
             "{authorization}"
         );
         assert_eq!(headers["x-amz-date"], "20130524T000000Z");

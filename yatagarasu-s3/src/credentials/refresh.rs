@@ -1,14 +1,15 @@
-//! Credentials that are refreshed in the background before they expire.
+//! Credentials that are fetched in the background: before they expire, and when S3 refuses them.
 
 use std::fmt::Debug;
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
-use yatagarasu_core::{Clock, SourceError};
+use tokio::time::{Instant, sleep, timeout};
+use yatagarasu_core::{Clock, ErrorKind, SourceError};
 
 use crate::credentials::CredentialsStatus;
 
@@ -18,6 +19,12 @@ const AHEAD: Duration = Duration::from_secs(300);
 
 /// Timeout for fetching credentials. A credential process or metadata service that hangs must not hang the gateway.
 const FETCH_MAX: Duration = Duration::from_secs(30);
+
+/// Longest wait of a request for credentials in the place of expired or refused ones.
+const RENEWAL_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Shortest time between two fetches that were made because S3 refused the credentials.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 
 /// Delay before a retry: the first value after the first failure, doubled after each further one, up to the second
 /// value.
@@ -30,67 +37,121 @@ pub(crate) trait Fetch: Send + Sync + Debug {
     async fn fetch(&self) -> Result<Credentials, String>;
 }
 
-/// Credentials that a background task fetches when they are first needed, and again before they expire.
+/// Credentials that a background task fetches when they are first needed, again before they expire, and when S3
+/// refuses them.
 ///
-/// A request waits only for the first fetch. Later requests use the latest credentials, and fail at once if those
-/// have expired.
+/// A request waits for the first fetch. Later it waits only if the credentials have expired or were refused, and nothing
+/// has been fetched since. Credentials that cannot be renewed are used on: S3 decides whether they are still valid.
 #[derive(Debug)]
 pub(crate) struct CachedCredentials {
     fetch: Box<dyn Fetch>,
     clock: Arc<dyn Clock>,
-    known: watch::Sender<Known>,
-    /// Whether the background task was started. The task ends when this value is dropped, when credentials do not
-    /// expire, or with the runtime it was spawned on.
+    state: watch::Sender<State>,
+    /// The number of fetches that are wanted by now. The background task makes more than its timer asks for.
+    wanted: watch::Sender<u64>,
+    /// The latest fetch that was made because S3 refused the credentials: its time, and the number of fetches before.
+    renewed: Mutex<Option<(Instant, u64)>>,
+    /// Whether the background task was started. The task ends when this value is dropped, or with the runtime it was
+    /// spawned on.
     begun: Mutex<bool>,
 }
 
-#[derive(Debug, Clone)]
-enum Known {
-    /// The first fetch has not completed.
-    Nothing,
+#[derive(Debug, Clone, Default)]
+struct State {
     /// The latest credentials. They may have expired.
-    Some(Credentials),
-    /// No fetch has succeeded. Holds the reason of the latest failure.
-    Failed(String),
+    known: Option<Credentials>,
+    /// The reason why the latest fetch failed, if it did.
+    failure: Option<String>,
+    /// Number of fetches that have ended.
+    fetches: u64,
+    /// Whether the credentials had expired when the latest fetch ended.
+    tried_after_expiry: bool,
 }
 
 impl CachedCredentials {
     pub(crate) fn new(fetch: Box<dyn Fetch>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { fetch, clock, known: watch::Sender::new(Known::Nothing), begun: Mutex::new(false) })
+        Arc::new(Self {
+            fetch,
+            clock,
+            state: watch::Sender::default(),
+            wanted: watch::Sender::default(),
+            renewed: Mutex::default(),
+            begun: Mutex::default(),
+        })
     }
 
     /// Returns the credentials to sign with.
     pub(crate) async fn current(self: &Arc<Self>) -> Result<Credentials, SourceError> {
         self.begin();
-        let mut known = self.known.subscribe();
-        let known = known
-            .wait_for(|known| !matches!(known, Known::Nothing))
-            .await
-            .expect("the sender lives as long as this value")
-            .clone();
-        match known {
-            Known::Some(credentials) => match self.expired(&credentials) {
-                None => Ok(credentials),
-                Some(at) => Err(SourceError::NoCredentials(format!(
-                    "they expired at {}",
-                    httpdate::fmt_http_date(at)
-                ))),
-            },
-            Known::Failed(reason) => Err(SourceError::NoCredentials(reason)),
-            Known::Nothing => unreachable!("waited for otherwise"),
+        let mut state = self.state.borrow().clone();
+        if state.fetches == 0 {
+            state = self.fetched_after(0).await;
+        } else if let Some(known) = &state.known
+            && self.expired(known).is_some()
+            && !state.tried_after_expiry
+        {
+            // The background task should have fetched others by now: the machine slept, or the task still tries.
+            self.want_after(state.fetches);
+            let fetched = timeout(RENEWAL_WAIT_MAX, self.fetched_after(state.fetches)).await;
+            state = fetched.unwrap_or(state);
         }
+        state.known.ok_or_else(|| {
+            SourceError::new(ErrorKind::NoCredentials).because(state.failure.unwrap_or_default())
+        })
+    }
+
+    /// Fetches others in the place of `used`, which S3 refused. Returns `true` if there are others now.
+    pub(crate) async fn renew(self: &Arc<Self>, used: &Credentials) -> bool {
+        let fetches = {
+            let state = self.state.borrow();
+            if differ(state.known.as_ref(), used) {
+                return true;
+            }
+            state.fetches
+        };
+        let awaited = {
+            let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+            match *renewed {
+                // The latest fetch for this reason still runs, or has ended in vain.
+                Some((at, awaited)) if at.elapsed() < RENEWAL_PAUSE => awaited,
+                Some(_) | None => {
+                    *renewed = Some((Instant::now(), fetches));
+                    self.want_after(fetches);
+                    fetches
+                }
+            }
+        };
+        let state = timeout(RENEWAL_WAIT_MAX, self.fetched_after(awaited)).await;
+        state.is_ok_and(|state| differ(state.known.as_ref(), used))
+    }
+
+    /// Has the background task fetch, unless it has since the fetch number `fetches`.
+    fn want_after(&self, fetches: u64) {
+        self.wanted.send_if_modified(|wanted| {
+            let more = *wanted <= fetches;
+            *wanted = (*wanted).max(fetches + 1);
+            more
+        });
+    }
+
+    /// Waits until more than `fetches` fetches have ended.
+    async fn fetched_after(&self, fetches: u64) -> State {
+        let mut changes = self.state.subscribe();
+        let state = changes.wait_for(|state| state.fetches > fetches).await;
+        state.expect("the sender lives as long as this value").clone()
     }
 
     pub(crate) fn status(&self) -> CredentialsStatus {
-        match &*self.known.borrow() {
-            Known::Nothing => CredentialsStatus::Settled,
-            Known::Some(credentials) => match self.expired(credentials) {
+        let State { known, failure, .. } = self.state.borrow().clone();
+        match (known, failure) {
+            (None, None) => CredentialsStatus::Settled,
+            (None, Some(reason)) => CredentialsStatus::Missing { reason },
+            (Some(credentials), _) => match self.expired(&credentials) {
                 None => CredentialsStatus::Valid { until: credentials.expiry() },
                 Some(at) => CredentialsStatus::Missing {
                     reason: format!("expired at {}", httpdate::fmt_http_date(at)),
                 },
             },
-            Known::Failed(reason) => CredentialsStatus::Missing { reason: reason.clone() },
         }
     }
 
@@ -103,7 +164,7 @@ impl CachedCredentials {
         let mut begun = self.begun();
         if !*begun {
             *begun = true;
-            tokio::spawn(refresh(Arc::downgrade(self)));
+            tokio::spawn(refresh(Arc::downgrade(self), self.wanted.subscribe()));
         }
     }
 
@@ -123,49 +184,74 @@ impl CachedCredentials {
             Ok(credentials) => {
                 *failures = 0;
                 let expiry = credentials.expiry();
-                self.known.send_replace(Known::Some(credentials));
-                let left = expiry?.duration_since(self.clock.now()).unwrap_or_default();
-                tracing::info!(seconds = left.as_secs(), "credentials fetched");
-                Some(left.saturating_sub(AHEAD.min(left / 2)).max(RETRY.0))
+                let left = expiry.map(|expiry| expiry.duration_since(self.clock.now()).unwrap_or_default());
+                tracing::info!(
+                    access_key = credentials.access_key_id(),
+                    seconds = left.map(|left| left.as_secs()),
+                    "credentials fetched"
+                );
+                self.ended(Ok(credentials));
+                left.map(|left| left.saturating_sub(AHEAD.min(left / 2)).max(RETRY.0))
             }
             Err(reason) => {
-                self.complain(reason);
+                self.complain(&reason);
+                self.ended(Err(reason));
                 let wait = RETRY.0 * 2u32.saturating_pow(*failures);
-                *failures += 1;
+                *failures = failures.saturating_add(1);
                 Some(wait.min(RETRY.1))
             }
         }
     }
 
-    fn complain(&self, reason: String) {
-        match self.status() {
-            CredentialsStatus::Valid { .. } => {
-                tracing::warn!(%reason, "credentials could not be refreshed yet");
+    fn ended(&self, fetched: Result<Credentials, String>) {
+        self.state.send_modify(|state| {
+            state.fetches += 1;
+            match fetched {
+                Ok(credentials) => (state.known, state.failure) = (Some(credentials), None),
+                Err(reason) => state.failure = Some(reason),
             }
-            CredentialsStatus::Settled | CredentialsStatus::Missing { .. } => {
-                tracing::error!(%reason, "no valid credentials: requests to the source fail");
-            }
-        }
-        self.known.send_if_modified(|known| match known {
-            Known::Some(_) => false,
-            Known::Nothing | Known::Failed(_) => {
-                *known = Known::Failed(reason);
-                true
-            }
+            state.tried_after_expiry =
+                state.known.as_ref().is_some_and(|known| self.expired(known).is_some());
         });
+    }
+
+    fn complain(&self, reason: &str) {
+        let known = self.state.borrow().known.clone();
+        match known {
+            None => tracing::error!(reason, "no valid credentials: requests to the source fail"),
+            Some(known) if self.expired(&known).is_some() => {
+                tracing::warn!(
+                    reason,
+                    "the credentials have expired and could not be renewed: they are used on"
+                );
+            }
+            Some(_) => tracing::warn!(reason, "credentials could not be refreshed yet"),
+        }
     }
 }
 
+/// Returns `true` if there are credentials, and others than `used`.
+fn differ(known: Option<&Credentials>, used: &Credentials) -> bool {
+    known.is_some_and(|known| {
+        known.access_key_id() != used.access_key_id()
+            || known.secret_access_key() != used.secret_access_key()
+            || known.session_token() != used.session_token()
+    })
+}
+
 /// Refreshes the credentials until they are dropped.
-async fn refresh(credentials: Weak<CachedCredentials>) {
+async fn refresh(credentials: Weak<CachedCredentials>, mut wanted: watch::Receiver<u64>) {
     let mut failures = 0;
     while let Some(current) = credentials.upgrade() {
         let wait = current.fetch(&mut failures).await;
+        let fetches = current.state.borrow().fetches;
         drop(current);
-        match wait {
-            Some(wait) => sleep(wait).await,
-            // The credentials do not expire.
-            None => return,
+        let earlier = wanted.wait_for(|wanted| *wanted > fetches);
+        // Credentials that do not expire have no time at which to fetch others.
+        let due = async { if let Some(wait) = wait { sleep(wait).await } else { pending().await } };
+        tokio::select! {
+            () = due => {}
+            earlier = earlier => if earlier.is_err() { return },
         }
     }
 }
@@ -234,12 +320,48 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn expired_ones_are_not_used() {
+    async fn expired_ones_are_used_on_if_there_are_no_others() {
         let (refreshed, clock) = prepared(&[Ok(3600)]);
         key(&refreshed).await.unwrap();
         pass(&clock, 3601).await;
-        assert!(key(&refreshed).await.unwrap_err().contains("expired at"));
+        assert_eq!(key(&refreshed).await.unwrap(), "AK3600");
         assert!(matches!(refreshed.status(), CredentialsStatus::Missing { .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_meet_expired_ones_wait_for_one_fetch() {
+        let (refreshed, clock) = prepared(&[Ok(120), Ok(3600), Ok(7200)]);
+        key(&refreshed).await.unwrap();
+        // The machine sleeps: its timers stand still.
+        clock.advance(Duration::from_secs(600));
+        let asked = futures_util::future::join_all((0..50).map(|_| key(&refreshed))).await;
+        assert!(asked.iter().all(|key| key.as_deref() == Ok("AK3600")), "{asked:?}");
+        assert_eq!(refreshed.state.borrow().fetches, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_ones_are_fetched_anew_once_for_all() {
+        let (refreshed, _) = prepared(&[Ok(3600), Ok(7200), Err("down"), Ok(60)]);
+        let used = refreshed.current().await.unwrap();
+        let (one, other) = tokio::join!(refreshed.renew(&used), refreshed.renew(&used));
+        assert!(one && other);
+        assert_eq!(key(&refreshed).await.unwrap(), "AK7200");
+        assert!(refreshed.renew(&used).await, "others have come since");
+        let used = refreshed.current().await.unwrap();
+        sleep(RENEWAL_PAUSE).await;
+        assert!(!refreshed.renew(&used).await);
+        assert!(!refreshed.renew(&used).await, "not again within the pause");
+        assert_eq!(refreshed.state.borrow().fetches, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropping_them_ends_the_task() {
+        let (refreshed, _) = prepared(&[Ok(3600)]);
+        key(&refreshed).await.unwrap();
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1);
+        drop(refreshed);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -178,5 +178,5 @@ impl Stream for BodyReader {
 
 fn broke_off(error: io::Error) -> SourceError {
     let reason = format!("the body broke off: {}", innermost(&error));
-    SourceError::Broken { reason, cause: Some(Arc::new(error)) }
+    SourceError::broken(reason).caused_by(Arc::new(error))
 }

@@ -1,4 +1,4 @@
-//! Opens sockets: TCP, with or without TLS.
+//! Opens sockets: TCP, with or without TLS, directly or through a proxy.
 
 use std::error::Error as StdError;
 use std::future::poll_fn;
@@ -7,121 +7,144 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tower_service::Service;
-use yatagarasu_core::{SourceError, innermost};
+use yatagarasu_core::{ErrorKind, SourceError, innermost};
 use yatagarasu_sys::tcp;
 
+use crate::config::SourceConfig;
 use crate::http_client::resolve::Resolver;
 use crate::http_client::socket::Socket;
+use crate::http_client::tls::{self, TlsError};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Opens connections to the server of a URI, with a timeout.
 #[derive(Debug)]
 pub(super) struct Connector {
-    kind: Kind,
+    tcp: HttpConnector<Resolver>,
+    resolver: Resolver,
+    /// The proxies of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+    proxies: Matcher,
+    tls: Option<Tls>,
     timeout: Duration,
     /// Size of the receive buffer in bytes, or `None` if the operating system chooses it.
     receive_buffer: Option<usize>,
 }
 
-#[derive(Debug)]
-enum Kind {
-    Plain(HttpConnector<Resolver>),
-    Tls(HttpsConnector<HttpConnector<Resolver>>),
-}
+struct Tls(TlsConnector);
 
-/// An error in setting up TLS.
-#[derive(Debug, thiserror::Error)]
-#[error("TLS cannot be set up: {reason}; install the system's CA certificates or set SSL_CERT_FILE")]
-pub struct TlsError {
-    reason: String,
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
 }
 
 impl Connector {
-    pub(super) fn plain(timeout: Duration, receive_buffer: Option<usize>) -> Self {
-        Self { kind: Kind::Plain(tcp(timeout)), timeout, receive_buffer }
+    /// Creates a connector for a bucket. `is_tls` says whether its server speaks TLS.
+    pub(super) fn new(config: &SourceConfig, is_tls: bool) -> Result<Self, TlsError> {
+        let tls = if is_tls { Some(Tls(Arc::new(tls::client(&config.tls)?).into())) } else { None };
+        let resolver = Resolver::default();
+        let mut tcp = HttpConnector::new_with_resolver(resolver.clone());
+        tcp.set_connect_timeout(Some(config.connect_timeout));
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        let (timeout, receive_buffer) = (config.connect_timeout, config.receive_buffer);
+        Ok(Self { tcp, resolver, proxies: Matcher::from_env(), tls, timeout, receive_buffer })
     }
 
-    pub(super) fn tls(timeout: Duration, receive_buffer: Option<usize>) -> Result<Self, TlsError> {
-        let mut connector = tcp(timeout);
-        connector.enforce_http(false);
-        let found = rustls_native_certs::load_native_certs();
-        let mut roots = rustls::RootCertStore::empty();
-        let (usable, _) = roots.add_parsable_certificates(found.certs);
-        if usable == 0 {
-            let reason = found.errors.first().map_or("no certificate found".to_owned(), ToString::to_string);
-            return Err(TlsError { reason });
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError { reason: error.to_string() })?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(config)
-            .https_only()
-            .enable_http1()
-            .wrap_connector(connector);
-        Ok(Self { kind: Kind::Tls(connector), timeout, receive_buffer })
+    /// Returns the proxy that requests to `uri` go through.
+    pub(super) fn proxy(&self, uri: &Uri) -> Option<Intercept> {
+        self.proxies.intercept(uri).filter(|_| !uri.host().is_some_and(is_this_machine))
     }
 
-    /// Opens a connection and, if configured, bounds its receive buffer.
+    /// Opens a connection and, if configured, bounds its receive buffer. The time limit includes the DNS lookup, the
+    /// proxy and the TLS handshake.
     pub(super) async fn connect(&self, uri: &Uri) -> Result<Socket, SourceError> {
-        let opened = match &self.kind {
-            Kind::Plain(connector) => {
-                open(connector.clone(), uri).await.map(|stream| self.plain_socket(stream.into_inner()))
+        match timeout(self.timeout, self.open(uri)).await {
+            Ok(Ok(socket)) => Ok(socket),
+            Ok(Err(error)) => {
+                self.resolver.forget(uri.host().unwrap_or_default());
+                Err(self.failed(error))
             }
-            Kind::Tls(connector) => open(connector.clone(), uri).await.map(|stream| match stream {
-                MaybeHttpsStream::Http(stream) => self.plain_socket(stream.into_inner()),
-                MaybeHttpsStream::Https(stream) => {
-                    self.bound(stream.inner().get_ref().0.inner().inner());
-                    Socket::Tls(Box::new(stream.into_inner()))
-                }
-            }),
+            Err(_) => {
+                self.resolver.forget(uri.host().unwrap_or_default());
+                Err(SourceError::timed_out(self.timeout).because("while connecting"))
+            }
+        }
+    }
+
+    async fn open(&self, uri: &Uri) -> Result<Socket, BoxError> {
+        let stream = match self.proxy(uri) {
+            None => call(self.tcp.clone(), uri.clone()).await?,
+            // Requests without TLS are sent to the proxy as they are.
+            Some(proxy) if self.tls.is_none() => call(self.tcp.clone(), proxy.uri().clone()).await?,
+            Some(proxy) => {
+                let tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
+                let tunnel = proxy.basic_auth().map_or(tunnel.clone(), |auth| tunnel.with_auth(auth.clone()));
+                call(tunnel, with_port(uri)?).await.map_err(|error| {
+                    let proxy = proxy.uri().authority().map(ToString::to_string).unwrap_or_default();
+                    format!("the proxy {proxy} of the environment: {}", innermost(&*error))
+                })?
+            }
         };
-        opened.map_err(|error| self.failed(error))
-    }
-
-    fn plain_socket(&self, stream: TcpStream) -> Socket {
-        self.bound(&stream);
-        Socket::Plain { stream, receive_buffer: self.receive_buffer }
-    }
-
-    fn bound(&self, stream: &TcpStream) {
+        let stream = stream.into_inner();
         if let Some(bytes) = self.receive_buffer {
             // A refusal is ignored: requests still work, but use more memory.
-            let _ = tcp::bound_receive_buffer(stream, bytes);
+            let _ = tcp::bound_receive_buffer(&stream, bytes);
         }
+        let Some(Tls(connector)) = &self.tls else {
+            return Ok(Socket::Plain { stream, receive_buffer: self.receive_buffer });
+        };
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let name = ServerName::try_from(host.to_owned())?;
+        let stream = connector.connect(name, stream).await.map_err(tls::explained)?;
+        Ok(Socket::Tls(Box::new(stream)))
     }
 
     fn failed(&self, error: BoxError) -> SourceError {
         if timed_out(&*error) {
-            return SourceError::TimedOut(self.timeout);
+            return SourceError::timed_out(self.timeout).because("while connecting");
         }
+        let kind =
+            if tls::is_misconfigured(&*error) { ErrorKind::Misconfigured } else { ErrorKind::Unavailable };
         let reason = format!("cannot connect: {}", innermost(&*error));
-        SourceError::Unavailable { status: None, reason, cause: Some(Arc::from(error)) }
+        SourceError::new(kind).because(reason).caused_by(Arc::from(error))
     }
 }
 
-fn tcp(timeout: Duration) -> HttpConnector<Resolver> {
-    let mut connector = HttpConnector::new_with_resolver(Resolver::default());
-    connector.set_connect_timeout(Some(timeout));
-    connector.set_nodelay(true);
-    connector
+/// A tunnel needs the port of the server.
+fn with_port(uri: &Uri) -> Result<Uri, http::Error> {
+    let port = uri.port_u16().unwrap_or(443);
+    Uri::builder()
+        .scheme("https")
+        .authority(format!("{}:{port}", uri.host().unwrap_or_default()))
+        .path_and_query("/")
+        .build()
 }
 
-async fn open<C>(mut connector: C, uri: &Uri) -> Result<C::Response, BoxError>
+/// Returns `true` for an address that no proxy is meant for, whatever the environment says.
+fn is_this_machine(host: &str) -> bool {
+    let loopback =
+        host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+    let host = host.to_ascii_lowercase();
+    loopback || host == "localhost" || host.ends_with(".localhost")
+}
+
+async fn call<C>(mut connector: C, uri: Uri) -> Result<TokioIo<TcpStream>, BoxError>
 where
-    C: Service<Uri>,
+    C: Service<Uri, Response = TokioIo<TcpStream>>,
     C::Error: Into<BoxError>,
 {
     poll_fn(|cx| connector.poll_ready(cx)).await.map_err(Into::<BoxError>::into)?;
-    connector.call(uri.clone()).await.map_err(Into::into)
+    connector.call(uri).await.map_err(Into::into)
 }
 
 /// Returns `true` if the error or one of its causes is a timeout.

@@ -18,6 +18,8 @@ use crate::http_client::socket::closed;
 pub(super) enum Failure {
     /// The connection failed or was closed before any byte of a response arrived.
     Unanswered(io::Error),
+    /// The first bytes on a reused connection are not those of a response.
+    Nonsense(SourceError),
     /// The bytes received are not a valid, complete response head.
     Broken(SourceError),
 }
@@ -26,7 +28,7 @@ impl Failure {
     pub(super) fn into_source_error(self) -> SourceError {
         match self {
             Self::Unanswered(error) => no_response(error),
-            Self::Broken(error) => error,
+            Self::Nonsense(error) | Self::Broken(error) => error,
         }
     }
 }
@@ -39,15 +41,21 @@ pub(super) async fn exchange(
     request: &[u8],
     method: &Method,
 ) -> Result<Response<BodyReader>, Failure> {
+    let reused = connection.reused;
     let socket = &mut connection.socket;
     socket.write_all(request).await.map_err(Failure::Unanswered)?;
+    if reused {
+        // Some servers send a small response in two packets, and the second one only when the first is acknowledged.
+        socket.acknowledge_at_once();
+    }
     let mut chunk = poll_fn(|cx| ReadBuffer::poll_read(socket, cx)).await.map_err(Failure::Unanswered)?;
     if chunk.is_empty() {
         return Err(Failure::Unanswered(closed()));
     }
     let mut interim = 0;
     let head = loop {
-        match parse(chunk.filled(), method).map_err(Failure::Broken)? {
+        let parsed = parse(chunk.filled(), method);
+        match parsed.map_err(if reused && interim == 0 { Failure::Nonsense } else { Failure::Broken })? {
             Parsed::Final(length, head) => {
                 chunk.skip(length);
                 break head;
@@ -80,5 +88,5 @@ pub(super) async fn exchange(
 
 fn no_response(error: io::Error) -> SourceError {
     let reason = format!("no response: {}", innermost(&error));
-    SourceError::Broken { reason, cause: Some(Arc::new(error)) }
+    SourceError::broken(reason).caused_by(Arc::new(error))
 }

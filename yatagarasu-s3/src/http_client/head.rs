@@ -5,7 +5,7 @@ use std::fmt::Display;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use httparse::{EMPTY_HEADER, Status};
-use yatagarasu_core::SourceError;
+use yatagarasu_core::{ErrorKind, SourceError};
 
 use crate::http_client::body::chunked::Decoder;
 use crate::http_client::body::framing::Framing;
@@ -51,6 +51,11 @@ pub(super) fn parse(bytes: &[u8], method: &Method) -> Result<Parsed, SourceError
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Ok(Parsed::Partial),
         Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
+        // A TLS server answers with an alert (RFC 8446 5.1).
+        Err(_) if bytes.starts_with(&[0x15, 0x03]) => {
+            return Err(SourceError::new(ErrorKind::Misconfigured)
+                .because("the server speaks TLS: begin the endpoint with `https://`"));
+        }
         Err(error) => return Err(nonsense(&error)),
     };
     let status = StatusCode::from_u16(response.code.unwrap_or_default()).map_err(|error| nonsense(&error))?;

@@ -9,8 +9,11 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use http::uri::Authority;
 use tokio::runtime::{Handle, Id};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+use yatagarasu_core::{ErrorKind, SourceError};
 
 use crate::http_client::socket::Socket;
 
@@ -23,18 +26,25 @@ const IDLE_MAX: usize = 512;
 /// Interval at which the reaper closes connections that were idle for too long or that S3 has closed.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The idle connections to one server.
+/// The idle connections of one bucket, and the bound on all of its connections.
 ///
 /// A runtime has a shelf for as long as its reaper runs. The most recently used connection is at the end of its
 /// shelf.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
     shelves: Mutex<HashMap<Id, Vec<Idle>>>,
+    /// A permit for each connection that may be open.
+    permits: Arc<Semaphore>,
+    connections_max: usize,
+    /// Longest wait for another connection to end.
+    wait: Duration,
 }
 
 #[derive(Debug)]
 struct Idle {
     socket: Socket,
+    server: Authority,
+    permit: OwnedSemaphorePermit,
     since: Instant,
 }
 
@@ -50,40 +60,91 @@ pub(super) struct Connection {
     pub(super) socket: Socket,
     /// Whether the server keeps the connection open after the response.
     pub(super) persists: bool,
+    /// Whether an earlier request has used it.
+    pub(super) reused: bool,
+    server: Authority,
+    permit: OwnedSemaphorePermit,
     runtime: Id,
     pool: Arc<Pool>,
 }
 
 impl Connection {
+    fn reused(self) -> Self {
+        Self { reused: true, ..self }
+    }
+
     /// Returns the connection to the pool if it persists. Closes it if the current runtime is not the one that opened
     /// it.
     pub(super) fn give_back(self) {
-        let Self { socket, persists, runtime, pool } = self;
+        let Self { socket, persists, server, permit, runtime, pool, .. } = self;
         if persists && Handle::try_current().is_ok_and(|handle| handle.id() == runtime) {
-            pool.put(runtime, Idle { socket, since: Instant::now() });
+            pool.put(runtime, Idle { socket, server, permit, since: Instant::now() });
         }
     }
 }
 
 impl Pool {
-    /// Takes the most recently used connection that is still open and has no unread bytes.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Connection> {
+    /// Creates a pool of at most `connections_max` connections. A request waits at most `wait` for one of them to end.
+    pub(super) fn new(connections_max: usize, wait: Duration) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { shelves: Mutex::default(), permits, connections_max, wait })
+    }
+
+    /// Takes the most recently used connection to `server` that is still open and has no unread bytes.
+    pub(super) fn take(self: &Arc<Self>, server: &Authority) -> Option<Connection> {
         let runtime = Handle::current().id();
         loop {
-            let idle = self.shelves().get_mut(&runtime)?.pop()?;
+            let idle = {
+                let mut shelves = self.shelves();
+                let shelf = shelves.get_mut(&runtime)?;
+                let index = shelf.iter().rposition(|idle| idle.server == *server)?;
+                shelf.remove(index)
+            };
             if idle.is_usable() {
-                return Some(self.connection(idle.socket, runtime));
+                let Idle { socket, server, permit, .. } = idle;
+                return Some(self.connection(socket, server, permit, runtime).reused());
             }
         }
     }
 
-    /// Wraps a socket that was opened on the current runtime.
-    pub(super) fn adopt(self: &Arc<Self>, socket: Socket) -> Connection {
-        self.connection(socket, Handle::current().id())
+    /// Waits until one more connection may be opened.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no connection ends in time.
+    pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, SourceError> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        // Idle connections of other runtimes, or to other servers, make room.
+        let idle = mem::take(&mut *self.shelves());
+        drop(idle);
+        let permit = timeout(self.wait, Arc::clone(&self.permits).acquire_owned()).await;
+        permit.ok().and_then(Result::ok).ok_or_else(|| {
+            let reason =
+                format!("all {} connections are in use: raise `max_connections`", self.connections_max);
+            SourceError::new(ErrorKind::Throttled { retry_after: None }).because(reason)
+        })
     }
 
-    fn connection(self: &Arc<Self>, socket: Socket, runtime: Id) -> Connection {
-        Connection { socket, persists: true, runtime, pool: Arc::clone(self) }
+    /// Wraps a socket to `server` that was opened on the current runtime.
+    pub(super) fn adopt(
+        self: &Arc<Self>,
+        socket: Socket,
+        server: Authority,
+        permit: OwnedSemaphorePermit,
+    ) -> Connection {
+        self.connection(socket, server, permit, Handle::current().id())
+    }
+
+    fn connection(
+        self: &Arc<Self>,
+        socket: Socket,
+        server: Authority,
+        permit: OwnedSemaphorePermit,
+        runtime: Id,
+    ) -> Connection {
+        Connection { socket, persists: true, reused: false, server, permit, runtime, pool: Arc::clone(self) }
     }
 
     #[expect(clippy::disallowed_methods, reason = "ends when no connection is idle, or the pool is dropped")]

@@ -1,21 +1,29 @@
 //! Serializes request heads. No request has a body.
 
-use http::header::HOST;
+use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::uri::{PathAndQuery, Port};
 use http::{Request, Uri};
+use hyper_util::client::proxy::matcher::Intercept;
 
 /// Initial capacity, in bytes: most heads fit, with a signature and a session token.
 const TYPICAL_BYTES: usize = 1024;
 
-/// Returns the serialized head of `request`, in origin form (RFC 9112 3.2.1).
-pub(super) fn head(request: &Request<()>) -> Vec<u8> {
+/// Returns the serialized head of `request`: in origin form (RFC 9112 3.2.1), or in absolute form for a proxy (3.2.2).
+pub(super) fn head(request: &Request<()>, proxy: Option<&Intercept>) -> Vec<u8> {
     let uri = request.uri();
     let mut head = Vec::with_capacity(TYPICAL_BYTES);
     head.extend_from_slice(request.method().as_str().as_bytes());
     head.push(b' ');
+    if proxy.is_some() {
+        head.extend_from_slice(b"http://");
+        head.extend_from_slice(host(uri).as_bytes());
+    }
     head.extend_from_slice(uri.path_and_query().map_or("/", PathAndQuery::as_str).as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
     field(&mut head, HOST.as_str(), host(uri).as_bytes());
+    if let Some(authorization) = proxy.and_then(Intercept::basic_auth) {
+        field(&mut head, PROXY_AUTHORIZATION.as_str(), authorization.as_bytes());
+    }
     for (name, value) in request.headers() {
         field(&mut head, name.as_str(), value.as_bytes());
     }
@@ -51,7 +59,7 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let head = head(&request.body(()).unwrap());
+        let head = head(&request.body(()).unwrap(), None);
         assert_eq!(String::from_utf8(head).unwrap(), expected);
     }
 

@@ -7,7 +7,6 @@ use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,8 +21,7 @@ pub(super) enum Socket {
         /// The bound on its receive buffer in bytes, if it has one.
         receive_buffer: Option<usize>,
     },
-    /// The layers are those of the TLS connector.
-    Tls(Box<TlsStream<TokioIo<TokioIo<TcpStream>>>>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Socket {
@@ -91,12 +89,21 @@ impl Socket {
         }
     }
 
+    /// Acknowledges the bytes that arrive next without delay. The system returns to delays by itself.
+    pub(super) fn acknowledge_at_once(&self) {
+        let stream = match self {
+            Self::Plain { stream, .. } => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        tcp::acknowledge_at_once(stream);
+    }
+
     /// Returns whether the server has neither sent anything nor closed the connection. Asks the system, because the
     /// runtime may not have heard of it yet. A TLS connection with unread bytes is not reused, whatever they are.
     pub(super) fn is_quiet(&self) -> bool {
         let stream = match self {
             Self::Plain { stream, .. } => stream,
-            Self::Tls(stream) => stream.get_ref().0.inner().inner(),
+            Self::Tls(stream) => stream.get_ref().0,
         };
         let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)

@@ -12,9 +12,7 @@ use rusoto_core::signature::SignedRequest;
 use rusoto_core::{ByteStream, DispatchSignedRequest, HttpDispatchError};
 use yatagarasu_core::{SourceError, SourceRequest};
 
-use crate::client::classify::ERROR_BYTES_MAX;
-use crate::client::sender::BucketClient;
-use crate::http_client::body::BodyReader;
+use crate::client::sender::{BucketClient, Outgoing};
 
 /// A response head, or the error if there is none.
 type Head = Result<Response<()>, SourceError>;
@@ -72,7 +70,7 @@ impl DispatchSignedRequest for Dispatch {
         let (sender, query, head) =
             (Arc::clone(&self.sender), self.request.query.clone(), Arc::clone(&self.head));
         Box::pin(async move {
-            let answer = sender.send(method, &key, query.as_deref(), headers).await;
+            let answer = sender.send(Outgoing { method, key, query, headers }).await;
             let (parts, content) = match answer {
                 Ok(response) => response.into_parts(),
                 Err(error) => {
@@ -84,7 +82,7 @@ impl DispatchSignedRequest for Dispatch {
             let answer = HttpResponse {
                 status: http02::StatusCode::from_u16(parts.status.as_u16())
                     .expect("a status is one in either"),
-                body: body(content, parts.status.is_success()),
+                body: ByteStream::new(content.map_err(io::Error::other)),
                 // rusoto panics on fields it cannot parse, and nothing uses its parsed fields.
                 headers: http02::HeaderMap::default(),
             };
@@ -94,25 +92,10 @@ impl DispatchSignedRequest for Dispatch {
     }
 }
 
-/// Converts a body for rusoto. rusoto reads an error document whole, so one is cut before the chunk that exceeds
-/// [`ERROR_BYTES_MAX`].
-fn body(content: BodyReader, success: bool) -> ByteStream {
-    let content = content.map_err(io::Error::other);
-    if success {
-        return ByteStream::new(content);
-    }
-    let mut left = ERROR_BYTES_MAX;
-    ByteStream::new(content.try_take_while(move |chunk| {
-        let within = chunk.len() <= left;
-        left = left.saturating_sub(chunk.len());
-        std::future::ready(Ok(within))
-    }))
-}
-
 /// Unwraps a [`SourceError`] that passed through rusoto inside an [`io::Error`].
 pub(super) fn source_error(error: io::Error) -> SourceError {
     match error.downcast::<SourceError>() {
         Ok(error) => error,
-        Err(error) => SourceError::Broken { reason: error.to_string(), cause: Some(Arc::new(error)) },
+        Err(error) => SourceError::broken(error.to_string()).caused_by(Arc::new(error)),
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use yatagarasu_core::SourceError;
+use yatagarasu_core::{ErrorKind, SourceError};
 use yatagarasu_s3::SourceBackend;
 
 use crate::bed::{Bed, backends};
@@ -25,10 +25,9 @@ async fn twice(bed: &Bed) {
 
 #[track_caller]
 fn assert_broken(content: Result<String, SourceError>, expected: &str) {
-    match content {
-        Err(SourceError::Broken { reason, .. }) => assert!(reason.contains(expected), "{reason}"),
-        other => panic!("{other:?}"),
-    }
+    let error = content.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broken);
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use yatagarasu_s3::CredentialsStatus;
 use crate::build::Memory;
 use crate::service::buckets::Buckets;
 use crate::telemetry::counters::{Counters, Metrics};
+use crate::telemetry::failures::FAULTS;
 use crate::telemetry::log::queue::lines_dropped;
 
 /// Returns all metrics in the text format of Prometheus.
@@ -74,10 +75,17 @@ fn write_buckets(text: &mut Exposition, buckets: &Buckets) {
             text.sample(&name, &label(bucket), read(bucket));
         }
     }
+    let name = "yatagarasu_source_errors_total";
+    text.family(name, "counter", "Errors of requests to the source, by the party at fault.");
+    for bucket in buckets.all() {
+        for ((_, fault), errors) in FAULTS.iter().zip(bucket.failures.counts()) {
+            text.sample(name, &format!("{},fault=\"{fault}\"", label(bucket)), errors);
+        }
+    }
     text.family("yatagarasu_credentials_valid", "gauge", "Whether requests to the source can be signed.");
     for bucket in buckets.all() {
-        let missing = matches!(bucket.source.credentials(), CredentialsStatus::Missing { .. });
-        text.sample("yatagarasu_credentials_valid", &label(bucket), u64::from(!missing));
+        let usable = bucket.source.credentials().is_usable();
+        text.sample("yatagarasu_credentials_valid", &label(bucket), u64::from(usable));
     }
     text.family("yatagarasu_credentials_expiry_timestamp_seconds", "gauge", "When the credentials expire.");
     for bucket in buckets.all() {

@@ -23,7 +23,7 @@ pub(super) async fn answer(buckets: &[Bucket], trusted: bool) -> Response<Full<B
         let gateway = bucket.gateway.clone();
         probes.spawn(async move {
             let probe = tokio::time::timeout(WAIT, gateway.probe()).await;
-            (index, probe.unwrap_or(Err(SourceError::TimedOut(WAIT))))
+            (index, probe.unwrap_or(Err(SourceError::timed_out(WAIT))))
         });
     }
     let mut results = probes.join_all().await;

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use yatagarasu_cache::CacheConfig;
+use yatagarasu_core::http::cors::Cors;
+use yatagarasu_core::http::response_fields::ResponseFields;
 use yatagarasu_core::{CachePolicy, ForwardedFields};
 use yatagarasu_s3::SourceConfig;
 
@@ -69,6 +72,10 @@ pub struct BucketConfig {
     pub forward_headers: ForwardedFields,
     /// Query parameters that are forwarded to the source and are part of the cache key.
     pub forward_query: ForwardedQuery,
+    /// Who answers pages of other origins.
+    pub cors: Cors,
+    /// The changes to the fields of responses.
+    pub response_fields: Arc<ResponseFields>,
     /// The cache, or `None` if caching is off.
     pub cache: Option<BucketCache>,
 }

@@ -18,16 +18,16 @@ mod setting;
 use serde::{Deserialize, Serialize};
 use yatagarasu_cache::{CacheBackend, EvictionPolicy};
 use yatagarasu_core::{ClientControl, ObjectControl};
-use yatagarasu_s3::SourceBackend;
+use yatagarasu_s3::{AccessDenied, SourceBackend};
 
 use crate::config::Secret;
 use crate::config::units::{ByteSize, Span};
 use bounds::Bounds;
 use key::Absent::{Computed, Required};
 
-pub(super) use choice::Choice;
+pub(super) use choice::{Choice, CorsMode};
 pub(super) use key::{Absent, Key, Kind, Section, Type};
-pub(super) use setting::Address;
+pub(super) use setting::{Address, Either, Fields, Several};
 
 /// The wildcard for all names. It must be the only entry of its list.
 pub(super) const ALL: &str = "*";
@@ -95,8 +95,48 @@ rows! {
             bounds Bounds::rule("not escaped, and used once; no `//`, `.` or `..` segment, no `%`, `?` or `#`");
         /// The connection to S3.
         s3: S3Settings = {};
+        /// How pages of other origins may use the objects (CORS). With `pass`, S3's own configuration decides. With
+        /// `off`, S3 is never told the origin. The keys of `cors` have the gateway decide, for all objects alike.
+        cors: Either<CorsMode, CorsSettings> = "pass";
+        /// Fields of S3's responses that no client gets. `*` stands for any characters. By default, those that name the
+        /// account or its internals.
+        hide_headers: Vec<String> = [
+            "x-amz-access-point-alias", "x-amz-bucket-region", "x-amz-expiration", "x-amz-object-lock-*",
+            "x-amz-replication-status", "x-amz-request-charged", "x-amz-restore", "x-amz-server-side-encryption*",
+            "x-amz-tagging-count"
+        ], bounds Bounds::rule("names of fields, with `*`");
+        /// Further changes to the fields of responses. A list has a rule for each set of keys, and all that match apply.
+        response_headers: Several<ResponseHeaderSettings> = [];
         /// The cache of the bucket.
         cache: CacheSettings = {};
+    }
+
+    /// The rules for pages of other origins.
+    struct CorsSettings, "`pass`, `off`, or the keys of `cors`" {
+        /// The origins that may use the objects.
+        allow_origins: Option<Vec<String>> = null, else Required, such as ["https://app.example"],
+            bounds Bounds::rule("`scheme://host[:port]`, with `*` for any characters; or `*` alone, for all of them");
+        /// The methods that they may use.
+        allow_methods: Vec<String> = ["GET", "HEAD"], bounds Bounds::rule("`GET`, `HEAD`");
+        /// The request fields that they may send.
+        allow_headers: Vec<String> = ["*"], bounds Bounds::rule("names of fields; or `*` alone, for all of them");
+        /// The response fields that they may read, besides those that every page may.
+        expose_headers: Vec<String> = ["ETag", "Content-Range", "Content-Length", "Age", "Cache-Status"],
+            bounds Bounds::rule("names of fields; or `*` alone, for all of them");
+        /// How long a browser may remember the answer to a preflight.
+        max_age: Span = "1h";
+        /// Whether requests may have cookies and the like.
+        credentials: bool = false, bounds Bounds::rule("`false` if `allow_origins` is `*`");
+    }
+
+    /// A change to the fields of responses.
+    struct ResponseHeaderSettings, "the keys of `response_headers`, or a list of them" {
+        /// The keys of the objects that the rule is for. `*` stands for any characters, also for `/`.
+        keys: String = "*", bounds Bounds::rule("a glob: `*`, `?`, `[abc]`");
+        /// The fields that are removed. `*` stands for any characters.
+        remove: Vec<String> = [], such as ["x-amz-meta-internal-*"], bounds Bounds::rule("names of fields, with `*`");
+        /// The fields that are set, with their values. They are on errors, too.
+        set: Fields = {}, bounds Bounds::rule("names and values; not those that frame a message or say how it was cached");
     }
 
     /// The connection to S3.
@@ -105,18 +145,28 @@ rows! {
         backend: Choice<SourceBackend> = "native";
         /// The bucket's name at S3.
         bucket: Option<String> = null, else Computed("the bucket's `name`"), such as "assets",
-            bounds Bounds::rule("ASCII letters, digits, `-`, `.` and `_`");
-        /// The region for signatures and, on AWS, for the endpoint. The server never asks the network for it.
+            bounds Bounds::rule("ASCII letters, digits, `-`, `.` and `_`; or the ARN of an access point");
+        /// The region for signatures and, on AWS, for the endpoint. If the key is absent and S3 names another region,
+        /// that is used.
         region: Option<String> = null,
             else Computed("`AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's region, then `us-east-1`"),
             such as "us-east-1", bounds Bounds::rule("ASCII letters, digits and `-`");
         /// The URL of an S3-compatible server. Names that end in `.localhost` resolve to this machine.
         endpoint: Option<String> = null,
             else Computed("AWS, as `https://s3.REGION.amazonaws.com`"), such as "http://127.0.0.1:9000",
-            bounds Bounds::rule("`http://HOST[:PORT]` or `https://HOST[:PORT]`; no path, query or user");
+            bounds Bounds::rule("`http://HOST[:PORT][/PATH]` or `https://HOST[:PORT][/PATH]`; no query or user");
+        /// Whether AWS is reached over IPv6, too.
+        dualstack: bool = false, bounds Bounds::rule("`false` with an `endpoint`");
+        /// Whether AWS's endpoint with cryptography validated by FIPS 140 is used.
+        fips: bool = false, bounds Bounds::rule("`false` with an `endpoint`");
+        /// Whether AWS's transfer acceleration is used.
+        accelerate: bool = false, bounds Bounds::rule("`false` with an `endpoint`, `fips` or `path_style`");
         /// The position of the bucket in a request: `https://HOST/BUCKET/KEY` if `true`, `https://BUCKET.HOST/KEY` if
         /// `false`.
-        path_style: Option<bool> = null, else Computed("`true` with an `endpoint`, `false` on AWS"), such as true;
+        path_style: Option<bool> = null,
+            else Computed("`true` with an `endpoint` and for names with dots, else `false`"), such as true;
+        /// How the certificate of the server is verified.
+        tls: TlsSettings = {};
         /// Whether requests are left unsigned, for public buckets.
         anonymous: bool = false, bounds Bounds::rule("`false` if there are keys");
         /// The access key ID. Without keys, requests are signed with what the AWS credential chain finds.
@@ -128,13 +178,20 @@ rows! {
         /// The session token of temporary keys.
         session_token: Option<Secret> = null, else Computed("none"), such as "${ASSETS_SESSION_TOKEN}",
             bounds Bounds::rule("only with the two keys; printable ASCII without spaces; an empty text counts as none");
+        /// What a refusal with `AccessDenied` means for clients. Without the permission to list the bucket, S3 refuses
+        /// what does not exist: `not_found` then gives clients the 404 that they need.
+        access_denied: Choice<AccessDenied> = "forbidden";
+        /// Fields that every request to S3 has, such as `x-amz-request-payer: requester`. Clients cannot change them.
+        request_headers: Fields = {}, bounds Bounds::rule("names and values; not those that frame or sign a request");
         /// Request fields that are forwarded to the source, besides ranges, conditions and CORS.
         forward_headers: Vec<String> = [],
             bounds Bounds::rule("names of fields that may be forwarded; or `*` alone, for all of them");
         /// Query parameters that are forwarded to the source and are part of the cache key.
         forward_query: Vec<String> = [],
             bounds Bounds::rule("names of parameters that may be forwarded; or `*` alone, for all of them");
-        /// The limit for opening a TCP connection to S3.
+        /// How many connections to S3 may be open. A request that finds none free waits for `connect_timeout`.
+        max_connections: u16 = 4096, bounds Bounds::rule("1 to 65535");
+        /// The limit for opening a connection to S3, with the DNS lookup and the TLS handshake.
         connect_timeout: Span = "5s", bounds TIME_LIMIT;
         /// The limit from the request to the response head. It includes the wait for credentials, for a connection
         /// and for TLS.
@@ -144,6 +201,18 @@ rows! {
         /// How many bytes the kernel receives from S3 before the gateway reads them (`SO_RCVBUF`). A stream receives
         /// at most this much in one round trip.
         receive_buffer: ByteSize = "128KiB", bounds SOCKET_BUFFER;
+    }
+
+    /// How the certificate of a server is verified.
+    struct TlsSettings, "the keys of `tls`" {
+        /// A file with the certificates to trust, in PEM.
+        ca_file: Option<String> = null,
+            else Computed("those of the operating system, or of `SSL_CERT_FILE`"), such as "/etc/ssl/private-ca.pem";
+        /// Whether a certificate in `ca_file` is accepted as the server's own, whatever names and dates it has.
+        pin_self_signed: bool = false, bounds Bounds::rule("`false` without `ca_file`");
+        /// DANGEROUS: whether every certificate is accepted. Whoever is between the gateway and S3 can then read the
+        /// requests with their session tokens, and change the objects. For tests only.
+        insecure: bool = false;
     }
 
     /// The cache of a bucket.

@@ -140,7 +140,7 @@ fn refuse_lists(value: &mut Value, section: &Section, place: &str, errors: &mut 
         let (Some(inner), Some(value)) = (key.section(), table.get_mut(key.name)) else { continue };
         let place = key.place(place);
         match &mut value.kind {
-            ValueKind::Array(entries) if matches!(key.kind, Kind::Sections(_)) => {
+            ValueKind::Array(entries) if matches!(key.kind, Kind::Sections(_) | Kind::Several(_)) => {
                 for (index, entry) in entries.iter_mut().enumerate() {
                     refuse_lists(entry, inner, &format!("{place}[{index}]"), errors);
                 }

@@ -4,6 +4,8 @@
 
 mod bucket;
 mod cache;
+mod cors;
+mod fields;
 mod forward;
 
 use std::collections::HashMap;

@@ -78,6 +78,7 @@ impl AsyncWrite for ClientSocket {
         ready!(self.poll_send(cx))?;
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         let Self { socket, fast_path, writer, state } = &mut *self;
+        // hyper flushes the socket only if its own buffer is empty. So all that the stream has returned is written.
         let flushed = writer.poll_flushed(socket, cx);
         state.note_last(flushed.is_pending(), socket);
         ready!(flushed)?;

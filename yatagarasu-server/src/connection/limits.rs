@@ -19,7 +19,7 @@ pub(crate) struct ConnectionLimits {
 }
 
 /// Maximum number of buffered bytes per connection and direction, in hyper and in the fast path. A request head has
-/// to fit. At most one chunk of a response is queued, so that a slow client slows the source down.
+/// to fit. At most one chunk of a response is queued. `SpliceStream` holds a stream from S3 back further.
 pub(super) const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Maximum number of unsent bytes in the client's socket of a fast stream.

@@ -1,4 +1,5 @@
-//! Zero-copy output: moves bytes from S3's socket into a pipe, and from the pipe into the client's socket
+//! The output of an HTTP/1 connection. It holds a stream back until its last piece is written, and moves the bytes of
+//! fast streams past the process: from S3's socket into a pipe, and from the pipe into the client's socket
 //! (`splice(2)`).
 //!
 //! Moving costs less than reading and writing only if the kernel may queue megabytes in each direction. There is not

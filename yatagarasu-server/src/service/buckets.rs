@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use yatagarasu_core::Gateway;
+use yatagarasu_core::http::cors::Cors;
+use yatagarasu_core::http::response_fields::ResponseFields;
 
 use crate::config::{ForwardedQuery, StatusKey};
 use crate::service::router::{Route, Routes};
+use crate::telemetry::failures::Failures;
 
 /// A bucket that is served.
 #[derive(Debug)]
@@ -18,10 +21,16 @@ pub struct Bucket {
     pub forward_query: ForwardedQuery,
     /// Whether `Cache-Status` shows the cache key.
     pub status_key: StatusKey,
+    /// Who answers pages of other origins.
+    pub cors: Cors,
+    /// The changes to the fields of responses.
+    pub response_fields: Arc<ResponseFields>,
     /// Its gateway.
     pub gateway: Gateway,
     /// Its source.
     pub source: yatagarasu_s3::BuiltSource,
+    /// The failures of its source.
+    pub failures: Arc<Failures>,
 }
 
 /// All buckets and the routes to them.

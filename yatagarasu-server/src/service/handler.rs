@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use yatagarasu_core::gateway::PendingRequest;
 use yatagarasu_core::gateway::hit::{Looked, PlainHit};
+use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::fields::drop_hops;
 use yatagarasu_core::{CacheEntry, CacheKey, KeyRef, ObjectKey, Outcome, Request as ObjectRequest};
 
@@ -17,7 +18,7 @@ use crate::config::StatusKey;
 use crate::service::body::ResponseBody;
 use crate::service::buckets::Buckets;
 use crate::service::problem::Problem;
-use crate::service::response::{self, ResponseContext};
+use crate::service::response::{self, Changes, ResponseContext};
 use crate::service::router::{Route, cache_key, decode, forwarded_query};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::counters::Counters;
@@ -97,7 +98,7 @@ impl RequestHandler {
         let finish = move |response| if headless { response::without_body(response) } else { response };
         let request_id = self.request_ids.of(&head.headers);
         let entry = Entry::begin(&head.method, head.uri.path(), &request_id, &self.counters);
-        let mut context = ResponseContext { request_id, key: None, entry };
+        let mut context = ResponseContext { request_id, key: None, entry, changes: None };
         let routed = match routed.map_or_else(|| self.route(&head), |routed| Ok(*routed)) {
             Ok(routed) => routed,
             Err(Unrouted::Options) => return Either::Left(ready(finish(response::options(context)))),
@@ -111,6 +112,17 @@ impl RequestHandler {
         }
         context.entry = context.entry.of(&self.names[bucket], key.object.as_str());
         let mut headers = head.headers;
+        let served = &self.buckets.all()[bucket];
+        if let (Cors::Off, Question::Preflight) = (&served.cors, question) {
+            return Either::Left(ready(finish(response::options(context))));
+        }
+        let cors = served.cors.rules().map(|rules| (Arc::clone(rules), headers.get(ORIGIN).cloned()));
+        if let (Some((rules, _)), Question::Preflight) = (&cors, question) {
+            let response = response::preflight(rules, &headers, context);
+            return Either::Left(ready(finish(response)));
+        }
+        let fields = Arc::clone(&served.response_fields);
+        context.changes = Some(Changes { fields, key: key.object.clone(), cors });
         drop_hops(&mut headers);
         let request = ObjectRequest { method, key, headers };
         let task = match question {

@@ -1,4 +1,4 @@
-//! Error responses: `application/problem+json` (RFC 9457). Only this file maps errors to status codes.
+//! Error responses: `application/problem+json` (RFC 9457).
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::json;
 use yatagarasu_core::http::content_range::unsatisfied_range;
-use yatagarasu_core::{GatewayError, SourceError};
+use yatagarasu_core::{ErrorKind, GatewayError, SourceError};
 
 use crate::telemetry::request_id::RequestId;
 
@@ -48,17 +48,7 @@ impl<'a> Problem<'a> {
             Self::NoSuchPrefix => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
-            Self::Source(error) => match error {
-                SourceError::NotFound { .. } => StatusCode::NOT_FOUND,
-                SourceError::Denied { .. } => StatusCode::FORBIDDEN,
-                SourceError::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
-                SourceError::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-                SourceError::Throttled { .. } => StatusCode::SERVICE_UNAVAILABLE,
-                SourceError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
-                SourceError::Unavailable { .. }
-                | SourceError::NoCredentials(_)
-                | SourceError::Broken { .. } => StatusCode::BAD_GATEWAY,
-            },
+            Self::Source(error) => error.consequences().status,
         }
     }
 
@@ -69,16 +59,26 @@ impl<'a> Problem<'a> {
             Self::NoSuchPrefix => "nothing is served under this path",
             Self::MethodNotAllowed => "this gateway only reads: use GET, HEAD or OPTIONS",
             Self::OnlyIfCached => "nothing stored may be used, and only that was asked for",
-            Self::Source(error) => match error {
-                SourceError::NotFound { .. } => "there is no such object",
-                SourceError::Denied { .. } => "the source denied access to the object",
-                SourceError::PreconditionFailed => "a condition of the request does not hold",
-                SourceError::RangeNotSatisfiable { .. } => "the range lies outside the object",
-                SourceError::Throttled { .. } => "the source asks to slow down",
-                SourceError::TimedOut(_) => "the source did not answer in time",
-                SourceError::Unavailable { .. } => "the source cannot be reached",
-                SourceError::NoCredentials(_) => "the gateway has no valid credentials for the source",
-                SourceError::Broken { .. } => "the source broke its protocol",
+            Self::Source(error) => match error.kind() {
+                ErrorKind::NotFound
+                | ErrorKind::NoSuchBucket
+                | ErrorKind::Unexplained(StatusCode::NOT_FOUND) => "there is no such object",
+                ErrorKind::Archived => "the object is archived: it has to be restored first",
+                ErrorKind::Denied | ErrorKind::Unexplained(StatusCode::FORBIDDEN) => {
+                    "the source denied access to the object"
+                }
+                ErrorKind::Unexplained(_) => "the source refused the request without a reason",
+                ErrorKind::Invalid(_) => "the source cannot do what the request asks for",
+                ErrorKind::PreconditionFailed => "a condition of the request does not hold",
+                ErrorKind::RangeNotSatisfiable { .. } => "the range lies outside the object",
+                ErrorKind::Throttled { .. } => "the source asks to slow down",
+                ErrorKind::TimedOut(_) => "the source did not answer in time",
+                ErrorKind::Unavailable => "the source cannot be reached",
+                ErrorKind::NoCredentials | ErrorKind::Unauthenticated => {
+                    "the gateway has no valid credentials for the source"
+                }
+                ErrorKind::Misconfigured => "the gateway's configuration does not fit the source",
+                ErrorKind::Broken => "the source broke its protocol",
             },
         }
     }
@@ -88,14 +88,20 @@ impl<'a> Problem<'a> {
             Self::MethodNotAllowed => {
                 headers.insert(header::ALLOW, ALLOW);
             }
-            Self::Source(SourceError::RangeNotSatisfiable { complete_length: Some(length) }) => {
-                headers.insert(header::CONTENT_RANGE, unsatisfied_range(*length));
+            Self::Source(error) => {
+                headers.extend(error.shown().iter().map(|(name, value)| (name.clone(), value.clone())));
+                match error.kind() {
+                    ErrorKind::RangeNotSatisfiable { complete_length: Some(length) } => {
+                        headers.insert(header::CONTENT_RANGE, unsatisfied_range(length));
+                    }
+                    ErrorKind::Throttled { retry_after } => {
+                        let seconds = retry_after.unwrap_or(RETRY_AFTER).as_secs().max(1);
+                        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                    }
+                    _ => {}
+                }
             }
-            Self::Source(SourceError::Throttled { retry_after, .. }) => {
-                let seconds = retry_after.unwrap_or(RETRY_AFTER).as_secs().max(1);
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            Self::BadRequest(_) | Self::NoSuchPrefix | Self::OnlyIfCached | Self::Source(_) => {}
+            Self::BadRequest(_) | Self::NoSuchPrefix | Self::OnlyIfCached => {}
         }
     }
 
@@ -140,26 +146,25 @@ mod tests {
         check(&Problem::BadRequest("x"), 400, None);
         check(&Problem::NoSuchPrefix, 404, None);
         check(&Problem::MethodNotAllowed, 405, Some(("allow", "GET, HEAD, OPTIONS")));
-        let source = |error, status, field| check(&Problem::Source(&error), status, field);
-        source(SourceError::not_found(""), 404, None);
-        source(SourceError::Denied { code: String::new(), caching: Box::default() }, 403, None);
-        source(SourceError::PreconditionFailed, 412, None);
-        source(
-            SourceError::RangeNotSatisfiable { complete_length: Some(9) },
-            416,
-            Some(("content-range", "bytes */9")),
-        );
+        let source = |kind, status, field| check(&Problem::Source(&SourceError::new(kind)), status, field);
+        source(ErrorKind::NotFound, 404, None);
+        source(ErrorKind::NoSuchBucket, 404, None);
+        source(ErrorKind::Denied, 403, None);
+        source(ErrorKind::Unexplained(StatusCode::FORBIDDEN), 403, None);
+        source(ErrorKind::Unexplained(StatusCode::NOT_FOUND), 404, None);
+        source(ErrorKind::Invalid(StatusCode::BAD_REQUEST), 400, None);
+        source(ErrorKind::PreconditionFailed, 412, None);
+        let range = Some(("content-range", "bytes */9"));
+        source(ErrorKind::RangeNotSatisfiable { complete_length: Some(9) }, 416, range);
         check(&Problem::OnlyIfCached, 504, None);
-        let status = StatusCode::TOO_MANY_REQUESTS;
-        source(SourceError::Throttled { status, retry_after: None }, 503, Some(("retry-after", "1")));
-        source(
-            SourceError::Throttled { status, retry_after: Some(Duration::from_secs(7)) },
-            503,
-            Some(("retry-after", "7")),
-        );
-        source(SourceError::TimedOut(RETRY_AFTER), 504, None);
-        source(SourceError::unavailable("10.0.0.1 refused"), 502, None);
-        source(SourceError::broken("10.0.0.1 said nonsense"), 502, None);
-        source(SourceError::NoCredentials("10.0.0.1".into()), 502, None);
+        source(ErrorKind::Throttled { retry_after: None }, 503, Some(("retry-after", "1")));
+        let after = ErrorKind::Throttled { retry_after: Some(Duration::from_secs(7)) };
+        source(after, 503, Some(("retry-after", "7")));
+        source(ErrorKind::TimedOut(RETRY_AFTER), 504, None);
+        source(ErrorKind::Unauthenticated, 502, None);
+        source(ErrorKind::NoCredentials, 502, None);
+        source(ErrorKind::Misconfigured, 502, None);
+        check(&Problem::Source(&SourceError::unavailable("10.0.0.1 refused")), 502, None);
+        check(&Problem::Source(&SourceError::broken("10.0.0.1 said nonsense")), 502, None);
     }
 }

@@ -2,13 +2,16 @@
 
 use std::cell::Cell;
 use std::io::Write;
+use std::sync::Arc;
 
 use http::header::{AGE, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::hit::PlainHit;
-use yatagarasu_core::{CacheStatus, Outcome};
+use yatagarasu_core::http::cors::CorsRules;
+use yatagarasu_core::http::response_fields::ResponseFields;
+use yatagarasu_core::{CacheStatus, ObjectKey, Outcome};
 
 use crate::service::body::ResponseBody;
 use crate::service::problem::{ALLOW, Problem};
@@ -44,6 +47,26 @@ pub(crate) struct ResponseContext {
     /// The cache key to show to the client, if any.
     pub(crate) key: Option<String>,
     pub(crate) entry: Entry,
+    /// What the bucket changes about the fields of the response. `None` if no bucket is meant.
+    pub(crate) changes: Option<Changes>,
+}
+
+/// What a bucket changes about the fields of a response.
+pub(crate) struct Changes {
+    pub(crate) fields: Arc<ResponseFields>,
+    /// The object's key.
+    pub(crate) key: ObjectKey,
+    /// The bucket's own rules for pages of other origins, and the page's origin.
+    pub(crate) cors: Option<(Arc<CorsRules>, Option<HeaderValue>)>,
+}
+
+impl Changes {
+    fn apply(&self, headers: &mut HeaderMap) {
+        self.fields.apply(Some(self.key.as_str()), headers);
+        if let Some((rules, origin)) = &self.cors {
+            rules.write(origin.as_ref(), headers);
+        }
+    }
 }
 
 /// Returns the response for an outcome.
@@ -52,11 +75,12 @@ pub(crate) fn outcome(outcome: Outcome, context: ResponseContext) -> Response<Re
     match reply {
         Ok(reply) => {
             let handling = handling.beside(reply.status);
-            let ResponseContext { request_id, key, entry } = context;
+            let ResponseContext { request_id, key, entry, changes } = context;
             let entry = entry.answered(reply.status, handling);
             let mut response = Response::new(ResponseBody::reply(reply.body, entry));
             *response.status_mut() = reply.status;
             *response.headers_mut() = reply.headers;
+            changes.inspect(|changes| changes.apply(response.headers_mut()));
             sign(response.headers_mut(), &handling, key.as_deref(), &request_id);
             response
         }
@@ -79,10 +103,11 @@ fn rendered(
     handling: CacheStatus,
     context: ResponseContext,
 ) -> Response<ResponseBody> {
-    let ResponseContext { request_id, key, entry } = context;
+    let ResponseContext { request_id, key, entry, changes } = context;
     let response = problem.render(&request_id);
     let entry = entry.answered(response.status(), handling);
     let mut response = response.map(|document| ResponseBody::document(document, entry));
+    changes.inspect(|changes| changes.apply(response.headers_mut()));
     sign(response.headers_mut(), &handling, key.as_deref(), &request_id);
     response
 }
@@ -96,6 +121,18 @@ pub(crate) fn options(context: ResponseContext) -> Response<ResponseBody> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(http::header::ALLOW, ALLOW);
     sign(response.headers_mut(), &handling, None, &request_id);
+    response
+}
+
+/// Returns the gateway's own response to a preflight: the fields of the rules, or none if the request is not allowed.
+pub(crate) fn preflight(
+    rules: &CorsRules,
+    asked: &HeaderMap,
+    context: ResponseContext,
+) -> Response<ResponseBody> {
+    let mut response = options(context);
+    // Browsers ask for a success, and refuse by themselves if the fields are not there (Fetch, "CORS-preflight fetch").
+    response.headers_mut().extend(rules.preflight(asked).unwrap_or_default());
     response
 }
 

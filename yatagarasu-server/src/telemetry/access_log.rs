@@ -92,7 +92,7 @@ impl Entry {
         self
     }
 
-    /// Records why there is no object. Also logs a warning if the failure is transient.
+    /// Records why there is no object.
     pub(crate) fn refused(mut self, refusal: &GatewayError) -> Self {
         match refusal {
             GatewayError::OnlyIfCached => {}
@@ -111,8 +111,10 @@ impl Entry {
         self.progress(Progress::Ended);
     }
 
-    /// Records that the source failed before the end of the body.
+    /// Records that the source failed before the end of the body, and logs a warning.
     pub(crate) fn broken(&mut self, error: &SourceError) {
+        let (bucket, request_id) = (self.bucket.as_deref(), &self.request_id);
+        tracing::warn!(%error, bucket, %request_id, "the source broke off a response");
         self.failed(error);
         self.progress(Progress::Broken);
     }
@@ -137,10 +139,6 @@ impl Entry {
     }
 
     fn failed(&mut self, error: &SourceError) {
-        if error.is_transient() {
-            let (bucket, request_id) = (self.bucket.as_deref(), &self.request_id);
-            tracing::warn!(%error, bucket, %request_id, "the source failed");
-        }
         if let Some(line) = &mut self.line {
             line.failure = Some(error.to_string());
         }

@@ -48,11 +48,11 @@ async fn missing_objects_and_prefixes_are_404() {
 }
 
 #[tokio::test]
-async fn denied_is_403() {
+async fn refused_credentials_are_502() {
     let site = Site::with("session_token: \"of-somebody-else\"", "").await;
     site.put("k", &[], "x");
-    check(&site.client.get("/static/k").await, 403);
-    check(&site.client.get_with("/static/k", &[("range", "bytes=0-0")]).await, 403);
+    check(&site.client.get("/static/k").await, 502);
+    check(&site.client.get_with("/static/k", &[("range", "bytes=0-0")]).await, 502);
 }
 
 #[tokio::test]
@@ -86,8 +86,11 @@ async fn what_s3_answers_becomes_the_right_status() {
         ("500 Internal Server Error", "InternalError", 502),
         ("301 Moved Permanently", "PermanentRedirect", 502),
         ("400 Bad Request", "AuthorizationHeaderMalformed", 502),
-        ("400 Bad Request", "ExpiredToken", 403),
-        ("403 Forbidden", "InvalidAccessKeyId", 403),
+        ("400 Bad Request", "ExpiredToken", 502),
+        ("400 Bad Request", "InvalidArgument", 400),
+        ("403 Forbidden", "InvalidAccessKeyId", 502),
+        ("403 Forbidden", "AccessDenied", 403),
+        ("403 Forbidden", "InvalidObjectState", 403),
         ("404 Not Found", "NoSuchBucket", 404),
         ("503 Slow Down", "SlowDown", 503),
         ("429 Too Many Requests", "", 503),

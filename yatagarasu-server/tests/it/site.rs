@@ -79,6 +79,16 @@ impl Site {
         Self::run(origin, &document(server, &buckets)).await
     }
 
+    /// Starts a gateway with one bucket under `/static`, in front of `origin`. `keys` are keys of the bucket as lines of
+    /// YAML, `s3` and `cache` further settings of it.
+    pub(crate) async fn of_bucket(origin: Origin, keys: &str, s3: &str, cache: &str) -> Self {
+        let mut entry = bucket(&origin.endpoint(), "assets", "/static", s3, &sized(cache));
+        for line in keys.lines() {
+            writeln!(entry, "    {line}").expect("a string takes what is written");
+        }
+        Self::run(origin, &document("", &[entry])).await
+    }
+
     /// Starts a gateway of any configuration in front of `origin`.
     pub(crate) async fn run(origin: Origin, yaml: &str) -> Self {
         let config = Config::from_yaml("test.yaml", yaml, &Environment::default()).unwrap();

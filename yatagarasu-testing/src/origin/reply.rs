@@ -57,6 +57,20 @@ impl Reply {
         Self { form: Form::Message { status, fields: Vec::new(), body }, head_at: None, rest_at: None }
     }
 
+    /// Returns the same answer with another status.
+    ///
+    /// # Panics
+    ///
+    /// The answer is raw, or there is no such status.
+    #[must_use]
+    pub fn of_status(mut self, code: u16) -> Self {
+        match &mut self.form {
+            Form::Message { status, .. } => *status = StatusCode::from_u16(code).expect("a status code"),
+            Form::Raw(_) => panic!("raw bytes are sent as they are"),
+        }
+        self
+    }
+
     /// Adds a field. `Content-Length` and `Transfer-Encoding` replace the default length.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {

@@ -1,7 +1,8 @@
 //! What an origin has been asked, and how it answers.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -20,6 +21,20 @@ struct State {
     requests: Vec<Request>,
     /// By key. The last one of a key repeats.
     replies: HashMap<String, VecDeque<Reply>>,
+    /// Answers requests for all other keys.
+    decides: Option<Decides>,
+}
+
+type Decide = dyn Fn(&Request) -> Option<Reply> + Send + Sync;
+
+/// Makes a reply of a request.
+#[derive(Clone)]
+pub(super) struct Decides(pub(super) Arc<Decide>);
+
+impl fmt::Debug for Decides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Decides")
+    }
 }
 
 impl Script {
@@ -28,16 +43,22 @@ impl Script {
         self.state().replies.insert(key.to_owned(), replies);
     }
 
+    /// Sets what makes replies to requests for keys without a reply.
+    pub(super) fn decide(&self, decides: Decides) {
+        self.state().decides = Some(decides);
+    }
+
     /// Records a request and returns the reply to it, if its key has one.
-    pub(super) fn arrive(&self, request: Request) -> Option<Reply> {
+    pub(super) fn arrive(&self, request: &Request) -> Option<Reply> {
         let mut state = self.state();
         let reply = state.replies.get_mut(&request.key).and_then(|replies| {
             if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() }
         });
-        state.requests.push(request);
+        let decides = state.decides.clone();
+        state.requests.push(request.clone());
         drop(state);
         self.arrived.notify_waiters();
-        reply
+        reply.or_else(|| (decides?.0)(request))
     }
 
     /// Returns the requests that `wanted` accepts, in order.

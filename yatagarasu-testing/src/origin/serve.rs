@@ -53,7 +53,7 @@ async fn serve(socket: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut socket = BufReader::new(socket);
     while let Some(head) = read_head(&mut socket).await {
         let request = Request::parse(&head);
-        let reply = shared.script.arrive(request.clone());
+        let reply = shared.script.arrive(&request);
         if let Some(hand) = &shared.by_hand {
             // The test may have ended.
             let _ = hand.send(Exchange::new(&head, socket));

@@ -8,6 +8,8 @@ use http::{HeaderName, HeaderValue};
 use yatagarasu_core::cache::entry::EntryKind;
 use yatagarasu_core::cache::segments::SegmentsBuilder;
 use yatagarasu_core::caching::freshness::{Exchange, FreshnessTerms};
+use yatagarasu_core::http::response_fields::ResponseFields;
+use yatagarasu_core::object::meta::Shape;
 use yatagarasu_core::{CacheEntry, CacheKey, ObjectKey, ObjectMeta};
 
 use crate::random::Random;
@@ -86,7 +88,11 @@ fn stored(length: usize) -> CacheEntry {
     let mut bytes = SegmentsBuilder::new(Some(length as u64));
     bytes.push(&vec![0; length]);
     CacheEntry::new(
-        ObjectMeta::new(headers).to_store(&[], SystemTime::UNIX_EPOCH),
+        ObjectMeta::new(headers).to_store(
+            &[],
+            SystemTime::UNIX_EPOCH,
+            &Shape { fields: &ResponseFields::default(), key: "" },
+        ),
         EntryKind::Full(bytes.finish()),
         Exchange::at(SystemTime::UNIX_EPOCH),
         FreshnessTerms::fresh_for(Duration::from_secs(3600)),

@@ -22,6 +22,7 @@ use crate::gateway::pass::Keep;
 use crate::gateway::representation::{Bytes, Content};
 use crate::gateway::{Shared, forward, representation};
 use crate::source::Object;
+use crate::source::consequences::Retry;
 use crate::source::error::SourceError;
 
 /// Number of fills of another variant a request may join before it goes to the source alone.
@@ -134,7 +135,7 @@ impl Shared {
             FillMode::ByReaders => attempt.context.asker(),
             FillMode::Anyway => Asker::Anyone,
         };
-        let asked = forward::fill(attempt.request(), &self.policy.forward_headers);
+        let asked = forward::fill(attempt.request(), &self.policy);
         let Claim { permit, stored } = claim;
         FillTask { gateway: Arc::clone(self), fill, permit, asked, asker, stored, wanted }.spawn();
     }
@@ -242,7 +243,7 @@ impl Shared {
         if let Some(stale) = self.stale_instead(attempt, &error, forwarding) {
             return Some(stale);
         }
-        if forwarding.collapsed && trials.failures == 0 && error.is_worth_another_try() {
+        if forwarding.collapsed && trials.failures == 0 && error.consequences().retry == Retry::Once {
             trials.failures += 1;
             return None;
         }

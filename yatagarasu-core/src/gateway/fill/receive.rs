@@ -17,7 +17,7 @@ use crate::gateway::Shared;
 use crate::gateway::fill::state::{Fill, Head};
 use crate::gateway::lookup::Selecting;
 use crate::gateway::store::StorePermit;
-use crate::object::meta::ObjectMeta;
+use crate::object::meta::{ObjectMeta, Shape};
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
 
@@ -54,7 +54,8 @@ impl Receive {
         let selecting = self.place(&meta);
         let (exchange, Receipt { terms, length, .. }) = (self.fetched.exchange, &self.receipt);
         let withheld = withheld(meta.headers());
-        let fields = meta.to_store(&withheld, exchange.received);
+        let shape = self.gateway.shape(&self.fetched.permit.key().object);
+        let fields = meta.to_store(&withheld, exchange.received, &shape);
         let head = Arc::new(Head {
             object: CacheEntry::new(fields, EntryKind::Full(Segments::default()), exchange, *terms),
             private: (!withheld.is_empty()).then_some(meta),
@@ -109,16 +110,22 @@ impl Receive {
         if let Some(selecting) = &head.selecting {
             gateway.note_variants(&fetched, selecting);
         }
+        let (is_whole, fetched_key) = (part.is_none(), fetched.permit.key().object.clone());
         let Fetched { permit, exchange, .. } = fetched;
         let storing = match part {
             None => permit.store(&gateway.storage, stored),
-            Some(part) => {
-                let completed = |current| completed(current, &stored, part, exchange);
-                permit.update(&gateway.storage, completed)
+            Some((range, length)) => {
+                // The bytes are copied before the order of stores is locked.
+                let new = stored.whole().map(|bytes| Parts::new(length, range.start, bytes));
+                let shape = gateway.shape(&fetched_key);
+                permit.update(&gateway.storage, |current| completed(current, &stored, new?, exchange, &shape))
             }
         };
         if storing {
-            fill.unreserve();
+            // The cache holds the bytes of a whole object itself. Of a part it holds a copy.
+            if is_whole {
+                fill.unreserve();
+            }
             gateway.stats.stored();
         }
         gateway.fills.remove(&fill);
@@ -130,6 +137,9 @@ impl Receive {
         while let Some(chunk) = body.next().await {
             let chunk = chunk?;
             received += chunk.len() as u64;
+            if received > self.receipt.length {
+                break;
+            }
             self.fill.push(&chunk);
         }
         if received != self.receipt.length {
@@ -152,25 +162,29 @@ impl Shared {
     }
 }
 
-/// Joins a newly received part with the stored parts of the same version (RFC 9111 3.4). `part` holds only the
-/// bytes of `range`, which is a part of `length` bytes. Returns `None` if that version is stored whole, or if
-/// something newer is stored.
+/// Joins a newly received part with the stored parts of the same version (RFC 9111 3.4). `new` holds the bytes of
+/// `part`. The fields and the lifetime are those of the later of the two. Returns `None` if that version is stored
+/// whole, or if something newer is stored.
 fn completed(
     current: Option<Arc<CacheEntry>>,
     part: &CacheEntry,
-    (range, length): (Range<u64>, u64),
+    new: Parts,
     exchange: Exchange,
+    shape: &Shape<'_>,
 ) -> Option<Arc<CacheEntry>> {
-    let EntryKind::Full(bytes) = part.kind() else { return None };
-    let new = Parts::new(length, range.start, bytes);
+    let length = new.complete_length();
     let number = current.as_ref().map_or(0, |current| current.number());
     let same = current.filter(|current| same_strong_tag(current.meta(), part.meta()));
     if same.is_none() && number > exchange.number {
         return None;
     }
+    let is_later = number <= exchange.number;
     let (parts, meta) = match same.as_ref().map(|same| (same.kind(), same.meta())) {
         Some((EntryKind::Full(_), _)) => return None,
-        Some((EntryKind::Partial(known), meta)) => (known.joined(&new)?, freshened(meta, part.meta())),
+        Some((EntryKind::Partial(known), meta)) if is_later => {
+            (known.joined(&new)?, freshened(meta, part.meta()))
+        }
+        Some((EntryKind::Partial(known), meta)) => (known.joined(&new)?, freshened(part.meta(), meta)),
         Some((EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass, _)) | None => {
             (new, part.meta().clone())
         }
@@ -179,9 +193,12 @@ fn completed(
         Some(segments) => EntryKind::Full(segments),
         None => EntryKind::Partial(parts),
     };
-    let meta = of_the_whole(&meta, length).to_store(&[], exchange.received);
-    let exchange = Exchange { number: number.max(exchange.number), ..exchange };
-    Some(Arc::new(CacheEntry::new(meta, content, exchange, *part.terms())))
+    let received = if is_later { exchange.received } else { same.as_ref()?.received() };
+    let meta = of_the_whole(&meta, length).to_store(&[], received, shape);
+    Some(Arc::new(match same.filter(|_| !is_later) {
+        Some(later) => later.with_content(meta, content),
+        None => CacheEntry::new(meta, content, exchange, *part.terms()),
+    }))
 }
 
 /// Returns a part's fields as fields of the whole object.

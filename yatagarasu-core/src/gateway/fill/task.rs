@@ -67,16 +67,19 @@ impl FillTask {
         let Some((answer, exchange)) = self.ask(&asked).await else { return };
         let confirmed = match &answer {
             Ok(Answer::NotModified(update)) => self.confirmed(&stored, update, exchange),
-            Ok(Answer::Object(_)) | Err(_) => return self.take((answer, exchange)).await,
-        };
-        match confirmed {
-            Some(confirmed) => self.confirm(confirmed),
-            // The 304 is about another version, or the updated response may not be stored here. Fetch the object.
-            None => {
-                if let Some(answered) = self.ask(&self.asked).await {
-                    self.take(answered).await;
-                }
+            Ok(Answer::Object(_)) | Err(_) => {
+                // The old version must not stay in memory until the new one has arrived.
+                drop(stored);
+                return self.take((answer, exchange)).await;
             }
+        };
+        if let Some(confirmed) = confirmed {
+            return self.confirm(confirmed);
+        }
+        drop(stored);
+        // The 304 is about another version, or the updated response may not be stored here. Fetch the object.
+        if let Some(answered) = self.ask(&self.asked).await {
+            self.take(answered).await;
         }
     }
 
@@ -104,7 +107,7 @@ impl FillTask {
     /// result may not be stored, or its key would change.
     fn confirmed(&self, stored: &CacheEntry, update: &ObjectMeta, exchange: Exchange) -> Option<CacheEntry> {
         let confirmed = confirms(stored.meta(), update)
-            .then(|| self.gateway.updated(stored, update, exchange))
+            .then(|| self.gateway.updated(stored, update, exchange, &self.permit.key().object))
             .flatten()?;
         let (key, _) = self.gateway.place(self.permit.key(), confirmed.meta(), &self.asked.headers);
         (key == *self.permit.key()).then_some(confirmed)
@@ -164,9 +167,7 @@ impl FillTask {
     async fn copy(self, object: Object, exchange: Exchange, terms: FreshnessTerms) {
         let (gateway, fill, wanted) = (Arc::clone(&self.gateway), Arc::clone(&self.fill), self.wanted);
         gateway.fills.remove(&fill);
-        let Some(copy) = TeeBuffer::of(&gateway, &object, self.fetched(exchange), terms) else {
-            return fill.release(object, Some(NotStoredReason::NoFillMemory));
-        };
+        let copy = TeeBuffer::of(&gateway, &object, self.fetched(exchange), terms);
         match wanted {
             FillMode::ByReaders => fill.release(keeping(object, copy), None),
             // Without readers the body would never be read, so read it here.
@@ -182,10 +183,13 @@ impl FillTask {
     fn release(self, object: Object, exchange: Exchange, obstacle: NotStoredReason) {
         let Self { gateway, fill, permit, .. } = self;
         gateway.fills.remove(&fill);
+        let meta = object.meta.clone();
         fill.release(object, Some(obstacle));
         if obstacle.lasts() {
             let note = CacheEntry::note(EntryKind::HitForPass, exchange, PASSED_FOR);
             permit.store(&gateway.storage, Arc::new(note));
+        } else {
+            permit.pass_by(&gateway.storage, &meta, exchange.received);
         }
     }
 

@@ -49,26 +49,27 @@ impl Shared {
         };
         let part = storable_part(&object.meta, policy);
         if object.meta.is_partial() && part.is_none() {
-            return (representation::streamed(object), Kept::Passing);
+            return self.pass_by(object, fetched);
         }
         match decide(&object.meta, fetched.exchange, policy, fetched.asker) {
             Storable::Whole { length, terms } => {
                 let Some(reservation) = self.budget.reserve(length) else {
-                    return (representation::streamed(object), Kept::Passing);
+                    return self.pass_by(object, fetched);
                 };
                 (self.receive(object, fetched, Receipt { terms, length, part }, reservation), Kept::Storing)
             }
             Storable::UnknownLength { terms } if !object.meta.is_partial() => {
-                let object = match TeeBuffer::of(self, &object, fetched, terms) {
-                    Some(copy) => keeping(object, copy),
-                    None => object,
-                };
-                (representation::streamed(object), Kept::Passing)
+                let copy = TeeBuffer::of(self, &object, fetched, terms);
+                (representation::streamed(keeping(object, copy)), Kept::Passing)
             }
-            Storable::UnknownLength { .. } | Storable::No(_) => {
-                (representation::streamed(object), Kept::Passing)
-            }
+            Storable::UnknownLength { .. } | Storable::No(_) => self.pass_by(object, fetched),
         }
+    }
+
+    /// Serves an object that is not stored. The stored one may be of another version.
+    fn pass_by(&self, object: Object, fetched: Fetched) -> (Reply, Kept) {
+        fetched.permit.pass_by(&self.storage, &object.meta, fetched.exchange.received);
+        (representation::streamed(object), Kept::Passing)
     }
 
     /// Receives a body in a task of its own, for one client and the cache.
@@ -130,25 +131,29 @@ pub(in crate::gateway) struct TeeBuffer {
 }
 
 impl TeeBuffer {
-    /// Begins the copy of an object. Returns `None` if the budget gives no reservation.
+    /// Begins the copy of an object.
     pub(in crate::gateway) fn of(
         gateway: &Arc<Shared>,
         object: &Object,
         mut fetched: Fetched,
         terms: FreshnessTerms,
-    ) -> Option<Self> {
-        let reservation = gateway.budget.reserve(0)?;
+    ) -> Self {
+        let reservation = gateway.budget.reserve(0).expect("nothing is always left");
         let (key, selecting) = gateway.place(fetched.permit.key(), &object.meta, &fetched.asked);
         fetched.permit.rekey(key);
-        Some(Self {
+        Self {
             gateway: Arc::clone(gateway),
-            meta: object.meta.to_store(&withheld(object.meta.headers()), fetched.exchange.received),
+            meta: object.meta.to_store(
+                &withheld(object.meta.headers()),
+                fetched.exchange.received,
+                &gateway.shape(&fetched.permit.key().object),
+            ),
             selecting,
             bytes: SegmentsBuilder::new(object.body.remaining()),
             reservation,
             fetched,
             terms,
-        })
+        }
     }
 
     /// Reads and copies a body that has no client, and stores it if it ends within the limit.

@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use yatagarasu_core::caching::cache_status::{Detail, Provenance};
 use yatagarasu_core::caching::freshness::Freshness;
-use yatagarasu_core::{CacheStatus, Gateway, GatewayError, Method, ObjectKey, Request, SourceError};
+use yatagarasu_core::{CacheStatus, Gateway, GatewayError, Method, ObjectKey, Request};
 use yatagarasu_testing::cache_key;
 
 use super::dice::Dice;
@@ -124,10 +124,7 @@ impl Heard {
         match &self.reply {
             Ok(given) => given.status,
             Err(GatewayError::OnlyIfCached) => 504,
-            Err(GatewayError::Source(SourceError::NotFound { .. })) => 404,
-            Err(GatewayError::Source(SourceError::RangeNotSatisfiable { .. })) => 416,
-            Err(GatewayError::Source(SourceError::Unavailable { .. })) => 503,
-            Err(GatewayError::Source(_)) => 500,
+            Err(GatewayError::Source(error)) => error.consequences().status.as_u16(),
         }
     }
 }

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use yatagarasu_core::{
-    Admission, Answer, CacheEntry, CacheKey, Clock, KeyRef, Method, Object, ObjectBody, ObjectCache,
-    ObjectKey, ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, Usage,
+    Admission, Answer, CacheEntry, CacheKey, Clock, ErrorKind, KeyRef, Method, Object, ObjectBody,
+    ObjectCache, ObjectKey, ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, Usage,
 };
 use yatagarasu_testing::{ManualClock, MemoryCache};
 
@@ -132,7 +132,7 @@ impl ModelSource {
             return (Said::Failed, Err(SourceError::unavailable("as the model wants it")));
         }
         let Some(edition) = world.current.get(key).map(|&id| world.editions[id].clone()) else {
-            return (Said::Missing, Err(SourceError::not_found("NoSuchKey")));
+            return (Said::Missing, Err(SourceError::new(ErrorKind::NotFound)));
         };
         let mut headers = edition.fields(asker, self.now());
         if edition.is_known(asked, &asker.language) {
@@ -150,8 +150,7 @@ impl ModelSource {
                 (part, Said::Part(edition.id), promised)
             }
             (Method::Get, FillMode::Nothing) => {
-                let complete_length = Some(length as u64);
-                let error = SourceError::RangeNotSatisfiable { complete_length };
+                let error = SourceError::range_not_satisfiable(&headers, length as u64);
                 return (Said::Outside(edition.id), Err(error));
             }
         };

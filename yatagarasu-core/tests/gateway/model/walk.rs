@@ -281,5 +281,6 @@ fn policy(dice: &mut Dice) -> BucketPolicy {
     BucketPolicy {
         cache: (!dice.chance(4)).then_some(cache),
         forward_headers: if dice.chance(75) { named() } else { ForwardedFields::All },
+        ..BucketPolicy::default()
     }
 }

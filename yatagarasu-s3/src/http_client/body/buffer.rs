@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use crate::http_client::socket::Socket;
 
-/// Size of a read buffer, and so of one read, in bytes. A stream with a slow client holds one or two such pieces.
+/// Size of a read buffer, and so of one read, in bytes. A stream with a slow client holds one such piece, and over
+/// HTTP/2 a second one.
 const READ_BYTES: usize = 32 * 1024;
 
 /// Content shorter than this is copied, so that a few bytes do not hold a whole buffer.

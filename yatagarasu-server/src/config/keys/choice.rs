@@ -4,7 +4,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 use yatagarasu_cache::{CacheBackend, EvictionPolicy};
 use yatagarasu_core::{ClientControl, ObjectControl};
-use yatagarasu_s3::SourceBackend;
+use yatagarasu_s3::{AccessDenied, SourceBackend};
 
 /// An enum whose variants have names in a configuration.
 pub(in crate::config) trait Named: Sized + Copy {
@@ -45,7 +45,18 @@ names! {
     CacheBackend { Foyer = "foyer" }
     EvictionPolicy { S3Fifo = "s3fifo", Lfu = "lfu", Lru = "lru", Sieve = "sieve" }
     ObjectControl { Respect = "respect", Override = "override", Ignore = "ignore" }
+    AccessDenied { Forbidden = "forbidden", NotFound = "not_found" }
+    CorsMode { Pass = "pass", Off = "off" }
     ClientControl { Respect = "respect", Ignore = "ignore" }
+}
+
+/// Who answers pages of other origins, unless a configuration has rules for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum CorsMode {
+    /// S3.
+    Pass,
+    /// Nobody.
+    Off,
 }
 
 /// The value of a key that takes one of several names.

@@ -34,6 +34,10 @@ pub(in crate::config) enum Kind {
     Section(&'static Section),
     /// A list of sections.
     Sections(&'static Section),
+    /// A section, or a list of sections.
+    Several(&'static Section),
+    /// One of these names, or a section.
+    Either(&'static [&'static str], &'static Section),
 }
 
 /// The type of a value.
@@ -50,6 +54,8 @@ pub(in crate::config) enum Type {
     Choice(&'static [&'static str]),
     /// A list of names.
     Names,
+    /// Names of header fields, with their values.
+    Fields,
     /// A list of these status codes.
     Statuses(&'static [u16]),
 }
@@ -134,7 +140,10 @@ impl Key {
     /// Returns the section under this key, or that of each entry of its list.
     pub(in crate::config) fn section(&self) -> Option<&'static Section> {
         match self.kind {
-            Kind::Section(section) | Kind::Sections(section) => Some(section),
+            Kind::Section(section)
+            | Kind::Sections(section)
+            | Kind::Several(section)
+            | Kind::Either(_, section) => Some(section),
             Kind::Value(_) => None,
         }
     }
@@ -146,7 +155,11 @@ impl Key {
 
     /// Returns the values that the key takes, in words, without the `0`.
     pub(in crate::config) fn range(&self) -> Option<String> {
-        let Kind::Value(kind) = self.kind else { return None };
+        let kind = match self.kind {
+            Kind::Value(kind) => kind,
+            Kind::Either(names, _) => return Some(format!("{}, or its keys", alternatives(names))),
+            Kind::Section(_) | Kind::Sections(_) | Kind::Several(_) => return None,
+        };
         match kind {
             Type::Number => Some(format!("up to {}", u16::MAX)),
             Type::Size => self.bounds.range(write_size),
@@ -155,7 +168,7 @@ impl Key {
             Type::Statuses(statuses) => {
                 Some(statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(" or "))
             }
-            Type::Text | Type::Address | Type::Secret | Type::Boolean | Type::Names => None,
+            Type::Text | Type::Address | Type::Secret | Type::Boolean | Type::Names | Type::Fields => None,
         }
     }
 

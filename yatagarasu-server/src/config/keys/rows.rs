@@ -10,7 +10,7 @@ macro_rules! rows {
         struct $section:ident, $expecting:literal {$(
             $(#[doc = $meaning:literal])+
             $name:ident: $type:ty = $default:tt
-                $(, else $absent:expr)? $(, such as $example:literal)? $(, bounds $bounds:expr)?;
+                $(, else $absent:expr)? $(, such as $example:tt)? $(, bounds $bounds:expr)?;
         )+}
     )+) => {$(
         $(#[doc = $about])+

@@ -1,14 +1,19 @@
 //! A Rust type for each type of value, with the check of its bounds.
 
-use serde::de::{DeserializeOwned, Deserializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Secret;
 use crate::config::error::ErrorSink;
-use crate::config::keys::BucketSettings;
-use crate::config::keys::choice::{Choice, Named};
+use crate::config::keys::choice::{Choice, CorsMode, Named, alternatives};
 use crate::config::keys::key::{Key, Kind, Type};
+use crate::config::keys::{BucketSettings, CorsSettings, ResponseHeaderSettings};
 use crate::config::units::{ByteSize, Span, write_size, write_span_ms};
 
 /// The placeholder for a secret.
@@ -86,6 +91,106 @@ impl<T: Named> Setting for Choice<T> {
 
 impl Setting for Vec<String> {
     const KIND: Kind = Kind::Value(Type::Names);
+}
+
+/// Header fields by their names.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(in crate::config) struct Fields(pub(in crate::config) BTreeMap<String, String>);
+
+impl Setting for Fields {
+    const KIND: Kind = Kind::Value(Type::Fields);
+}
+
+/// A section, or a list of sections.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(in crate::config) struct Several<T>(pub(in crate::config) Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Several<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMore<T> {
+            type Value = Vec<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a section or a list of sections")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<T>, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMore(PhantomData)).map(Self)
+    }
+}
+
+impl Setting for Several<ResponseHeaderSettings> {
+    const KIND: Kind = Kind::Several(&ResponseHeaderSettings::SECTION);
+}
+
+/// One of several names, or a section.
+#[derive(Debug)]
+pub(in crate::config) enum Either<N, T> {
+    Name(N),
+    Section(T),
+}
+
+impl<N: Named, T: Serialize> Serialize for Either<N, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Name(name) => serializer.serialize_str(name.name()),
+            Self::Section(section) => section.serialize(serializer),
+        }
+    }
+}
+
+impl<'de, N: Named, T: Deserialize<'de>> Deserialize<'de> for Either<N, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrSection<N, T>(PhantomData<(N, T)>);
+
+        impl<'de, N: Named, T: Deserialize<'de>> Visitor<'de> for NameOrSection<N, T> {
+            type Value = Either<N, T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}, or its keys", alternatives(N::NAMES))
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
+                // YAML reads an unquoted `off` as a boolean.
+                self.visit_str(if value { "on" } else { "off" })
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+                let unknown =
+                    || E::custom(format!("expected {}, or its keys, found `{name}`", alternatives(N::NAMES)));
+                N::named(name).map(Either::Name).ok_or_else(unknown)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Either::Section)
+            }
+        }
+
+        deserializer.deserialize_any(NameOrSection(PhantomData))
+    }
+}
+
+impl Setting for Either<CorsMode, CorsSettings> {
+    const KIND: Kind = Kind::Either(CorsMode::NAMES, &CorsSettings::SECTION);
+
+    fn check(&self, _: &Key, place: &str, complain: ErrorSink<'_>) {
+        match self {
+            Self::Name(_) => {}
+            Self::Section(section) => section.check_bounds(place, complain),
+        }
+    }
 }
 
 impl Setting for Vec<u16> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::config::keys::{Absent, BucketSettings, CacheSettings, Key, Section, Settings};
+use crate::config::keys::{Absent, BucketSettings, CacheSettings, Key, Kind, Section, Settings};
 
 /// The beginning of the example: a whole configuration, which ends in the cache of a bucket.
 const HEAD: &str = r#"# Yatagarasu: a read-only HTTP gateway in front of S3.
@@ -49,7 +49,8 @@ pub fn example() -> String {
     text
 }
 
-/// Appends the keys of a section that `HEAD` does not have, with empty lines between them.
+/// Appends the keys of a section that `HEAD` does not have, with empty lines between them. The keys of a section that
+/// stands in the place of a value are comments.
 fn rest_of(section: &Section, indent: usize, text: &mut String) {
     let in_head = |key: &Key| HEAD.contains(&format!("\n{:indent$}{}:", "", key.name));
     let rest = section.keys.iter().filter(|key| !in_head(key) && key.absent != Absent::Required);
@@ -65,11 +66,21 @@ fn row(key: &Key, indent: usize, text: &mut String) {
     for sentence in key.sentences() {
         comment(&sentence, indent, text);
     }
-    if let Some(inner) = key.section() {
+    let is_section = matches!(key.kind, Kind::Section(_) | Kind::Sections(_));
+    if let Some(inner) = key.section().filter(|_| is_section) {
         write(text, format_args!("{:indent$}{}:\n", "", key.name));
         return rest_of(inner, indent + 2, text);
     }
     write(text, format_args!("{:indent$}# {}: {}\n", "", key.name, key.example_value()));
+    if let Some(inner) = key.section() {
+        write(text, format_args!("{:indent$}# With keys:\n{:indent$}# {}:\n", "", "", key.name));
+        for key in inner.keys {
+            for sentence in key.sentences() {
+                comment(&format!("  # {sentence}"), indent, text);
+            }
+            write(text, format_args!("{:indent$}#   {}: {}\n", "", key.name, key.example_value()));
+        }
+    }
 }
 
 /// Appends a comment, wrapped.
@@ -79,6 +90,9 @@ fn comment(words: &str, indent: usize, text: &mut String) {
         if line.len() + 1 + word.len() > WIDTH {
             write(text, format_args!("{line}\n"));
             line.truncate(indent + 1);
+            if words.starts_with("  # ") {
+                line.push_str("   #");
+            }
         }
         write(&mut line, format_args!(" {word}"));
     }

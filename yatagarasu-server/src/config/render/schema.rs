@@ -41,6 +41,15 @@ fn property(key: &Key) -> Value {
         Kind::Sections(inner) => {
             json!({ "type": "array", "minItems": 1, "items": section(inner, &json!("object")) })
         }
+        Kind::Several(inner) => {
+            let one = section(inner, &json!("object"));
+            json!({ "anyOf": [one, { "type": "array", "items": one }, { "type": "null" }] })
+        }
+        Kind::Either(names, inner) => {
+            let names = [json!({ "enum": names }), text(&names.join("|")), json!({ "enum": [false, null] })];
+            let forms = [section(inner, &json!("object"))].into_iter().chain(names);
+            json!({ "anyOf": forms.collect::<Vec<_>>(), "default": key.default_value() })
+        }
         Kind::Value(kind) => value(key, kind),
     };
     extend(&mut schema, more);
@@ -81,6 +90,7 @@ fn forms(key: &Key, kind: Type) -> Vec<Value> {
         Type::Duration => quantity(key, 1_000, Span::UNITS),
         Type::Choice(names) => vec![json!({ "enum": names }), text(&names.join("|"))],
         Type::Names => vec![json!({ "type": "array", "items": any_text })],
+        Type::Fields => vec![json!({ "type": "object", "additionalProperties": any_text })],
         Type::Statuses(statuses) => {
             let names: Vec<_> = statuses.iter().map(u16::to_string).collect();
             let items = [json!({ "enum": statuses }), text(&names.join("|"))];

@@ -1,13 +1,17 @@
 //! Prints the effective configuration, as `yatagarasu config show` does.
 
+use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlEmitter};
 use yatagarasu_core::ForwardedFields;
+use yatagarasu_core::http::cors::Cors;
+use yatagarasu_core::http::response_fields::FieldRule;
 use yatagarasu_s3::{Access, Addressing};
 
 use crate::config::keys::{
-    ALL, Address, AdminSettings, BucketSettings, CacheSettings, Choice, S3Settings, ServerSettings, Settings,
+    ALL, Address, AdminSettings, BucketSettings, CacheSettings, Choice, CorsMode, CorsSettings, Either,
+    Fields, ResponseHeaderSettings, S3Settings, ServerSettings, Settings, Several, TlsSettings,
 };
 use crate::config::units::{ByteSize, Span};
 use crate::config::{BucketCache, BucketConfig, Config, ForwardedQuery, Secret, StatusKey};
@@ -51,6 +55,9 @@ fn bucket(bucket: &BucketConfig) -> BucketSettings {
         name: Some(bucket.name.clone()),
         path_prefix: Some(bucket.path_prefix.clone()),
         s3: s3(bucket),
+        cors: cors(&bucket.cors),
+        hide_headers: bucket.response_fields.hidden().map(str::to_owned).collect(),
+        response_headers: Several(bucket.response_fields.rules().map(rule).collect()),
         cache: bucket.cache.as_ref().map(cache).unwrap_or_default(),
     }
 }
@@ -66,11 +73,21 @@ fn s3(bucket: &BucketConfig) -> S3Settings {
         bucket: Some(source.bucket.clone()),
         region: source.region.clone(),
         endpoint: source.endpoint.clone(),
+        dualstack: source.aws.dualstack,
+        fips: source.aws.fips,
+        accelerate: source.aws.accelerate,
         path_style: Some(source.addressing == Addressing::Path),
+        tls: TlsSettings {
+            ca_file: source.tls.ca_file.as_ref().map(|path| path.display().to_string()),
+            pin_self_signed: source.tls.pin_self_signed,
+            insecure: source.tls.insecure,
+        },
         anonymous: matches!(source.access, Access::Anonymous),
         access_key: keys.map(|keys| Secret::new(&keys.access_key)),
         secret_key: keys.map(|keys| Secret::new(&keys.secret_key)),
         session_token: keys.and_then(|keys| keys.session_token.as_ref()).map(Secret::new),
+        access_denied: Choice(source.access_denied),
+        request_headers: fields(source.request_headers.iter()),
         forward_headers: match &bucket.forward_headers {
             ForwardedFields::Named(names) => names.iter().map(ToString::to_string).collect(),
             ForwardedFields::All => vec![ALL.to_owned()],
@@ -79,11 +96,41 @@ fn s3(bucket: &BucketConfig) -> S3Settings {
             ForwardedQuery::Named(names) => names.clone(),
             ForwardedQuery::All => vec![ALL.to_owned()],
         },
+        max_connections: u16::try_from(source.max_connections).unwrap_or(u16::MAX),
         connect_timeout: Span(source.connect_timeout),
         response_timeout: Span(bucket.response_timeout),
         idle_timeout: Span(bucket.idle_timeout),
         receive_buffer: ByteSize(source.receive_buffer.map_or(0, |bytes| bytes as u64)),
     }
+}
+
+fn cors(cors: &Cors) -> Either<CorsMode, CorsSettings> {
+    let rules = match cors {
+        Cors::Pass => return Either::Name(CorsMode::Pass),
+        Cors::Off => return Either::Name(CorsMode::Off),
+        Cors::Rules(rules) => rules,
+    };
+    Either::Section(CorsSettings {
+        allow_origins: Some(rules.origins().map(str::to_owned).collect()),
+        allow_methods: rules.allow_methods.clone(),
+        allow_headers: rules.allow_headers.clone(),
+        expose_headers: rules.expose_headers.clone(),
+        max_age: Span(rules.max_age),
+        credentials: rules.credentials,
+    })
+}
+
+fn rule(rule: &FieldRule) -> ResponseHeaderSettings {
+    ResponseHeaderSettings {
+        keys: rule.keys.as_str().to_owned(),
+        remove: rule.remove.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+        set: fields(rule.set.iter()),
+    }
+}
+
+fn fields<'a>(headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> Fields {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Fields(headers.map(|(name, value)| (name.to_string(), text(value))).collect())
 }
 
 fn cache(cache: &BucketCache) -> CacheSettings {

@@ -20,18 +20,20 @@ pub(super) fn tables(section: &Section) -> BTreeMap<&'static str, String> {
 fn table(section: &Section) -> String {
     let head = "| key | type | default | meaning | allowed |\n|---|---|---|---|---|\n".to_owned();
     section.keys.iter().fold(head, |table, key| match key.kind {
-        Kind::Value(kind) => table + &row(key, kind),
+        Kind::Value(kind) => table + &row(key, words(kind)),
+        Kind::Either(..) => table + &row(key, "name, or section"),
+        Kind::Several(_) => table + &row(key, "section, or list of them"),
         Kind::Section(_) | Kind::Sections(_) => table,
     })
 }
 
-fn row(key: &Key, kind: Type) -> String {
+fn row(key: &Key, kind: &str) -> String {
     let default = match key.absent {
         Absent::Default => format!("`{}`", key.default_value()),
         Absent::Computed(words) => words.to_owned(),
         Absent::Required => "required".to_owned(),
     };
-    let (name, kind, meaning, allowed) = (key.name, words(kind), key.meaning(), key.allowed());
+    let (name, meaning, allowed) = (key.name, key.meaning(), key.allowed());
     format!("| `{name}` | {kind} | {default} | {meaning} | {allowed} |\n")
 }
 
@@ -46,6 +48,7 @@ fn words(kind: Type) -> &'static str {
         Type::Duration => "duration",
         Type::Choice(_) => "name",
         Type::Names => "list of names",
+        Type::Fields => "names and values",
         Type::Statuses(_) => "list of numbers",
     }
 }

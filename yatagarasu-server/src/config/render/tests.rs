@@ -14,7 +14,9 @@ const DOCUMENTATION: &str = include_str!("../../../../docs/src/configuration.md"
 fn rows(section: &Section, place: &str) -> Vec<(String, &'static Key, Type)> {
     let below = |key: &'static Key| match key.kind {
         Kind::Sections(inner) => rows(inner, &format!("{place}/{}/0", key.name)),
-        Kind::Section(inner) => rows(inner, &format!("{place}/{}", key.name)),
+        Kind::Section(inner) | Kind::Several(inner) | Kind::Either(_, inner) => {
+            rows(inner, &format!("{place}/{}", key.name))
+        }
         Kind::Value(kind) => vec![(format!("{place}/{}", key.name), key, kind)],
     };
     section.keys.iter().flat_map(below).collect()
@@ -48,6 +50,10 @@ fn every_key_is_in_the_example_the_schema_and_the_documentation() {
         assert!(DOCUMENTATION.contains(&format!("\n| `{name}` | ")), "{path} in the documentation");
         let place = path.replace("/0/", "/items/").replace('/', "/properties/");
         let place = place.replace("/properties/items/", "/items/");
+        // A section that may stand in the place of a value is the first of the forms.
+        let place = ["cors", "response_headers"].iter().fold(place, |place, name| {
+            place.replace(&format!("/{name}/properties/"), &format!("/{name}/anyOf/0/properties/"))
+        });
         let described = schema.pointer(&place).and_then(|found| found["description"].as_str());
         assert!(described.is_some_and(|text| text.starts_with(key.meaning())), "{path} in the schema");
     }
@@ -65,7 +71,12 @@ fn sample(key: &Key, kind: Type) -> Value {
         Type::Size => json!("5MiB"),
         Type::Duration => json!("7s"),
         Type::Choice(names) => json!(names.last()),
-        Type::Names => json!(["accept"]),
+        Type::Names => match key.example_value() {
+            // Some lists take names of their own.
+            Value::Array(names) if !names.is_empty() => json!([names.last()]),
+            _ => json!(["accept"]),
+        },
+        Type::Fields => json!({ "x-some": "value" }),
         Type::Statuses(statuses) => json!([statuses.last()]),
     }
 }

@@ -1,11 +1,16 @@
 //! Validates one bucket: its name, its path prefix, and its connection to S3.
 
-use yatagarasu_s3::{Access, Addressing, BuildError, SourceConfig, StaticCredentials};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use yatagarasu_s3::{
+    Access, Addressing, AwsEndpoint, BuildError, SourceConfig, StaticCredentials, TlsConfig,
+};
 
 use crate::config::error::ErrorSink;
 use crate::config::keys::{BucketSettings, S3Settings};
 use crate::config::text::check_field_value;
-use crate::config::validate::{cache, forward, socket_bytes};
+use crate::config::validate::{cache, cors, fields, forward, socket_bytes};
 use crate::config::{BucketConfig, Secret};
 
 /// Validates one bucket. Reports every error to `complain`. Returns `None` if the error leaves no value to go on with.
@@ -21,6 +26,8 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
     let forward_query = forward::query(&s3.forward_query, &format!("{key}.s3.forward_query"), complain);
     let source = source(s3, name.as_deref(), &format!("{key}.s3"), complain);
     let cache = cache::cache(&settings.cache, &format!("{key}.cache"), complain);
+    let cors = cors::cors(&settings.cors, &format!("{key}.cors"), complain);
+    let response_fields = fields::response(&settings.hide_headers, &settings.response_headers, key, complain);
     Some(BucketConfig {
         name: name?,
         path_prefix: path_prefix?,
@@ -29,6 +36,8 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
         idle_timeout: s3.idle_timeout.0,
         forward_headers: forward_headers?,
         forward_query: forward_query?,
+        response_fields: Arc::new(cors.as_ref()?.applied_to(response_fields?)),
+        cors: cors?,
         cache,
     })
 }
@@ -80,6 +89,14 @@ fn source(
         return None;
     }
     let access = access(settings, key, complain);
+    let request_headers =
+        fields::request(&settings.request_headers, &format!("{key}.request_headers"), complain);
+    if settings.max_connections == 0 {
+        complain(
+            &format!("{key}.max_connections"),
+            "expected 1 or more: without a connection there is no object",
+        );
+    }
     let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
     // Invalid values are replaced with valid ones here, so that `check` can report further errors.
     let config = SourceConfig {
@@ -87,20 +104,33 @@ fn source(
         bucket: settings.bucket.as_deref().or(name).unwrap_or("unnamed").to_owned(),
         region,
         endpoint: settings.endpoint.clone(),
+        aws: AwsEndpoint {
+            dualstack: settings.dualstack,
+            fips: settings.fips,
+            accelerate: settings.accelerate,
+        },
         addressing: if path_style { Addressing::Path } else { Addressing::VirtualHost },
         access: access.clone().unwrap_or(Access::Anonymous),
+        request_headers: request_headers.clone().unwrap_or_default(),
+        access_denied: settings.access_denied.0,
+        tls: TlsConfig {
+            ca_file: settings.tls.ca_file.as_ref().map(PathBuf::from),
+            pin_self_signed: settings.tls.pin_self_signed,
+            insecure: settings.tls.insecure,
+        },
+        max_connections: settings.max_connections.into(),
         connect_timeout: settings.connect_timeout.0,
         receive_buffer: socket_bytes(settings.receive_buffer),
     };
     if let Err(error) = config.check() {
         let part = match &error {
             BuildError::NotCompiled { .. } => "backend",
-            BuildError::Address(error) if error.is_bucket() => "bucket",
-            BuildError::Address(_) | BuildError::Tls(_) => "endpoint",
+            BuildError::Address(error) => error.key(),
+            BuildError::Tls(_) => "tls.ca_file",
         };
         complain(&format!("{key}.{part}"), &error.to_string());
     }
-    access.map(|_| config)
+    access.and(request_headers).map(|_| config)
 }
 
 fn access(settings: &S3Settings, key: &str, complain: ErrorSink<'_>) -> Option<Access> {

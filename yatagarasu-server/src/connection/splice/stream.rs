@@ -21,14 +21,14 @@ use crate::connection::splice::throughput::{Stretch, Throughput};
 pub(crate) struct SpliceStream {
     writer: Arc<SpliceWriter>,
     pace: Throughput,
-    source: Source,
+    source: SourceWidth,
     /// Whether the client's socket is wide and bytes are moved.
     wide: bool,
 }
 
 /// The bound on the receive buffer of the socket to the source.
 #[derive(Debug)]
-enum Source {
+enum SourceWidth {
     /// The bound of every socket.
     Bound,
     /// A higher bound, until the body is dropped. It is not lowered before, because the kernel would drop bytes that S3
@@ -40,7 +40,7 @@ enum Source {
 
 impl SpliceStream {
     pub(in crate::connection) fn new(writer: Arc<SpliceWriter>) -> Self {
-        Self { writer, pace: Throughput::default(), source: Source::Bound, wide: false }
+        Self { writer, pace: Throughput::default(), source: SourceWidth::Bound, wide: false }
     }
 
     /// Returns the next bytes, or a placeholder for them. First waits until the last ones are written, so that a stream
@@ -70,22 +70,23 @@ impl SpliceStream {
     /// Widens both sockets if enough bytes are to come and the memory budget allows it.
     fn widen(&mut self, body: &mut ObjectBody) {
         let little = body.remaining().is_some_and(|left| left < WIDE_UNSENT_BYTES.into());
-        if little || matches!(self.source, Source::Other) {
+        if little || matches!(self.source, SourceWidth::Other) {
             return;
         }
         let memory = &self.writer.socket_memory;
         let Some(unsent) = memory.reserve(WIDE_UNSENT_BYTES.into()) else { return };
-        if let Source::Bound = self.source {
+        if let SourceWidth::Bound = self.source {
             let Some(received) = memory.reserve(2 * WIDE_RECEIVED_BYTES as u64) else { return };
             let wide = body.widen(WIDE_RECEIVED_BYTES);
-            self.source = if wide { Source::Wide { _reservation: received } } else { Source::Other };
+            self.source =
+                if wide { SourceWidth::Wide { _reservation: received } } else { SourceWidth::Other };
         }
         match self.source {
-            Source::Wide { .. } => {
+            SourceWidth::Wide { .. } => {
                 self.writer.widen(unsent);
                 self.wide = true;
             }
-            Source::Bound | Source::Other => {}
+            SourceWidth::Bound | SourceWidth::Other => {}
         }
     }
 

@@ -116,9 +116,17 @@ fn the_example_begins_with_the_short_configuration_and_says_the_defaults() {
             _ => line.to_owned(),
         })
         .filter(|line| {
-            !["endpoint:", "path_style:", "access_key:", "secret_key:", "session_token:", "token:"]
-                .iter()
-                .any(|key| line.trim_start().starts_with(key))
+            ![
+                "endpoint:",
+                "path_style:",
+                "access_key:",
+                "secret_key:",
+                "session_token:",
+                "token:",
+                "ca_file:",
+            ]
+            .iter()
+            .any(|key| line.trim_start().starts_with(key))
         })
         .collect();
     let explicit = load(&uncommented.join("\n")).unwrap();

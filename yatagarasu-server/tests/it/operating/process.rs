@@ -5,8 +5,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use tempfile::TempDir;
@@ -14,12 +12,13 @@ use yatagarasu_testing::client::{Client, Connection};
 use yatagarasu_testing::origin::{ACCESS_KEY, Origin, SECRET_KEY};
 
 use crate::site::{bucket, document};
+use crate::tls_front::{TlsFront, self_signed};
 
 /// A running server process.
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
     log: mpsc::Receiver<serde_json::Value>,
     _folder: TempDir,
 }
@@ -251,40 +250,15 @@ async fn credentials_come_from_the_environment_or_a_profile() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s3_is_reached_over_tls() {
-    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let certified = self_signed(&["127.0.0.1"]);
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("ca.pem");
     fs::write(&file, certified.cert.pem()).unwrap();
     let s3 = Origin::start().await;
     s3.objects().put("k", &[], "hello");
     s3.objects().put("other", &[], "again");
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let key = tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der())
-        .unwrap();
-    let config = tokio_rustls::rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
-        .unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let plain = s3.endpoint().trim_start_matches("http://").to_owned();
-    let opened = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&opened);
-    let tunnel = tokio::spawn(async move {
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        while let Ok((socket, _)) = listener.accept().await {
-            counted.fetch_add(1, Ordering::Relaxed);
-            let (acceptor, plain) = (acceptor.clone(), plain.clone());
-            tokio::spawn(async move {
-                let Ok(mut outside) = acceptor.accept(socket).await else { return };
-                let mut inside = tokio::net::TcpStream::connect(&plain).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
-            });
-        }
-    });
-    let entry = bucket(&format!("https://127.0.0.1:{port}"), "assets", "/static", "", "");
+    let front = TlsFront::start(&s3, &certified).await;
+    let entry = bucket(&format!("https://{}", front.authority()), "assets", "/static", "", "");
     let yaml = document("", &[entry]);
     let process = Process::start(&yaml, &[("SSL_CERT_FILE", file.to_str().unwrap())]);
     // One connection and thus one worker, so that the second request finds the first one's connection to S3.
@@ -292,9 +266,9 @@ async fn s3_is_reached_over_tls() {
     assert_eq!((client.head().await.status, client.take(5).await), (200, b"hello".to_vec()));
     client.get_again("/static/other").await;
     assert_eq!((client.head().await.status, client.take(5).await), (200, b"again".to_vec()));
-    assert_eq!(opened.load(Ordering::Relaxed), 1, "connections");
+    assert_eq!(front.opened(), 1, "connections");
 
-    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let other = self_signed(&["127.0.0.1"]);
     fs::write(&file, other.cert.pem()).unwrap();
     let stranger = Process::start(&yaml, &[("SSL_CERT_FILE", file.to_str().unwrap())]);
     assert_eq!(
@@ -302,5 +276,4 @@ async fn s3_is_reached_over_tls() {
         502,
         "a certificate nobody vouches for"
     );
-    tunnel.abort();
 }

@@ -137,34 +137,27 @@ async fn every_origin_has_an_answer_of_its_own() {
     const METHOD: (&str, &str) = ("access-control-request-method", "GET");
     const HEADERS: (&str, &str) = ("access-control-request-headers", "x-a");
     const ORIGIN: (&str, &str) = ("origin", "https://a.example");
-    let requests: [Fields<'_>; 5] =
-        [&[], &[ORIGIN], &[("origin", "https://b.example")], &[ORIGIN, METHOD], &[ORIGIN, METHOD, HEADERS]];
+    let requests: [Fields<'_>; 3] = [&[], &[ORIGIN], &[("origin", "https://b.example")]];
     let vary = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";
     let bed = Bed::start("", "").await;
     let allowing = |content: &'static str, origin: &str| {
         Reply::ok(content).with("access-control-allow-origin", origin).with("vary", vary)
     };
-    let object = bed.object([
-        Reply::ok("0"),
-        allowing("1", ORIGIN.1),
-        allowing("2", "https://b.example"),
-        allowing("3", ORIGIN.1),
-        allowing("4", ORIGIN.1),
-    ]);
+    let object = bed.object([Reply::ok("0"), allowing("1", ORIGIN.1), allowing("2", "https://b.example")]);
     for x_cache in ["MISS", "HIT"] {
-        for (content, fields) in ["0", "1", "2", "3", "4"].into_iter().zip(requests) {
+        for (content, fields) in ["0", "1", "2"].into_iter().zip(requests) {
             let answer = object.get_with(fields).await;
             assert_eq!(summary(&answer), (200, x_cache, content), "{fields:?}");
             let origin = fields.first().map_or("", |(_, origin)| *origin);
             assert_eq!(answer.field("access-control-allow-origin"), origin, "{fields:?}");
         }
     }
-    assert_eq!(object.times_asked(), 5);
-    let last = object.asked(4);
-    for (name, value) in requests[4] {
-        assert_eq!(last.field(name), *value);
-    }
-    assert_eq!(object.asked(0).field("origin"), "");
+    // What a preflight asks means nothing here, and S3 would leave the CORS fields out.
+    let answer = object.get_with(&[ORIGIN, METHOD, HEADERS]).await;
+    assert_eq!(summary(&answer), (200, "HIT", "1"));
+    assert_eq!(object.times_asked(), 3);
+    let asked = [0, 1, 2].map(|index| object.asked(index).field("origin").to_owned());
+    assert_eq!(asked, ["", ORIGIN.1, "https://b.example"]);
 }
 
 #[tokio::test]

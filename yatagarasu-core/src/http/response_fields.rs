@@ -1,0 +1,155 @@
+//! What an operator changes about the header fields of responses.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+pub use glob::{Pattern, PatternError};
+
+/// The name that stands in `Vary`.
+const ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
+
+/// The changes to the fields of a bucket's responses.
+#[derive(Debug, Clone, Default)]
+pub struct ResponseFields {
+    /// Names of fields that no client gets.
+    hidden: Vec<Pattern>,
+    rules: Vec<FieldRule>,
+    vary: VaryOrigin,
+}
+
+/// A change to the fields of the responses for some keys.
+#[derive(Debug, Clone)]
+pub struct FieldRule {
+    /// The keys. `*` also stands for `/`.
+    pub keys: Pattern,
+    /// Names of fields that are removed, in lower case.
+    pub remove: Vec<Pattern>,
+    /// Fields that are set in the place of others of their names.
+    pub set: HeaderMap,
+}
+
+/// Whether responses name `Origin` in `Vary` (RFC 9110 12.5.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VaryOrigin {
+    /// They do if the source says so.
+    #[default]
+    AsTheSource,
+    /// They always do, because answers to other origins may differ.
+    Always,
+}
+
+impl ResponseFields {
+    /// Hides fields whose names match `hidden`, and applies all rules that match.
+    pub fn new(hidden: Vec<Pattern>, rules: Vec<FieldRule>) -> Self {
+        Self { hidden, rules, vary: VaryOrigin::default() }
+    }
+
+    /// Returns the same changes, with another `Vary`.
+    #[must_use]
+    pub fn varying(self, vary: VaryOrigin) -> Self {
+        Self { vary, ..self }
+    }
+
+    /// Returns the names that are hidden.
+    pub fn hidden(&self) -> impl Iterator<Item = &str> {
+        self.hidden.iter().map(Pattern::as_str)
+    }
+
+    /// Returns the rules.
+    pub fn rules(&self) -> impl Iterator<Item = &FieldRule> {
+        self.rules.iter()
+    }
+
+    /// Changes the fields of a response. `key` is the object's key, or `None` for a response about none.
+    pub fn apply(&self, key: Option<&str>, headers: &mut HeaderMap) {
+        let key = key.unwrap_or_default();
+        let added = self.added(key, headers);
+        let names: Vec<_> = headers.keys().filter(|name| self.drops(key, name)).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+        for (name, value) in added {
+            headers.append(name, value);
+        }
+    }
+
+    fn rules_for<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a FieldRule> {
+        self.rules.iter().filter(move |rule| rule.keys.matches(key))
+    }
+
+    /// Returns `true` if a field of a response for `key` is removed, or another one takes its place.
+    pub(crate) fn drops(&self, key: &str, name: &HeaderName) -> bool {
+        let is = |pattern: &Pattern| pattern.matches(name.as_str());
+        let changed = |rule: &FieldRule| rule.set.contains_key(name) || rule.remove.iter().any(is);
+        self.hidden.iter().any(is) || self.rules_for(key).any(changed)
+    }
+
+    /// Returns the fields that a response for `key` with the fields `own` has besides them.
+    pub(crate) fn added(&self, key: &str, own: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+        let mut set = HeaderMap::new();
+        for (name, value) in self.rules_for(key).flat_map(|rule| &rule.set) {
+            set.insert(name, value.clone());
+        }
+        let named = if self.drops(key, &header::VARY) { varies(&set) } else { varies(own) };
+        if self.vary == VaryOrigin::Always && !named {
+            set.append(header::VARY, ORIGIN);
+        }
+        set.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+}
+
+/// Names `Origin` in `Vary`, unless it or `*` is there.
+pub fn vary_by_origin(headers: &mut HeaderMap) {
+    if !varies(headers) {
+        headers.append(header::VARY, ORIGIN);
+    }
+}
+
+/// Returns `true` if `Vary` names `Origin` or `*`.
+pub fn varies(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::VARY).iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    names.map(<[u8]>::trim_ascii).any(|name| name.eq_ignore_ascii_case(b"origin") || name == b"*")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::new(text).unwrap()
+    }
+
+    #[track_caller]
+    fn check(fields: &ResponseFields, key: &str, given: &[(&'static str, &str)], expected: &[(&str, &str)]) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in given {
+            headers.append(*name, value.parse().unwrap());
+        }
+        fields.apply(Some(key), &mut headers);
+        let mut found: Vec<_> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{key}");
+    }
+
+    #[test]
+    fn fields_are_hidden_removed_and_set() {
+        let set = [(header::X_FRAME_OPTIONS, "DENY".parse().unwrap())].into_iter().collect();
+        let html = FieldRule { keys: pattern("*.html"), remove: vec![pattern("x-amz-meta-*")], set };
+        let fields = ResponseFields::new(vec![pattern("x-amz-expiration")], vec![html]);
+        let given =
+            [("etag", "e"), ("x-amz-expiration", "r"), ("x-amz-meta-a", "1"), ("x-frame-options", "x")];
+        check(&fields, "a/b.html", &given, &[("etag", "e"), ("x-frame-options", "DENY")]);
+        let kept = [("etag", "e"), ("x-amz-meta-a", "1"), ("x-frame-options", "x")];
+        check(&fields, "a/b.css", &given, &kept);
+    }
+
+    #[test]
+    fn origin_is_named_once() {
+        let fields = ResponseFields::default().varying(VaryOrigin::Always);
+        check(&fields, "k", &[], &[("vary", "Origin")]);
+        check(&fields, "k", &[("vary", "accept , ORIGIN")], &[("vary", "accept , ORIGIN")]);
+        check(&fields, "k", &[("vary", "*")], &[("vary", "*")]);
+        check(&fields, "k", &[("vary", "accept")], &[("vary", "Origin"), ("vary", "accept")]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Validates header fields that a configuration names: those to hide, to remove and to set.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use yatagarasu_core::http::fields::HOP_BY_HOP;
+use yatagarasu_core::http::response_fields::{FieldRule, Pattern, ResponseFields};
+
+use crate::config::error::ErrorSink;
+use crate::config::keys::{Fields, ResponseHeaderSettings, Several};
+
+/// Fields of a response that the gateway writes itself, because they say how it was cached and how long it is.
+const OWN: [HeaderName; 5] =
+    [header::AGE, header::CONTENT_LENGTH, header::CONTENT_RANGE, header::DATE, header::VIA];
+
+/// Fields of a request that the gateway writes itself.
+const OF_REQUESTS: [HeaderName; 9] = [
+    header::AUTHORIZATION,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::RANGE,
+];
+
+/// Parses the fields that every request to S3 has. Returns `None` on an error.
+pub(super) fn request(given: &Fields, key: &str, complain: ErrorSink<'_>) -> Option<HeaderMap> {
+    let signature =
+        ["x-amz-date", "x-amz-content-sha256", "x-amz-security-token"].map(HeaderName::from_static);
+    let own = |name: &HeaderName| OF_REQUESTS.contains(name) || signature.contains(name);
+    map(given, key, &own, complain)
+}
+
+/// Parses the changes to the fields of responses. `place` is the path of the bucket. Returns `None` on an error.
+pub(super) fn response(
+    hidden: &[String],
+    rules: &Several<ResponseHeaderSettings>,
+    place: &str,
+    complain: ErrorSink<'_>,
+) -> Option<ResponseFields> {
+    let hidden = patterns(hidden, &format!("{place}.hide_headers"), complain);
+    let mut parsed = Vec::new();
+    for (index, rule) in rules.0.iter().enumerate() {
+        let place = match rules.0.len() {
+            1 => format!("{place}.response_headers"),
+            _ => format!("{place}.response_headers[{index}]"),
+        };
+        let keys = pattern(&rule.keys);
+        if keys.is_none() {
+            complain(&format!("{place}.keys"), &format!("`{}` is no glob: a `[` has no `]`", rule.keys));
+        }
+        let remove = patterns(&rule.remove, &format!("{place}.remove"), complain);
+        let own = |name: &HeaderName| OWN.contains(name) || name.as_str() == "cache-status";
+        let set = map(&rule.set, &format!("{place}.set"), &own, complain);
+        parsed.push((|| Some(FieldRule { keys: keys?, remove: remove?, set: set? }))());
+    }
+    Some(ResponseFields::new(hidden?, parsed.into_iter().collect::<Option<_>>()?))
+}
+
+fn pattern(text: &str) -> Option<Pattern> {
+    Pattern::new(text).ok()
+}
+
+/// Parses names of fields with `*`.
+fn patterns(given: &[String], place: &str, complain: ErrorSink<'_>) -> Option<Vec<Pattern>> {
+    let mut good = true;
+    let parsed = given.iter().enumerate().filter_map(|(index, text)| {
+        let name = text.to_ascii_lowercase();
+        let usable = !name.is_empty() && HeaderName::from_bytes(name.replace('*', "x").as_bytes()).is_ok();
+        if !usable {
+            complain(
+                &format!("{place}[{index}]"),
+                &format!("expected a header field's name, with `*` for any characters; found `{text}`"),
+            );
+            good = false;
+        }
+        pattern(&name).filter(|_| usable)
+    });
+    let parsed = parsed.collect();
+    good.then_some(parsed)
+}
+
+/// Parses names and values. `is_own` says which names the gateway writes itself.
+fn map(
+    given: &Fields,
+    place: &str,
+    is_own: &dyn Fn(&HeaderName) -> bool,
+    complain: ErrorSink<'_>,
+) -> Option<HeaderMap> {
+    let (mut headers, mut good) = (HeaderMap::new(), true);
+    for (name, value) in &given.0 {
+        let place = format!("{place}.{name}");
+        let message = match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+            (Err(_), _) => format!("`{name}` is no name of a header field"),
+            (_, Err(_)) => "expected printable ASCII characters".to_owned(),
+            (Ok(name), _) if is_own(&name) || HOP_BY_HOP.contains(&name.as_str()) => {
+                format!("the gateway writes `{name}` itself")
+            }
+            (Ok(name), Ok(value)) => {
+                headers.insert(name, value);
+                continue;
+            }
+        };
+        complain(&place, &message);
+        good = false;
+    }
+    good.then_some(headers)
+}

@@ -1,0 +1,6 @@
+//! What users of comparable software have reported in public: one module for each kind of trouble, one test for what
+//! the user sees. Each test names a report.
+
+mod browsers;
+mod faults;
+mod stores;
