@@ -63,6 +63,17 @@ pub struct SourceRequest {
     pub query: Option<Arc<str>>,
 }
 
+impl SourceRequest {
+    /// Returns `true` if the answer may be a part of the object: for a `Range`, or for a part of a multipart upload
+    /// (`partNumber`).
+    pub fn wants_part(&self) -> bool {
+        let query = self.query.as_deref().unwrap_or_default();
+        let mut names = query.split('&').map(|pair| pair.split('=').next().unwrap_or(pair));
+        self.headers.contains_key(http::header::RANGE)
+            || names.any(|name| name.eq_ignore_ascii_case("partNumber"))
+    }
+}
+
 /// A successful answer of a source.
 #[derive(Debug)]
 pub enum Answer<T> {

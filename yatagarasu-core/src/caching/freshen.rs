@@ -15,8 +15,19 @@ const KEPT: [HeaderName; 4] =
 ///
 /// A strong entity tag in the 304 must equal the stored one. A weak tag must match the stored tag if there is one.
 /// Without a tag, `Last-Modified` must match if both responses have it.
+///
+/// S3 keeps the tag of an object whose metadata is replaced, and answers with a later `Last-Modified`: such a 304 does
+/// not confirm the stored fields. Nor does one with another length; 0 is said by stores that mean their empty 304.
 pub fn confirms(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
     let (ours, theirs) = (Validators::of(stored.headers()), Validators::of(not_modified.headers()));
+    let is_later = match (theirs.last_modified, ours.last_modified) {
+        (Some(theirs), Some(ours)) => theirs > ours,
+        (Some(_) | None, _) => false,
+    };
+    let lengths = not_modified.content_length().filter(|length| *length > 0).zip(stored.content_length());
+    if is_later || lengths.is_some_and(|(theirs, ours)| theirs != ours) {
+        return false;
+    }
     match (theirs.etag, ours.etag) {
         (Some(theirs), Some(ours)) => {
             if theirs.is_weak() {
@@ -109,6 +120,10 @@ mod tests {
         check(&[("last-modified", DATE)], &[("etag", "\"b\"")], false);
         check(&[("last-modified", DATE)], &[("last-modified", DATE)], true);
         check(&[("last-modified", DATE)], &[("last-modified", LATER)], false);
+        let stored = [("etag", "\"a\""), ("last-modified", DATE), ("content-length", "5")];
+        check(&stored, &[("etag", "\"a\""), ("last-modified", LATER)], false);
+        check(&stored, &[("etag", "\"a\""), ("last-modified", DATE), ("content-length", "0")], true);
+        check(&stored, &[("etag", "\"a\""), ("content-length", "6")], false);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use http::HeaderMap;
 
+use crate::http::encoded_word;
+
 /// The fields with tags, and the separators in each.
 ///
 /// S3 stores user metadata (`x-amz-meta-*`) with an object, but not the other two fields.
@@ -13,9 +15,11 @@ const FIELDS: [(&str, &[u8]); 3] =
 /// The comparison is case-sensitive. A tag in `Cache-Tag` may contain spaces; spaces around it are dropped.
 pub fn carries(headers: &HeaderMap, tag: &str) -> bool {
     FIELDS.iter().any(|&(name, separators)| {
-        let values = headers.get_all(name).iter();
-        let members = values.flat_map(|value| value.as_bytes().split(move |byte| separators.contains(byte)));
-        members.map(<[u8]>::trim_ascii).any(|member| !member.is_empty() && member == tag.as_bytes())
+        headers.get_all(name).iter().any(|value| {
+            let text = encoded_word::decode(value.as_bytes());
+            let mut members = text.split(|byte| separators.contains(byte)).map(<[u8]>::trim_ascii);
+            members.any(|member| !member.is_empty() && member == tag.as_bytes())
+        })
     })
 }
 
@@ -51,6 +55,16 @@ mod tests {
     #[test]
     fn metadata_tags_are_separated_by_both() {
         check(&[("x-amz-meta-cache-tag", "a, b\tc  d")], &["a", "b", "c", "d"], &["", "c  d", "B"]);
+    }
+
+    #[test]
+    fn tags_that_s3_has_encoded_are_the_text_that_was_written() {
+        check(
+            &[("x-amz-meta-cache-tag", "=?UTF-8?Q?caf=C3=A9,_m=C3=BCsli?=")],
+            &["caf\u{e9}", "m\u{fc}sli"],
+            &[],
+        );
+        check(&[("x-amz-meta-cache-tag", "=?UTF-8?B?w6Qgw7Y=?=")], &["\u{e4}", "\u{f6}"], &[]);
     }
 
     #[test]

@@ -8,21 +8,25 @@ use crate::http::cors::Cors;
 use crate::http::fields::{CORS, is_cors, may_forward};
 use crate::http::method::Method;
 use crate::http::range::requested;
-use crate::http::validator::{EntityTag, date, date_field};
+use crate::http::validator::{EntityTag, TagList, Validators, date, date_field};
 use crate::object::meta::ObjectMeta;
 use crate::source::SourceRequest;
 
 /// Adds the conditions that revalidate the stored object to a request for the whole object (RFC 9111 4.3.1).
 pub fn validating(mut asked: SourceRequest, stored: &ObjectMeta) -> SourceRequest {
-    for (field, condition) in
-        [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)]
-    {
-        if let Some(validator) = stored.headers().get(field) {
-            asked.headers.insert(condition, validator.clone());
-        }
+    let validators = Validators::of(stored.headers());
+    if let Some(tag) = validators.etag {
+        asked.headers.insert(header::IF_NONE_MATCH, tag.field());
+    }
+    // In the form that every source reads, whatever it was written in (RFC 9110 5.6.7).
+    if let Some(at) = validators.last_modified {
+        asked.headers.insert(header::IF_MODIFIED_SINCE, date_field(at));
     }
     asked
 }
+
+/// A tag that no object has.
+const NO_TAG: HeaderValue = HeaderValue::from_static("\"\"");
 
 /// Returns the source request for a pass, with the client's own range and conditions.
 ///
@@ -31,7 +35,9 @@ pub fn validating(mut asked: SourceRequest, stored: &ObjectMeta) -> SourceReques
 pub fn pass(request: &Request, policy: &BucketPolicy) -> SourceRequest {
     let mut asked = fill(request, policy);
     for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
-        if let Some(list) = joined(&request.headers, &name) {
+        let list = TagList::of(&request.headers, &name).map(|list| list.field());
+        // A list without a tag matches nothing, and S3 has to find that, too.
+        if let Some(list) = list.map(|list| list.unwrap_or(NO_TAG)) {
             asked.headers.insert(name, list);
         }
     }
@@ -67,21 +73,12 @@ enum IfRange {
 fn if_range(headers: &HeaderMap) -> IfRange {
     match headers.get(header::IF_RANGE) {
         None => IfRange::Unconditional,
-        Some(tag) if EntityTag::parse(tag.as_bytes()).is_some() => IfRange::Validator(tag.clone()),
-        Some(_) => match date(headers, &header::IF_RANGE) {
-            Some(at) => IfRange::Validator(date_field(at)),
-            None => IfRange::Unreadable,
+        Some(value) => match (EntityTag::parse_bare(value.as_bytes()), date(headers, &header::IF_RANGE)) {
+            (Some(tag), _) => IfRange::Validator(tag.field()),
+            (None, Some(at)) => IfRange::Validator(date_field(at)),
+            (None, None) => IfRange::Unreadable,
         },
     }
-}
-
-/// Joins all fields of one name into a single list (RFC 9110 5.3). Returns `None` if there is none.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let values: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-    if values.is_empty() {
-        return None;
-    }
-    Some(HeaderValue::from_bytes(&values.join(&b", "[..])).expect("values joined are a value"))
 }
 
 /// Returns the source request for a fill: the whole object, without the client's range and conditions.
@@ -189,14 +186,17 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_asked_for_by_its_validators() {
-        let fields = [("etag", "W/\"a\""), ("last-modified", "yesterday"), ("date", "today")];
+        let fields = [("etag", "W/\"a\""), ("last-modified", "Sun Nov  6 08:49:37 1994"), ("date", "today")];
         let meta = ObjectMeta::new(
             fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
         );
         let asked = validating(SourceRequest::default(), &meta);
         assert_eq!(asked.headers.len(), 2);
         assert_eq!(asked.headers["if-none-match"], "W/\"a\"");
-        assert_eq!(asked.headers["if-modified-since"], "yesterday");
+        assert_eq!(asked.headers["if-modified-since"], "Sun, 06 Nov 1994 08:49:37 GMT");
+        let odd = [(header::ETAG, "a".parse().unwrap()), (header::LAST_MODIFIED, "5d".parse().unwrap())];
+        let odd = ObjectMeta::new(odd.into_iter().collect());
+        assert!(validating(SourceRequest::default(), &odd).headers.is_empty());
     }
 
     #[track_caller]
@@ -231,6 +231,20 @@ mod tests {
             &[("range", "bytes=0-1"), ("if-range", "Sun Nov  6 08:49:37 1994")],
             &[("if-range", date), ("range", "bytes=0-1")],
         );
-        check(&[("range", "bytes=0-1"), ("if-range", "nonsense")], &[]);
+        check(&[("range", "bytes=0-1"), ("if-range", "no sense")], &[]);
+        check(
+            &[
+                ("range", "bytes=0-1"),
+                ("if-range", "abc"),
+                ("if-match", "d,W/e"),
+                ("if-none-match", "no sense"),
+            ],
+            &[
+                ("if-match", "\"d\", W/\"e\""),
+                ("if-none-match", "\"\""),
+                ("if-range", "\"abc\""),
+                ("range", "bytes=0-1"),
+            ],
+        );
     }
 }

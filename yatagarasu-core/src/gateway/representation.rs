@@ -16,7 +16,7 @@ use crate::gateway::outcome::{GatewayError, Reply};
 use crate::gateway::request::Request;
 use crate::http::conditional::{Verdict, evaluate, range_applies};
 use crate::http::content_range::content_range;
-use crate::http::fields::CONDITIONS;
+use crate::http::fields::{CONDITIONS, drop_whole_only};
 use crate::http::method::Method;
 use crate::http::multipart::{Layout, boundary};
 use crate::http::range::{Selection, requested, select};
@@ -141,11 +141,13 @@ fn reply(method: Method, choice: Choice, mut headers: HeaderMap, content: Conten
             (StatusCode::OK, single(bytes, range))
         }
         Choice::Part(part) => {
+            drop_whole_only(&mut headers);
             headers.insert(header::CONTENT_RANGE, content_range(&part, length));
             headers.insert(header::CONTENT_LENGTH, number(part.end - part.start));
             (StatusCode::PARTIAL_CONTENT, single(bytes, part))
         }
         Choice::Parts(parts) => {
+            drop_whole_only(&mut headers);
             let layout = Layout::new(parts, headers.get(header::CONTENT_TYPE), length, boundary());
             headers.insert(header::CONTENT_TYPE, layout.content_type());
             headers.insert(header::CONTENT_LENGTH, number(layout.length()));
@@ -206,21 +208,35 @@ fn several(bytes: Bytes, layout: Layout) -> ReplyBody {
 
 /// Answers with the source's response, streamed as it arrives.
 pub(super) fn streamed(object: Object) -> Reply {
-    let status = if object.meta.is_partial() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    Reply { status, headers: object.meta.into_headers(), body: ReplyBody::Streamed(object.body) }
+    let (status, headers) = passed(object.meta);
+    Reply { status, headers, body: ReplyBody::Streamed(object.body) }
+}
+
+/// Returns the status and the fields of a source's response that is passed on. S3 sends the digest of the whole with a
+/// part, too.
+fn passed(meta: ObjectMeta) -> (StatusCode, HeaderMap) {
+    let is_partial = meta.is_partial();
+    let mut headers = meta.into_headers();
+    if !is_partial {
+        return (StatusCode::OK, headers);
+    }
+    drop_whole_only(&mut headers);
+    (StatusCode::PARTIAL_CONTENT, headers)
 }
 
 /// Answers with a part of an object that is being received.
-pub(super) fn part(headers: HeaderMap, reader: FillReader) -> Reply {
+pub(super) fn part(mut headers: HeaderMap, reader: FillReader) -> Reply {
+    drop_whole_only(&mut headers);
     Reply { status: StatusCode::PARTIAL_CONTENT, headers, body: ReplyBody::Filling(reader) }
 }
 
 /// Answers a HEAD with an object's fields, or as its conditions require.
 pub(super) fn head(request: &Request, meta: ObjectMeta) -> Result<Reply, GatewayError> {
-    conditional(request, &meta)?.map_or_else(
-        || Ok(Reply { status: StatusCode::OK, headers: meta.into_headers(), body: ReplyBody::Empty }),
-        Ok,
-    )
+    if let Some(reply) = conditional(request, &meta)? {
+        return Ok(reply);
+    }
+    let (status, headers) = passed(meta);
+    Ok(Reply { status, headers, body: ReplyBody::Empty })
 }
 
 /// Evaluates the client's conditions. Returns `None` if they let it have the object, a 304, or an error.
@@ -243,5 +259,6 @@ pub(super) fn not_modified(mut headers: HeaderMap) -> Reply {
     for name in CONTENT_FIELDS {
         headers.remove(name);
     }
+    drop_whole_only(&mut headers);
     Reply { status: StatusCode::NOT_MODIFIED, headers, body: ReplyBody::Empty }
 }

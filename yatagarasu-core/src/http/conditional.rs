@@ -58,7 +58,7 @@ pub fn range_applies(method: Method, headers: &HeaderMap, validators: &Validator
         return false;
     }
     let Some(condition) = headers.get(header::IF_RANGE) else { return true };
-    if let Some(tag) = EntityTag::parse(condition.as_bytes()) {
+    if let Some(tag) = EntityTag::parse_bare(condition.as_bytes()) {
         return validators.etag.is_some_and(|etag| etag.strong_eq(&tag));
     }
     // `Last-Modified` is a strong validator only if `Date` is later: an object may change twice in a second (8.8.2.2).

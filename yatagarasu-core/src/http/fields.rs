@@ -76,6 +76,25 @@ pub fn is_immaterial(name: &str) -> bool {
         || begins("x-forwarded-")
 }
 
+/// Returns `true` for a field that is true of the whole object only: a digest of all of its bytes. A part or a 304 does
+/// not have it. `Repr-Digest` is not among them: it is of the object in every response (RFC 9530 3).
+pub fn is_of_the_whole(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    text.starts_with("x-amz-checksum-")
+        || matches!(
+            text,
+            "content-md5" | "content-digest" | "digest" | "x-goog-hash" | "x-oss-hash-crc64ecma"
+        )
+}
+
+/// Removes the fields that are true of the whole object only.
+pub fn drop_whole_only(headers: &mut HeaderMap) {
+    let names: Vec<_> = headers.keys().filter(|name| is_of_the_whole(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
 /// Removes the fields that `Connection` names, which are for one hop only (RFC 9110 7.6.1).
 ///
 /// Call it before any decision is made, because a field that is not forwarded must not be part of a key either.

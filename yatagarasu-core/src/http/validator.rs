@@ -19,6 +19,29 @@ impl<'a> EntityTag<'a> {
         rest.is_empty().then_some(tag)
     }
 
+    /// Parses a text that is exactly one entity tag, or what S3's clients send for one: the same without quotes.
+    pub fn parse_bare(text: &'a [u8]) -> Option<Self> {
+        let text = text.trim_ascii();
+        Self::parse(text).or_else(|| Self::bare(text))
+    }
+
+    /// Parses a tag without quotes. It is one word, and `*` is none.
+    fn bare(text: &'a [u8]) -> Option<Self> {
+        let (weak, opaque) = match text.strip_prefix(b"W/") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let word =
+            !opaque.is_empty() && opaque.iter().all(|&byte| byte > b' ' && !b"\",\x7f".contains(&byte));
+        (word && opaque != b"*").then_some(Self { weak, opaque })
+    }
+
+    /// Returns the tag as it is in a field, with quotes.
+    pub fn field(&self) -> HeaderValue {
+        let weak: &[u8] = if self.weak { b"W/" } else { b"" };
+        HeaderValue::from_bytes(&[weak, b"\"", self.opaque, b"\""].concat()).expect("it was one before")
+    }
+
     /// Parses the entity tag at the start of `text`. Returns the tag and the rest of the text.
     fn take(text: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (weak, quoted) = match text.strip_prefix(b"W/") {
@@ -76,13 +99,20 @@ impl<'a> TagList<'a> {
                     text = rest.trim_ascii_start();
                 }
                 // Skip to the next member: past the comma, and past anything before it that is not a tag.
-                text = match text.iter().position(|&byte| byte == b',') {
-                    Some(comma) => text[comma + 1..].trim_ascii_start(),
-                    None => b"",
-                };
+                let end = text.iter().position(|&byte| byte == b',');
+                tags.extend(EntityTag::bare(text[..end.unwrap_or(text.len())].trim_ascii_end()));
+                text = end.map_or(&b""[..], |comma| text[comma + 1..].trim_ascii_start());
             }
         }
         present.then_some(Self::Tags(tags))
+    }
+
+    /// Returns the list as one field, with quotes around all tags. Returns `None` for a list without tags.
+    pub fn field(&self) -> Option<HeaderValue> {
+        let Self::Tags(tags) = self else { return Some(HeaderValue::from_static("*")) };
+        let tags: Vec<_> = tags.iter().map(EntityTag::field).collect();
+        let list = tags.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
+        (!tags.is_empty()).then(|| HeaderValue::from_bytes(&list).expect("values joined are a value"))
     }
 }
 
@@ -166,7 +196,20 @@ mod tests {
     #[test]
     fn lists_span_fields_and_skip_what_is_no_tag() {
         check(&["\"a\", W/\"b\"", "\"c,d\""], &["\"a\"", "W/\"b\"", "\"c,d\""]);
-        check(&[",, nonsense , \"a\""], &["\"a\""]);
+        check(&[",, no sense , \"a\""], &["\"a\""]);
         check(&["\"a"], &[]);
+    }
+
+    #[test]
+    fn tags_without_quotes_are_read_as_s3_reads_them() {
+        check(&["abc", "W/d , \"e\""], &["\"abc\"", "W/\"d\"", "\"e\""]);
+        let headers = [(header::IF_MATCH, "abc, W/d".parse().unwrap())].into_iter().collect();
+        let list = TagList::of(&headers, &header::IF_MATCH).unwrap();
+        assert_eq!(list.field().unwrap(), "\"abc\", W/\"d\"");
+        for (text, is_tag) in
+            [("abc", true), ("Sun, 06 Nov 1994", false), ("*", false), ("", false), ("\"a", false)]
+        {
+            assert_eq!(EntityTag::parse_bare(text.as_bytes()).is_some(), is_tag, "{text}");
+        }
     }
 }

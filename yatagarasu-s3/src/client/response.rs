@@ -27,7 +27,7 @@ pub(crate) fn object_meta(
         StatusCode::PARTIAL_CONTENT if !names_part => {
             Err(SourceError::broken("a part without content-range"))
         }
-        StatusCode::PARTIAL_CONTENT if !asked.headers.contains_key(header::RANGE) => {
+        StatusCode::PARTIAL_CONTENT if !asked.wants_part() => {
             Err(SourceError::broken("a part, though the whole was asked for"))
         }
         StatusCode::PARTIAL_CONTENT | StatusCode::OK => {

@@ -66,13 +66,14 @@ pub(super) fn may_forward(name: &str) -> bool {
     !name.is_empty() && !name.starts_with("x-amz-") && !NEVER.contains(&name.as_str())
 }
 
-/// Returns `true` if this parameter makes S3 return other header fields, or a part.
+/// Returns `true` if this parameter makes S3 return other header fields, or a part, or if it says nothing: SDKs send
+/// `x-id=GetObject`.
 ///
 /// Such a parameter is forwarded only if it is listed by name. Otherwise the author of a link could serve a page of
 /// their own from this domain.
 fn rewrites(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name.starts_with("response-") || name == "partnumber"
+    name.starts_with("response-") || matches!(name.as_str(), "partnumber" | "x-id")
 }
 
 #[cfg(test)]
@@ -90,10 +91,11 @@ mod tests {
             "AWSAccessKeyId",
             "",
             "response-content-type",
+            "x-id",
         ] {
             assert!(!ForwardedQuery::All.forwards(name), "{name}");
         }
-        for name in ["versionId", "x-id", "aclx"] {
+        for name in ["versionId", "aclx"] {
             assert!(ForwardedQuery::All.forwards(name), "{name}");
         }
     }

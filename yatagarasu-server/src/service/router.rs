@@ -35,7 +35,7 @@ impl Routes {
     /// Returns the route of a request's path. Decodes the path once and takes the longest matching prefix.
     pub(crate) fn find(&self, path: &str) -> Route {
         let path = match decode(path) {
-            Ok(path) => path,
+            Ok(path) => without_dots(path),
             Err(reason) => return Route::Malformed(reason),
         };
         let found = self.split(&path);
@@ -45,7 +45,7 @@ impl Routes {
             (Ok(key), Some((index, _))) => Route::Object(index, key),
             (Ok(_) | Err(KeyError::Empty), _) => Route::Nowhere,
             (Err(KeyError::TooLong), _) => Route::Malformed("the key is longer than 1024 bytes"),
-            (Err(KeyError::DotSegment), _) => Route::Malformed("the path has a `.` or `..` segment"),
+            (Err(KeyError::DotSegment), _) => Route::Malformed("the path has a `..` segment"),
             (Err(KeyError::Nul), _) => Route::Malformed("the path has a NUL byte"),
         }
     }
@@ -81,6 +81,17 @@ pub(crate) fn decode(path: &str) -> Result<Cow<'_, str>, &'static str> {
         return Err("`%` is not followed by two hexadecimal digits: write `%25` for a percent sign");
     }
     percent_decode_str(path).decode_utf8().map_err(|_| "the path is not UTF-8 once decoded")
+}
+
+/// Removes the `.` segments of a decoded path, as browsers and servers of files do (RFC 3986 5.2.4): `apt` asks for
+/// `/debian/./Packages.gz`.
+fn without_dots(path: Cow<'_, str>) -> Cow<'_, str> {
+    if !path.contains("/.") {
+        return path;
+    }
+    // A `.` at the end stands for the folder, which ends in a slash.
+    let whole = path.strip_suffix("/.").map_or(path.to_string(), |folder| format!("{folder}/"));
+    Cow::Owned(whole.split('/').filter(|segment| *segment != ".").collect::<Vec<_>>().join("/"))
 }
 
 /// Returns the query parameters that the bucket forwards, or `None` if there are none. They are sorted by name and
@@ -160,7 +171,6 @@ mod tests {
         for path in [
             "/static/../media/a",
             "/static/%2e%2e/a",
-            "/static/./a",
             "/static/a%00b",
             "/static/%zz",
             "/static/%",
@@ -171,6 +181,16 @@ mod tests {
             check(path, Err("malformed"));
         }
         check(&format!("/static/{}", "k".repeat(1025)), Err("malformed"));
+    }
+
+    #[test]
+    fn a_single_dot_stands_for_the_folder_it_is_in() {
+        for path in ["/static/./a", "/./static/a", "/static/%2e/a", "/static/././a"] {
+            check(path, Ok((1, "a")));
+        }
+        check("/static/b/.", Ok((1, "b/")));
+        check("/static/.", Err("nowhere"));
+        check("/static/.hidden/...", Ok((1, ".hidden/...")));
     }
 
     #[test]

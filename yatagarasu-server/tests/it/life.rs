@@ -2,5 +2,7 @@
 //! the user sees. Each test names a report.
 
 mod browsers;
+mod changes;
+mod dialects;
 mod faults;
 mod stores;

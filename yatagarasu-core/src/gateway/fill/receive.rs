@@ -17,6 +17,7 @@ use crate::gateway::Shared;
 use crate::gateway::fill::state::{Fill, Head};
 use crate::gateway::lookup::Selecting;
 use crate::gateway::store::StorePermit;
+use crate::http::fields::drop_whole_only;
 use crate::object::meta::{ObjectMeta, Shape};
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
@@ -204,6 +205,8 @@ fn completed(
 /// Returns a part's fields as fields of the whole object.
 fn of_the_whole(part: &ObjectMeta, length: u64) -> ObjectMeta {
     let mut headers = part.headers().clone();
+    // S3 may send the digest of a part, which is none of the whole.
+    drop_whole_only(&mut headers);
     headers.remove(header::CONTENT_RANGE);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     ObjectMeta::new(headers)

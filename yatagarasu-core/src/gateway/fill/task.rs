@@ -3,6 +3,8 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use http::header;
+
 use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::caching::freshen::confirms;
 use crate::caching::freshness::{Exchange, FreshnessTerms};
@@ -103,11 +105,16 @@ impl FillTask {
         }
     }
 
-    /// Updates the stored object from a 304 (RFC 9111 4.3.4). Returns `None` if the 304 does not confirm it, the
+    /// Updates the stored object from a 304 (RFC 9111 4.3.4), except its type: a 304 from an error path may have that of an
+    /// error document (RFC 9110 15.4.5). Returns `None` if the 304 does not confirm it, the
     /// result may not be stored, or its key would change.
     fn confirmed(&self, stored: &CacheEntry, update: &ObjectMeta, exchange: Exchange) -> Option<CacheEntry> {
+        let mut fields = update.headers().clone();
+        fields.remove(header::CONTENT_TYPE);
         let confirmed = confirms(stored.meta(), update)
-            .then(|| self.gateway.updated(stored, update, exchange, &self.permit.key().object))
+            .then(|| {
+                self.gateway.updated(stored, &ObjectMeta::new(fields), exchange, &self.permit.key().object)
+            })
             .flatten()?;
         let (key, _) = self.gateway.place(self.permit.key(), confirmed.meta(), &self.asked.headers);
         (key == *self.permit.key()).then_some(confirmed)
@@ -125,6 +132,9 @@ impl FillTask {
     /// Handles the answer to an unconditional request.
     async fn take(self, (answer, exchange): Answered) {
         match answer {
+            Ok(Answer::Object(object)) if object.meta.is_partial() && self.asked.wants_part() => {
+                self.release(object, exchange, NotStoredReason::NotStorable);
+            }
             Ok(Answer::Object(object)) if object.meta.is_partial() => {
                 self.fail(&SourceError::broken("a part, though the whole was requested"), exchange);
             }

@@ -156,7 +156,8 @@ async fn if_range_with_the_objects_strong_tag_lets_the_range_apply() {
     check_part(&get("\"e\"").await, 5..10);
     check_whole(&get("\"other\"").await, "another version");
     check_whole(&get("W/\"e\"").await, "a weak tag names no bytes");
-    check_whole(&get("e").await, "no tag and no date");
+    check_part(&get("e").await, 5..10);
+    check_whole(&get("no tag").await, "no tag and no date");
 }
 
 /// RFC 9110 13.1.5

@@ -100,9 +100,7 @@ async fn a_304_replaces_the_fields_it_has_and_keeps_the_others() {
         ("x-kept", "a"),
         ("x-kept", "b"),
     ];
-    const UPDATE: [(&str, &str); 9] = [
-        ("content-type", "text/html"),
-        ("last-modified", MODIFIED),
+    const UPDATE: [(&str, &str); 7] = [
         ("expires", "Thu, 01 Jan 2060 00:00:00 GMT"),
         ("cache-control", "max-age=300"),
         ("x-amz-meta-colour", "red"),
@@ -141,7 +139,7 @@ async fn a_304_changes_neither_length_nor_coding_nor_range() {
     let bed = Bed::start("", "").await;
     let update = || {
         let about_the_bytes = [
-            ("content-length", "999"),
+            ("content-length", "0"),
             ("content-encoding", "br"),
             ("content-range", "bytes 0-1/99"),
             ("x-new", "1"),
