@@ -36,8 +36,8 @@ use crate::connection::client_socket::ClientSocket;
 use crate::connection::fast_path::FastPath;
 use crate::connection::http2_executor::StreamExecutor;
 use crate::connection::limits::{
-    CONNECTION_BUFFER_BYTES, ConnectionLimits, HEADER_LIST_BYTES, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES,
-    STREAMS_MAX,
+    CONNECTION_BUFFER_BYTES, ConnectionLimits, FIELDS_MAX, HEADER_LIST_BYTES, REQUEST_WINDOW_BYTES,
+    STREAM_BUFFER_BYTES, STREAMS_MAX,
 };
 use crate::connection::splice::SpliceWriter;
 use crate::connection::splice::stream::SpliceStream;
@@ -67,16 +67,16 @@ async fn converse(
 ) {
     let fast_path = FastPath::new(Arc::clone(&handler));
     let service = service_fn({
-        let (state, writer) = (Arc::clone(&state), Arc::clone(&writer));
+        let (state, writer, answering) = (Arc::clone(&state), Arc::clone(&writer), Arc::clone(&handler));
         move |request: http::Request<Incoming>| {
             let running = state.begin();
             // Placeholders work over HTTP/1 only: HTTP/2 puts frames around the bytes.
             let way = if request.version() < Version::HTTP_2 {
-                Way::Connection(SpliceStream::new(Arc::clone(&writer)))
+                Way::Connection { stream: SpliceStream::new(Arc::clone(&writer)), version: request.version() }
             } else {
                 Way::Stream { stream: state.begin_stream(), rest: Bytes::new() }
             };
-            handler.answer(request, state.handed()).map(move |response| {
+            answering.answer(request, state.handed()).map(move |response| {
                 let answering = |body| AnsweringBody::new(body, running, way);
                 Ok::<_, Infallible>(response.map(answering))
             })
@@ -92,8 +92,13 @@ async fn converse(
         if let Order::Leave | Order::Cut = order {
             return Poll::Ready(());
         }
-        // An error means that the client has left or the source has failed. The access log has it.
-        if connection.as_mut().poll(cx).is_ready() {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            // Any other error means that the client has left or the source has failed. The access log has it.
+            if let Some(error) = ended.err().and_then(|error| error.downcast::<hyper::Error>().ok())
+                && error.is_parse()
+            {
+                handler.refused(error.is_parse_too_large());
+            }
             return Poll::Ready(());
         }
         // hyper does not know of the response that the fast path is sending: it must end first.
@@ -110,7 +115,12 @@ async fn converse(
 fn builder(executor: StreamExecutor) -> Builder<StreamExecutor> {
     let mut builder = Builder::new(executor);
     // With `writev`, hyper queues the placeholders. It would otherwise copy their bytes.
-    builder.http1().header_read_timeout(None).max_buf_size(CONNECTION_BUFFER_BYTES).writev(true);
+    builder
+        .http1()
+        .header_read_timeout(None)
+        .max_headers(FIELDS_MAX)
+        .max_buf_size(CONNECTION_BUFFER_BYTES)
+        .writev(true);
     builder
         .http2()
         .timer(TokioTimer::new())

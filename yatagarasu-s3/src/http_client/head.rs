@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
-use httparse::{EMPTY_HEADER, Status};
+use httparse::{EMPTY_HEADER, Header, Status};
 use yatagarasu_core::{ErrorKind, SourceError};
 
 use crate::http_client::body::chunked::Decoder;
@@ -13,8 +13,11 @@ use crate::http_client::body::framing::Framing;
 /// Maximum size of a response head, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Maximum number of fields in a response head.
-const FIELDS_MAX: usize = 128;
+/// Number of fields that are parsed without an allocation.
+const FIELDS_TYPICAL: usize = 64;
+
+/// Maximum number of fields in a response head. More do not fit into [`HEAD_BYTES_MAX`].
+const FIELDS_MAX: usize = HEAD_BYTES_MAX / "a:b\r\n".len();
 
 /// The result of parsing the bytes received.
 #[derive(Debug)]
@@ -40,24 +43,49 @@ pub(super) struct Head {
 
 /// Returns the error for a head that exceeds a limit.
 pub(super) fn too_large() -> SourceError {
-    SourceError::broken("the response head is too large")
+    SourceError::broken("the response head is longer than 64 KiB")
 }
 
 /// Parses the response head for a request with `method`.
 pub(super) fn parse(bytes: &[u8], method: &Method) -> Result<Parsed, SourceError> {
-    let mut fields = [EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
+    let mut fields = [EMPTY_HEADER; FIELDS_TYPICAL];
+    match parse_with(bytes, method, &mut fields) {
+        // User metadata of 2 KB can be hundreds of fields.
+        Err(None) => {
+            let parsed = parse_with(bytes, method, &mut vec![EMPTY_HEADER; FIELDS_MAX]);
+            parsed.map_err(|error| error.unwrap_or_else(too_large))
+        }
+        parsed => parsed.map_err(|error| error.unwrap_or_else(too_large)),
+    }
+}
+
+/// Like [`parse`], with room for these fields. Returns an empty error if there are more.
+fn parse_with<'a>(
+    bytes: &'a [u8],
+    method: &Method,
+    fields: &mut [Header<'a>],
+) -> Result<Parsed, Option<SourceError>> {
+    let mut response = httparse::Response::new(fields);
     let length = match response.parse(bytes) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Ok(Parsed::Partial),
-        Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
+        Err(httparse::Error::TooManyHeaders) => return Err(None),
         // A TLS server answers with an alert (RFC 8446 5.1).
         Err(_) if bytes.starts_with(&[0x15, 0x03]) => {
-            return Err(SourceError::new(ErrorKind::Misconfigured)
-                .because("the server speaks TLS: begin the endpoint with `https://`"));
+            let advice = "the server speaks TLS: begin the endpoint with `https://`";
+            return Err(Some(SourceError::new(ErrorKind::Misconfigured).because(advice)));
         }
-        Err(error) => return Err(nonsense(&error)),
+        Err(error) => return Err(Some(nonsense(&error))),
     };
+    head(&response, length, method).map_err(Some)
+}
+
+/// Returns what a parsed head of `length` bytes says.
+fn head(
+    response: &httparse::Response<'_, '_>,
+    length: usize,
+    method: &Method,
+) -> Result<Parsed, SourceError> {
     let status = StatusCode::from_u16(response.code.unwrap_or_default()).map_err(|error| nonsense(&error))?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(SourceError::broken("it switches protocols, which nobody asked for"));
@@ -145,7 +173,7 @@ fn digits(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn head(method: &Method, text: &str) -> Result<Head, String> {
+    fn whole(method: &Method, text: &str) -> Result<Head, String> {
         match parse(text.as_bytes(), method).map_err(|error| error.to_string())? {
             Parsed::Final(length, head) => {
                 assert_eq!(length, text.len(), "{text:?}");
@@ -158,13 +186,13 @@ mod tests {
     /// Asserts the framing and the persistence of a head with these lines.
     #[track_caller]
     fn check(lines: &[&str], framing: Framing, persists: bool) {
-        let head = head(&Method::GET, &format!("{}\r\n\r\n", lines.join("\r\n"))).unwrap();
+        let head = whole(&Method::GET, &format!("{}\r\n\r\n", lines.join("\r\n"))).unwrap();
         assert_eq!((head.framing, head.persists), (framing, persists), "{lines:?}");
     }
 
     #[track_caller]
     fn refused(lines: &[&str], reason: &str) {
-        let error = head(&Method::GET, &format!("{}\r\n\r\n", lines.join("\r\n"))).unwrap_err();
+        let error = whole(&Method::GET, &format!("{}\r\n\r\n", lines.join("\r\n"))).unwrap_err();
         assert!(error.ends_with(reason), "{lines:?}: {error}");
     }
 
@@ -181,7 +209,7 @@ mod tests {
         check(&[OK], Framing::UntilClose, false);
         check(&["HTTP/1.1 204 No Content"], Framing::Length(0), true);
         check(&["HTTP/1.1 304 Not Modified", "content-length: 5"], Framing::Length(0), true);
-        let answer = head(&Method::HEAD, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").unwrap();
+        let answer = whole(&Method::HEAD, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").unwrap();
         assert_eq!(answer.framing, Framing::Length(0));
         assert_eq!(answer.headers["content-length"], "5");
     }
@@ -219,7 +247,9 @@ mod tests {
         assert!(matches!(parse("HTTP/1.1 200 OK\r\netag: \"e\"\r\n").unwrap(), Parsed::Partial));
         assert!(matches!(parse("HTTP/1.1 100 Continue\r\n\r\nHTTP").unwrap(), Parsed::Interim(25)));
         refused(&["SSH-2.0-OpenSSH_9.2"], "no response: invalid HTTP version");
-        let many: Vec<_> = std::iter::once(OK).chain(std::iter::repeat_n("a: b", FIELDS_MAX + 1)).collect();
-        refused(&many, "the response head is too large");
+        let many = |count| std::iter::once(OK).chain(std::iter::repeat_n("a: b", count)).collect::<Vec<_>>();
+        let found = super::parse(format!("{}\r\n\r\n", many(700).join("\r\n")).as_bytes(), &Method::GET);
+        assert!(matches!(found, Ok(Parsed::Final(_, head)) if head.headers.len() == 700));
+        refused(&many(FIELDS_MAX + 1), "the response head is longer than 64 KiB");
     }
 }

@@ -219,7 +219,7 @@ async fn heads_are_read_up_to_64_kib() {
             if fits {
                 assert_eq!(content.unwrap(), "ok");
             } else {
-                assert_broken(content, "the response head is too large");
+                assert_broken(content, "the response head is longer than 64 KiB");
             }
         }
     }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use yatagarasu_core::SourceError;
 
 use crate::connection::http2_stream::Stream;
 use crate::connection::limits::STREAM_PIECE_BYTES;
 use crate::connection::splice::stream::SpliceStream;
-use crate::connection::state::InFlight;
+use crate::connection::state::{InFlight, Order};
 use crate::service::body::ResponseBody;
 
 /// The body of a response. Dropped when the client has all of it, disconnects, or takes nothing for too long.
@@ -29,7 +30,7 @@ pub(super) struct AnsweringBody {
 #[derive(Debug)]
 pub(super) enum Way {
     /// Over HTTP/1. The bytes may bypass the process.
-    Connection(SpliceStream),
+    Connection { stream: SpliceStream, version: Version },
     /// Over HTTP/2, piece by piece. `rest` is the part of the last chunk that has not been returned.
     Stream { stream: Arc<Stream>, rest: Bytes },
 }
@@ -52,10 +53,15 @@ impl Body for AnsweringBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
-        let Self { body, way, .. } = &mut *self;
+        let Self { body, way, running } = &mut *self;
         let item = match way {
-            Way::Connection(stream) => {
-                ready!(body.poll_next_by(cx, |object, cx| stream.poll_next(object, cx)))
+            Way::Connection { stream, version } => {
+                let item = ready!(body.poll_next_by(cx, |object, cx| stream.poll_next(object, cx)));
+                // The end of the connection is the end of the body, so that only a reset tells that it broke off.
+                if *version == Version::HTTP_10 && matches!(item, Some(Err(_))) {
+                    running.state().tell(Order::Cut);
+                }
+                item
             }
             Way::Stream { stream, rest } => {
                 stream.ask();
@@ -82,7 +88,7 @@ impl AnsweringBody {
     /// Returns the number of bytes still to come, if it is known.
     fn remaining(&self) -> Option<u64> {
         let given = match &self.way {
-            Way::Connection(_) => 0,
+            Way::Connection { .. } => 0,
             Way::Stream { rest, .. } => rest.len() as u64,
         };
         Some(self.body.remaining()? + given)

@@ -67,6 +67,9 @@ impl AsyncWrite for ClientSocket {
             Next::Placeholder(length) => this.writer.poll_drain(&this.socket, cx, length),
         };
         this.state.note(&written, &this.socket);
+        if written.is_ready() {
+            this.fast_path.wrote();
+        }
         written
     }
 
@@ -88,7 +91,9 @@ impl AsyncWrite for ClientSocket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+        let Self { socket, fast_path, .. } = &mut *self;
+        fast_path.poll_linger(socket, cx)
     }
 }
 

@@ -7,9 +7,11 @@
 //! All other requests go to hyper, one head at a time and without a byte of the next one. hyper gets the next head only
 //! when its last response has left its buffers. It therefore has nothing to write while the fast path answers a
 //! request, and responses cannot overtake each other. A message whose end the fast path cannot determine hands the
-//! connection to hyper for good.
+//! connection to hyper for good. Bytes that are no request get a [`refusal`] here: hyper would close the connection
+//! without a log line, a request id or a reason.
 
 mod hit_writer;
+mod refusal;
 mod request_head;
 
 use std::cell::RefCell;
@@ -17,12 +19,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::connection::fast_path::hit_writer::HitWriter;
-use crate::connection::fast_path::request_head::RequestHead;
+use crate::connection::fast_path::refusal::Refusal;
+use crate::connection::fast_path::request_head::{RequestHead, escaped};
 use crate::connection::limits::CONNECTION_BUFFER_BYTES;
 use crate::connection::state::ConnectionState;
 use crate::service::handler::RequestHandler;
@@ -32,6 +37,14 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// Maximum capacity of the buffer that an idle connection keeps for its next request.
 const IDLE_BYTES_MAX: usize = 1024;
+
+/// How long a response goes on for a client that has closed its side, while S3 sends nothing. It may have closed one
+/// direction only (`nc -N`), or be gone: only bytes that are sent to it tell.
+const HALF_CLOSED_WAIT: Duration = Duration::from_millis(75);
+
+/// How long, and for how many bytes, a connection is read on after its end. A client that still sends would otherwise
+/// get a reset, which takes the last bytes of the response away.
+const LINGER: (Duration, usize) = (Duration::from_secs(2), 256 * 1024);
 
 thread_local! {
     /// Read buffer. One connection at a time uses it.
@@ -43,6 +56,15 @@ pub(super) struct FastPath {
     handler: Arc<RequestHandler>,
     received: Vec<u8>,
     sending: Option<HitWriter>,
+    refusing: Option<Refusal>,
+    /// Whether the client has closed its side.
+    half_closed: bool,
+    /// Whether hyper has written bytes since it flushed.
+    unflushed: bool,
+    /// Ends the wait for a half-closed client, or for the end of a connection.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Number of bytes that were read after the end.
+    lingered: usize,
     turn: Turn,
     /// Number of request heads handed to hyper.
     handed: usize,
@@ -63,7 +85,18 @@ enum Turn {
 
 impl FastPath {
     pub(super) fn new(handler: Arc<RequestHandler>) -> Self {
-        Self { handler, received: Vec::new(), sending: None, turn: Turn::FastPath, handed: 0 }
+        Self {
+            handler,
+            received: Vec::new(),
+            sending: None,
+            refusing: None,
+            half_closed: false,
+            unflushed: false,
+            timer: None,
+            lingered: 0,
+            turn: Turn::FastPath,
+            handed: 0,
+        }
     }
 
     /// Reads for hyper. Answers plain requests on the way, and passes on the bytes of all others.
@@ -78,9 +111,15 @@ impl FastPath {
             if self.poll_send(socket, state, cx)?.is_pending() {
                 return self.poll_left(socket, state, cx);
             }
+            if let Some(refusal) = &mut self.refusing {
+                ready!(refusal.poll_send(socket, cx))?;
+                self.received.clear();
+                ready!(Pin::new(&mut *socket).poll_shutdown(cx))?;
+                return self.poll_linger(socket, cx);
+            }
             match self.turn {
-                Turn::HyperForGood => return self.poll_pass(socket, cx, buffer),
-                Turn::Await => return self.poll_end(socket, cx),
+                Turn::HyperForGood => return self.poll_pass(socket, state, cx, buffer),
+                Turn::Await => return self.poll_end(socket, state, cx),
                 Turn::Hand(_) => return self.hand(buffer),
                 // The connection shuts down gracefully after this poll. Until then it starts no further request.
                 Turn::FastPath if state.is_draining() => return Poll::Pending,
@@ -101,12 +140,19 @@ impl FastPath {
                     state.hand(None);
                     self.turn = Turn::Hand(length);
                 }
+                RequestHead::Odd(place) => {
+                    let target = escaped(&self.received[place.clone()]);
+                    self.received.splice(place, target);
+                }
                 RequestHead::Other => self.turn = Turn::HyperForGood,
+                RequestHead::Invalid(invalidity) => {
+                    self.refusing = Some(Refusal::of(invalidity, &self.handler));
+                }
                 RequestHead::Partial if self.received.len() >= CONNECTION_BUFFER_BYTES => {
-                    self.turn = Turn::HyperForGood;
+                    self.refusing = Some(Refusal::too_large(&self.handler));
                 }
                 RequestHead::Partial => {
-                    if ready!(self.poll_receive(socket, cx))? == 0 {
+                    if self.half_closed || ready!(self.poll_receive(socket, cx))? == 0 {
                         self.turn = Turn::HyperForGood;
                     }
                 }
@@ -138,10 +184,12 @@ impl FastPath {
     /// Records that hyper has flushed. If it has begun and ended every request it was handed, the fast path takes
     /// over again.
     pub(super) fn flushed(&mut self, state: &ConnectionState, cx: &Context<'_>) {
+        self.unflushed = false;
         if self.turn == Turn::Await && state.begun() >= self.handed && !state.is_answering() {
             self.turn = Turn::FastPath;
+            self.timer = None;
             // hyper waits to be woken for its next read.
-            if !self.received.is_empty() {
+            if !self.received.is_empty() || self.half_closed {
                 cx.waker().wake_by_ref();
             }
         }
@@ -173,11 +221,23 @@ impl FastPath {
     fn poll_pass(
         &mut self,
         socket: &mut TcpStream,
+        state: &ConnectionState,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.received.is_empty() {
-            return Pin::new(socket).poll_read(cx, buffer);
+            let before = buffer.filled().len();
+            if !self.half_closed {
+                ready!(Pin::new(socket).poll_read(cx, buffer))?;
+                self.half_closed = buffer.filled().len() == before && buffer.remaining() > 0;
+            }
+            // HTTP/2 has ends of its own for each direction.
+            let answering = state.is_answering() || self.unflushed;
+            return if self.half_closed && answering && state.streams().is_none() {
+                self.poll_half_closed(state, cx)
+            } else {
+                Poll::Ready(Ok(()))
+            };
         }
         let length = self.received.len().min(buffer.remaining());
         buffer.put_slice(&self.received[..length]);
@@ -186,24 +246,90 @@ impl FastPath {
     }
 
     /// Reads while hyper answers, to notice if the client leaves. Keeps the bytes of the next request.
-    fn poll_end(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.received.is_empty() && ready!(self.poll_receive(socket, cx))? == 0 {
-            return Poll::Ready(Ok(()));
+    fn poll_end(
+        &mut self,
+        socket: &mut TcpStream,
+        state: &ConnectionState,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.received.is_empty() && !self.half_closed {
+            self.half_closed = ready!(self.poll_receive(socket, cx))? == 0;
+        }
+        if self.half_closed {
+            return self.poll_half_closed(state, cx);
         }
         // `flushed` wakes the task when hyper has answered.
         Poll::Pending
     }
 
-    /// Reads while a response is being sent, to notice if the client leaves. Returns an error if it does, so that hyper
-    /// closes the connection.
+    /// Waits while a half-closed client gets its response. Returns the end of the stream, which makes hyper close the
+    /// connection, once S3 has sent nothing for some time.
+    fn poll_half_closed(&mut self, state: &ConnectionState, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED_WAIT)));
+            ready!(timer.as_mut().poll(cx));
+            // A client that takes its time is there.
+            if !state.is_waiting() {
+                return Poll::Ready(Ok(()));
+            }
+            timer.as_mut().reset(Instant::now() + HALF_CLOSED_WAIT);
+        }
+    }
+
+    /// Records that the socket has taken bytes of a response.
+    pub(super) fn wrote(&mut self) {
+        self.unflushed = true;
+        if let Some(timer) = &mut self.timer {
+            timer.as_mut().reset(Instant::now() + HALF_CLOSED_WAIT);
+        }
+    }
+
+    /// Reads on after the end of the connection if the client still sends.
+    pub(super) fn poll_linger(
+        &mut self,
+        socket: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (time, bytes_max) = LINGER;
+        let mut sends = self.refusing.is_some() || !self.received.is_empty() || self.lingered > 0;
+        self.received.clear();
+        while !self.half_closed && self.lingered < bytes_max {
+            match self.poll_receive(socket, cx) {
+                Poll::Ready(Ok(1..)) => {
+                    self.lingered += self.received.len();
+                    self.received.clear();
+                    sends = true;
+                }
+                Poll::Pending if sends => {
+                    let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(time)));
+                    ready!(timer.as_mut().poll(cx));
+                    break;
+                }
+                Poll::Ready(_) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads while a response is being sent, to notice if the connection breaks. Returns an error if it does, so that
+    /// hyper closes it.
     fn poll_left(
         &mut self,
         socket: &mut TcpStream,
         state: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.received.is_empty() || matches!(ready!(self.poll_receive(socket, cx)), Ok(1..)) {
+        if !self.received.is_empty() || self.half_closed {
             return Poll::Pending;
+        }
+        match ready!(self.poll_receive(socket, cx)) {
+            Ok(1..) => return Poll::Pending,
+            // It may have closed one direction only. If it is gone, the next bytes cannot be sent.
+            Ok(0) => {
+                self.half_closed = true;
+                return Poll::Pending;
+            }
+            Err(_) => {}
         }
         // The rest of the response would delay the end of the connection.
         self.sending = None;

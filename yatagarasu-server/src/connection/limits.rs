@@ -22,6 +22,9 @@ pub(crate) struct ConnectionLimits {
 /// to fit. At most one chunk of a response is queued. `SpliceStream` holds a stream from S3 back further.
 pub(super) const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 
+/// Maximum number of header fields of a request.
+pub(super) const FIELDS_MAX: usize = 512;
+
 /// Maximum number of unsent bytes in the client's socket of a fast stream.
 pub(super) const WIDE_UNSENT_BYTES: u32 = 4 << 20;
 

@@ -161,6 +161,11 @@ impl ConnectionState {
         self.sending.load(Ordering::Relaxed)
     }
 
+    /// Returns `true` if bytes wait for the client.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Returns `true` if the connection has an order to end, in any way.
     pub(super) fn is_draining(&self) -> bool {
         self.order.load(Ordering::Relaxed) > Order::Serve as u8

@@ -8,21 +8,24 @@ use futures_util::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
+use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::PendingRequest;
 use yatagarasu_core::gateway::hit::{Looked, PlainHit};
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::fields::drop_hops;
-use yatagarasu_core::{CacheEntry, CacheKey, KeyRef, ObjectKey, Outcome, Request as ObjectRequest};
+use yatagarasu_core::{
+    CacheEntry, CacheKey, CacheStatus, KeyRef, ObjectKey, Outcome, Request as ObjectRequest,
+};
 
 use crate::config::StatusKey;
 use crate::service::body::ResponseBody;
 use crate::service::buckets::Buckets;
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
-use crate::service::router::{Route, cache_key, decode, forwarded_query};
+use crate::service::router::{Route, cache_key, decode, forwarded_query, is_host};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::counters::Counters;
-use crate::telemetry::request_id::RequestIds;
+use crate::telemetry::request_id::{RequestId, RequestIds};
 
 /// The response to a plain GET of a stored object, for the fast path to send.
 #[derive(Debug)]
@@ -33,6 +36,15 @@ pub(crate) struct Hit {
     pub(crate) stored: Arc<CacheEntry>,
     /// The request's line of the access log.
     pub(crate) entry: Entry,
+}
+
+/// The response to bytes that are no request.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// The whole response as it goes over the wire.
+    pub(crate) bytes: Vec<u8>,
+    /// The line of the access log, written when this is dropped.
+    _entry: Entry,
 }
 
 /// A response that is ready, as for a hit, or a future of one.
@@ -166,6 +178,29 @@ impl RequestHandler {
         Err(Some(Box::new(Routed { bucket: index, question, method, key, looked })))
     }
 
+    /// Returns the response to bytes that are no request.
+    pub(crate) fn refuse(&self, problem: &Problem<'_>) -> Refused {
+        let request_id = self.request_ids.make();
+        let entry = self.unread(&request_id);
+        let (bytes, mut entry) = response::refusal(problem, &request_id, entry);
+        entry.ended();
+        Refused { bytes, _entry: entry }
+    }
+
+    /// Logs and counts a request that hyper has refused by itself, on a connection that it has for good.
+    pub(crate) fn refused(&self, too_large: bool) {
+        let status =
+            if too_large { StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        let entry = self.unread(&self.request_ids.make());
+        entry.answered(status, CacheStatus::Own(Detail::Local)).ended();
+    }
+
+    /// Begins the entry of a request that could not be read.
+    fn unread(&self, request_id: &RequestId) -> Entry {
+        let method = Method::from_bytes(b"-").expect("a token");
+        Entry::begin(&method, "", request_id, &self.counters)
+    }
+
     fn hit(&self, bucket: usize, path: &str, object: &str, hit: PlainHit) -> Hit {
         let request_id = self.request_ids.make();
         let entry = Entry::begin(&Method::GET, path, &request_id, &self.counters)
@@ -177,8 +212,12 @@ impl RequestHandler {
 
     /// Routes a request head to a bucket and a key.
     fn route(&self, head: &Parts) -> Result<Routed, Unrouted> {
-        if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+        let hosts = head.headers.get_all(HOST);
+        if head.version == Version::HTTP_11 && hosts.iter().count() != 1 {
             return Err(Unrouted::Problem(Problem::BadRequest("expected one Host field")));
+        }
+        if !hosts.iter().all(|host| is_host(host.as_bytes())) {
+            return Err(Unrouted::Problem(Problem::BadRequest("the Host field names no host")));
         }
         let (method, question) = match head.method {
             Method::GET => (yatagarasu_core::Method::Get, Question::Object),

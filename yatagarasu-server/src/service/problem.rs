@@ -22,6 +22,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum Problem<'a> {
     /// The request is invalid, for this reason.
     BadRequest(&'static str),
+    /// The request head exceeds this limit.
+    TooLarge(&'static str),
     /// No bucket has a prefix of the path.
     NoSuchPrefix,
     /// The gateway is read-only.
@@ -45,6 +47,7 @@ impl<'a> Problem<'a> {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoSuchPrefix => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
@@ -55,7 +58,7 @@ impl<'a> Problem<'a> {
     /// Returns the explanation for the client. It never has the source's address, credentials or messages.
     fn detail(&self) -> &str {
         match self {
-            Self::BadRequest(reason) => reason,
+            Self::BadRequest(reason) | Self::TooLarge(reason) => reason,
             Self::NoSuchPrefix => "nothing is served under this path",
             Self::MethodNotAllowed => "this gateway only reads: use GET, HEAD or OPTIONS",
             Self::OnlyIfCached => "nothing stored may be used, and only that was asked for",
@@ -101,7 +104,7 @@ impl<'a> Problem<'a> {
                     _ => {}
                 }
             }
-            Self::BadRequest(_) | Self::NoSuchPrefix | Self::OnlyIfCached => {}
+            Self::BadRequest(_) | Self::TooLarge(_) | Self::NoSuchPrefix | Self::OnlyIfCached => {}
         }
     }
 

@@ -4,14 +4,15 @@ use std::cell::Cell;
 use std::io::Write;
 use std::sync::Arc;
 
-use http::header::{AGE, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VIA};
+use http::header::{AGE, CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::hit::PlainHit;
 use yatagarasu_core::http::cors::CorsRules;
 use yatagarasu_core::http::response_fields::ResponseFields;
-use yatagarasu_core::{CacheStatus, ObjectKey, Outcome};
+use yatagarasu_core::http::validator::date_field;
+use yatagarasu_core::{CacheStatus, Clock, ObjectKey, Outcome, SystemClock};
 
 use crate::service::body::ResponseBody;
 use crate::service::problem::{ALLOW, Problem};
@@ -110,6 +111,26 @@ fn rendered(
     changes.inspect(|changes| changes.apply(response.headers_mut()));
     sign(response.headers_mut(), &handling, key.as_deref(), &request_id);
     response
+}
+
+/// Returns the whole response to bytes that are no request, as it goes over the wire, and the entry of the access log.
+/// The connection ends with it.
+pub(crate) fn refusal(problem: &Problem<'_>, request_id: &RequestId, entry: Entry) -> (Vec<u8>, Entry) {
+    let handling = CacheStatus::Own(Detail::Local);
+    let (mut head, document) = problem.render(request_id).into_parts();
+    let mut entry = entry.answered(head.status, handling);
+    sign(&mut head.headers, &handling, None, request_id);
+    head.headers.insert(DATE, date_field(SystemClock.now()));
+    head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    head.headers.insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
+    let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        bytes.add(name.clone(), FieldValue::Bytes(value.as_bytes()));
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(&document);
+    entry.sent(document.len() as u64);
+    (bytes, entry)
 }
 
 /// Returns the response to OPTIONS, with the supported methods (RFC 9110 9.3.7).

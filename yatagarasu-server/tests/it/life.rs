@@ -5,4 +5,6 @@ mod browsers;
 mod changes;
 mod dialects;
 mod faults;
+mod limits;
+mod requests;
 mod stores;

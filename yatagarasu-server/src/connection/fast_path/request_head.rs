@@ -1,15 +1,23 @@
-//! Recognizes plain GET requests at the front of the bytes that a client has sent.
+//! Recognizes plain GET requests at the front of the bytes that a client has sent, and requests that are none.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
+use http::Uri;
 use httparse::{Header, Status};
 use yatagarasu_core::http::fields::is_immaterial;
 
-/// Maximum number of header fields that are parsed here.
-const FIELDS_MAX: usize = 64;
+use crate::connection::limits::FIELDS_MAX;
+use crate::service::router::is_host;
+
+/// Number of header fields that are parsed without an allocation.
+const FIELDS_TYPICAL: usize = 64;
+
+/// The preface of HTTP/2 (RFC 9113 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 /// The front of the bytes that a client has sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::connection) enum RequestHead<'a> {
     /// An incomplete request head.
     Partial,
@@ -17,9 +25,28 @@ pub(in crate::connection) enum RequestHead<'a> {
     Plain(&'a str, usize),
     /// Another request without content, and the length of its head in bytes.
     Head(usize),
-    /// A message whose end hyper must determine: HTTP/2, HTTP/1.0, a request with content, the last request of a
-    /// connection, or no valid request.
+    /// A request whose target has bytes that no parser of URIs takes, at these places. Browsers send some of them.
+    Odd(Range<usize>),
+    /// A message whose end hyper must determine: HTTP/2, HTTP/1.0, a request with content, or the last request of a
+    /// connection.
     Other,
+    /// No valid request. hyper would close the connection without a word about it.
+    Invalid(Invalidity),
+}
+
+/// The reason why bytes are no valid request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::connection) enum Invalidity {
+    /// They are no HTTP.
+    NotHttp,
+    /// They are the beginning of a TLS connection (RFC 8446 5.1).
+    Tls,
+    /// The target is no URI.
+    Target,
+    /// The length or the coding of the content is invalid or contradictory (RFC 9112 6.1, 6.2).
+    Framing,
+    /// There are more than [`FIELDS_MAX`] header fields.
+    TooManyFields,
 }
 
 /// The effect of a header field.
@@ -37,24 +64,97 @@ impl<'a> RequestHead<'a> {
     /// Parses the front of `bytes` with httparse, the parser that hyper uses.
     pub(in crate::connection) fn of(bytes: &'a [u8]) -> Self {
         // Uninitialized, because clearing 2 KiB would take as long as parsing most heads.
-        let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+        let mut fields = [const { MaybeUninit::uninit() }; FIELDS_TYPICAL];
         let mut request = httparse::Request::new(&mut []);
-        let length = match request.parse_with_uninit_headers(bytes, &mut fields) {
-            Ok(Status::Complete(length)) => length,
-            Ok(Status::Partial) => return Self::Partial,
-            Err(_) => return Self::Other,
+        match request.parse_with_uninit_headers(bytes, &mut fields) {
+            Ok(Status::Complete(length)) => Self::complete(bytes, &request, length),
+            Ok(Status::Partial) => Self::Partial,
+            Err(httparse::Error::TooManyHeaders) => Self::of_many(bytes),
+            Err(_) if bytes.starts_with(PREFACE) => Self::Other,
+            Err(_) if bytes.starts_with(&[0x16, 0x03]) => Self::Invalid(Invalidity::Tls),
+            Err(_) => Self::Invalid(Invalidity::NotHttp),
+        }
+    }
+
+    fn of_many(bytes: &'a [u8]) -> Self {
+        let mut fields = vec![MaybeUninit::uninit(); FIELDS_MAX];
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, &mut fields) {
+            Ok(Status::Complete(length)) => Self::complete(bytes, &request, length),
+            Ok(Status::Partial) => Self::Partial,
+            Err(httparse::Error::TooManyHeaders) => Self::Invalid(Invalidity::TooManyFields),
+            Err(_) => Self::Invalid(Invalidity::NotHttp),
+        }
+    }
+
+    fn complete(bytes: &'a [u8], request: &httparse::Request<'_, 'a>, length: usize) -> Self {
+        let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version)
+        else {
+            return Self::Invalid(Invalidity::NotHttp);
         };
-        let (Some(method), Some(target), Some(1)) = (request.method, request.path, request.version) else {
-            return Self::Other;
-        };
-        if !matches!(method, "GET" | "HEAD" | "OPTIONS") {
+        let effect = bearing(request.headers);
+        if effect == FieldEffect::Connection && !is_framed(request.headers, version) {
+            return Self::Invalid(Invalidity::Framing);
+        }
+        let plain = is_plain(target);
+        if !plain && target.parse::<Uri>().is_err() {
+            // The target is a part of the bytes.
+            let start = target.as_ptr() as usize - bytes.as_ptr() as usize;
+            return if target.starts_with('/') && target.bytes().any(needs_escape) {
+                Self::Odd(start..start + target.len())
+            } else {
+                Self::Invalid(Invalidity::Target)
+            };
+        }
+        if version != 1 || !matches!(method, "GET" | "HEAD" | "OPTIONS") {
             return Self::Other;
         }
-        match bearing(request.headers) {
-            FieldEffect::None if method == "GET" && is_plain(target) => Self::Plain(target, length),
+        match effect {
+            FieldEffect::None if method == "GET" && plain => Self::Plain(target, length),
             FieldEffect::None | FieldEffect::Answer => Self::Head(length),
             FieldEffect::Connection => Self::Other,
         }
+    }
+}
+
+/// Returns a target with the bytes escaped that no parser of URIs takes. `[`, `|` and UTF-8 come from browsers and are
+/// meant as they are.
+pub(in crate::connection) fn escaped(target: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(target.len() + 16);
+    for &byte in target {
+        if needs_escape(byte) {
+            escaped.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        } else {
+            escaped.push(byte);
+        }
+    }
+    escaped
+}
+
+fn needs_escape(byte: u8) -> bool {
+    !is_unambiguous(byte)
+}
+
+/// Returns `true` if hyper can find the end of the content (RFC 9112 6.3): lengths are numbers and all the same, and the
+/// last coding is `chunked`.
+fn is_framed(fields: &[Header<'_>], version: u8) -> bool {
+    let mut length = None;
+    let mut coded = None;
+    for field in fields {
+        if field.name.eq_ignore_ascii_case("content-length") {
+            let digits = !field.value.is_empty() && field.value.iter().all(u8::is_ascii_digit);
+            let same = length.is_none_or(|length| length == field.value);
+            if !digits || field.value.len() > 19 || !same {
+                return false;
+            }
+            length = Some(field.value);
+        } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
+            coded = field.value.rsplit(|&byte| byte == b',').next();
+        }
+    }
+    match coded {
+        None => true,
+        Some(last) => version == 1 && length.is_none() && last.trim_ascii().eq_ignore_ascii_case(b"chunked"),
     }
 }
 
@@ -66,6 +166,8 @@ fn bearing(fields: &[Header<'_>]) -> FieldEffect {
         let name = field.name;
         if name.eq_ignore_ascii_case("host") {
             hosts += 1;
+            // The request handler must reject another one.
+            answer |= !is_host(field.value);
         } else if name.eq_ignore_ascii_case("connection") {
             if !field.value.eq_ignore_ascii_case(b"keep-alive") {
                 return FieldEffect::Connection;
@@ -101,12 +203,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(head: &str, expected: RequestHead<'_>) {
-        assert_eq!(RequestHead::of(head.as_bytes()), expected, "{head:?}");
+    fn check(head: &str, expected: &RequestHead<'_>) {
+        assert_eq!(&RequestHead::of(head.as_bytes()), expected, "{head:?}");
         // Bytes after the head change nothing.
         let followed = format!("{head}GET / HTTP/1.1\r\n");
-        if expected != RequestHead::Partial {
-            assert_eq!(RequestHead::of(followed.as_bytes()), expected, "{followed:?}");
+        if *expected != RequestHead::Partial {
+            assert_eq!(&RequestHead::of(followed.as_bytes()), expected, "{followed:?}");
         }
     }
 
@@ -122,10 +224,10 @@ mod tests {
             "connection: Keep-Alive\r\ncookie: a=b\r\nhost: a\r\n",
         ] {
             let head = get(fields);
-            check(&head, RequestHead::Plain("/a?b=1", head.len()));
+            check(&head, &RequestHead::Plain("/a?b=1", head.len()));
         }
         let length = "GET /a HTTP/1.1\r\nhost: a\r\n\r\n".len();
-        check("GET /a HTTP/1.1\r\nhost: a\r\n\r\n", RequestHead::Plain("/a", length));
+        check("GET /a HTTP/1.1\r\nhost: a\r\n\r\n", &RequestHead::Plain("/a", length));
     }
 
     #[test]
@@ -150,7 +252,7 @@ mod tests {
             "Host: a\r\nX-Unknown: b\r\n",
         ] {
             let head = get(fields);
-            check(&head, RequestHead::Head(head.len()));
+            check(&head, &RequestHead::Head(head.len()));
         }
         for line in [
             "HEAD /a HTTP/1.1",
@@ -159,10 +261,9 @@ mod tests {
             "GET http://a/b HTTP/1.1",
             "GET /a#b HTTP/1.1",
             "GET /a|b HTTP/1.1",
-            "GET a HTTP/1.1",
         ] {
             let head = format!("{line}\r\nhost: a\r\n\r\n");
-            check(&head, RequestHead::Head(head.len()));
+            check(&head, &RequestHead::Head(head.len()));
         }
     }
 
@@ -176,20 +277,44 @@ mod tests {
             "Host: a\r\nUpgrade: h2c\r\n",
             "Host: a\r\nExpect: 100-continue\r\n",
         ] {
-            check(&get(fields), RequestHead::Other);
+            check(&get(fields), &RequestHead::Other);
         }
         for head in [
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             "GET /a HTTP/1.0\r\nhost: a\r\n\r\n",
             "POST /a HTTP/1.1\r\nhost: a\r\n\r\n",
-            "GET /a HTTP/1.1\r\nhost : a\r\n\r\n",
-            "GET /a HTTP/1.1\r\nhost: a\r\n b\r\n\r\n",
-            "\u{16}\u{3}\u{1}",
         ] {
             assert_eq!(RequestHead::of(head.as_bytes()), RequestHead::Other, "{head:?}");
         }
-        let many = get(&"a: b\r\n".repeat(FIELDS_MAX + 1));
-        assert_eq!(RequestHead::of(many.as_bytes()), RequestHead::Other);
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_apart() {
+        use Invalidity::{Framing, NotHttp, Target, Tls, TooManyFields};
+        for (head, expected) in [
+            ("GET /a HTTP/1.1\r\nhost : a\r\n\r\n", NotHttp),
+            ("GET /a HTTP/1.1\r\nhost: a\r\n b\r\n\r\n", NotHttp),
+            ("GET /a HTTP/3.0\r\n\r\n", NotHttp),
+            ("\u{16}\u{3}\u{1}", Tls),
+            ("GET :// HTTP/1.1\r\nhost: a\r\n\r\n", Target),
+            (&get("Content-Length: x\r\n"), Framing),
+            (&get("Content-Length: 1\r\nContent-Length: 2\r\n"), Framing),
+            (&get("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), Framing),
+            (&get("Transfer-Encoding: gzip\r\n"), Framing),
+            (&get(&"a: b\r\n".repeat(FIELDS_MAX + 1)), TooManyFields),
+        ] {
+            assert_eq!(RequestHead::of(head.as_bytes()), RequestHead::Invalid(expected), "{head:?}");
+        }
+        let many = get(&"a: b\r\n".repeat(FIELDS_MAX - 1));
+        assert_eq!(RequestHead::of(many.as_bytes()), RequestHead::Head(many.len()));
+    }
+
+    #[test]
+    fn odd_bytes_of_a_target_can_be_escaped() {
+        let head = "GET /a<b?\u{e9} HTTP/1.1\r\nhost: a\r\n\r\n";
+        let RequestHead::Odd(place) = RequestHead::of(head.as_bytes()) else { panic!("odd") };
+        assert_eq!(&head[place.clone()], "/a<b?\u{e9}");
+        assert_eq!(escaped(head[place].as_bytes()), b"/a%3Cb?%C3%A9");
     }
 
     #[test]

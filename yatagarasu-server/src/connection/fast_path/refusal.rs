@@ -1,0 +1,51 @@
+//! Responses to bytes that are no request.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+use crate::connection::fast_path::request_head::Invalidity;
+use crate::service::handler::{Refused, RequestHandler};
+use crate::service::problem::Problem;
+
+/// A response that ends the connection.
+#[derive(Debug)]
+pub(in crate::connection) struct Refusal {
+    refused: Refused,
+    sent: usize,
+}
+
+impl Refusal {
+    pub(in crate::connection) fn of(invalidity: Invalidity, handler: &RequestHandler) -> Self {
+        let problem = match invalidity {
+            Invalidity::NotHttp => Problem::BadRequest("the bytes are no HTTP request"),
+            Invalidity::Tls => Problem::BadRequest("this port speaks plain HTTP, and the bytes are TLS"),
+            Invalidity::Target => Problem::BadRequest("the target of the request is no path"),
+            Invalidity::Framing => {
+                Problem::BadRequest("the length of the content is invalid or contradictory")
+            }
+            Invalidity::TooManyFields => Problem::TooLarge("the request has more than 512 fields"),
+        };
+        Self { refused: handler.refuse(&problem), sent: 0 }
+    }
+
+    pub(in crate::connection) fn too_large(handler: &RequestHandler) -> Self {
+        let problem = Problem::TooLarge("the request head is longer than 16 KiB");
+        Self { refused: handler.refuse(&problem), sent: 0 }
+    }
+
+    /// Sends the rest.
+    pub(in crate::connection) fn poll_send(
+        &mut self,
+        socket: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.sent < self.refused.bytes.len() {
+            self.sent += ready!(Pin::new(&mut *socket).poll_write(cx, &self.refused.bytes[self.sent..]))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
