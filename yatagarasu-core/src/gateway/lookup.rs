@@ -21,9 +21,10 @@ use crate::gateway::{Shared, forward};
 use crate::http::conditional::range_applies;
 use crate::http::cors::Cors;
 use crate::http::method::Method;
-use crate::http::range::{Selection, requested, select};
+use crate::http::range::{ByteRange, Selection, requested, select};
 use crate::http::validator::Validators;
 use crate::object::meta::ObjectMeta;
+use crate::source::error::SourceError;
 
 /// A request with the values derived from it that are needed more than once.
 #[derive(Debug)]
@@ -59,6 +60,13 @@ pub(super) struct Attempt<'a> {
 pub(super) struct Selecting {
     pub(super) names: Vec<HeaderName>,
     values: String,
+}
+
+impl Selecting {
+    /// Returns a variant that no other request selects.
+    fn unshared() -> Self {
+        Self { names: Vec::new(), values: "*".to_owned() }
+    }
 }
 
 impl RequestContext {
@@ -111,12 +119,14 @@ impl RequestContext {
     }
 
     /// Returns how much of the object must be fetched. Several ranges count as the whole object, because a source
-    /// is never asked for more than one.
+    /// is never asked for more than one. A range from the first byte to the last is the whole object: players begin
+    /// with it, and all who ask for it share one fill.
     fn scope(&self, known_small: bool, policy: &CachePolicy) -> Scope {
         let range = requested(&self.request.headers);
         match range.and_then(|ranges| ranges.single()) {
+            Some(ByteRange::From(0)) | None => Scope::Whole,
             Some(_) if !known_small && !policy.range_fill => Scope::Part,
-            Some(_) | None => Scope::Whole,
+            Some(_) => Scope::Whole,
         }
     }
 
@@ -196,6 +206,23 @@ impl Shared {
         }
         let values = secondary(&names, asked);
         (variant(&primary, values.clone()), Some(Selecting { names, values }))
+    }
+
+    /// Returns the variant that the source's error answers. Returns `None` if it is the same for all requests. A
+    /// refusal of an authorized client is no one else's.
+    pub(super) fn selecting_of_error(
+        &self,
+        error: &SourceError,
+        asked: &HeaderMap,
+        asker: Asker,
+    ) -> Option<Selecting> {
+        let response = error.response()?;
+        let names = match (Vary::of(&response.headers), asker) {
+            (Vary::Any, _) | (_, Asker::Authorized) => return Some(Selecting::unshared()),
+            (Vary::Fields(names), _) => selecting(names, &self.policy.forward_headers),
+            (Vary::None, _) => return None,
+        };
+        (!names.is_empty()).then(|| Selecting { values: secondary(&names, asked), names })
     }
 
     /// Returns `true` if an object fetched for another client is the variant that this request selects.

@@ -254,6 +254,23 @@ pub(super) fn wants_one_part(request: &Request, meta: &ObjectMeta) -> bool {
     one && range_applies(request.method, &request.headers, &Validators::of(meta.headers()))
 }
 
+/// Returns `true` if the client wants one range, and that is the whole object.
+pub(super) fn covers_range(request: &Request, meta: &ObjectMeta) -> bool {
+    let Some(length) = meta.content_length().filter(|_| wants_one_part(request, meta)) else { return false };
+    matches!(select(&request.headers, length), Selection::Part(part) if part == (0..length))
+}
+
+/// Answers a range that is the whole object with the object, streamed as it arrives.
+pub(super) fn streamed_range(object: Object) -> Reply {
+    let length = object.meta.content_length();
+    let mut headers = object.meta.into_headers();
+    drop_whole_only(&mut headers);
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_RANGE, content_range(&(0..length), length));
+    }
+    Reply { status: StatusCode::PARTIAL_CONTENT, headers, body: ReplyBody::Streamed(object.body) }
+}
+
 /// Returns a 304 with these fields, except those that describe content (RFC 9110 15.4.5).
 pub(super) fn not_modified(mut headers: HeaderMap) -> Reply {
     for name in CONTENT_FIELDS {

@@ -7,4 +7,5 @@ mod dialects;
 mod faults;
 mod limits;
 mod requests;
+mod sharing;
 mod stores;

@@ -12,6 +12,11 @@ pub(super) struct Directive {
     pub(super) argument: Option<Vec<u8>>,
 }
 
+/// Returns `true` if a `Cache-Control` field ends within a quoted string. Nobody can know what it was to say.
+pub(super) fn is_cut(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CACHE_CONTROL).iter().any(|field| ends_quoted(field.as_bytes()))
+}
+
 /// Returns the directives of all `Cache-Control` fields, in field order.
 pub(super) fn directives(headers: &HeaderMap) -> impl Iterator<Item = Directive> {
     headers.get_all(header::CACHE_CONTROL).iter().flat_map(|field| members(field.as_bytes())).map(|member| {
@@ -52,20 +57,37 @@ fn unquoted(argument: &[u8]) -> Vec<u8> {
     inner.iter().filter(keep).copied().collect()
 }
 
-/// Splits a list at the commas outside quoted strings (RFC 9110 5.6.1, 5.6.4). Skips empty members.
+/// Splits a list at the commas outside quoted strings (RFC 9110 5.6.1, 5.6.4). Skips empty members. A quote without its
+/// end is a character like others, so that it hides no directive.
 fn members(field: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut quoted, mut escaped) = (false, false);
+    let (mut scan, cut) = (Quoting::default(), ends_quoted(field));
     field
-        .split(move |&byte| {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                b',' => return !quoted,
-                _ => {}
-            }
-            false
-        })
+        .split(move |&byte| (!scan.encloses(byte) || cut) && byte == b',')
         .map(<[u8]>::trim_ascii)
         .filter(|member| !member.is_empty())
+}
+
+fn ends_quoted(field: &[u8]) -> bool {
+    let mut scan = Quoting::default();
+    field.iter().fold(false, |_, &byte| scan.encloses(byte))
+}
+
+/// Reads a field byte by byte and tells which bytes are in quoted strings.
+#[derive(Default)]
+struct Quoting {
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Quoting {
+    /// Takes the next byte. Returns `true` if it is within a quoted string.
+    fn encloses(&mut self, byte: u8) -> bool {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.quoted => self.escaped = true,
+            b'"' => self.quoted = !self.quoted,
+            _ => {}
+        }
+        self.quoted
+    }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName};
 
-use crate::caching::cache_control::directives::{Directive, directives};
+use crate::caching::cache_control::directives::{Directive, directives, is_cut};
 
 /// The response directives that a shared cache obeys (RFC 9111 5.2.2, RFC 5861).
 ///
-/// If a directive is repeated, the shortest time counts. A malformed time counts as zero. Invalid freshness
-/// information thus makes the response stale (RFC 9111 4.2.1).
+/// If a directive is repeated, the shortest time counts. A malformed time counts as zero, and so does every lifetime if
+/// a quoted string has no end. Invalid freshness information thus makes the response stale (RFC 9111 4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "directives without an argument are there or are not")]
 pub struct CacheControl {
@@ -42,6 +42,10 @@ impl CacheControl {
     pub fn of(headers: &HeaderMap) -> Self {
         let mut control = Self::default();
         directives(headers).for_each(|directive| control.add(&directive));
+        if is_cut(headers) {
+            control.max_age = Some(Duration::ZERO);
+            control.s_maxage = control.s_maxage.map(|_| Duration::ZERO);
+        }
         control
     }
 
@@ -172,6 +176,12 @@ mod tests {
         check(&["max-age=60, max-age=30"], max_age(30));
         check(&["max-age=60, max-age=x"], max_age(0));
         check(&["max-age=99999999999999999999999"], max_age(1 << 31));
+        check(&["max-age=60, x=\"a"], max_age(0));
+        check(&["x=\"a, max-age=60"], max_age(0));
+        check(&["max-age=60", "x=\"a\\\""], max_age(0));
+        check(&["x=\""], max_age(0));
+        let hidden = CacheControl { private: true, s_maxage: Some(Duration::ZERO), ..max_age(0) };
+        check(&["x=\"a, private, s-maxage=9"], hidden);
     }
 
     #[test]

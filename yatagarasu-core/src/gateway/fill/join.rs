@@ -13,7 +13,7 @@ use crate::caching::freshness::Freshness;
 use crate::caching::storability::{Asker, NotStoredReason};
 use crate::gateway::fill::reader::{FillReader, Opened};
 use crate::gateway::fill::state::{Completed, Fill, Head};
-use crate::gateway::fill::table::{Claim, Join};
+use crate::gateway::fill::table::{Claim, Join, Known};
 use crate::gateway::fill::task::{FillMode, FillTask};
 use crate::gateway::hit::serve;
 use crate::gateway::lookup::{Attempt, RequestContext, Selecting};
@@ -56,7 +56,13 @@ impl Shared {
     ) -> Option<Outcome> {
         let (key, context) = (attempt.key(), attempt.context);
         let joined = match begin {
-            Begin::Allowed => Some(self.fills.join(key, || self.claim(attempt))),
+            Begin::Allowed => {
+                let outlived = |head: &Head| {
+                    !self.is_other_variant(context, head.selecting.as_ref())
+                        && !self.suits(context, &head.object)
+                };
+                Some(self.fills.join(key, outlived, || self.claim(attempt)))
+            }
             Begin::Never => self.fills.join_running(key).map(Join::Running),
         };
         let mut forwarding = Forwarding::new(attempt.reason);
@@ -109,8 +115,48 @@ impl Shared {
                 let alone = Forwarding { detail, ..Forwarding::new(attempt.reason) };
                 Some(self.pass(attempt, alone, keep_of_released(obstacle)).await)
             }
-            Opened::Failed(error) => self.failed(attempt, error, forwarding, trials),
+            Opened::Confirmed(earlier) => {
+                drop(reader);
+                self.still_arriving(attempt, earlier, forwarding, trials).await
+            }
+            Opened::Failed(_, selecting)
+                if !reader.is_beginner() && self.is_other_variant(context, selecting.as_ref()) =>
+            {
+                drop(reader);
+                self.detour(attempt, forwarding, trials).await
+            }
+            Opened::Failed(error, _) => self.failed(attempt, error, forwarding, trials),
         }
+    }
+
+    /// Answers from an earlier fill that the source has just confirmed.
+    async fn still_arriving(
+        self: &Arc<Self>,
+        attempt: &Attempt<'_>,
+        reader: FillReader,
+        mut forwarding: Forwarding,
+        trials: &mut Trials,
+    ) -> Option<Outcome> {
+        forwarding.status = Some(StatusCode::NOT_MODIFIED);
+        forwarding.provenance = Provenance::Confirmed;
+        let now = self.clock.now();
+        let reply = match reader.opened().await {
+            Opened::Receiving(head) => {
+                forwarding.freshness = Some(head.object.freshness(now));
+                let headers = head.seen_by(&reader, now);
+                let content = Content { bytes: Bytes::Filling(reader), length: head.length };
+                representation::fetched(attempt.request(), headers, content)
+            }
+            Opened::Complete(completed) => {
+                forwarding.freshness = Some(completed.stored.freshness(now));
+                representation::stored(attempt.request(), completed.stored, now)
+            }
+            Opened::Failed(error, _) => return self.failed(attempt, error, forwarding, trials),
+            Opened::Streaming(..) | Opened::Released(_) | Opened::Confirmed(_) => {
+                unreachable!("a fill that receives goes on to the end or fails")
+            }
+        };
+        Some(Outcome { handling: CacheStatus::Forwarded(forwarding), reply })
     }
 
     /// Looks the object up again for a fill that is about to begin. Returns `None` if a fill has stored a fresh one
@@ -125,7 +171,10 @@ impl Shared {
             let known = attempt.found.stored.as_ref().is_some_and(|found| Arc::ptr_eq(found, stored));
             !known && matches!(stored.freshness(self.clock.now()), Freshness::Fresh(_))
         };
-        if stored.as_ref().is_some_and(is_new) { None } else { Some(Claim { permit, stored }) }
+        if stored.as_ref().is_some_and(is_new) {
+            return None;
+        }
+        Some(Claim { permit, known: stored.map(Known::Stored) })
     }
 
     /// Spawns the fill task, which fetches or revalidates the object.
@@ -136,8 +185,8 @@ impl Shared {
             FillMode::Anyway => Asker::Anyone,
         };
         let asked = forward::fill(attempt.request(), &self.policy);
-        let Claim { permit, stored } = claim;
-        FillTask { gateway: Arc::clone(self), fill, permit, asked, asker, stored, wanted }.spawn();
+        let Claim { permit, known } = claim;
+        FillTask { gateway: Arc::clone(self), fill, permit, asked, asker, known, wanted }.spawn();
     }
 
     /// Revalidates the stored object in the background, at most once per key at a time (RFC 5861 3). Does nothing
@@ -219,6 +268,9 @@ impl Shared {
         mut forwarding: Forwarding,
     ) -> Outcome {
         let reply = match representation::conditional(attempt.request(), &object.meta) {
+            Ok(None) if representation::covers_range(attempt.request(), &object.meta) => {
+                Ok(representation::streamed_range(object))
+            }
             Ok(None) if representation::wants_one_part(attempt.request(), &object.meta) => {
                 drop(object);
                 return self.pass(attempt, forwarding, Keep::Nothing).await;

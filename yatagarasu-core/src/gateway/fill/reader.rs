@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::caching::storability::NotStoredReason;
 use crate::gateway::fill::state::{BEGINNER, Completed, Fill, Head, Stage};
+use crate::gateway::lookup::Selecting;
 use crate::source::Object;
 use crate::source::error::SourceError;
 
@@ -34,8 +35,10 @@ pub(in crate::gateway) enum Opened {
     Streaming(Object, Option<NotStoredReason>),
     /// No object: the reader's client must send a request of its own.
     Released(Option<NotStoredReason>),
-    /// The source's error.
-    Failed(SourceError),
+    /// The source confirmed the object that another fill receives. A reader of that fill.
+    Confirmed(FillReader),
+    /// The source's error, and the variant that it answers.
+    Failed(SourceError, Option<Selecting>),
 }
 
 impl FillReader {
@@ -89,7 +92,8 @@ impl FillReader {
                     None => Opened::Released(*obstacle),
                 },
                 Stage::Released(_, obstacle) => Opened::Released(*obstacle),
-                Stage::Failed(error) => Opened::Failed(error.clone()),
+                Stage::Confirmed(earlier) => Opened::Confirmed(Self::new(Arc::clone(earlier))),
+                Stage::Failed(error, selecting) => Opened::Failed(error.clone(), selecting.clone()),
             })
         })
         .await
@@ -105,13 +109,15 @@ impl FillReader {
         let bytes = match &state.stage {
             Stage::Receiving { bytes, .. } => bytes.read(&self.rest),
             Stage::Complete(completed) => completed.stored.slice(&self.rest),
-            Stage::Failed(error) => {
+            Stage::Failed(error, _) => {
                 let error = error.clone();
                 drop(state);
                 self.rest.start = self.rest.end;
                 return Poll::Ready(Some(Err(error)));
             }
-            Stage::Asking | Stage::Released(..) => unreachable!("a reader reads what it found receiving"),
+            Stage::Asking | Stage::Released(..) | Stage::Confirmed(_) => {
+                unreachable!("a reader reads what it found receiving")
+            }
         };
         if bytes.is_empty() {
             state.waiting.insert(self.id, cx.waker().clone());
@@ -137,7 +143,8 @@ impl Drop for FillReader {
             | Stage::Asking
             | Stage::Receiving { .. }
             | Stage::Complete(_)
-            | Stage::Failed(_) => None,
+            | Stage::Confirmed(_)
+            | Stage::Failed(..) => None,
         };
         drop(state);
         // Dropping an open body abandons its source request; do that without the lock.

@@ -99,7 +99,7 @@ impl Receive {
         }
         if let Err(error) = self.take(body).await {
             self.gateway.fills.remove(&self.fill);
-            return self.fill.fail(error);
+            return self.fill.fail(error, None);
         }
         let Self { gateway, fill, fetched, receipt } = self;
         let Receipt { terms, part, .. } = receipt;

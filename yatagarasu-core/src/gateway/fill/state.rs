@@ -53,8 +53,10 @@ pub(in crate::gateway) enum Stage {
     /// The object is not received into this fill. The open object goes to the reader that began the fill, because
     /// it was requested with that reader's fields; the other readers send requests of their own.
     Released(Option<Object>, Option<NotStoredReason>),
-    /// The source failed before or after its response head.
-    Failed(SourceError),
+    /// The source confirmed the object that this earlier fill receives.
+    Confirmed(Arc<Fill>),
+    /// The source failed before or after its response head. Holds the variant that its answer is.
+    Failed(SourceError, Option<Selecting>),
 }
 
 /// Everything known about an object once its response head has arrived.
@@ -172,19 +174,36 @@ impl Fill {
         drop(unwanted);
     }
 
-    /// Ends the fill with the source's error, which all readers share.
-    pub(in crate::gateway) fn fail(&self, error: SourceError) {
-        self.advance(Stage::Failed(error));
+    /// Ends the fill: its readers read from `earlier`, which still receives the object.
+    pub(in crate::gateway) fn confirm(&self, earlier: Arc<Fill>) {
+        self.advance(Stage::Confirmed(earlier));
+    }
+
+    /// Returns the head of the object while it is being received.
+    pub(in crate::gateway) fn receiving(&self) -> Option<Arc<Head>> {
+        match &self.state().stage {
+            Stage::Receiving { head, .. } => Some(Arc::clone(head)),
+            Stage::Asking
+            | Stage::Complete(_)
+            | Stage::Released(..)
+            | Stage::Confirmed(_)
+            | Stage::Failed(..) => None,
+        }
+    }
+
+    /// Ends the fill with the source's error. All readers share it that select the same variant.
+    pub(in crate::gateway) fn fail(&self, error: SourceError, selecting: Option<Selecting>) {
+        self.advance(Stage::Failed(error, selecting));
     }
 
     /// Fails a fill that its task left unfinished. Its readers would wait forever otherwise.
     pub(in crate::gateway) fn abandon(&self) {
         let unfinished = match self.state().stage {
             Stage::Asking | Stage::Receiving { .. } => true,
-            Stage::Complete(_) | Stage::Released(..) | Stage::Failed(_) => false,
+            Stage::Complete(_) | Stage::Released(..) | Stage::Confirmed(_) | Stage::Failed(..) => false,
         };
         if unfinished {
-            self.fail(SourceError::broken("the fetch was given up"));
+            self.fail(SourceError::broken("the fetch was given up"), None);
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::cache::entry::CacheEntry;
 use crate::cache::{CacheKey, Selector};
 use crate::gateway::fill::reader::FillReader;
-use crate::gateway::fill::state::Fill;
+use crate::gateway::fill::state::{Fill, Head};
 use crate::gateway::store::StorePermit;
 
 /// The running fills of a bucket. Requests for the same object share one GET.
@@ -34,15 +34,42 @@ pub(in crate::gateway) enum Join {
 #[derive(Debug)]
 pub(in crate::gateway) struct Claim {
     pub(in crate::gateway) permit: StorePermit,
-    /// The whole object that is stored, if there is one.
-    pub(in crate::gateway) stored: Option<Arc<CacheEntry>>,
+    /// The whole object to revalidate, if there is one.
+    pub(in crate::gateway) known: Option<Known>,
+}
+
+/// A whole object that a fill revalidates.
+#[derive(Debug)]
+pub(in crate::gateway) enum Known {
+    /// It is stored.
+    Stored(Arc<CacheEntry>),
+    /// An earlier fill still receives it.
+    Arriving(Arc<Head>, Arc<Fill>),
 }
 
 impl FillTable {
     /// Joins the running fill of `key`, or begins one if `claim` returns a claim.
-    pub(in crate::gateway) fn join(&self, key: &CacheKey, claim: impl FnOnce() -> Option<Claim>) -> Join {
+    ///
+    /// If `outlived` returns `true` for the head that the running fill has received, a new fill takes its place. The
+    /// new one revalidates the object that arrives.
+    pub(in crate::gateway) fn join(
+        &self,
+        key: &CacheKey,
+        outlived: impl FnOnce(&Head) -> bool,
+        claim: impl FnOnce() -> Option<Claim>,
+    ) -> Join {
         match self.running().entry(key.clone()) {
-            Entry::Occupied(entry) => Join::Running(FillReader::new(Arc::clone(entry.get()))),
+            Entry::Occupied(mut entry) => {
+                let Some(head) = entry.get().receiving().filter(|head| outlived(head)) else {
+                    return Join::Running(FillReader::new(Arc::clone(entry.get())));
+                };
+                let Some(claim) = claim() else { return Join::Stored };
+                let next = Arc::new(Fill::default());
+                next.keys().push(key.clone());
+                let earlier = entry.insert(Arc::clone(&next));
+                let known = Some(Known::Arriving(head, earlier));
+                Join::Begun(FillReader::new(next), Claim { known, ..claim })
+            }
             Entry::Vacant(entry) => match claim() {
                 Some(claim) => Join::Begun(FillReader::new(Arc::clone(list(entry, Fill::default()))), claim),
                 None => Join::Stored,
@@ -80,6 +107,23 @@ impl FillTable {
                 keys.push(key.clone());
                 Arc::clone(fill)
             });
+        }
+    }
+
+    /// Puts `earlier` back into the place of `fill`, which has found that the object is still the one that arrives.
+    pub(in crate::gateway) fn restore(&self, fill: &Arc<Fill>, earlier: &Arc<Fill>) {
+        let mut running = self.running();
+        // A fill without keys has been removed: it ends, and nobody would remove it again.
+        let arrives = earlier.receiving().is_some() && !earlier.keys().is_empty();
+        for key in std::mem::take(&mut *fill.keys()) {
+            if !is_listed(&running, &key, fill) {
+                continue;
+            }
+            if arrives && earlier.keys().contains(&key) {
+                running.insert(key, Arc::clone(earlier));
+            } else {
+                running.remove(&key);
+            }
         }
     }
 

@@ -10,7 +10,8 @@ use crate::caching::freshen::confirms;
 use crate::caching::freshness::{Exchange, FreshnessTerms};
 use crate::caching::storability::{Asker, NotStoredReason, Storable, decide};
 use crate::gateway::fill::receive::{Fetched, Receipt, Receive, Unfinished};
-use crate::gateway::fill::state::{Completed, Fill};
+use crate::gateway::fill::state::{Completed, Fill, Head};
+use crate::gateway::fill::table::Known;
 use crate::gateway::fill::tee::{TeeBuffer, keeping};
 use crate::gateway::store::StorePermit;
 use crate::gateway::{PASSED_FOR, Shared, forward};
@@ -28,8 +29,8 @@ pub(in crate::gateway) struct FillTask {
     /// The source request for the whole object, without conditions.
     pub(in crate::gateway) asked: SourceRequest,
     pub(in crate::gateway) asker: Asker,
-    /// The whole object that was stored when the fill began.
-    pub(in crate::gateway) stored: Option<Arc<CacheEntry>>,
+    /// The whole object that was known when the fill began.
+    pub(in crate::gateway) known: Option<Known>,
     pub(in crate::gateway) wanted: FillMode,
 }
 
@@ -57,14 +58,24 @@ impl FillTask {
         });
     }
 
-    /// Revalidates the stored object if it has validators; otherwise fetches it.
+    /// Revalidates the known object if it has validators; otherwise fetches it.
     async fn run(mut self) {
-        let Some(stored) = self.stored.take().filter(|stored| has_validators(stored)) else {
-            if let Some(answered) = self.ask(&self.asked).await {
-                self.take(answered).await;
+        match self.known.take() {
+            Some(Known::Stored(stored)) if has_validators(&stored) => self.revalidate(stored).await,
+            Some(Known::Arriving(head, earlier)) if has_validators(&head.object) => {
+                self.revalidate_arriving(&head, earlier).await;
             }
-            return;
-        };
+            Some(Known::Stored(_) | Known::Arriving(..)) | None => self.fetch().await,
+        }
+    }
+
+    async fn fetch(self) {
+        if let Some(answered) = self.ask(&self.asked).await {
+            self.take(answered).await;
+        }
+    }
+
+    async fn revalidate(self, stored: Arc<CacheEntry>) {
         let asked = forward::validating(self.asked.clone(), stored.meta());
         let Some((answer, exchange)) = self.ask(&asked).await else { return };
         let confirmed = match &answer {
@@ -80,8 +91,25 @@ impl FillTask {
         }
         drop(stored);
         // The 304 is about another version, or the updated response may not be stored here. Fetch the object.
-        if let Some(answered) = self.ask(&self.asked).await {
-            self.take(answered).await;
+        self.fetch().await;
+    }
+
+    /// Revalidates an object that an earlier fill still receives and stores.
+    async fn revalidate_arriving(self, head: &Head, earlier: Arc<Fill>) {
+        let asked = forward::validating(self.asked.clone(), head.object.meta());
+        let Some((answer, exchange)) = self.ask(&asked).await else { return };
+        match &answer {
+            Ok(Answer::NotModified(update)) => {
+                if self.confirmed(&head.object, update, exchange).is_none() {
+                    return self.fetch().await;
+                }
+                self.gateway.fills.restore(&self.fill, &earlier);
+                self.fill.confirm(earlier);
+            }
+            Ok(Answer::Object(_)) | Err(_) => {
+                drop(earlier);
+                self.take((answer, exchange)).await;
+            }
         }
     }
 
@@ -205,8 +233,9 @@ impl FillTask {
 
     fn fail(self, error: &SourceError, exchange: Exchange) {
         let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
+        let selecting = gateway.selecting_of_error(error, &self.asked.headers, self.asker);
         gateway.fills.remove(&fill);
-        fill.fail(error.clone());
+        fill.fail(error.clone(), selecting);
         gateway.remember(self.fetched(exchange), error);
     }
 }
