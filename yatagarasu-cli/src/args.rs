@@ -95,6 +95,9 @@ pub(crate) enum CacheCommand {
         /// Shows this bucket only.
         #[arg(long)]
         bucket: Option<String>,
+        /// Shows all columns, in a table that may be wider than a terminal.
+        #[arg(long, conflicts_with = "json")]
+        wide: bool,
         /// Prints JSON instead of a table.
         #[arg(long)]
         json: bool,
@@ -122,17 +125,31 @@ pub(crate) struct PurgeArguments {
 #[group(required = true, multiple = false)]
 pub(crate) struct Selection {
     /// Selects the object with this key.
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_parser = not_empty())]
     pub(crate) key: Option<String>,
     /// Selects all objects with keys that begin with this prefix.
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_parser = not_empty())]
     pub(crate) prefix: Option<String>,
     /// Selects all objects with this tag in their `Surrogate-Key`, `Cache-Tag` or `x-amz-meta-cache-tag`.
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_parser = not_empty())]
     pub(crate) tag: Option<String>,
     /// Selects all objects.
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// Parses a text that selects objects. An empty one often comes from a variable of a script that is not set.
+fn not_empty() -> impl TypedValueParser<Value = String> {
+    StringValueParser::new().try_map(|text| {
+        if text.is_empty() { Err("is empty: use --all to select all objects") } else { Ok(text) }
+    })
+}
+
+impl Selection {
+    /// Returns the key, or the prefix of keys.
+    pub(crate) fn key_or_prefix(&self) -> Option<&str> {
+        self.key.as_deref().or(self.prefix.as_deref())
+    }
 }
 
 /// The options of the demo.
@@ -143,10 +160,10 @@ pub(crate) struct DemoArguments {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dir: Option<PathBuf>,
     /// The address the gateway listens on.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080", value_parser = listen_address)]
     pub(crate) address: SocketAddr,
     /// The address the admin API listens on.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9090")]
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9090", value_parser = listen_address)]
     pub(crate) admin_address: SocketAddr,
     /// The log filter: targets and levels.
     #[arg(
@@ -156,6 +173,13 @@ pub(crate) struct DemoArguments {
         default_value = "warn,yatagarasu::access=info"
     )]
     pub(crate) log: String,
+}
+
+/// Parses an address to listen on, as `server.address` in a configuration.
+#[cfg(feature = "demo")]
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map_or(text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    numeric.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080, or localhost:PORT".to_owned())
 }
 
 #[cfg(test)]
@@ -193,6 +217,13 @@ mod tests {
         check("cache purge --bucket b --key k --tag t", false);
         check("cache purge --bucket b --key k --all", false);
         check("cache purge --bucket b --key k --prefix p", false);
+        check("cache purge --bucket b --prefix ", false);
+        check("cache purge --bucket b --key ", false);
+        check("cache purge --tag ", false);
+        check("cache stats --wide", true);
+        check("cache stats --wide --json", false);
+        check("demo --address localhost:0 --admin-address [::1]:0", true);
+        check("demo --address nowhere", false);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod client;
 mod connector;
-mod error;
+pub(crate) mod error;
 mod stats;
 mod table;
 
@@ -19,16 +19,27 @@ use error::AdminError;
 pub(crate) async fn run(arguments: &CacheArguments) -> Result<String, AdminError> {
     let client = AdminClient::new(&arguments.server)?;
     match &arguments.command {
-        CacheCommand::Stats { bucket, json } => {
+        CacheCommand::Stats { bucket, wide, json } => {
             let mut stats = client.stats().await?;
             if let Some(bucket) = bucket {
                 stats = stats.only(bucket)?;
             }
-            Ok(if *json { stats.json() } else { stats.table() })
+            Ok(match (json, wide) {
+                (true, _) => stats.json(),
+                (false, true) => stats.wide_table(),
+                (false, false) => stats.table(),
+            })
         }
         CacheCommand::Purge(arguments) => {
             let purged = client.purge(arguments).await?;
-            Ok(report(purged, arguments))
+            let mut text = report(purged, arguments);
+            if purged == 0
+                && let (Some(bucket), Some(named)) = (&arguments.bucket, arguments.selection.key_or_prefix())
+                && let Some(hint) = client.stats().await?.only(bucket)?.hint(named)
+            {
+                text.push_str(&hint);
+            }
+            Ok(text)
         }
     }
 }

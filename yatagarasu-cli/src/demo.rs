@@ -121,6 +121,7 @@ struct Demo {
     config: Config,
     gateway: Server,
     s3: S3Server,
+    keys: Keys,
     s3_address: SocketAddr,
     content: Content,
 }
@@ -142,7 +143,7 @@ impl Demo {
         let content = content.await.expect("making files does not panic").map_err(unmade)?;
         let files = ReadOnlyFiles::new(content.root(), content.objects()).map_err(unmade)?;
         let s3 = S3Server::start(listener, files, &keys);
-        Ok(Self { config, gateway, s3, s3_address, content })
+        Ok(Self { config, gateway, s3, keys, s3_address, content })
     }
 
     fn announcement(&self) -> Announcement<'_> {
@@ -152,6 +153,7 @@ impl Demo {
             s3: self.s3_address,
             content: &self.content,
             token: self.config.admin.token.as_ref(),
+            keys: &self.keys,
             program: std::env::args_os()
                 .next()
                 .map_or("yatagarasu".to_owned(), |program| program.to_string_lossy().into_owned()),

@@ -17,8 +17,9 @@ use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 
 use args::{Arguments, Command};
+use cache::error::AdminError;
 
-/// Exit status of a failed `cache` command.
+/// Exit status of a `cache` command that the server, or what is at its URL, did not carry out.
 const FAILED: u8 = 1;
 
 /// Exit status of all other failures, such as a wrong configuration. `clap` exits with it if arguments are wrong.
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
                 // If standard error cannot be written, the exit status still reports the failure.
                 let _ = writeln!(stderr, "yatagarasu: {line}");
             }
-            ExitCode::from(failure_status(&command))
+            ExitCode::from(failure_status(&error))
         }
     }
 }
@@ -51,8 +52,11 @@ fn run(command: &Command) -> anyhow::Result<()> {
     }
 }
 
-fn failure_status(command: &Command) -> u8 {
-    if matches!(command, Command::Cache(_)) { FAILED } else { NOT_STARTED }
+fn failure_status(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<AdminError>() {
+        Some(error) if !error.is_of_usage() => FAILED,
+        Some(_) | None => NOT_STARTED,
+    }
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

@@ -44,6 +44,16 @@ impl BuiltSource {
     pub fn credentials(&self) -> CredentialsStatus {
         self.sender.credentials.status()
     }
+
+    /// Returns the URL of the bucket, as requests use it.
+    pub fn url(&self) -> String {
+        self.sender.address().locate("", None).map(|uri| uri.to_string()).unwrap_or_default()
+    }
+
+    /// Returns the region that requests are signed for.
+    pub fn region(&self) -> String {
+        self.sender.region()
+    }
 }
 
 impl SourceBackend {

@@ -10,11 +10,13 @@ mod stats;
 mod token;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -65,9 +67,11 @@ impl Admin {
     }
 
     async fn converse(self: Arc<Self>, socket: TcpStream) {
+        // A connection that has ended has no peer, and asks nothing.
+        let Ok(client) = socket.peer_addr() else { return };
         let service = service_fn(move |request| {
             let admin = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(admin.answer(request).await) }
+            async move { Ok::<_, Infallible>(admin.answer(request, client).await) }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -76,22 +80,37 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    /// Refuses a request without the token, and logs who sent it.
+    fn unauthorized(&self, head: &Parts, client: SocketAddr) -> Response<Full<Bytes>> {
+        let shown = head.headers.contains_key(header::AUTHORIZATION);
+        let reason = match (&self.token, shown) {
+            (Some(_), true) => "a wrong token",
+            (Some(_), false) => "no token",
+            (None, _) => "a name that is not this machine's in `Host`",
+        };
+        tracing::warn!(%client, method = %head.method, path = head.uri.path(), reason, "refused an operator");
+        unauthorized_response(advice(self.token.is_some()))
+    }
+
+    async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let trusted = token::shown(self.token.as_ref(), &head.headers);
         if head.method == purge::METHOD {
             // PURGE has a path of the public listener, which may be `/stats` or any other.
-            return if trusted { purge::answer_method(&self.buckets, &head).await } else { unauthorized() };
+            if !trusted {
+                return self.unauthorized(&head, client);
+            }
+            return purge::answer_method(&self.buckets, &head, client).await;
         }
         let read = matches!(head.method, Method::GET | Method::HEAD);
         match (head.uri.path(), read) {
             ("/health", true) => document(StatusCode::OK, &json!({ "status": "ok" })),
             ("/ready", true) => ready::answer(self.buckets.all(), trusted).await,
-            ("/stats" | "/metrics" | "/purge", _) if !trusted => unauthorized(),
+            ("/stats" | "/metrics" | "/purge", _) if !trusted => self.unauthorized(&head, client),
             ("/stats", true) => document(StatusCode::OK, &stats::stats(&self.buckets, &self.memory)),
             ("/metrics", true) => metrics(exposition(&self.metrics, &self.buckets, &self.memory)),
             ("/purge", false) if head.method == Method::POST => {
-                purge::answer(&self.buckets, &head.headers, body).await
+                purge::answer(&self.buckets, &head.headers, body, client).await
             }
             ("/health" | "/ready" | "/stats" | "/metrics", false) => not_allowed("GET, HEAD"),
             ("/purge", _) => not_allowed("POST"),
@@ -99,6 +118,15 @@ impl Admin {
                 problem(StatusCode::NOT_FOUND, "there are /health, /ready, /stats, /metrics and /purge here")
             }
         }
+    }
+}
+
+/// Returns the reason for which a request is refused, as advice.
+fn advice(token_configured: bool) -> &'static str {
+    if token_configured {
+        "show the token of the configuration: `Authorization: Bearer TOKEN`"
+    } else {
+        "no token is configured: use an IP address or `localhost` in the URL, or set `admin.token`"
     }
 }
 
@@ -119,8 +147,7 @@ fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
     response
 }
 
-fn unauthorized() -> Response<Full<Bytes>> {
-    let detail = "show the token of the configuration: `Authorization: Bearer TOKEN`";
+fn unauthorized_response(detail: &str) -> Response<Full<Bytes>> {
     let mut response = problem(StatusCode::UNAUTHORIZED, detail);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response

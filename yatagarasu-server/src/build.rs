@@ -5,6 +5,7 @@ use std::sync::Arc;
 use yatagarasu_core::Budget;
 use yatagarasu_core::source::timeout::Timed;
 use yatagarasu_core::{BucketPolicy, Common, Gateway, ObjectCache, SystemClock};
+use yatagarasu_s3::Access;
 
 use crate::config::{BucketConfig, Config, StatusKey};
 use crate::service::buckets::{Bucket, Buckets};
@@ -97,6 +98,19 @@ async fn bucket(settings: &BucketConfig, common: Common) -> Result<Bucket, Start
     let built = yatagarasu_s3::build(&settings.source, Arc::clone(&common.clock))
         .await
         .map_err(|cause| StartError::Source { bucket: named(), cause })?;
+    tracing::info!(
+        bucket = settings.name,
+        path_prefix = settings.path_prefix,
+        url = built.url(),
+        region = built.region(),
+        credentials = match &settings.source.access {
+            Access::Anonymous => "none",
+            Access::Static(_) => "configuration",
+            Access::Chain => "AWS credential chain",
+        },
+        cache_bytes = settings.cache.as_ref().map_or(0, |cache| cache.store.max_size),
+        "bucket"
+    );
     let timed = Timed::new(Arc::clone(&built.source), settings.response_timeout, settings.idle_timeout);
     let failures = Failures::new(settings.name.as_str().into());
     let source = Arc::new(Reported::new(Arc::new(timed), Arc::clone(&failures)));

@@ -38,6 +38,8 @@ pub(super) struct AdminClient {
 #[derive(Debug, Deserialize)]
 struct Problem {
     detail: String,
+    /// Only the public listener gives its requests a number.
+    request_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -121,6 +123,7 @@ impl AdminClient {
             return Err(AdminError::Unauthorized { url, complaint });
         }
         Err(match serde_json::from_slice::<Problem>(body) {
+            Ok(problem) if problem.request_id.is_some() => AdminError::Public { url },
             Ok(problem) => AdminError::Refused(problem.detail),
             Err(_) => AdminError::Strange { url, reason: format!("it answered {status}") },
         })

@@ -36,6 +36,14 @@ pub(crate) enum AdminError {
         /// The objection, as the predicate of the message.
         complaint: &'static str,
     },
+    /// What answers is the public listener of a gateway.
+    #[error(
+        "what answers at {url} is the gateway's public address: give the one of `admin.address` with --admin"
+    )]
+    Public {
+        /// The URL that was meant to be the admin API's.
+        url: String,
+    },
     /// The server rejected the request and gave this reason.
     #[error("{0}")]
     Refused(String),
@@ -47,4 +55,19 @@ pub(crate) enum AdminError {
         /// The existing names, separated by commas.
         known: String,
     },
+}
+
+impl AdminError {
+    /// Returns `true` if the command line is wrong, so that nothing was asked.
+    pub(crate) fn is_of_usage(&self) -> bool {
+        match self {
+            Self::Address(_) | Self::Token => true,
+            Self::Unreachable { .. }
+            | Self::Strange { .. }
+            | Self::Unauthorized { .. }
+            | Self::Public { .. }
+            | Self::Refused(_)
+            | Self::NoSuchBucket { .. } => false,
+        }
+    }
 }

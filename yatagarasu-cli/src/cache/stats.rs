@@ -38,21 +38,28 @@ struct Memory {
     max_bytes: u64,
 }
 
-/// The column headings of the table.
-const HEADINGS: [&str; 13] = [
-    "BUCKET",
-    "PREFIX",
-    "OBJECTS",
-    "SIZE",
-    "MAX SIZE",
-    "HITS",
-    "FORWARDS",
-    "HIT RATIO",
-    "COLLAPSED",
-    "REVALIDATED",
-    "STALE",
-    "STORED",
-    "ERRORS",
+/// A column of the table: its heading, and the text of its cell.
+type Column = (&'static str, fn(&BucketStats) -> String);
+
+/// The columns that everybody looks at. They fit in a terminal of 80 characters unless names are long.
+const COLUMNS: [Column; 8] = [
+    ("BUCKET", |stats| stats.bucket.clone()),
+    ("PREFIX", |stats| stats.path_prefix.clone()),
+    ("OBJECTS", |stats| stats.cached(stats.objects.to_string())),
+    ("SIZE", |stats| stats.cached(size(stats.bytes))),
+    ("HITS", |stats| stats.hits.to_string()),
+    ("FORWARDS", |stats| stats.forwards.to_string()),
+    ("HIT RATIO", |stats| ratio(stats.hits, stats.hits.saturating_add(stats.forwards))),
+    ("ERRORS", |stats| stats.errors.to_string()),
+];
+
+/// The other columns.
+const MORE_COLUMNS: [Column; 5] = [
+    ("MAX SIZE", |stats| stats.cached(size(stats.max_bytes))),
+    ("COLLAPSED", |stats| stats.collapsed.to_string()),
+    ("REVALIDATED", |stats| stats.revalidated.to_string()),
+    ("STALE", |stats| stats.stale.to_string()),
+    ("STORED", |stats| stats.stored.to_string()),
 ];
 
 /// Number of leading columns that hold text, not numbers.
@@ -75,16 +82,39 @@ impl Stats {
         format!("{text}\n")
     }
 
-    /// Returns the statistics as a table, for people.
+    /// Returns the statistics that matter most as a table, for people.
     pub(super) fn table(&self) -> String {
-        let headings = HEADINGS.map(str::to_owned);
-        let rows: Vec<_> = std::iter::once(headings).chain(self.buckets.iter().map(cells)).collect();
+        self.table_of(&COLUMNS)
+    }
+
+    /// Returns all statistics as a table.
+    pub(super) fn wide_table(&self) -> String {
+        self.table_of(&[&COLUMNS[..], &MORE_COLUMNS].concat())
+    }
+
+    fn table_of(&self, columns: &[Column]) -> String {
+        let headings = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
+        let cells = |stats| columns.iter().map(|(_, cell)| cell(stats)).collect();
+        let rows: Vec<Vec<String>> =
+            std::iter::once(headings).chain(self.buckets.iter().map(cells)).collect();
         format!(
             "{}\nmemory of objects being stored, all buckets: {}\nmemory of fast streams, all buckets: {}\n",
             table(&rows, TEXT_COLUMNS),
             self.fill_memory.words(),
             self.socket_memory.words()
         )
+    }
+
+    /// Returns advice if `named`, which selected nothing in the only bucket, looks like the path of a URL.
+    pub(super) fn hint(&self, named: &str) -> Option<String> {
+        let [stats] = self.buckets.as_slice() else { return None };
+        let (bucket, prefix) = (&stats.bucket, stats.path_prefix.trim_end_matches('/'));
+        let path = if named.starts_with('/') { named.to_owned() } else { format!("/{named}") };
+        let below = path.strip_prefix(prefix).filter(|below| below.starts_with('/') && !prefix.is_empty());
+        let key = below.or_else(|| named.strip_prefix('/').map(|_| named))?.trim_start_matches('/');
+        Some(format!(
+            "keys of bucket {bucket} are what follows `{prefix}/` in a URL: did you mean `{key}`?\n"
+        ))
     }
 }
 
@@ -94,23 +124,11 @@ impl Memory {
     }
 }
 
-fn cells(stats: &BucketStats) -> [String; HEADINGS.len()] {
-    let cached = |text: String| if stats.max_bytes == 0 { "-".to_owned() } else { text };
-    [
-        stats.bucket.clone(),
-        stats.path_prefix.clone(),
-        cached(stats.objects.to_string()),
-        cached(size(stats.bytes)),
-        cached(size(stats.max_bytes)),
-        stats.hits.to_string(),
-        stats.forwards.to_string(),
-        ratio(stats.hits, stats.hits.saturating_add(stats.forwards)),
-        stats.collapsed.to_string(),
-        stats.revalidated.to_string(),
-        stats.stale.to_string(),
-        stats.stored.to_string(),
-        stats.errors.to_string(),
-    ]
+impl BucketStats {
+    /// Returns a text about the cache, or `-` if there is none.
+    fn cached(&self, text: String) -> String {
+        if self.max_bytes == 0 { "-".to_owned() } else { text }
+    }
 }
 
 #[cfg(test)]
@@ -166,14 +184,31 @@ mod tests {
     #[test]
     fn columns_are_aligned() {
         let expected = "\
-BUCKET  PREFIX   OBJECTS    SIZE  MAX SIZE  HITS  FORWARDS  HIT RATIO  COLLAPSED  REVALIDATED  STALE  STORED  ERRORS
-assets  /static       12  1.2 MB      1 GB     2         1      66.6%          0            0      0       1       0
-v       /              -       -         -     0         0          -          0            0      0       0       0
+BUCKET  PREFIX   OBJECTS    SIZE  HITS  FORWARDS  HIT RATIO  ERRORS
+assets  /static       12  1.2 MB     2         1      66.6%       0
+v       /              -       -     0         0          -       0
 
 memory of objects being stored, all buckets: 0 B of 256 MB
 memory of fast streams, all buckets: 16.7 MB of 134.2 MB
 ";
         assert_eq!(stats().table(), expected);
+        let wide = stats().wide_table();
+        let lines: Vec<_> = wide.lines().zip(expected.lines()).take(3).collect();
+        assert!(lines.iter().all(|(wide, narrow)| wide.starts_with(narrow)), "{wide}");
+        assert!(lines[0].0.ends_with("  MAX SIZE  COLLAPSED  REVALIDATED  STALE  STORED"), "{wide}");
+        assert!(lines[1].0.ends_with("      1 GB          0            0      0       1"), "{wide}");
+    }
+
+    #[test]
+    fn a_path_in_the_place_of_a_key_gets_a_hint() {
+        let of = |bucket: &str, named: &str| stats().only(bucket).unwrap().hint(named);
+        for path in ["/static/css/a.css", "static/css/a.css", "/css/a.css", "//css/a.css"] {
+            let hint = of("assets", path).unwrap();
+            assert!(hint.contains("what follows `/static/` in a URL: did you mean `css/a.css`?"), "{hint}");
+        }
+        assert_eq!(of("assets", "css/a.css"), None);
+        assert_eq!(of("v", "a"), None);
+        assert!(of("v", "/a").unwrap().contains("what follows `/` in a URL: did you mean `a`?"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::json;
 use yatagarasu_server::config::Secret;
 
 use super::content::Content;
+use super::s3::Keys;
 use super::settings::TOKEN;
 use super::sidecars::BUCKET;
 use crate::words::size;
@@ -25,17 +26,20 @@ pub(super) struct Announcement<'a> {
     pub(super) s3: SocketAddr,
     pub(super) content: &'a Content,
     pub(super) token: Option<&'a Secret>,
+    pub(super) keys: &'a Keys,
     /// The path by which this program was called.
     pub(super) program: String,
 }
 
 impl fmt::Display for Announcement<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { gateway, admin, s3, content, .. } = self;
+        let Self { admin, s3, content, .. } = self;
         writeln!(f, "An S3 server with one bucket, `{BUCKET}`, and the gateway in front of it:\n")?;
-        writeln!(f, "  gateway    http://{gateway}")?;
+        writeln!(f, "  gateway    {}", self.first_url())?;
         writeln!(f, "  admin API  http://{admin}")?;
         writeln!(f, "  S3 server  http://{s3} (signed requests only)")?;
+        writeln!(f, "  its keys   AWS_ACCESS_KEY_ID={}", self.keys.access_key)?;
+        writeln!(f, "             AWS_SECRET_ACCESS_KEY={}", self.keys.secret_key)?;
         writeln!(f, "  objects    {} (only read)", content.objects().display())?;
         writeln!(f, "\nIn another terminal, in this folder:")?;
         for (meaning, command) in self.object_commands().into_iter().chain(self.admin_commands()) {
@@ -86,6 +90,7 @@ impl Announcement<'_> {
             let purge =
                 format!("{program} cache purge --bucket {BUCKET} --key {}{option}", quoted(&small.key));
             add("a purge: the next request is a miss", purge);
+            add("that miss", format!("curl {} {}", show(&small.key), self.url(&small.key)));
         }
         let purge = format!(
             "curl{authorization} -H 'Content-Type: application/json' -d {everything} http://{admin}/purge"
@@ -93,6 +98,13 @@ impl Announcement<'_> {
         add("a purge of everything, by the admin API", purge);
         add("the same statistics, by the admin API", format!("curl{authorization} http://{admin}/stats"));
         commands
+    }
+
+    /// Returns a URL that answers with an object, if there is one. Nothing is at the root.
+    fn first_url(&self) -> String {
+        let examples = self.content.examples();
+        let example = examples.small.as_ref().or(examples.large.as_ref());
+        example.map_or(format!("http://{}", self.gateway), |example| self.url(&example.key))
     }
 
     fn url(&self, key: &str) -> String {

@@ -69,7 +69,10 @@ async fn stats_are_a_table_or_json() {
     assert_eq!(lines[0][..2], words("BUCKET PREFIX"));
     assert_eq!(lines[1][..2], words("assets /static"));
     assert!(lines[1].contains(&"33.3%"), "{}", said.stdout);
-    assert_eq!(lines[2], words("videos /media - - - 0 1 0.0% 0 0 0 0 0"));
+    assert_eq!(lines[2], words("videos /media - - 0 1 0.0% 0"));
+    assert!(said.stdout.lines().all(|line| line.len() <= 80), "{}", said.stdout);
+    let wide = site.cache(&["stats", "--wide"]).stdout;
+    assert!(wide.lines().nth(2).unwrap().ends_with("  -          0            0      0       0"), "{wide}");
     assert!(said.stdout.contains(" of 256 MB\n"), "{}", said.stdout);
     assert!(said.stdout.ends_with(": 0 B of 134.2 MB\n"), "{}", said.stdout);
 
@@ -109,8 +112,15 @@ async fn purges_say_how_many_objects_went() {
     };
     refused(&["x", "--all"], "there is no bucket `x`; there are: assets, videos");
     refused(&["assets", "--key", "a/../b"], "segment");
-    refused(&["assets", "--tag", ""], "the tag is empty");
     assert_eq!(site.cache(&["purge", "--bucket", "assets"]).status, 2, "nothing is selected");
+    for option in ["--tag", "--key", "--prefix"] {
+        let said = site.cache(&["purge", "--bucket", "assets", option, ""]);
+        assert!(said.status == 2 && said.stderr.contains("use --all"), "{said:?}");
+    }
+    let path = site.cache(&["purge", "--bucket", "assets", "--key", "/static/css/1"]);
+    let hint = "0 objects purged from bucket assets\nkeys of bucket assets are what follows `/static/` in a URL: \
+                did you mean `css/1`?\n";
+    assert_eq!((path.status, path.stdout.as_str()), (0, hint));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +154,7 @@ async fn purges_may_be_soft_and_for_all_buckets() {
 async fn the_server_and_its_token_come_from_options_or_the_environment() {
     let site = Site::start("token: \"s3cret\"").await;
     let check = |said: &Said, words: &str| {
-        assert_eq!(said.status, 1, "{said:?}");
+        assert_eq!(said.status, if words == "printable" { 2 } else { 1 }, "{said:?}");
         assert!(said.stderr.contains(words) && said.stderr.contains("--token"), "{}", said.stderr);
         assert!(!said.stderr.contains("guess"), "{}", said.stderr);
     };
@@ -165,14 +175,15 @@ async fn the_server_and_its_token_come_from_options_or_the_environment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_cannot_be_reached_is_named() {
-    let check = |url: &str, words: &[&str]| {
+    let check_status = |status: i32, url: &str, words: &[&str]| {
         let said = run(&["cache", "stats", "--admin", url]);
-        assert_eq!((said.status, said.stdout.as_str()), (1, ""), "{said:?}");
+        assert_eq!((said.status, said.stdout.as_str()), (status, ""), "{said:?}");
         for word in words {
             assert!(said.stderr.contains(word), "{word:?} in {}", said.stderr);
         }
         assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
     };
+    let check = |url: &str, words: &[&str]| check_status(1, url, words);
     let advice = ": is the server running, and is --admin right?\n";
     check(
         "http://127.0.0.1:1/",
@@ -185,6 +196,10 @@ async fn a_server_that_cannot_be_reached_is_named() {
     );
     check(&site.s3.endpoint(), &["is not the admin API", "403"]);
     for url in ["127.0.0.1:9090", "ftp://127.0.0.1", "http://127.0.0.1/?a", "nonsense here", ""] {
-        check(url, &["expected `http://HOST:PORT`", url]);
+        check_status(2, url, &["expected `http://HOST:PORT`", url]);
     }
+    let public = format!("http://{}", site.client.address());
+    check(&public, &[&public, "is the gateway's public address", "admin.address"]);
+    let said = run(&["cache", "purge", "--bucket", "assets", "--all", "--admin", &public]);
+    assert!(said.status == 1 && said.stderr.contains("public address"), "{said:?}");
 }

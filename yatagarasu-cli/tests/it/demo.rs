@@ -40,7 +40,7 @@ impl Demo {
     fn address(&self, what: &str) -> SocketAddr {
         let rest = self.announced.iter().find_map(|line| line.trim().strip_prefix(what)).unwrap();
         let (_, url) = rest.split_once("http://").unwrap();
-        url.split(' ').next().unwrap().parse().unwrap()
+        url.split([' ', '/']).next().unwrap().parse().unwrap()
     }
 
     /// Returns a client of the server at [`address`](Self::address).
@@ -91,6 +91,13 @@ fn the_end_of_its_terminal_ends_the_demo() {
 async fn samples_are_served_signed_stored_and_streamed() {
     let demo = Demo::start(&[]);
     let gateway = demo.client("gateway");
+    let first_url = format!("gateway    http://{}/hello.txt", gateway.address());
+    assert!(demo.announced.iter().any(|line| line.trim() == first_url), "{:#?}", demo.announced);
+    assert!(
+        demo.announced.iter().any(|line| line.contains("AWS_SECRET_ACCESS_KEY=")),
+        "{:#?}",
+        demo.announced
+    );
     let first = gateway.get("/hello.txt").await;
     assert_eq!(
         (first.status, first.field("x-cache"), first.field("content-type")),
@@ -115,7 +122,7 @@ async fn samples_are_served_signed_stored_and_streamed() {
     assert_eq!(gateway.get("/missing").await.status, 404);
     assert_eq!(gateway.get("/notes").await.status, 404, "a folder is no object");
     assert_eq!(demo.client("S3 server").get("/demo/hello.txt").await.status, 403, "nobody signed");
-    assert_eq!(demo.commands("curl").count(), 7, "{:#?}", demo.announced);
+    assert_eq!(demo.commands("curl").count(), 8, "{:#?}", demo.announced);
     demo.stop();
 }
 

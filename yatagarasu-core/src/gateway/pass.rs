@@ -77,6 +77,15 @@ impl Shared {
             Fetched { permit, asked: asked.headers, asker: attempt.context.asker(), exchange }
         });
         match (answer, fetched) {
+            // Not all conditions were sent, and not every source reads those that were.
+            (Ok(Answer::Object(object)), _)
+                if let Some(reply) =
+                    representation::conditional(attempt.request(), &object.meta).transpose() =>
+            {
+                let partial = object.meta.is_partial();
+                forwarding.status = Some(if partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
+                reply
+            }
             (Ok(Answer::Object(object)), Some(fetched)) => {
                 let (reply, kept) = self.keep(object, fetched);
                 forwarding.stored = kept == Kept::Storing;

@@ -241,6 +241,9 @@ pub(super) fn head(request: &Request, meta: ObjectMeta) -> Result<Reply, Gateway
 
 /// Evaluates the client's conditions. Returns `None` if they let it have the object, a 304, or an error.
 pub(super) fn conditional(request: &Request, meta: &ObjectMeta) -> Result<Option<Reply>, GatewayError> {
+    if !CONDITIONS.iter().any(|name| request.headers.contains_key(name)) {
+        return Ok(None);
+    }
     match evaluate(&request.headers, &Validators::of(meta.headers())) {
         Verdict::Proceed => Ok(None),
         Verdict::NotModified => Ok(Some(not_modified(meta.headers().clone()))),

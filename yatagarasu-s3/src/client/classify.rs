@@ -147,10 +147,11 @@ pub(crate) fn failure(asked: Asked, status: StatusCode, headers: &HeaderMap, doc
     let read = ErrorDocument::parse(document);
     // MinIO names the code of a HEAD's refusal in a field.
     let code = if read.code.is_empty() { text("x-minio-error-code") } else { read.code };
-    let ids = [text("x-amz-request-id"), text("x-amz-id-2")];
-    let [id, host_id] = ids.map(|id| Some(id).filter(|id| !id.is_empty()));
-    let id = id.unwrap_or(read.request_id);
-    let host_id = host_id.unwrap_or(read.host_id);
+    let first = |names: &[&str], read: String| {
+        names.iter().map(|name| text(name)).find(|id| !id.is_empty()).unwrap_or(read)
+    };
+    let id = first(&["x-amz-request-id", "x-amzn-requestid"], read.request_id);
+    let host_id = first(&["x-amz-id-2"], read.host_id);
     let response = ErrorResponse {
         code,
         message: read.message,
@@ -181,10 +182,11 @@ pub(crate) fn failure(asked: Asked, status: StatusCode, headers: &HeaderMap, doc
     }
 }
 
-/// Returns `true` for a page of HTML that says neither a code nor a request id of S3: a proxy or a filter sent it.
+/// Returns `true` for a page of HTML that says neither a code nor a request id of S3: a proxy or a filter sent it. Where
+/// the page is empty, there is none: some servers set the type all the same.
 fn is_foreign(status: StatusCode, headers: &HeaderMap, response: &ErrorResponse) -> bool {
-    let html =
-        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let is = |name, text: &[u8]| headers.get(name).is_some_and(|value| value.as_bytes().starts_with(text));
+    let html = is(header::CONTENT_TYPE, b"text/html") && !is(header::CONTENT_LENGTH, b"0");
     matches!(status.as_u16(), 403 | 404 | 407)
         && html
         && response.code.is_empty()

@@ -117,12 +117,11 @@ impl BucketClient {
         }
     }
 
-    fn address(&self) -> Arc<Address> {
+    pub(crate) fn address(&self) -> Arc<Address> {
         Arc::clone(&self.address.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns the region that requests are signed for.
-    #[cfg(feature = "rusoto")]
     pub(crate) fn region(&self) -> String {
         self.address().region().to_owned()
     }

@@ -35,10 +35,16 @@ impl Fetch for Chain {
                 reason = format!("{reason}: {error}");
                 cause = error.source();
             }
-            reason
+            in_one_line(&reason)
         })?;
         trimmed(&found)
     }
+}
+
+/// Returns the reason in one line of the log. The chain lists its providers in lines of their own.
+fn in_one_line(reason: &str) -> String {
+    let lines: Vec<_> = reason.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ").replace(":; ", ": ").replace("the credential provider was not enabled: ", "")
 }
 
 /// Returns the credentials without surrounding white space, because variables and files often end with a line break.
@@ -60,6 +66,12 @@ fn trimmed(found: &Credentials) -> Result<Credentials, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_one_line() {
+        let reason = "the credential provider was not enabled: nothing. Attempted:\n  Environment: unset\n  Profile: none";
+        assert_eq!(in_one_line(reason), "nothing. Attempted: Environment: unset; Profile: none");
+    }
 
     #[test]
     fn what_is_found_is_trimmed_and_can_be_sent() {

@@ -1,5 +1,6 @@
 //! Purges stored objects: `POST /purge` with a JSON body, and the method PURGE.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -82,6 +83,7 @@ pub(super) async fn answer(
     buckets: &Arc<Buckets>,
     headers: &HeaderMap,
     body: Incoming,
+    client: SocketAddr,
 ) -> Response<Full<Bytes>> {
     // Protects against web pages: a browser sends JSON, or the method PURGE, to another origin only after a preflight.
     let json_sent = headers
@@ -116,12 +118,16 @@ pub(super) async fn answer(
             return problem(StatusCode::BAD_REQUEST, detail);
         }
     };
-    let purged = purge(buckets, chosen, selector, how).await;
+    let purged = purge(buckets, chosen, selector, how, client).await;
     document(StatusCode::OK, &json!({ "purged": purged }))
 }
 
 /// Purges the object at the request's path on the public listener, in all variants of its query and its fields.
-pub(super) async fn answer_method(buckets: &Arc<Buckets>, head: &Parts) -> Response<Full<Bytes>> {
+pub(super) async fn answer_method(
+    buckets: &Arc<Buckets>,
+    head: &Parts,
+    client: SocketAddr,
+) -> Response<Full<Bytes>> {
     let (bucket, key) = match buckets.route(head.uri.path()) {
         Route::Object(index, key) => (index, key),
         Route::Nowhere => return problem(StatusCode::NOT_FOUND, "nothing is served under this path"),
@@ -129,20 +135,26 @@ pub(super) async fn answer_method(buckets: &Arc<Buckets>, head: &Parts) -> Respo
     };
     let soft = head.headers.get(SOFT_PURGE).is_some_and(|value| value != "0");
     let how = if soft { Purge::MarkStale } else { Purge::Drop };
-    let purged = purge(buckets, bucket..bucket + 1, Selector::Key(key), how).await;
+    let purged = purge(buckets, bucket..bucket + 1, Selector::Key(key), how, client).await;
     document(StatusCode::OK, &json!({ "purged": purged }))
 }
 
 /// Purges from a range of buckets and returns the number of objects. Runs in a task of its own, so that a client that
 /// disconnects does not interrupt it.
 #[expect(clippy::disallowed_methods, reason = "ends when the last bucket is done")]
-async fn purge(buckets: &Arc<Buckets>, chosen: Range<usize>, selector: Selector, how: Purge) -> u64 {
+async fn purge(
+    buckets: &Arc<Buckets>,
+    chosen: Range<usize>,
+    selector: Selector,
+    how: Purge,
+    client: SocketAddr,
+) -> u64 {
     let buckets = Arc::clone(buckets);
     let purging = tokio::spawn(async move {
         let mut purged = 0;
         for bucket in &buckets.all()[chosen] {
             let of_bucket = bucket.gateway.purge(&selector, how).await;
-            tracing::info!(bucket = %bucket.name, ?selector, ?how, purged = of_bucket, "purged");
+            tracing::info!(%client, bucket = %bucket.name, ?selector, ?how, purged = of_bucket, "purged");
             purged += of_bucket;
         }
         purged

@@ -27,7 +27,7 @@ use key::Absent::{Computed, Required};
 
 pub(super) use choice::{Choice, CorsMode};
 pub(super) use key::{Absent, Key, Kind, Section, Type};
-pub(super) use setting::{Address, Either, Fields, Several};
+pub(super) use setting::{Address, Either, Fields, MASKED, Several};
 
 /// The wildcard for all names. It must be the only entry of its list.
 pub(super) const ALL: &str = "*";

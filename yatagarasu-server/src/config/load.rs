@@ -1,5 +1,7 @@
 //! Parses a configuration file and collects all of its errors.
 
+mod repeated_key;
+
 use std::path::Path;
 
 use config::{ConfigError as Cause, FileFormat, Format, Map, Value, ValueKind};
@@ -7,6 +9,8 @@ use serde_path_to_error::Segment;
 
 use crate::config::error::{ConfigError, ConfigErrors};
 use crate::config::keys::{Kind, Section, Settings};
+use crate::config::load::repeated_key::repeated_key;
+use crate::config::validate::credential_chain;
 use crate::config::{Config, Environment, interpolate, overrides, text, validate};
 
 impl Config {
@@ -55,27 +59,26 @@ impl Config {
                 return Err(errors.end());
             }
         };
+        if let Some(message) = repeated_key(text).filter(|_| format == FileFormat::Json) {
+            errors.add("", &message);
+        }
         let mut root = Value::new(Some(&name.to_owned()), ValueKind::Table(table));
         interpolate::substitute(&mut root, "", environment, &mut |key, message| errors.add(key, &message));
+        let mut wrong = |variable: &str, message: &str| errors.list.push(of_variable(variable, message));
         for variable in environment.unreadable().filter(|name| is_ours(name)) {
-            errors.list.push(ConfigError {
-                file: "environment".to_owned(),
-                key: variable.to_owned(),
-                message: "is not UTF-8: set it again, or unset it".to_owned(),
-            });
+            wrong(variable, "is not UTF-8: set it again, or unset it");
         }
+        overrides::misspelt(environment, text, &mut wrong);
         // Overrides come after substitution, so that `${NAME}` in an overriding variable is not expanded.
-        overrides::apply(&mut root, environment, &mut |variable, message| {
-            errors.list.push(ConfigError {
-                file: "environment".to_owned(),
-                key: variable.to_owned(),
-                message,
-            });
-        });
+        overrides::apply(&mut root, environment, &mut wrong);
         text::clean(&mut root, "", &mut |key, message| errors.add(key, message));
         strip_nothing(&mut root);
         refuse_lists(&mut root, &Settings::SECTION, "", &mut errors);
         let settings = deserialize(root, &mut errors);
+        if settings.buckets.iter().any(|bucket| credential_chain::is_used(&bucket.s3)) {
+            let wrong = &mut |variable: &str, message: &str| errors.list.push(of_variable(variable, message));
+            credential_chain::check(environment, wrong);
+        }
         let config = validate::validate(settings, environment, &mut |key, message| errors.add(key, message));
         match config {
             Some(config) if errors.list.is_empty() => Ok(config),
@@ -90,6 +93,10 @@ impl Config {
 fn is_ours(variable: &str) -> bool {
     ["YATAGARASU_", "AWS_"].iter().any(|prefix| variable.starts_with(prefix))
         && variable != "YATAGARASU_CONFIG"
+}
+
+fn of_variable(variable: &str, message: &str) -> ConfigError {
+    ConfigError { file: "environment".to_owned(), key: variable.to_owned(), message: message.to_owned() }
 }
 
 struct Errors {

@@ -5,7 +5,7 @@
 
 use config::{Value, ValueKind};
 
-use crate::config::keys::{Kind, Settings, Type};
+use crate::config::keys::{Kind, MASKED, Settings, Type};
 
 /// Trims all strings below `value`, which is the value of `key`. Calls `wrong` with the key and a message for each
 /// string that no request could carry.
@@ -24,6 +24,9 @@ pub(super) fn clean(value: &mut Value, key: &str, wrong: &mut impl FnMut(&str, &
         }
         ValueKind::Nil => {}
         ValueKind::String(text) => match trimmed(text) {
+            Ok(trimmed) if trimmed == MASKED && is_secret(key) => {
+                wrong(key, "is what `config show` writes for a secret: write the secret, or ${NAME}");
+            }
             Ok(trimmed) => *text = trimmed,
             Err(message) => wrong(key, &message),
         },

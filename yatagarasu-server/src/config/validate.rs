@@ -5,6 +5,7 @@
 mod bucket;
 mod cache;
 mod cors;
+pub(super) mod credential_chain;
 mod fields;
 mod forward;
 

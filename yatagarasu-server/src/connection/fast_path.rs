@@ -38,8 +38,9 @@ const READ_BYTES: usize = 16 * 1024;
 /// Maximum capacity of the buffer that an idle connection keeps for its next request.
 const IDLE_BYTES_MAX: usize = 1024;
 
-/// How long a response goes on for a client that has closed its side, while S3 sends nothing. It may have closed one
-/// direction only (`nc -N`), or be gone: only bytes that are sent to it tell.
+/// How long a client that has closed its side waits for the first bytes after that. It may have closed one direction
+/// only (`nc -N`), or be gone: only bytes that are sent to it tell. Most are gone, and their requests to S3 end with
+/// this wait. It is also the time between two looks whether the client has reset the connection.
 const HALF_CLOSED_WAIT: Duration = Duration::from_millis(75);
 
 /// How long, and for how many bytes, a connection is read on after its end. A client that still sends would otherwise
@@ -61,6 +62,8 @@ pub(super) struct FastPath {
     half_closed: bool,
     /// Whether hyper has written bytes since it flushed.
     unflushed: bool,
+    /// Whether bytes were written since.
+    wrote_since: bool,
     /// Ends the wait for a half-closed client, or for the end of a connection.
     timer: Option<Pin<Box<Sleep>>>,
     /// Number of bytes that were read after the end.
@@ -91,6 +94,7 @@ impl FastPath {
             sending: None,
             refusing: None,
             half_closed: false,
+            wrote_since: false,
             unflushed: false,
             timer: None,
             lingered: 0,
@@ -228,13 +232,13 @@ impl FastPath {
         if self.received.is_empty() {
             let before = buffer.filled().len();
             if !self.half_closed {
-                ready!(Pin::new(socket).poll_read(cx, buffer))?;
+                ready!(Pin::new(&mut *socket).poll_read(cx, buffer))?;
                 self.half_closed = buffer.filled().len() == before && buffer.remaining() > 0;
             }
             // HTTP/2 has ends of its own for each direction.
             let answering = state.is_answering() || self.unflushed;
             return if self.half_closed && answering && state.streams().is_none() {
-                self.poll_half_closed(state, cx)
+                self.poll_half_closed(socket, state, cx)
             } else {
                 Poll::Ready(Ok(()))
             };
@@ -256,20 +260,28 @@ impl FastPath {
             self.half_closed = ready!(self.poll_receive(socket, cx))? == 0;
         }
         if self.half_closed {
-            return self.poll_half_closed(state, cx);
+            return self.poll_half_closed(socket, state, cx);
         }
         // `flushed` wakes the task when hyper has answered.
         Poll::Pending
     }
 
     /// Waits while a half-closed client gets its response. Returns the end of the stream, which makes hyper close the
-    /// connection, once S3 has sent nothing for some time.
-    fn poll_half_closed(&mut self, state: &ConnectionState, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// connection, once the client is known to be gone, or nothing was sent to it for some time.
+    ///
+    /// A client that has taken bytes and has not reset the connection is there, and waits as long as any other.
+    fn poll_half_closed(
+        &mut self,
+        socket: &TcpStream,
+        state: &ConnectionState,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED_WAIT)));
             ready!(timer.as_mut().poll(cx));
-            // A client that takes its time is there.
-            if !state.is_waiting() {
+            let is_reset = socket.take_error().is_ok_and(|error| error.is_some());
+            let is_there = self.wrote_since || state.is_waiting();
+            if is_reset || !is_there {
                 return Poll::Ready(Ok(()));
             }
             timer.as_mut().reset(Instant::now() + HALF_CLOSED_WAIT);
@@ -279,9 +291,7 @@ impl FastPath {
     /// Records that the socket has taken bytes of a response.
     pub(super) fn wrote(&mut self) {
         self.unflushed = true;
-        if let Some(timer) = &mut self.timer {
-            timer.as_mut().reset(Instant::now() + HALF_CLOSED_WAIT);
-        }
+        self.wrote_since |= self.half_closed;
     }
 
     /// Reads on after the end of the connection if the client still sends.

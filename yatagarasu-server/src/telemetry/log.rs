@@ -14,7 +14,7 @@ use std::time::Duration;
 use queue::Queue;
 
 /// The filter that is used if none is given.
-pub const DEFAULT_FILTER: &str = "info,aws_config=warn";
+pub const DEFAULT_FILTER: &str = "info";
 
 /// Longest wait for the last lines at the end of the process.
 const FLUSH_MAX: Duration = Duration::from_secs(1);

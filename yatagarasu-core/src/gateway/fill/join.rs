@@ -54,17 +54,8 @@ impl Shared {
         begin: Begin,
         trials: &mut Trials,
     ) -> Option<Outcome> {
-        let (key, context) = (attempt.key(), attempt.context);
-        let joined = match begin {
-            Begin::Allowed => {
-                let outlived = |head: &Head| {
-                    !self.is_other_variant(context, head.selecting.as_ref())
-                        && !self.suits(context, &head.object)
-                };
-                Some(self.fills.join(key, outlived, || self.claim(attempt)))
-            }
-            Begin::Never => self.fills.join_running(key).map(Join::Running),
-        };
+        let context = attempt.context;
+        let joined = self.find_fill(attempt, begin);
         let mut forwarding = Forwarding::new(attempt.reason);
         let reader = match joined {
             Some(Join::Running(reader)) => {
@@ -127,6 +118,18 @@ impl Shared {
             }
             Opened::Failed(error, _) => self.failed(attempt, error, forwarding, trials),
         }
+    }
+
+    /// Joins the running fill of an object, or begins one. Returns `None` if there is none and none may begin.
+    fn find_fill(&self, attempt: &Attempt<'_>, begin: Begin) -> Option<Join> {
+        let (key, context) = (attempt.key(), attempt.context);
+        if begin == Begin::Never {
+            return self.fills.join_running(key).map(Join::Running);
+        }
+        let outlived = |head: &Head| {
+            !self.is_other_variant(context, head.selecting.as_ref()) && !self.suits(context, &head.object)
+        };
+        Some(self.fills.join(key, outlived, || self.claim(attempt)))
     }
 
     /// Answers from an earlier fill that the source has just confirmed.

@@ -17,7 +17,7 @@ use crate::config::keys::{BucketSettings, CorsSettings, ResponseHeaderSettings};
 use crate::config::units::{ByteSize, Span, write_size, write_span_ms};
 
 /// The placeholder for a secret.
-const MASKED: &str = "***";
+pub(in crate::config) const MASKED: &str = "***";
 
 /// The statuses that a cache may remember.
 const NEGATIVE: [u16; 2] = [404, 403];

@@ -10,7 +10,7 @@ const LENGTH: usize = 200_000;
 const HALF: usize = LENGTH / 2;
 
 fn content() -> Vec<u8> {
-    (0..LENGTH).map(|index| (index % 251) as u8).collect()
+    (0..=250_u8).cycle().take(LENGTH).collect()
 }
 
 fn object(control: &str) -> Reply {

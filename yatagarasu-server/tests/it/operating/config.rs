@@ -576,8 +576,57 @@ fn what_is_shown_loads_again_and_hides_secrets() {
     let shown = show(&config);
     assert!(!shown.contains("t0ken") && !shown.contains("..."), "{shown}");
     assert_eq!(shown.matches("\"***\"").count() + shown.matches(": ***").count(), 4, "{shown}");
-    assert_eq!(show(&load(&shown).unwrap()), shown);
+    let said = load(&shown).unwrap_err();
+    assert_eq!(said.matches("is what `config show` writes for a secret").count(), 4, "{said}");
+    assert_eq!(show(&load(&shown.replace("***", "known")).unwrap()), shown);
     let odd = show(&load("buckets: [{ name: a, path_prefix: \"/$${x}\" }]").unwrap());
     assert_eq!(show(&load(&odd).unwrap()), odd);
     assert!(!format!("{config:?}").contains("t0ken") && !format!("{config:?}").contains("\"...\""));
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_refused_in_each_format() {
+    let folder = tempfile::TempDir::new().unwrap();
+    for (name, text) in [
+        ("a.yaml", "server: { threads: 1, threads: 2 }\nbuckets: [{ name: a, path_prefix: / }]"),
+        ("a.toml", "[server]\nthreads = 1\nthreads = 2\n[[buckets]]\nname = \"a\"\npath_prefix = \"/\""),
+        (
+            "a.json",
+            r#"{ "server": { "threads": 1, "threads": 2 }, "buckets": [{ "name": "a", "path_prefix": "/" }] }"#,
+        ),
+    ] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let said = Config::load(&file, &Environment::default()).unwrap_err().to_string();
+        assert!(said.contains("threads") && said.contains(name), "{said}");
+        assert!(said.contains("twice") || said.contains("duplicate"), "{said}");
+    }
+}
+
+#[test]
+fn variables_that_do_nothing_are_said_together_with_all_else() {
+    let yaml =
+        "server: { threads: many }\nbuckets: [{ name: a, path_prefix: \"/${YATAGARASU_SERVER_THREADS}\" }]";
+    let variables = [
+        ("YATAGARASU_SERVER_ADDRESS", "x"),
+        ("YATAGARASU_SERVER_THREADS", "x"),
+        ("YATAGARASU_PORT", "tcp://10.0.0.1:80"),
+        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_PROFILE", "none"),
+        ("AWS_CONFIG_FILE", "/does/not/exist"),
+    ];
+    let said = load_in(yaml, &variables).unwrap_err();
+    let lines: Vec<_> = said.lines().collect();
+    let expected = [
+        "environment: AWS_ACCESS_KEY_ID: is set without AWS_SECRET_ACCESS_KEY: set both, or neither",
+        "environment: AWS_CONFIG_FILE: `/does/not/exist` cannot be read: ",
+        "environment: AWS_PROFILE: there is no profile `none` in /does/not/exist",
+        "environment: YATAGARASU_SERVER_ADDRESS: overrides nothing: set YATAGARASU__SERVER__ADDRESS, ",
+        "f.yaml: server.threads: invalid type: ",
+    ];
+    assert_eq!(lines.len(), expected.len(), "{said}");
+    assert!(lines.iter().zip(expected).all(|(line, expected)| line.starts_with(expected)), "{said}");
+    // Buckets with keys of their own, or none, do not read the chain's variables.
+    let own = "buckets: [{ name: a, path_prefix: /, s3: { anonymous: true } }]";
+    load_in(own, &variables[2..]).unwrap();
 }

@@ -17,6 +17,8 @@ use crate::tls_front::{TlsFront, self_signed};
 /// A running server process.
 pub(crate) struct Process {
     child: Child,
+    /// The lines that it logged before it served.
+    pub(crate) start: Vec<serde_json::Value>,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     log: mpsc::Receiver<serde_json::Value>,
@@ -57,10 +59,14 @@ impl Process {
                 }
             }
         });
-        let serving = log.iter().find(|line| line["message"] == "serving").expect("the server starts");
+        let mut start = Vec::new();
+        while start.last().is_none_or(|line: &serde_json::Value| line["message"] != "serving") {
+            start.push(log.recv().expect("the server starts"));
+        }
+        let serving = start.last().expect("there is one");
         let listens = |key| serving[key].as_str().unwrap().parse().unwrap();
         let (address, admin) = (listens("address"), listens("admin"));
-        Self { child, address, admin, log, _folder: folder }
+        Self { child, address, admin, start, log, _folder: folder }
     }
 
     /// Returns the resident memory that the process shares with no other, in bytes.
@@ -236,9 +242,25 @@ async fn credentials_come_from_the_environment_or_a_profile() {
     assert_eq!(Client::new(process.address).get("/static/k").await.body, "hello");
 
     let process = Process::start(&yaml, &[]);
-    assert_eq!(Client::new(process.address).get("/static/k").await.status, 502);
-    let complaint = process.log().find(|line| line["level"] == "ERROR").unwrap();
+    let answer = Client::new(process.address).get("/static/k").await;
+    assert_eq!(answer.status, 502);
+    let mut lines = Vec::new();
+    for line in process.log() {
+        let last = line["message"] == "response";
+        lines.push(line);
+        if last {
+            break;
+        }
+    }
+    let complaint = &lines[0];
+    assert_eq!((&complaint["level"], lines.len()), (&"ERROR".into(), 3), "{lines:?}");
     assert!(complaint["message"].as_str().unwrap().contains("no valid credentials"), "{complaint}");
+    // Why each provider gave nothing is said once, in one line.
+    let reason = complaint["reason"].as_str().unwrap();
+    assert!(reason.contains("Environment: ") && reason.contains("Ec2InstanceMetadata: "), "{reason}");
+    assert!(!reason.contains('\n'), "{reason}");
+    assert_eq!(lines[1]["message"], "the gateway's own fault");
+    assert_eq!(lines[2]["error"], "no credentials for the source");
     let admin = Client::new(process.admin);
     let ready = admin.get("/ready").await;
     assert_eq!(ready.status, 503);
@@ -276,4 +298,53 @@ async fn s3_is_reached_over_tls() {
         502,
         "a certificate nobody vouches for"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_purges_and_who_is_refused_is_logged() {
+    let s3 = Origin::start().await;
+    let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
+    let process = Process::start(&yaml, &[("YATAGARASU_ADMIN_TOKEN", "t0ken")]);
+    let admin = Client::new(process.admin);
+    assert_eq!(admin.get("/stats").await.status, 401);
+    assert_eq!(admin.get_with("/stats", &[("authorization", "Bearer guess")]).await.status, 401);
+    let shown = [("authorization", "Bearer t0ken")];
+    assert_eq!(admin.send("PURGE", "/static/k", &shown, bytes::Bytes::new()).await.status, 200);
+    let lines: Vec<_> = process.log().take(3).collect();
+    for (line, message, reason) in [
+        (&lines[0], "refused an operator", "no token"),
+        (&lines[1], "refused an operator", "a wrong token"),
+        (&lines[2], "purged", ""),
+    ] {
+        assert_eq!(line["message"], message, "{line}");
+        assert_eq!(line["reason"].as_str().unwrap_or_default(), reason);
+        assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+        assert!(!line.to_string().contains("guess"), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_bucket_says_at_the_start_what_it_is() {
+    let s3 = Origin::start().await;
+    let own = bucket(&s3.endpoint(), "assets", "/static", "", "max_size: 64MB");
+    let yaml = document(
+        "",
+        &[
+            own,
+            "  - { name: other, path_prefix: /o, s3: { region: eu-west-1 }, cache: { enabled: false } }"
+                .to_owned(),
+        ],
+    );
+    let process = Process::start(&yaml, &[]);
+    let [assets, other, _serving] = &process.start[..] else { panic!("{:?}", process.start) };
+    let check = |line: &serde_json::Value, expected: [&str; 5], cache_bytes: u64| {
+        let found = ["bucket", "path_prefix", "url", "region", "credentials"].map(|key| &line[key]);
+        assert_eq!(found, expected, "{line}");
+        assert_eq!(line["cache_bytes"], cache_bytes);
+        assert!(!line.to_string().contains(SECRET_KEY), "{line}");
+    };
+    let url = format!("{}/bucket/", s3.endpoint());
+    check(assets, ["assets", "/static", &url, "us-east-1", "configuration"], 64_000_000);
+    let url = "https://other.s3.eu-west-1.amazonaws.com/";
+    check(other, ["other", "/o", url, "eu-west-1", "AWS credential chain"], 0);
 }
