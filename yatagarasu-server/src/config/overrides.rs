@@ -7,7 +7,7 @@ use config::{Map, Value, ValueKind};
 
 use crate::config::Environment;
 use crate::config::error::ErrorSink;
-use crate::config::keys::{Section, Settings};
+use crate::config::keys::{Kind, Section, Settings};
 
 /// The prefix of all overriding variables.
 pub(super) const PREFIX: &str = "YATAGARASU__";
@@ -55,7 +55,9 @@ fn path_of(words: &str, section: &'static Section) -> Option<Vec<String>> {
     section.keys.iter().find_map(|key| {
         let rest = words.strip_prefix(key.name)?;
         if rest.is_empty() {
-            return Some(vec![key.name.to_owned()]);
+            // A section has no value to set.
+            let is_section = matches!(key.kind, Kind::Section(_) | Kind::Sections(_));
+            return (!is_section).then(|| vec![key.name.to_owned()]);
         }
         let rest = rest.strip_prefix('_')?;
         let mut path = vec![key.name.to_owned()];
@@ -136,6 +138,7 @@ mod tests {
             "PORT",
             "SERVICE_HOST",
             "SERVER_PORT_8080_TCP",
+            "SERVER",
             "BUCKETS",
         ] {
             check(&format!("YATAGARASU_{name}"), None);

@@ -33,7 +33,7 @@ async fn tags_without_quotes_mean_the_same_where_s3_evaluates_them() {
     assert_eq!(get(&[("if-match", "other")]).await.status, 412);
 }
 
-/// moto and MinIO compare one tag, and look at dates although there are tags.
+/// Some stores (moto, `MinIO`) compare one tag, and look at dates although there are tags.
 #[tokio::test]
 async fn conditions_mean_the_same_whatever_the_store_makes_of_them() {
     const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
