@@ -89,8 +89,10 @@ impl CachedCredentials {
         } else if let Some(known) = &state.known
             && self.expired(known).is_some()
             && !state.tried_after_expiry
+            && state.failure.is_none()
         {
-            // The background task should have fetched others by now: the machine slept, or the task still tries.
+            // The background task should have fetched others by now: the machine slept. A provider that fails is not
+            // waited for.
             self.want_after(state.fetches);
             let fetched = timeout(RENEWAL_WAIT_MAX, self.fetched_after(state.fetches)).await;
             state = fetched.unwrap_or(state);

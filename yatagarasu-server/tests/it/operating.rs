@@ -2,5 +2,6 @@
 
 pub(crate) mod admin;
 pub(crate) mod config;
+mod credentials;
 pub(crate) mod logging;
 pub(crate) mod process;

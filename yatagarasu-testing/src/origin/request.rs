@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
@@ -19,6 +20,8 @@ pub struct Request {
     pub query: String,
     /// The key of the object of [`BUCKET`] that the path names, or an empty string.
     pub key: String,
+    /// The body. Empty if a test answers by hand.
+    pub body: Bytes,
     /// The header fields.
     pub headers: HeaderMap,
     joined: HashMap<String, String>,
@@ -39,6 +42,7 @@ impl Request {
             target: target.to_owned(),
             query: query.to_owned(),
             key: key.into_owned(),
+            body: Bytes::new(),
             joined: joined(&headers),
             headers,
         }

@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use s3s::service::S3Service;
-use tokio::io::BufReader;
+use tokio::io::{AsyncReadExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
@@ -52,7 +53,10 @@ async fn serve(socket: TcpStream, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut socket = BufReader::new(socket);
     while let Some(head) = read_head(&mut socket).await {
-        let request = Request::parse(&head);
+        let mut request = Request::parse(&head);
+        if shared.by_hand.is_none() {
+            request.body = read_body(&mut socket, &request).await?;
+        }
         let reply = shared.script.arrive(&request);
         if let Some(hand) = &shared.by_hand {
             // The test may have ended.
@@ -71,4 +75,11 @@ async fn serve(socket: TcpStream, shared: &Shared) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads the body of a request, which has a length or none.
+async fn read_body(socket: &mut BufReader<TcpStream>, request: &Request) -> io::Result<Bytes> {
+    let mut body = vec![0; request.field("content-length").parse().unwrap_or(0)];
+    socket.read_exact(&mut body).await?;
+    Ok(body.into())
 }
