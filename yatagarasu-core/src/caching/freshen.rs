@@ -44,6 +44,13 @@ pub fn confirms(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
     }
 }
 
+/// Returns `true` if a 304 leaves open whether the metadata of the stored object has been replaced. The object was asked
+/// for by its tag, which stays the same, and the 304 has no date.
+pub fn is_silent(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
+    let (ours, theirs) = (Validators::of(stored.headers()), Validators::of(not_modified.headers()));
+    ours.etag.is_some() && ours.last_modified.is_some() && theirs.last_modified.is_none()
+}
+
 /// Returns `true` if the response to a HEAD describes the stored object of `length` bytes (RFC 9111 4.3.5).
 ///
 /// Both must have the same validators, at least one. If the response has `Content-Length`, it must equal `length`.

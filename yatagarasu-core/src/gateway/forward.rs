@@ -13,10 +13,15 @@ use crate::object::meta::ObjectMeta;
 use crate::source::SourceRequest;
 
 /// Adds the conditions that revalidate the stored object to a request for the whole object (RFC 9111 4.3.1).
+///
+/// A strong tag goes alone: it says all, and some sources let a date win over it (against RFC 9110 13.1.3).
 pub fn validating(mut asked: SourceRequest, stored: &ObjectMeta) -> SourceRequest {
     let validators = Validators::of(stored.headers());
     if let Some(tag) = validators.etag {
         asked.headers.insert(header::IF_NONE_MATCH, tag.field());
+        if !tag.is_weak() {
+            return asked;
+        }
     }
     // In the form that every source reads, whatever it was written in (RFC 9110 5.6.7).
     if let Some(at) = validators.last_modified {

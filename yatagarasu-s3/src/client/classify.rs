@@ -24,8 +24,8 @@ pub(crate) enum What {
 }
 
 impl Asked {
-    /// Describes a request with these fields.
-    pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
+    /// Describes a request with these fields and this query.
+    pub(crate) fn of(method: &Method, headers: &HeaderMap, query: Option<&str>) -> Self {
         let method = match *method {
             Method::HEAD => What::Head,
             Method::OPTIONS => What::Preflight,
@@ -35,7 +35,7 @@ impl Asked {
         Self {
             method,
             conditional: has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE),
-            ranged: has(header::RANGE),
+            ranged: has(header::RANGE) || query.is_some_and(|query| query.contains("partNumber=")),
         }
     }
 }
@@ -150,7 +150,7 @@ pub(crate) fn failure(asked: Asked, status: StatusCode, headers: &HeaderMap, doc
     let first = |names: &[&str], read: String| {
         names.iter().map(|name| text(name)).find(|id| !id.is_empty()).unwrap_or(read)
     };
-    let id = first(&["x-amz-request-id", "x-amzn-requestid"], read.request_id);
+    let id = first(&["x-amz-request-id", "x-amzn-requestid", "x-trans-id"], read.request_id);
     let host_id = first(&["x-amz-id-2"], read.host_id);
     let response = ErrorResponse {
         code,

@@ -5,7 +5,8 @@ use yatagarasu_core::http::fields::{HOP_BY_HOP, drop_hops};
 use yatagarasu_core::http::validator::EntityTag;
 
 /// Fields that belong to one request at S3.
-const OF_THE_REQUEST: [&str; 2] = ["x-amz-id-2", "x-amz-request-id"];
+const OF_THE_REQUEST: [&str; 5] =
+    ["x-amz-id-2", "x-amz-request-id", "x-amzn-requestid", "x-openstack-request-id", "x-trans-id"];
 
 /// A transfer detail of uploads. S3 takes it out of `Content-Encoding`, others keep it.
 const AWS_CHUNKED: &[u8] = b"aws-chunked";

@@ -81,7 +81,7 @@ impl BucketClient {
     ///
     /// Returns any other refusal as an error.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response<BodyReader>, SourceError> {
-        let asked = Asked::of(&outgoing.method, &outgoing.headers);
+        let asked = Asked::of(&outgoing.method, &outgoing.headers, outgoing.query.as_deref());
         let mut address = self.address();
         let (mut tried, mut explaining) = (Vec::with_capacity(TRIES_MAX), true);
         loop {

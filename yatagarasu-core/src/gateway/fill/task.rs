@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header;
 
 use crate::cache::entry::{CacheEntry, EntryKind};
-use crate::caching::freshen::confirms;
+use crate::caching::freshen::{confirms, describes, is_silent};
 use crate::caching::freshness::{Exchange, FreshnessTerms};
 use crate::caching::storability::{Asker, NotStoredReason, Storable, decide};
 use crate::gateway::fill::receive::{Fetched, Receipt, Receive, Unfinished};
@@ -78,15 +78,17 @@ impl FillTask {
     async fn revalidate(self, stored: Arc<CacheEntry>) {
         let asked = forward::validating(self.asked.clone(), stored.meta());
         let Some((answer, exchange)) = self.ask(&asked).await else { return };
-        let confirmed = match &answer {
-            Ok(Answer::NotModified(update)) => self.confirmed(&stored, update, exchange),
+        let update = match answer {
+            Ok(Answer::NotModified(update)) => update,
             Ok(Answer::Object(_)) | Err(_) => {
                 // The old version must not stay in memory until the new one has arrived.
                 drop(stored);
                 return self.take((answer, exchange)).await;
             }
         };
-        if let Some(confirmed) = confirmed {
+        if !self.is_replaced(&stored, stored.length(), &update).await
+            && let Some(confirmed) = self.confirmed(&stored, &update, exchange)
+        {
             return self.confirm(confirmed);
         }
         drop(stored);
@@ -98,18 +100,32 @@ impl FillTask {
     async fn revalidate_arriving(self, head: &Head, earlier: Arc<Fill>) {
         let asked = forward::validating(self.asked.clone(), head.object.meta());
         let Some((answer, exchange)) = self.ask(&asked).await else { return };
-        match &answer {
-            Ok(Answer::NotModified(update)) => {
-                if self.confirmed(&head.object, update, exchange).is_none() {
-                    return self.fetch().await;
-                }
-                self.gateway.fills.restore(&self.fill, &earlier);
-                self.fill.confirm(earlier);
-            }
+        let update = match answer {
+            Ok(Answer::NotModified(update)) => update,
             Ok(Answer::Object(_)) | Err(_) => {
                 drop(earlier);
-                self.take((answer, exchange)).await;
+                return self.take((answer, exchange)).await;
             }
+        };
+        if self.is_replaced(&head.object, head.length, &update).await
+            || self.confirmed(&head.object, &update, exchange).is_none()
+        {
+            return self.fetch().await;
+        }
+        self.gateway.fills.restore(&self.fill, &earlier);
+        self.fill.confirm(earlier);
+    }
+
+    /// Returns `true` if the metadata of an object was replaced, although its tag is the same. A 304 of some sources
+    /// (Ceph's radosgw) does not show that, so it is asked for with a HEAD.
+    async fn is_replaced(&self, stored: &CacheEntry, length: u64, update: &ObjectMeta) -> bool {
+        if !is_silent(stored.meta(), update) {
+            return false;
+        }
+        match self.gateway.source.head(&self.permit.key().object, &self.asked).await {
+            Ok(Answer::Object(head)) => !describes(stored.meta(), length, &head),
+            // The 304 is all there is to go by.
+            Ok(Answer::NotModified(_)) | Err(_) => false,
         }
     }
 

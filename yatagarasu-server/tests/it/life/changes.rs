@@ -45,6 +45,49 @@ async fn mended_metadata_arrives_although_the_tag_is_the_same() {
     assert_eq!((asked.len(), asked[2].field("if-none-match")), (3, ""), "without conditions");
 }
 
+/// Ceph's radosgw and moto answer a condition with a 304 without a date, so that replaced metadata never arrived.
+#[tokio::test]
+async fn mended_metadata_arrives_although_the_304_says_nothing() {
+    for (head_date, expected) in [(BEFORE, ["REVALIDATED", "text/plain"]), (LATER, ["MISS", "text/css"])] {
+        let site = site().await;
+        site.origin.answer("k", [version(BEFORE).with("content-type", "text/plain")]);
+        stored(&site).await;
+        site.origin.decide(move |request| {
+            let kind = if head_date == LATER { "text/css" } else { "text/plain" };
+            let whole = version(head_date).with("content-type", kind);
+            Some(if request.field("if-none-match").is_empty() { whole } else { Reply::status(304) })
+        });
+        site.origin.answer("k", []);
+        let answer = site.client.get("/static/k").await;
+        assert_eq!([answer.field("x-cache"), answer.field("content-type")], expected);
+        assert_eq!(answer.body, "body{}");
+        let methods: Vec<_> = site.origin.requests().into_iter().map(|request| request.method).collect();
+        let expected = if head_date == LATER { "GET GET HEAD GET" } else { "GET GET HEAD" };
+        assert_eq!(methods.join(" "), expected);
+    }
+}
+
+/// s3rver lets a date win over a tag, and called a new version of the same second unchanged.
+#[tokio::test]
+async fn a_new_version_of_the_same_second_arrives() {
+    let origin = Origin::start().await;
+    let versions = std::sync::atomic::AtomicU32::new(0);
+    origin.decide(move |request| {
+        if !request.field("if-modified-since").is_empty() {
+            return Some(Reply::status(304));
+        }
+        let number = versions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Some(
+            Reply::ok(format!("{number}"))
+                .with("etag", &format!("\"{number}\""))
+                .with("last-modified", BEFORE),
+        )
+    });
+    let site = Site::over(origin, "", "", "ttl: 0").await;
+    stored(&site).await;
+    assert_eq!(site.client.get("/static/k").await.body, "1");
+}
+
 /// nitrojs/nitro#1700: a 304 made by an error path has the type of an error document, and CSS became XML.
 #[tokio::test]
 async fn a_304_does_not_change_the_type() {

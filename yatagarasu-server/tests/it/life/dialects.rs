@@ -104,7 +104,8 @@ async fn a_part_by_its_number_is_neither_the_whole_nor_an_error() {
         let part = Reply::part("01234", 0, 10).with("x-amz-mp-parts-count", "2");
         Some(match request.query.as_str() {
             "" => Reply::ok("0123456789").with("etag", "\"e-2\""),
-            "partNumber=1" => part.with("etag", "\"e-2\""),
+            "partNumber=1" => part.with("etag", "\"e-2\"").with("x-trans-id", "t1"),
+            "partNumber=8" => Reply::status(416),
             _ => Reply::ok("<Error><Code>InvalidPartNumber</Code></Error>").of_status(416),
         })
     });
@@ -113,12 +114,16 @@ async fn a_part_by_its_number_is_neither_the_whole_nor_an_error() {
         let part = site.client.get("/static/k?partNumber=1").await;
         assert_eq!((part.status, &part.body[..]), (206, &b"01234"[..]));
         let fields = ["content-range", "x-amz-mp-parts-count", "content-length"];
+        assert_eq!(part.field("x-trans-id"), "", "a number of the request, as Swift sends it");
         assert_eq!(fields.map(|name| part.field(name)), ["bytes 0-4/10", "2", "5"]);
         let head = site.client.head("/static/k?partNumber=1").await;
         assert_eq!((head.status, head.field("content-range")), (206, "bytes 0-4/10"));
         let whole = site.client.get("/static/k").await;
         assert_eq!((whole.status, &whole.body[..]), (200, &b"0123456789"[..]));
         assert_eq!(whole.field("x-amz-mp-parts-count"), "");
+        for missing in [8, 9] {
+            assert_eq!(site.client.get(&format!("/static/k?partNumber={missing}")).await.status, 416);
+        }
     }
 }
 

@@ -30,6 +30,8 @@ async fn the_stored_validators_are_sent() {
         assert_eq!(summary(&object.get().await), (200, "REVALIDATED", "x"), "{etag} {modified}");
         let asked = object.asked(1);
         let conditions = (asked.field("if-none-match"), asked.field("if-modified-since"));
+        // Beside a strong tag, a date says nothing, and some stores let it win.
+        let modified = if etag == "\"e\"" { "" } else { modified };
         assert_eq!((asked.method.as_str(), conditions), ("GET", (etag, modified)));
         assert_eq!((asked.field("if-match"), asked.field("range")), ("", ""));
     }
