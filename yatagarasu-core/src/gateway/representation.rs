@@ -224,10 +224,11 @@ fn passed(meta: ObjectMeta) -> (StatusCode, HeaderMap) {
     (StatusCode::PARTIAL_CONTENT, headers)
 }
 
-/// Answers with a part of an object that is being received.
-pub(super) fn part(mut headers: HeaderMap, reader: FillReader) -> Reply {
+/// Answers with a part of an object, as the source sent it or still sends it.
+pub(super) fn part(mut headers: HeaderMap, content: Content) -> Reply {
     drop_whole_only(&mut headers);
-    Reply { status: StatusCode::PARTIAL_CONTENT, headers, body: ReplyBody::Filling(reader) }
+    let body = single(content.bytes, 0..content.length);
+    Reply { status: StatusCode::PARTIAL_CONTENT, headers, body }
 }
 
 /// Answers a HEAD with an object's fields, or as its conditions require.

@@ -337,7 +337,7 @@ async fn no_number_of_ranges_keeps_a_later_one_from_being_stored() {
         byte(2 * index).await;
     }
     bed.clock.advance(Duration::from_secs(61));
-    assert_eq!(byte(128).await, "fwd=partial; stored");
+    assert_eq!(byte(128).await, "fwd=partial; ttl=60; stored");
     assert_eq!(byte(128).await, "hit; ttl=60");
 }
 

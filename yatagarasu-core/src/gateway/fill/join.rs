@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 
+use crate::cache::CacheKey;
 use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::reuse::{Reuse, reuse};
 use crate::caching::cache_status::{CacheStatus, Detail, Forwarding, Provenance};
@@ -17,10 +18,14 @@ use crate::gateway::fill::table::{Claim, Join, Known};
 use crate::gateway::fill::task::{FillMode, FillTask};
 use crate::gateway::hit::serve;
 use crate::gateway::lookup::{Attempt, RequestContext, Selecting};
-use crate::gateway::outcome::Outcome;
+use crate::gateway::outcome::{GatewayError, Outcome, Reply};
 use crate::gateway::pass::Keep;
 use crate::gateway::representation::{Bytes, Content};
+use crate::gateway::request::Request;
 use crate::gateway::{Shared, forward, representation};
+use crate::http::fields::CONDITIONS;
+use crate::http::method::Method;
+use crate::http::range::requested;
 use crate::source::Object;
 use crate::source::consequences::Retry;
 use crate::source::error::SourceError;
@@ -63,7 +68,7 @@ impl Shared {
                 reader
             }
             Some(Join::Begun(reader, claim)) => {
-                self.begin_fill(attempt, reader.fill(), claim, FillMode::ByReaders);
+                self.begin_fill(attempt, reader.fill(), *claim, FillMode::ByReaders);
                 reader
             }
             Some(Join::Stored) => return self.detour(attempt, forwarding, trials).await,
@@ -85,9 +90,17 @@ impl Shared {
             }
             Opened::Complete(completed) if reader.is_late() => {
                 drop(reader);
+                // A part is stored by now, perhaps together with others.
+                if completed.is_part() {
+                    return self.detour(attempt, forwarding, trials).await;
+                }
                 Some(self.just_stored(attempt, &completed.stored).await)
             }
             Opened::Receiving(head) => Some(receiving(attempt, &head, reader, self.clock.now())),
+            // The cache has a copy of a part. These bytes count as long as they are read.
+            Opened::Complete(Completed { head: Some(head), .. }) if head.is_part => {
+                Some(receiving(attempt, &head, reader, self.clock.now()))
+            }
             Opened::Complete(completed) => Some(self.completed(attempt, &reader, completed, forwarding)),
             Opened::Streaming(object, obstacle) => {
                 drop(reader);
@@ -121,10 +134,18 @@ impl Shared {
     }
 
     /// Joins the running fill of an object, or begins one. Returns `None` if there is none and none may begin.
+    ///
+    /// A request for a range joins those for the same range.
     fn find_fill(&self, attempt: &Attempt<'_>, begin: Begin) -> Option<Join> {
         let (key, context) = (attempt.key(), attempt.context);
         if begin == Begin::Never {
-            return self.fills.join_running(key).map(Join::Running);
+            let running = self.fills.join_running(key).map(Join::Running);
+            return running.or_else(|| {
+                let asked = || forward::pass(attempt.request(), &self.policy);
+                let claim =
+                    || self.claim(attempt).map(|claim| Claim { asked: asked(), known: None, ..claim });
+                Some(self.fills.join(&key_of_range(attempt)?, |_| false, claim))
+            });
         }
         let outlived = |head: &Head| {
             !self.is_other_variant(context, head.selecting.as_ref()) && !self.suits(context, &head.object)
@@ -177,7 +198,8 @@ impl Shared {
         if stored.as_ref().is_some_and(is_new) {
             return None;
         }
-        Some(Claim { permit, known: stored.map(Known::Stored) })
+        let asked = forward::fill(attempt.request(), &self.policy);
+        Some(Claim { permit, asked, known: stored.map(Known::Stored) })
     }
 
     /// Spawns the fill task, which fetches or revalidates the object.
@@ -187,8 +209,7 @@ impl Shared {
             FillMode::ByReaders => attempt.context.asker(),
             FillMode::Anyway => Asker::Anyone,
         };
-        let asked = forward::fill(attempt.request(), &self.policy);
-        let Claim { permit, known } = claim;
+        let Claim { permit, asked, known } = claim;
         FillTask { gateway: Arc::clone(self), fill, permit, asked, asker, known, wanted }.spawn();
     }
 
@@ -251,8 +272,7 @@ impl Shared {
         let reply = if let Some(head) = head {
             head.tell(&mut forwarding);
             let headers = head.seen_by(reader, now);
-            let content = Content { bytes: Bytes::Stored(stored), length: head.length };
-            representation::fetched(attempt.request(), headers, content)
+            head.reply(attempt.request(), headers, Bytes::Stored(stored))
         } else {
             forwarding.freshness = Some(stored.freshness(now));
             forwarding.status = Some(StatusCode::NOT_MODIFIED);
@@ -270,7 +290,9 @@ impl Shared {
         object: Object,
         mut forwarding: Forwarding,
     ) -> Outcome {
+        let partial = object.meta.is_partial();
         let reply = match representation::conditional(attempt.request(), &object.meta) {
+            Ok(None) if partial => Ok(representation::streamed(object)),
             Ok(None) if representation::covers_range(attempt.request(), &object.meta) => {
                 Ok(representation::streamed_range(object))
             }
@@ -282,7 +304,7 @@ impl Shared {
             Ok(Some(reply)) => Ok(reply),
             Err(refusal) => Err(refusal),
         };
-        forwarding.status = Some(StatusCode::OK);
+        forwarding.status = Some(if partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
         Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
     }
 
@@ -307,14 +329,28 @@ impl Shared {
     }
 }
 
+/// Returns the key under which the fill of a request's range is listed: its object's, with the range. Returns `None`
+/// unless the request is for one range and nothing else decides its answer.
+fn key_of_range(attempt: &Attempt<'_>) -> Option<CacheKey> {
+    let Request { method, headers, .. } = attempt.request();
+    let is_conditional = CONDITIONS.iter().chain([&header::IF_RANGE]).any(|name| headers.contains_key(name));
+    if *method != Method::Get || is_conditional {
+        return None;
+    }
+    let range = requested(headers)?.single()?.field();
+    let key = attempt.key();
+    // No variant has this byte in it.
+    let variant = format!("{}\0{}", key.variant.as_deref().unwrap_or_default(), range.to_str().ok()?);
+    Some(CacheKey { variant: Some(variant.into()), ..key.clone() })
+}
+
 /// Answers with an object whose bytes are still arriving.
 fn receiving(attempt: &Attempt<'_>, head: &Head, reader: FillReader, now: SystemTime) -> Outcome {
     let collapsed = !reader.is_beginner();
     let mut forwarding = Forwarding { collapsed, ..Forwarding::new(attempt.reason) };
     head.tell(&mut forwarding);
     let headers = head.seen_by(&reader, now);
-    let content = Content { bytes: Bytes::Filling(reader), length: head.length };
-    let reply = representation::fetched(attempt.request(), headers, content);
+    let reply = head.reply(attempt.request(), headers, Bytes::Filling(reader));
     Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
 }
 
@@ -330,10 +366,19 @@ impl Head {
         headers
     }
 
+    /// Answers a request with the content. A part is what all asked for who joined its fill.
+    fn reply(&self, request: &Request, headers: HeaderMap, bytes: Bytes) -> Result<Reply, GatewayError> {
+        let content = Content { bytes, length: self.length };
+        if self.is_part {
+            return Ok(representation::part(headers, content));
+        }
+        representation::fetched(request, headers, content)
+    }
+
     /// Records in `forwarding` that the source sent the object. For the client that began the fill it also
     /// records that the object is being stored.
     fn tell(&self, forwarding: &mut Forwarding) {
-        forwarding.status = Some(StatusCode::OK);
+        forwarding.status = Some(if self.is_part { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
         if !forwarding.collapsed {
             forwarding.freshness = Some(self.object.freshness(self.object.received()));
             forwarding.stored = true;

@@ -53,7 +53,7 @@ impl Receive {
     /// too. Copies the fields to be stored out of the receive buffers. Returns the head.
     pub(in crate::gateway) fn begin(&mut self, meta: ObjectMeta, reservation: Reservation) -> Arc<Head> {
         let selecting = self.place(&meta);
-        let (exchange, Receipt { terms, length, .. }) = (self.fetched.exchange, &self.receipt);
+        let (exchange, Receipt { terms, length, part }) = (self.fetched.exchange, &self.receipt);
         let withheld = withheld(meta.headers());
         let shape = self.gateway.shape(&self.fetched.permit.key().object);
         let fields = meta.to_store(&withheld, exchange.received, &shape);
@@ -61,6 +61,7 @@ impl Receive {
             object: CacheEntry::new(fields, EntryKind::Full(Segments::default()), exchange, *terms),
             private: (!withheld.is_empty()).then_some(meta),
             length: *length,
+            is_part: part.is_some(),
             selecting,
         });
         self.fill.receive(Arc::clone(&head), reservation);
@@ -72,7 +73,10 @@ impl Receive {
         let Fetched { permit, asked, .. } = &mut self.fetched;
         let (key, selecting) = self.gateway.place(permit.key(), meta, asked);
         if key != *permit.key() {
-            self.gateway.fills.list_too(&key, &self.fill);
+            // A part is listed for its range only.
+            if self.receipt.part.is_none() {
+                self.gateway.fills.list_too(&key, &self.fill);
+            }
             permit.rekey(key);
         }
         selecting

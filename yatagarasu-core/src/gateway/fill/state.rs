@@ -66,6 +66,8 @@ pub(in crate::gateway) struct Head {
     pub(in crate::gateway) private: Option<ObjectMeta>,
     /// Length of the content in bytes.
     pub(in crate::gateway) length: u64,
+    /// Whether the content is a part of the object, which was asked for by a range.
+    pub(in crate::gateway) is_part: bool,
     /// The object without its bytes.
     pub(in crate::gateway) object: CacheEntry,
     /// The variant it is. `None` if no forwarded field selects one.
@@ -81,6 +83,11 @@ pub(in crate::gateway) struct Completed {
 }
 
 impl Completed {
+    /// Returns `true` if it is a part of the object.
+    pub(in crate::gateway) fn is_part(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.is_part)
+    }
+
     /// Returns the variant it is. Returns `None` if the variant need not be checked.
     pub(in crate::gateway) fn selecting(&self) -> Option<&Selecting> {
         self.head.as_ref().and_then(|head| head.selecting.as_ref())

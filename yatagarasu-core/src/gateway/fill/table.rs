@@ -9,6 +9,7 @@ use crate::cache::{CacheKey, Selector};
 use crate::gateway::fill::reader::FillReader;
 use crate::gateway::fill::state::{Fill, Head};
 use crate::gateway::store::StorePermit;
+use crate::source::SourceRequest;
 
 /// The running fills of a bucket. Requests for the same object share one GET.
 ///
@@ -22,7 +23,7 @@ pub(in crate::gateway) struct FillTable {
 #[derive(Debug)]
 pub(in crate::gateway) enum Join {
     /// The request began the fill. The caller must start a fill task for it.
-    Begun(FillReader, Claim),
+    Begun(FillReader, Box<Claim>),
     /// The request joined a running fill.
     Running(FillReader),
     /// A fill has stored the object since the request looked it up.
@@ -34,6 +35,8 @@ pub(in crate::gateway) enum Join {
 #[derive(Debug)]
 pub(in crate::gateway) struct Claim {
     pub(in crate::gateway) permit: StorePermit,
+    /// The request to the source, without the conditions of a validation.
+    pub(in crate::gateway) asked: SourceRequest,
     /// The whole object to revalidate, if there is one.
     pub(in crate::gateway) known: Option<Known>,
 }
@@ -68,10 +71,12 @@ impl FillTable {
                 next.keys().push(key.clone());
                 let earlier = entry.insert(Arc::clone(&next));
                 let known = Some(Known::Arriving(head, earlier));
-                Join::Begun(FillReader::new(next), Claim { known, ..claim })
+                Join::Begun(FillReader::new(next), Box::new(Claim { known, ..claim }))
             }
             Entry::Vacant(entry) => match claim() {
-                Some(claim) => Join::Begun(FillReader::new(Arc::clone(list(entry, Fill::default()))), claim),
+                Some(claim) => {
+                    Join::Begun(FillReader::new(Arc::clone(list(entry, Fill::default()))), Box::new(claim))
+                }
                 None => Join::Stored,
             },
         }

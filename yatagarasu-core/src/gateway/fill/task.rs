@@ -12,7 +12,7 @@ use crate::caching::storability::{Asker, NotStoredReason, Storable, decide};
 use crate::gateway::fill::receive::{Fetched, Receipt, Receive, Unfinished};
 use crate::gateway::fill::state::{Completed, Fill, Head};
 use crate::gateway::fill::table::Known;
-use crate::gateway::fill::tee::{TeeBuffer, keeping};
+use crate::gateway::fill::tee::{TeeBuffer, complete_length, keeping, storable_part};
 use crate::gateway::store::StorePermit;
 use crate::gateway::{PASSED_FOR, Shared, forward};
 use crate::object::meta::ObjectMeta;
@@ -176,6 +176,11 @@ impl FillTask {
     /// Handles the answer to an unconditional request.
     async fn take(self, (answer, exchange): Answered) {
         match answer {
+            Ok(Answer::Object(object))
+                if object.meta.is_partial() && self.asked.headers.contains_key(header::RANGE) =>
+            {
+                self.open_part(object, exchange).await;
+            }
             Ok(Answer::Object(object)) if object.meta.is_partial() && self.asked.wants_part() => {
                 self.release(object, exchange, NotStoredReason::NotStorable);
             }
@@ -197,19 +202,39 @@ impl FillTask {
             None => Storable::No(NotStoredReason::NotStorable),
         };
         match storable {
-            Storable::Whole { length, terms } => match self.gateway.budget.reserve(length) {
-                Some(reservation) => {
-                    let receipt = Receipt { terms, length, part: None };
-                    let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
-                    let mut receive = Receive { gateway, fill, fetched: self.fetched(exchange), receipt };
-                    let head = receive.begin(object.meta, reservation);
-                    receive.run(object.body, head).await;
-                }
-                None => self.release(object, exchange, NotStoredReason::NoFillMemory),
-            },
+            Storable::Whole { length, terms } => {
+                self.receive(object, exchange, Receipt { terms, length, part: None }).await;
+            }
             Storable::UnknownLength { terms } => self.copy(object, exchange, terms).await,
             Storable::No(obstacle) => self.release(object, exchange, obstacle),
         }
+    }
+
+    /// Receives a part for all who asked for this range, if it may be stored. Otherwise releases it.
+    async fn open_part(self, object: Object, exchange: Exchange) {
+        let Some(policy) = &self.gateway.policy.cache else {
+            return self.release(object, exchange, NotStoredReason::NotStorable);
+        };
+        let is_large = complete_length(&object.meta).is_some_and(|complete| complete > policy.max_item_size);
+        let part = storable_part(&object.meta, policy);
+        match (part, decide(&object.meta, exchange, policy, self.asker)) {
+            (Some(part), Storable::Whole { length, terms }) => {
+                self.receive(object, exchange, Receipt { terms, length, part: Some(part) }).await;
+            }
+            (None, _) if is_large => self.release(object, exchange, NotStoredReason::TooLarge),
+            // The whole object may be storable all the same.
+            (Some(_) | None, _) => self.pass_by(object, exchange, None),
+        }
+    }
+
+    async fn receive(self, object: Object, exchange: Exchange, receipt: Receipt) {
+        let Some(reservation) = self.gateway.budget.reserve(receipt.length) else {
+            return self.release(object, exchange, NotStoredReason::NoFillMemory);
+        };
+        let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
+        let mut receive = Receive { gateway, fill, fetched: self.fetched(exchange), receipt };
+        let head = receive.begin(object.meta, reservation);
+        receive.run(object.body, head).await;
     }
 
     fn fetched(self, exchange: Exchange) -> Fetched {
@@ -235,16 +260,23 @@ impl FillTask {
     /// Releases the open object. Stores a note that the object is not storable if the obstacle lasts, so that
     /// later requests do not wait for each other.
     fn release(self, object: Object, exchange: Exchange, obstacle: NotStoredReason) {
+        if !obstacle.lasts() {
+            return self.pass_by(object, exchange, Some(obstacle));
+        }
+        let Self { gateway, fill, permit, .. } = self;
+        gateway.fills.remove(&fill);
+        fill.release(object, Some(obstacle));
+        let note = CacheEntry::note(EntryKind::HitForPass, exchange, PASSED_FOR);
+        permit.store(&gateway.storage, Arc::new(note));
+    }
+
+    /// Releases the open object. The stored one may be of another version.
+    fn pass_by(self, object: Object, exchange: Exchange, obstacle: Option<NotStoredReason>) {
         let Self { gateway, fill, permit, .. } = self;
         gateway.fills.remove(&fill);
         let meta = object.meta.clone();
-        fill.release(object, Some(obstacle));
-        if obstacle.lasts() {
-            let note = CacheEntry::note(EntryKind::HitForPass, exchange, PASSED_FOR);
-            permit.store(&gateway.storage, Arc::new(note));
-        } else {
-            permit.pass_by(&gateway.storage, &meta, exchange.received);
-        }
+        fill.release(object, obstacle);
+        permit.pass_by(&gateway.storage, &meta, exchange.received);
     }
 
     fn fail(self, error: &SourceError, exchange: Exchange) {

@@ -17,12 +17,13 @@ use crate::caching::freshen::same_strong_tag;
 use crate::caching::freshness::FreshnessTerms;
 use crate::caching::policy::CachePolicy;
 use crate::caching::storability::{Storable, decide};
+use crate::gateway::Shared;
 use crate::gateway::fill::reader::FillReader;
 use crate::gateway::fill::receive::{Fetched, Receipt, Receive};
 use crate::gateway::lookup::Selecting;
 use crate::gateway::outcome::Reply;
 use crate::gateway::outcome::body::ReplyBody;
-use crate::gateway::{Shared, representation};
+use crate::gateway::representation::{self, Content};
 use crate::http::content_range::parse_content_range;
 use crate::object::meta::ObjectMeta;
 use crate::source::Object;
@@ -82,14 +83,14 @@ impl Shared {
     ) -> Reply {
         let (partial, length) = (receipt.part.is_some(), receipt.length);
         let mut reader = FillReader::new(Arc::default());
-        reader.select(0..length);
         let mut receive = Receive { gateway: Arc::clone(self), fill: reader.fill(), fetched, receipt };
         let headers = object.meta.headers().clone();
         let head = receive.begin(object.meta, reservation);
         receive.spawn(object.body, head);
         if partial {
-            representation::part(headers, reader)
+            representation::part(headers, Content { bytes: representation::Bytes::Filling(reader), length })
         } else {
+            reader.select(0..length);
             Reply { status: http::StatusCode::OK, headers, body: ReplyBody::Filling(reader) }
         }
     }
@@ -98,11 +99,19 @@ impl Shared {
 /// Returns the range and the object's length if a part is worth storing. The part must be complete, have a strong
 /// entity tag, and belong to an object small enough to store whole (RFC 9111 3.3, 3.4). Returns `None` for a
 /// whole object.
-fn storable_part(meta: &ObjectMeta, policy: &CachePolicy) -> Option<(Range<u64>, u64)> {
+pub(in crate::gateway) fn storable_part(
+    meta: &ObjectMeta,
+    policy: &CachePolicy,
+) -> Option<(Range<u64>, u64)> {
     let (range, complete) = parse_content_range(meta.headers().get(header::CONTENT_RANGE)?)?;
     let complete = complete.filter(|&complete| complete <= policy.max_item_size)?;
     let whole_part = meta.content_length() == Some(range.end - range.start);
     (whole_part && same_strong_tag(meta, meta)).then_some((range, complete))
+}
+
+/// Returns the length of the object that `meta` describes a part of.
+pub(in crate::gateway) fn complete_length(meta: &ObjectMeta) -> Option<u64> {
+    parse_content_range(meta.headers().get(header::CONTENT_RANGE)?)?.1
 }
 
 /// Wraps an object's body so that a copy is stored if the body ends within the limit.

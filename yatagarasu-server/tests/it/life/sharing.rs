@@ -110,6 +110,76 @@ async fn a_range_of_all_bytes_of_what_is_too_large_to_store_is_asked_for_once() 
     assert_eq!(site.origin.asked("k").len(), 1);
 }
 
+/// The head of a Parquet file, the directory of a map, Safari's first two bytes: all ask for the same few bytes first.
+#[tokio::test]
+async fn those_who_ask_for_the_same_range_share_one_copy() {
+    let site = Site::start().await;
+    let gate = Gate::default();
+    let part = |first: usize, last: usize, etag: &str| {
+        Reply::part(content()[first..=last].to_vec(), first as u64, LENGTH as u64).with("etag", etag)
+    };
+    site.origin.answer("k", [part(0, 49_999, "\"e\"").head_at(&gate), part(50_000, 99_999, "\"e\"")]);
+    let (mut crowd, clients) = crowd(&site, 8, &[("range", "bytes=0-49999")]).await;
+    site.origin.wait_asked("k", 1).await;
+    // Another range, and the same one with a condition, have requests of their own.
+    let other = crowd.send("GET", "/static/k", &[("range", "bytes=50000-99999")]);
+    assert!(other.await.unwrap().body == content()[50_000..100_000]);
+    gate.open();
+    for client in clients {
+        let answer = client.await.unwrap();
+        assert_eq!((answer.status, answer.field("content-range")), (206, "bytes 0-49999/200000"));
+        assert_eq!(answer.field("content-length"), "50000");
+        assert!(answer.body == content()[..50_000]);
+    }
+    assert_eq!(site.origin.asked("k").len(), 2);
+    until(&site, |stats| stats["fill_memory"]["bytes"] == 0).await;
+    let stored = site.client.get_with("/static/k", &[("range", "bytes=40000-59999")]).await;
+    assert_eq!((stored.status, stored.field("x-cache")), (206, "HIT"));
+    assert!(stored.body == content()[40_000..60_000]);
+}
+
+#[tokio::test]
+async fn those_who_ask_for_the_same_range_of_what_is_not_stored_get_it_each() {
+    for (cache, reply) in [
+        (
+            "max_item_size: 100KiB",
+            Reply::part(content()[..10].to_vec(), 0, LENGTH as u64).with("etag", "\"e\""),
+        ),
+        ("", Reply::part(content()[..10].to_vec(), 0, LENGTH as u64)),
+        ("", Reply::part(content()[..10].to_vec(), 0, LENGTH as u64).with("cache-control", "no-store")),
+        ("", Reply::ok(content())),
+    ] {
+        let site = Site::with("", cache).await;
+        let gate = Gate::default();
+        site.origin.answer("k", [reply.clone().head_at(&gate), reply]);
+        let (_crowd, clients) = crowd(&site, 4, &[("range", "bytes=0-9")]).await;
+        site.origin.wait_asked("k", 1).await;
+        gate.open();
+        for client in clients {
+            let answer = client.await.unwrap();
+            assert_eq!((answer.status, answer.field("content-range")), (206, "bytes 0-9/200000"));
+            assert!(answer.body == content()[..10]);
+        }
+        assert!(site.origin.asked("k").iter().all(|asked| asked.field("range") == "bytes=0-9"));
+    }
+}
+
+#[tokio::test]
+async fn a_range_that_is_refused_is_refused_to_all_who_asked_for_it() {
+    let site = Site::start().await;
+    let gate = Gate::default();
+    let refusal = Reply::status(416).with("content-range", "bytes */10");
+    site.origin.answer("k", [refusal.head_at(&gate), Reply::status(500)]);
+    let (_crowd, clients) = crowd(&site, 4, &[("range", "bytes=50-59")]).await;
+    site.origin.wait_asked("k", 1).await;
+    gate.open();
+    for client in clients {
+        let answer = client.await.unwrap();
+        assert_eq!((answer.status, answer.field("content-range")), (416, "bytes */10"));
+    }
+    assert_eq!(site.origin.asked("k").len(), 1);
+}
+
 #[tokio::test]
 async fn a_refusal_reaches_only_those_it_was_meant_for() {
     for (refusal, fields) in [
