@@ -42,8 +42,11 @@ pub fn pass(request: &Request, policy: &BucketPolicy) -> SourceRequest {
     let dates = [header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
     if tags.iter().any(|name| request.headers.contains_key(name)) {
         let lists = tags.map(|name| Some((TagList::of(&request.headers, &name)?, name)));
+        // `If-Unmodified-Since` counts beside `If-None-Match` (13.2.2).
+        let both = !request.headers.contains_key(header::IF_MATCH)
+            && date(&request.headers, &header::IF_UNMODIFIED_SINCE).is_some();
         if let [Some((list, name)), None] | [None, Some((list, name))] = &lists
-            && let Some(tag) = list.single_strong()
+            && let Some(tag) = list.single_strong().filter(|_| !both)
         {
             asked.headers.insert(name, tag.field());
         }
@@ -237,6 +240,7 @@ mod tests {
         check(&[("if-none-match", "\"a\""), ("if-match", "\"b\"")], &[]);
         check(&[("if-none-match", "\"a\""), ("if-modified-since", date)], &[("if-none-match", "\"a\"")]);
         check(&[("if-match", "\"a\""), ("if-unmodified-since", date)], &[("if-match", "\"a\"")]);
+        check(&[("if-none-match", "\"a\""), ("if-unmodified-since", date)], &[]);
         check(&[("if-modified-since", date), ("if-unmodified-since", date)], &[]);
         check(&[("if-modified-since", "garbage"), ("if-unmodified-since", "0")], &[]);
         check(&[("if-modified-since", date), ("if-modified-since", date)], &[]);

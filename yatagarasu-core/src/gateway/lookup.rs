@@ -24,6 +24,7 @@ use crate::http::method::Method;
 use crate::http::range::{ByteRange, Selection, requested, select};
 use crate::http::validator::Validators;
 use crate::object::meta::ObjectMeta;
+use crate::source::consequences::Fault;
 use crate::source::error::SourceError;
 
 /// A request with the values derived from it that are needed more than once.
@@ -217,6 +218,10 @@ impl Shared {
         asker: Asker,
     ) -> Option<Selecting> {
         let response = error.response()?;
+        // A failure of the source or the gateway is the same for all, whoever asked.
+        if matches!(error.consequences().fault, Fault::Gateway | Fault::Source) {
+            return None;
+        }
         let names = match (Vary::of(&response.headers), asker) {
             (Vary::Any, _) | (_, Asker::Authorized) => return Some(Selecting::unshared()),
             (Vary::Fields(names), _) => selecting(names, &self.policy.forward_headers),

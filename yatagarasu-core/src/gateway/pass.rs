@@ -78,10 +78,13 @@ impl Shared {
         });
         match (answer, fetched) {
             // Not all conditions were sent, and not every source reads those that were.
-            (Ok(Answer::Object(object)), _)
+            (Ok(Answer::Object(object)), fetched)
                 if let Some(reply) =
                     representation::conditional(attempt.request(), &object.meta).transpose() =>
             {
+                if let Some(Fetched { permit, exchange, .. }) = fetched {
+                    permit.pass_by(&self.storage, &object.meta, exchange.received);
+                }
                 let partial = object.meta.is_partial();
                 forwarding.status = Some(if partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
                 reply

@@ -42,11 +42,23 @@ impl CacheControl {
     pub fn of(headers: &HeaderMap) -> Self {
         let mut control = Self::default();
         directives(headers).for_each(|directive| control.add(&directive));
-        if is_cut(headers) {
-            control.max_age = Some(Duration::ZERO);
-            control.s_maxage = control.s_maxage.map(|_| Duration::ZERO);
+        if is_cut(headers) { control.doubted() } else { control }
+    }
+
+    /// Returns the directives of a field whose end nobody knows: stale at once, never served stale, and with no permission
+    /// that what follows the cut seems to give.
+    fn doubted(self) -> Self {
+        Self {
+            max_age: Some(Duration::ZERO),
+            proxy_revalidate: true,
+            s_maxage: None,
+            stale_while_revalidate: None,
+            stale_if_error: None,
+            public: false,
+            must_revalidate: false,
+            must_understand: false,
+            ..self
         }
-        control
     }
 
     fn add(&mut self, directive: &Directive) {
@@ -176,12 +188,15 @@ mod tests {
         check(&["max-age=60, max-age=30"], max_age(30));
         check(&["max-age=60, max-age=x"], max_age(0));
         check(&["max-age=99999999999999999999999"], max_age(1 << 31));
-        check(&["max-age=60, x=\"a"], max_age(0));
-        check(&["x=\"a, max-age=60"], max_age(0));
-        check(&["max-age=60", "x=\"a\\\""], max_age(0));
-        check(&["x=\""], max_age(0));
-        let hidden = CacheControl { private: true, s_maxage: Some(Duration::ZERO), ..max_age(0) };
-        check(&["x=\"a, private, s-maxage=9"], hidden);
+        let doubted = CacheControl { proxy_revalidate: true, ..max_age(0) };
+        for cut in
+            ["max-age=60, x=\"a", "x=\"a, max-age=60", "x=\"", "x=\"a\\\"", "x=\"a, public, s-maxage=9"]
+        {
+            check(&[cut], doubted);
+            check(&["max-age=60", cut], doubted);
+        }
+        check(&["x=\"a, private, stale-if-error=9"], CacheControl { private: true, ..doubted });
+        check(&["no-store, x=\"a, must-understand"], CacheControl { no_store: true, ..doubted });
     }
 
     #[test]

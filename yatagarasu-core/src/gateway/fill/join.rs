@@ -138,8 +138,11 @@ impl Shared {
     /// A request for a range joins those for the same range.
     fn find_fill(&self, attempt: &Attempt<'_>, begin: Begin) -> Option<Join> {
         let (key, context) = (attempt.key(), attempt.context);
+        let outlived = |head: &Head| {
+            !self.is_other_variant(context, head.selecting.as_ref()) && !self.suits(context, &head.object)
+        };
         if begin == Begin::Never {
-            let running = self.fills.join_running(key).map(Join::Running);
+            let running = self.fills.join_running(key, outlived).map(Join::Running);
             return running.or_else(|| {
                 let asked = || forward::pass(attempt.request(), &self.policy);
                 let claim =
@@ -147,9 +150,6 @@ impl Shared {
                 Some(self.fills.join(&key_of_range(attempt)?, |_| false, claim))
             });
         }
-        let outlived = |head: &Head| {
-            !self.is_other_variant(context, head.selecting.as_ref()) && !self.suits(context, &head.object)
-        };
         Some(self.fills.join(key, outlived, || self.claim(attempt)))
     }
 

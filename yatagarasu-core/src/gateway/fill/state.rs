@@ -29,6 +29,8 @@ pub(in crate::gateway) struct Fill {
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct State {
     pub(in crate::gateway) stage: Stage,
+    /// The fill whose place it took, until the source has answered.
+    earlier: Option<Arc<Fill>>,
     /// Wakers of the readers that wait for the next stage or the next bytes, by reader id.
     pub(in crate::gateway) waiting: HashMap<u64, Waker>,
     pub(in crate::gateway) readers: usize,
@@ -99,6 +101,17 @@ impl Fill {
     pub(in crate::gateway) fn unread() -> Self {
         let state = State { last_reader: BEGINNER, beginner_left: true, ..State::default() };
         Self { state: Mutex::new(state), keys: Mutex::default() }
+    }
+
+    /// Creates a fill that takes the place of `earlier`.
+    pub(in crate::gateway) fn following(earlier: Arc<Self>) -> Self {
+        let state = State { earlier: Some(earlier), ..State::default() };
+        Self { state: Mutex::new(state), keys: Mutex::default() }
+    }
+
+    /// Returns the fill whose place it took, until the source has answered.
+    pub(in crate::gateway) fn earlier(&self) -> Option<Arc<Self>> {
+        self.state().earlier.clone()
     }
 
     /// Locks and returns the keys it is listed under.
@@ -177,13 +190,19 @@ impl Fill {
         let mut state = self.state();
         let (given, unwanted) = if state.beginner_left { (None, Some(object)) } else { (Some(object), None) };
         state.stage = Stage::Released(given, obstacle);
+        let earlier = state.earlier.take();
         wake(state);
-        drop(unwanted);
+        drop((unwanted, earlier));
     }
 
     /// Ends the fill: its readers read from `earlier`, which still receives the object.
     pub(in crate::gateway) fn confirm(&self, earlier: Arc<Fill>) {
         self.advance(Stage::Confirmed(earlier));
+    }
+
+    /// Returns `true` if the object is being received, or has been.
+    pub(in crate::gateway) fn has_object(&self) -> bool {
+        matches!(self.state().stage, Stage::Receiving { .. } | Stage::Complete(_))
     }
 
     /// Returns the head of the object while it is being received.
@@ -217,7 +236,10 @@ impl Fill {
     fn advance(&self, stage: Stage) {
         let mut state = self.state();
         state.stage = stage;
+        let earlier = state.earlier.take();
         wake(state);
+        // It may hold the last reference to an object, which is freed without the lock.
+        drop(earlier);
     }
 
     pub(in crate::gateway) fn state(&self) -> MutexGuard<'_, State> {

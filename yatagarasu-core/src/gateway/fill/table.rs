@@ -54,20 +54,21 @@ impl FillTable {
     /// Joins the running fill of `key`, or begins one if `claim` returns a claim.
     ///
     /// If `outlived` returns `true` for the head that the running fill has received, a new fill takes its place. The
-    /// new one revalidates the object that arrives.
+    /// new one revalidates the object that arrives. Until the source has answered it, requests for which the object is
+    /// good enough join the earlier one.
     pub(in crate::gateway) fn join(
         &self,
         key: &CacheKey,
-        outlived: impl FnOnce(&Head) -> bool,
+        outlived: impl Fn(&Head) -> bool,
         claim: impl FnOnce() -> Option<Claim>,
     ) -> Join {
         match self.running().entry(key.clone()) {
             Entry::Occupied(mut entry) => {
                 let Some(head) = entry.get().receiving().filter(|head| outlived(head)) else {
-                    return Join::Running(FillReader::new(Arc::clone(entry.get())));
+                    return Join::Running(FillReader::new(good_enough(entry.get(), outlived)));
                 };
                 let Some(claim) = claim() else { return Join::Stored };
-                let next = Arc::new(Fill::default());
+                let next = Arc::new(Fill::following(Arc::clone(entry.get())));
                 next.keys().push(key.clone());
                 let earlier = entry.insert(Arc::clone(&next));
                 let known = Some(Known::Arriving(head, earlier));
@@ -82,9 +83,14 @@ impl FillTable {
         }
     }
 
-    /// Joins the running fill of `key`. Returns `None` if there is none.
-    pub(in crate::gateway) fn join_running(&self, key: &CacheKey) -> Option<FillReader> {
-        self.running().get(key).map(|fill| FillReader::new(Arc::clone(fill)))
+    /// Joins the running fill of `key`, or the one whose place it took, as [`join`](Self::join) does. Returns `None` if
+    /// there is none.
+    pub(in crate::gateway) fn join_running(
+        &self,
+        key: &CacheKey,
+        outlived: impl Fn(&Head) -> bool,
+    ) -> Option<FillReader> {
+        self.running().get(key).map(|fill| FillReader::new(good_enough(fill, outlived)))
     }
 
     /// Begins a fill of `key` without a reader if `claim` returns a claim. Returns `None` if one is already running.
@@ -117,19 +123,12 @@ impl FillTable {
 
     /// Puts `earlier` back into the place of `fill`, which has found that the object is still the one that arrives.
     pub(in crate::gateway) fn restore(&self, fill: &Arc<Fill>, earlier: &Arc<Fill>) {
-        let mut running = self.running();
-        // A fill without keys has been removed: it ends, and nobody would remove it again.
-        let arrives = earlier.receiving().is_some() && !earlier.keys().is_empty();
-        for key in std::mem::take(&mut *fill.keys()) {
-            if !is_listed(&running, &key, fill) {
-                continue;
-            }
-            if arrives && earlier.keys().contains(&key) {
-                running.insert(key, Arc::clone(earlier));
-            } else {
-                running.remove(&key);
-            }
-        }
+        put_back(&mut self.running(), fill, earlier);
+    }
+
+    /// Removes `fill`, which ends without an object. If it took the place of another, that gets its place back.
+    pub(in crate::gateway) fn give_up(&self, fill: &Arc<Fill>) {
+        give_up(&mut self.running(), fill);
     }
 
     /// Removes `fill` from the table under all its keys, so that no further request joins it.
@@ -142,7 +141,7 @@ impl FillTable {
         let mut running = self.running();
         let deserted = fill.is_deserted();
         if deserted {
-            remove(&mut running, fill);
+            give_up(&mut running, fill);
         }
         deserted
     }
@@ -164,6 +163,34 @@ fn list(entry: VacantEntry<'_, CacheKey, Arc<Fill>>, fill: Fill) -> &Arc<Fill> {
 
 fn is_listed(running: &HashMap<CacheKey, Arc<Fill>>, key: &CacheKey, fill: &Arc<Fill>) -> bool {
     running.get(key).is_some_and(|current| Arc::ptr_eq(current, fill))
+}
+
+/// Returns the fill whose place `fill` took, if its object is good enough, or else `fill`.
+fn good_enough(fill: &Arc<Fill>, outlived: impl Fn(&Head) -> bool) -> Arc<Fill> {
+    let earlier = fill.earlier().filter(|earlier| earlier.receiving().is_some_and(|head| !outlived(&head)));
+    earlier.unwrap_or_else(|| Arc::clone(fill))
+}
+
+fn give_up(running: &mut HashMap<CacheKey, Arc<Fill>>, fill: &Arc<Fill>) {
+    match fill.earlier() {
+        Some(earlier) => put_back(running, fill, &earlier),
+        None => remove(running, fill),
+    }
+}
+
+fn put_back(running: &mut HashMap<CacheKey, Arc<Fill>>, fill: &Arc<Fill>, earlier: &Arc<Fill>) {
+    // A fill without keys has been removed: it ends, and nobody would remove it again.
+    let arrives = earlier.receiving().is_some() && !earlier.keys().is_empty();
+    for key in std::mem::take(&mut *fill.keys()) {
+        if !is_listed(running, &key, fill) {
+            continue;
+        }
+        if arrives && earlier.keys().contains(&key) {
+            running.insert(key, Arc::clone(earlier));
+        } else {
+            running.remove(&key);
+        }
+    }
 }
 
 fn remove(running: &mut HashMap<CacheKey, Arc<Fill>>, fill: &Arc<Fill>) {

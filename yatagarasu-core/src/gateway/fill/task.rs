@@ -16,7 +16,8 @@ use crate::gateway::fill::tee::{TeeBuffer, complete_length, keeping, storable_pa
 use crate::gateway::store::StorePermit;
 use crate::gateway::{PASSED_FOR, Shared, forward};
 use crate::object::meta::ObjectMeta;
-use crate::source::error::SourceError;
+use crate::source::consequences::StoredEffect;
+use crate::source::error::{ErrorKind, SourceError};
 use crate::source::{Answer, Object, SourceRequest};
 
 /// The task that fetches or revalidates an object for all requests that wait for it.
@@ -108,6 +109,7 @@ impl FillTask {
             }
         };
         if self.is_replaced(&head.object, head.length, &update).await
+            || !earlier.has_object()
             || self.confirmed(&head.object, &update, exchange).is_none()
         {
             return self.fetch().await;
@@ -124,6 +126,7 @@ impl FillTask {
         }
         match self.gateway.source.head(&self.permit.key().object, &self.asked).await {
             Ok(Answer::Object(head)) => !describes(stored.meta(), length, &head),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound) => true,
             // The 304 is all there is to go by.
             Ok(Answer::NotModified(_)) | Err(_) => false,
         }
@@ -222,6 +225,7 @@ impl FillTask {
                 self.receive(object, exchange, Receipt { terms, length, part: Some(part) }).await;
             }
             (None, _) if is_large => self.release(object, exchange, NotStoredReason::TooLarge),
+            (Some(_), Storable::No(obstacle)) => self.release(object, exchange, obstacle),
             // The whole object may be storable all the same.
             (Some(_) | None, _) => self.pass_by(object, exchange, None),
         }
@@ -282,7 +286,12 @@ impl FillTask {
     fn fail(self, error: &SourceError, exchange: Exchange) {
         let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
         let selecting = gateway.selecting_of_error(error, &self.asked.headers, self.asker);
-        gateway.fills.remove(&fill);
+        // What is kept in the cache is kept while it arrives, too.
+        if error.consequences().stored == StoredEffect::Kept {
+            gateway.fills.give_up(&fill);
+        } else {
+            gateway.fills.remove(&fill);
+        }
         fill.fail(error.clone(), selecting);
         gateway.remember(self.fetched(exchange), error);
     }

@@ -68,6 +68,7 @@ async fn conditions_mean_the_same_whatever_the_store_makes_of_them() {
         (vec![("if-none-match", "*")], 304),
         (vec![("if-match", "\"e\""), ("if-none-match", "\"e\"")], 304),
         (vec![("if-modified-since", since_2000)], 304),
+        (vec![("if-none-match", "\"e\""), ("if-unmodified-since", since_1990)], 412),
         (vec![("if-modified-since", since_2000), ("if-unmodified-since", since_1990)], 412),
     ] {
         for path in ["/media/k", "/static/k"] {

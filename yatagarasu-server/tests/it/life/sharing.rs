@@ -81,6 +81,73 @@ async fn a_new_version_found_while_the_old_one_arrives_is_shared_too() {
     assert_eq!(site.origin.asked("k").len(), 2);
 }
 
+/// Starts a client that wants what arrives validated, and a fresh object that S3 suspends at half.
+async fn validating(answer: Reply) -> (Site, Gate, Connection, Connection) {
+    let site = Site::start().await;
+    let gate = Gate::default();
+    site.origin.answer("k", [object("max-age=60").rest_at(HALF, &gate), answer, Reply::status(500)]);
+    let mut first = Connection::get(site.address, "/static/k").await;
+    assert!(first.head().await.status == 200 && first.take(HALF).await == content()[..HALF]);
+    let text = "GET /static/k HTTP/1.1\r\nhost: test\r\ncache-control: no-cache\r\n\r\n";
+    let second = Connection::send(site.address, text).await;
+    site.origin.wait_asked("k", 2).await;
+    (site, gate, first, second)
+}
+
+#[tokio::test]
+async fn who_takes_what_arrives_does_not_wait_for_one_who_wants_it_validated() {
+    let (site, gate, mut first, second) = validating(Reply::status(304).head_at(&Gate::default())).await;
+    let mut third = Connection::get(site.address, "/static/k").await;
+    assert!(third.head().await.status == 200 && third.take(HALF).await == content()[..HALF]);
+    assert_eq!(site.client.head("/static/k").await.status, 200);
+    // When the one who wanted it has left, later requests join what arrives.
+    drop(second);
+    gate.open();
+    for client in [&mut first, &mut third] {
+        assert!(client.take(HALF).await == content()[HALF..]);
+    }
+    until(&site, |stats| stats["buckets"][0]["objects"] == 1).await;
+    assert_eq!(site.client.get("/static/k").await.field("x-cache"), "HIT");
+    assert_eq!(site.origin.asked("k").len(), 2);
+}
+
+#[tokio::test]
+async fn a_validation_that_fails_leaves_what_arrives_as_it_is() {
+    let (site, gate, mut first, mut second) = validating(Reply::status(503)).await;
+    assert_eq!(second.head().await.status, 503);
+    let mut third = Connection::get(site.address, "/static/k").await;
+    assert!(third.head().await.status == 200 && third.take(HALF).await == content()[..HALF]);
+    gate.open();
+    assert!(first.take(HALF).await == content()[HALF..] && third.take(HALF).await == content()[HALF..]);
+    assert_eq!(site.origin.asked("k").len(), 2);
+}
+
+#[tokio::test]
+async fn what_breaks_off_while_it_is_validated_is_fetched_anew() {
+    const BEGUN: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 10\r\netag: \"e\"\r\ncache-control: no-cache\r\n\r\nhello";
+    let site = Site::start().await;
+    let (gate, head) = (Gate::default(), Gate::default());
+    site.origin.answer(
+        "k",
+        [
+            Reply::raw(BEGUN).rest_at(BEGUN.len(), &gate),
+            Reply::status(304).with("etag", "\"e\"").head_at(&head),
+            Reply::ok("0123456789").with("etag", "\"e\""),
+        ],
+    );
+    let mut first = Connection::get(site.address, "/static/k").await;
+    assert!(first.head().await.status == 200 && first.take(5).await == b"hello");
+    let (_crowd, clients) = crowd(&site, 3, &[]).await;
+    site.origin.wait_asked("k", 2).await;
+    gate.open();
+    first.rest().await;
+    head.open();
+    for client in clients {
+        assert_eq!(client.await.unwrap().body, "0123456789");
+    }
+    assert_eq!(site.origin.asked("k").len(), 3);
+}
+
 /// Browsers, ffmpeg and VLC begin a video with this range. Each had a GET and a copy of its own.
 #[tokio::test]
 async fn those_who_ask_for_all_bytes_as_a_range_share_one_copy() {
