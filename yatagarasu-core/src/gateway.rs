@@ -247,8 +247,8 @@ impl Shared {
                 Some(serve(request, stored, now, Detail::WhileRevalidating))
             }
             (Decision::Decline | Decision::Serve | Decision::ServeAndRevalidate, _) => Some(decline()),
-            (Decision::Fill(reason), _) => self.join(&attempt(reason), Begin::Allowed, trials).await,
-            (Decision::Join(reason), _) => self.join(&attempt(reason), Begin::Never, trials).await,
+            (Decision::Fill(reason), _) => self.join(&attempt(reason), Begin::Object, trials).await,
+            (Decision::Join(reason), _) => self.join(&attempt(reason), Begin::Range, trials).await,
             (Decision::PassAndKeep(reason), _) => {
                 Some(self.pass(&attempt(reason), Forwarding::new(reason), Keep::Storable).await)
             }

@@ -36,7 +36,7 @@ pub(crate) enum AdminError {
         /// The objection, as the predicate of the message.
         complaint: &'static str,
     },
-    /// What answers is the public listener of a gateway.
+    /// The URL is that of a gateway's public listener.
     #[error(
         "what answers at {url} is the gateway's public address: give the one of `admin.address` with --admin"
     )]

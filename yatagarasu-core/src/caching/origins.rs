@@ -27,7 +27,7 @@ const ASKED_WITH_RULES: (u32, u32) = (32, 16);
 /// The same while nothing is known of rules. Anybody can invent origins, but pages come from few.
 const ASKED_WITHOUT_RULES: (u32, u32) = (2, 1);
 
-/// What a source says to pages of an origin.
+/// The CORS answer of a source to pages of an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OriginClass {
     /// Its answers have no `Access-Control-Allow-Origin`.

@@ -15,7 +15,7 @@ pub struct BucketPolicy {
     pub cache: Option<CachePolicy>,
     /// Request fields forwarded to the source besides ranges, conditions and CORS fields.
     pub forward_headers: ForwardedFields,
-    /// Who answers pages of other origins.
+    /// The CORS mode: the source, the gateway or nobody answers pages of other origins.
     pub cors: Cors,
     /// The changes to the fields of responses.
     pub response_fields: Arc<ResponseFields>,

@@ -1,4 +1,4 @@
-//! Who answers pages of other origins, and the gateway's own answers to them (Fetch, "CORS protocol").
+//! The CORS mode of a bucket, and the gateway's own CORS rules (Fetch, "CORS protocol").
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::http::response_fields::{Pattern, ResponseFields, VaryOrigin, vary_by_
 /// All names.
 const ALL: &str = "*";
 
-/// Who answers pages of other origins.
+/// The CORS mode: the source, the gateway or nobody answers pages of other origins.
 #[derive(Debug, Clone, Default)]
 pub enum Cors {
     /// The source. It is told the origin, and its answers to different origins may differ.

@@ -7,7 +7,7 @@ use crate::source::error::ErrorKind;
 /// The party that is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The client asked for what cannot be.
+    /// The client: its request cannot be answered.
     Client,
     /// The object is missing, or a policy keeps it back.
     Object,

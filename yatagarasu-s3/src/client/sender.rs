@@ -50,7 +50,7 @@ pub(crate) struct Outgoing {
     pub(crate) headers: HeaderMap,
 }
 
-/// What helps against a refusal.
+/// A change after which a refused request is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remedy {
     /// Sign with S3's time.
@@ -152,7 +152,7 @@ impl BucketClient {
         Ok(request)
     }
 
-    /// Returns what helps against a refusal, if anything does.
+    /// Returns the remedy for a refusal, if there is one.
     fn remedy(
         &self,
         refusal: &Refusal,

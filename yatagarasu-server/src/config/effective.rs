@@ -72,7 +72,7 @@ pub struct BucketConfig {
     pub forward_headers: ForwardedFields,
     /// Query parameters that are forwarded to the source and are part of the cache key.
     pub forward_query: ForwardedQuery,
-    /// Who answers pages of other origins.
+    /// The CORS mode: the source, the gateway or nobody answers pages of other origins.
     pub cors: Cors,
     /// The changes to the fields of responses.
     pub response_fields: Arc<ResponseFields>,

@@ -21,7 +21,7 @@ pub struct Bucket {
     pub forward_query: ForwardedQuery,
     /// Whether `Cache-Status` shows the cache key.
     pub status_key: StatusKey,
-    /// Who answers pages of other origins.
+    /// The CORS mode: the source, the gateway or nobody answers pages of other origins.
     pub cors: Cors,
     /// The changes to the fields of responses.
     pub response_fields: Arc<ResponseFields>,

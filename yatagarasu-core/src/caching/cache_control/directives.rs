@@ -12,7 +12,7 @@ pub(super) struct Directive {
     pub(super) argument: Option<Vec<u8>>,
 }
 
-/// Returns `true` if a `Cache-Control` field ends within a quoted string. Nobody can know what it was to say.
+/// Returns `true` if a `Cache-Control` field ends within a quoted string. Its meaning is then unknown.
 pub(super) fn is_cut(headers: &HeaderMap) -> bool {
     headers.get_all(header::CACHE_CONTROL).iter().any(|field| ends_quoted(field.as_bytes()))
 }

@@ -42,12 +42,13 @@ pub(in crate::gateway) struct Trials {
     detours: u8,
 }
 
-/// Whether a request may begin a fill.
+/// The fill that a request may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gateway) enum Begin {
-    Allowed,
-    /// The request passes to the source if there is no fill to join.
-    Never,
+    /// The fill of the object.
+    Object,
+    /// The fill of the request's range only. Otherwise it passes to the source if there is no fill to join.
+    Range,
 }
 
 impl Shared {
@@ -133,15 +134,14 @@ impl Shared {
         }
     }
 
-    /// Joins the running fill of an object, or begins one. Returns `None` if there is none and none may begin.
-    ///
-    /// A request for a range joins those for the same range.
+    /// Joins the running fill of an object or of the request's range, or begins one. Returns `None` if there is none and
+    /// none may begin.
     fn find_fill(&self, attempt: &Attempt<'_>, begin: Begin) -> Option<Join> {
         let (key, context) = (attempt.key(), attempt.context);
         let outlived = |head: &Head| {
             !self.is_other_variant(context, head.selecting.as_ref()) && !self.suits(context, &head.object)
         };
-        if begin == Begin::Never {
+        if begin == Begin::Range {
             let running = self.fills.join_running(key, outlived).map(Join::Running);
             return running.or_else(|| {
                 let asked = || forward::pass(attempt.request(), &self.policy);

@@ -29,7 +29,7 @@ pub(in crate::gateway) struct Fill {
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct State {
     pub(in crate::gateway) stage: Stage,
-    /// The fill whose place it took, until the source has answered.
+    /// The fill that it has replaced in the table. `None` once the source has answered.
     earlier: Option<Arc<Fill>>,
     /// Wakers of the readers that wait for the next stage or the next bytes, by reader id.
     pub(in crate::gateway) waiting: HashMap<u64, Waker>,
@@ -109,7 +109,7 @@ impl Fill {
         Self { state: Mutex::new(state), keys: Mutex::default() }
     }
 
-    /// Returns the fill whose place it took, until the source has answered.
+    /// Returns the fill that it has replaced in the table. Returns `None` once the source has answered.
     pub(in crate::gateway) fn earlier(&self) -> Option<Arc<Self>> {
         self.state().earlier.clone()
     }

@@ -83,7 +83,7 @@ impl FillTable {
         }
     }
 
-    /// Joins the running fill of `key`, or the one whose place it took, as [`join`](Self::join) does. Returns `None` if
+    /// Joins the running fill of `key`, or the one that it has replaced, as [`join`](Self::join) does. Returns `None` if
     /// there is none.
     pub(in crate::gateway) fn join_running(
         &self,
@@ -165,7 +165,7 @@ fn is_listed(running: &HashMap<CacheKey, Arc<Fill>>, key: &CacheKey, fill: &Arc<
     running.get(key).is_some_and(|current| Arc::ptr_eq(current, fill))
 }
 
-/// Returns the fill whose place `fill` took, if its object is good enough, or else `fill`.
+/// Returns the fill that `fill` has replaced if its object is good enough, or else `fill`.
 fn good_enough(fill: &Arc<Fill>, outlived: impl Fn(&Head) -> bool) -> Arc<Fill> {
     let earlier = fill.earlier().filter(|earlier| earlier.receiving().is_some_and(|head| !outlived(&head)));
     earlier.unwrap_or_else(|| Arc::clone(fill))

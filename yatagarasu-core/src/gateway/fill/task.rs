@@ -286,7 +286,7 @@ impl FillTask {
     fn fail(self, error: &SourceError, exchange: Exchange) {
         let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
         let selecting = gateway.selecting_of_error(error, &self.asked.headers, self.asker);
-        // What is kept in the cache is kept while it arrives, too.
+        // An error that leaves the stored object in the cache leaves an arriving one in its fill.
         if error.consequences().stored == StoredEffect::Kept {
             gateway.fills.give_up(&fill);
         } else {
