@@ -5,6 +5,7 @@
 //! configuration names none.
 
 mod chain;
+mod http;
 mod refresh;
 pub(crate) mod region;
 

@@ -1,6 +1,7 @@
 //! Connections to S3: pooled HTTP/1.1, with or without TLS.
 //!
-//! The [`connector`] opens a [`socket`] to an address that [`resolve`] finds, with [`tls`] or without it. The [`pool`]
+//! The [`connector`] opens a [`socket`] to an address that [`resolve`] finds, or through a [`proxy`], with [`tls`] or
+//! without it. The [`pool`]
 //! keeps it between requests, and bounds the number of sockets. An [`exchange`] writes a [`request`] and
 //! reads a [`head`](head). The consumer of the [`body`] reads it directly from the socket, a buffer at a time.
 
@@ -9,6 +10,7 @@ pub(crate) mod connector;
 mod exchange;
 mod head;
 mod pool;
+mod proxy;
 mod request;
 mod resolve;
 mod socket;
@@ -26,6 +28,7 @@ use body::BodyReader;
 use connector::Connector;
 use exchange::{Failure, exchange};
 use pool::Pool;
+pub(crate) use proxy::is_always_direct;
 use tls::TlsError;
 
 use crate::config::SourceConfig;

@@ -7,9 +7,8 @@ use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
-use aws_smithy_http_client::Builder;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
+use crate::credentials::http;
 use crate::credentials::refresh::Fetch;
 
 /// The AWS credential chain: environment, profile, SSO, web identity, ECS and EKS, IMDSv2.
@@ -22,9 +21,8 @@ impl Fetch for Chain {
     /// missing profile.
     async fn fetch(&self) -> Result<Credentials, String> {
         let region = Region::new(crate::credentials::region::find().await);
-        let client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let config = ProviderConfig::without_region()
-            .with_http_client(client)
+            .with_http_client(http::client())
             .with_behavior_version(Some(BehaviorVersion::latest()));
         // The region is set because the chain would otherwise ask IMDS for one.
         let chain = DefaultCredentialsChain::builder().configure(config).region(region).build().await;

@@ -20,6 +20,7 @@ use yatagarasu_core::{ErrorKind, SourceError, innermost};
 use yatagarasu_sys::tcp;
 
 use crate::config::SourceConfig;
+use crate::http_client::proxy::is_always_direct;
 use crate::http_client::resolve::Resolver;
 use crate::http_client::socket::Socket;
 use crate::http_client::tls::{self, TlsError};
@@ -62,7 +63,7 @@ impl Connector {
 
     /// Returns the proxy that requests to `uri` go through.
     pub(super) fn proxy(&self, uri: &Uri) -> Option<Intercept> {
-        self.proxies.intercept(uri).filter(|_| !uri.host().is_some_and(is_this_machine))
+        self.proxies.intercept(uri).filter(|_| !uri.host().is_some_and(is_always_direct))
     }
 
     /// Opens a connection and, if configured, bounds its receive buffer. The time limit includes the DNS lookup, the
@@ -128,14 +129,6 @@ fn with_port(uri: &Uri) -> Result<Uri, http::Error> {
         .authority(format!("{}:{port}", uri.host().unwrap_or_default()))
         .path_and_query("/")
         .build()
-}
-
-/// Returns `true` for an address that no proxy is meant for, whatever the environment says.
-fn is_this_machine(host: &str) -> bool {
-    let loopback =
-        host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
-    let host = host.to_ascii_lowercase();
-    loopback || host == "localhost" || host.ends_with(".localhost")
 }
 
 async fn call<C>(mut connector: C, uri: Uri) -> Result<TokioIo<TcpStream>, BoxError>

@@ -9,6 +9,7 @@
 mod caching;
 mod connections;
 mod errors;
+mod forward_proxy;
 mod joining;
 mod life;
 mod operating;

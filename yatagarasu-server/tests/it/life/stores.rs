@@ -4,10 +4,11 @@ use std::fs;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use yatagarasu_testing::client::Client;
 use yatagarasu_testing::origin::{Origin, Reply};
 
+use crate::forward_proxy;
 use crate::operating::process::Process;
 use crate::site::{Site, bucket, document};
 use crate::tls_front::{TlsFront, self_signed};
@@ -184,48 +185,13 @@ async fn a_mix_up_of_tls_and_plain_http_is_named() {
     }
 }
 
-/// A proxy that records the request lines it gets, and connects to the place that they name.
-async fn proxy() -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://user:secret@{}", listener.local_addr().unwrap());
-    let (lines, received) = tokio::sync::mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let lines = lines.clone();
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(client.read_u8().await.unwrap());
-                }
-                let text = String::from_utf8(head.clone()).unwrap();
-                let line = text.lines().next().unwrap().to_owned();
-                let authorized = text.to_ascii_lowercase().contains("proxy-authorization: basic ");
-                lines.send(format!("{line} {authorized}")).unwrap();
-                let target = line.split(' ').nth(1).unwrap();
-                let tunnel = line.starts_with("CONNECT ");
-                let place = target.trim_start_matches("http://").split('/').next().unwrap();
-                let port = place.rsplit(':').next().unwrap();
-                let mut server = TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap();
-                if tunnel {
-                    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-                } else {
-                    let origin_form = text.replace(&format!("http://{place}"), "");
-                    server.write_all(origin_form.as_bytes()).await.unwrap();
-                }
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-            });
-        }
-    });
-    (address, received)
-}
-
 /// Companies let nothing out but through a proxy; what is for this machine never goes there (boto/boto#1146).
 #[tokio::test(flavor = "multi_thread")]
 async fn proxies_of_the_environment_are_used() {
     let origin = Origin::start().await;
     origin.decide(|_| Some(Reply::ok("hello")));
     let port = origin.endpoint().rsplit(':').next().unwrap().to_owned();
-    let (address, mut lines) = proxy().await;
+    let (address, mut lines) = forward_proxy::start().await;
     let environment = [("HTTP_PROXY", &*address), ("HTTPS_PROXY", &address), ("NO_PROXY", "direct.example")];
     // Only the proxy knows where this name leads.
     let yaml = document("", &[bucket(&format!("http://s3.example:{port}"), "assets", "/static", "", "")]);

@@ -13,8 +13,10 @@ use tokio::time::Instant;
 use yatagarasu_testing::client::Client;
 use yatagarasu_testing::origin::{ACCESS_KEY, Origin, Reply, Request, SECRET_KEY, SESSION_TOKEN};
 
+use crate::forward_proxy;
 use crate::operating::process::Process;
 use crate::site::{bucket, document};
+use crate::tls_front::{TlsFront, self_signed};
 
 /// Returns the time in the form of RFC 3339.
 fn rfc3339(at: SystemTime) -> String {
@@ -219,4 +221,49 @@ async fn no_request_waits_or_fails_while_keys_expire_and_their_provider_fails() 
     let before = fetched();
     load(&|| fetched() > before + 1).await;
     assert!(s3.asked("k").len() > 10);
+}
+
+/// A role could not be assumed where only the proxy reaches STS (aws/aws-sdk-rust#169). Metadata services are never
+/// behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_come_through_the_proxies_of_the_environment() {
+    let (_s3, yaml) = chained().await;
+    let providers = Origin::start().await;
+    providers.decide(provider);
+    let port = |authority: &str| authority.rsplit(':').next().unwrap().to_owned();
+    let folder = TempDir::new().unwrap();
+    home(folder.path());
+    let token = folder.path().join("web-token");
+    let certified = self_signed(&["sts.example"]);
+    let front = TlsFront::start(&providers, &certified).await;
+    let authorities = folder.path().join("ca.pem");
+    fs::write(&authorities, certified.cert.pem()).unwrap();
+    let (address, mut lines) = forward_proxy::start().await;
+    let sts = [
+        (format!("http://sts.example:{}", port(&providers.endpoint())), "POST http://sts.example:"),
+        (format!("https://sts.example:{}", port(&front.authority())), "CONNECT sts.example:"),
+    ];
+    let through = [("HTTP_PROXY", &*address), ("HTTPS_PROXY", &address)];
+    for (endpoint, expected) in sts {
+        let mut environment = through.to_vec();
+        environment.extend([
+            ("AWS_ENDPOINT_URL_STS", &*endpoint),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap()),
+            ("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"),
+            ("SSL_CERT_FILE", authorities.to_str().unwrap()),
+        ]);
+        let process = Process::start(&yaml, &environment);
+        assert_eq!(Client::new(process.address).get("/static/k").await.body, "hello", "{endpoint}");
+        let line = lines.recv().await.unwrap();
+        assert!(line.starts_with(expected) && line.ends_with("true"), "{line}");
+    }
+    let metadata = format!("{}/ecs", providers.endpoint());
+    let mut environment = through.to_vec();
+    environment.extend([
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &*metadata),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "task"),
+    ]);
+    let process = Process::start(&yaml, &environment);
+    assert_eq!(Client::new(process.address).get("/static/k").await.body, "hello");
+    assert!(lines.try_recv().is_err());
 }
