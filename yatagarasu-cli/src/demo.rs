@@ -22,7 +22,7 @@ use std::pin::pin;
 use tokio::net::TcpListener;
 use yatagarasu_server::signals::{Ignored, Signals};
 use yatagarasu_server::telemetry::log::{FilterError, Format, Log};
-use yatagarasu_server::{Config, Server, StartError};
+use yatagarasu_server::{Config, Server, StartError, Stop};
 use yatagarasu_sys::process::ignores_hangup;
 
 use crate::args::DemoArguments;
@@ -97,13 +97,14 @@ async fn serve(arguments: &DemoArguments) -> Result<(), DemoError> {
     let mut ignored = Ignored::listen().map_err(DemoError::Signals)?;
     let stop = async {
         tokio::select! {
-            () = signals.next() => {}
+            _ = signals.next() => {}
             () = ignored.hangup(), if !outlives_terminal => {}
         }
+        Stop::Now
     };
     let mut stop = pin!(stop);
     let demo = tokio::select! {
-        () = &mut stop => return stdout::print(STOPPED).map_err(DemoError::Stdout),
+        _ = &mut stop => return stdout::print(STOPPED).map_err(DemoError::Stdout),
         started = Demo::start(arguments) => started?,
     };
     stdout::print(&demo.announcement().to_string()).map_err(DemoError::Stdout)?;

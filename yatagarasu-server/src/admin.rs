@@ -1,8 +1,10 @@
 //! The admin API for operators, on a listener of its own.
 //!
-//! [`token`] decides who may ask for more than health and readiness. [`ready`] asks the sources, [`stats`] and
-//! `metrics` show the counters, and [`purge`] drops stored objects or marks them stale.
+//! [`token`] decides who may ask for more than health and readiness, and [`guesses`] slows down whoever has to guess it.
+//! [`ready`] asks the sources, [`stats`] and `metrics` show the counters, and [`purge`] drops stored objects or marks
+//! them stale.
 
+mod guesses;
 pub(crate) mod metrics;
 mod purge;
 mod ready;
@@ -25,12 +27,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::admin::guesses::Guesses;
 use crate::admin::metrics::exposition;
+use crate::admin::ready::Readiness;
 use crate::build::Memory;
 use crate::config::Secret;
 use crate::listener::accept;
+use crate::server::Phase;
 use crate::service::buckets::Buckets;
 use crate::telemetry::counters::Metrics;
 
@@ -44,6 +50,9 @@ pub struct Admin {
     metrics: Metrics,
     memory: Memory,
     token: Option<Secret>,
+    guesses: Guesses,
+    readiness: Readiness,
+    phase: watch::Receiver<Phase>,
 }
 
 impl Admin {
@@ -52,8 +61,10 @@ impl Admin {
         metrics: Metrics,
         memory: Memory,
         token: Option<Secret>,
+        phase: watch::Receiver<Phase>,
     ) -> Self {
-        Self { buckets, metrics, memory, token }
+        let (guesses, readiness) = (Guesses::default(), Readiness::default());
+        Self { buckets, metrics, memory, token, guesses, readiness, phase }
     }
 
     /// Accepts connections forever. Dropping the future ends them.
@@ -83,6 +94,9 @@ impl Admin {
     /// Refuses a request without the token, and logs who sent it.
     fn unauthorized(&self, head: &Parts, client: SocketAddr) -> Response<Full<Bytes>> {
         let shown = head.headers.contains_key(header::AUTHORIZATION);
+        if shown {
+            self.guesses.note(client.ip());
+        }
         let reason = match (&self.token, shown) {
             (Some(_), true) => "a wrong token",
             (Some(_), false) => "no token",
@@ -94,6 +108,10 @@ impl Admin {
 
     async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
+        let guesses = self.token.is_some() && head.headers.contains_key(header::AUTHORIZATION);
+        if guesses && self.guesses.are_too_many(client.ip()) {
+            return too_many_guesses();
+        }
         let trusted = token::shown(self.token.as_ref(), &head.headers);
         if head.method == purge::METHOD {
             // PURGE has a path of the public listener, which may be `/stats` or any other.
@@ -105,7 +123,10 @@ impl Admin {
         let read = matches!(head.method, Method::GET | Method::HEAD);
         match (head.uri.path(), read) {
             ("/health", true) => document(StatusCode::OK, &json!({ "status": "ok" })),
-            ("/ready", true) => ready::answer(self.buckets.all(), trusted).await,
+            // A load balancer has no token. A page in a browser on this machine must not ask S3, though.
+            ("/ready", true) if self.token.is_none() && !trusted => self.unauthorized(&head, client),
+            ("/ready", true) if *self.phase.borrow() > Phase::Serving => ready::stopping(),
+            ("/ready", true) => self.readiness.answer(self.buckets.all(), trusted).await,
             ("/stats" | "/metrics" | "/purge", _) if !trusted => self.unauthorized(&head, client),
             ("/stats", true) => document(StatusCode::OK, &stats::stats(&self.buckets, &self.memory)),
             ("/metrics", true) => metrics(exposition(&self.metrics, &self.buckets, &self.memory)),
@@ -150,6 +171,13 @@ fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
 fn unauthorized_response(detail: &str) -> Response<Full<Bytes>> {
     let mut response = problem(StatusCode::UNAUTHORIZED, detail);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+fn too_many_guesses() -> Response<Full<Bytes>> {
+    let detail = "too many wrong tokens came from this address: wait a minute";
+    let mut response = problem(StatusCode::TOO_MANY_REQUESTS, detail);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(guesses::PERIOD.as_secs()));
     response
 }
 

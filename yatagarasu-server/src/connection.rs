@@ -15,7 +15,7 @@ mod http2_stream;
 pub(crate) mod idle_reaper;
 pub(crate) mod limits;
 mod splice;
-mod state;
+pub(crate) mod state;
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -24,7 +24,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::Version;
+use http::header::CONNECTION;
+use http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -76,7 +77,11 @@ async fn converse(
             } else {
                 Way::Stream { stream: state.begin_stream(), rest: Bytes::new() }
             };
-            answering.answer(request, state.handed()).map(move |response| {
+            let version = request.version();
+            answering.answer(request, state.handed()).map(move |mut response| {
+                if version < Version::HTTP_2 && running.state().is_last() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 let answering = |body| AnsweringBody::new(body, running, way);
                 Ok::<_, Infallible>(response.map(answering))
             })

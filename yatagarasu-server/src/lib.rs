@@ -15,4 +15,4 @@ mod trim;
 
 pub use build::StartError;
 pub use config::Config;
-pub use server::Server;
+pub use server::{Server, Stop};

@@ -77,7 +77,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
             never = ignored.note() => match never {},
             whole = server.run(first.next()) => whole,
             // A second signal ends the wait for running responses.
-            () = async { second.next().await; second.next().await } => false,
+            _ = async { second.next().await; second.next().await } => false,
         };
         if !whole {
             tracing::warn!("responses were still running and have been cut off");

@@ -1,4 +1,4 @@
-//! A running server: its listeners, its worker threads, and its shutdown.
+//! A running server: its listeners, its worker threads, and how it stops.
 //!
 //! The thread that calls [`Server::run`] accepts connections and serves the admin API. It hands each connection to the
 //! worker with the fewest connections. A connection stays with its worker: a thread with its own single-threaded
@@ -6,16 +6,21 @@
 //!
 //! All workers share one listener instead of one listener each with `SO_REUSEPORT`. One listener spreads even a few
 //! connections evenly, and keeps a second server from sharing the port unnoticed.
+//!
+//! A server stops in three [phases](Phase). A load balancer that asks `/ready` sends no more clients before the
+//! listener closes, connections are closed between two responses, and operators can watch until the end.
 
 mod worker;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use yatagarasu_sys::pages::are_shareable;
 
 use crate::admin::Admin;
@@ -27,6 +32,26 @@ use crate::trim::keep_small;
 
 use worker::Workers;
 
+/// What a server is asked to do about its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Drain first: tell load balancers, and go on serving for the configured time.
+    Drain,
+    /// Close the listener at once, and let running responses end.
+    Now,
+}
+
+/// The phase that a server is in. Each one follows the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Serves.
+    Serving,
+    /// Serves, but is not ready, and ends each HTTP/1 connection with its next response.
+    Draining,
+    /// Accepts nothing, ends idle connections, and lets running responses end.
+    Stopping,
+}
+
 /// A server that is bound to its addresses and has started its workers. It accepts no connection before
 /// [`run`](Self::run).
 #[derive(Debug)]
@@ -35,7 +60,8 @@ pub struct Server {
     admin_listener: TcpListener,
     admin: Arc<Admin>,
     workers: Workers,
-    stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+    drain: Duration,
     grace: Duration,
 }
 
@@ -62,13 +88,13 @@ impl Server {
             notsent_lowat: config.server.notsent_lowat,
             socket_memory: Arc::clone(&assembly.memory.sockets),
         };
-        let (stop, stopped) = watch::channel(false);
-        let workers = Workers::start(&assembly.buckets, &assembly.metrics, &limits, &stopped)
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let workers = Workers::start(&assembly.buckets, &assembly.metrics, &limits, &phases)
             .map_err(StartError::Thread)?;
-        let admin =
-            Admin::new(assembly.buckets, assembly.metrics, assembly.memory, config.admin.token.clone());
-        let grace = config.server.shutdown_grace;
-        Ok(Self { public, admin_listener, admin: Arc::new(admin), workers, stop, grace })
+        let token = config.admin.token.clone();
+        let admin = Admin::new(assembly.buckets, assembly.metrics, assembly.memory, token, phases);
+        let (drain, grace) = (config.server.drain, config.server.shutdown_grace);
+        Ok(Self { public, admin_listener, admin: Arc::new(admin), workers, phase, drain, grace })
     }
 
     /// Returns the address of the public listener.
@@ -81,19 +107,35 @@ impl Server {
         self.admin_listener.local_addr().expect("a listener has an address")
     }
 
-    /// Serves until `until` resolves, then stops accepting and gives running responses the configured grace period.
-    /// Returns `true` if all of them ended within it.
-    pub async fn run(self, until: impl Future<Output = ()>) -> bool {
-        let Self { public, admin_listener, admin, workers, stop, grace } = self;
+    /// Serves until `until` resolves, and then stops. The admin API is served to the end. Returns `true` if all
+    /// responses ended within the configured grace period.
+    pub async fn run(self, until: impl Future<Output = Stop>) -> bool {
+        let Self { public, admin_listener, admin, workers, phase, drain, grace } = self;
+        let operators = admin.serve(&admin_listener);
+        let served = async {
+            {
+                let accepting = accept(&public, |socket| workers.hand(socket));
+                let (mut accepting, trimming) = (pin!(accepting), keep_small(|| workers.connections()));
+                let stop = tokio::select! {
+                    () = &mut accepting => Stop::Now,
+                    () = trimming => Stop::Now,
+                    stop = until => stop,
+                };
+                if stop == Stop::Drain && !drain.is_zero() {
+                    tracing::info!(seconds = drain.as_secs_f32(), "draining: not ready, but still serving");
+                    phase.send_replace(Phase::Draining);
+                    // It has ended if it times out, too.
+                    let _ = timeout(drain, accepting).await;
+                }
+            }
+            drop(public);
+            tracing::info!(seconds = grace.as_secs(), "stopping: running responses may end");
+            phase.send_replace(Phase::Stopping);
+            workers.finish(grace).await
+        };
         tokio::select! {
-            () = accept(&public, |socket| workers.hand(socket)) => {}
-            () = admin.serve(&admin_listener) => {}
-            () = keep_small(|| workers.connections()) => {}
-            () = until => {}
+            whole = served => whole,
+            () = operators => false,
         }
-        drop((public, admin_listener));
-        tracing::info!(seconds = grace.as_secs(), "stopping: running responses may end");
-        stop.send_replace(true);
-        workers.finish(grace).await
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::server::Stop;
+
 /// Receives SIGINT and SIGTERM. From its creation on, neither signal ends the process by default.
 #[derive(Debug)]
 pub struct Signals {
@@ -22,11 +24,12 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for the next SIGINT or SIGTERM.
-    pub async fn next(&mut self) {
+    /// Waits for the next SIGINT or SIGTERM. SIGTERM comes from a supervisor, whose load balancer has to take note;
+    /// SIGINT from somebody who waits at a terminal.
+    pub async fn next(&mut self) -> Stop {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Stop::Now,
+            _ = self.terminate.recv() => Stop::Drain,
         }
     }
 }

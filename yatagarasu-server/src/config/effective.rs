@@ -42,7 +42,9 @@ pub struct ServerConfig {
     pub header_timeout: Duration,
     /// Time after which a response ends if its client takes nothing of it. `None` means no limit.
     pub send_timeout: Option<Duration>,
-    /// Time that running responses have to finish after the server is told to stop.
+    /// Time for which a server goes on serving after it is told to stop, without being ready.
+    pub drain: Duration,
+    /// Time that running responses have to finish after that.
     pub shutdown_grace: Duration,
 }
 

@@ -70,7 +70,9 @@ rows! {
         header_timeout: Span = "60s", bounds TIME_LIMIT;
         /// How long a client may take nothing of its response. The server then resets the connection.
         send_timeout: Span = "60s", bounds TIME_LIMIT.or_zero("for no limit");
-        /// How long running responses may continue after SIGTERM or SIGINT.
+        /// How long clients are still served after SIGTERM, while `/ready` says no, so that load balancers take note.
+        drain: Span = "5s", bounds Bounds::ANY.or_zero("for not at all");
+        /// How long running responses may continue after that, or after SIGINT.
         shutdown_grace: Span = "30s";
     }
 

@@ -130,6 +130,11 @@ impl FastPath {
                 Turn::FastPath => {}
             }
             match RequestHead::of(&self.received) {
+                // hyper closes the connection after its response.
+                RequestHead::Plain(_, length) if state.is_last() => {
+                    state.hand(None);
+                    self.turn = Turn::Hand(length);
+                }
                 RequestHead::Plain(target, length) => match self.handler.try_hit(target) {
                     Ok(hit) => {
                         self.sending = Some(HitWriter::new(hit));

@@ -100,11 +100,11 @@ impl IdleReaper {
         cut
     }
 
-    /// Tells all connections, present and future, to end once their running requests have ended.
-    pub(crate) fn drain(&mut self) {
-        self.order = Order::Drain;
+    /// Gives all connections, present and future, an order.
+    pub(crate) fn tell(&mut self, order: Order) {
+        self.order = order;
         for state in self.watched.iter().filter_map(|watched| watched.state.upgrade()) {
-            state.tell(Order::Drain);
+            state.tell(order);
         }
     }
 }
@@ -260,7 +260,7 @@ mod tests {
     fn an_order_to_drain_reaches_those_that_come_later() {
         let mut reaper = IdleReaper::new(Duration::from_secs(1), None);
         let early = reaper.watch();
-        reaper.drain();
+        reaper.tell(Order::Drain);
         assert_eq!([order(&early), order(&reaper.watch())], [Order::Drain; 2]);
     }
 }

@@ -47,15 +47,17 @@ pub(crate) struct ConnectionState {
 
 /// An order to a connection. A higher value overrides a lower one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// Process requests.
     Serve = 0,
+    /// Over HTTP/1, close after the next response, which says so.
+    Last = 1,
     /// Close once the running requests have ended.
-    Drain = 1,
+    Drain = 2,
     /// Close at once.
-    Leave = 2,
+    Leave = 3,
     /// Reset at once, and drop the bytes that the client has not taken.
-    Cut = 3,
+    Cut = 4,
 }
 
 /// The state of a connection since the last look of the reaper.
@@ -166,9 +168,14 @@ impl ConnectionState {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Returns `true` if the connection has an order to end, in any way.
+    /// Returns `true` if the connection has an order to end, in any way, before its next request.
     pub(super) fn is_draining(&self) -> bool {
-        self.order.load(Ordering::Relaxed) > Order::Serve as u8
+        self.order.load(Ordering::Relaxed) >= Order::Drain as u8
+    }
+
+    /// Returns `true` if the next response over HTTP/1 is the last one.
+    pub(super) fn is_last(&self) -> bool {
+        self.order.load(Ordering::Relaxed) >= Order::Last as u8
     }
 
     /// Returns `true` if hyper is processing a request.
@@ -217,8 +224,9 @@ impl ConnectionState {
         self.waker.get_or_init(|| cx.waker().clone());
         match self.order.load(Ordering::Relaxed) {
             0 => Order::Serve,
-            1 => Order::Drain,
-            2 => Order::Leave,
+            1 => Order::Last,
+            2 => Order::Drain,
+            3 => Order::Leave,
             _ => Order::Cut,
         }
     }

@@ -16,6 +16,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::connection::idle_reaper::IdleReaper;
 use crate::connection::limits::ConnectionLimits;
 use crate::connection::serve;
+use crate::connection::state::Order;
+use crate::server::Phase;
 use crate::service::buckets::Buckets;
 use crate::service::handler::RequestHandler;
 use crate::telemetry::counters::{Counters, Metrics};
@@ -42,14 +44,14 @@ impl Workers {
         buckets: &Arc<Buckets>,
         metrics: &Metrics,
         limits: &ConnectionLimits,
-        stop: &watch::Receiver<bool>,
+        phase: &watch::Receiver<Phase>,
     ) -> io::Result<Self> {
         let worker = |(index, counters): (usize, &Arc<Counters>)| {
             let work = Work {
                 handler: Arc::new(RequestHandler::new(Arc::clone(buckets), Arc::clone(counters))),
                 counters: Arc::clone(counters),
                 limits: limits.clone(),
-                stop: stop.clone(),
+                phase: phase.clone(),
                 load: Arc::default(),
             };
             Worker::start(index, work)
@@ -135,7 +137,7 @@ struct Work {
     handler: Arc<RequestHandler>,
     counters: Arc<Counters>,
     limits: ConnectionLimits,
-    stop: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
     load: Arc<AtomicUsize>,
 }
 
@@ -146,8 +148,8 @@ impl Work {
         let mut reaper = IdleReaper::new(self.limits.header_timeout, self.limits.send_timeout);
         let mut looks = interval(reaper.period());
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut stop = self.stop.clone();
-        let (mut open, mut stopping) = (true, false);
+        let mut phase = self.phase.clone();
+        let mut open = true;
         while open || !connections.is_empty() {
             tokio::select! {
                 socket = received.recv(), if open => match socket {
@@ -156,10 +158,11 @@ impl Work {
                 },
                 Some(_) = connections.join_next() => {}
                 _ = looks.tick(), if !reaper.is_empty() => self.counters.timed_out(reaper.reap()),
-                _ = stop.wait_for(|stop| *stop), if !stopping => {
-                    stopping = true;
-                    reaper.drain();
-                }
+                Ok(()) = phase.changed() => reaper.tell(match *phase.borrow_and_update() {
+                    Phase::Serving => Order::Serve,
+                    Phase::Draining => Order::Last,
+                    Phase::Stopping => Order::Drain,
+                }),
             }
         }
     }

@@ -5,3 +5,4 @@ pub(crate) mod config;
 mod credentials;
 pub(crate) mod logging;
 pub(crate) mod process;
+mod stopping;

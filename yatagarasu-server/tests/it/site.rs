@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use yatagarasu_server::config::Environment;
-use yatagarasu_server::{Config, Server};
+use yatagarasu_server::{Config, Server, Stop};
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::{Client, Connection, Response};
 use yatagarasu_testing::origin::{ACCESS_KEY, Exchange, Origin, SECRET_KEY};
@@ -18,7 +18,7 @@ pub(crate) struct Site {
     pub(crate) client: Client,
     pub(crate) admin: Client,
     pub(crate) address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<Stop>>,
     running: Option<JoinHandle<bool>>,
 }
 
@@ -95,9 +95,7 @@ impl Site {
         let server = Server::start(&config).await.unwrap();
         let (address, admin) = (server.address(), server.admin_address());
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(server.run(async {
-            let _ = stopped.await;
-        }));
+        let running = tokio::spawn(server.run(async { stopped.await.unwrap_or(Stop::Now) }));
         let token = config.admin.token.as_ref().map(|token| token.expose().to_owned());
         Self {
             origin,
@@ -138,7 +136,16 @@ impl Site {
 
     /// Tells the server to stop. The handle returns whether all responses ended by themselves.
     pub(crate) fn stop(&mut self) -> JoinHandle<bool> {
-        drop(self.stop.take());
+        self.end(Stop::Now)
+    }
+
+    /// Tells the server to drain and stop, as SIGTERM does.
+    pub(crate) fn drain(&mut self) -> JoinHandle<bool> {
+        self.end(Stop::Drain)
+    }
+
+    fn end(&mut self, stop: Stop) -> JoinHandle<bool> {
+        self.stop.take().expect("stopped once").send(stop).expect("it runs");
         self.running.take().expect("stopped once")
     }
 

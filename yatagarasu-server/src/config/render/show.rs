@@ -43,6 +43,7 @@ fn settings(config: &Config) -> Settings {
             socket_memory: ByteSize(server.socket_memory),
             header_timeout: Span(server.header_timeout),
             send_timeout: Span(server.send_timeout.unwrap_or_default()),
+            drain: Span(server.drain),
             shutdown_grace: Span(server.shutdown_grace),
         },
         admin: AdminSettings { address: Address(admin.address.to_string()), token: admin.token.clone() },

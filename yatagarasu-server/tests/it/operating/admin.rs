@@ -1,11 +1,12 @@
-//! Tests of the admin API: purges, readiness, the token, metrics, and shutdown.
+//! Tests of the admin API: purges, readiness, the token, and metrics.
 
 use serde_json::Value;
+use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Connection;
 use yatagarasu_testing::origin::{ClosedPort, Origin};
 
-use crate::site::{Site, bucket, document, until, until_metric};
+use crate::site::{Site, bucket, document, until};
 
 #[tokio::test]
 async fn purges_say_how_many_objects_went() {
@@ -272,52 +273,40 @@ async fn what_happens_is_counted() {
     }
 }
 
+/// A load balancer in each zone asks each second, and each probe is a request to S3.
 #[tokio::test]
-async fn stopping_lets_responses_end_and_accepts_no_more() {
-    let mut site = Site::by_hand("").await;
-    let (mut client, mut exchange) =
-        site.answered("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
-    let idle = Connection::begin(site.address, "/nowhere").await;
-    let running = site.stop();
-    // Connections are refused as soon as the listener is closed.
-    refuses(site.address).await;
-    assert!(!running.is_finished());
-    exchange.write(vec![7; 2_000_000]).await;
-    assert_eq!(client.end().await.len(), 2_000_000);
-    assert!(running.await.unwrap(), "all responses ended by themselves");
-    drop(idle);
-}
-
-#[tokio::test]
-async fn stopping_does_not_wait_longer_than_it_may() {
-    let origin = Origin::by_hand().await;
-    let mut site = Site::over(origin, "shutdown_grace: \"50ms\"", "", "").await;
-    let (_client, mut exchange) = site.answered("HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n").await;
-    assert!(!site.stop().await.unwrap(), "one response was cut off");
-    exchange.closed().await;
-}
-
-#[tokio::test]
-async fn stopping_goes_on_with_what_another_thread_began() {
-    let mut site = Site::by_hand("").await;
-    // One client connects to each of the two threads. The first starts the fill and leaves.
-    let (first, mut exchange) = site.answered("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
-    let mut second = Connection::begin(site.address, "/static/k").await;
-    drop(first);
-    until_metric(&site.admin, "yatagarasu_connections", |open| open == 1).await;
-    let running = site.stop();
-    refuses(site.address).await;
-    exchange.write("world").await;
-    assert_eq!(second.end().await, b"helloworld");
-    assert!(running.await.unwrap());
-}
-
-/// Waits until the listener refuses connections.
-async fn refuses(address: std::net::SocketAddr) {
-    let refused = async {
-        while tokio::net::TcpStream::connect(address).await.is_ok() {
-            tokio::task::yield_now().await;
+async fn readiness_probes_share_one_request_to_s3() {
+    let site = Site::start().await;
+    let ready = async || assert_eq!(site.admin.get("/ready").await.status, 200);
+    futures_util::future::join_all((0..20).map(|_| ready())).await;
+    // One for each bucket.
+    assert_eq!(site.origin.requests().len(), 2);
+    let page = [("host", "evil.example")];
+    assert_eq!(site.admin.send("GET", "/ready", &page, "".into()).await.status, 401);
+    let renewed = async {
+        while site.origin.requests().len() == 2 {
+            ready().await;
         }
     };
-    tokio::time::timeout(PATIENCE, refused).await.expect("the listener closes");
+    timeout(PATIENCE, renewed).await.expect("the result is kept for a second only");
+}
+
+#[tokio::test]
+async fn a_token_cannot_be_guessed_quickly() {
+    let config = document("", &[bucket("http://127.0.0.1:1", "a", "/a", "", "")])
+        .replace("admin: { ", "admin: { token: \"right\", ");
+    let site = Site::run(Origin::start().await, &config).await;
+    let guess = async |token: &str| {
+        let fields = [("authorization", format!("Bearer {token}"))];
+        let fields = fields.each_ref().map(|(name, value)| (*name, &**value));
+        site.admin.clone().bearing(None).send("GET", "/stats", &fields, "".into()).await
+    };
+    assert_eq!(guess("right").await.status, 200);
+    for _ in 0..10 {
+        assert_eq!(guess("wrong").await.status, 401);
+    }
+    let refused = guess("right").await;
+    assert_eq!((refused.status, refused.field("retry-after")), (429, "60"));
+    // Probes show no token.
+    assert_eq!(site.admin.clone().bearing(None).get("/health").await.status, 200);
 }
