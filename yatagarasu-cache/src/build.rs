@@ -18,7 +18,10 @@ pub enum BuildError {
         feature: &'static str,
     },
     /// An object of length `max_item_size` would not fit into the cache.
-    #[error("`max_item_size` is {max_item_size} bytes, but a cache of {max_size} bytes takes at most {fits}")]
+    #[error(
+        "an object of {max_item_size} bytes (`max_item_size`) does not fit into {max_size} bytes (`max_size`): raise \
+         `max_size`, or lower `max_item_size` to {fits}"
+    )]
     ItemTooLarge {
         /// The configured maximum length of an object in bytes.
         max_item_size: u64,

@@ -35,7 +35,9 @@ pub(crate) async fn run(arguments: &CacheArguments) -> Result<String, AdminError
             let mut text = report(purged, arguments);
             if purged == 0
                 && let (Some(bucket), Some(named)) = (&arguments.bucket, arguments.selection.key_or_prefix())
-                && let Some(hint) = client.stats().await?.only(bucket)?.hint(named)
+                // The purge has been carried out, whatever becomes of the question after it.
+                && let Ok(stats) = client.stats().await
+                && let Some(hint) = stats.only(bucket)?.hint(named)
             {
                 text.push_str(&hint);
             }

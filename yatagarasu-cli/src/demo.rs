@@ -110,7 +110,7 @@ async fn serve(arguments: &DemoArguments) -> Result<(), DemoError> {
     stdout::print(&demo.announcement().to_string()).map_err(DemoError::Stdout)?;
     let Demo { gateway, s3, content, .. } = demo;
     if !gateway.run(stop).await {
-        tracing::warn!("responses were still running and have been cut off");
+        tracing::warn!("running responses were cut off");
     }
     drop(s3);
     content.remove().map_err(|cause| DemoError::Content { doing: "removed", cause })?;

@@ -12,6 +12,7 @@ mod cause;
 pub mod clock;
 pub mod gateway;
 pub mod http;
+mod log_limit;
 pub mod object;
 pub mod source;
 
@@ -31,6 +32,7 @@ pub use gateway::request::Request;
 pub use gateway::stats::GatewayStats;
 pub use gateway::{Common, Gateway};
 pub use http::method::Method;
+pub use log_limit::LogLimit;
 pub use object::key::ObjectKey;
 pub use object::meta::ObjectMeta;
 pub use source::body::ObjectBody;

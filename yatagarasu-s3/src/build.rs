@@ -89,7 +89,8 @@ pub async fn build(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Built
     let transport = Transport::new(config, address.is_tls())?;
     let sender = Arc::new(BucketClient {
         address: RwLock::new(Arc::new(address)),
-        credentials: Credentials::new(&config.access, Arc::clone(&clock)),
+        name: Arc::clone(&config.name),
+        credentials: Credentials::new(&config.name, &config.access, Arc::clone(&clock)),
         transport,
         clock,
         skew: Skew::default(),

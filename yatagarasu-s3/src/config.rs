@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -9,6 +10,8 @@ use http::HeaderMap;
 /// The configuration of one bucket's source.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
+    /// The name in log lines.
+    pub name: Arc<str>,
     /// The backend that builds the requests.
     pub backend: SourceBackend,
     /// The bucket's name at S3, or the ARN of an access point.
@@ -43,9 +46,11 @@ pub struct SourceConfig {
 impl SourceConfig {
     /// Returns the configuration of a public bucket on AWS. The name is not checked.
     pub fn new(bucket: impl Into<String>) -> Self {
+        let bucket = bucket.into();
         Self {
+            name: bucket.as_str().into(),
             backend: SourceBackend::default(),
-            bucket: bucket.into(),
+            bucket,
             region: None,
             endpoint: None,
             aws: AwsEndpoint::default(),

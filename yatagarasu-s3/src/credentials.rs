@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials as AwsCredentials;
-use yatagarasu_core::{Clock, SourceError};
+use yatagarasu_core::{Clock, ErrorKind, SourceError};
 
 use crate::config::Access;
 
@@ -23,6 +23,8 @@ pub(crate) use refresh::CachedCredentials;
 /// The credentials of one bucket, and whether S3 accepts them.
 #[derive(Debug)]
 pub(crate) struct Credentials {
+    /// The name of the bucket in log lines.
+    bucket: Arc<str>,
     provider: Provider,
     /// Whether S3 refused the latest signed request because of its credentials.
     is_refused: AtomicBool,
@@ -73,7 +75,7 @@ impl CredentialsStatus {
 }
 
 impl Credentials {
-    pub(crate) fn new(access: &Access, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(bucket: &Arc<str>, access: &Access, clock: Arc<dyn Clock>) -> Self {
         let provider = match access {
             Access::Anonymous => Provider::Anonymous,
             Access::Static(given) => Provider::Static(AwsCredentials::new(
@@ -83,9 +85,17 @@ impl Credentials {
                 None,
                 "configuration",
             )),
-            Access::Chain => Provider::Cached(CachedCredentials::new(Box::new(chain::Chain), clock)),
+            Access::Chain => {
+                let cached = CachedCredentials::new(Arc::clone(bucket), Box::new(chain::Chain), clock);
+                Provider::Cached(cached)
+            }
         };
-        Self { provider, is_refused: AtomicBool::new(false), refusal: Mutex::default() }
+        Self {
+            bucket: Arc::clone(bucket),
+            provider,
+            is_refused: AtomicBool::new(false),
+            refusal: Mutex::default(),
+        }
     }
 
     /// Returns the credentials to sign with, or `None` if requests are not signed.
@@ -101,7 +111,7 @@ impl Credentials {
     pub(crate) fn accepted(&self) {
         // Nearly every request ends here. So the value is written only if it changes.
         if self.is_refused.load(Ordering::Relaxed) && self.is_refused.swap(false, Ordering::Relaxed) {
-            tracing::info!("S3 accepts the credentials again");
+            tracing::info!(bucket = &*self.bucket, "S3 accepts the credentials again");
         }
     }
 
@@ -115,10 +125,26 @@ impl Credentials {
         if !others {
             error.to_string().clone_into(&mut self.refusal());
             if !self.is_refused.swap(true, Ordering::Relaxed) {
-                tracing::warn!(%error, access_key = used.access_key_id(), "S3 refuses the credentials");
+                tracing::warn!(
+                    %error,
+                    bucket = &*self.bucket,
+                    access_key = used.access_key_id(),
+                    "S3 refuses the credentials: check the keys, or the clock of this machine"
+                );
             }
         }
         others
+    }
+
+    /// Returns the error for requests that cannot be signed, with the reason.
+    pub(crate) fn missing(&self) -> SourceError {
+        let error = SourceError::new(ErrorKind::NoCredentials);
+        match self.status() {
+            CredentialsStatus::Missing { reason } => error.because(reason),
+            CredentialsStatus::Settled
+            | CredentialsStatus::Valid { .. }
+            | CredentialsStatus::Refused { .. } => error,
+        }
     }
 
     /// Returns the state of the credentials. Fetches none.

@@ -70,14 +70,14 @@ impl Transport {
             let sent = Instant::now();
             match exchange(connection, &head, request.method()).await {
                 Ok(response) if response.status() == StatusCode::REQUEST_TIMEOUT => {
-                    tracing::debug!("an idle connection had timed out: the request is sent again");
+                    tracing::debug!(%server, "an idle connection had timed out: the request is sent again");
                 }
                 Ok(response) => return Ok(response),
                 Err(Failure::Unanswered(error)) if sent.elapsed() < REPEATED_WITHIN => {
-                    tracing::debug!(%error, "an idle connection had been closed: the request is sent again");
+                    tracing::debug!(%server, %error, "an idle connection was closed: the request is sent again");
                 }
                 Err(Failure::Nonsense(error)) => {
-                    tracing::debug!(%error, "an idle connection had bytes of nobody: the request is sent again");
+                    tracing::debug!(%server, %error, "an idle connection held an unexpected response: the request is sent again");
                 }
                 Err(failure) => return Err(failure.into_source_error()),
             }

@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use yatagarasu_core::LogLimit;
 
 use crate::admin::guesses::Guesses;
 use crate::admin::metrics::exposition;
@@ -51,6 +52,8 @@ pub struct Admin {
     memory: Memory,
     token: Option<Secret>,
     guesses: Guesses,
+    /// For requests that are refused, by the reason: anybody can send them.
+    refusals: [LogLimit; 3],
     readiness: Readiness,
     phase: watch::Receiver<Phase>,
 }
@@ -63,23 +66,21 @@ impl Admin {
         token: Option<Secret>,
         phase: watch::Receiver<Phase>,
     ) -> Self {
-        let (guesses, readiness) = (Guesses::default(), Readiness::default());
-        Self { buckets, metrics, memory, token, guesses, readiness, phase }
+        let (guesses, refusals, readiness) = (Guesses::default(), Default::default(), Readiness::default());
+        Self { buckets, metrics, memory, token, guesses, refusals, readiness, phase }
     }
 
     /// Accepts connections forever. Dropping the future ends them.
     pub(crate) async fn serve(self: &Arc<Self>, listener: &TcpListener) {
         let mut connections = JoinSet::new();
-        accept(listener, |socket| {
+        accept("admin.address", listener, |socket, client| {
             while connections.try_join_next().is_some() {}
-            connections.spawn(Arc::clone(self).converse(socket));
+            connections.spawn(Arc::clone(self).converse(socket, client));
         })
         .await;
     }
 
-    async fn converse(self: Arc<Self>, socket: TcpStream) {
-        // A connection that has ended has no peer, and asks nothing.
-        let Ok(client) = socket.peer_addr() else { return };
+    async fn converse(self: Arc<Self>, socket: TcpStream, client: SocketAddr) {
         let service = service_fn(move |request| {
             let admin = Arc::clone(&self);
             async move { Ok::<_, Infallible>(admin.answer(request, client).await) }
@@ -97,12 +98,18 @@ impl Admin {
         if shown {
             self.guesses.note(client.ip());
         }
-        let reason = match (&self.token, shown) {
-            (Some(_), true) => "a wrong token",
-            (Some(_), false) => "no token",
-            (None, _) => "a name that is not this machine's in `Host`",
+        let (log, reason) = match (&self.token, shown) {
+            (Some(_), true) => (&self.refusals[0], "a wrong token"),
+            (Some(_), false) => (&self.refusals[1], "no token"),
+            (None, _) => {
+                let reason = "no token is configured, and `Host` is neither an IP address nor `localhost`";
+                (&self.refusals[2], reason)
+            }
         };
-        tracing::warn!(%client, method = %head.method, path = head.uri.path(), reason, "refused an operator");
+        if let Some(refused) = log.due() {
+            let path = head.uri.path();
+            tracing::warn!(%client, method = %head.method, path, reason, refused, "an admin request was refused");
+        }
         unauthorized_response(advice(self.token.is_some()))
     }
 
@@ -145,7 +152,8 @@ impl Admin {
 /// Returns the reason for which a request is refused, as advice.
 fn advice(token_configured: bool) -> &'static str {
     if token_configured {
-        "show the token of the configuration: `Authorization: Bearer TOKEN`"
+        "send the token of `admin.token` as `Authorization: Bearer TOKEN`; commands take it with --token or \
+         YATAGARASU_ADMIN_TOKEN"
     } else {
         "no token is configured: use an IP address or `localhost` in the URL, or set `admin.token`"
     }

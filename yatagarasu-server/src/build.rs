@@ -16,7 +16,7 @@ use crate::telemetry::failures::{Failures, Reported};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be bound.
-    #[error("{key}: cannot listen on {address}: {}", bind_reason(cause))]
+    #[error("{key}: cannot listen on {address}: {}", bind_reason(*address, cause))]
     Bind {
         /// The configuration key of the address.
         key: &'static str,
@@ -49,13 +49,16 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
 }
 
-fn bind_reason(cause: &std::io::Error) -> String {
+fn bind_reason(address: std::net::SocketAddr, cause: &std::io::Error) -> String {
     match cause.kind() {
         std::io::ErrorKind::AddrInUse => {
-            "another program listens there: stop it, or choose another port".to_owned()
+            "the address is in use: stop the program that listens there, or choose another port".to_owned()
         }
         std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
+        std::io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE)"
+                .to_owned()
+        }
         _ => cause.to_string(),
     }
 }
@@ -109,8 +112,12 @@ async fn bucket(settings: &BucketConfig, common: Common) -> Result<Bucket, Start
             Access::Chain => "AWS credential chain",
         },
         cache_bytes = settings.cache.as_ref().map_or(0, |cache| cache.store.max_size),
-        "bucket"
+        "bucket configured"
     );
+    if settings.source.tls.insecure {
+        let bucket = &*settings.name;
+        tracing::warn!(bucket, "the certificate of this bucket's S3 is not verified (`s3.tls.insecure`)");
+    }
     let timed = Timed::new(Arc::clone(&built.source), settings.response_timeout, settings.idle_timeout);
     let failures = Failures::new(settings.name.as_str().into());
     let source = Arc::new(Reported::new(Arc::new(timed), Arc::clone(&failures)));

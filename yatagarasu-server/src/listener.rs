@@ -7,6 +7,9 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use yatagarasu_core::LogLimit;
+use yatagarasu_sys::process::is_out_of_files;
+
 use crate::build::StartError;
 
 /// Number of connections that the kernel may queue until they are accepted.
@@ -15,15 +18,28 @@ const BACKLOG: i32 = 4096;
 /// Pause after a failed `accept`, because file descriptors or memory may be free again by then.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts connections forever and passes each one to `take`.
-pub(crate) async fn accept(listener: &TcpListener, mut take: impl FnMut(TcpStream)) {
+/// Accepts connections forever and passes each one to `take`, with the address of the peer. `key` names the setting of
+/// the listener in the log.
+pub(crate) async fn accept(
+    key: &'static str,
+    listener: &TcpListener,
+    mut take: impl FnMut(TcpStream, SocketAddr),
+) {
+    let log = LogLimit::default();
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => take(socket),
+            Ok((socket, peer)) => take(socket, peer),
             // The client has left before its connection was accepted. That is not an error of the server.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::error!(%error, "a connection cannot be accepted");
+                if let Some(failures) = log.due() {
+                    let advice = if is_out_of_files(&error) {
+                        ": no file descriptors are left: raise the limit (`LimitNOFILE`, `ulimit -n`)"
+                    } else {
+                        ""
+                    };
+                    tracing::error!(listener = key, %error, failures, "connections cannot be accepted{advice}");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

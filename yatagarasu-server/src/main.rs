@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::signals::{Ignored, Signals};
@@ -66,21 +67,24 @@ fn not_started(error: &anyhow::Error) -> ExitCode {
 
 fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(&arguments.config, &Environment::of_process())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before the first of them is opened.
+    let open_files_max = raise_open_files_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("the runtime of the main thread cannot be started")?;
     runtime.block_on(async {
-        let (mut first, mut second) = (Signals::listen()?, Signals::listen()?);
-        let mut ignored = Ignored::listen()?;
+        let signals = "the signal handlers cannot be installed";
+        let (mut first, mut second) =
+            (Signals::listen().context(signals)?, Signals::listen().context(signals)?);
+        let mut ignored = Ignored::listen().context(signals)?;
         let server = Server::start(&config).await.map_err(|error| anyhow::anyhow!("{error}"))?;
-        let open_files_max = raise_open_files_limit();
         tracing::info!(address = %server.address(), admin = %server.admin_address(), open_files_max, "serving");
-        let whole = tokio::select! {
+        let cut = tokio::select! {
             never = ignored.note() => match never {},
-            whole = server.run(first.next()) => whole,
-            // A second signal ends the wait for running responses.
-            _ = async { second.next().await; second.next().await } => false,
+            whole = server.run(first.next()) => (!whole).then_some("`server.shutdown_grace` was over"),
+            _ = async { second.next().await; second.next().await } => Some("a second signal came"),
         };
-        if !whole {
-            tracing::warn!("responses were still running and have been cut off");
+        if let Some(reason) = cut {
+            tracing::warn!(reason, "running responses were cut off");
         }
         Ok(())
     })

@@ -114,7 +114,7 @@ impl Server {
         let operators = admin.serve(&admin_listener);
         let served = async {
             {
-                let accepting = accept(&public, |socket| workers.hand(socket));
+                let accepting = accept("server.address", &public, |socket, _| workers.hand(socket));
                 let (mut accepting, trimming) = (pin!(accepting), keep_small(|| workers.connections()));
                 let stop = tokio::select! {
                     () = &mut accepting => Stop::Now,
@@ -129,7 +129,10 @@ impl Server {
                 }
             }
             drop(public);
-            tracing::info!(seconds = grace.as_secs(), "stopping: running responses may end");
+            tracing::info!(
+                seconds = grace.as_secs_f32(),
+                "stopping: running responses have this long to end"
+            );
             phase.send_replace(Phase::Stopping);
             workers.finish(grace).await
         };

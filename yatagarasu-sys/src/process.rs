@@ -20,6 +20,11 @@ pub fn raise_open_files_limit() -> Option<u64> {
     if raised.is_ok() { limit.maximum } else { limit.current }
 }
 
+/// Returns `true` if an error means that the process, or the machine, can open no more files.
+pub fn is_out_of_files(error: &std::io::Error) -> bool {
+    [libc::EMFILE, libc::ENFILE].map(Some).contains(&error.raw_os_error())
+}
+
 /// Makes the allocator return whole free pages to the system (glibc only). It may take tens of milliseconds, in which
 /// other threads that allocate wait.
 pub fn release_free_memory() {

@@ -51,11 +51,19 @@ impl AdminClient {
     /// Creates a client. Opens no connection.
     pub(super) fn new(arguments: &AdminArguments) -> Result<Self, AdminError> {
         let url = arguments.admin.trim_end_matches('/').to_owned();
-        let unusable = || AdminError::Address(arguments.admin.clone());
-        let uri: Uri = url.parse().map_err(|_| unusable())?;
-        let (Some("http" | "https"), Some(_), None) = (uri.scheme_str(), uri.host(), uri.query()) else {
-            return Err(unusable());
+        let uri: Option<Uri> = url.parse().ok();
+        // A user with a password must not be printed.
+        let named =
+            uri.as_ref().and_then(Uri::authority).is_some_and(|authority| authority.as_str().contains('@'));
+        if named {
+            return Err(AdminError::Address("a URL with a user".to_owned()));
+        }
+        let usable = |uri: &Uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some()
+                && uri.query().is_none()
         };
+        let uri = uri.filter(usable).ok_or_else(|| AdminError::Address(format!("`{}`", arguments.admin)))?;
         // The server trims its own token as well.
         let token = arguments.token.as_ref().map(|token| token.expose().trim());
         let authorization = token.filter(|token| !token.is_empty()).map(bearer).transpose()?;
@@ -105,9 +113,9 @@ impl AdminClient {
             Ok::<_, String>((head.status, body.to_bytes()))
         };
         let answer = tokio::time::timeout(TIMEOUT, exchange).await;
-        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs())));
-        let (status, body) =
-            answer.map_err(|reason| AdminError::Unreachable { url: self.url.clone(), reason })?;
+        let url = || self.url.clone();
+        let answer = answer.map_err(|_| AdminError::Slow { url: url(), seconds: TIMEOUT.as_secs() })?;
+        let (status, body) = answer.map_err(|reason| AdminError::Unreachable { url: url(), reason })?;
         self.read(status, &body)
     }
 
@@ -115,15 +123,15 @@ impl AdminClient {
         let url = self.url.clone();
         if status.is_success() {
             return serde_json::from_slice(body)
-                .map_err(|error| AdminError::Strange { url, reason: error.to_string() });
+                .map_err(|error| AdminError::Unreadable { url, reason: error.to_string() });
         }
-        if status == StatusCode::UNAUTHORIZED {
-            let complaint =
-                if self.authorization.is_some() { "does not take this token" } else { "wants a token" };
-            return Err(AdminError::Unauthorized { url, complaint });
-        }
+        let refuses_operator = matches!(
+            status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+        );
         Err(match serde_json::from_slice::<Problem>(body) {
             Ok(problem) if problem.request_id.is_some() => AdminError::Public { url },
+            Ok(problem) if refuses_operator => AdminError::Unauthorized { url, detail: problem.detail },
             Ok(problem) => AdminError::Refused(problem.detail),
             Err(_) => AdminError::Strange { url, reason: format!("it answered {status}") },
         })

@@ -4,12 +4,30 @@
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdminError {
     /// The value of `--admin` is not a valid URL.
-    #[error("--admin: expected `http://HOST:PORT` or `https://HOST:PORT`, found `{0}`")]
+    #[error("--admin: expected `http://HOST:PORT` or `https://HOST:PORT`, found {0}")]
     Address(String),
     /// The token cannot be sent in a header field.
     #[error("--token: expected a token of printable ASCII characters")]
     Token,
-    /// The server cannot be reached, or sends no complete response in time.
+    /// No complete response came in time.
+    #[error("the admin API at {url} did not answer within {seconds} s; it may still do what was asked")]
+    Slow {
+        /// The URL of the admin API.
+        url: String,
+        /// The time limit.
+        seconds: u64,
+    },
+    /// The response is a success, but none that this command knows.
+    #[error(
+        "the answer of {url} cannot be read: {reason}: is --admin right, and are command and server of one version?"
+    )]
+    Unreadable {
+        /// The URL of the admin API.
+        url: String,
+        /// The error of the JSON parser.
+        reason: String,
+    },
+    /// The server cannot be reached.
     #[error("cannot reach the admin API at {url}: {reason}: is the server running, and is --admin right?")]
     Unreachable {
         /// The URL of the admin API.
@@ -22,19 +40,16 @@ pub(crate) enum AdminError {
     Strange {
         /// The URL of the admin API.
         url: String,
-        /// The reason: a status, or an error of the JSON parser.
+        /// The reason: a status.
         reason: String,
     },
-    /// The token is missing or wrong.
-    #[error(
-        "the admin API at {url} {complaint}: give the server's `admin.token` with --token or \
-         YATAGARASU_ADMIN_TOKEN"
-    )]
+    /// The server does not take this operator's requests.
+    #[error("the admin API at {url} refused the request: {detail}")]
     Unauthorized {
         /// The URL of the admin API.
         url: String,
-        /// The objection, as the predicate of the message.
-        complaint: &'static str,
+        /// The reason that the server gave.
+        detail: String,
     },
     /// The URL is that of a gateway's public listener.
     #[error(
@@ -63,6 +78,8 @@ impl AdminError {
         match self {
             Self::Address(_) | Self::Token => true,
             Self::Unreachable { .. }
+            | Self::Slow { .. }
+            | Self::Unreadable { .. }
             | Self::Strange { .. }
             | Self::Unauthorized { .. }
             | Self::Public { .. }

@@ -98,7 +98,7 @@ impl Stats {
         let rows: Vec<Vec<String>> =
             std::iter::once(headings).chain(self.buckets.iter().map(cells)).collect();
         format!(
-            "{}\nmemory of objects being stored, all buckets: {}\nmemory of fast streams, all buckets: {}\n",
+            "{}\nfill memory, all buckets: {}\nsocket memory, all buckets: {}\n",
             table(&rows, TEXT_COLUMNS),
             self.fill_memory.words(),
             self.socket_memory.words()
@@ -188,8 +188,8 @@ BUCKET  PREFIX   OBJECTS    SIZE  HITS  FORWARDS  HIT RATIO  ERRORS
 assets  /static       12  1.2 MB     2         1      66.6%       0
 v       /              -       -     0         0          -       0
 
-memory of objects being stored, all buckets: 0 B of 256 MB
-memory of fast streams, all buckets: 16.7 MB of 134.2 MB
+fill memory, all buckets: 0 B of 256 MB
+socket memory, all buckets: 16.7 MB of 134.2 MB
 ";
         assert_eq!(stats().table(), expected);
         let wide = stats().wide_table();

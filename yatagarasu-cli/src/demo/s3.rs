@@ -1,6 +1,7 @@
 //! The S3 server of the demo.
 
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -52,6 +53,9 @@ impl Drop for S3Server {
     }
 }
 
+/// Pause after a connection that cannot be accepted: a file descriptor may be free again by then.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 async fn accept(listener: TcpListener, service: S3Service) {
     let mut connections = JoinSet::new();
     loop {
@@ -66,8 +70,8 @@ async fn accept(listener: TcpListener, service: S3Service) {
                 });
             }
             Err(error) => {
-                tracing::error!(%error, "the S3 server of the demo cannot accept connections");
-                return;
+                tracing::error!(%error, "the S3 server of the demo cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }

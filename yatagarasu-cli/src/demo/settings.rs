@@ -42,7 +42,13 @@ buckets:
         secret_key = keys.secret_key,
     );
     Config::from_yaml("demo", &yaml, &environment).map_err(|errors| {
-        let lines = errors.0.iter().map(|error| format!("{}: {}", option(&error.key), error.message));
+        let lines = errors.0.iter().map(|error| match &*error.key {
+            // It is needed because of the address.
+            "admin.token" if error.message.starts_with("expected a token") => {
+                format!("--admin-address: an address that is not loopback needs a token: set {TOKEN}")
+            }
+            key => format!("{}: {}", option(key), error.message),
+        });
         DemoError::Settings(lines.collect::<Vec<_>>().join("\n"))
     })
 }
@@ -51,7 +57,8 @@ buckets:
 pub(super) fn option(key: &str) -> &str {
     match key {
         "server.address" => "--address",
-        "admin.address" | "admin.token" => "--admin-address",
+        "admin.address" => "--admin-address",
+        "admin.token" => TOKEN,
         other => other,
     }
 }

@@ -216,10 +216,13 @@ fn what_cannot_start_says_which_option_is_wrong() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = taken.local_addr().unwrap().to_string();
     let (free, file) = ("127.0.0.1:0", env!("CARGO_BIN_EXE_yatagarasu"));
-    check(&["--address", &busy, "--admin-address", free], &["--address", &busy, "another program listens"]);
-    check(&["--address", free, "--admin-address", &busy], &["--admin-address", &busy, "another program"]);
+    check(&["--address", &busy, "--admin-address", free], &["--address", &busy, "the address is in use"]);
+    check(
+        &["--address", free, "--admin-address", &busy],
+        &["--admin-address", &busy, "the address is in use"],
+    );
     check(&["--address", &busy, "--admin-address", &busy], &["--admin-address", "public address"]);
-    check(&["--address", free, "--admin-address", "0.0.0.0:0"], &["--admin-address", "expected a token"]);
+    check(&["--address", free, "--admin-address", "0.0.0.0:0"], &["--admin-address", "needs a token"]);
     check(&["--dir", "/does/not/exist"], &["--dir", "/does/not/exist is not a folder"]);
     check(&["--dir", file], &["--dir", "is not a folder"]);
     check(&["--log", "yatagarasu=loud"], &["--log"]);

@@ -41,7 +41,11 @@ pub struct ObjectBody {
     /// Bytes still to come; `None` if the source did not send the length.
     remaining: Option<u64>,
     ended: bool,
+    /// Called with the error that ends the body, if one does.
+    on_failure: Option<OnFailure>,
 }
+
+type OnFailure = Box<dyn FnOnce(&SourceError) + Send>;
 
 enum Origin {
     Stream(BoxedStream),
@@ -51,12 +55,18 @@ enum Origin {
 impl ObjectBody {
     /// Wraps the stream of a source. `length` is its length in bytes, if known.
     pub fn new(stream: BoxedStream, length: Option<u64>) -> Self {
-        Self { bytes: Origin::Stream(stream), remaining: length, ended: false }
+        Self { bytes: Origin::Stream(stream), remaining: length, ended: false, on_failure: None }
     }
 
     /// Wraps a stream that can splice. `length` is its length in bytes, if known.
     pub fn spliced(stream: Pin<Box<dyn Spliced>>, length: Option<u64>) -> Self {
-        Self { bytes: Origin::Spliced(stream), remaining: length, ended: false }
+        Self { bytes: Origin::Spliced(stream), remaining: length, ended: false, on_failure: None }
+    }
+
+    /// Calls `on_failure` with the error that ends the body, if one does.
+    #[must_use]
+    pub fn on_failure(self, on_failure: impl FnOnce(&SourceError) + Send + 'static) -> Self {
+        Self { on_failure: Some(Box::new(on_failure)), ..self }
     }
 
     /// Returns the number of bytes still to come, or `None` if the length is unknown.
@@ -123,6 +133,11 @@ impl ObjectBody {
             (item, _) => item,
         };
         self.ended = !matches!(item, Some(Ok(_)));
+        if let Some(Err(error)) = &item
+            && let Some(on_failure) = self.on_failure.take()
+        {
+            on_failure(error);
+        }
         item
     }
 }

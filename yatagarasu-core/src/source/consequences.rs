@@ -118,6 +118,7 @@ pub fn consequences(kind: ErrorKind) -> Consequences {
             transient(Fault::Gateway, StatusCode::BAD_GATEWAY)
         }
         ErrorKind::Throttled { .. } => transient(Fault::Source, StatusCode::SERVICE_UNAVAILABLE),
+        ErrorKind::Saturated => transient(Fault::Gateway, StatusCode::SERVICE_UNAVAILABLE),
         ErrorKind::TimedOut(_) => {
             Consequences { retry: Retry::Once, ..transient(Fault::Source, StatusCode::GATEWAY_TIMEOUT) }
         }
@@ -134,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [ErrorKind; 15] = [
+    const KINDS: [ErrorKind; 16] = [
         ErrorKind::NotFound,
         ErrorKind::Denied,
         ErrorKind::Archived,
@@ -147,6 +148,7 @@ mod tests {
         ErrorKind::Misconfigured,
         ErrorKind::NoSuchBucket,
         ErrorKind::Throttled { retry_after: None },
+        ErrorKind::Saturated,
         ErrorKind::TimedOut(Duration::ZERO),
         ErrorKind::Unavailable,
         ErrorKind::Broken,

@@ -62,7 +62,9 @@ pub enum ErrorKind {
         /// How long the source asks to wait.
         retry_after: Option<Duration>,
     },
-    /// No answer, or no further byte, within this time.
+    /// The gateway has as many connections to the source as it may have.
+    Saturated,
+    /// Nothing came from the source within this time.
     TimedOut(Duration),
     /// The source cannot be reached, or reports that it cannot serve now.
     Unavailable,
@@ -133,9 +135,9 @@ impl SourceError {
         Self::new(ErrorKind::Unavailable).because(reason)
     }
 
-    /// Returns the error for an answer that did not come within `limit`.
-    pub fn timed_out(limit: Duration) -> Self {
-        Self::new(ErrorKind::TimedOut(limit))
+    /// Returns the error if nothing came within `limit`. `limited` names what was waited for, and the setting.
+    pub fn timed_out(limit: Duration, limited: &str) -> Self {
+        Self::new(ErrorKind::TimedOut(limit)).because(limited)
     }
 
     /// Returns the error for a false condition, evaluated against an object with these fields.
@@ -238,9 +240,10 @@ impl fmt::Display for ErrorKind {
             Self::Misconfigured => "the gateway's configuration does not fit the source",
             Self::NoSuchBucket => "the bucket does not exist at the source",
             Self::Throttled { .. } => "the source asks to slow down",
-            Self::TimedOut(limit) => return write!(f, "the source did not answer within {limit:?}"),
+            Self::Saturated => "the gateway has no free connection to the source",
+            Self::TimedOut(limit) => return write!(f, "nothing came from the source within {limit:?}"),
             Self::Unavailable => "the source is unavailable",
-            Self::Broken => "the source broke its protocol",
+            Self::Broken => "the response of the source is incomplete or invalid",
         })
     }
 }
@@ -299,7 +302,7 @@ mod tests {
         );
         let bare = ErrorResponse { code: String::new(), message: String::new(), ..response };
         let bare = SourceError::broken("why").answered(ErrorResponse { request_id: String::new(), ..bare });
-        assert_eq!(bare.to_string(), "the source broke its protocol: why (404)");
+        assert_eq!(bare.to_string(), "the response of the source is incomplete or invalid: why (404)");
     }
 
     #[test]

@@ -35,7 +35,10 @@ impl Timed {
     }
 
     async fn within<T>(&self, asked: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
-        tokio::time::timeout(self.answer, asked).await.unwrap_or(Err(SourceError::timed_out(self.answer)))
+        let answered = tokio::time::timeout(self.answer, asked).await;
+        answered.unwrap_or_else(|_| {
+            Err(SourceError::timed_out(self.answer, "no response head (`response_timeout`)"))
+        })
     }
 }
 
@@ -124,6 +127,9 @@ impl TimedBody {
             self.timer.as_mut().reset(deadline);
             self.waiting = true;
         }
-        self.timer.as_mut().poll(cx).map(|()| Some(Err(SourceError::timed_out(self.idle))))
+        self.timer
+            .as_mut()
+            .poll(cx)
+            .map(|()| Some(Err(SourceError::timed_out(self.idle, "the body stopped (`idle_timeout`)"))))
     }
 }

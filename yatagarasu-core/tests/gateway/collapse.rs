@@ -236,7 +236,7 @@ impl ObjectSource for Panicking {
 async fn a_source_that_panics_leaves_nobody_waiting() {
     let bed = Bed::over(Arc::new(Panicking));
     for client in [bed.begin("k"), bed.begin("k")] {
-        assert_eq!(body(client.await.unwrap()).await.unwrap_err().kind(), ErrorKind::Broken);
+        assert_eq!(body(client.await.unwrap()).await.unwrap_err().kind(), ErrorKind::Unavailable);
     }
 }
 

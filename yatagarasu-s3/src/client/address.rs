@@ -129,10 +129,6 @@ impl Address {
         self.base.starts_with("https://")
     }
 
-    pub(crate) fn bucket(&self) -> &str {
-        &self.bucket
-    }
-
     /// Returns the region that requests are signed for.
     pub(crate) fn region(&self) -> &str {
         &self.region

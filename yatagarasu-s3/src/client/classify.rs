@@ -175,9 +175,9 @@ pub(crate) fn failure(asked: Asked, status: StatusCode, headers: &HeaderMap, doc
     let error = SourceError::new(kind).answered(response);
     match (kind, region(headers, &read.region)) {
         (ErrorKind::Misconfigured, Some(region)) => {
-            error.because(format!("the bucket is in the region `{region}`"))
+            error.because(format!("the bucket is in the region `{region}`: set `s3.region` to it"))
         }
-        (ErrorKind::Misconfigured, None) => error.because("check `region` and `endpoint` of the bucket"),
+        (ErrorKind::Misconfigured, None) => error.because("check `s3.region` and `s3.endpoint`"),
         _ => error,
     }
 }

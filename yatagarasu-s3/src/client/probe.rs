@@ -12,7 +12,8 @@ const ABSENT: &str = ".yatagarasu-probe";
 /// Without permission to list the bucket, S3 returns `AccessDenied` for a missing object. That alone does not
 /// distinguish a wrong policy from a correct one, so it counts as reachable.
 pub(crate) async fn probe(source: &dyn ObjectSource, credentials: &Credentials) -> Result<(), SourceError> {
-    credentials.current().await?;
+    // Here the reason is shown. It is too long for a line of each request.
+    credentials.current().await.map_err(|_| credentials.missing())?;
     let key = ObjectKey::parse(ABSENT).expect("a valid key");
     let Err(error) = source.get(&key, &SourceRequest::default()).await else { return Ok(()) };
     match error.kind() {

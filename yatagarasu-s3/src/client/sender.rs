@@ -1,11 +1,12 @@
 //! Signs and sends the requests for one bucket, and mends what S3 refuses for the gateway's sake. Both backends use it.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use aws_credential_types::Credentials as AwsCredentials;
 use http::header::{DATE, LOCATION, RANGE, USER_AGENT, VIA};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use yatagarasu_core::{Clock, ErrorKind, SourceError};
+use yatagarasu_core::{Clock, ErrorKind, SourceError, innermost};
 
 use crate::client::address::Address;
 use crate::client::classify::{Asked, What, failure, region};
@@ -34,6 +35,8 @@ pub(crate) struct BucketClient {
     pub(crate) transport: Transport,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) skew: Skew,
+    /// The name of the bucket in log lines.
+    pub(crate) name: Arc<str>,
     /// Fields that every request has.
     pub(crate) request_headers: HeaderMap,
     pub(crate) access_denied: AccessDenied,
@@ -86,16 +89,18 @@ impl BucketClient {
         let (mut tried, mut explaining) = (Vec::with_capacity(TRIES_MAX), true);
         loop {
             let signing = self.credentials.current().await?;
-            let response = self.transport.send(self.request(&outgoing, &address, signing.as_ref())?).await?;
+            let signed_at = self.skew.corrected(self.clock.now());
+            let request = self.request(&outgoing, &address, signing.as_ref(), signed_at)?;
+            let response = self.transport.send(request).await?;
             if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
                 self.credentials.accepted();
                 return Ok(response);
             }
             let refusal = read(asked, response).await;
-            let remedy = self.remedy(&refusal, &address, signing.as_ref());
+            let remedy = remedy(&refusal, &address, signing.as_ref().map(|_| signed_at));
             let mended = match remedy.filter(|remedy| !tried.contains(remedy) && tried.len() < TRIES_MAX) {
                 None => false,
-                Some(Remedy::Clock) => self.skew.learn(&refusal.headers, self.clock.now()),
+                Some(Remedy::Clock) => self.skew.learn(&self.name, &refusal.headers, self.clock.now()),
                 Some(Remedy::Credentials) => self.renew(&refusal.error, signing.as_ref()).await,
                 Some(Remedy::Region) => self.relocate(&refusal, &mut address),
                 Some(Remedy::Redirect) => follow(&refusal, &mut address),
@@ -131,9 +136,13 @@ impl BucketClient {
         outgoing: &Outgoing,
         address: &Address,
         signing: Option<&AwsCredentials>,
+        signed_at: SystemTime,
     ) -> Result<Request<()>, SourceError> {
         let uri = address.locate(&outgoing.key, outgoing.query.as_deref());
-        let uri = uri.map_err(|error| SourceError::broken(error.to_string()))?;
+        let uri = uri.map_err(|error| {
+            let reason = format!("the request has no valid URI: {error}");
+            SourceError::new(ErrorKind::Invalid(StatusCode::BAD_REQUEST)).because(reason)
+        })?;
         let mut request = Request::new(());
         *request.method_mut() = outgoing.method.clone();
         *request.uri_mut() = uri;
@@ -142,39 +151,15 @@ impl BucketClient {
             request.headers_mut().insert(name, value.clone());
         }
         if let Some(signing) = signing {
-            let now = self.skew.corrected(self.clock.now());
-            crate::client::sign::sign(&mut request, signing, address, now)
-                .map_err(|error| SourceError::broken(error.to_string()).caused_by(Arc::new(error)))?;
+            crate::client::sign::sign(&mut request, signing, address, signed_at).map_err(|error| {
+                let reason = format!("the request cannot be signed: {}", innermost(&error));
+                SourceError::new(ErrorKind::Misconfigured).because(reason).caused_by(Arc::new(error))
+            })?;
         }
         let headers = request.headers_mut();
         headers.entry(USER_AGENT).or_insert(PRODUCT);
         headers.append(VIA, PSEUDONYM);
         Ok(request)
-    }
-
-    /// Returns the remedy for a refusal, if there is one.
-    fn remedy(
-        &self,
-        refusal: &Refusal,
-        address: &Address,
-        signing: Option<&AwsCredentials>,
-    ) -> Option<Remedy> {
-        match refusal.error.kind() {
-            // A HEAD's refusal has no code: S3's time tells.
-            ErrorKind::Unauthenticated | ErrorKind::Unexplained(_)
-                if signing.is_some() && self.skew.explains(&refusal.headers, self.clock.now()) =>
-            {
-                Some(Remedy::Clock)
-            }
-            ErrorKind::Unauthenticated => Some(Remedy::Credentials),
-            ErrorKind::Misconfigured | ErrorKind::Unexplained(_)
-                if refusal.region.as_deref().is_some_and(|region| region != address.region()) =>
-            {
-                Some(Remedy::Region)
-            }
-            ErrorKind::Misconfigured if refusal.headers.contains_key(LOCATION) => Some(Remedy::Redirect),
-            _ => None,
-        }
     }
 
     /// Fetches credentials in the place of those that S3 refused. Returns `true` if there are others now.
@@ -190,14 +175,20 @@ impl BucketClient {
         let Some(relocated) = refusal.region.as_deref().and_then(|region| address.in_region(region)) else {
             return false;
         };
-        tracing::warn!(
-            bucket = address.bucket(),
-            configured = address.region(),
-            region = relocated.region(),
-            "the bucket is in another region: set `s3.region` to it; it is used from now on"
-        );
+        let found = address.region().to_owned();
         *address = Arc::new(relocated);
-        *self.address.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(address);
+        let mut shared = self.address.write().unwrap_or_else(PoisonError::into_inner);
+        // Other requests that were on their way are refused as well.
+        if shared.region() != address.region() {
+            let region = address.region();
+            tracing::warn!(
+                bucket = &*self.name,
+                found,
+                region,
+                "the bucket is in another region, which is used from now on: set `s3.region` to it"
+            );
+            *shared = Arc::clone(address);
+        }
         true
     }
 
@@ -225,6 +216,26 @@ impl BucketClient {
     }
 }
 
+/// Returns the remedy for a refusal, if there is one. `signed_at` is the time that the request was signed with, if it was.
+fn remedy(refusal: &Refusal, address: &Address, signed_at: Option<SystemTime>) -> Option<Remedy> {
+    match refusal.error.kind() {
+        // A HEAD's refusal has no code: S3's time tells.
+        ErrorKind::Unauthenticated | ErrorKind::Unexplained(_)
+            if signed_at.is_some_and(|signed_at| Skew::explains(&refusal.headers, signed_at)) =>
+        {
+            Some(Remedy::Clock)
+        }
+        ErrorKind::Unauthenticated => Some(Remedy::Credentials),
+        ErrorKind::Misconfigured | ErrorKind::Unexplained(_)
+            if refusal.region.as_deref().is_some_and(|region| region != address.region()) =>
+        {
+            Some(Remedy::Region)
+        }
+        ErrorKind::Misconfigured if refusal.headers.contains_key(LOCATION) => Some(Remedy::Redirect),
+        _ => None,
+    }
+}
+
 /// Sends this request to the host of the same service that S3 names, as for a bucket created some minutes ago.
 fn follow(refusal: &Refusal, address: &mut Arc<Address>) -> bool {
     let location = refusal.headers.get(LOCATION).and_then(|value| value.to_str().ok());
@@ -244,6 +255,6 @@ async fn read(asked: Asked, response: Response<BodyReader>) -> Refusal {
 }
 
 /// Returns the time that S3 says a response was sent at.
-pub(crate) fn sent_at(headers: &HeaderMap) -> Option<std::time::SystemTime> {
+pub(crate) fn sent_at(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }

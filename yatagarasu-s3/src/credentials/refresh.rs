@@ -44,6 +44,8 @@ pub(crate) trait Fetch: Send + Sync + Debug {
 /// has been fetched since. Credentials that cannot be renewed are used on: S3 decides whether they are still valid.
 #[derive(Debug)]
 pub(crate) struct CachedCredentials {
+    /// The name of the bucket in log lines.
+    bucket: Arc<str>,
     fetch: Box<dyn Fetch>,
     clock: Arc<dyn Clock>,
     state: watch::Sender<State>,
@@ -69,8 +71,9 @@ struct State {
 }
 
 impl CachedCredentials {
-    pub(crate) fn new(fetch: Box<dyn Fetch>, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(bucket: Arc<str>, fetch: Box<dyn Fetch>, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
+            bucket,
             fetch,
             clock,
             state: watch::Sender::default(),
@@ -176,9 +179,14 @@ impl CachedCredentials {
     /// Fetches once. Returns the time until the next fetch, or `None` if the credentials do not expire.
     async fn fetch(&self, failures: &mut u32) -> Option<Duration> {
         let fetched = timeout(FETCH_MAX, self.fetch.fetch());
-        let fetched = fetched.await.unwrap_or_else(|_| Err(format!("nothing came within {FETCH_MAX:?}")));
+        let fetched = fetched
+            .await
+            .unwrap_or_else(|_| Err(format!("the credential chain returned nothing within {FETCH_MAX:?}")));
         let valid = fetched.and_then(|credentials| match self.expired(&credentials) {
-            Some(at) => Err(format!("what came had expired at {}", httpdate::fmt_http_date(at))),
+            Some(at) => Err(format!(
+                "the credentials that the chain returned had expired at {}",
+                httpdate::fmt_http_date(at)
+            )),
             None => Ok(credentials),
         });
         match valid {
@@ -188,7 +196,8 @@ impl CachedCredentials {
                 let left = expiry.map(|expiry| expiry.duration_since(self.clock.now()).unwrap_or_default());
                 tracing::info!(
                     access_key = credentials.access_key_id(),
-                    seconds = left.map(|left| left.as_secs()),
+                    bucket = &*self.bucket,
+                    expires_in_seconds = left.map(|left| left.as_secs()),
                     "credentials fetched"
                 );
                 self.ended(Ok(credentials));
@@ -217,16 +226,21 @@ impl CachedCredentials {
     }
 
     fn complain(&self, reason: &str) {
-        let known = self.state.borrow().known.clone();
+        let (known, bucket) = (self.state.borrow().known.clone(), &*self.bucket);
         match known {
-            None => tracing::error!(reason, "no valid credentials: requests to the source fail"),
+            None => tracing::error!(bucket, reason, "no credentials: requests to S3 are answered with 502"),
             Some(known) if self.expired(&known).is_some() => {
                 tracing::warn!(
+                    bucket,
                     reason,
-                    "the credentials have expired and could not be renewed: they are used on"
+                    "the credentials have expired and cannot be renewed: they stay in use until S3 refuses them"
                 );
             }
-            Some(_) => tracing::warn!(reason, "credentials could not be refreshed yet"),
+            Some(known) => {
+                let left = known.expiry().and_then(|expiry| expiry.duration_since(self.clock.now()).ok());
+                let expires_in_seconds = left.map(|left| left.as_secs());
+                tracing::warn!(bucket, reason, expires_in_seconds, "the credentials cannot be renewed yet");
+            }
         }
     }
 }
@@ -285,7 +299,7 @@ mod tests {
     fn prepared(lives: &[Result<u64, &'static str>]) -> (Arc<CachedCredentials>, ManualClock) {
         let clock = ManualClock::default();
         let prepared = Prepared { clock: clock.clone(), lives: Mutex::new(lives.iter().copied().collect()) };
-        (CachedCredentials::new(Box::new(prepared), Arc::new(clock.clone())), clock)
+        (CachedCredentials::new("assets".into(), Box::new(prepared), Arc::new(clock.clone())), clock)
     }
 
     async fn key(refreshed: &Arc<CachedCredentials>) -> Result<String, String> {

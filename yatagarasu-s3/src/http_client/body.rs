@@ -56,7 +56,7 @@ impl BodyReader {
         let accepted = self
             .framing
             .accept(chunk.filled_mut())
-            .map_err(|reason| SourceError::broken(format!("the body broke off: {reason}")))?;
+            .map_err(|reason| SourceError::broken(format!("the body is invalid: {reason}")))?;
         if accepted.ended
             && let Some(connection) = self.connection.take()
             && !accepted.surplus
@@ -177,6 +177,6 @@ impl Stream for BodyReader {
 }
 
 fn broke_off(error: io::Error) -> SourceError {
-    let reason = format!("the body broke off: {}", innermost(&error));
+    let reason = format!("the body ended early: {}", innermost(&error));
     SourceError::broken(reason).caused_by(Arc::new(error))
 }

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 use yatagarasu_core::{ErrorKind, SourceError, innermost};
+use yatagarasu_sys::process::is_out_of_files;
 use yatagarasu_sys::tcp;
 
 use crate::config::SourceConfig;
@@ -73,11 +74,11 @@ impl Connector {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(error)) => {
                 self.resolver.forget(uri.host().unwrap_or_default());
-                Err(self.failed(error))
+                Err(self.failed(uri, error))
             }
             Err(_) => {
                 self.resolver.forget(uri.host().unwrap_or_default());
-                Err(SourceError::timed_out(self.timeout).because("while connecting"))
+                Err(self.too_slow(uri))
             }
         }
     }
@@ -90,10 +91,7 @@ impl Connector {
             Some(proxy) => {
                 let tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
                 let tunnel = proxy.basic_auth().map_or(tunnel.clone(), |auth| tunnel.with_auth(auth.clone()));
-                call(tunnel, with_port(uri)?).await.map_err(|error| {
-                    let proxy = proxy.uri().authority().map(ToString::to_string).unwrap_or_default();
-                    format!("the proxy {proxy} of the environment: {}", innermost(&*error))
-                })?
+                call(tunnel, with_port(uri)?).await?
             }
         };
         let stream = stream.into_inner();
@@ -110,13 +108,35 @@ impl Connector {
         Ok(Socket::Tls(Box::new(stream)))
     }
 
-    fn failed(&self, error: BoxError) -> SourceError {
+    fn too_slow(&self, uri: &Uri) -> SourceError {
+        let limited = format!("no connection to {} (`connect_timeout`)", self.peer(uri));
+        SourceError::timed_out(self.timeout, &limited)
+    }
+
+    /// Returns who is connected to, for operators: the server, or a proxy.
+    fn peer(&self, uri: &Uri) -> String {
+        let server = uri.authority().map(ToString::to_string).unwrap_or_default();
+        match self.proxy(uri) {
+            None => server,
+            Some(proxy) => {
+                let (host, port) = (proxy.uri().host().unwrap_or_default(), proxy.uri().port_u16());
+                let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+                format!("{server} through the proxy {host}{port} of the environment")
+            }
+        }
+    }
+
+    fn failed(&self, uri: &Uri, error: BoxError) -> SourceError {
         if timed_out(&*error) {
-            return SourceError::timed_out(self.timeout).because("while connecting");
+            return self.too_slow(uri);
+        }
+        if has_no_descriptor(&*error) {
+            let reason = "no file descriptors are left: raise the limit (`LimitNOFILE`, `ulimit -n`)";
+            return SourceError::new(ErrorKind::Saturated).because(reason);
         }
         let kind =
             if tls::is_misconfigured(&*error) { ErrorKind::Misconfigured } else { ErrorKind::Unavailable };
-        let reason = format!("cannot connect: {}", innermost(&*error));
+        let reason = format!("cannot connect to {}: {}", self.peer(uri), innermost(&*error));
         SourceError::new(kind).because(reason).caused_by(Arc::from(error))
     }
 }
@@ -138,6 +158,12 @@ where
 {
     poll_fn(|cx| connector.poll_ready(cx)).await.map_err(Into::<BoxError>::into)?;
     connector.call(uri).await.map_err(Into::into)
+}
+
+/// Returns `true` if the error or one of its causes is that the process, or the machine, may open no more files.
+fn has_no_descriptor(error: &(dyn StdError + 'static)) -> bool {
+    let own = error.downcast_ref::<io::Error>().is_some_and(is_out_of_files);
+    own || error.source().is_some_and(has_no_descriptor)
 }
 
 /// Returns `true` if the error or one of its causes is a timeout.

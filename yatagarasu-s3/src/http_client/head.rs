@@ -118,7 +118,7 @@ fn head(
 }
 
 fn nonsense(error: &dyn Display) -> SourceError {
-    SourceError::broken(format!("no response: {error}"))
+    SourceError::broken(format!("not an HTTP response: {error}"))
 }
 
 /// Returns `true` if the server keeps the connection open (RFC 9112 9.3).
@@ -246,7 +246,7 @@ mod tests {
         assert!(matches!(parse("").unwrap(), Parsed::Partial));
         assert!(matches!(parse("HTTP/1.1 200 OK\r\netag: \"e\"\r\n").unwrap(), Parsed::Partial));
         assert!(matches!(parse("HTTP/1.1 100 Continue\r\n\r\nHTTP").unwrap(), Parsed::Interim(25)));
-        refused(&["SSH-2.0-OpenSSH_9.2"], "no response: invalid HTTP version");
+        refused(&["SSH-2.0-OpenSSH_9.2"], "not an HTTP response: invalid HTTP version");
         let many = |count| std::iter::once(OK).chain(std::iter::repeat_n("a: b", count)).collect::<Vec<_>>();
         let found = super::parse(format!("{}\r\n\r\n", many(700).join("\r\n")).as_bytes(), &Method::GET);
         assert!(matches!(found, Ok(Parsed::Final(_, head)) if head.headers.len() == 700));

@@ -121,9 +121,11 @@ impl Pool {
         drop(idle);
         let permit = timeout(self.wait, Arc::clone(&self.permits).acquire_owned()).await;
         permit.ok().and_then(Result::ok).ok_or_else(|| {
-            let reason =
-                format!("all {} connections are in use: raise `max_connections`", self.connections_max);
-            SourceError::new(ErrorKind::Throttled { retry_after: None }).because(reason)
+            let (count, wait) = (self.connections_max, self.wait);
+            let reason = format!(
+                "all {count} were in use for {wait:?}: raise `s3.max_connections`, or find out why S3 is slow"
+            );
+            SourceError::new(ErrorKind::Saturated).because(reason)
         })
     }
 

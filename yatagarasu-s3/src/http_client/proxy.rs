@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// Returns `true` for hosts that are reached directly, whatever the environment says: this machine, and the addresses
-/// of its link, where metadata services answer (169.254.0.0/16, fe80::/10, and AWS's fd00:ec2::/32).
+/// of its link, where metadata services answer (169.254.0.0/16, `fe80::/10`, and `fd00:ec2::/32` of AWS).
 pub(crate) fn is_always_direct(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
     match host.parse() {

@@ -14,6 +14,7 @@ use futures_util::future::{BoxFuture, Shared};
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tokio::time::Instant;
 use tower_service::Service;
+use yatagarasu_core::LogLimit;
 
 /// How long addresses are used without asking again. S3's own records live for a few seconds only, because it takes
 /// addresses out of service that way: a failed connection forgets the addresses at once.
@@ -32,7 +33,11 @@ type Lookup = Shared<BoxFuture<'static, Result<Addresses, Arc<io::Error>>>>;
 /// Many systems look `bucket.localhost` up in the DNS and fail. Virtual hosts could then not be used with a server on
 /// the same machine. Connections that are opened at the same time share a lookup. Each begins with another address.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Resolver(Arc<Mutex<Known>>);
+pub(crate) struct Resolver {
+    known: Arc<Mutex<Known>>,
+    /// For lookups that fail.
+    log: Arc<LogLimit>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -61,7 +66,7 @@ impl Resolver {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the lookup of a name that is running or fresh, or begins one. Returns earlier addresses as well.
@@ -113,11 +118,15 @@ impl Service<Name> for Resolver {
             return Box::pin(std::future::ready(Ok(addresses.into_iter())));
         }
         let (lookup, earlier, turn) = self.lookup(&name);
+        let log = Arc::clone(&self.log);
         Box::pin(async move {
             let addresses = match (lookup.await, earlier) {
                 (Ok(addresses), _) => addresses,
                 (Err(error), Some(earlier)) => {
-                    tracing::warn!(name = name.as_str(), %error, "the name cannot be resolved: its last addresses are used");
+                    if let Some(failures) = log.due() {
+                        let name = name.as_str();
+                        tracing::warn!(name, %error, failures, "the DNS lookup of a host failed: its last addresses stay in use");
+                    }
                     earlier
                 }
                 (Err(error), None) => {

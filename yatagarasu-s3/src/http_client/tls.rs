@@ -172,7 +172,7 @@ struct HandshakeError {
 pub(super) fn explained(error: io::Error) -> Box<dyn StdError + Send + Sync> {
     let advice = match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-            "the server does not speak TLS: begin the endpoint with `http://`"
+            "the server does not speak TLS: begin `s3.endpoint` with `http://`, or find out what is on the way to S3"
         }
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
             "give the authority that issued the certificate as `tls.ca_file`"
@@ -185,13 +185,22 @@ pub(super) fn explained(error: io::Error) -> Box<dyn StdError + Send + Sync> {
         Some(Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => "the endpoint has another name than the certificate",
-        Some(Error::InvalidCertificate(_)) => "the certificate of the server is not accepted",
+        Some(Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => "renew the certificate of the server, or set the clock of this machine",
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        )) => "set the clock of this machine",
         _ => return error.into(),
     };
     Box::new(HandshakeError { cause: error, advice })
 }
 
-/// Returns `true` for an error that [`explained`] has explained.
+/// Returns `true` for an error that [`explained`] has explained, or another one of the certificate.
 pub(super) fn is_misconfigured(error: &(dyn StdError + 'static)) -> bool {
-    error.is::<HandshakeError>()
+    let of_certificate = |error: &io::Error| {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        matches!(inner, Some(Error::InvalidCertificate(_)))
+    };
+    error.is::<HandshakeError>() || error.downcast_ref::<io::Error>().is_some_and(of_certificate)
 }

@@ -193,7 +193,7 @@ async fn bodies_end_as_their_heads_say() {
 
 #[tokio::test]
 async fn bodies_that_do_not_are_broken() {
-    let cut = "the body broke off: the connection was closed";
+    let cut = "the body ended early: the connection was closed";
     for backend in backends() {
         for (text, reason) in [
             ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello", cut),

@@ -44,22 +44,24 @@ fn write_buckets(text: &mut Exposition, buckets: &Buckets) {
     type Read = fn(&crate::service::buckets::Bucket) -> u64;
     let families: [(&str, &str, &str, Read); 9] = [
         ("hits_total", "counter", "Requests answered from the cache.", |bucket| bucket.gateway.stats().hits),
-        ("forwards_total", "counter", "Requests the source answered.", |bucket| {
+        ("forwards_total", "counter", "Requests that went to S3, or joined one that did.", |bucket| {
             bucket.gateway.stats().forwards
         }),
-        ("collapsed_total", "counter", "Requests that joined one to the source.", |bucket| {
+        ("collapsed_total", "counter", "Forwarded requests that joined the fill of another one.", |bucket| {
             bucket.gateway.stats().collapsed
         }),
         (
             "revalidated_total",
             "counter",
-            "Requests answered from memory after S3 had confirmed it.",
+            "Requests answered from memory after S3 had confirmed the object.",
             |bucket| bucket.gateway.stats().revalidated,
         ),
         ("stale_total", "counter", "Requests answered with a stale object.", |bucket| {
             bucket.gateway.stats().stale
         }),
-        ("stored_total", "counter", "Objects stored.", |bucket| bucket.gateway.stats().stored),
+        ("stored_total", "counter", "Objects, and parts of objects, stored.", |bucket| {
+            bucket.gateway.stats().stored
+        }),
         ("errors_total", "counter", "Requests answered with an error.", |bucket| {
             bucket.gateway.stats().errors
         }),
@@ -82,7 +84,11 @@ fn write_buckets(text: &mut Exposition, buckets: &Buckets) {
             text.sample(name, &format!("{},fault=\"{fault}\"", label(bucket)), errors);
         }
     }
-    text.family("yatagarasu_credentials_valid", "gauge", "Whether requests to the source can be signed.");
+    text.family(
+        "yatagarasu_credentials_valid",
+        "gauge",
+        "0 if there are no credentials, or S3 refuses them.",
+    );
     for bucket in buckets.all() {
         let usable = bucket.source.credentials().is_usable();
         text.sample("yatagarasu_credentials_valid", &label(bucket), u64::from(usable));

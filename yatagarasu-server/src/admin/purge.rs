@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
@@ -28,8 +28,8 @@ const JSON: &[u8] = b"application/json";
 /// A PURGE request with this field, unless its value is `0`, only marks objects stale.
 const SOFT_PURGE: HeaderName = HeaderName::from_static("soft-purge");
 
-const EXPECTED: &str = "expected {\"bucket\": NAME} with one of \"key\": KEY, \"prefix\": PREFIX, \"tag\": TAG and \
-                        \"all\": true, and \"soft\": true to mark objects stale only";
+const EXPECTED: &str = "expected {\"bucket\": NAME} and one of \"key\": KEY, \"prefix\": PREFIX, \"tag\": TAG or \
+                        \"all\": true; \"soft\": true only marks objects stale";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,12 +93,16 @@ pub(super) async fn answer(
     if !json_sent {
         return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected `Content-Type: application/json`");
     }
-    let Ok(body) = Limited::new(body, BYTES_MAX).collect().await else {
-        return problem(StatusCode::PAYLOAD_TOO_LARGE, EXPECTED);
+    let body = match Limited::new(body, BYTES_MAX).collect().await {
+        Ok(body) => body,
+        Err(error) if error.is::<LengthLimitError>() => {
+            return problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB");
+        }
+        Err(_) => return problem(StatusCode::BAD_REQUEST, "the body could not be read to its end"),
     };
     let order: Order = match serde_json::from_slice(&body.to_bytes()) {
         Ok(order) => order,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("{EXPECTED}: {error}")),
+        Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("{error}; {EXPECTED}")),
     };
     let (selector, how) = match order.read() {
         Ok(read) => read,
@@ -130,7 +134,9 @@ pub(super) async fn answer_method(
 ) -> Response<Full<Bytes>> {
     let (bucket, key) = match buckets.route(head.uri.path()) {
         Route::Object(index, key) => (index, key),
-        Route::Nowhere => return problem(StatusCode::NOT_FOUND, "nothing is served under this path"),
+        Route::Nowhere => {
+            return problem(StatusCode::NOT_FOUND, "no bucket's `path_prefix` and key match this path");
+        }
         Route::Malformed(reason) => return problem(StatusCode::BAD_REQUEST, reason),
     };
     let soft = head.headers.get(SOFT_PURGE).is_some_and(|value| value != "0");
@@ -154,7 +160,8 @@ async fn purge(
         let mut purged = 0;
         for bucket in &buckets.all()[chosen] {
             let of_bucket = bucket.gateway.purge(&selector, how).await;
-            tracing::info!(%client, bucket = %bucket.name, ?selector, ?how, purged = of_bucket, "purged");
+            let (bucket, soft) = (&*bucket.name, how == Purge::MarkStale);
+            tracing::info!(%client, bucket, ?selector, soft, objects = of_bucket, "purged");
             purged += of_bucket;
         }
         purged

@@ -74,7 +74,7 @@ async fn probe(buckets: &[Bucket]) -> Vec<(String, Result<(), SourceError>)> {
         let gateway = bucket.gateway.clone();
         probes.spawn(async move {
             let probe = tokio::time::timeout(WAIT, gateway.probe()).await;
-            (index, probe.unwrap_or(Err(SourceError::timed_out(WAIT))))
+            (index, probe.unwrap_or(Err(SourceError::timed_out(WAIT, "`/ready` waits no longer"))))
         });
     }
     let mut results = probes.join_all().await;

@@ -2,6 +2,7 @@
 
 mod repeated_key;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use config::{ConfigError as Cause, FileFormat, Format, Map, Value, ValueKind};
@@ -50,12 +51,12 @@ impl Config {
         format: FileFormat,
         environment: &Environment,
     ) -> Result<Self, ConfigErrors> {
-        let mut errors = Errors { file: name.to_owned(), list: Vec::new() };
+        let mut errors = Errors { file: name.to_owned(), overridden: HashMap::new(), list: Vec::new() };
         let table = match Format::parse(&format, Some(&name.to_owned()), text.trim_start_matches('\u{feff}'))
         {
             Ok(table) => table,
             Err(error) => {
-                errors.add("", error.to_string().trim_end_matches(&format!(" in {name}")));
+                errors.add("", &syntax_error(error.to_string().trim_end_matches(&format!(" in {name}"))));
                 return Err(errors.end());
             }
         };
@@ -70,7 +71,7 @@ impl Config {
         }
         overrides::misspelt(environment, text, &mut wrong);
         // Overrides come after substitution, so that `${NAME}` in an overriding variable is not expanded.
-        overrides::apply(&mut root, environment, &mut wrong);
+        errors.overridden = overrides::apply(&mut root, environment, &mut wrong);
         text::clean(&mut root, "", &mut |key, message| errors.add(key, message));
         strip_nothing(&mut root);
         refuse_lists(&mut root, &Settings::SECTION, "", &mut errors);
@@ -99,8 +100,22 @@ fn of_variable(variable: &str, message: &str) -> ConfigError {
     ConfigError { file: "environment".to_owned(), key: variable.to_owned(), message: message.to_owned() }
 }
 
+/// Returns the message of a parser, without what it says of its own inside.
+fn syntax_error(message: &str) -> String {
+    match message.strip_prefix("String(\"").and_then(|rest| rest.split_once("\"): duplicated key in mapping"))
+    {
+        Some((key, place)) => {
+            let place = place.rfind("line ").map_or(place, |line| &place[line..]);
+            format!("the key `{key}` is there twice, the second time at {place}")
+        }
+        None => message.to_owned(),
+    }
+}
+
 struct Errors {
     file: String,
+    /// The keys whose values come from variables, with the variables.
+    overridden: HashMap<String, String>,
     list: Vec<ConfigError>,
 }
 
@@ -113,8 +128,11 @@ impl Errors {
             !error.key.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         if !self.list.iter().any(covers) {
-            let (file, key) = (self.file.clone(), key.to_owned());
-            self.list.push(ConfigError { file, key, message: message.to_owned() });
+            let message = message.to_owned();
+            self.list.push(match self.overridden.get(key) {
+                Some(variable) => of_variable(variable, &message),
+                None => ConfigError { file: self.file.clone(), key: key.to_owned(), message },
+            });
         }
     }
 

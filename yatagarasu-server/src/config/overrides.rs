@@ -3,6 +3,8 @@
 //! `YATAGARASU__SERVER__ADDRESS` overrides `server.address`, and `YATAGARASU__BUCKETS__0__NAME` the name of the first
 //! bucket.
 
+use std::collections::HashMap;
+
 use config::{Map, Value, ValueKind};
 
 use crate::config::Environment;
@@ -16,8 +18,13 @@ pub(super) const PREFIX: &str = "YATAGARASU__";
 const OWN: [&str; 4] = ["CONFIG", "LOG", "ADMIN", "ADMIN_TOKEN"];
 
 /// Applies all overriding variables to `root`. Calls `wrong` with the variable and a message if its path does not
-/// exist.
-pub(super) fn apply(root: &mut Value, environment: &Environment, wrong: ErrorSink<'_>) {
+/// exist. Returns the keys that were overridden, with their variables.
+pub(super) fn apply(
+    root: &mut Value,
+    environment: &Environment,
+    wrong: ErrorSink<'_>,
+) -> HashMap<String, String> {
+    let mut overridden = HashMap::new();
     let mut variables: Vec<_> = environment.with_prefix(PREFIX).collect();
     // A list can only grow by its next entry, so indices are sorted as numbers: as text, 10 comes before 2.
     variables.sort_by_cached_key(|(path, _)| path.split("__").map(place).collect::<Vec<_>>());
@@ -25,10 +32,13 @@ pub(super) fn apply(root: &mut Value, environment: &Environment, wrong: ErrorSin
         let variable = format!("{PREFIX}{path}");
         let path = path.to_ascii_lowercase();
         let segments: Vec<&str> = path.split("__").collect();
-        if let Err(message) = set(root, &segments, Value::new(Some(&variable), value)) {
+        let (value, path) = (Value::new(Some(&variable), value), &segments[..]);
+        if let Err(message) = set(root, path, path, value) {
             wrong(&variable, &message);
         }
+        overridden.insert(written(&segments), variable);
     }
+    overridden
 }
 
 /// Calls `wrong` for each variable that was meant to override a key and does not: its underscores are not doubled.
@@ -78,8 +88,10 @@ fn place(segment: &str) -> (Option<usize>, String) {
     (segment.parse().ok(), segment.to_ascii_lowercase())
 }
 
-fn set(place: &mut Value, path: &[&str], value: Value) -> Result<(), String> {
-    let Some((segment, rest)) = path.split_first() else {
+/// Sets the value at `rest`, the last part of `path`, below `place`.
+fn set(place: &mut Value, path: &[&str], rest: &[&str], value: Value) -> Result<(), String> {
+    let before = written(&path[..path.len() - rest.len()]);
+    let Some((segment, rest)) = rest.split_first() else {
         *place = value;
         return Ok(());
     };
@@ -88,22 +100,34 @@ fn set(place: &mut Value, path: &[&str], value: Value) -> Result<(), String> {
             place.kind = ValueKind::Array(Vec::new());
         }
         let ValueKind::Array(values) = &mut place.kind else {
-            return Err(format!("`{segment}` counts in a list, but there is none"));
+            return Err(format!("`{before}` is no list, so that it has no entry {segment}"));
         };
         if index == values.len() {
             values.push(Value::new(None, ValueKind::Nil));
         }
         let length = values.len();
-        let next = values.get_mut(index).ok_or_else(|| format!("there are {length} list entries only"))?;
-        return set(next, rest, value);
+        let next = values.get_mut(index).ok_or_else(|| {
+            format!("`{before}` has {length} entries: the next one has the number {length}, not {segment}")
+        })?;
+        return set(next, path, rest, value);
     }
     if matches!(place.kind, ValueKind::Nil) {
         place.kind = ValueKind::Table(Map::new());
     }
     let ValueKind::Table(table) = &mut place.kind else {
-        return Err(format!("`{segment}` is the name of a key, but there are no keys here"));
+        return Err(format!("`{before}` is a single value, so that it has no key `{segment}`"));
     };
-    set(table.entry((*segment).to_owned()).or_insert_with(|| Value::new(None, ValueKind::Nil)), rest, value)
+    let next = table.entry((*segment).to_owned()).or_insert_with(|| Value::new(None, ValueKind::Nil));
+    set(next, path, rest, value)
+}
+
+/// Returns a path as messages show it: `buckets[0].name`.
+fn written(path: &[&str]) -> String {
+    path.iter().fold(String::new(), |written, segment| match segment.parse::<usize>() {
+        Ok(index) => format!("{written}[{index}]"),
+        Err(_) if written.is_empty() => (*segment).to_owned(),
+        Err(_) => format!("{written}.{segment}"),
+    })
 }
 
 #[cfg(test)]

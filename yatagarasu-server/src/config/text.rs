@@ -48,7 +48,7 @@ pub(super) fn trimmed(text: &str) -> Result<String, String> {
     }
     match trimmed.chars().enumerate().find(|(_, c)| c.is_control()) {
         Some((index, c)) => Err(format!(
-            "has a control character (U+{:04X}) in place {}: write the value in one line, without it",
+            "has a control character (U+{:04X}) at character {}: write the value in one line, without it",
             u32::from(c),
             index + 1
         )),
@@ -64,7 +64,7 @@ fn is_secret(path: &str) -> bool {
 pub(super) fn check_field_value(text: &str) -> Result<(), String> {
     match text.chars().enumerate().find(|(_, c)| !c.is_ascii_graphic()) {
         Some((index, _)) => Err(format!(
-            "expected printable ASCII characters without spaces, found another in place {}",
+            "expected printable ASCII characters without spaces, found another at character {}",
             index + 1
         )),
         None => Ok(()),
@@ -83,8 +83,8 @@ mod tests {
             ("abc\n", Ok("abc")),
             (" \ta b\r\n", Ok("a b")),
             ("\n", Err("white space only")),
-            ("a\nb", Err("(U+000A) in place 2")),
-            ("a\u{7f}", Err("(U+007F) in place 2")),
+            ("a\nb", Err("(U+000A) at character 2")),
+            ("a\u{7f}", Err("(U+007F) at character 2")),
         ] {
             match (trimmed(text), expected) {
                 (Ok(trimmed), Ok(expected)) => assert_eq!(trimmed, expected, "{text:?}"),

@@ -19,6 +19,9 @@ use crate::config::text::{check_field_value, trimmed};
 use crate::config::units::ByteSize;
 use crate::config::{AdminConfig, Config, Environment, Secret, ServerConfig};
 
+/// The variable that the token of the admin API comes from if the file has none.
+const ADMIN_TOKEN: &str = "YATAGARASU_ADMIN_TOKEN";
+
 /// Validates the settings as a whole. Reports every error to `complain`. Returns `None` if the error leaves no value
 /// to go on with.
 pub(super) fn validate(
@@ -30,10 +33,16 @@ pub(super) fn validate(
     let server = server(&settings.server, complain);
     let admin = admin(&settings.admin, environment, complain);
     if let (Some(server), Some(admin)) = (&server, &admin)
-        && server.address == admin.address
+        && server.address.port() == admin.address.port()
         && server.address.port() != 0
+        && (server.address == admin.address
+            || server.address.ip().is_unspecified()
+            || admin.address.ip().is_unspecified())
     {
-        complain("admin.address", "is the public address too: give the admin API one of its own");
+        complain(
+            "admin.address",
+            "is the public address too, or one is a part of the other: choose another port for the admin API",
+        );
     }
     if settings.buckets.is_empty() {
         complain("buckets", "expected at least one bucket with `name` and `path_prefix`");
@@ -92,8 +101,8 @@ fn admin(
     complain: ErrorSink<'_>,
 ) -> Option<AdminConfig> {
     let address = address(&settings.address, "admin.address", complain)?;
-    let token = settings.token.as_ref().map(Secret::expose);
-    let token = token.or_else(|| environment.get("YATAGARASU_ADMIN_TOKEN"));
+    let given = settings.token.as_ref().map(Secret::expose);
+    let token = given.or_else(|| environment.get(ADMIN_TOKEN));
     let token = token.map(trimmed).transpose().and_then(|token| {
         let token = token.filter(|token| !token.is_empty());
         token.as_deref().map_or(Ok(()), check_field_value).map(|()| token)
@@ -101,7 +110,8 @@ fn admin(
     let token = match token {
         Ok(token) => token,
         Err(message) => {
-            complain("admin.token", &message);
+            let of_variable = || format!("the variable {ADMIN_TOKEN}: {message}");
+            complain("admin.token", &given.map_or_else(of_variable, |_| message.clone()));
             return None;
         }
     };

@@ -21,6 +21,10 @@ use crate::server::Phase;
 use crate::service::buckets::Buckets;
 use crate::service::handler::RequestHandler;
 use crate::telemetry::counters::{Counters, Metrics};
+use crate::telemetry::log::flush;
+
+/// Exit status of a process whose worker thread has panicked, as of a program in Rust that panics.
+const WORKER_DIED: i32 = 101;
 
 /// The worker threads, which serve clients.
 #[derive(Debug)]
@@ -74,7 +78,7 @@ impl Workers {
                 // A worker that has ended drops the connection: the process is shutting down.
                 let _ = worker.sockets.send(socket);
             }
-            Err(error) => tracing::error!(%error, "a connection cannot be handed over"),
+            Err(error) => tracing::error!(%error, "a connection cannot be handed over: it is closed"),
         }
     }
 
@@ -114,6 +118,7 @@ impl Worker {
         let (abandon, abandoned) = oneshot::channel();
         let load = Arc::clone(&work.load);
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let _ends_with_it = EndsProcess;
             runtime.block_on(async {
                 let work = async {
                     work.until_ended(received).await;
@@ -171,7 +176,7 @@ impl Work {
         let load = Load(Arc::clone(&self.load));
         let socket = match TcpStream::from_std(socket) {
             Ok(socket) => socket,
-            Err(error) => return tracing::error!(%error, "a connection cannot be served"),
+            Err(error) => return tracing::error!(%error, "a connection cannot be served: it is closed"),
         };
         let counted = self.counters.connected();
         let serving = serve(socket, Arc::clone(&self.handler), &self.limits, reaper.watch());
@@ -179,6 +184,20 @@ impl Work {
             serving.await;
             drop((load, counted));
         });
+    }
+}
+
+/// Ends the process if the thread that owns this panics. Its share of the connections would be accepted and never
+/// answered. A panic in the answer to one request does not end the thread.
+struct EndsProcess;
+
+impl Drop for EndsProcess {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a worker thread has ended: the process ends, so that it is started again");
+            flush();
+            std::process::exit(WORKER_DIED);
+        }
     }
 }
 

@@ -189,9 +189,12 @@ impl RequestHandler {
 
     /// Logs and counts a request that hyper has refused by itself, on a connection that it has for good.
     pub(crate) fn refused(&self, too_large: bool) {
-        let status =
-            if too_large { StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE } else { StatusCode::BAD_REQUEST };
-        let entry = self.unread(&self.request_ids.make());
+        let (status, reason) = if too_large {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large")
+        } else {
+            (StatusCode::BAD_REQUEST, "the bytes are no HTTP request")
+        };
+        let entry = self.unread(&self.request_ids.make()).invalid(reason);
         entry.answered(status, CacheStatus::Own(Detail::Local)).ended();
     }
 

@@ -56,10 +56,10 @@ impl<'a> Problem<'a> {
     }
 
     /// Returns the explanation for the client. It never has the source's address, credentials or messages.
-    fn detail(&self) -> &str {
+    pub(crate) fn detail(&self) -> &str {
         match self {
             Self::BadRequest(reason) | Self::TooLarge(reason) => reason,
-            Self::NoSuchPrefix => "nothing is served under this path",
+            Self::NoSuchPrefix => "nothing is served at this path",
             Self::MethodNotAllowed => "this gateway only reads: use GET, HEAD or OPTIONS",
             Self::OnlyIfCached => "nothing stored may be used, and only that was asked for",
             Self::Source(error) => match error.kind() {
@@ -76,12 +76,13 @@ impl<'a> Problem<'a> {
                 ErrorKind::RangeNotSatisfiable { .. } => "the range lies outside the object",
                 ErrorKind::Throttled { .. } => "the source asks to slow down",
                 ErrorKind::TimedOut(_) => "the source did not answer in time",
-                ErrorKind::Unavailable => "the source cannot be reached",
+                ErrorKind::Unavailable => "the source is unavailable",
+                ErrorKind::Saturated => "the gateway is too busy",
                 ErrorKind::NoCredentials | ErrorKind::Unauthenticated => {
                     "the gateway has no valid credentials for the source"
                 }
                 ErrorKind::Misconfigured => "the gateway's configuration does not fit the source",
-                ErrorKind::Broken => "the source broke its protocol",
+                ErrorKind::Broken => "the response of the source was incomplete or invalid",
             },
         }
     }
@@ -100,6 +101,9 @@ impl<'a> Problem<'a> {
                     ErrorKind::Throttled { retry_after } => {
                         let seconds = retry_after.unwrap_or(RETRY_AFTER).as_secs().max(1);
                         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                    }
+                    ErrorKind::Saturated => {
+                        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
                     }
                     _ => {}
                 }

@@ -96,7 +96,8 @@ pub(crate) fn outcome(outcome: Outcome, context: ResponseContext) -> Response<Re
 
 /// Returns the response to a request that is itself at fault.
 pub(crate) fn problem(problem: &Problem<'_>, context: ResponseContext) -> Response<ResponseBody> {
-    rendered(problem, CacheStatus::Own(Detail::Local), context)
+    let entry = context.entry.invalid(problem.detail());
+    rendered(problem, CacheStatus::Own(Detail::Local), ResponseContext { entry, ..context })
 }
 
 fn rendered(
@@ -118,7 +119,7 @@ fn rendered(
 pub(crate) fn refusal(problem: &Problem<'_>, request_id: &RequestId, entry: Entry) -> (Vec<u8>, Entry) {
     let handling = CacheStatus::Own(Detail::Local);
     let (mut head, document) = problem.render(request_id).into_parts();
-    let mut entry = entry.answered(head.status, handling);
+    let mut entry = entry.invalid(problem.detail()).answered(head.status, handling);
     sign(&mut head.headers, &handling, None, request_id);
     head.headers.insert(DATE, date_field(SystemClock.now()));
     head.headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -92,6 +92,14 @@ impl Entry {
         self
     }
 
+    /// Records why the request itself is at fault.
+    pub(crate) fn invalid(mut self, reason: &str) -> Self {
+        if let Some(line) = &mut self.line {
+            line.failure = Some(reason.to_owned());
+        }
+        self
+    }
+
     /// Records why there is no object.
     pub(crate) fn refused(mut self, refusal: &GatewayError) -> Self {
         match refusal {
@@ -111,10 +119,8 @@ impl Entry {
         self.progress(Progress::Ended);
     }
 
-    /// Records that the source failed before the end of the body, and logs a warning.
+    /// Records that the source failed before the end of the body.
     pub(crate) fn broken(&mut self, error: &SourceError) {
-        let (bucket, request_id) = (self.bucket.as_deref(), &self.request_id);
-        tracing::warn!(%error, bucket, %request_id, "the source broke off a response");
         self.failed(error);
         self.progress(Progress::Broken);
     }

@@ -36,7 +36,7 @@ pub enum Format {
 
 /// An invalid log filter. The message tells how to correct it.
 #[derive(Debug, thiserror::Error)]
-#[error("--log: {0}")]
+#[error("--log or YATAGARASU_LOG: {0}")]
 pub struct FilterError(String);
 
 /// The running log. Hold it until the process ends: dropping it waits for the last lines.
@@ -79,9 +79,25 @@ impl Drop for Log {
     }
 }
 
+/// Waits a moment until the lines so far are written, before the process ends.
+pub(crate) fn flush() {
+    queue::flush_running(FLUSH_MAX);
+}
+
 /// Logs a panic, with a backtrace if `RUST_BACKTRACE` requests one.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
-    tracing::error!(target: PANICS, %panic, backtrace, "panicked");
+    let location = panic.location().map(ToString::to_string);
+    let payload = panic.payload_as_str().unwrap_or("no message");
+    let thread = std::thread::current();
+    let thread = thread.name();
+    tracing::error!(
+        target: PANICS,
+        payload,
+        location,
+        thread,
+        backtrace,
+        "a thread panicked, which is a fault of this program: please report it with this line"
+    );
 }

@@ -4,5 +4,6 @@ pub(crate) mod admin;
 pub(crate) mod config;
 mod credentials;
 pub(crate) mod logging;
+mod messages;
 pub(crate) mod process;
 mod stopping;

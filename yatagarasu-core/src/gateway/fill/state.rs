@@ -229,7 +229,7 @@ impl Fill {
             Stage::Complete(_) | Stage::Released(..) | Stage::Confirmed(_) | Stage::Failed(..) => false,
         };
         if unfinished {
-            self.fail(SourceError::broken("the fetch was given up"), None);
+            self.fail(SourceError::unavailable("the gateway stopped fetching the object"), None);
         }
     }
 

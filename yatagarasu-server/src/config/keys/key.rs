@@ -161,7 +161,8 @@ impl Key {
             Kind::Section(_) | Kind::Sections(_) | Kind::Several(_) => return None,
         };
         match kind {
-            Type::Number => Some(format!("up to {}", u16::MAX)),
+            Type::Number if self.bounds.rule.is_empty() => Some(format!("up to {}", u16::MAX)),
+            Type::Number => Some(self.bounds.rule.to_owned()),
             Type::Size => self.bounds.range(write_size),
             Type::Duration => self.bounds.range(write_span_ms),
             Type::Choice(names) => Some(alternatives(names)),

@@ -75,11 +75,9 @@ impl Setting for Span {
     const KIND: Kind = Kind::Value(Type::Duration);
 
     fn check(&self, key: &Key, place: &str, complain: ErrorSink<'_>) {
-        if let Some(range) = key.range().filter(|_| !key.bounds.allow(self.as_ms())) {
+        if !key.bounds.allow(self.as_ms()) {
             let [found, default] = [*self, of_default(key)].map(|span| write_span_ms(span.as_ms()));
-            let message = format!(
-                "expected {range}, found {found}: nothing would be done in time; the default is {default}"
-            );
+            let message = format!("expected {}, found {found}; the default is {default}", key.allowed());
             complain(place, &message);
         }
     }

@@ -92,14 +92,12 @@ fn source(
     let request_headers =
         fields::request(&settings.request_headers, &format!("{key}.request_headers"), complain);
     if settings.max_connections == 0 {
-        complain(
-            &format!("{key}.max_connections"),
-            "expected 1 or more: without a connection there is no object",
-        );
+        complain(&format!("{key}.max_connections"), "expected 1 to 65535, found 0");
     }
     let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
     // Invalid values are replaced with valid ones here, so that `check` can report further errors.
     let config = SourceConfig {
+        name: name.unwrap_or("unnamed").into(),
         backend: settings.backend.0,
         bucket: settings.bucket.as_deref().or(name).unwrap_or("unnamed").to_owned(),
         region,
@@ -128,7 +126,13 @@ fn source(
             BuildError::Address(error) => error.key(),
             BuildError::Tls(_) => "tls.ca_file",
         };
-        complain(&format!("{key}.{part}"), &error.to_string());
+        if part == "bucket" && settings.bucket.is_none() {
+            let message =
+                "cannot be the name at S3: set `s3.bucket`, or use letters, digits, `-`, `_` and single `.`";
+            complain(&key.replace(".s3", ".name"), message);
+        } else {
+            complain(&format!("{key}.{part}"), &error.to_string());
+        }
     }
     access.and(request_headers).map(|_| config)
 }

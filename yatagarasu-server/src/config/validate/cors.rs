@@ -74,7 +74,7 @@ fn origins(given: &[String], place: &str, complain: ErrorSink<'_>) -> Option<All
     for (index, origin) in given.iter().enumerate() {
         let Some(pattern) = pattern(origin) else {
             let message = format!(
-                "expected an origin such as \"https://app.example\" or \"https://*.example\", without a path; found \
+                "expected an origin such as \"https://app.example\" or \"https://*.example\", without a path and with single `*`; found \
                  `{origin}`"
             );
             complain(&format!("{place}[{index}]"), &message);
@@ -92,7 +92,7 @@ fn pattern(origin: &str) -> Option<Pattern> {
     if lower != "null" {
         let uri: Uri = lower.replace('*', "x").parse().ok()?;
         let plain = uri.scheme().is_some() && matches!(uri.path(), "" | "/") && uri.query().is_none();
-        if !plain || lower.ends_with('/') || lower.contains(['?', '[', '@']) {
+        if !plain || lower.ends_with('/') || lower.contains(['?', '[', '@']) || lower.contains("**") {
             return None;
         }
     }

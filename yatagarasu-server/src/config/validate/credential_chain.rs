@@ -49,7 +49,15 @@ pub(in crate::config) fn check(environment: &Environment, complain: ErrorSink<'_
             [file(FILES[0], "config"), file(FILES[1], "credentials")].into_iter().flatten().collect();
         if profile != "default" && !files.iter().any(|file| has_profile(file, profile)) {
             let places: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-            complain("AWS_PROFILE", &format!("there is no profile `{profile}` in {}", places.join(" or ")));
+            complain(
+                "AWS_PROFILE",
+                &match &places[..] {
+                    [] => format!(
+                        "there is no file to find the profile `{profile}` in: set HOME or AWS_CONFIG_FILE"
+                    ),
+                    places => format!("there is no profile `{profile}` in {}", places.join(" or ")),
+                },
+            );
         }
     }
 }

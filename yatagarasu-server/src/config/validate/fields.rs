@@ -46,10 +46,7 @@ pub(super) fn response(
             1 => format!("{place}.response_headers"),
             _ => format!("{place}.response_headers[{index}]"),
         };
-        let keys = pattern(&rule.keys);
-        if keys.is_none() {
-            complain(&format!("{place}.keys"), &format!("`{}` is no glob: a `[` has no `]`", rule.keys));
-        }
+        let keys = pattern(&rule.keys, &format!("{place}.keys"), complain);
         let remove = patterns(&rule.remove, &format!("{place}.remove"), complain);
         let own = |name: &HeaderName| OWN.contains(name) || name.as_str() == "cache-status";
         let set = map(&rule.set, &format!("{place}.set"), &own, complain);
@@ -58,26 +55,33 @@ pub(super) fn response(
     Some(ResponseFields::new(hidden?, parsed.into_iter().collect::<Option<_>>()?))
 }
 
-fn pattern(text: &str) -> Option<Pattern> {
-    Pattern::new(text).ok()
+fn pattern(text: &str, place: &str, complain: ErrorSink<'_>) -> Option<Pattern> {
+    // `**` is for folders, which keys do not have. It would be refused unless it is a whole segment.
+    let parsed = if text.contains("**") {
+        Err("a single `*` stands for any characters, `/` too".to_owned())
+    } else {
+        Pattern::new(text).map_err(|error| error.to_string())
+    };
+    parsed.map_err(|reason| complain(place, &format!("`{text}` is no pattern: {reason}"))).ok()
 }
 
 /// Parses names of fields with `*`.
 fn patterns(given: &[String], place: &str, complain: ErrorSink<'_>) -> Option<Vec<Pattern>> {
     let mut good = true;
-    let parsed = given.iter().enumerate().filter_map(|(index, text)| {
-        let name = text.to_ascii_lowercase();
-        let usable = !name.is_empty() && HeaderName::from_bytes(name.replace('*', "x").as_bytes()).is_ok();
-        if !usable {
-            complain(
-                &format!("{place}[{index}]"),
-                &format!("expected a header field's name, with `*` for any characters; found `{text}`"),
-            );
+    let mut parsed = Vec::new();
+    for (index, text) in given.iter().enumerate() {
+        let (name, place) = (text.to_ascii_lowercase(), format!("{place}[{index}]"));
+        if name.is_empty() || HeaderName::from_bytes(name.replace('*', "x").as_bytes()).is_err() {
+            let message =
+                format!("expected a header field's name, with `*` for any characters; found `{text}`");
+            complain(&place, &message);
             good = false;
+        } else {
+            let pattern = pattern(&name, &place, complain);
+            good &= pattern.is_some();
+            parsed.extend(pattern);
         }
-        pattern(&name).filter(|_| usable)
-    });
-    let parsed = parsed.collect();
+    }
     good.then_some(parsed)
 }
 

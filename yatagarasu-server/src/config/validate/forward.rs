@@ -36,7 +36,7 @@ fn field_name(given: &str) -> Result<HeaderName, String> {
     }
     match HeaderName::from_bytes(given.as_bytes()) {
         Ok(name) if may_forward(&name) => Ok(name),
-        Ok(name) => Err(format!("`{name}` is never forwarded, or always")),
+        Ok(name) => Err(format!("`{name}` cannot be listed: the gateway itself decides whether S3 gets it")),
         Err(_) => Err(format!("expected a header field's name, found `{given}`")),
     }
 }

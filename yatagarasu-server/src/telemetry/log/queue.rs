@@ -35,6 +35,13 @@ pub(crate) fn lines_dropped() -> u64 {
     RUNNING.get().map_or(0, |queue| queue.dropped())
 }
 
+/// Waits at most `limit` until the lines of the process are written.
+pub(super) fn flush_running(limit: Duration) {
+    if let Some(queue) = RUNNING.get() {
+        queue.flush(limit);
+    }
+}
+
 /// Lines that wait for the writer.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -198,7 +205,7 @@ impl Report {
         }
         tracing::warn!(
             lines = dropped - self.told,
-            "log lines were dropped: they could not be written in time"
+            "log lines were lost: the output was too slow, or could not be written"
         );
         self.told = dropped;
         self.last = Some(Instant::now());

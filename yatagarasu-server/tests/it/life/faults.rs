@@ -1,5 +1,6 @@
 //! Whose fault is it? Four parties can be at fault, and everything follows from which.
 
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, SystemTime};
 
 use yatagarasu_testing::origin::{Origin, Reply, Request};
@@ -162,6 +163,30 @@ async fn a_wrong_clock_is_corrected_by_s3s() {
     assert_eq!(site.client.get("/static/k").await.status, 200);
     assert_eq!(site.origin.asked("first").len(), 2);
     assert_eq!(site.origin.asked("k").len(), 1, "learned once");
+    assert_eq!(credentials_valid(&site).await, 1);
+}
+
+/// Requests that are on their way when the clock is corrected are refused for the old time. Four of five were 502.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn requests_that_meet_a_wrong_clock_together_are_all_answered() {
+    let origin = Origin::start().await;
+    let together = Arc::new(Barrier::new(5));
+    let ahead = Duration::from_secs(3600);
+    let waiting = Arc::clone(&together);
+    origin.decide(move |request| {
+        let theirs = SystemTime::now() + ahead;
+        let right = request.field("x-amz-date")[..11] == iso(theirs)[..11];
+        if right {
+            return Some(Reply::ok("there"));
+        }
+        waiting.wait();
+        Some(refusal(403, "RequestTimeTooSkewed").with("date", &httpdate::fmt_http_date(theirs)))
+    });
+    let site = Site::of_bucket(origin, "", "", "").await;
+    let answers = (0..5).map(|index| site.begin(&format!("/static/{index}")));
+    for answer in answers.collect::<Vec<_>>() {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
     assert_eq!(credentials_valid(&site).await, 1);
 }
 

@@ -169,7 +169,7 @@ async fn a_mix_up_of_tls_and_plain_http_is_named() {
     // The alert "protocol_version" (RFC 8446 6).
     let tls = says(&[0x15, 3, 1, 0, 2, 2, 70]).await;
     for (endpoint, advice) in [
-        (format!("https://{plain}"), "does not speak TLS: begin the endpoint with `http://`"),
+        (format!("https://{plain}"), "does not speak TLS: begin `s3.endpoint` with `http://`"),
         (format!("http://{tls}"), "speaks TLS: begin the endpoint with `https://`"),
         (
             format!("https://{}", other.authority()),

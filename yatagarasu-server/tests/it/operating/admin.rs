@@ -142,10 +142,10 @@ async fn the_method_purges_what_a_public_path_leads_to() {
     assert_eq!(fetch("/stats/k").await, "MISS");
 
     for (path, status, words) in [
-        ("/nowhere/k", 404, "nothing is served under this path"),
-        ("/stats", 404, "nothing is served under this path"),
-        ("/health", 404, "nothing is served under this path"),
-        ("/purge", 404, "nothing is served under this path"),
+        ("/nowhere/k", 404, "no bucket's `path_prefix` and key match this path"),
+        ("/stats", 404, "no bucket's `path_prefix` and key match this path"),
+        ("/health", 404, "no bucket's `path_prefix` and key match this path"),
+        ("/purge", 404, "no bucket's `path_prefix` and key match this path"),
         ("/stats/a/../b", 400, "segment"),
         ("/stats/%zz", 400, "hexadecimal"),
     ] {

@@ -193,7 +193,16 @@ fn the_environment_overrides_and_fills_in() {
     let wrong = load_in(SHORT, &[("YATAGARASU__SERVER__ADRESS", "x"), ("YATAGARASU__BUCKETS__7__NAME", "x")])
         .unwrap_err();
     assert!(
-        wrong.contains("server.adress: unknown key") && wrong.contains("YATAGARASU__BUCKETS__7__NAME"),
+        wrong.contains("environment: YATAGARASU__SERVER__ADRESS: unknown key")
+            && wrong.contains("YATAGARASU__BUCKETS__7__NAME: `buckets` has 2 entries"),
+        "{wrong}"
+    );
+    // What is wrong with a value is said of the variable that it comes from.
+    let wrong = load_in(SHORT, &[("YATAGARASU__SERVER__ADDRESS", "x"), ("YATAGARASU_ADMIN_TOKEN", " ")]);
+    let wrong = wrong.unwrap_err();
+    assert!(
+        wrong.contains("environment: YATAGARASU__SERVER__ADDRESS: expected `IP:PORT`")
+            && wrong.contains("admin.token: the variable YATAGARASU_ADMIN_TOKEN: is white space only"),
         "{wrong}"
     );
 }
@@ -399,11 +408,11 @@ buckets:
         "f.yaml: buckets[2].name: expected the bucket's name",
         "f.yaml: buckets[2].path_prefix: expected a path such as \"/static\"",
         "f.yaml: buckets[2].s3.backend: expected `native` or `rusoto`, found `minio`",
-        "f.yaml: buckets[2].s3.forward_headers[0]: `cookie` is never forwarded",
+        "f.yaml: buckets[2].s3.forward_headers[0]: `cookie` cannot be listed",
         "f.yaml: buckets[2].s3.forward_query[0]: `acl` cannot be forwarded",
         "f.yaml: buckets[3].cache.eviction: expected `s3fifo`, `lfu`, `lru` or `sieve`, found `fifo`",
         "f.yaml: buckets[3].s3.secret_key: expected the secret that goes with `access_key`",
-        "f.yaml: buckets[4].cache.max_item_size: `max_item_size` is 10000000 bytes",
+        "f.yaml: buckets[4].cache.max_item_size: an object of 10000000 bytes (`max_item_size`) does not fit into",
         "f.yaml: buckets[4].path_prefix: expected a path",
         "f.yaml: buckets[1].name: `a` is taken by buckets[0] already",
         "f.yaml: buckets[1].path_prefix: `/a` is taken by buckets[0] already",
@@ -458,15 +467,25 @@ buckets:
     assert_eq!(keys.session_token, None, "as AWS_SESSION_TOKEN is for keys that are not temporary");
 
     for (name, key, value, message) in [
-        ("TOKEN", "admin.token", "a\nb", "has a control character (U+000A) in place 2"),
+        ("TOKEN", "admin.token", "a\nb", "has a control character (U+000A) at character 2"),
         ("TOKEN", "admin.token", "\n", "is white space only"),
         ("TOKEN", "admin.token", "a b", "expected printable ASCII characters without spaces"),
-        ("KEY", "buckets[0].s3.access_key", "a\u{0}", "has a control character (U+0000) in place 2"),
+        ("KEY", "buckets[0].s3.access_key", "a\u{0}", "has a control character (U+0000) at character 2"),
         ("KEY", "buckets[0].s3.access_key", "\u{e9}", "expected printable ASCII characters without spaces"),
-        ("SECRET", "buckets[0].s3.secret_key", "a\r\nb", "has a control character (U+000D) in place 2"),
+        ("SECRET", "buckets[0].s3.secret_key", "a\r\nb", "has a control character (U+000D) at character 2"),
         ("SECRET", "buckets[0].s3.secret_key", " ", "is white space only"),
-        ("SESSION", "buckets[0].s3.session_token", "a\u{7f}b", "has a control character (U+007F) in place 2"),
-        ("ENDPOINT", "buckets[0].s3.endpoint", "http://a\nb", "has a control character (U+000A) in place 9"),
+        (
+            "SESSION",
+            "buckets[0].s3.session_token",
+            "a\u{7f}b",
+            "has a control character (U+007F) at character 2",
+        ),
+        (
+            "ENDPOINT",
+            "buckets[0].s3.endpoint",
+            "http://a\nb",
+            "has a control character (U+000A) at character 9",
+        ),
     ] {
         let said = with(name, value).unwrap_err();
         assert!(said.lines().any(|line| line.starts_with(&format!("f.yaml: {key}: {message}"))), "{said}");
@@ -480,7 +499,25 @@ buckets:
     let token = |value| load_in(short, &[("YATAGARASU_ADMIN_TOKEN", value)]);
     assert_eq!(token("t0ken\n").unwrap().admin.token.unwrap().expose(), "t0ken");
     assert!(token("").unwrap().admin.token.is_none());
-    assert!(token(" \n").unwrap_err().starts_with("f.yaml: admin.token: is white space only"));
+    let said = token(" \n").unwrap_err();
+    assert!(said.contains("the variable YATAGARASU_ADMIN_TOKEN: is white space only"), "{said}");
+}
+
+/// A pattern that was left out showed the fields that it was to hide.
+#[test]
+fn a_pattern_that_cannot_be_used_is_refused() {
+    for key in [
+        "hide_headers: [\"x-amz-meta-**\"]",
+        "response_headers: { remove: [\"x-**\"] }",
+        "response_headers: { keys: \"img/**.png\" }",
+    ] {
+        let yaml = format!("buckets: [{{ name: a, path_prefix: /a, {key} }}]");
+        let said = load(&yaml).unwrap_err();
+        assert!(said.contains("is no pattern: a single `*` stands for any characters"), "{said}");
+    }
+    let said =
+        load("buckets: [{ name: a, path_prefix: /a, response_headers: { keys: \"[a\" } }]").unwrap_err();
+    assert!(said.contains("`[a` is no pattern"), "{said}");
 }
 
 #[test]
@@ -497,8 +534,7 @@ fn a_time_limit_that_would_end_every_request_is_refused() {
     ] {
         for (value, found) in [("0", "0s"), ("0s", "0s"), ("9ms", "9ms")] {
             let expected = format!(
-                "f.yaml: {place}.{key}: expected 10ms or more, found {found}: nothing would be done in time; the \
-                 default is {default}s"
+                "f.yaml: {place}.{key}: expected 10ms or more, found {found}; the default is {default}s"
             );
             assert_eq!(load(&format!("{key}: {value}")).unwrap_err(), expected);
         }
@@ -525,7 +561,10 @@ fn a_client_may_take_nothing_for_as_long_as_the_server_says() {
         assert_eq!(limit(given).unwrap(), expected, "{given}");
     }
     let said = limit("send_timeout: 9ms").unwrap_err();
-    assert!(said.starts_with("f.yaml: server.send_timeout: expected 10ms or more, found 9ms"), "{said}");
+    assert!(
+        said.starts_with("f.yaml: server.send_timeout: expected 10ms or more, or 0 for no limit, found 9ms"),
+        "{said}"
+    );
 }
 
 #[test]

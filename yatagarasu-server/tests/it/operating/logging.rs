@@ -132,7 +132,7 @@ async fn a_reader_of_the_log_that_pauses_holds_nobody_up() {
         let mut lines = stderr.by_ref().lines().map_while(Result::ok);
         let told = lines.find_map(|line| {
             let line: serde_json::Value = serde_json::from_str(&line).expect("whole lines");
-            line["message"].as_str().is_some_and(|message| message.contains("dropped")).then_some(line)
+            line["message"].as_str().is_some_and(|message| message.contains("were lost")).then_some(line)
         });
         (told.expect("a line says so"), stderr)
     });
@@ -164,15 +164,41 @@ async fn signals_that_mean_a_reload_elsewhere_are_logged_and_change_nothing() {
     site.assert_ends().await;
 }
 
+/// Whoever chooses the path must not write lines of the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_sends_stays_in_its_line() {
+    let [address, admin] = free_addresses();
+    let yaml = document("", &[bucket("http://127.0.0.1:1", "down", "/down", "", "")])
+        .replacen("127.0.0.1:0", &address.to_string(), 1)
+        .replacen("127.0.0.1:0", &admin.to_string(), 1);
+    let (_folder, file) = write(&yaml);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_yatagarasu-server"));
+    let mut child = command.arg("--config").arg(&file).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    lines.by_ref().find(|line| line.contains("serving")).expect("the server starts");
+    let path = "/down/a%0Aforged%1b%5b31m%0d%0aforged?q=%0Aforged";
+    assert_eq!(Client::new(address).get(path).await.status, 502);
+    signal(&child, "-KILL");
+    let said: Vec<_> = lines.collect();
+    assert!(said.iter().any(|line| line.contains("requests to the source fail")), "{said:#?}");
+    for line in said {
+        assert!(!line.starts_with("forged") && !line.contains('\u{1b}'), "{line:?}");
+    }
+    child.wait().unwrap();
+}
+
 #[test]
 fn a_filter_that_would_silence_everything_is_refused() {
     let (_folder, file) = write("buckets: []");
     for (filter, message) in [
         (
             "loud",
-            "yatagarasu-server: --log: `loud` is no level: expected off, error, warn, info, debug, trace",
+            "yatagarasu-server: --log or YATAGARASU_LOG: `loud` is no level: expected off, error, warn, info, debug, trace",
         ),
-        ("info,yatagarasu::acess=off", "yatagarasu-server: --log: `yatagarasu::acess` cannot be filtered"),
+        (
+            "info,yatagarasu::acess=off",
+            "yatagarasu-server: --log or YATAGARASU_LOG: `yatagarasu::acess` cannot be filtered",
+        ),
     ] {
         let output = command(&file).env("YATAGARASU_LOG", filter).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
