@@ -36,6 +36,8 @@ use crate::admin::metrics::exposition;
 use crate::admin::ready::Readiness;
 use crate::build::Memory;
 use crate::config::Secret;
+use crate::connection::admission::Admission;
+use crate::connection::limits::ConnectionLimits;
 use crate::listener::accept;
 use crate::server::Phase;
 use crate::service::buckets::Buckets;
@@ -48,26 +50,28 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Admin {
     buckets: Arc<Buckets>,
-    metrics: Metrics,
-    memory: Memory,
+    state: State,
     token: Option<Secret>,
     guesses: Guesses,
     /// For requests that are refused, by the reason: anybody can send them.
     refusals: [LogLimit; 3],
     readiness: Readiness,
-    phase: watch::Receiver<Phase>,
+}
+
+/// What the admin API shows of a server, besides its buckets.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) metrics: Metrics,
+    pub(crate) memory: Memory,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) limits: watch::Receiver<Arc<ConnectionLimits>>,
+    pub(crate) phase: watch::Receiver<Phase>,
 }
 
 impl Admin {
-    pub(crate) fn new(
-        buckets: Arc<Buckets>,
-        metrics: Metrics,
-        memory: Memory,
-        token: Option<Secret>,
-        phase: watch::Receiver<Phase>,
-    ) -> Self {
+    pub(crate) fn new(buckets: Arc<Buckets>, state: State, token: Option<Secret>) -> Self {
         let (guesses, refusals, readiness) = (Guesses::default(), Default::default(), Readiness::default());
-        Self { buckets, metrics, memory, token, guesses, refusals, readiness, phase }
+        Self { buckets, state, token, guesses, refusals, readiness }
     }
 
     /// Accepts connections forever. Dropping the future ends them.
@@ -132,11 +136,11 @@ impl Admin {
             ("/health", true) => document(StatusCode::OK, &json!({ "status": "ok" })),
             // A load balancer has no token. A page in a browser on this machine must not ask S3, though.
             ("/ready", true) if self.token.is_none() && !trusted => self.unauthorized(&head, client),
-            ("/ready", true) if *self.phase.borrow() > Phase::Serving => ready::stopping(),
+            ("/ready", true) if *self.state.phase.borrow() > Phase::Serving => ready::stopping(),
             ("/ready", true) => self.readiness.answer(self.buckets.all(), trusted).await,
             ("/stats" | "/metrics" | "/purge", _) if !trusted => self.unauthorized(&head, client),
-            ("/stats", true) => document(StatusCode::OK, &stats::stats(&self.buckets, &self.memory)),
-            ("/metrics", true) => metrics(exposition(&self.metrics, &self.buckets, &self.memory)),
+            ("/stats", true) => document(StatusCode::OK, &stats::stats(&self.buckets, &self.state.memory)),
+            ("/metrics", true) => metrics(exposition(&self.state, &self.buckets)),
             ("/purge", false) if head.method == Method::POST => {
                 purge::answer(&self.buckets, &head.headers, body, client).await
             }

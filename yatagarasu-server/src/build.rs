@@ -44,6 +44,15 @@ pub enum StartError {
         #[source]
         cause: yatagarasu_cache::BuildError,
     },
+    /// The file of a log cannot be opened.
+    #[error("log: `{output}` cannot be opened: {cause}")]
+    Log {
+        /// The file.
+        output: String,
+        /// The error of the system.
+        #[source]
+        cause: std::io::Error,
+    },
     /// A thread or its runtime cannot be created.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),

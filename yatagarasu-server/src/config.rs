@@ -19,7 +19,9 @@ mod text;
 mod units;
 mod validate;
 
-pub use effective::{AdminConfig, BucketCache, BucketConfig, Config, Secret, ServerConfig, StatusKey};
+pub use effective::{
+    AdminConfig, BucketCache, BucketConfig, Config, LogConfig, Secret, ServerConfig, StatusKey,
+};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use query::ForwardedQuery;

@@ -1,12 +1,13 @@
 //! Client connections: the sockets, and everything between them and the answer to a request.
 //!
-//! [`serve`] runs one connection. hyper speaks HTTP/1.1 and HTTP/2 over a [`client_socket`]. Below hyper, the
+//! [`admission`] decides which connections are served. [`serve`] runs one of them. hyper speaks HTTP/1.1 and HTTP/2 over a [`client_socket`]. Below hyper, the
 //! [`fast_path`] answers plain GETs of stored objects straight from the bytes of the request, and [`splice`] moves fast
 //! streams from S3's socket to the client's past the process. The [`state`] of a connection says what it waits for; the
 //! [`idle_reaper`] of the thread looks at it now and then and ends connections that are idle or whose clients take
 //! nothing. HTTP/2 streams have a state of their own in [`http2_stream`], and tasks that [`http2_executor`] runs. An
 //! [`answering_body`] is a response body as hyper asks for it. [`limits`] bound what one connection may hold.
 
+pub(crate) mod admission;
 mod answering_body;
 mod client_socket;
 mod fast_path;
@@ -18,6 +19,7 @@ mod splice;
 pub(crate) mod state;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -31,14 +33,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
+use crate::connection::admission::{Excess, Slot};
 use crate::connection::answering_body::{AnsweringBody, Way};
 use crate::connection::client_socket::ClientSocket;
 use crate::connection::fast_path::FastPath;
 use crate::connection::http2_executor::StreamExecutor;
 use crate::connection::limits::{
-    CONNECTION_BUFFER_BYTES, ConnectionLimits, FIELDS_MAX, HEADER_LIST_BYTES, REQUEST_WINDOW_BYTES,
-    STREAM_BUFFER_BYTES, STREAMS_MAX,
+    CONNECTION_BUFFER_BYTES, ConnectionLimits, FIELDS_MAX, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES,
+    STREAMS_MAX,
 };
 use crate::connection::splice::SpliceWriter;
 use crate::connection::splice::stream::SpliceStream;
@@ -51,44 +55,67 @@ use crate::service::handler::RequestHandler;
 pub(crate) fn serve(
     socket: TcpStream,
     handler: Arc<RequestHandler>,
-    limits: &ConnectionLimits,
+    place: Place,
     state: Arc<ConnectionState>,
 ) -> impl Future<Output = ()> + use<> {
     // This fails only if the connection is closed, and serving it then ends at once.
     let _ = socket.set_nodelay(true);
-    let writer = Arc::new(SpliceWriter::of(&socket, limits));
-    converse(socket, handler, writer, state)
+    let writer = Arc::new(SpliceWriter::of(&socket, &place.limits));
+    converse(socket, handler, place, writer, state)
+}
+
+/// What a connection may take.
+pub(crate) struct Place {
+    pub(crate) limits: Arc<ConnectionLimits>,
+    /// The address of the peer.
+    pub(crate) peer: IpAddr,
+    pub(crate) slot: Slot,
+    /// The limit that the connection exceeds. It gets a response that says so, and ends.
+    pub(crate) excess: Option<Excess>,
 }
 
 async fn converse(
     socket: TcpStream,
     handler: Arc<RequestHandler>,
+    place: Place,
     writer: Arc<SpliceWriter>,
     state: Arc<ConnectionState>,
 ) {
-    let fast_path = FastPath::new(Arc::clone(&handler));
+    let (limits, admission) = (Arc::clone(&place.limits), Arc::clone(place.slot.admission()));
+    let begun = Instant::now();
+    let builder = builder(StreamExecutor(Arc::clone(&state)), &limits);
+    let fast_path = FastPath::new(Arc::clone(&handler), place, &state);
     let service = service_fn({
         let (state, writer, answering) = (Arc::clone(&state), Arc::clone(&writer), Arc::clone(&handler));
         move |request: http::Request<Incoming>| {
             let running = state.begin();
+            state.count(&limits);
             // Placeholders work over HTTP/1 only: HTTP/2 puts frames around the bytes.
             let way = if request.version() < Version::HTTP_2 {
                 Way::Connection { stream: SpliceStream::new(Arc::clone(&writer)), version: request.version() }
             } else {
-                Way::Stream { stream: state.begin_stream(), rest: Bytes::new() }
+                let stream = state.begin_stream();
+                let second = u32::try_from(begun.elapsed().as_secs()).unwrap_or(u32::MAX);
+                if let Some(excess) = state.excess(&limits, second) {
+                    admission.note(excess, state.client());
+                    // Many streams may be honest: those that run end first.
+                    state.tell(if excess == Excess::Streams { Order::Drain } else { Order::Leave });
+                }
+                Way::Stream { stream, rest: Bytes::new() }
             };
             let version = request.version();
-            answering.answer(request, state.handed()).map(move |mut response| {
-                if version < Version::HTTP_2 && running.state().is_last() {
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                let answering = |body| AnsweringBody::new(body, running, way);
-                Ok::<_, Infallible>(response.map(answering))
-            })
+            answering.answer(request, state.handed(), state.client(), &limits.client_address).map(
+                move |mut response| {
+                    if version < Version::HTTP_2 && running.state().is_last() {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    let answering = |body| AnsweringBody::new(body, running, way);
+                    Ok::<_, Infallible>(response.map(answering))
+                },
+            )
         }
     });
     let socket = ClientSocket::new(socket, fast_path, writer, Arc::clone(&state));
-    let builder = builder(StreamExecutor(Arc::clone(&state)));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut draining = false;
     std::future::poll_fn(|cx| {
@@ -102,7 +129,7 @@ async fn converse(
             if let Some(error) = ended.err().and_then(|error| error.downcast::<hyper::Error>().ok())
                 && error.is_parse()
             {
-                handler.refused(error.is_parse_too_large());
+                handler.refused(error.is_parse_too_large(), state.client());
             }
             return Poll::Ready(());
         }
@@ -117,14 +144,14 @@ async fn converse(
     .await;
 }
 
-fn builder(executor: StreamExecutor) -> Builder<StreamExecutor> {
+fn builder(executor: StreamExecutor, limits: &ConnectionLimits) -> Builder<StreamExecutor> {
     let mut builder = Builder::new(executor);
     // With `writev`, hyper queues the placeholders. It would otherwise copy their bytes.
     builder
         .http1()
         .header_read_timeout(None)
         .max_headers(FIELDS_MAX)
-        .max_buf_size(CONNECTION_BUFFER_BYTES)
+        .max_buf_size(limits.header_size.max(CONNECTION_BUFFER_BYTES))
         .writev(true);
     builder
         .http2()
@@ -133,6 +160,6 @@ fn builder(executor: StreamExecutor) -> Builder<StreamExecutor> {
         .initial_stream_window_size(REQUEST_WINDOW_BYTES)
         .initial_connection_window_size(REQUEST_WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADER_LIST_BYTES);
+        .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX));
     builder
 }

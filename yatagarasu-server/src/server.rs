@@ -22,12 +22,15 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use yatagarasu_sys::pages::are_shareable;
+use yatagarasu_sys::process::open_files_left;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, State};
 use crate::build::{StartError, build};
 use crate::config::Config;
+use crate::connection::admission::Admission;
 use crate::connection::limits::ConnectionLimits;
 use crate::listener::{accept, listen};
+use crate::telemetry::access_log::AccessLog;
 use crate::trim::keep_small;
 
 use worker::Workers;
@@ -60,6 +63,8 @@ pub struct Server {
     admin_listener: TcpListener,
     admin: Arc<Admin>,
     workers: Workers,
+    admission: Arc<Admission>,
+    limits: watch::Sender<Arc<ConnectionLimits>>,
     phase: watch::Sender<Phase>,
     drain: Duration,
     grace: Duration,
@@ -82,19 +87,39 @@ impl Server {
         let public = listen("server.address", config.server.address)?;
         let admin_listener = listen("admin.address", config.admin.address)?;
         let assembly = build(config).await?;
-        let limits = ConnectionLimits {
-            header_timeout: config.server.header_timeout,
-            send_timeout: config.server.send_timeout,
-            notsent_lowat: config.server.notsent_lowat,
-            socket_memory: Arc::clone(&assembly.memory.sockets),
-        };
+        let log = AccessLog::start(&config.log)
+            .map_err(|(output, cause)| StartError::Log { output: output.name(), cause })?;
+        assembly.metrics.log_to(log.as_ref());
+        let (limits, limited) = watch::channel(Arc::new(ConnectionLimits::new(
+            &config.server,
+            &assembly.memory.sockets,
+            open_files_left(),
+        )));
         let (phase, phases) = watch::channel(Phase::Serving);
-        let workers = Workers::start(&assembly.buckets, &assembly.metrics, &limits, &phases)
+        let workers = Workers::start(&assembly.buckets, &assembly.metrics, &limited, &phases)
             .map_err(StartError::Thread)?;
         let token = config.admin.token.clone();
-        let admin = Admin::new(assembly.buckets, assembly.metrics, assembly.memory, token, phases);
+        let admission = Arc::<Admission>::default();
+        let state = State {
+            metrics: assembly.metrics,
+            memory: assembly.memory,
+            admission: Arc::clone(&admission),
+            limits: limited.clone(),
+            phase: phases,
+        };
+        let admin = Admin::new(assembly.buckets, state, token);
         let (drain, grace) = (config.server.drain, config.server.shutdown_grace);
-        Ok(Self { public, admin_listener, admin: Arc::new(admin), workers, phase, drain, grace })
+        Ok(Self {
+            public,
+            admin_listener,
+            admin: Arc::new(admin),
+            workers,
+            admission,
+            limits,
+            phase,
+            drain,
+            grace,
+        })
     }
 
     /// Returns the address of the public listener.
@@ -110,11 +135,13 @@ impl Server {
     /// Serves until `until` resolves, and then stops. The admin API is served to the end. Returns `true` if all
     /// responses ended within the configured grace period.
     pub async fn run(self, until: impl Future<Output = Stop>) -> bool {
-        let Self { public, admin_listener, admin, workers, phase, drain, grace } = self;
+        let Self { public, admin_listener, admin, workers, admission, limits, phase, drain, grace } = self;
         let operators = admin.serve(&admin_listener);
         let served = async {
             {
-                let accepting = accept("server.address", &public, |socket, _| workers.hand(socket));
+                let accepting = accept("server.address", &public, |socket, peer| {
+                    workers.hand(socket, peer.ip(), &admission, &limits.borrow());
+                });
                 let (mut accepting, trimming) = (pin!(accepting), keep_small(|| workers.connections()));
                 let stop = tokio::select! {
                     () = &mut accepting => Stop::Now,

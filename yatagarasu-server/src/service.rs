@@ -1,10 +1,12 @@
 //! What a request gets: the service between client connections and the gateways of the buckets.
 //!
 //! The [`router`] decodes a path and finds the [bucket](buckets) and the key. The [`handler`] of a thread asks the
-//! bucket's gateway and turns its outcome into a [`response`] with a [`body`], or into a [`problem`] document.
+//! bucket's gateway and turns its outcome into a [`response`] with a [`body`], or into a [`problem`] document. The
+//! [`client_address`] is that of a client behind proxies.
 
 pub(crate) mod body;
 pub mod buckets;
+pub mod client_address;
 pub(crate) mod handler;
 pub(crate) mod problem;
 pub(crate) mod response;

@@ -20,6 +20,13 @@ pub fn raise_open_files_limit() -> Option<u64> {
     if raised.is_ok() { limit.maximum } else { limit.current }
 }
 
+/// Returns how many more files the process may open, or `None` if there is no limit, or the system does not tell.
+pub fn open_files_left() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile).current?;
+    let open = std::fs::read_dir("/proc/self/fd").ok()?.count() as u64;
+    Some(limit.saturating_sub(open))
+}
+
 /// Returns `true` if an error means that the process, or the machine, can open no more files.
 pub fn is_out_of_files(error: &std::io::Error) -> bool {
     [libc::EMFILE, libc::ENFILE].map(Some).contains(&error.raw_os_error())

@@ -5,14 +5,16 @@ use std::time::SystemTime;
 
 use yatagarasu_s3::CredentialsStatus;
 
-use crate::build::Memory;
+use crate::admin::State;
+use crate::connection::admission::Excess;
 use crate::service::buckets::Buckets;
-use crate::telemetry::counters::{Counters, Metrics};
+use crate::telemetry::counters::Counters;
 use crate::telemetry::failures::FAULTS;
 use crate::telemetry::log::queue::lines_dropped;
 
 /// Returns all metrics in the text format of Prometheus.
-pub(crate) fn exposition(metrics: &Metrics, buckets: &Buckets, memory: &Memory) -> String {
+pub(crate) fn exposition(state: &State, buckets: &Buckets) -> String {
+    let State { metrics, memory, admission, limits, .. } = state;
     let mut text = Exposition(String::new());
     text.family("yatagarasu_responses_total", "counter", "Responses by class of status.");
     for class in 0..5 {
@@ -30,6 +32,13 @@ pub(crate) fn exposition(metrics: &Metrics, buckets: &Buckets, memory: &Memory) 
     text.family("yatagarasu_connections", "gauge", "Open client connections.");
     let connections = metrics.sum(Counters::open);
     text.sample("yatagarasu_connections", "", connections);
+    text.family("yatagarasu_connections_max", "gauge", "Limit of open client connections.");
+    text.sample("yatagarasu_connections_max", "", limits.borrow().connections_max as u64);
+    let refused = "yatagarasu_connections_refused_total";
+    text.family(refused, "counter", "Connections refused or ended because they exceeded a limit.");
+    for ((_, limit), count) in Excess::ALL.iter().zip(admission.refused()) {
+        text.sample(refused, &format!("limit=\"{limit}\""), count);
+    }
     text.family("yatagarasu_fill_bytes", "gauge", "Bytes reserved for objects being fetched.");
     text.sample("yatagarasu_fill_bytes", "", memory.fills.reserved());
     text.family("yatagarasu_wide_socket_bytes", "gauge", "Bytes reserved for the sockets of fast streams.");

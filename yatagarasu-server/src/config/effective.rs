@@ -12,6 +12,9 @@ use yatagarasu_core::{CachePolicy, ForwardedFields};
 use yatagarasu_s3::SourceConfig;
 
 use crate::config::ForwardedQuery;
+use crate::service::client_address::ClientAddress;
+use crate::telemetry::access_log::format::Format;
+use crate::telemetry::log::output::Destination;
 
 /// A validated configuration, with every default filled in.
 #[derive(Debug, Clone)]
@@ -20,6 +23,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// The admin API.
     pub admin: AdminConfig,
+    /// The log and the access log.
+    pub log: LogConfig,
     /// The buckets to serve, in the order of the file.
     pub buckets: Vec<BucketConfig>,
 }
@@ -38,6 +43,20 @@ pub struct ServerConfig {
     pub notsent_lowat: Option<u32>,
     /// Budget for enlarged socket buffers of fast streams, in bytes, over all buckets.
     pub socket_memory: u64,
+    /// Maximum number of open client connections. `None` derives it from the limit of file descriptors.
+    pub connections_max: Option<usize>,
+    /// Maximum number of open connections of one client.
+    pub connections_per_client: Option<u32>,
+    /// Maximum number of requests of one connection.
+    pub requests_per_connection: Option<u32>,
+    /// Maximum length of a request head in bytes.
+    pub header_size: usize,
+    /// Maximum number of streams that one HTTP/2 connection may begin in a second.
+    pub http2_streams_per_second: Option<u32>,
+    /// Maximum number of streams of one HTTP/2 connection that its client may reset before their responses have ended.
+    pub http2_resets_max: Option<u32>,
+    /// Where the address of a client comes from.
+    pub client_address: ClientAddress,
     /// Timeout for a client's complete request head. It also applies to idle connections.
     pub header_timeout: Duration,
     /// Time after which a response ends if its client takes nothing of it. `None` means no limit.
@@ -55,6 +74,17 @@ pub struct AdminConfig {
     pub address: SocketAddr,
     /// The bearer token for the admin API (RFC 6750). `None` is allowed only if the address is loopback.
     pub token: Option<Secret>,
+}
+
+/// The log and the access log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Where the log goes.
+    pub output: Destination,
+    /// Where the access log goes.
+    pub access_output: Destination,
+    /// The format of the access log. `None` is that of the log.
+    pub access_format: Option<Arc<Format>>,
 }
 
 /// One bucket and the paths it is served under.

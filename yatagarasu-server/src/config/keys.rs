@@ -22,6 +22,7 @@ use yatagarasu_s3::{AccessDenied, SourceBackend};
 
 use crate::config::Secret;
 use crate::config::units::{ByteSize, Span};
+use crate::service::client_address::AddressSource;
 use bounds::Bounds;
 use key::Absent::{Computed, Required};
 
@@ -41,11 +42,13 @@ const TIME_LIMIT: Bounds = Bounds::from(10);
 
 rows! {
     /// The configuration of the gateway.
-    struct Settings, "the keys `server`, `admin` and `buckets`" {
+    struct Settings, "the keys `server`, `admin`, `log` and `buckets`" {
         /// The listener for clients, and the resources that all buckets share.
         server: ServerSettings = {};
         /// The listener for operators.
         admin: AdminSettings = {};
+        /// The log and the access log.
+        log: LogSettings = {};
         /// The buckets to serve.
         buckets: Vec<BucketSettings> = [], else Required, bounds Bounds::rule("at least one");
     }
@@ -66,6 +69,25 @@ rows! {
         /// The budget for the sockets of all fast streams, of which each takes 8 MiB. It needs Linux and an
         /// `http://` endpoint.
         socket_memory: ByteSize = "128MiB", bounds Bounds::ANY.or_zero("for none");
+        /// How many connections of clients may be open. When most are taken, idle ones are closed; beyond it clients
+        /// get 503.
+        connections_max: u32 = 0,
+            bounds Bounds::ANY.or_zero("for half of the file descriptors that the process has left at its start");
+        /// How many connections one client may have open: an IPv4 address, or an IPv6 network of 64 bits. Beyond it the
+        /// client gets 429. Proxies in `client_address.trusted` are exempt.
+        connections_per_client: u32 = 0, bounds Bounds::ANY.or_zero("for no limit");
+        /// After how many requests a connection ends.
+        requests_per_connection: u32 = 0, bounds Bounds::ANY.or_zero("for no limit");
+        /// The longest request head. Beyond it clients get 431.
+        header_size: ByteSize = "16KiB", bounds Bounds::from(8 << 10).below((1 << 20) + 1);
+        /// How many streams a client may begin on one HTTP/2 connection in a second. Beyond it the connection ends once
+        /// its streams have.
+        http2_streams_per_second: u32 = 0, bounds Bounds::ANY.or_zero("for no limit");
+        /// How many streams of one HTTP/2 connection a client may reset before it has their responses, unless they are
+        /// fewer than half. Beyond it the connection is closed.
+        http2_resets_max: u32 = 500, bounds Bounds::ANY.or_zero("for no limit");
+        /// Where the address of a client comes from, for the log and the limits.
+        client_address: ClientAddressSettings = {};
         /// The time a client has to send a complete request head. A connection that is idle for this long is closed.
         header_timeout: Span = "60s", bounds TIME_LIMIT;
         /// How long a client may take nothing of its response. The server then resets the connection.
@@ -74,6 +96,16 @@ rows! {
         drain: Span = "5s", bounds Bounds::ANY.or_zero("for not at all");
         /// How long running responses may continue after that, or after SIGINT.
         shutdown_grace: Span = "30s";
+    }
+
+    /// Where the address of a client comes from.
+    struct ClientAddressSettings, "the keys of `client_address`" {
+        /// `connection` is the address of the peer. The others are for servers behind proxies: a request field that
+        /// these write, or the PROXY protocol, version 1 or 2.
+        from: Choice<AddressSource> = "connection";
+        /// The addresses or networks of the proxies. Others are not believed, and are clients themselves.
+        trusted: Vec<String> = [], such as ["10.0.0.0/8", "fd00::/8"],
+            bounds Bounds::rule("IP addresses, or networks as `10.0.0.0/8`; at least one unless `from` is `connection`");
     }
 
     /// The listener for operators.
@@ -85,6 +117,19 @@ rows! {
         token: Option<Secret> = null,
             else Computed("the variable `YATAGARASU_ADMIN_TOKEN`, or none"), such as "${YATAGARASU_ADMIN_TOKEN}",
             bounds Bounds::rule("printable ASCII without spaces; an empty text counts as none");
+    }
+
+    /// The log and the access log.
+    struct LogSettings, "the keys of `log`" {
+        /// Where the log goes: `stderr`, `stdout`, or the path of a file. A file is opened again on SIGHUP and
+        /// `yatagarasu config reload`, after it was renamed.
+        output: String = "stderr", bounds Bounds::rule("`stderr`, `stdout`, or a path");
+        /// Where the access log goes.
+        access_output: Option<String> = null, else Computed("as `output`"), such as "/var/log/yatagarasu/access.log",
+            bounds Bounds::rule("`stderr`, `stdout`, or a path");
+        /// What a line of the access log looks like: `text`, `json`, `combined` as of Apache and nginx, or a pattern.
+        access_format: Option<String> = null, else Computed("as the log: `--log-format`"), such as "combined",
+            bounds Bounds::rule("`text`, `json`, `combined`, or fields in braces: `{client} {method} {path} {status}`");
     }
 
     /// A bucket and the paths it is served under.

@@ -10,14 +10,22 @@ mod fields;
 mod forward;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
+use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use crate::config::error::ErrorSink;
-use crate::config::keys::{Address, AdminSettings, ServerSettings, Settings};
+use crate::config::keys::{
+    Address, AdminSettings, ClientAddressSettings, LogSettings, ServerSettings, Settings,
+};
 use crate::config::text::{check_field_value, trimmed};
 use crate::config::units::ByteSize;
-use crate::config::{AdminConfig, Config, Environment, Secret, ServerConfig};
+use crate::config::{AdminConfig, Config, Environment, LogConfig, Secret, ServerConfig};
+use crate::service::client_address::{AddressSource, ClientAddress};
+use crate::telemetry::access_log::format::Format;
+use crate::telemetry::log::output::Destination;
 
 /// The variable that the token of the admin API comes from if the file has none.
 const ADMIN_TOKEN: &str = "YATAGARASU_ADMIN_TOKEN";
@@ -32,6 +40,7 @@ pub(super) fn validate(
     settings.check_bounds("", complain);
     let server = server(&settings.server, complain);
     let admin = admin(&settings.admin, environment, complain);
+    let log = log(&settings.log, complain);
     if let (Some(server), Some(admin)) = (&server, &admin)
         && server.address.port() == admin.address.port()
         && server.address.port() != 0
@@ -58,7 +67,12 @@ pub(super) fn validate(
     for (index, bucket) in settings.buckets.into_iter().enumerate() {
         buckets.push(bucket::bucket(bucket, &format!("buckets[{index}]"), complain));
     }
-    Some(Config { server: server?, admin: admin?, buckets: buckets.into_iter().collect::<Option<_>>()? })
+    Some(Config {
+        server: server?,
+        admin: admin?,
+        log: log?,
+        buckets: buckets.into_iter().collect::<Option<_>>()?,
+    })
 }
 
 fn unique(values: impl Iterator<Item = Option<String>>, key: &str, complain: ErrorSink<'_>) {
@@ -73,8 +87,18 @@ fn unique(values: impl Iterator<Item = Option<String>>, key: &str, complain: Err
 }
 
 fn server(settings: &ServerSettings, complain: ErrorSink<'_>) -> Option<ServerConfig> {
+    let address = address(&settings.address, "server.address", complain);
+    let client_address = client_address(&settings.client_address, complain);
+    let limit = |count: u32| Some(count).filter(|count| *count > 0);
     Some(ServerConfig {
-        address: address(&settings.address, "server.address", complain)?,
+        address: address?,
+        connections_max: limit(settings.connections_max).and_then(|max| max.try_into().ok()),
+        connections_per_client: limit(settings.connections_per_client),
+        requests_per_connection: limit(settings.requests_per_connection),
+        header_size: settings.header_size.0.try_into().unwrap_or(usize::MAX),
+        http2_streams_per_second: limit(settings.http2_streams_per_second),
+        http2_resets_max: limit(settings.http2_resets_max),
+        client_address: client_address?,
         threads: match settings.threads {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads.into(),
@@ -87,6 +111,49 @@ fn server(settings: &ServerSettings, complain: ErrorSink<'_>) -> Option<ServerCo
         drain: settings.drain.0,
         shutdown_grace: settings.shutdown_grace.0,
     })
+}
+
+fn log(settings: &LogSettings, complain: ErrorSink<'_>) -> Option<LogConfig> {
+    let output = Destination::named(&settings.output);
+    let access_output = settings.access_output.as_deref().map_or_else(|| output.clone(), Destination::named);
+    let format = settings.access_format.as_deref().map(Format::parse).transpose();
+    match format {
+        Ok(format) => Some(LogConfig { output, access_output, access_format: format.map(Arc::new) }),
+        Err(message) => {
+            complain("log.access_format", &message);
+            None
+        }
+    }
+}
+
+fn client_address(settings: &ClientAddressSettings, complain: ErrorSink<'_>) -> Option<ClientAddress> {
+    let (mut trusted, mut good) = (Vec::new(), true);
+    for (index, text) in settings.trusted.iter().enumerate() {
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        match network {
+            Ok(network) => trusted.push(network),
+            Err(_) => {
+                let message = format!("expected an IP address, or a network as `10.0.0.0/8`; found `{text}`");
+                complain(&format!("server.client_address.trusted[{index}]"), &message);
+                good = false;
+            }
+        }
+    }
+    let from = settings.from.0;
+    match (from, settings.trusted.is_empty()) {
+        (AddressSource::Connection, false) => {
+            let message = "has no effect: set `from` to what the proxies write, or leave it out";
+            complain("server.client_address.trusted", message);
+            good = false;
+        }
+        (AddressSource::XForwardedFor | AddressSource::Forwarded | AddressSource::ProxyProtocol, true) => {
+            let message = "expected the addresses of the proxies: anybody could claim any address otherwise";
+            complain("server.client_address.trusted", message);
+            good = false;
+        }
+        _ => {}
+    }
+    good.then_some(ClientAddress { from, trusted })
 }
 
 /// Returns the size of a socket buffer, or `None` if the operating system decides. The bounds of the key have been

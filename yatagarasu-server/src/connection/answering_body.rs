@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use yatagarasu_core::SourceError;
 
 use crate::connection::http2_stream::Stream;
-use crate::connection::limits::STREAM_PIECE_BYTES;
+use crate::connection::limits::{CUT, STREAM_PIECE_BYTES};
 use crate::connection::splice::stream::SpliceStream;
 use crate::connection::state::{InFlight, Order};
 use crate::service::body::ResponseBody;
@@ -72,6 +72,9 @@ impl Body for AnsweringBody {
                 item
             }
         };
+        if !matches!(item, Some(Ok(_))) {
+            running.end();
+        }
         Poll::Ready(item.map(|item| item.map(Frame::data)))
     }
 
@@ -98,7 +101,16 @@ impl AnsweringBody {
 impl Drop for AnsweringBody {
     fn drop(&mut self) {
         if self.is_cut() {
-            self.body.cut();
+            self.body.cut(CUT);
+        }
+        // hyper does not ask for the end of a body whose length it knows.
+        if self.remaining() == Some(0) {
+            self.running.end();
+        }
+        if let Way::Connection { stream, .. } = &self.way
+            && let Some(entry) = self.body.take_entry()
+        {
+            stream.end(entry);
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connection::fast_path::FastPath;
+use crate::connection::limits::CUT;
 use crate::connection::splice::SpliceWriter;
 use crate::connection::splice::placeholder::{Next, next};
 use crate::connection::state::ConnectionState;
@@ -100,7 +101,7 @@ impl AsyncWrite for ClientSocket {
 impl Drop for ClientSocket {
     fn drop(&mut self) {
         if self.state.is_cut() {
-            self.fast_path.cut();
+            self.fast_path.cut(CUT);
             // Resets the connection. The kernel then frees the bytes it holds for the client, and the client cannot
             // take a part of a body for all of it.
             let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));

@@ -11,11 +11,13 @@
 //! without a log line, a request id or a reason.
 
 mod hit_writer;
+mod proxy_protocol;
 mod refusal;
 mod request_head;
 
 use std::cell::RefCell;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -25,10 +27,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::connection::Place;
+use crate::connection::admission::Slot;
 use crate::connection::fast_path::hit_writer::HitWriter;
+use crate::connection::fast_path::proxy_protocol::Header;
 use crate::connection::fast_path::refusal::Refusal;
-use crate::connection::fast_path::request_head::{RequestHead, escaped};
-use crate::connection::limits::CONNECTION_BUFFER_BYTES;
+use crate::connection::fast_path::request_head::{Invalidity, RequestHead, escaped};
+use crate::connection::limits::ConnectionLimits;
 use crate::connection::state::ConnectionState;
 use crate::service::handler::RequestHandler;
 
@@ -55,6 +60,12 @@ thread_local! {
 /// Bytes received from a client and not answered yet, and the response being sent by the fast path.
 pub(super) struct FastPath {
     handler: Arc<RequestHandler>,
+    limits: Arc<ConnectionLimits>,
+    /// The address of the peer.
+    peer: IpAddr,
+    slot: Slot,
+    /// Whether a header of the PROXY protocol is to come first.
+    is_proxied: bool,
     received: Vec<u8>,
     sending: Option<HitWriter>,
     refusing: Option<Refusal>,
@@ -87,12 +98,25 @@ enum Turn {
 }
 
 impl FastPath {
-    pub(super) fn new(handler: Arc<RequestHandler>) -> Self {
+    pub(super) fn new(handler: Arc<RequestHandler>, place: Place, state: &ConnectionState) -> Self {
+        let Place { limits, peer, slot, excess } = place;
+        let is_proxied = excess.is_none() && limits.client_address.is_proxied(peer);
+        if !is_proxied {
+            state.identify(peer.to_canonical());
+        }
+        let refusing = excess.map(|excess| {
+            slot.admission().note(excess, peer);
+            Refusal::of_excess(excess, &handler, peer)
+        });
         Self {
             handler,
+            limits,
+            peer,
+            slot,
+            is_proxied,
             received: Vec::new(),
             sending: None,
-            refusing: None,
+            refusing,
             half_closed: false,
             wrote_since: false,
             unflushed: false,
@@ -129,14 +153,24 @@ impl FastPath {
                 Turn::FastPath if state.is_draining() => return Poll::Pending,
                 Turn::FastPath => {}
             }
+            if self.is_proxied {
+                ready!(self.poll_proxy_header(socket, state, cx))?;
+                continue;
+            }
             match RequestHead::of(&self.received) {
                 // hyper closes the connection after its response.
                 RequestHead::Plain(_, length) if state.is_last() => {
                     state.hand(None);
                     self.turn = Turn::Hand(length);
                 }
-                RequestHead::Plain(target, length) => match self.handler.try_hit(target) {
+                RequestHead::Plain(target, length) => match self.handler.try_hit(
+                    target,
+                    state.client(),
+                    &self.limits.client_address,
+                    &self.received[..length],
+                ) {
                     Ok(hit) => {
+                        state.count(&self.limits);
                         self.sending = Some(HitWriter::new(hit));
                         self.taken(length);
                     }
@@ -155,10 +189,11 @@ impl FastPath {
                 }
                 RequestHead::Other => self.turn = Turn::HyperForGood,
                 RequestHead::Invalid(invalidity) => {
-                    self.refusing = Some(Refusal::of(invalidity, &self.handler));
+                    self.refusing = Some(Refusal::of(invalidity, &self.handler, state.client()));
                 }
-                RequestHead::Partial if self.received.len() >= CONNECTION_BUFFER_BYTES => {
-                    self.refusing = Some(Refusal::too_large(&self.handler));
+                RequestHead::Partial if self.received.len() >= self.limits.header_size => {
+                    self.refusing =
+                        Some(Refusal::too_large(self.limits.header_size, &self.handler, state.client()));
                 }
                 RequestHead::Partial => {
                     if self.half_closed || ready!(self.poll_receive(socket, cx))? == 0 {
@@ -204,11 +239,44 @@ impl FastPath {
         }
     }
 
-    /// Records in the access log that the client took nothing for too long and gets no more.
-    pub(super) fn cut(&mut self) {
+    /// Records in the access log why the client gets no more.
+    pub(super) fn cut(&mut self, reason: &str) {
         if let Some(sending) = &mut self.sending {
-            sending.cut();
+            sending.cut(reason);
         }
+    }
+
+    /// Reads the header of the PROXY protocol, and learns from it who the client is.
+    fn poll_proxy_header(
+        &mut self,
+        socket: &mut TcpStream,
+        state: &ConnectionState,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let problem = match proxy_protocol::read(&self.received) {
+            Header::Partial if self.half_closed => {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            Header::Partial if self.received.len() < self.limits.header_size => {
+                self.half_closed = ready!(self.poll_receive(socket, cx))? == 0;
+                return Poll::Ready(Ok(()));
+            }
+            Header::Complete { client, length } => {
+                let client = client.unwrap_or(self.peer);
+                state.identify(client);
+                self.taken(length);
+                self.slot.identify(client, &self.limits).err().map(|excess| {
+                    self.slot.admission().note(excess, client);
+                    Refusal::of_excess(excess, &self.handler, client)
+                })
+            }
+            Header::Partial | Header::Invalid => {
+                Some(Refusal::of(Invalidity::NotProxied, &self.handler, self.peer))
+            }
+        };
+        self.is_proxied = false;
+        self.refusing = problem;
+        Poll::Ready(Ok(()))
     }
 
     /// Hands hyper the next bytes of a request head.
@@ -353,7 +421,7 @@ impl FastPath {
     }
 
     fn poll_receive(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let limit = CONNECTION_BUFFER_BYTES.saturating_sub(self.received.len()).clamp(1, READ_BYTES);
+        let limit = self.limits.header_size.saturating_sub(self.received.len()).clamp(1, READ_BYTES);
         READ.with_borrow_mut(|room| {
             let mut buffer = ReadBuf::new(&mut room[..limit]);
             ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;

@@ -8,6 +8,10 @@ use crate::connection::state::{ConnectionState, Look, Order};
 /// Number of looks per shortest timeout. [`PERIOD_MAX`] may make it more.
 const LOOKS: u32 = 8;
 
+/// Number of consecutive idle looks after which a connection is closed if there are too many. A new one has not sent its
+/// request yet at the first.
+const IDLE_LOOKS_CROWDED: u32 = 2;
+
 /// Longest time between two looks.
 const PERIOD_MAX: Duration = Duration::from_secs(1);
 
@@ -38,6 +42,19 @@ impl IdleReaper {
     /// request is answered and no bytes wait. It resets a connection or a stream if its client takes nothing for
     /// `send_timeout`. Both may take up to two [periods](Self::period) longer.
     pub(crate) fn new(header_timeout: Duration, send_timeout: Option<Duration>) -> Self {
+        let mut reaper = Self {
+            period: PERIOD_MAX,
+            idle_looks: u32::MAX,
+            stalled_looks: None,
+            order: Order::Serve,
+            watched: Vec::new(),
+        };
+        reaper.limit(header_timeout, send_timeout);
+        reaper
+    }
+
+    /// Changes the limits, from the next look on.
+    pub(crate) fn limit(&mut self, header_timeout: Duration, send_timeout: Option<Duration>) {
         let shortest = send_timeout.map_or(header_timeout, |timeout| timeout.min(header_timeout));
         let period = (shortest / LOOKS).clamp(Duration::from_millis(1), PERIOD_MAX);
         let looks = |limit: Duration| {
@@ -45,13 +62,9 @@ impl IdleReaper {
             // One more, because the first look may come at once.
             u32::try_from(looks).unwrap_or(u32::MAX - 1) + 1
         };
-        Self {
-            period,
-            idle_looks: looks(header_timeout),
-            stalled_looks: send_timeout.map(looks),
-            order: Order::Serve,
-            watched: Vec::new(),
-        }
+        self.period = period;
+        self.idle_looks = looks(header_timeout);
+        self.stalled_looks = send_timeout.map(looks);
     }
 
     /// Returns the time between two calls of [`reap`](Self::reap).
@@ -72,10 +85,12 @@ impl IdleReaper {
         self.watched.is_empty()
     }
 
-    /// Looks at all connections. Ends those that were idle or stalled for too long. Returns the number of connections
-    /// and streams that it ended because their clients took nothing.
-    pub(crate) fn reap(&mut self) -> u64 {
-        let (idle_looks, stalled_looks) = (self.idle_looks, self.stalled_looks);
+    /// Looks at all connections. Ends those that were idle or stalled for too long; if there are too many, all that were
+    /// idle since the last look. Returns the number of connections and streams that it ended because their clients took
+    /// nothing.
+    pub(crate) fn reap(&mut self, crowded: bool) -> u64 {
+        let idle_looks = if crowded { IDLE_LOOKS_CROWDED } else { self.idle_looks };
+        let stalled_looks = self.stalled_looks;
         let mut cut = 0;
         self.watched.retain_mut(|watched| {
             let Some(state) = watched.state.upgrade() else { return false };
@@ -148,10 +163,10 @@ mod tests {
         // Belongs to no response and ends no wait, so that it does not count.
         idle.note(&Poll::Ready(Ok(1)), &socket);
         for _ in 0..LOOKS {
-            reaper.reap();
+            reaper.reap(false);
         }
         assert_eq!(order(&idle), Order::Serve);
-        reaper.reap();
+        reaper.reap(false);
         assert_eq!(
             [order(&idle), order(&answering), order(&waiting)],
             [Order::Leave, Order::Serve, Order::Serve]
@@ -159,11 +174,22 @@ mod tests {
         drop(running);
         waiting.note(&Poll::Ready(Ok(1)), &socket);
         for _ in 0..=LOOKS {
-            reaper.reap();
+            reaper.reap(false);
         }
         assert_eq!([order(&answering), order(&waiting)], [Order::Serve; 2]);
-        reaper.reap();
+        reaper.reap(false);
         assert_eq!([order(&answering), order(&waiting)], [Order::Leave; 2]);
+    }
+
+    #[test]
+    fn idle_connections_make_room_in_a_crowd() {
+        let mut reaper = IdleReaper::new(Duration::from_secs(60), None);
+        let (idle, answering) = (reaper.watch(), reaper.watch());
+        let _running = answering.begin();
+        reaper.reap(true);
+        assert_eq!(order(&idle), Order::Serve, "its request may be on its way");
+        reaper.reap(true);
+        assert_eq!([order(&idle), order(&answering)], [Order::Leave, Order::Serve]);
     }
 
     #[tokio::test]
@@ -181,10 +207,10 @@ mod tests {
                 slow.note(&Poll::Pending, &socket);
             }
             stalled.note(&Poll::Pending, &socket);
-            assert_eq!(reaper.reap(), 0, "{look}");
+            assert_eq!(reaper.reap(false), 0, "{look}");
         }
         // Counted only once.
-        assert_eq!([reaper.reap(), reaper.reap()], [1, 0]);
+        assert_eq!([reaper.reap(false), reaper.reap(false)], [1, 0]);
         assert_eq!(
             [order(&slow), order(&stalled), order(&fetching)],
             [Order::Serve, Order::Cut, Order::Serve]
@@ -204,10 +230,10 @@ mod tests {
                 slow.give();
             }
             fetching.ask();
-            assert_eq!(reaper.reap(), 0);
+            assert_eq!(reaper.reap(false), 0);
         }
-        assert_eq!(reaper.reap(), 1);
-        assert_eq!(reaper.reap(), 0, "it is counted once");
+        assert_eq!(reaper.reap(false), 1);
+        assert_eq!(reaper.reap(false), 0, "it is counted once");
         assert_eq!([&stalled, &slow, &fetching].map(|stream| stream.is_cut()), [true, false, false]);
         assert_eq!(order(&state), Order::Serve);
     }
@@ -220,9 +246,9 @@ mod tests {
         let _running = state.begin();
         let [first, second] = [0; 2].map(|_| state.begin_stream());
         second.give();
-        reaper.reap();
+        reaper.reap(false);
         first.give();
-        let cut: Vec<_> = (0..LOOKS + 3).map(|_| reaper.reap()).collect();
+        let cut: Vec<_> = (0..LOOKS + 3).map(|_| reaper.reap(false)).collect();
         assert_eq!(cut.iter().sum::<u64>(), 2);
         assert_eq!((cut[7], cut[8], cut[9]), (1, 0, 1), "{cut:?}");
         assert!(first.is_cut() && second.is_cut());
@@ -237,10 +263,10 @@ mod tests {
         state.note(&Poll::Pending, &socket);
         for _ in 0..LOOKS {
             drop(state.begin());
-            assert_eq!(reaper.reap(), 0);
+            assert_eq!(reaper.reap(false), 0);
         }
         drop(state.begin());
-        assert_eq!(reaper.reap(), 1);
+        assert_eq!(reaper.reap(false), 1);
         assert_eq!(order(&state), Order::Cut);
     }
 
@@ -249,10 +275,10 @@ mod tests {
         let mut reaper = IdleReaper::new(Duration::from_secs(1), None);
         drop(reaper.watch());
         let open = reaper.watch();
-        reaper.reap();
+        reaper.reap(false);
         assert!(!reaper.is_empty());
         drop(open);
-        reaper.reap();
+        reaper.reap(false);
         assert!(reaper.is_empty());
     }
 

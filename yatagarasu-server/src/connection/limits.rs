@@ -5,9 +5,27 @@ use std::time::Duration;
 
 use yatagarasu_core::Budget;
 
-/// The configured limits of a client's connection.
+use crate::config::ServerConfig;
+use crate::service::client_address::ClientAddress;
+
+/// The configured limits of clients' connections.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimits {
+    /// Maximum number of connections.
+    pub(crate) connections_max: usize,
+    /// Maximum number of connections of one client. `None` means no limit.
+    pub(crate) connections_per_client: Option<u32>,
+    /// Number of requests after which a connection ends. `None` means no limit.
+    pub(crate) requests_per_connection: Option<u32>,
+    /// Maximum length of a request head, in bytes.
+    pub(crate) header_size: usize,
+    /// Maximum number of streams that one HTTP/2 connection may begin in a second. `None` means no limit.
+    pub(crate) http2_streams_per_second: Option<u32>,
+    /// Maximum number of streams of one HTTP/2 connection that its client may reset before their responses have ended,
+    /// unless they are fewer than half. `None` means no limit.
+    pub(crate) http2_resets_max: Option<u32>,
+    /// Where the address of a client comes from.
+    pub(crate) client_address: ClientAddress,
     /// Longest wait for a complete request head. Applies to idle connections too.
     pub(crate) header_timeout: Duration,
     /// Longest time in which a client takes none of the bytes sent to it. `None` means no limit.
@@ -18,8 +36,59 @@ pub(crate) struct ConnectionLimits {
     pub(crate) socket_memory: Arc<Budget>,
 }
 
-/// Maximum number of buffered bytes per connection and direction, in hyper and in the fast path. A request head has
-/// to fit. At most one chunk of a response is queued. `SpliceStream` holds a stream from S3 back further.
+impl ConnectionLimits {
+    /// Returns the limits of a configuration. `descriptors` is the number of file descriptors that are left, if that is
+    /// limited.
+    pub(crate) fn new(config: &ServerConfig, socket_memory: &Arc<Budget>, descriptors: Option<u64>) -> Self {
+        // A request may take a connection to S3 as well. The reserve is for operators, files and pipes.
+        let half = descriptors.map_or(CONNECTIONS_MAX, |left| left.saturating_sub(DESCRIPTORS_RESERVED) / 2);
+        let half = usize::try_from(half.min(CONNECTIONS_MAX)).unwrap_or(usize::MAX).max(1);
+        Self {
+            connections_max: config.connections_max.unwrap_or(half),
+            connections_per_client: config.connections_per_client,
+            requests_per_connection: config.requests_per_connection,
+            header_size: config.header_size,
+            http2_streams_per_second: config.http2_streams_per_second,
+            http2_resets_max: config.http2_resets_max,
+            client_address: config.client_address.clone(),
+            header_timeout: config.header_timeout,
+            send_timeout: config.send_timeout,
+            notsent_lowat: config.notsent_lowat,
+            socket_memory: Arc::clone(socket_memory),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 1000,
+            connections_per_client: None,
+            requests_per_connection: None,
+            header_size: CONNECTION_BUFFER_BYTES,
+            http2_streams_per_second: None,
+            http2_resets_max: None,
+            client_address: ClientAddress::default(),
+            header_timeout: Duration::from_secs(60),
+            send_timeout: None,
+            notsent_lowat: None,
+            socket_memory: Arc::new(Budget::new(0)),
+        }
+    }
+}
+
+/// The reason in the access log if a client takes nothing.
+pub(super) const CUT: &str = "the client took nothing for `server.send_timeout`";
+
+/// Number of file descriptors that no client's connection takes.
+const DESCRIPTORS_RESERVED: u64 = 32;
+
+/// Maximum number of connections if file descriptors are not limited.
+const CONNECTIONS_MAX: u64 = 1 << 20;
+
+/// Maximum number of buffered response bytes per connection in hyper, and number of request bytes unless a request head
+/// is longer. At most one chunk of a response is queued. `SpliceStream` holds a stream from S3 back further.
 pub(super) const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Maximum number of header fields of a request.
@@ -43,6 +112,3 @@ pub(super) const REQUEST_WINDOW_BYTES: u32 = 65_535;
 
 /// Maximum number of concurrent HTTP/2 streams per connection.
 pub(super) const STREAMS_MAX: u32 = 128;
-
-/// Maximum size of an HTTP/2 header list, in bytes.
-pub(super) const HEADER_LIST_BYTES: u32 = 16 * 1024;

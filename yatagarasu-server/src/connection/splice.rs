@@ -29,6 +29,7 @@ use yatagarasu_sys::pipe::Pipe;
 use yatagarasu_sys::tcp;
 
 use crate::connection::limits::{ConnectionLimits, WIDE_UNSENT_BYTES};
+use crate::telemetry::access_log::Entry;
 
 /// State of a connection's output that may bypass the process.
 #[derive(Debug)]
@@ -43,8 +44,10 @@ pub(super) struct SpliceWriter {
 struct Held {
     /// A pipe that is not empty, and the number of bytes in it. A placeholder for them has been issued.
     pipe: Option<(Pipe, usize)>,
-    /// Whether a stream has returned bytes that are not written yet.
-    unwritten: bool,
+    /// Number of bytes that a stream has returned last and that are not written yet.
+    unwritten: usize,
+    /// The log entry of a response whose last bytes are not written yet.
+    ending: Option<Entry>,
     /// Wakes the stream that waits until they are.
     waiting: Option<Waker>,
     width: Width,
@@ -127,9 +130,10 @@ impl SpliceWriter {
             }
             held.width = Width::Bound;
         }
-        held.unwritten = false;
-        let waiting = held.waiting.take();
+        held.unwritten = 0;
+        let (waiting, ending) = (held.waiting.take(), held.ending.take());
         drop(held);
+        drop(ending);
         if let Some(waiting) = waiting {
             waiting.wake();
         }
@@ -139,7 +143,7 @@ impl SpliceWriter {
     /// Waits until the last bytes of the stream have been written.
     fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
         let mut held = self.held();
-        if !held.unwritten {
+        if held.unwritten == 0 {
             return Poll::Ready(());
         }
         held.waiting = Some(cx.waker().clone());
@@ -149,7 +153,13 @@ impl SpliceWriter {
     /// Records that the stream has returned `bytes` bytes.
     fn gave(&self, bytes: usize) {
         // An empty piece is never written.
-        self.held().unwritten = bytes > 0;
+        self.held().unwritten = bytes;
+    }
+
+    /// Completes the log entry of a response once its last bytes are written.
+    fn end(&self, entry: Entry) {
+        let earlier = self.held().ending.replace(entry);
+        drop(earlier);
     }
 
     /// Keeps a pipe until its placeholder is redeemed.
@@ -179,6 +189,16 @@ impl SpliceWriter {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for SpliceWriter {
+    fn drop(&mut self) {
+        let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // The connection has broken before the last bytes were written.
+        if let Some(entry) = &mut held.ending {
+            entry.unsent(held.unwritten as u64);
+        }
     }
 }
 

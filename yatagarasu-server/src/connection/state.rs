@@ -1,6 +1,7 @@
 //! The state of one connection, which the reaper watches.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -8,7 +9,9 @@ use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
 use yatagarasu_sys::tcp::unacknowledged;
 
+use crate::connection::admission::Excess;
 use crate::connection::http2_stream::{Stream, Streams};
+use crate::connection::limits::ConnectionLimits;
 use crate::service::handler::Routed;
 
 /// Value of `unacknowledged` if the socket was not queried since bytes began to wait.
@@ -20,6 +23,14 @@ const NOT_ASKED: u32 = u32::MAX;
 /// A connection and its reaper run on one thread. Relaxed atomics therefore suffice.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionState {
+    /// The client, as the connection tells it.
+    client: OnceLock<IpAddr>,
+    /// Number of requests.
+    requests: AtomicU32,
+    /// Number of HTTP/2 streams that the client has reset before their responses had ended.
+    resets: AtomicU32,
+    /// The second of the latest stream, and the number of streams that began in it.
+    streams_in_second: [AtomicU32; 2],
     /// Number of requests that hyper has begun.
     begun: AtomicUsize,
     /// Number of requests that hyper is processing.
@@ -75,14 +86,52 @@ pub(super) enum Look {
 
 /// A request that hyper is processing. It ends when dropped.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<ConnectionState>);
+pub(super) struct InFlight {
+    state: Arc<ConnectionState>,
+    /// Whether the response has ended, or is known not to end because of its source.
+    ended: bool,
+}
 
 impl ConnectionState {
+    /// Records who the client is.
+    pub(super) fn identify(&self, client: IpAddr) {
+        self.client.get_or_init(|| client);
+    }
+
+    /// Returns the client as the connection tells it: the peer, or whom a proxy names at its beginning.
+    pub(super) fn client(&self) -> IpAddr {
+        *self.client.get().unwrap_or(&IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// Counts a request. The last one that the connection may have ends it.
+    pub(super) fn count(&self, limits: &ConnectionLimits) {
+        let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        if limits.requests_per_connection.is_some_and(|max| requests >= max) {
+            // Over HTTP/2, `Last` has no meaning: streams end, and the connection with them.
+            self.tell(if self.streams().is_some() { Order::Drain } else { Order::Last });
+        }
+    }
+
+    /// Returns the limit that the client exceeds by beginning another stream in this second, which is counted from any
+    /// time.
+    pub(super) fn excess(&self, limits: &ConnectionLimits, second: u32) -> Option<Excess> {
+        let [latest, count] = &self.streams_in_second;
+        if latest.swap(second, Ordering::Relaxed) != second {
+            count.store(0, Ordering::Relaxed);
+        }
+        let streams = count.fetch_add(1, Ordering::Relaxed) + 1;
+        let (resets, begun) = (self.resets.load(Ordering::Relaxed), self.begun());
+        if limits.http2_resets_max.is_some_and(|max| resets > max) && resets as usize > begun / 2 {
+            return Some(Excess::Resets);
+        }
+        limits.http2_streams_per_second.is_some_and(|max| streams > max).then_some(Excess::Streams)
+    }
+
     /// Records that a request head is complete.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.running.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+        InFlight { state: Arc::clone(self), ended: false }
     }
 
     /// Keeps what the fast path found for the request that hyper gets next, if it found anything.
@@ -235,13 +284,21 @@ impl ConnectionState {
 impl InFlight {
     /// Returns the state of the request's connection.
     pub(super) fn state(&self) -> &ConnectionState {
-        &self.0
+        &self.state
+    }
+
+    /// Records that the response has ended, or breaks off because of its source.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.answered.store(true, Ordering::Relaxed);
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.state.answered.store(true, Ordering::Relaxed);
+        self.state.running.fetch_sub(1, Ordering::Relaxed);
+        if !self.ended {
+            self.state.resets.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }

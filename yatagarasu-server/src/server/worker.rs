@@ -1,7 +1,7 @@
 //! Worker threads: each one serves its connections on a single-threaded runtime.
 
 use std::io;
-use std::net::TcpStream as StdStream;
+use std::net::{IpAddr, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -13,10 +13,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::connection::admission::{Admission, Admitted, Excess, Slot};
 use crate::connection::idle_reaper::IdleReaper;
 use crate::connection::limits::ConnectionLimits;
-use crate::connection::serve;
 use crate::connection::state::Order;
+use crate::connection::{Place, serve};
 use crate::server::Phase;
 use crate::service::buckets::Buckets;
 use crate::service::handler::RequestHandler;
@@ -32,7 +33,7 @@ pub(super) struct Workers(Vec<Worker>);
 
 #[derive(Debug)]
 struct Worker {
-    sockets: mpsc::UnboundedSender<StdStream>,
+    sockets: mpsc::UnboundedSender<Handed>,
     /// Number of connections handed to this worker that have not ended.
     load: Arc<AtomicUsize>,
     /// Resolves when all connections of this worker have ended.
@@ -47,7 +48,7 @@ impl Workers {
     pub(super) fn start(
         buckets: &Arc<Buckets>,
         metrics: &Metrics,
-        limits: &ConnectionLimits,
+        limits: &watch::Receiver<Arc<ConnectionLimits>>,
         phase: &watch::Receiver<Phase>,
     ) -> io::Result<Self> {
         let worker = |(index, counters): (usize, &Arc<Counters>)| {
@@ -68,15 +69,26 @@ impl Workers {
         self.0.iter().map(|worker| worker.load.load(Ordering::Relaxed)).sum()
     }
 
-    /// Hands a connection to the worker with the fewest connections.
-    pub(super) fn hand(&self, socket: TcpStream) {
+    /// Hands a connection to the worker with the fewest connections, unless there are too many.
+    pub(super) fn hand(
+        &self,
+        socket: TcpStream,
+        peer: IpAddr,
+        admission: &Arc<Admission>,
+        limits: &ConnectionLimits,
+    ) {
+        let (slot, excess) = match admission.admit(peer, limits) {
+            Admitted::Served(slot) => (slot, None),
+            Admitted::Refused(slot, excess) => (slot, Some(excess)),
+            Admitted::Closed => return,
+        };
         let least = self.0.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
         let worker = least.expect("there is at least one worker");
         match socket.into_std() {
             Ok(socket) => {
                 worker.load.fetch_add(1, Ordering::Relaxed);
                 // A worker that has ended drops the connection: the process is shutting down.
-                let _ = worker.sockets.send(socket);
+                let _ = worker.sockets.send(Handed { socket, peer, slot, excess });
             }
             Err(error) => tracing::error!(%error, "a connection cannot be handed over: it is closed"),
         }
@@ -138,19 +150,30 @@ impl Worker {
     }
 }
 
+/// A connection on its way to a worker.
+struct Handed {
+    socket: StdStream,
+    peer: IpAddr,
+    slot: Slot,
+    excess: Option<Excess>,
+}
+
 struct Work {
     handler: Arc<RequestHandler>,
     counters: Arc<Counters>,
-    limits: ConnectionLimits,
+    limits: watch::Receiver<Arc<ConnectionLimits>>,
     phase: watch::Receiver<Phase>,
     load: Arc<AtomicUsize>,
 }
 
 impl Work {
     /// Serves connections until the channel is closed and all connections have ended.
-    async fn until_ended(self, mut received: mpsc::UnboundedReceiver<StdStream>) {
+    async fn until_ended(self, mut received: mpsc::UnboundedReceiver<Handed>) {
         let mut connections = JoinSet::new();
-        let mut reaper = IdleReaper::new(self.limits.header_timeout, self.limits.send_timeout);
+        let mut limits = self.limits.clone();
+        let mut current = Arc::clone(&limits.borrow_and_update());
+        let mut crowd: Option<Arc<Admission>> = None;
+        let mut reaper = IdleReaper::new(current.header_timeout, current.send_timeout);
         let mut looks = interval(reaper.period());
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut phase = self.phase.clone();
@@ -158,11 +181,23 @@ impl Work {
         while open || !connections.is_empty() {
             tokio::select! {
                 socket = received.recv(), if open => match socket {
-                    Some(socket) => self.begin(socket, &mut connections, &mut reaper),
+                    Some(handed) => {
+                        crowd.get_or_insert_with(|| Arc::clone(handed.slot.admission()));
+                        self.begin(handed, &current, &mut connections, &mut reaper);
+                    }
                     None => open = false,
                 },
                 Some(_) = connections.join_next() => {}
-                _ = looks.tick(), if !reaper.is_empty() => self.counters.timed_out(reaper.reap()),
+                _ = looks.tick(), if !reaper.is_empty() => {
+                    let crowded = crowd.as_ref().is_some_and(|crowd| crowd.is_crowded(&current));
+                    self.counters.timed_out(reaper.reap(crowded));
+                }
+                Ok(()) = limits.changed() => {
+                    current = Arc::clone(&limits.borrow_and_update());
+                    reaper.limit(current.header_timeout, current.send_timeout);
+                    looks = interval(reaper.period());
+                    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                }
                 Ok(()) = phase.changed() => reaper.tell(match *phase.borrow_and_update() {
                     Phase::Serving => Order::Serve,
                     Phase::Draining => Order::Last,
@@ -172,14 +207,22 @@ impl Work {
         }
     }
 
-    fn begin(&self, socket: StdStream, connections: &mut JoinSet<()>, reaper: &mut IdleReaper) {
+    fn begin(
+        &self,
+        handed: Handed,
+        limits: &Arc<ConnectionLimits>,
+        connections: &mut JoinSet<()>,
+        reaper: &mut IdleReaper,
+    ) {
+        let Handed { socket, peer, slot, excess } = handed;
         let load = Load(Arc::clone(&self.load));
         let socket = match TcpStream::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => return tracing::error!(%error, "a connection cannot be served: it is closed"),
         };
         let counted = self.counters.connected();
-        let serving = serve(socket, Arc::clone(&self.handler), &self.limits, reaper.watch());
+        let place = Place { limits: Arc::clone(limits), peer, slot, excess };
+        let serving = serve(socket, Arc::clone(&self.handler), place, reaper.watch());
         connections.spawn(async move {
             serving.await;
             drop((load, counted));

@@ -13,7 +13,8 @@ use crate::telemetry::access_log::Entry;
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     content: Content,
-    entry: Entry,
+    /// `None` once it was taken.
+    entry: Option<Entry>,
 }
 
 #[derive(Debug)]
@@ -32,9 +33,10 @@ impl ResponseBody {
     }
 
     fn new(content: Content, entry: Entry) -> Self {
-        let mut body = Self { content, entry };
-        let length = body.remaining();
-        body.entry.promised(length);
+        let mut body = Self { content, entry: None };
+        let mut entry = entry;
+        entry.promised(body.remaining());
+        body.entry = Some(entry);
         body
     }
 
@@ -48,7 +50,16 @@ impl ResponseBody {
 
     /// Returns the same body without its bytes.
     pub(crate) fn emptied(self) -> Self {
-        Self::new(Content::Document(Bytes::new()), self.entry)
+        let Self { entry, .. } = self;
+        match entry {
+            Some(entry) => Self::new(Content::Document(Bytes::new()), entry),
+            None => Self { content: Content::Document(Bytes::new()), entry },
+        }
+    }
+
+    /// Takes the entry of the access log, to complete it once the client's socket has all bytes.
+    pub(crate) fn take_entry(&mut self) -> Option<Entry> {
+        self.entry.take()
     }
 
     /// Returns the next bytes.
@@ -70,17 +81,21 @@ impl ResponseBody {
             Content::Reply(ReplyBody::Streamed(object)) => ready!(poll(object, cx)),
             Content::Reply(reply) => ready!(Pin::new(reply).poll_next(cx)),
         };
-        match &item {
-            Some(Ok(chunk)) => self.entry.sent(chunk.len() as u64),
-            Some(Err(error)) => self.entry.broken(error),
-            None => self.entry.ended(),
+        if let Some(entry) = &mut self.entry {
+            match &item {
+                Some(Ok(chunk)) => entry.sent(chunk.len() as u64),
+                Some(Err(error)) => entry.broken(error),
+                None => entry.ended(),
+            }
         }
         Poll::Ready(item)
     }
 
-    /// Records in the access log that the client took nothing for too long and gets no more.
-    pub(crate) fn cut(&mut self) {
-        self.entry.cut();
+    /// Records in the access log why the client gets no more.
+    pub(crate) fn cut(&mut self, reason: &str) {
+        if let Some(entry) = &mut self.entry {
+            entry.cut(reason);
+        }
     }
 
     /// Returns the number of bytes still to come, if it is known.

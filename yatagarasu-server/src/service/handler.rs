@@ -1,6 +1,7 @@
 //! The request handler: routes each request to a gateway and renders the outcome.
 
 use std::future::{Future, Ready, ready};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -20,10 +21,12 @@ use yatagarasu_core::{
 use crate::config::StatusKey;
 use crate::service::body::ResponseBody;
 use crate::service::buckets::Buckets;
+use crate::service::client_address::ClientAddress;
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
 use crate::service::router::{Route, cache_key, decode, forwarded_query, is_host};
 use crate::telemetry::access_log::Entry;
+use crate::telemetry::access_log::request::{Asked, Fields};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::request_id::{RequestId, RequestIds};
 
@@ -103,13 +106,29 @@ impl RequestHandler {
 
     /// Answers one request. Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 3.2). `routed` is what
     /// [`try_hit`](Self::try_hit) returned for it, if that has read it.
-    pub(crate) fn answer<B>(self: &Arc<Self>, request: Request<B>, routed: Option<Box<Routed>>) -> Answering {
+    ///
+    /// `client` is the client as the connection tells it, and `rules` say what else may.
+    pub(crate) fn answer<B>(
+        self: &Arc<Self>,
+        request: Request<B>,
+        routed: Option<Box<Routed>>,
+        client: IpAddr,
+        rules: &ClientAddress,
+    ) -> Answering {
         let head = request.into_parts().0;
         let headless = head.method == Method::HEAD;
         // hyper would send the body of a response to HEAD over HTTP/2, against RFC 9110 9.3.2.
         let finish = move |response| if headless { response::without_body(response) } else { response };
         let request_id = self.request_ids.of(&head.headers);
-        let entry = Entry::begin(&head.method, head.uri.path(), &request_id, &self.counters);
+        let asked = Asked {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            version: head.version,
+            peer: Some((client, rules)),
+            fields: Fields::Map(&head.headers),
+        };
+        let entry = Entry::begin(&asked, &request_id, &self.counters);
         let mut context = ResponseContext { request_id, key: None, entry, changes: None };
         let routed = match routed.map_or_else(|| self.route(&head), |routed| Ok(*routed)) {
             Ok(routed) => routed,
@@ -157,19 +176,33 @@ impl RequestHandler {
     ///
     /// If it cannot, the request has to go through [`answer`](Self::answer). Returns what that needs, if the target
     /// leads to an object.
-    pub(crate) fn try_hit(&self, target: &str) -> Result<Hit, Option<Box<Routed>>> {
+    pub(crate) fn try_hit(
+        &self,
+        target: &str,
+        client: IpAddr,
+        rules: &ClientAddress,
+        head: &[u8],
+    ) -> Result<Hit, Option<Box<Routed>>> {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let decoded = decode(path).map_err(|_| None)?;
         let (index, object) = self.buckets.split(&decoded).ok_or(None)?;
         let bucket = &self.buckets.all()[index];
+        let asked = Asked {
+            method: &Method::GET,
+            path,
+            query,
+            version: Version::HTTP_11,
+            peer: Some((client, rules)),
+            fields: Fields::Head(head),
+        };
         let query = forwarded_query(query, &bucket.forward_query);
         // `object` may be an invalid key, but no object is stored under such a key.
         let key = KeyRef { object, query: query.as_deref(), origin: None, variant: None };
         let looked = match bucket.status_key {
             StatusKey::Shown => None,
             StatusKey::Hidden => match bucket.gateway.try_plain_hit(key) {
-                Ok(hit) => return Ok(self.hit(index, path, object, hit)),
+                Ok(hit) => return Ok(self.hit(index, &asked, object, hit)),
                 Err(looked) => Some(looked),
             },
         };
@@ -179,34 +212,41 @@ impl RequestHandler {
     }
 
     /// Returns the response to bytes that are no request.
-    pub(crate) fn refuse(&self, problem: &Problem<'_>) -> Refused {
+    pub(crate) fn refuse(&self, problem: &Problem<'_>, client: IpAddr) -> Refused {
         let request_id = self.request_ids.make();
-        let entry = self.unread(&request_id);
+        let entry = self.unread(&request_id, client);
         let (bytes, mut entry) = response::refusal(problem, &request_id, entry);
         entry.ended();
         Refused { bytes, _entry: entry }
     }
 
     /// Logs and counts a request that hyper has refused by itself, on a connection that it has for good.
-    pub(crate) fn refused(&self, too_large: bool) {
+    pub(crate) fn refused(&self, too_large: bool, client: IpAddr) {
         let (status, reason) = if too_large {
             (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large")
         } else {
             (StatusCode::BAD_REQUEST, "the bytes are no HTTP request")
         };
-        let entry = self.unread(&self.request_ids.make()).invalid(reason);
+        let entry = self.unread(&self.request_ids.make(), client).invalid(reason);
         entry.answered(status, CacheStatus::Own(Detail::Local)).ended();
     }
 
     /// Begins the entry of a request that could not be read.
-    fn unread(&self, request_id: &RequestId) -> Entry {
+    fn unread(&self, request_id: &RequestId, client: IpAddr) -> Entry {
         let method = Method::from_bytes(b"-").expect("a token");
-        Entry::begin(&method, "", request_id, &self.counters)
+        let rules = ClientAddress::default();
+        let peer = Some((client, &rules));
+        let (path, query, version, fields) = ("", None, Version::HTTP_11, Fields::None);
+        Entry::begin(
+            &Asked { method: &method, path, query, version, peer, fields },
+            request_id,
+            &self.counters,
+        )
     }
 
-    fn hit(&self, bucket: usize, path: &str, object: &str, hit: PlainHit) -> Hit {
+    fn hit(&self, bucket: usize, asked: &Asked<'_>, object: &str, hit: PlainHit) -> Hit {
         let request_id = self.request_ids.make();
-        let entry = Entry::begin(&Method::GET, path, &request_id, &self.counters)
+        let entry = Entry::begin(asked, &request_id, &self.counters)
             .of(&self.names[bucket], object)
             .answered(StatusCode::OK, hit.handling);
         let head = response::head(&hit, &request_id);

@@ -1,5 +1,6 @@
 //! Error responses: `application/problem+json` (RFC 9457).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +24,11 @@ pub(crate) enum Problem<'a> {
     /// The request is invalid, for this reason.
     BadRequest(&'static str),
     /// The request head exceeds this limit.
-    TooLarge(&'static str),
+    TooLarge(Cow<'static, str>),
+    /// The client has too many of something, for this reason.
+    TooMany(&'static str),
+    /// The server has as many clients as it takes.
+    Busy,
     /// No bucket has a prefix of the path.
     NoSuchPrefix,
     /// The gateway is read-only.
@@ -48,6 +53,8 @@ impl<'a> Problem<'a> {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoSuchPrefix => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
@@ -58,7 +65,9 @@ impl<'a> Problem<'a> {
     /// Returns the explanation for the client. It never has the source's address, credentials or messages.
     pub(crate) fn detail(&self) -> &str {
         match self {
-            Self::BadRequest(reason) | Self::TooLarge(reason) => reason,
+            Self::BadRequest(reason) | Self::TooMany(reason) => reason,
+            Self::TooLarge(reason) => reason,
+            Self::Busy => "the server has as many clients as it takes: try again soon",
             Self::NoSuchPrefix => "nothing is served at this path",
             Self::MethodNotAllowed => "this gateway only reads: use GET, HEAD or OPTIONS",
             Self::OnlyIfCached => "nothing stored may be used, and only that was asked for",
@@ -107,6 +116,9 @@ impl<'a> Problem<'a> {
                     }
                     _ => {}
                 }
+            }
+            Self::TooMany(_) | Self::Busy => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
             }
             Self::BadRequest(_) | Self::TooLarge(_) | Self::NoSuchPrefix | Self::OnlyIfCached => {}
         }

@@ -1,17 +1,66 @@
-//! The access log: one structured line for each response, written when the response has ended.
+//! The access log: one line for each response, written when the response has ended.
+//!
+//! An [`Entry`] collects what is known of a request while it is answered. A [`Format`](format::Format) renders it, with
+//! the [`redacted`](redact::redacted) query, and the log's [`queue`](crate::telemetry::log::queue) takes the line. The
+//! lines do not go through `tracing`, which takes several times as long for one.
 
+pub(crate) mod format;
+pub(crate) mod redact;
+pub(crate) mod request;
+
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
 use tracing::Level;
-use yatagarasu_core::{CacheStatus, GatewayError, SourceError};
+use yatagarasu_core::{CacheStatus, Clock, GatewayError, SourceError, SystemClock};
 
+use crate::config::LogConfig;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::log;
+use crate::telemetry::log::output::Destination;
+use crate::telemetry::log::queue::Queue;
 use crate::telemetry::request_id::RequestId;
+
+use format::{Format, Record};
+use request::Asked;
 
 /// Target of these lines in the log filter: `yatagarasu::access=off` silences them.
 pub const TARGET: &str = "yatagarasu::access";
+
+/// The access log of one thread.
+#[derive(Debug)]
+pub(crate) struct AccessLog {
+    format: Arc<Format>,
+    queue: Arc<Queue>,
+}
+
+impl AccessLog {
+    /// Turns the logs of the process to the places of a configuration, and opens files anew. Returns the access log, or
+    /// `None` if it is filtered out, or if no log was started in this process.
+    ///
+    /// # Errors
+    ///
+    /// Returns the file that cannot be opened.
+    pub(crate) fn start(config: &LogConfig) -> Result<Option<Self>, (Destination, io::Error)> {
+        let Some((queue, format)) = log::turn_to(&config.output, &config.access_output)? else {
+            return Ok(None);
+        };
+        if !tracing::enabled!(target: TARGET, Level::INFO) {
+            return Ok(None);
+        }
+        let format = config.access_format.clone().unwrap_or_else(|| Arc::new(Format::of_log(format)));
+        Ok(Some(Self { format, queue }))
+    }
+
+    /// Returns the same log for another thread.
+    pub(crate) fn for_thread(&self) -> Self {
+        Self { format: Arc::clone(&self.format), queue: Arc::clone(&self.queue) }
+    }
+}
 
 /// The log entry of one request. Dropping it counts and logs the response, which has then ended.
 #[derive(Debug)]
@@ -21,7 +70,7 @@ pub(crate) struct Entry {
     bytes: u64,
     request_id: RequestId,
     bucket: Option<Arc<str>>,
-    /// `None` if the filter silences the line, so that nothing is collected in vain.
+    /// `None` if the access log is off, so that nothing is collected in vain.
     line: Option<Box<Line>>,
 }
 
@@ -30,12 +79,24 @@ fn client_left() -> StatusCode {
     StatusCode::from_u16(499).expect("three digits")
 }
 
+/// What only the log needs to know.
 #[derive(Debug)]
 struct Line {
     begun: Instant,
+    /// The time from the request to the response head.
+    head: Option<Duration>,
+    /// The time that the request waited for the source.
+    waited: Option<Duration>,
     method: Method,
-    /// The object's key, or the path if it leads to no bucket.
-    key: String,
+    version: Version,
+    client: Option<IpAddr>,
+    path: String,
+    query: Option<String>,
+    host: Option<String>,
+    referer: Option<String>,
+    user_agent: Option<String>,
+    /// The object's key.
+    key: Option<String>,
     cache: Option<CacheStatus>,
     failure: Option<String>,
     body: Progress,
@@ -54,22 +115,8 @@ enum Progress {
 
 impl Entry {
     /// Starts the entry of a request when its head is complete.
-    pub(crate) fn begin(
-        method: &Method,
-        path: &str,
-        request_id: &RequestId,
-        counters: &Arc<Counters>,
-    ) -> Self {
-        let line = tracing::enabled!(target: TARGET, Level::INFO).then(|| {
-            Box::new(Line {
-                begun: Instant::now(),
-                method: method.clone(),
-                key: path.to_owned(),
-                cache: None,
-                failure: None,
-                body: Progress::Promised(None),
-            })
-        });
+    pub(crate) fn begin(asked: &Asked<'_>, request_id: &RequestId, counters: &Arc<Counters>) -> Self {
+        let line = counters.access_log.load().as_ref().map(|log| Box::new(Line::begin(asked, &log.format)));
         let (counters, request_id) = (Arc::clone(counters), request_id.clone());
         Self { counters, status: client_left(), bytes: 0, request_id, bucket: None, line }
     }
@@ -78,7 +125,7 @@ impl Entry {
     pub(crate) fn of(mut self, bucket: &Arc<str>, key: &str) -> Self {
         self.bucket = Some(Arc::clone(bucket));
         if let Some(line) = &mut self.line {
-            key.clone_into(&mut line.key);
+            line.key = Some(key.to_owned());
         }
         self
     }
@@ -88,6 +135,10 @@ impl Entry {
         self.status = status;
         if let Some(line) = &mut self.line {
             line.cache = Some(handling);
+            line.head = Some(line.begun.elapsed());
+            if let CacheStatus::Forwarded(_) = handling {
+                line.waited = line.head;
+            }
         }
         self
     }
@@ -125,10 +176,10 @@ impl Entry {
         self.progress(Progress::Broken);
     }
 
-    /// Records that the response was cut off because the client took nothing for too long.
-    pub(crate) fn cut(&mut self) {
+    /// Records that the response was cut off, for this reason.
+    pub(crate) fn cut(&mut self, reason: &str) {
         if let Some(line) = &mut self.line {
-            line.failure = Some("the client took nothing for `server.send_timeout`".to_owned());
+            line.failure = Some(reason.to_owned());
             line.body = Progress::Broken;
         }
     }
@@ -144,9 +195,75 @@ impl Entry {
         self.bytes += bytes;
     }
 
+    /// Takes back body bytes that were handed to the connection and never reached the client's socket.
+    pub(crate) fn unsent(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        // What was to be the end did not get there.
+        if bytes > 0 {
+            self.progress(Progress::Broken);
+        }
+    }
+
     fn failed(&mut self, error: &SourceError) {
         if let Some(line) = &mut self.line {
             line.failure = Some(error.to_string());
+        }
+    }
+
+    fn log(&self, line: &Line) {
+        let log = self.counters.access_log.load();
+        let Some(log) = log.as_ref() else { return };
+        let whole = match line.body {
+            Progress::Promised(length) => length == Some(self.bytes),
+            Progress::Ended => true,
+            Progress::Broken => false,
+        };
+        let record = Record {
+            at: SystemClock.now(),
+            client: line.client,
+            method: &line.method,
+            version: line.version,
+            path: &line.path,
+            query: line.query.as_deref(),
+            host: line.host.as_deref(),
+            referer: line.referer.as_deref(),
+            user_agent: line.user_agent.as_deref(),
+            bucket: self.bucket.as_deref(),
+            key: line.key.as_deref(),
+            status: self.status,
+            bytes: self.bytes,
+            duration: line.begun.elapsed(),
+            first_byte: line.head,
+            source: line.waited,
+            cache: line.cache,
+            request_id: &self.request_id,
+            error: line.failure.as_deref(),
+            whole,
+        };
+        log.format.with_line(&record, |line| log.queue.push(line));
+    }
+}
+
+impl Line {
+    fn begin(asked: &Asked<'_>, format: &Format) -> Self {
+        let needs = format.needs();
+        let field = |needed: bool, name| needed.then(|| asked.fields.get(name)).flatten();
+        Self {
+            begun: Instant::now(),
+            head: None,
+            waited: None,
+            method: asked.method.clone(),
+            version: asked.version,
+            client: if needs.client { asked.client() } else { None },
+            path: asked.path.to_owned(),
+            query: asked.query.filter(|_| needs.query).map(redact::redacted),
+            host: field(needs.host, &http::header::HOST),
+            referer: field(needs.referer, &http::header::REFERER).map(|url| redact::redacted_url(&url)),
+            user_agent: field(needs.user_agent, &http::header::USER_AGENT),
+            key: None,
+            cache: None,
+            failure: None,
+            body: Progress::Promised(None),
         }
     }
 }
@@ -154,25 +271,8 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.counters.responded(self.status, self.bytes);
-        let Some(line) = &self.line else { return };
-        let whole = match line.body {
-            Progress::Promised(length) => length == Some(self.bytes),
-            Progress::Ended => true,
-            Progress::Broken => false,
-        };
-        tracing::info!(
-            target: TARGET,
-            method = %line.method,
-            bucket = self.bucket.as_deref(),
-            key = line.key,
-            status = self.status.as_u16(),
-            bytes = self.bytes,
-            duration_ms = u64::try_from(line.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            cache = line.cache.map(|cache| cache.to_string()),
-            request_id = %self.request_id,
-            error = line.failure,
-            whole,
-            "response"
-        );
+        if let Some(line) = &self.line {
+            self.log(line);
+        }
     }
 }

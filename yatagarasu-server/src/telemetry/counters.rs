@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use http::StatusCode;
+
+use crate::telemetry::access_log::AccessLog;
 
 /// The counters of all worker threads.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(crate) struct Counters {
     pub(crate) body_bytes: Tally,
     pub(crate) send_timeouts: Tally,
     connections: AtomicU64,
+    /// The access log of the thread, if it is on.
+    pub(crate) access_log: ArcSwapOption<AccessLog>,
 }
 
 /// A counter that one thread increments and any thread reads. It uses a load and a store, because an atomic addition
@@ -47,6 +52,14 @@ impl Metrics {
     /// Returns the counters of each thread.
     pub(crate) fn threads(&self) -> &[Arc<Counters>] {
         &self.0
+    }
+
+    /// Turns all threads to an access log, or to none.
+    pub(crate) fn log_to(&self, log: Option<&AccessLog>) {
+        for thread in &self.0 {
+            // Each thread has its own, because they would contend for its count of references.
+            thread.access_log.store(log.map(|log| Arc::new(log.for_thread())));
+        }
     }
 
     /// Returns the sum of a counter over all threads.

@@ -1,16 +1,19 @@
-//! The log of the process: a thread of its own writes the lines to standard error.
+//! The log of the process. A thread of its own for each [`output`] writes the lines.
 //!
 //! Threads that serve clients only append lines to a [`queue`]. The reader of the log may be slow or gone, or its
 //! disk full. Lines are then dropped and counted, but no request waits and the process goes on.
 
 mod filter;
+pub(crate) mod output;
 pub(crate) mod queue;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io;
 use std::panic::PanicHookInfo;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use output::{Destination, Output};
 use queue::Queue;
 
 /// The filter that is used if none is given.
@@ -24,6 +27,9 @@ const PANIC_FLUSH_MAX: Duration = Duration::from_millis(100);
 
 /// Target of the log lines about panics. The log filter cannot silence it.
 const PANICS: &str = "yatagarasu::panic";
+
+/// The log of this process, once it is started.
+static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
 
 /// Format of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,17 +47,25 @@ pub struct FilterError(String);
 
 /// The running log. Hold it until the process ends: dropping it waits for the last lines.
 #[derive(Debug)]
-pub struct Log(Arc<Queue>);
+pub struct Log(());
+
+#[derive(Debug)]
+struct Running {
+    format: Format,
+    queue: Arc<Queue>,
+    /// The queue of the access log, if it goes to another place.
+    access: Option<Arc<Queue>>,
+}
 
 impl Log {
-    /// Starts to log the events that `filter` selects, and all panics. Call it once per process.
+    /// Starts to log the events that `filter` selects, and all panics, to standard error. Call it once per process.
     ///
     /// # Errors
     ///
     /// Returns an error if `filter` has an unknown level or cannot be parsed.
     pub fn start(filter: &str, format: Format) -> Result<Self, FilterError> {
         let filter = filter::parse(filter).map_err(FilterError)?;
-        let queue = Queue::start();
+        let queue = Queue::start(Output::default());
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(Arc::clone(&queue))
@@ -68,20 +82,65 @@ impl Log {
             // A panic may end the process before the writer thread gets to the line.
             panicked.flush(PANIC_FLUSH_MAX);
         }));
-        Ok(Self(queue))
+        *running() = Some(Running { format, queue, access: None });
+        Ok(Self(()))
     }
 }
 
-/// Waits at most one second until all lines are written.
+/// Waits at most one second for each output until all lines are written.
 impl Drop for Log {
     fn drop(&mut self) {
-        self.0.finish(FLUSH_MAX);
+        if let Some(Running { queue, access, .. }) = running().take() {
+            for queue in access.into_iter().chain([queue]) {
+                queue.finish(FLUSH_MAX);
+            }
+        }
     }
+}
+
+/// Turns the log to `log`, and the access log to `access`. Opens files anew that they have open. Returns the queue of
+/// the access log and the format of the log, or `None` if no log was started in this process.
+///
+/// # Errors
+///
+/// Returns the file that cannot be opened. Nothing has changed then.
+pub(crate) fn turn_to(
+    log: &Destination,
+    access: &Destination,
+) -> Result<Option<(Arc<Queue>, Format)>, (Destination, io::Error)> {
+    let mut running = running();
+    let Some(running) = &mut *running else { return Ok(None) };
+    let failed = |destination: &Destination| {
+        let destination = destination.clone();
+        move |error| (destination, error)
+    };
+    let further =
+        if access == log { None } else { Some(Output::open(access.clone()).map_err(failed(access))?) };
+    running.queue.output().turn_to(log.clone()).map_err(failed(log))?;
+    match (&running.access, further) {
+        (Some(queue), Some(_)) => queue.output().turn_to(access.clone()).map_err(failed(access))?,
+        (None, Some(output)) => running.access = Some(Queue::start(output)),
+        // Its lines go to the log from now on. The thread ends with the last ones.
+        (Some(queue), None) => {
+            queue.finish(Duration::ZERO);
+            running.access = None;
+        }
+        (None, None) => {}
+    }
+    let queue = running.access.as_ref().unwrap_or(&running.queue);
+    Ok(Some((Arc::clone(queue), running.format)))
+}
+
+fn running() -> MutexGuard<'static, Option<Running>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits a moment until the lines so far are written, before the process ends.
 pub(crate) fn flush() {
-    queue::flush_running(FLUSH_MAX);
+    let queue = running().as_ref().map(|running| Arc::clone(&running.queue));
+    if let Some(queue) = queue {
+        queue.flush(FLUSH_MAX);
+    }
 }
 
 /// Logs a panic, with a backtrace if `RUST_BACKTRACE` requests one.

@@ -6,6 +6,8 @@ use yatagarasu_cache::{CacheBackend, EvictionPolicy};
 use yatagarasu_core::{ClientControl, ObjectControl};
 use yatagarasu_s3::{AccessDenied, SourceBackend};
 
+use crate::service::client_address::AddressSource;
+
 /// An enum whose variants have names in a configuration.
 pub(in crate::config) trait Named: Sized + Copy {
     /// The names of all variants.
@@ -47,6 +49,10 @@ names! {
     ObjectControl { Respect = "respect", Override = "override", Ignore = "ignore" }
     AccessDenied { Forbidden = "forbidden", NotFound = "not_found" }
     CorsMode { Pass = "pass", Off = "off" }
+    AddressSource {
+        Connection = "connection", XForwardedFor = "x-forwarded-for", Forwarded = "forwarded",
+        ProxyProtocol = "proxy_protocol"
+    }
     ClientControl { Respect = "respect", Ignore = "ignore" }
 }
 

@@ -47,7 +47,10 @@ pub(in crate::config) enum Type {
     Address,
     Secret,
     Boolean,
+    /// A number up to 65535.
     Number,
+    /// A number up to 4294967295.
+    Count,
     Size,
     Duration,
     /// One of these names.
@@ -169,7 +172,13 @@ impl Key {
             Type::Statuses(statuses) => {
                 Some(statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(" or "))
             }
-            Type::Text | Type::Address | Type::Secret | Type::Boolean | Type::Names | Type::Fields => None,
+            Type::Count
+            | Type::Text
+            | Type::Address
+            | Type::Secret
+            | Type::Boolean
+            | Type::Names
+            | Type::Fields => None,
         }
     }
 

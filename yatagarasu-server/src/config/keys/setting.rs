@@ -61,6 +61,10 @@ impl Setting for u16 {
     const KIND: Kind = Kind::Value(Type::Number);
 }
 
+impl Setting for u32 {
+    const KIND: Kind = Kind::Value(Type::Count);
+}
+
 impl Setting for ByteSize {
     const KIND: Kind = Kind::Value(Type::Size);
 

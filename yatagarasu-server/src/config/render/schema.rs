@@ -81,8 +81,12 @@ fn forms(key: &Key, kind: Type) -> Vec<Value> {
         Type::Text => vec![any_text],
         Type::Address | Type::Secret => vec![json!({ "type": "string" })],
         Type::Boolean => vec![json!({ "type": ["boolean", "number"] }), text(&format!("{booleans}|1|0"))],
-        Type::Number => vec![
-            json!({ "type": "number", "minimum": 0, "maximum": u16::MAX }),
+        Type::Number | Type::Count => vec![
+            json!({
+                "type": "number",
+                "minimum": 0,
+                "maximum": if matches!(kind, Type::Number) { u16::MAX.into() } else { u32::MAX },
+            }),
             json!({ "type": "boolean" }),
             text(&format!(r"\+?\d+|{booleans}")),
         ],

@@ -10,8 +10,9 @@ use yatagarasu_core::http::response_fields::FieldRule;
 use yatagarasu_s3::{Access, Addressing};
 
 use crate::config::keys::{
-    ALL, Address, AdminSettings, BucketSettings, CacheSettings, Choice, CorsMode, CorsSettings, Either,
-    Fields, ResponseHeaderSettings, S3Settings, ServerSettings, Settings, Several, TlsSettings,
+    ALL, Address, AdminSettings, BucketSettings, CacheSettings, Choice, ClientAddressSettings, CorsMode,
+    CorsSettings, Either, Fields, LogSettings, ResponseHeaderSettings, S3Settings, ServerSettings, Settings,
+    Several, TlsSettings,
 };
 use crate::config::units::{ByteSize, Span};
 use crate::config::{BucketCache, BucketConfig, Config, ForwardedQuery, Secret, StatusKey};
@@ -41,12 +42,27 @@ fn settings(config: &Config) -> Settings {
             fill_memory: ByteSize(server.fill_memory),
             notsent_lowat: ByteSize(server.notsent_lowat.map_or(0, u64::from)),
             socket_memory: ByteSize(server.socket_memory),
+            connections_max: server.connections_max.map_or(0, |max| u32::try_from(max).unwrap_or(u32::MAX)),
+            connections_per_client: server.connections_per_client.unwrap_or(0),
+            requests_per_connection: server.requests_per_connection.unwrap_or(0),
+            header_size: ByteSize(server.header_size as u64),
+            http2_streams_per_second: server.http2_streams_per_second.unwrap_or(0),
+            http2_resets_max: server.http2_resets_max.unwrap_or(0),
+            client_address: ClientAddressSettings {
+                from: Choice(server.client_address.from),
+                trusted: server.client_address.trusted.iter().map(ToString::to_string).collect(),
+            },
             header_timeout: Span(server.header_timeout),
             send_timeout: Span(server.send_timeout.unwrap_or_default()),
             drain: Span(server.drain),
             shutdown_grace: Span(server.shutdown_grace),
         },
         admin: AdminSettings { address: Address(admin.address.to_string()), token: admin.token.clone() },
+        log: LogSettings {
+            output: config.log.output.name(),
+            access_output: Some(config.log.access_output.name()),
+            access_format: config.log.access_format.as_ref().map(|format| format.written()),
+        },
         buckets: config.buckets.iter().map(bucket).collect(),
     }
 }

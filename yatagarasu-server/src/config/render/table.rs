@@ -43,7 +43,7 @@ fn words(kind: Type) -> &'static str {
         Type::Address => "address",
         Type::Secret => "secret",
         Type::Boolean => "boolean",
-        Type::Number => "number",
+        Type::Number | Type::Count => "number",
         Type::Size => "size",
         Type::Duration => "duration",
         Type::Choice(_) => "name",

@@ -63,11 +63,13 @@ fn every_key_is_in_the_example_the_schema_and_the_documentation() {
 fn sample(key: &Key, kind: Type) -> Value {
     match kind {
         Type::Text | Type::Secret => {
-            json!(key.example_value().as_str().unwrap_or_default().replace("${", ""))
+            let example = key.example_value().as_str().unwrap_or_default().replace("${", "");
+            let is_default = key.default_value() == json!(example);
+            json!(if is_default { format!("{example}.other") } else { example })
         }
         Type::Address => json!("127.0.0.1:7"),
         Type::Boolean => json!(key.default_value() != json!(true)),
-        Type::Number => json!(4321),
+        Type::Number | Type::Count => json!(4321),
         Type::Size => json!("5MiB"),
         Type::Duration => json!("7s"),
         Type::Choice(names) => json!(names.last()),

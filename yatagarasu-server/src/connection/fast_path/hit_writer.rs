@@ -80,9 +80,9 @@ impl HitWriter {
         self.head_sent == self.head.len() && self.sent == self.stored.length()
     }
 
-    /// Records in the access log that the client took nothing for too long and gets no more.
-    pub(in crate::connection) fn cut(&mut self) {
-        self.entry.cut();
+    /// Records in the access log why the client gets no more.
+    pub(in crate::connection) fn cut(&mut self, reason: &str) {
+        self.entry.cut(reason);
     }
 
     /// Ends a complete response. The next response head reuses its buffer.

@@ -1,12 +1,14 @@
 //! Responses to bytes that are no request.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
+use crate::connection::admission::Excess;
 use crate::connection::fast_path::request_head::Invalidity;
 use crate::service::handler::{Refused, RequestHandler};
 use crate::service::problem::Problem;
@@ -19,7 +21,11 @@ pub(in crate::connection) struct Refusal {
 }
 
 impl Refusal {
-    pub(in crate::connection) fn of(invalidity: Invalidity, handler: &RequestHandler) -> Self {
+    pub(in crate::connection) fn of(
+        invalidity: Invalidity,
+        handler: &RequestHandler,
+        client: IpAddr,
+    ) -> Self {
         let problem = match invalidity {
             Invalidity::NotHttp => Problem::BadRequest("the bytes are no HTTP request"),
             Invalidity::Tls => Problem::BadRequest("this port speaks plain HTTP, and the bytes are TLS"),
@@ -27,14 +33,25 @@ impl Refusal {
             Invalidity::Framing => {
                 Problem::BadRequest("the length of the content is invalid or contradictory")
             }
-            Invalidity::TooManyFields => Problem::TooLarge("the request has more than 512 fields"),
+            Invalidity::NotProxied => Problem::BadRequest(
+                "the connection of a proxy has to begin with a header of the PROXY protocol",
+            ),
+            Invalidity::TooManyFields => Problem::TooLarge("the request has more than 512 fields".into()),
         };
-        Self { refused: handler.refuse(&problem), sent: 0 }
+        Self { refused: handler.refuse(&problem, client), sent: 0 }
     }
 
-    pub(in crate::connection) fn too_large(handler: &RequestHandler) -> Self {
-        let problem = Problem::TooLarge("the request head is longer than 16 KiB");
-        Self { refused: handler.refuse(&problem), sent: 0 }
+    pub(in crate::connection) fn of_excess(excess: Excess, handler: &RequestHandler, client: IpAddr) -> Self {
+        let problem = match excess {
+            Excess::OfClient => Problem::TooMany("the client has too many connections"),
+            Excess::Connections | Excess::Streams | Excess::Resets => Problem::Busy,
+        };
+        Self { refused: handler.refuse(&problem, client), sent: 0 }
+    }
+
+    pub(in crate::connection) fn too_large(max: usize, handler: &RequestHandler, client: IpAddr) -> Self {
+        let problem = Problem::TooLarge(format!("the request head is longer than {max} bytes").into());
+        Self { refused: handler.refuse(&problem, client), sent: 0 }
     }
 
     /// Sends the rest.

@@ -14,6 +14,7 @@ use crate::connection::limits::{WIDE_RECEIVED_BYTES, WIDE_UNSENT_BYTES};
 use crate::connection::splice::SpliceWriter;
 use crate::connection::splice::placeholder::placeholder;
 use crate::connection::splice::throughput::{Stretch, Throughput};
+use crate::telemetry::access_log::Entry;
 
 /// Passes the bytes of one response to the client: through the process, or past it while the stream is fast. Dropping
 /// it narrows the client's socket again.
@@ -88,6 +89,11 @@ impl SpliceStream {
             }
             SourceWidth::Bound | SourceWidth::Other => {}
         }
+    }
+
+    /// Completes the log entry of the response once its last bytes are written.
+    pub(in crate::connection) fn end(&self, entry: Entry) {
+        self.writer.end(entry);
     }
 
     fn narrow(&mut self) {

@@ -66,9 +66,10 @@ async fn a_head_beyond_the_bound_is_told_which_one() {
     let site = Site::start().await;
     let long = format!("GET /static/k HTTP/1.1\r\nhost: a\r\ncookie: {}\r\n\r\n", "c".repeat(20_000));
     let many = format!("GET /static/k HTTP/1.1\r\nhost: a\r\n{}\r\n", "a:b\r\n".repeat(600));
-    for (head, detail) in
-        [(long, "the request head is longer than 16 KiB"), (many, "the request has more than 512 fields")]
-    {
+    for (head, detail) in [
+        (long, "the request head is longer than 16384 bytes"),
+        (many, "the request has more than 512 fields"),
+    ] {
         let mut client = Connection::send(site.address, head).await;
         let answer = client.head().await;
         assert_eq!(answer.status, 431);

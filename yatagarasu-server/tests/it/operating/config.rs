@@ -124,6 +124,8 @@ fn the_example_begins_with_the_short_configuration_and_says_the_defaults() {
                 "session_token:",
                 "token:",
                 "ca_file:",
+                "access_output:",
+                "access_format:",
             ]
             .iter()
             .any(|key| line.trim_start().starts_with(key))

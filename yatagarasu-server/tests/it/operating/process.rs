@@ -200,7 +200,7 @@ async fn responses_are_logged_one_line_each_and_sigterm_exits_with_0() {
     ] {
         assert_eq!(line[field], value, "{line}");
     }
-    assert!(line["duration_ms"].is_u64());
+    assert!(line["duration_ms"].is_f64() && line["source_ms"].is_f64(), "{line}");
     assert_eq!(process.terminate(), Some(0));
 
     let quiet = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);

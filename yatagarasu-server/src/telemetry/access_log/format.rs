@@ -1,0 +1,535 @@
+//! The formats of the access log's lines.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use http::{Method, StatusCode, Version};
+use yatagarasu_core::CacheStatus;
+
+use crate::telemetry::access_log::TARGET;
+use crate::telemetry::log::Format as LogFormat;
+use crate::telemetry::request_id::RequestId;
+
+/// Maximum capacity of the buffer that a thread keeps for its next line.
+const KEPT_BYTES: usize = 4 * 1024;
+
+thread_local! {
+    /// The buffer of a line.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is known of a response that has ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Record<'a> {
+    pub(crate) at: SystemTime,
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) method: &'a Method,
+    pub(crate) version: Version,
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
+    pub(crate) host: Option<&'a str>,
+    pub(crate) referer: Option<&'a str>,
+    pub(crate) user_agent: Option<&'a str>,
+    pub(crate) bucket: Option<&'a str>,
+    pub(crate) key: Option<&'a str>,
+    pub(crate) status: StatusCode,
+    pub(crate) bytes: u64,
+    pub(crate) duration: Duration,
+    pub(crate) first_byte: Option<Duration>,
+    pub(crate) source: Option<Duration>,
+    pub(crate) cache: Option<CacheStatus>,
+    pub(crate) request_id: &'a RequestId,
+    pub(crate) error: Option<&'a str>,
+    pub(crate) whole: bool,
+}
+
+/// A format of lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// Names and values, as the other lines of a log in text.
+    Text,
+    /// A JSON object.
+    Json,
+    /// Texts and fields in turn. The combined format of Apache and nginx is such a pattern.
+    Pattern(Vec<Part>),
+}
+
+/// A part of a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// A text, as it is.
+    Text(String),
+    /// The value of a field.
+    Field(Field),
+}
+
+/// A field of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The time as in RFC 3339.
+    Time,
+    /// The time as in the combined format.
+    CommonTime,
+    /// The address of the client.
+    Client,
+    /// The method.
+    Method,
+    /// The path.
+    Path,
+    /// The redacted query.
+    Query,
+    /// The path, with the query if there is one.
+    Target,
+    /// The version of HTTP.
+    Protocol,
+    /// The request field `Host`.
+    Host,
+    /// The request field `Referer`.
+    Referer,
+    /// The request field `User-Agent`.
+    UserAgent,
+    /// The bucket.
+    Bucket,
+    /// The key of the object.
+    Key,
+    /// The status.
+    Status,
+    /// The number of content bytes sent.
+    Bytes,
+    /// The milliseconds from the request to the end of the response.
+    Duration,
+    /// The milliseconds from the request to the response head.
+    FirstByte,
+    /// The milliseconds that the request waited for the source.
+    Source,
+    /// What the cache did (RFC 9211).
+    Cache,
+    /// The id of the request.
+    RequestId,
+    /// What went wrong.
+    Error,
+    /// Whether the client got the whole response.
+    Whole,
+}
+
+/// The names of the fields. Those of lines in text and in JSON come first, in their order.
+const FIELDS: [(&str, Field); 22] = [
+    ("client", Field::Client),
+    ("method", Field::Method),
+    ("path", Field::Path),
+    ("query", Field::Query),
+    ("protocol", Field::Protocol),
+    ("host", Field::Host),
+    ("bucket", Field::Bucket),
+    ("key", Field::Key),
+    ("status", Field::Status),
+    ("bytes", Field::Bytes),
+    ("duration_ms", Field::Duration),
+    ("first_byte_ms", Field::FirstByte),
+    ("source_ms", Field::Source),
+    ("cache", Field::Cache),
+    ("referer", Field::Referer),
+    ("user_agent", Field::UserAgent),
+    ("request_id", Field::RequestId),
+    ("error", Field::Error),
+    ("whole", Field::Whole),
+    ("time", Field::Time),
+    ("common_time", Field::CommonTime),
+    ("target", Field::Target),
+];
+
+/// Number of fields of a line in text or JSON.
+const LISTED: usize = 19;
+
+/// The combined format of Apache and nginx.
+const COMBINED: &str = "{client} - - [{common_time}] \"{method} {target} {protocol}\" {status} {bytes} \"{referer}\" \"{user_agent}\"";
+
+/// What a format needs to know of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Needs {
+    pub(crate) client: bool,
+    pub(crate) query: bool,
+    pub(crate) host: bool,
+    pub(crate) referer: bool,
+    pub(crate) user_agent: bool,
+}
+
+/// A value of a field.
+enum Value<'a> {
+    Absent,
+    Text(&'a str),
+    /// Needs no escapes.
+    Plain(&'a str),
+    Number(u64),
+    Millis(Duration),
+    Address(IpAddr),
+    Cache(CacheStatus),
+    RequestId(&'a RequestId),
+    Flag(bool),
+}
+
+impl Format {
+    /// Returns the format of the lines of a log.
+    pub(crate) fn of_log(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+
+    /// Parses the name of a format, or a pattern with fields in braces.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message that says what is expected.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            "combined" => Self::pattern(COMBINED),
+            pattern if pattern.contains('{') => Self::pattern(pattern),
+            other => Err(format!(
+                "expected `text`, `json`, `combined`, or a pattern with fields in braces such as `{{client}} {{status}}`; \
+                 found `{other}`"
+            )),
+        }
+    }
+
+    fn pattern(pattern: &str) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut rest = pattern;
+        while let Some((text, after)) = rest.split_once('{') {
+            if !text.is_empty() {
+                parts.push(Part::Text(text.to_owned()));
+            }
+            let Some((name, after)) = after.split_once('}') else {
+                return Err(format!("a `{{` has no `}}` after it, in `{{{after}`"));
+            };
+            let Some((_, field)) = FIELDS.iter().find(|(known, _)| *known == name) else {
+                let known: Vec<_> = FIELDS.iter().map(|(name, _)| *name).collect();
+                return Err(format!("there is no field `{name}`: expected one of {}", known.join(", ")));
+            };
+            parts.push(Part::Field(*field));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(Self::Pattern(parts))
+    }
+
+    /// Returns the format as a configuration writes it.
+    pub(crate) fn written(&self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Json => "json".to_owned(),
+            Self::Pattern(parts) => parts
+                .iter()
+                .map(|part| match part {
+                    Part::Text(text) => text.clone(),
+                    Part::Field(field) => format!("{{{}}}", name_of(*field)),
+                })
+                .collect(),
+        }
+    }
+
+    /// Returns what it needs to know of a request.
+    pub(crate) fn needs(&self) -> Needs {
+        let has = |wanted: &[Field]| match self {
+            Self::Text | Self::Json => true,
+            Self::Pattern(parts) => {
+                parts.iter().any(|part| matches!(part, Part::Field(field) if wanted.contains(field)))
+            }
+        };
+        Needs {
+            client: has(&[Field::Client]),
+            query: has(&[Field::Query, Field::Target]),
+            host: has(&[Field::Host]),
+            referer: has(&[Field::Referer]),
+            user_agent: has(&[Field::UserAgent]),
+        }
+    }
+
+    /// Calls `take` with the line, which ends in a line break.
+    pub(crate) fn with_line(&self, record: &Record<'_>, take: impl FnOnce(&[u8])) {
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            match self {
+                Self::Text => text(record, line),
+                Self::Json => json(record, line),
+                Self::Pattern(parts) => pattern(parts, record, line),
+            }
+            line.push(b'\n');
+            take(line);
+            line.shrink_to(KEPT_BYTES);
+        });
+    }
+}
+
+fn name_of(field: Field) -> &'static str {
+    FIELDS.iter().find(|(_, known)| *known == field).map_or("", |(name, _)| name)
+}
+
+impl Record<'_> {
+    fn value(&self, field: Field) -> Value<'_> {
+        fn text(text: Option<&str>) -> Value<'_> {
+            text.map_or(Value::Absent, Value::Text)
+        }
+
+        match field {
+            Field::Client => self.client.map_or(Value::Absent, Value::Address),
+            Field::Method => Value::Text(self.method.as_str()),
+            Field::Path | Field::Target => Value::Text(self.path),
+            Field::Query => text(self.query),
+            Field::Protocol => Value::Plain(match self.version {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2.0",
+                _ => "HTTP/1.1",
+            }),
+            Field::Host => text(self.host),
+            Field::Referer => text(self.referer),
+            Field::UserAgent => text(self.user_agent),
+            Field::Bucket => text(self.bucket),
+            Field::Key => text(self.key),
+            Field::Status => Value::Number(self.status.as_u16().into()),
+            Field::Bytes => Value::Number(self.bytes),
+            Field::Duration => Value::Millis(self.duration),
+            Field::FirstByte => self.first_byte.map_or(Value::Absent, Value::Millis),
+            Field::Source => self.source.map_or(Value::Absent, Value::Millis),
+            Field::Cache => self.cache.map_or(Value::Absent, Value::Cache),
+            Field::RequestId => Value::RequestId(self.request_id),
+            Field::Error => text(self.error),
+            Field::Whole => Value::Flag(self.whole),
+            Field::Time | Field::CommonTime => Value::Absent,
+        }
+    }
+}
+
+/// Writes a line in text, as `tracing` does.
+fn text(record: &Record<'_>, line: &mut Vec<u8>) {
+    let _ = write!(line, "{}  INFO {TARGET}: response", humantime::format_rfc3339_micros(record.at));
+    for (name, field) in &FIELDS[..LISTED] {
+        let value = record.value(*field);
+        if let Value::Absent = value {
+            continue;
+        }
+        let _ = write!(line, " {name}=");
+        match value {
+            Value::Absent => {}
+            Value::Text(text) => {
+                let _ = write!(line, "{text:?}");
+            }
+            Value::Cache(cache) => {
+                let _ = write!(line, "\"{cache}\"");
+            }
+            Value::RequestId(id) => {
+                let _ = write!(line, "\"{id}\"");
+            }
+            other => simple(&other, line),
+        }
+    }
+}
+
+/// Writes a JSON object.
+fn json(record: &Record<'_>, line: &mut Vec<u8>) {
+    let time = humantime::format_rfc3339_micros(record.at);
+    let _ = write!(
+        line,
+        "{{\"timestamp\":\"{time}\",\"level\":\"INFO\",\"target\":\"{TARGET}\",\"message\":\"response\""
+    );
+    for (name, field) in &FIELDS[..LISTED] {
+        let value = record.value(*field);
+        if let Value::Absent = value {
+            continue;
+        }
+        let _ = write!(line, ",\"{name}\":");
+        match value {
+            Value::Absent => {}
+            Value::Text(text) => {
+                let _ = serde_json::to_writer(&mut *line, text);
+            }
+            Value::Plain(text) => {
+                let _ = write!(line, "\"{text}\"");
+            }
+            Value::Address(address) => {
+                let _ = write!(line, "\"{address}\"");
+            }
+            Value::Cache(cache) => {
+                let _ = write!(line, "\"{cache}\"");
+            }
+            Value::RequestId(id) => {
+                let _ = serde_json::to_writer(&mut *line, &id.to_string());
+            }
+            other => simple(&other, line),
+        }
+    }
+    line.push(b'}');
+}
+
+/// Writes a line of a pattern. A value that is absent is `-`, and one that could end a field or a line is escaped as by
+/// Apache and nginx.
+fn pattern(parts: &[Part], record: &Record<'_>, line: &mut Vec<u8>) {
+    for part in parts {
+        match part {
+            Part::Text(text) => line.extend_from_slice(text.as_bytes()),
+            Part::Field(Field::Time) => {
+                let _ = write!(line, "{}", humantime::format_rfc3339_micros(record.at));
+            }
+            Part::Field(Field::CommonTime) => common_time(record.at, line),
+            Part::Field(Field::Target) => {
+                escaped(record.path, line);
+                if let Some(query) = record.query {
+                    line.push(b'?');
+                    escaped(query, line);
+                }
+            }
+            Part::Field(field) => match record.value(*field) {
+                Value::Absent | Value::Text("") => line.push(b'-'),
+                Value::Text(text) => escaped(text, line),
+                Value::RequestId(id) => escaped(&id.to_string(), line),
+                other => simple(&other, line),
+            },
+        }
+    }
+}
+
+/// Writes a value that needs no quotes and no escapes.
+fn simple(value: &Value<'_>, line: &mut Vec<u8>) {
+    let _ = match value {
+        Value::Absent => Ok(()),
+        Value::Text(text) | Value::Plain(text) => line.write_all(text.as_bytes()),
+        Value::Number(number) => line.write_all(itoa::Buffer::new().format(*number).as_bytes()),
+        Value::Millis(time) => {
+            let micros = time.as_micros();
+            write!(line, "{}.{:03}", micros / 1000, micros % 1000)
+        }
+        Value::Address(address) => write!(line, "{address}"),
+        Value::Cache(cache) => write!(line, "{cache}"),
+        Value::RequestId(id) => write!(line, "{id}"),
+        Value::Flag(flag) => write!(line, "{flag}"),
+    };
+}
+
+/// Writes a text with all bytes escaped but printable ASCII, quotes and backslashes included.
+fn escaped(text: &str, line: &mut Vec<u8>) {
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => {
+                let _ = write!(line, "\\x{byte:02X}");
+            }
+            b' '..=b'~' => line.push(byte),
+            _ => {
+                let _ = write!(line, "\\x{byte:02X}");
+            }
+        }
+    }
+}
+
+/// Writes a time as `29/Nov/2026:10:43:42 +0000`.
+fn common_time(at: SystemTime, line: &mut Vec<u8>) {
+    let mut text = String::with_capacity(32);
+    // `Sun, 29 Nov 2026 10:43:42 GMT`
+    let _ = write!(text, "{}", httpdate::HttpDate::from(at));
+    let mut words = text.split(' ').skip(1);
+    let mut next = || words.next().unwrap_or_default();
+    let (day, month, year, time) = (next(), next(), next(), next());
+    let _ = write!(line, "{day}/{month}/{year}:{time} +0000");
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use yatagarasu_core::caching::cache_status::{ForwardReason, Forwarding};
+
+    use super::*;
+
+    fn line(format: &str, change: impl FnOnce(&mut Record<'_>)) -> String {
+        let request_id = RequestId::Given(HeaderValue::from_static("id-1"));
+        let mut record = Record {
+            at: SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_948_222_000_001),
+            client: Some("192.0.2.7".parse().unwrap()),
+            method: &Method::GET,
+            version: Version::HTTP_11,
+            path: "/static/a%20b",
+            query: Some("v=1"),
+            host: Some("cdn.example"),
+            referer: None,
+            user_agent: Some("curl/8 \"x\"\u{1b}\u{9b}"),
+            bucket: Some("assets"),
+            key: Some("a b"),
+            status: StatusCode::OK,
+            bytes: 10,
+            duration: Duration::from_micros(1_234),
+            first_byte: Some(Duration::from_micros(56)),
+            source: None,
+            cache: Some(CacheStatus::Forwarded(Forwarding::new(ForwardReason::UriMiss))),
+            request_id: &request_id,
+            error: None,
+            whole: true,
+        };
+        change(&mut record);
+        let mut text = String::new();
+        Format::parse(format)
+            .unwrap()
+            .with_line(&record, |line| text = String::from_utf8(line.to_vec()).unwrap());
+        assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
+        text.trim_end().to_owned()
+    }
+
+    #[test]
+    fn lines_in_text_are_those_of_the_log() {
+        assert_eq!(
+            line("text", |_| {}),
+            "2026-11-29T10:30:22.000001Z  INFO yatagarasu::access: response client=192.0.2.7 method=\"GET\" \
+             path=\"/static/a%20b\" query=\"v=1\" protocol=HTTP/1.1 host=\"cdn.example\" bucket=\"assets\" key=\"a b\" \
+             status=200 bytes=10 duration_ms=1.234 first_byte_ms=0.056 cache=\"fwd=uri-miss\" \
+             user_agent=\"curl/8 \\\"x\\\"\\u{1b}\\u{9b}\" request_id=\"id-1\" whole=true"
+        );
+    }
+
+    #[test]
+    fn lines_in_json_are_objects() {
+        let text = line("json", |record| {
+            record.source = Some(Duration::from_millis(5));
+            record.error = Some("a\nb");
+        });
+        let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&object["client"], &object["path"]), (&"192.0.2.7".into(), &"/static/a%20b".into()));
+        assert_eq!((&object["duration_ms"], &object["source_ms"]), (&1.234.into(), &5.0.into()));
+        assert_eq!((&object["error"], &object["whole"]), (&"a\nb".into(), &true.into()));
+        assert_eq!(object["user_agent"], "curl/8 \"x\"\u{1b}\u{9b}");
+        assert!(object.get("referer").is_none());
+    }
+
+    #[test]
+    fn the_combined_format_is_that_of_apache() {
+        assert_eq!(
+            line("combined", |_| {}),
+            "192.0.2.7 - - [29/Nov/2026:10:30:22 +0000] \"GET /static/a%20b?v=1 HTTP/1.1\" 200 10 \"-\" \
+             \"curl/8 \\x22x\\x22\\x1B\\xC2\\x9B\""
+        );
+    }
+
+    #[test]
+    fn a_pattern_names_its_fields() {
+        let pattern = "{time} {status}|{cache}|{source_ms}|{key}";
+        let text = line(pattern, |record| record.key = Some("a\nb\\"));
+        assert_eq!(text, "2026-11-29T10:30:22.000001Z 200|fwd=uri-miss|-|a\\x0Ab\\x5C");
+        assert_eq!(Format::parse(pattern).unwrap().written(), pattern);
+        assert_eq!(Format::parse("combined").unwrap().written(), COMBINED);
+        let needs = Format::parse(pattern).unwrap().needs();
+        assert!(!needs.client && !needs.user_agent && !needs.query);
+        assert!(Format::parse("combined").unwrap().needs().query);
+        for (pattern, message) in [
+            ("{uri}", "there is no field `uri`: expected one of client, method"),
+            ("{status", "a `{` has no `}` after it, in `{status`"),
+            ("apache", "expected `text`, `json`, `combined`, or a pattern"),
+        ] {
+            let said = Format::parse(pattern).unwrap_err();
+            assert!(said.starts_with(message), "{said}");
+        }
+    }
+}
