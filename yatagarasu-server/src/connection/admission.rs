@@ -12,7 +12,8 @@ use yatagarasu_core::LogLimit;
 
 use crate::connection::limits::ConnectionLimits;
 
-/// Maximum number of connections that are being refused with a response. Beyond it they are closed without one.
+/// Maximum number of connections that are being refused with a response, or an eighth of those that are served if that
+/// is fewer. Beyond it they are closed without one.
 const REFUSING_MAX: usize = 64;
 
 /// The connections that are open.
@@ -82,13 +83,13 @@ impl Admission {
         let mut slot = Slot { admission: Arc::clone(self), client: None, refused: false };
         let open = self.open.fetch_add(1, Ordering::Relaxed);
         if open >= limits.connections_max {
-            return slot.refused(Excess::Connections);
+            return slot.refused(Excess::Connections, limits);
         }
         // A proxy has the connections of many clients.
         if !limits.client_address.trusts(peer)
             && let Err(excess) = slot.identify(peer, limits)
         {
-            return slot.refused(excess);
+            return slot.refused(excess, limits);
         }
         Admitted::Served(slot)
     }
@@ -144,11 +145,15 @@ impl Slot {
     }
 
     /// Turns it into the place of a connection that is refused.
-    fn refused(mut self, excess: Excess) -> Admitted {
+    fn refused(mut self, excess: Excess, limits: &ConnectionLimits) -> Admitted {
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
         let refusing = self.admission.refusing.fetch_add(1, Ordering::Relaxed);
         self.refused = true;
-        if refusing < REFUSING_MAX { Admitted::Refused(self, excess) } else { Admitted::Closed }
+        if refusing < REFUSING_MAX.min(limits.connections_max / 8 + 1) {
+            Admitted::Refused(self, excess)
+        } else {
+            Admitted::Closed
+        }
     }
 }
 
@@ -223,8 +228,8 @@ mod tests {
 
     #[test]
     fn few_are_refused_with_a_response_at_a_time() {
-        let (admission, limits) = (Arc::<Admission>::default(), limits(0, 1));
-        let refused: Vec<_> = (0..REFUSING_MAX).map(|_| admission.admit(address("::1"), &limits)).collect();
+        let (admission, limits) = (Arc::<Admission>::default(), limits(9, 0));
+        let refused: Vec<_> = (0..2).map(|_| admission.admit(address("::1"), &limits)).collect();
         assert!(refused.iter().all(|one| matches!(one, Admitted::Refused(..))));
         assert!(matches!(admission.admit(address("::1"), &limits), Admitted::Closed));
         drop(refused);

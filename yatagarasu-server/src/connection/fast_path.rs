@@ -159,7 +159,7 @@ impl FastPath {
             }
             match RequestHead::of(&self.received) {
                 // hyper closes the connection after its response.
-                RequestHead::Plain(_, length) if state.is_last() => {
+                RequestHead::Plain(_, length) if state.is_last() || state.has_one_left(&self.limits) => {
                     state.hand(None);
                     self.turn = Turn::Hand(length);
                 }

@@ -105,11 +105,18 @@ impl ConnectionState {
 
     /// Counts a request. The last one that the connection may have ends it.
     pub(super) fn count(&self, limits: &ConnectionLimits) {
-        let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        if limits.requests_per_connection.is_some_and(|max| requests >= max) {
+        let last = self.has_one_left(limits);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if last {
             // Over HTTP/2, `Last` has no meaning: streams end, and the connection with them.
             self.tell(if self.streams().is_some() { Order::Drain } else { Order::Last });
         }
+    }
+
+    /// Returns `true` if the next request is the last one that the connection may have.
+    pub(super) fn has_one_left(&self, limits: &ConnectionLimits) -> bool {
+        let requests = self.requests.load(Ordering::Relaxed) + 1;
+        limits.requests_per_connection.is_some_and(|max| requests >= max)
     }
 
     /// Returns the limit that the client exceeds by beginning another stream in this second, which is counted from any

@@ -49,7 +49,24 @@ impl Process {
     /// Starts the server and waits until it serves.
     pub(crate) fn start(yaml: &str, environment: &[(&str, &str)]) -> Self {
         let (folder, file) = write(yaml);
-        let mut child = command(&file).envs(environment.iter().copied()).spawn().unwrap();
+        let mut command = command(&file);
+        command.envs(environment.iter().copied());
+        Self::run(command, folder)
+    }
+
+    /// Starts the server with at most so many open files.
+    pub(crate) fn start_limited(yaml: &str, open_files_max: u32) -> Self {
+        let (folder, file) = write(yaml);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {open_files_max}; exec \"$0\" \"$@\"")]);
+        let server = command(&file);
+        limited.arg(server.get_program()).args(server.get_args());
+        limited.env_clear().env("YATAGARASU_CONFIG", &file).stdin(Stdio::null()).stderr(Stdio::piped());
+        Self::run(limited, folder)
+    }
+
+    fn run(mut command: Command, folder: TempDir) -> Self {
+        let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines, log) = mpsc::channel::<serde_json::Value>();
         std::thread::spawn(move || {

@@ -1,0 +1,4 @@
+//! Tests of clients that are many, slow or hostile: each has a bound, and hurts nobody else.
+
+mod limits;
+mod proxies;
