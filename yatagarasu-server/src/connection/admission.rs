@@ -83,13 +83,13 @@ impl Admission {
         let mut slot = Slot { admission: Arc::clone(self), client: None, refused: false };
         let open = self.open.fetch_add(1, Ordering::Relaxed);
         if open >= limits.connections_max {
-            return slot.refused(Excess::Connections, limits);
+            return slot.refused(Excess::Connections, peer, limits);
         }
         // A proxy has the connections of many clients.
         if !limits.client_address.trusts(peer)
             && let Err(excess) = slot.identify(peer, limits)
         {
-            return slot.refused(excess, limits);
+            return slot.refused(excess, peer, limits);
         }
         Admitted::Served(slot)
     }
@@ -145,7 +145,8 @@ impl Slot {
     }
 
     /// Turns it into the place of a connection that is refused.
-    fn refused(mut self, excess: Excess, limits: &ConnectionLimits) -> Admitted {
+    fn refused(mut self, excess: Excess, peer: IpAddr, limits: &ConnectionLimits) -> Admitted {
+        self.admission.note(excess, peer);
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
         let refusing = self.admission.refusing.fetch_add(1, Ordering::Relaxed);
         self.refused = true;

@@ -104,10 +104,7 @@ impl FastPath {
         if !is_proxied {
             state.identify(peer.to_canonical());
         }
-        let refusing = excess.map(|excess| {
-            slot.admission().note(excess, peer);
-            Refusal::of_excess(excess, &handler, peer)
-        });
+        let refusing = excess.map(|excess| Refusal::of_excess(excess, &handler, peer));
         Self {
             handler,
             limits,

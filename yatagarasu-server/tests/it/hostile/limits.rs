@@ -9,7 +9,7 @@ use yatagarasu_testing::client::{Client, Connection, Http2};
 use yatagarasu_testing::origin::Origin;
 
 use crate::operating::process::Process;
-use crate::site::{Site, bucket, document, until_metric};
+use crate::site::{Site, bucket, document, metric, until_metric};
 
 /// Returns a site whose server has further settings, with an object that is stored.
 async fn limited(server: &str) -> Site {
@@ -26,16 +26,6 @@ async fn refused(site: &Site, limit: &str) -> u64 {
     value.parse().unwrap()
 }
 
-/// Asks until there is an answer.
-async fn until_served(client: &Client) {
-    loop {
-        let answer = client.try_send("GET", "/static/k", &[], "".into()).await;
-        if answer.is_ok_and(|answer| answer.status == 200) {
-            return;
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_client_beyond_the_limit_is_told_to_come_back_and_others_are_served() {
     let site = limited("connections_max: 2").await;
@@ -50,8 +40,8 @@ async fn a_client_beyond_the_limit_is_told_to_come_back_and_others_are_served() 
     assert_eq!(refused(&site, "connections_max").await, 1);
     assert_eq!(site.admin.get("/health").await.status, 200);
     // Both are idle: they make room.
-    let client = Client::unpooled(site.address);
-    timeout(PATIENCE, until_served(&client)).await.expect("idle connections are closed");
+    until_metric(&site.admin, "yatagarasu_connections", |open| open == 0).await;
+    assert_eq!(Client::unpooled(site.address).get("/static/k").await.status, 200);
 }
 
 #[tokio::test]
@@ -163,5 +153,8 @@ async fn a_crowd_leaves_descriptors_for_operators_and_hits() {
         assert_eq!(answer.status, 200, "{path}");
     }
     // Those who say nothing make room for those who ask.
-    timeout(PATIENCE, until_served(&client)).await.expect("a hit");
+    let admin = Client::new(process.admin);
+    let max = metric(&admin, "yatagarasu_connections_max").await;
+    until_metric(&admin, "yatagarasu_connections", |open| open + 2 <= max).await;
+    assert_eq!(client.get("/static/k").await.field("x-cache"), "HIT");
 }
