@@ -28,7 +28,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::CONNECTION;
 use http::{HeaderValue, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -90,6 +90,9 @@ async fn converse(
         move |request: http::Request<Incoming>| {
             let running = state.begin();
             state.count(&limits);
+            if request.version() < Version::HTTP_2 && !request.body().is_end_stream() {
+                state.note_content();
+            }
             // Placeholders work over HTTP/1 only: HTTP/2 puts frames around the bytes.
             let way = if request.version() < Version::HTTP_2 {
                 Way::Connection { stream: SpliceStream::new(Arc::clone(&writer)), version: request.version() }

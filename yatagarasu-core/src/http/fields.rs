@@ -23,13 +23,25 @@ pub const HOP_BY_HOP: [&str; 10] = [
 
 /// More fields that are never forwarded, even if a bucket asks for them: the client's identity, and fields that the
 /// gateway sets itself.
-const NEVER: [&str; 8] =
-    ["authorization", "content-length", "cookie", "expect", "host", "if-range", "range", "via"];
+const NEVER: [&str; 9] = [
+    "authorization",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "http2-settings",
+    "if-range",
+    "range",
+    "via",
+];
 
 /// Returns `true` if a bucket may forward the field `name`. `x-amz-*` fields would have to be signed, and could
 /// give a client access it should not have.
+///
+/// An underscore counts as a hyphen: some servers take `transfer_encoding` for the field with the hyphen.
 pub fn may_forward(name: &HeaderName) -> bool {
-    let text = name.as_str();
+    let text = name.as_str().replace('_', "-");
+    let text = text.as_str();
     !HOP_BY_HOP.contains(&text)
         && !NEVER.contains(&text)
         && !text.starts_with("x-amz-")

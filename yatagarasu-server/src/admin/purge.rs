@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -11,6 +12,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
+use tokio::time::timeout;
 use yatagarasu_core::{ObjectKey, Purge, Selector};
 
 use crate::admin::{document, problem};
@@ -22,6 +24,9 @@ pub(super) const METHOD: &str = "PURGE";
 
 /// Maximum length of a request body.
 const BYTES_MAX: usize = 64 * 1024;
+
+/// Longest wait for a complete request body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const JSON: &[u8] = b"application/json";
 
@@ -93,7 +98,11 @@ pub(super) async fn answer(
     if !json_sent {
         return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected `Content-Type: application/json`");
     }
-    let body = match Limited::new(body, BYTES_MAX).collect().await {
+    let body = Limited::new(body, BYTES_MAX).collect();
+    let Ok(body) = timeout(BODY_TIMEOUT, body).await else {
+        return problem(StatusCode::REQUEST_TIMEOUT, "the body did not come within 30 s");
+    };
+    let body = match body {
         Ok(body) => body,
         Err(error) if error.is::<LengthLimitError>() => {
             return problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB");

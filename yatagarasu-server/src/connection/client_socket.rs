@@ -93,8 +93,8 @@ impl AsyncWrite for ClientSocket {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
         ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
-        let Self { socket, fast_path, .. } = &mut *self;
-        fast_path.poll_linger(socket, cx)
+        let Self { socket, fast_path, state, .. } = &mut *self;
+        fast_path.poll_linger(socket, state, cx)
     }
 }
 

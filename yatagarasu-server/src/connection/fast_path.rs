@@ -6,9 +6,13 @@
 //!
 //! All other requests go to hyper, one head at a time and without a byte of the next one. hyper gets the next head only
 //! when its last response has left its buffers. It therefore has nothing to write while the fast path answers a
-//! request, and responses cannot overtake each other. A message whose end the fast path cannot determine hands the
-//! connection to hyper for good. Bytes that are no request get a [`refusal`] here: hyper would close the connection
-//! without a log line, a request id or a reason.
+//! request, and responses cannot overtake each other. Every head is checked here, whatever came before it on the
+//! connection: a proxy in front sends the requests of many clients over it. Only the preface of HTTP/2, at the beginning,
+//! hands the connection to hyper for good. Bytes that are no request get a [`refusal`] here: hyper would close the
+//! connection without a log line, a request id or a reason.
+//!
+//! The content of a request is not read, because a read-only gateway has no use for it. Its connection ends with its
+//! response.
 
 mod hit_writer;
 mod proxy_protocol;
@@ -48,9 +52,12 @@ const IDLE_BYTES_MAX: usize = 1024;
 /// this wait. It is also the time between two looks whether the client has reset the connection.
 const HALF_CLOSED_WAIT: Duration = Duration::from_millis(75);
 
-/// How long, and for how many bytes, a connection is read on after its end. A client that still sends would otherwise
-/// get a reset, which takes the last bytes of the response away.
-const LINGER: (Duration, usize) = (Duration::from_secs(2), 256 * 1024);
+/// How long a connection is read on after its end while nothing comes. A client that still sends would otherwise get a
+/// reset, which takes the last bytes of the response away.
+const LINGER_QUIET: Duration = Duration::from_secs(5);
+
+/// How long a connection is read on after its end in any case.
+const LINGER_MAX: Duration = Duration::from_secs(30);
 
 thread_local! {
     /// Read buffer. One connection at a time uses it.
@@ -77,8 +84,8 @@ pub(super) struct FastPath {
     wrote_since: bool,
     /// Ends the wait for a half-closed client, or for the end of a connection.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Number of bytes that were read after the end.
-    lingered: usize,
+    /// When the reading after the end began.
+    lingering_since: Option<Instant>,
     turn: Turn,
     /// Number of request heads handed to hyper.
     handed: usize,
@@ -118,7 +125,7 @@ impl FastPath {
             wrote_since: false,
             unflushed: false,
             timer: None,
-            lingered: 0,
+            lingering_since: None,
             turn: Turn::FastPath,
             handed: 0,
         }
@@ -140,7 +147,7 @@ impl FastPath {
                 ready!(refusal.poll_send(socket, cx))?;
                 self.received.clear();
                 ready!(Pin::new(&mut *socket).poll_shutdown(cx))?;
-                return self.poll_linger(socket, cx);
+                return self.poll_linger(socket, state, cx);
             }
             match self.turn {
                 Turn::HyperForGood => return self.poll_pass(socket, state, cx, buffer),
@@ -183,8 +190,16 @@ impl FastPath {
                 RequestHead::Odd(place) => {
                     let target = escaped(&self.received[place.clone()]);
                     self.received.splice(place, target);
+                    // hyper takes no longer head.
+                    if self.received.len() > self.limits.header_size {
+                        let max = self.limits.header_size;
+                        self.refusing = Some(Refusal::too_large(max, &self.handler, state.client()));
+                    }
                 }
-                RequestHead::Other => self.turn = Turn::HyperForGood,
+                RequestHead::Http2 if state.is_new() => self.turn = Turn::HyperForGood,
+                RequestHead::Http2 => {
+                    self.refusing = Some(Refusal::of(Invalidity::NotHttp, &self.handler, state.client()));
+                }
                 RequestHead::Invalid(invalidity) => {
                     self.refusing = Some(Refusal::of(invalidity, &self.handler, state.client()));
                 }
@@ -226,7 +241,9 @@ impl FastPath {
     /// over again.
     pub(super) fn flushed(&mut self, state: &ConnectionState, cx: &Context<'_>) {
         self.unflushed = false;
-        if self.turn == Turn::Await && state.begun() >= self.handed && !state.is_answering() {
+        // What follows the head of a request with content is no request.
+        let is_done = state.begun() >= self.handed && !state.is_answering() && !state.has_content();
+        if self.turn == Turn::Await && is_done {
             self.turn = Turn::FastPath;
             self.timer = None;
             // hyper waits to be woken for its next read.
@@ -326,7 +343,8 @@ impl FastPath {
         state: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.received.is_empty() && !self.half_closed {
+        // Also if bytes of the next request are there: only reading on tells that the client has left.
+        while !self.half_closed && self.received.len() < self.limits.header_size {
             self.half_closed = ready!(self.poll_receive(socket, cx))? == 0;
         }
         if self.half_closed {
@@ -364,31 +382,40 @@ impl FastPath {
         self.wrote_since |= self.half_closed;
     }
 
-    /// Reads on after the end of the connection if the client still sends.
+    /// Reads on after the end of the connection if the client still sends, or has announced content.
     pub(super) fn poll_linger(
         &mut self,
         socket: &mut TcpStream,
+        state: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let (time, bytes_max) = LINGER;
-        let mut sends = self.refusing.is_some() || !self.received.is_empty() || self.lingered > 0;
+        let sends = self.refusing.is_some() || !self.received.is_empty() || state.has_content();
         self.received.clear();
-        while !self.half_closed && self.lingered < bytes_max {
+        if self.lingering_since.is_none() && !sends || self.half_closed {
+            return Poll::Ready(Ok(()));
+        }
+        let since = *self.lingering_since.get_or_insert_with(|| {
+            self.timer = None;
+            Instant::now()
+        });
+        // A server that stops waits for nobody who only sends.
+        let (quiet, max) =
+            if state.is_draining() { (LINGER_QUIET / 5, LINGER_QUIET) } else { (LINGER_QUIET, LINGER_MAX) };
+        loop {
             match self.poll_receive(socket, cx) {
-                Poll::Ready(Ok(1..)) => {
-                    self.lingered += self.received.len();
+                Poll::Ready(Ok(1..)) if since.elapsed() < max => {
                     self.received.clear();
-                    sends = true;
+                    self.timer = None;
                 }
-                Poll::Pending if sends => {
-                    let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(time)));
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    let left = max.saturating_sub(since.elapsed());
+                    let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(quiet.min(left))));
                     ready!(timer.as_mut().poll(cx));
-                    break;
+                    return Poll::Ready(Ok(()));
                 }
-                Poll::Ready(_) | Poll::Pending => break,
             }
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Reads while a response is being sent, to notice if the connection breaks. Returns an error if it does, so that
@@ -399,17 +426,17 @@ impl FastPath {
         state: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.received.is_empty() || self.half_closed {
-            return Poll::Pending;
-        }
-        match ready!(self.poll_receive(socket, cx)) {
-            Ok(1..) => return Poll::Pending,
-            // It may have closed one direction only. If it is gone, the next bytes cannot be sent.
-            Ok(0) => {
-                self.half_closed = true;
+        loop {
+            if self.half_closed || self.received.len() >= self.limits.header_size {
                 return Poll::Pending;
             }
-            Err(_) => {}
+            match ready!(self.poll_receive(socket, cx)) {
+                // Only reading on tells that the client has left.
+                Ok(1..) => {}
+                // It may have closed one direction only. If it is gone, the next bytes cannot be sent.
+                Ok(0) => self.half_closed = true,
+                Err(_) => break,
+            }
         }
         // The rest of the response would delay the end of the connection.
         self.sending = None;

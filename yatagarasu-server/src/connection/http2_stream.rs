@@ -19,8 +19,10 @@ const LOOKS_BETWEEN: u32 = 2;
 pub(super) struct Stream {
     /// Whether a piece of the body waits for the client.
     waiting: AtomicBool,
-    /// Number of consecutive looks that found the same piece waiting.
+    /// Number of consecutive looks that found the same piece waiting. It is lowered when another stream was cut.
     stalled_looks: AtomicU32,
+    /// The same number, never lowered.
+    waited_looks: AtomicU32,
     cut: AtomicBool,
     /// Wakes the stream's task.
     waker: OnceLock<Waker>,
@@ -35,6 +37,7 @@ impl Stream {
     /// Records that hyper got a piece.
     pub(super) fn give(&self) {
         self.stalled_looks.store(0, Ordering::Relaxed);
+        self.waited_looks.store(0, Ordering::Relaxed);
         self.waiting.store(true, Ordering::Relaxed);
     }
 
@@ -48,6 +51,7 @@ impl Stream {
         if self.is_cut() || !self.waiting.load(Ordering::Relaxed) {
             return 0;
         }
+        self.waited_looks.fetch_add(1, Ordering::Relaxed);
         self.stalled_looks.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -91,26 +95,32 @@ impl Streams {
         stream
     }
 
-    /// Looks at all streams. Cuts the one that has been stalled longest, if it has been for `looks_max` looks. Returns
-    /// the number of streams cut, 0 or 1.
+    /// Looks at all streams. Cuts the one that has been stalled longest, if it has been for `looks_max` looks, and all
+    /// that have been for twice as many. Returns the number of streams cut.
     pub(super) fn cut_stalled(&self, looks_max: u32) -> u64 {
         let mut longest: Option<(u32, Arc<Stream>)> = None;
+        let mut cut = 0;
         let mut open = self.open();
         open.retain(|stream| {
             let Some(stream) = stream.upgrade() else { return false };
             let looks = stream.look();
+            if stream.waited_looks.load(Ordering::Relaxed) >= looks_max.saturating_mul(2) && looks > 0 {
+                stream.cut();
+                cut += 1;
+                return true;
+            }
             if looks >= looks_max && longest.as_ref().is_none_or(|(most, _)| looks > *most) {
                 longest = Some((looks, stream));
             }
             true
         });
-        let Some((_, longest)) = longest else { return 0 };
+        let Some((_, longest)) = longest else { return cut };
         longest.cut();
         for stream in open.iter().filter_map(Weak::upgrade) {
             let looks = looks_max.saturating_sub(LOOKS_BETWEEN);
             stream.stalled_looks.fetch_min(looks, Ordering::Relaxed);
         }
-        1
+        cut + 1
     }
 
     /// Returns the stream whose request hyper has just handed over.

@@ -8,9 +8,9 @@ use crate::connection::state::{ConnectionState, Look, Order};
 /// Number of looks per shortest timeout. [`PERIOD_MAX`] may make it more.
 const LOOKS: u32 = 8;
 
-/// Number of consecutive idle looks after which a connection is closed if there are too many. A new one has not sent its
-/// request yet at the first.
-const IDLE_LOOKS_CROWDED: u32 = 2;
+/// Number of consecutive idle looks after which a connection is closed if there are too many, or the server stops. A new
+/// one has not sent its request yet at the first.
+const IDLE_LOOKS_SOON: u32 = 2;
 
 /// Longest time between two looks.
 const PERIOD_MAX: Duration = Duration::from_secs(1);
@@ -89,7 +89,9 @@ impl IdleReaper {
     /// idle since the last look. Returns the number of connections and streams that it ended because their clients took
     /// nothing.
     pub(crate) fn reap(&mut self, crowded: bool) -> u64 {
-        let idle_looks = if crowded { IDLE_LOOKS_CROWDED } else { self.idle_looks };
+        // A client over HTTP/2 that does not answer the last PING would hold a server that stops.
+        let soon = crowded || self.order >= Order::Drain;
+        let idle_looks = if soon { IDLE_LOOKS_SOON } else { self.idle_looks };
         let stalled_looks = self.stalled_looks;
         let mut cut = 0;
         self.watched.retain_mut(|watched| {

@@ -31,6 +31,8 @@ pub(crate) struct ConnectionState {
     resets: AtomicU32,
     /// The second of the latest stream, and the number of streams that began in it.
     streams_in_second: [AtomicU32; 2],
+    /// Whether a request has content. It is not read.
+    content: AtomicBool,
     /// Number of requests that hyper has begun.
     begun: AtomicUsize,
     /// Number of requests that hyper is processing.
@@ -57,7 +59,7 @@ pub(crate) struct ConnectionState {
 }
 
 /// An order to a connection. A higher value overrides a lower one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
     /// Process requests.
     Serve = 0,
@@ -101,6 +103,22 @@ impl ConnectionState {
     /// Returns the client as the connection tells it: the peer, or whom a proxy names at its beginning.
     pub(super) fn client(&self) -> IpAddr {
         *self.client.get().unwrap_or(&IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// Returns `true` if there was no request yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0
+    }
+
+    /// Records that a request has content, and that it is the last one over HTTP/1.
+    pub(super) fn note_content(&self) {
+        self.content.store(true, Ordering::Relaxed);
+        self.tell(Order::Last);
+    }
+
+    /// Returns `true` if a request has content.
+    pub(super) fn has_content(&self) -> bool {
+        self.content.load(Ordering::Relaxed)
     }
 
     /// Counts a request. The last one that the connection may have ends it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::PendingRequest;
 use yatagarasu_core::gateway::hit::{Looked, PlainHit};
@@ -255,13 +255,7 @@ impl RequestHandler {
 
     /// Routes a request head to a bucket and a key.
     fn route(&self, head: &Parts) -> Result<Routed, Unrouted> {
-        let hosts = head.headers.get_all(HOST);
-        if head.version == Version::HTTP_11 && hosts.iter().count() != 1 {
-            return Err(Unrouted::Problem(Problem::BadRequest("expected one Host field")));
-        }
-        if !hosts.iter().all(|host| is_host(host.as_bytes())) {
-            return Err(Unrouted::Problem(Problem::BadRequest("the Host field names no host")));
-        }
+        check_host(head).map_err(|reason| Unrouted::Problem(Problem::BadRequest(reason)))?;
         let (method, question) = match head.method {
             Method::GET => (yatagarasu_core::Method::Get, Question::Object),
             Method::HEAD => (yatagarasu_core::Method::Head, Question::Object),
@@ -287,6 +281,34 @@ impl RequestHandler {
             Task::Preflight(request) => gateway.preflight(&request).await,
         }
     }
+}
+
+/// Checks the host that the request is for, although all hosts are served alike: a proxy in front may read the fields
+/// differently (RFC 9112 3.2, RFC 9113 8.3.1).
+///
+/// # Errors
+///
+/// Returns the reason if it is missing, invalid or contradictory.
+fn check_host(head: &Parts) -> Result<(), &'static str> {
+    let hosts = head.headers.get_all(HOST);
+    match hosts.iter().count() {
+        1 => {}
+        0 if head.version != Version::HTTP_11 => {}
+        _ => return Err("expected one Host field"),
+    }
+    if !hosts.iter().all(|host| is_host(host.as_bytes())) {
+        return Err("the Host field names no host");
+    }
+    let Some(authority) = head.uri.authority() else { return Ok(()) };
+    if !is_host(authority.as_str().as_bytes()) {
+        return Err("the target of the request names no host");
+    }
+    let differs = |host: &HeaderValue| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
+    // Over HTTP/1 the target of a request overrides the field.
+    if head.version == Version::HTTP_2 && hosts.iter().any(differs) {
+        return Err("the Host field contradicts `:authority`");
+    }
+    Ok(())
 }
 
 fn is_preflight(head: &Parts) -> bool {

@@ -244,6 +244,18 @@ impl Entry {
     }
 }
 
+/// Maximum length of a text that a client has sent, in bytes. A key has at most 1,024.
+const TEXT_BYTES_MAX: usize = 3 * 1024;
+
+/// Returns a text that is not too long, with `...` in the place of the rest.
+fn bounded(mut text: String) -> String {
+    if text.len() > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.push_str("...");
+    }
+    text
+}
+
 impl Line {
     fn begin(asked: &Asked<'_>, format: &Format) -> Self {
         let needs = format.needs();
@@ -255,11 +267,12 @@ impl Line {
             method: asked.method.clone(),
             version: asked.version,
             client: if needs.client { asked.client() } else { None },
-            path: asked.path.to_owned(),
-            query: asked.query.filter(|_| needs.query).map(redact::redacted),
-            host: field(needs.host, &http::header::HOST),
-            referer: field(needs.referer, &http::header::REFERER).map(|url| redact::redacted_url(&url)),
-            user_agent: field(needs.user_agent, &http::header::USER_AGENT),
+            path: bounded(asked.path.to_owned()),
+            query: asked.query.filter(|_| needs.query).map(redact::redacted).map(bounded),
+            host: field(needs.host, &http::header::HOST).map(bounded),
+            referer: field(needs.referer, &http::header::REFERER)
+                .map(|url| bounded(redact::redacted_url(&url))),
+            user_agent: field(needs.user_agent, &http::header::USER_AGENT).map(bounded),
             key: None,
             cache: None,
             failure: None,

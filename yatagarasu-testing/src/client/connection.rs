@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, copy, sink};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy, sink};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -94,6 +94,12 @@ impl Connection {
         let line = std::str::from_utf8(line).expect("a status line");
         let status = line.split(' ').nth(1).expect("a status line").parse().expect("a status code");
         Response { status, headers: fields(rest), body: Bytes::new() }
+    }
+
+    /// Reads the next response head. Returns `None` if the connection ends or breaks instead.
+    pub async fn try_head(&mut self) -> Option<Response> {
+        let more = timeout(PATIENCE, self.socket.fill_buf()).await.expect("bytes or an end in time");
+        if more.is_ok_and(|more| !more.is_empty()) { Some(self.head().await) } else { None }
     }
 
     /// Reads the next `length` bytes.

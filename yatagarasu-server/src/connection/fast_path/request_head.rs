@@ -14,7 +14,10 @@ use crate::service::router::is_host;
 const FIELDS_TYPICAL: usize = 64;
 
 /// The preface of HTTP/2 (RFC 9113 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The bytes that begin a TLS connection (RFC 8446 5.1).
+const TLS: &[u8] = &[0x16, 0x03];
 
 /// The front of the bytes that a client has sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +26,13 @@ pub(in crate::connection) enum RequestHead<'a> {
     Partial,
     /// A GET for this target without a field that affects the response, and the length of its head in bytes.
     Plain(&'a str, usize),
-    /// Another request without content, and the length of its head in bytes.
+    /// Another request, and the length of its head in bytes. The connection ends with it if it has content, which a
+    /// read-only gateway does not read.
     Head(usize),
     /// A request whose target has bytes that no parser of URIs takes, at these places. Browsers send some of them.
     Odd(Range<usize>),
-    /// A message whose end hyper must determine: HTTP/2, HTTP/1.0, a request with content, or the last request of a
-    /// connection.
-    Other,
+    /// The preface of HTTP/2.
+    Http2,
     /// No valid request. hyper would close the connection without a word about it.
     Invalid(Invalidity),
 }
@@ -39,7 +42,7 @@ pub(in crate::connection) enum RequestHead<'a> {
 pub(in crate::connection) enum Invalidity {
     /// They are no HTTP.
     NotHttp,
-    /// They are the beginning of a TLS connection (RFC 8446 5.1).
+    /// They are the beginning of a TLS connection.
     Tls,
     /// The target is no URI.
     Target,
@@ -72,8 +75,9 @@ impl<'a> RequestHead<'a> {
             Ok(Status::Complete(length)) => Self::complete(bytes, &request, length),
             Ok(Status::Partial) => Self::Partial,
             Err(httparse::Error::TooManyHeaders) => Self::of_many(bytes),
-            Err(_) if bytes.starts_with(PREFACE) => Self::Other,
-            Err(_) if bytes.starts_with(&[0x16, 0x03]) => Self::Invalid(Invalidity::Tls),
+            Err(_) if bytes.starts_with(PREFACE) => Self::Http2,
+            Err(_) if bytes.starts_with(TLS) => Self::Invalid(Invalidity::Tls),
+            Err(_) if PREFACE.starts_with(bytes) || TLS.starts_with(bytes) => Self::Partial,
             Err(_) => Self::Invalid(Invalidity::NotHttp),
         }
     }
@@ -108,22 +112,18 @@ impl<'a> RequestHead<'a> {
                 Self::Invalid(Invalidity::Target)
             };
         }
-        if version != 1 || !matches!(method, "GET" | "HEAD" | "OPTIONS") {
-            return Self::Other;
-        }
         match effect {
-            FieldEffect::None if method == "GET" && plain => Self::Plain(target, length),
-            FieldEffect::None | FieldEffect::Answer => Self::Head(length),
-            FieldEffect::Connection => Self::Other,
+            FieldEffect::None if method == "GET" && plain && version == 1 => Self::Plain(target, length),
+            FieldEffect::None | FieldEffect::Answer | FieldEffect::Connection => Self::Head(length),
         }
     }
 }
 
-/// Returns a target with the bytes escaped that no parser of URIs takes. `[`, `|` and UTF-8 come from browsers and are
-/// meant as they are.
+/// Returns a target with the bytes escaped that no parser of URIs takes, and without a fragment, which is not for
+/// servers. `[`, `|` and UTF-8 come from browsers and are meant as they are.
 pub(in crate::connection) fn escaped(target: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(target.len() + 16);
-    for &byte in target {
+    for &byte in target.split(|byte| *byte == b'#').next().unwrap_or_default() {
         if needs_escape(byte) {
             escaped.extend_from_slice(format!("%{byte:02X}").as_bytes());
         } else {
@@ -151,6 +151,9 @@ fn is_framed(fields: &[Header<'_>], version: u8) -> bool {
             }
             length = Some(field.value);
         } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
+            if !field.value.iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t')) {
+                return false;
+            }
             coded = field.value.rsplit(|&byte| byte == b',').next();
         }
     }
@@ -270,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hyper_has_to_find_the_end_of_is_left_to_it() {
+    fn what_concerns_the_connection_is_for_hyper() {
         for fields in [
             "Host: a\r\nContent-Length: 0\r\n",
             "Host: a\r\nTransfer-Encoding: chunked\r\n",
@@ -279,15 +282,21 @@ mod tests {
             "Host: a\r\nUpgrade: h2c\r\n",
             "Host: a\r\nExpect: 100-continue\r\n",
         ] {
-            check(&get(fields), &RequestHead::Other);
+            let head = get(fields);
+            check(&head, &RequestHead::Head(head.len()));
         }
-        for head in [
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            "GET /a HTTP/1.0\r\nhost: a\r\n\r\n",
-            "POST /a HTTP/1.1\r\nhost: a\r\n\r\n",
-        ] {
-            assert_eq!(RequestHead::of(head.as_bytes()), RequestHead::Other, "{head:?}");
+        for head in ["GET /a HTTP/1.0\r\nhost: a\r\n\r\n", "POST /a HTTP/1.1\r\nhost: a\r\n\r\n"] {
+            assert_eq!(RequestHead::of(head.as_bytes()), RequestHead::Head(head.len()), "{head:?}");
         }
+    }
+
+    #[test]
+    fn the_preface_of_http2_and_that_of_tls_may_come_in_pieces() {
+        for end in 0..PREFACE.len() {
+            assert_eq!(RequestHead::of(&PREFACE[..end]), RequestHead::Partial, "{end}");
+        }
+        assert_eq!(RequestHead::of(PREFACE), RequestHead::Http2);
+        assert_eq!(RequestHead::of(&TLS[..1]), RequestHead::Partial);
     }
 
     #[test]
@@ -303,6 +312,8 @@ mod tests {
             (&get("Content-Length: 1\r\nContent-Length: 2\r\n"), Framing),
             (&get("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), Framing),
             (&get("Transfer-Encoding: gzip\r\n"), Framing),
+            (&get("Transfer-Encoding: \u{ff}, chunked\r\n"), Framing),
+            ("PRI * HTTP/2.0\r\n\r\nXY", NotHttp),
             (&get(&"a: b\r\n".repeat(FIELDS_MAX + 1)), TooManyFields),
         ] {
             assert_eq!(RequestHead::of(head.as_bytes()), RequestHead::Invalid(expected), "{head:?}");
@@ -317,6 +328,7 @@ mod tests {
         let RequestHead::Odd(place) = RequestHead::of(head.as_bytes()) else { panic!("odd") };
         assert_eq!(&head[place.clone()], "/a<b?\u{e9}");
         assert_eq!(escaped(head[place].as_bytes()), b"/a%3Cb?%C3%A9");
+        assert_eq!(escaped(b"/a<b#c<d"), b"/a%3Cb");
     }
 
     #[test]

@@ -18,8 +18,9 @@ const CRATES: [&str; 6] = [
     "yatagarasu_sys",
 ];
 
-/// Silences the credential chain. This program's own lines have its reasons, once and not for each attempt.
-const QUIET: &str = "aws_config=off,aws_smithy_runtime=off";
+/// Silences the credential chain, because this program's own lines have its reasons, once and not for each attempt; and
+/// the warnings of the HTTP libraries, because each client can cause thousands of them a second.
+const QUIET: &str = "aws_config=off,aws_smithy_runtime=off,h2=error,hyper=error";
 
 /// Parses a filter. An empty one selects the default, because an environment variable may be set but empty. One without
 /// a level for all targets has the default's: a filter for one crate must not hide the errors of the others.
@@ -107,13 +108,20 @@ mod tests {
         parse("info,[request{path}]=debug").unwrap();
         assert!(parse("off").unwrap().to_string().contains("yatagarasu::panic=error"));
         for (text, expected) in [
-            ("", "info,aws_config=off,aws_smithy_runtime=off,yatagarasu::panic=error"),
-            ("hyper=debug", "info,aws_config=off,aws_smithy_runtime=off,hyper=debug,yatagarasu::panic=error"),
+            ("", "info,aws_config=off,aws_smithy_runtime=off,h2=error,hyper=error,yatagarasu::panic=error"),
+            (
+                "hyper=debug",
+                "info,aws_config=off,aws_smithy_runtime=off,h2=error,hyper=debug,yatagarasu::panic=error",
+            ),
             (
                 "yatagarasu_server::admin=trace",
-                "info,aws_config=off,aws_smithy_runtime=off,yatagarasu_server::admin=trace,yatagarasu::panic=error",
+                "info,aws_config=off,aws_smithy_runtime=off,h2=error,hyper=error,yatagarasu_server::admin=trace,\
+                 yatagarasu::panic=error",
             ),
-            ("warn,aws_config=info", "warn,aws_config=info,aws_smithy_runtime=off,yatagarasu::panic=error"),
+            (
+                "warn,aws_config=info",
+                "warn,aws_config=info,aws_smithy_runtime=off,h2=error,hyper=error,yatagarasu::panic=error",
+            ),
             ("Debug", "debug,yatagarasu::panic=error"),
         ] {
             let parsed = parse(text).unwrap().to_string();
