@@ -50,6 +50,18 @@ pub(crate) enum ConfigCommand {
     },
     /// Prints a JSON Schema of the configuration file.
     Schema,
+    /// Has a running server read its configuration again, as SIGHUP does.
+    Reload {
+        /// The server to connect to.
+        #[command(flatten)]
+        server: AdminArguments,
+    },
+    /// Shows the effective configuration that a server runs with, secrets masked.
+    Running {
+        /// The server to connect to.
+        #[command(flatten)]
+        server: AdminArguments,
+    },
 }
 
 /// A command for a running server.

@@ -3,7 +3,7 @@
 //! [`client`] sends one request over the [`connector`] and turns a refusal into an [`error`]. [`stats`] prints the
 //! answer as a [`table`].
 
-mod client;
+pub(crate) mod client;
 mod connector;
 pub(crate) mod error;
 mod stats;

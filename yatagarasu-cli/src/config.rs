@@ -1,4 +1,4 @@
-//! The `config` commands: write, check, show and describe configuration files.
+//! The `config` commands: write, check, show and describe configuration files, and have a server read its own again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use yatagarasu_server::Config;
 use yatagarasu_server::config::{ConfigErrors, Environment, example, schema, show};
 
-use crate::args::ConfigCommand;
+use crate::args::{AdminArguments, ConfigCommand};
+use crate::cache::client::{AdminClient, Reloaded, ReloadedBucket};
+use crate::cache::error::AdminError;
 use crate::words::counted;
 
 /// An error of a `config` command.
@@ -22,6 +24,9 @@ pub(crate) enum ConfigCommandError {
     /// The file exists already.
     #[error("{}: exists already: choose another name, or remove it first", .0.display())]
     Exists(PathBuf),
+    /// The server cannot be asked, or refuses.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The file cannot be written.
     #[error("{}: cannot be written", .file.display())]
     Unwritable {
@@ -34,7 +39,7 @@ pub(crate) enum ConfigCommandError {
 }
 
 /// Runs a command. Returns the text to print.
-pub(crate) fn run(command: &ConfigCommand) -> Result<String, ConfigCommandError> {
+pub(crate) async fn run(command: &ConfigCommand) -> Result<String, ConfigCommandError> {
     match command {
         ConfigCommand::Init { file: None } => Ok(example()),
         ConfigCommand::Init { file: Some(file) } => {
@@ -48,7 +53,16 @@ pub(crate) fn run(command: &ConfigCommand) -> Result<String, ConfigCommandError>
         }
         ConfigCommand::Show { file } => Ok(show(&load(file)?)),
         ConfigCommand::Schema => Ok(schema()),
+        ConfigCommand::Reload { server } => Ok(reload(server).await?),
+        ConfigCommand::Running { server } => Ok(AdminClient::new(server)?.config().await?),
     }
+}
+
+/// Has a server read its configuration again. Returns what has become of each bucket's cache.
+async fn reload(server: &AdminArguments) -> Result<String, AdminError> {
+    let Reloaded { buckets } = AdminClient::new(server)?.reload().await?;
+    let lines = buckets.iter().map(|ReloadedBucket { bucket, cache }| format!("{bucket}: cache {cache}\n"));
+    Ok(format!("reloaded\n{}", lines.collect::<String>()))
 }
 
 /// Loads a configuration as the server would, with this process's environment.

@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use args::{Arguments, Command};
 use cache::error::AdminError;
+use config::ConfigCommandError;
 
 /// Exit status of a `cache` command that the server, or what is at its URL, did not carry out.
 const FAILED: u8 = 1;
@@ -42,7 +43,10 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
-        Command::Config(command) => stdout::print(&config::run(command)?).context(stdout::FAILED),
+        Command::Config(command) => {
+            let text = runtime()?.block_on(config::run(command))?;
+            stdout::print(&text).context(stdout::FAILED)
+        }
         Command::Cache(arguments) => {
             let text = runtime()?.block_on(cache::run(arguments))?;
             stdout::print(&text).context(stdout::FAILED)
@@ -53,7 +57,11 @@ fn run(command: &Command) -> anyhow::Result<()> {
 }
 
 fn failure_status(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<AdminError>() {
+    let of_config = match error.downcast_ref::<ConfigCommandError>() {
+        Some(ConfigCommandError::Admin(error)) => Some(error),
+        _ => None,
+    };
+    match error.downcast_ref::<AdminError>().or(of_config) {
         Some(error) if !error.is_of_usage() => FAILED,
         Some(_) | None => NOT_STARTED,
     }

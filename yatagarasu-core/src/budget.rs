@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct Budget {
     reserved: AtomicU64,
-    bytes_max: u64,
+    bytes_max: AtomicU64,
 }
 
 impl Budget {
     /// Creates a budget of `bytes_max` bytes.
     pub fn new(bytes_max: u64) -> Self {
-        Self { reserved: AtomicU64::new(0), bytes_max }
+        Self { reserved: AtomicU64::new(0), bytes_max: AtomicU64::new(bytes_max) }
     }
 
     /// Returns the number of bytes reserved now.
@@ -23,7 +23,12 @@ impl Budget {
 
     /// Returns the number of bytes that can be reserved at one time.
     pub fn bytes_max(&self) -> u64 {
-        self.bytes_max
+        self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Changes the number of bytes that can be reserved at one time. What is reserved stays so.
+    pub fn set_bytes_max(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
     /// Reserves `bytes`. Returns `None` if fewer are left.
@@ -43,7 +48,7 @@ pub struct Reservation {
 impl Reservation {
     /// Reserves `more` bytes. Returns `false`, and reserves nothing, if fewer are left.
     pub(crate) fn grow(&mut self, more: u64) -> bool {
-        let limit = self.budget.bytes_max;
+        let limit = self.budget.bytes_max();
         let taken = self.budget.reserved.try_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
             reserved.checked_add(more).filter(|&sum| sum <= limit)
         });

@@ -83,14 +83,14 @@ struct Shared {
     source: Arc<dyn ObjectSource>,
     policy: BucketPolicy,
     storage: Storage,
-    fills: FillTable,
+    fills: Arc<FillTable>,
     /// What the source says to pages of other origins.
-    origins: Origins,
+    origins: Arc<Origins>,
     /// Held while the source is asked about an origin.
-    asking: tokio::sync::Mutex<()>,
+    asking: Arc<tokio::sync::Mutex<()>>,
     budget: Arc<Budget>,
     clock: Arc<dyn Clock>,
-    stats: stats::Counters,
+    stats: Arc<stats::Counters>,
 }
 
 impl Gateway {
@@ -102,8 +102,8 @@ impl Gateway {
         common: Common,
     ) -> Self {
         let Common { budget, clock } = common;
-        let (storage, fills, stats) = (Storage::new(cache), FillTable::default(), stats::Counters::default());
-        let (origins, asking) = (Origins::default(), tokio::sync::Mutex::default());
+        let (storage, fills, stats) = (Storage::new(cache), Arc::default(), Arc::default());
+        let (origins, asking) = (Arc::default(), Arc::default());
         Self {
             shared: Arc::new(Shared {
                 source,
@@ -115,6 +115,28 @@ impl Gateway {
                 budget,
                 clock,
                 stats,
+            }),
+        }
+    }
+
+    /// Returns a gateway with the same cache, running fills and counters, and another source and policy. Requests that
+    /// run keep those that they began with.
+    ///
+    /// The objects of `source` must be the same, and `policy` must store them in the same way, under the same keys.
+    #[must_use]
+    pub fn renewed(&self, source: Arc<dyn ObjectSource>, policy: BucketPolicy) -> Self {
+        let Shared { storage, fills, origins, asking, budget, clock, stats, .. } = &*self.shared;
+        Self {
+            shared: Arc::new(Shared {
+                source,
+                policy,
+                storage: storage.clone(),
+                fills: Arc::clone(fills),
+                origins: Arc::clone(origins),
+                asking: Arc::clone(asking),
+                budget: Arc::clone(budget),
+                clock: Arc::clone(clock),
+                stats: Arc::clone(stats),
             }),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 /// The configuration of one bucket's source.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceConfig {
     /// The name in log lines.
     pub name: Arc<str>,
@@ -118,7 +118,7 @@ pub enum Addressing {
 }
 
 /// The credentials that requests are signed with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// Requests are not signed.
     Anonymous,
@@ -129,7 +129,7 @@ pub enum Access {
 }
 
 /// Credentials that do not change.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StaticCredentials {
     /// The access key ID.
     pub access_key: String,

@@ -1,21 +1,23 @@
 //! The admin API for operators, on a listener of its own.
 //!
 //! [`token`] decides who may ask for more than health and readiness, and [`guesses`] slows down whoever has to guess it.
-//! [`ready`] asks the sources, [`stats`] and `metrics` show the counters, and [`purge`] drops stored objects or marks
-//! them stale.
+//! [`ready`] asks the sources, [`stats`] and `metrics` show the counters, [`purge`] drops stored objects or marks them
+//! stale, and [`reload`] shows the configuration and has it read again.
 
 mod guesses;
 pub(crate) mod metrics;
 mod purge;
 mod ready;
+mod reload;
 mod stats;
 mod token;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
@@ -35,11 +37,12 @@ use crate::admin::guesses::Guesses;
 use crate::admin::metrics::exposition;
 use crate::admin::ready::Readiness;
 use crate::build::Memory;
-use crate::config::Secret;
+use crate::config::{Config, Secret};
 use crate::connection::admission::Admission;
 use crate::connection::limits::ConnectionLimits;
 use crate::listener::accept;
 use crate::server::Phase;
+use crate::server::reload::Reloader;
 use crate::service::buckets::Buckets;
 use crate::telemetry::counters::Metrics;
 
@@ -49,9 +52,11 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Serves the admin API.
 #[derive(Debug)]
 pub struct Admin {
-    buckets: Arc<Buckets>,
+    buckets: ArcSwap<Buckets>,
     state: State,
-    token: Option<Secret>,
+    token: ArcSwapOption<Secret>,
+    /// Reloads the configuration, if that comes from a file.
+    pub(crate) reloader: OnceLock<Arc<Reloader>>,
     guesses: Guesses,
     /// For requests that are refused, by the reason: anybody can send them.
     refusals: [LogLimit; 3],
@@ -61,17 +66,31 @@ pub struct Admin {
 /// What the admin API shows of a server, besides its buckets.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) memory: Memory,
     pub(crate) admission: Arc<Admission>,
     pub(crate) limits: watch::Receiver<Arc<ConnectionLimits>>,
     pub(crate) phase: watch::Receiver<Phase>,
+    /// The configuration that runs.
+    pub(crate) config: watch::Receiver<Arc<Config>>,
 }
 
 impl Admin {
     pub(crate) fn new(buckets: Arc<Buckets>, state: State, token: Option<Secret>) -> Self {
         let (guesses, refusals, readiness) = (Guesses::default(), Default::default(), Readiness::default());
-        Self { buckets, state, token, guesses, refusals, readiness }
+        let (buckets, token) = (ArcSwap::new(buckets), ArcSwapOption::new(token.map(Arc::new)));
+        Self { buckets, state, token, reloader: OnceLock::new(), guesses, refusals, readiness }
+    }
+
+    /// Returns the buckets that are served.
+    pub(crate) fn buckets(&self) -> Arc<Buckets> {
+        self.buckets.load_full()
+    }
+
+    /// Serves other buckets, and takes another token, from now on.
+    pub(crate) fn turn_to(&self, buckets: Arc<Buckets>, token: Option<Secret>) {
+        self.buckets.store(buckets);
+        self.token.store(token.map(Arc::new));
     }
 
     /// Accepts connections forever. Dropping the future ends them.
@@ -102,10 +121,11 @@ impl Admin {
         if shown {
             self.guesses.note(client.ip());
         }
-        let (log, reason) = match (&self.token, shown) {
-            (Some(_), true) => (&self.refusals[0], "a wrong token"),
-            (Some(_), false) => (&self.refusals[1], "no token"),
-            (None, _) => {
+        let token_configured = self.token.load().is_some();
+        let (log, reason) = match (token_configured, shown) {
+            (true, true) => (&self.refusals[0], "a wrong token"),
+            (true, false) => (&self.refusals[1], "no token"),
+            (false, _) => {
                 let reason = "no token is configured, and `Host` is neither an IP address nor `localhost`";
                 (&self.refusals[2], reason)
             }
@@ -114,40 +134,50 @@ impl Admin {
             let path = head.uri.path();
             tracing::warn!(%client, method = %head.method, path, reason, refused, "an admin request was refused");
         }
-        unauthorized_response(advice(self.token.is_some()))
+        unauthorized_response(advice(token_configured))
     }
 
     async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        let guesses = self.token.is_some() && head.headers.contains_key(header::AUTHORIZATION);
+        let (token, buckets) = (self.token.load_full(), self.buckets.load_full());
+        let guesses = token.is_some() && head.headers.contains_key(header::AUTHORIZATION);
         if guesses && self.guesses.are_too_many(client.ip()) {
             return too_many_guesses();
         }
-        let trusted = token::shown(self.token.as_ref(), &head.headers);
+        let trusted = token::shown(token.as_deref(), &head.headers);
         if head.method == purge::METHOD {
             // PURGE has a path of the public listener, which may be `/stats` or any other.
             if !trusted {
                 return self.unauthorized(&head, client);
             }
-            return purge::answer_method(&self.buckets, &head, client).await;
+            return purge::answer_method(&buckets, &head, client).await;
         }
         let read = matches!(head.method, Method::GET | Method::HEAD);
         match (head.uri.path(), read) {
             ("/health", true) => document(StatusCode::OK, &json!({ "status": "ok" })),
             // A load balancer has no token. A page in a browser on this machine must not ask S3, though.
-            ("/ready", true) if self.token.is_none() && !trusted => self.unauthorized(&head, client),
+            ("/ready", true) if token.is_none() && !trusted => self.unauthorized(&head, client),
             ("/ready", true) if *self.state.phase.borrow() > Phase::Serving => ready::stopping(),
-            ("/ready", true) => self.readiness.answer(self.buckets.all(), trusted).await,
-            ("/stats" | "/metrics" | "/purge", _) if !trusted => self.unauthorized(&head, client),
-            ("/stats", true) => document(StatusCode::OK, &stats::stats(&self.buckets, &self.state.memory)),
-            ("/metrics", true) => metrics(exposition(&self.state, &self.buckets)),
-            ("/purge", false) if head.method == Method::POST => {
-                purge::answer(&self.buckets, &head.headers, body, client).await
+            ("/ready", true) => self.readiness.answer(buckets.all(), trusted).await,
+            ("/stats" | "/metrics" | "/purge" | "/config" | "/reload", _) if !trusted => {
+                self.unauthorized(&head, client)
             }
-            ("/health" | "/ready" | "/stats" | "/metrics", false) => not_allowed("GET, HEAD"),
-            ("/purge", _) => not_allowed("POST"),
+            ("/stats", true) => document(StatusCode::OK, &stats::stats(&buckets, &self.state.memory)),
+            ("/metrics", true) => {
+                metrics(exposition(&self.state, &buckets, self.reloader.get().map(Arc::as_ref)))
+            }
+            ("/purge", false) if head.method == Method::POST => {
+                purge::answer(&buckets, &head.headers, body, client).await
+            }
+            ("/config", true) => reload::show_running(&self.state.config.borrow()),
+            ("/reload", false) if head.method == Method::POST => {
+                reload::answer(self.reloader.get(), &head.headers, client).await
+            }
+            ("/health" | "/ready" | "/stats" | "/metrics" | "/config", false) => not_allowed("GET, HEAD"),
+            ("/purge" | "/reload", _) => not_allowed("POST"),
             _ => {
-                problem(StatusCode::NOT_FOUND, "there are /health, /ready, /stats, /metrics and /purge here")
+                let detail = "there are /health, /ready, /stats, /metrics, /config, /reload and /purge here";
+                problem(StatusCode::NOT_FOUND, detail)
             }
         }
     }

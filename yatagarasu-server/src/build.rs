@@ -9,7 +9,6 @@ use yatagarasu_s3::Access;
 
 use crate::config::{BucketConfig, Config, StatusKey};
 use crate::service::buckets::{Bucket, Buckets};
-use crate::telemetry::counters::Metrics;
 use crate::telemetry::failures::{Failures, Reported};
 
 /// The reason why a server does not start.
@@ -81,35 +80,60 @@ pub(crate) struct Memory {
     pub(crate) sockets: Arc<Budget>,
 }
 
-/// The parts of a server that [`build`] returns.
-#[derive(Debug)]
-pub(crate) struct Assembly {
-    pub(crate) buckets: Arc<Buckets>,
-    pub(crate) metrics: Metrics,
-    pub(crate) memory: Memory,
+impl Memory {
+    /// Creates the budgets of a configuration.
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            fills: Arc::new(Budget::new(config.server.fill_memory)),
+            sockets: Arc::new(Budget::new(config.server.socket_memory)),
+        }
+    }
+
+    /// Changes the budgets to those of a configuration.
+    pub(crate) fn limit(&self, config: &Config) {
+        self.fills.set_bytes_max(config.server.fill_memory);
+        self.sockets.set_bytes_max(config.server.socket_memory);
+    }
 }
 
-/// Creates a gateway for each bucket. Sends no request to any source.
-pub(crate) async fn build(config: &Config) -> Result<Assembly, StartError> {
-    let memory = Memory {
-        fills: Arc::new(Budget::new(config.server.fill_memory)),
-        sockets: Arc::new(Budget::new(config.server.socket_memory)),
-    };
-    let metrics = Metrics::new(config.server.threads.max(1));
+/// Creates the buckets of a configuration. Sends no request to any source.
+///
+/// Buckets of `earlier` with the same name pass on what stays valid: the cache if it holds the same objects in the same
+/// way, and the source, with its connections and credentials, if nothing about it has changed.
+pub(crate) async fn buckets(
+    config: &Config,
+    memory: &Memory,
+    earlier: &[Arc<Bucket>],
+) -> Result<Arc<Buckets>, StartError> {
     let common = Common { budget: Arc::clone(&memory.fills), clock: Arc::new(SystemClock) };
     let mut buckets = Vec::new();
     for settings in &config.buckets {
-        buckets.push(bucket(settings, common.clone()).await?);
+        let earlier = earlier.iter().find(|bucket| *bucket.name == *settings.name);
+        buckets.push(Arc::new(bucket(settings, &common, earlier.map(Arc::as_ref)).await?));
     }
-    let buckets = Arc::new(Buckets::new(buckets));
-    Ok(Assembly { buckets, metrics, memory })
+    Ok(Arc::new(Buckets::new(buckets)))
 }
 
-async fn bucket(settings: &BucketConfig, common: Common) -> Result<Bucket, StartError> {
+/// Returns `true` if what is stored for `one` can be served for `other`.
+pub(crate) fn store_alike(one: &BucketConfig, other: &BucketConfig) -> bool {
+    one.caching() == other.caching()
+}
+
+async fn bucket(
+    settings: &BucketConfig,
+    common: &Common,
+    earlier: Option<&Bucket>,
+) -> Result<Bucket, StartError> {
     let named = || settings.name.clone();
-    let built = yatagarasu_s3::build(&settings.source, Arc::clone(&common.clock))
-        .await
-        .map_err(|cause| StartError::Source { bucket: named(), cause })?;
+    // A file of certificates may have another content under the same name.
+    let same_source =
+        |earlier: &&Bucket| earlier.config.source == settings.source && settings.source.tls.ca_file.is_none();
+    let built = match earlier.filter(same_source) {
+        Some(earlier) => earlier.source.clone(),
+        None => yatagarasu_s3::build(&settings.source, Arc::clone(&common.clock))
+            .await
+            .map_err(|cause| StartError::Source { bucket: named(), cause })?,
+    };
     tracing::info!(
         bucket = settings.name,
         path_prefix = settings.path_prefix,
@@ -128,18 +152,26 @@ async fn bucket(settings: &BucketConfig, common: Common) -> Result<Bucket, Start
         tracing::warn!(bucket, "the certificate of this bucket's S3 is not verified (`s3.tls.insecure`)");
     }
     let timed = Timed::new(Arc::clone(&built.source), settings.response_timeout, settings.idle_timeout);
-    let failures = Failures::new(settings.name.as_str().into());
+    let failures = earlier.map_or_else(
+        || Failures::new(settings.name.as_str().into()),
+        |earlier| Arc::clone(&earlier.failures),
+    );
     let source = Arc::new(Reported::new(Arc::new(timed), Arc::clone(&failures)));
-    let cache: Arc<dyn ObjectCache> = match &settings.cache {
-        Some(cache) => yatagarasu_cache::build(&cache.store)
-            .map_err(|cause| StartError::Cache { bucket: named(), cause })?,
-        None => Arc::new(yatagarasu_core::cache::NoCache),
-    };
     let policy = BucketPolicy {
         cache: settings.cache.as_ref().map(|cache| cache.policy.clone()),
         forward_headers: settings.forward_headers.clone(),
         cors: settings.cors.clone(),
         response_fields: Arc::clone(&settings.response_fields),
+    };
+    let gateway = if let Some(earlier) = earlier.filter(|earlier| store_alike(&earlier.config, settings)) {
+        earlier.gateway.renewed(source, policy)
+    } else {
+        let cache: Arc<dyn ObjectCache> = match &settings.cache {
+            Some(cache) => yatagarasu_cache::build(&cache.store)
+                .map_err(|cause| StartError::Cache { bucket: named(), cause })?,
+            None => Arc::new(yatagarasu_core::cache::NoCache),
+        };
+        Gateway::new(source, cache, policy, common.clone())
     };
     Ok(Bucket {
         name: settings.name.as_str().into(),
@@ -148,8 +180,9 @@ async fn bucket(settings: &BucketConfig, common: Common) -> Result<Bucket, Start
         status_key: settings.cache.as_ref().map_or(StatusKey::Hidden, |cache| cache.status_key),
         cors: settings.cors.clone(),
         response_fields: Arc::clone(&settings.response_fields),
-        gateway: Gateway::new(source, cache, policy, common),
+        gateway,
         source: built,
         failures,
+        config: settings.clone(),
     })
 }

@@ -15,4 +15,5 @@ mod trim;
 
 pub use build::StartError;
 pub use config::Config;
+pub use server::reload::Reloader;
 pub use server::{Server, Stop};

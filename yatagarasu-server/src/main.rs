@@ -1,6 +1,7 @@
 //! The server binary: parses the arguments, starts the log, and serves until a signal stops it.
 #![forbid(unsafe_code)]
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,9 +9,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use yatagarasu_server::config::Environment;
-use yatagarasu_server::signals::{Ignored, Signals};
+use yatagarasu_server::signals::{Further, Ignored, Signals};
 use yatagarasu_server::telemetry::log::{DEFAULT_FILTER, Format, Log};
-use yatagarasu_server::{Config, Server};
+use yatagarasu_server::{Config, Reloader, Server};
 use yatagarasu_sys::process::raise_open_files_limit;
 
 /// Serves S3 buckets over HTTP.
@@ -65,6 +66,19 @@ fn not_started(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(NOT_STARTED)
 }
 
+/// Reloads the configuration on SIGHUP, and logs other signals that do nothing, forever.
+async fn obey(signals: &mut Ignored, reloader: &Reloader) -> Infallible {
+    loop {
+        match signals.next().await {
+            Further::Hangup => {
+                // The reason of a failure is in the log.
+                let _ = reloader.reload("SIGHUP").await;
+            }
+            Further::User(name) => tracing::info!("{name} does nothing"),
+        }
+    }
+}
+
 fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(&arguments.config, &Environment::of_process())?;
     // Before the first of them is opened.
@@ -77,9 +91,11 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
             (Signals::listen().context(signals)?, Signals::listen().context(signals)?);
         let mut ignored = Ignored::listen().context(signals)?;
         let server = Server::start(&config).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        let file = arguments.config.clone();
+        let reloader = server.reloading(move || Config::load(&file, &Environment::of_process()));
         tracing::info!(address = %server.address(), admin = %server.admin_address(), open_files_max, "serving");
         let cut = tokio::select! {
-            never = ignored.note() => match never {},
+            never = obey(&mut ignored, &reloader) => match never {},
             whole = server.run(first.next()) => (!whole).then_some("`server.shutdown_grace` was over"),
             _ = async { second.next().await; second.next().await } => Some("a second signal came"),
         };

@@ -10,13 +10,13 @@
 //! A server stops in three [phases](Phase). A load balancer that asks `/ready` sends no more clients before the
 //! listener closes, connections are closed between two responses, and operators can watch until the end.
 
+pub mod reload;
 mod worker;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -25,14 +25,17 @@ use yatagarasu_sys::pages::are_shareable;
 use yatagarasu_sys::process::open_files_left;
 
 use crate::admin::{Admin, State};
-use crate::build::{StartError, build};
-use crate::config::Config;
+use crate::build::{Memory, StartError, buckets};
+use crate::config::{Config, ConfigErrors};
 use crate::connection::admission::Admission;
 use crate::connection::limits::ConnectionLimits;
 use crate::listener::{accept, listen};
+use crate::service::handler::RequestHandler;
 use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::counters::Metrics;
 use crate::trim::keep_small;
 
+use reload::{Parts, Reloader};
 use worker::Workers;
 
 /// What a server is asked to do about its end.
@@ -64,10 +67,9 @@ pub struct Server {
     admin: Arc<Admin>,
     workers: Workers,
     admission: Arc<Admission>,
-    limits: watch::Sender<Arc<ConnectionLimits>>,
     phase: watch::Sender<Phase>,
-    drain: Duration,
-    grace: Duration,
+    /// What a reload changes.
+    parts: Arc<Parts>,
 }
 
 impl Server {
@@ -86,40 +88,48 @@ impl Server {
         }
         let public = listen("server.address", config.server.address)?;
         let admin_listener = listen("admin.address", config.admin.address)?;
-        let assembly = build(config).await?;
+        let (metrics, memory) = (Arc::new(Metrics::new(config.server.threads.max(1))), Memory::new(config));
+        let buckets = buckets(config, &memory, &[]).await?;
         let log = AccessLog::start(&config.log)
             .map_err(|(output, cause)| StartError::Log { output: output.name(), cause })?;
-        assembly.metrics.log_to(log.as_ref());
-        let (limits, limited) = watch::channel(Arc::new(ConnectionLimits::new(
-            &config.server,
-            &assembly.memory.sockets,
-            open_files_left(),
-        )));
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let workers = Workers::start(&assembly.buckets, &assembly.metrics, &limited, &phases)
-            .map_err(StartError::Thread)?;
-        let token = config.admin.token.clone();
+        metrics.log_to(log.as_ref());
+        let descriptors = open_files_left();
+        let limits = Arc::new(ConnectionLimits::new(&config.server, &memory.sockets, descriptors));
+        let ((limits, limited), (phase, phases)) = (watch::channel(limits), watch::channel(Phase::Serving));
+        let (running, config_running) = watch::channel(Arc::new(config.clone()));
+        let handler = |counters| Arc::new(RequestHandler::new(Arc::clone(&buckets), Arc::clone(counters)));
+        let handlers: Vec<_> = metrics.threads().iter().map(handler).collect();
+        let workers = Workers::start(&handlers, &metrics, &limited, &phases).map_err(StartError::Thread)?;
         let admission = Arc::<Admission>::default();
         let state = State {
-            metrics: assembly.metrics,
-            memory: assembly.memory,
+            metrics: Arc::clone(&metrics),
+            memory: memory.clone(),
             admission: Arc::clone(&admission),
-            limits: limited.clone(),
+            limits: limited,
             phase: phases,
+            config: config_running,
         };
-        let admin = Admin::new(assembly.buckets, state, token);
-        let (drain, grace) = (config.server.drain, config.server.shutdown_grace);
-        Ok(Self {
-            public,
-            admin_listener,
-            admin: Arc::new(admin),
-            workers,
-            admission,
+        let admin = Arc::new(Admin::new(buckets, state, config.admin.token.clone()));
+        let parts = Arc::new(Parts {
+            handlers,
+            admin: Arc::downgrade(&admin),
+            metrics,
+            memory,
             limits,
-            phase,
-            drain,
-            grace,
-        })
+            descriptors,
+            config: running,
+        });
+        Ok(Self { public, admin_listener, admin, workers, admission, phase, parts })
+    }
+
+    /// Has the server read its configuration with `load` when it is told to reload, by the returned value or by its
+    /// admin API. Call it once.
+    pub fn reloading(
+        &self,
+        load: impl Fn() -> Result<Config, ConfigErrors> + Send + Sync + 'static,
+    ) -> Arc<Reloader> {
+        let reloader = Arc::new(Reloader::new(load, Arc::clone(&self.parts)));
+        Arc::clone(self.admin.reloader.get_or_init(|| reloader))
     }
 
     /// Returns the address of the public listener.
@@ -135,12 +145,12 @@ impl Server {
     /// Serves until `until` resolves, and then stops. The admin API is served to the end. Returns `true` if all
     /// responses ended within the configured grace period.
     pub async fn run(self, until: impl Future<Output = Stop>) -> bool {
-        let Self { public, admin_listener, admin, workers, admission, limits, phase, drain, grace } = self;
+        let Self { public, admin_listener, admin, workers, admission, phase, parts } = self;
         let operators = admin.serve(&admin_listener);
         let served = async {
             {
                 let accepting = accept("server.address", &public, |socket, peer| {
-                    workers.hand(socket, peer.ip(), &admission, &limits.borrow());
+                    workers.hand(socket, peer.ip(), &admission, &parts.limits.borrow());
                 });
                 let (mut accepting, trimming) = (pin!(accepting), keep_small(|| workers.connections()));
                 let stop = tokio::select! {
@@ -148,6 +158,7 @@ impl Server {
                     () = trimming => Stop::Now,
                     stop = until => stop,
                 };
+                let drain = parts.config.borrow().server.drain;
                 if stop == Stop::Drain && !drain.is_zero() {
                     tracing::info!(seconds = drain.as_secs_f32(), "draining: not ready, but still serving");
                     phase.send_replace(Phase::Draining);
@@ -156,6 +167,7 @@ impl Server {
                 }
             }
             drop(public);
+            let grace = parts.config.borrow().server.shutdown_grace;
             tracing::info!(
                 seconds = grace.as_secs_f32(),
                 "stopping: running responses have this long to end"

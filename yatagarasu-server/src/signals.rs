@@ -1,6 +1,5 @@
-//! Signals: those that stop the server, and those that it ignores.
+//! Signals: those that stop the server, and those that must not.
 
-use std::convert::Infallible;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -63,18 +62,22 @@ impl Ignored {
         self.hangup.recv().await;
     }
 
-    /// Logs each signal, forever.
-    pub async fn note(&mut self) -> Infallible {
+    /// Waits for the next signal.
+    pub async fn next(&mut self) -> Further {
         let [first, second] = &mut self.user;
-        loop {
-            let signal = tokio::select! {
-                _ = self.hangup.recv() => "SIGHUP",
-                _ = first.recv() => "SIGUSR1",
-                _ = second.recv() => "SIGUSR2",
-            };
-            tracing::info!(
-                "{signal}: nothing is reloaded; restart the server to apply another configuration"
-            );
+        tokio::select! {
+            _ = self.hangup.recv() => Further::Hangup,
+            _ = first.recv() => Further::User("SIGUSR1"),
+            _ = second.recv() => Further::User("SIGUSR2"),
         }
     }
+}
+
+/// A signal that does not stop the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Further {
+    /// SIGHUP: the terminal has closed, or an operator has changed the configuration.
+    Hangup,
+    /// SIGUSR1 or SIGUSR2.
+    User(&'static str),
 }

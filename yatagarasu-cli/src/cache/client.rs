@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A client of one server's admin API.
-pub(super) struct AdminClient {
+pub(crate) struct AdminClient {
     /// `http://HOST:PORT`, without a slash at the end.
     url: String,
     authorization: Option<HeaderValue>,
@@ -42,6 +42,19 @@ struct Problem {
     request_id: Option<String>,
 }
 
+/// What a reload has done.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Reloaded {
+    pub(crate) buckets: Vec<ReloadedBucket>,
+}
+
+/// A bucket, and what has become of its cache: `kept`, `emptied`, `added` or `removed`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ReloadedBucket {
+    pub(crate) bucket: String,
+    pub(crate) cache: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct Purged {
     purged: u64,
@@ -49,7 +62,7 @@ struct Purged {
 
 impl AdminClient {
     /// Creates a client. Opens no connection.
-    pub(super) fn new(arguments: &AdminArguments) -> Result<Self, AdminError> {
+    pub(crate) fn new(arguments: &AdminArguments) -> Result<Self, AdminError> {
         let url = arguments.admin.trim_end_matches('/').to_owned();
         let uri: Option<Uri> = url.parse().ok();
         // A user with a password must not be printed.
@@ -96,12 +109,34 @@ impl AdminClient {
         Ok(purged)
     }
 
+    /// Has the server read its configuration again.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, AdminError> {
+        let request = Request::post(format!("{}/reload", self.url)).header(CONTENT_TYPE, "application/json");
+        self.ask(request, Bytes::new()).await
+    }
+
+    /// Returns the configuration that the server runs with.
+    pub(crate) async fn config(&self) -> Result<String, AdminError> {
+        let body = self.exchange(Request::get(format!("{}/config", self.url)), Bytes::new()).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Sends a request and parses the JSON in the response.
     async fn ask<T: DeserializeOwned>(
         &self,
-        mut request: request::Builder,
+        request: request::Builder,
         body: Bytes,
     ) -> Result<T, AdminError> {
+        let body = self.exchange(request, body).await?;
+        let unreadable = |error: serde_json::Error| AdminError::Unreadable {
+            url: self.url.clone(),
+            reason: error.to_string(),
+        };
+        serde_json::from_slice(&body).map_err(unreadable)
+    }
+
+    /// Sends a request and returns the content of a successful response.
+    async fn exchange(&self, mut request: request::Builder, body: Bytes) -> Result<Bytes, AdminError> {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
@@ -116,25 +151,21 @@ impl AdminClient {
         let url = || self.url.clone();
         let answer = answer.map_err(|_| AdminError::Slow { url: url(), seconds: TIMEOUT.as_secs() })?;
         let (status, body) = answer.map_err(|reason| AdminError::Unreachable { url: url(), reason })?;
-        self.read(status, &body)
+        if status.is_success() { Ok(body) } else { Err(self.refusal(status, &body)) }
     }
 
-    fn read<T: DeserializeOwned>(&self, status: StatusCode, body: &[u8]) -> Result<T, AdminError> {
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> AdminError {
         let url = self.url.clone();
-        if status.is_success() {
-            return serde_json::from_slice(body)
-                .map_err(|error| AdminError::Unreadable { url, reason: error.to_string() });
-        }
         let refuses_operator = matches!(
             status,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
         );
-        Err(match serde_json::from_slice::<Problem>(body) {
+        match serde_json::from_slice::<Problem>(body) {
             Ok(problem) if problem.request_id.is_some() => AdminError::Public { url },
             Ok(problem) if refuses_operator => AdminError::Unauthorized { url, detail: problem.detail },
             Ok(problem) => AdminError::Refused(problem.detail),
             Err(_) => AdminError::Strange { url, reason: format!("it answered {status}") },
-        })
+        }
     }
 }
 

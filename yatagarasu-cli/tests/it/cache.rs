@@ -1,5 +1,7 @@
 //! The `cache` commands against a running server.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
 use yatagarasu_testing::client::Client;
@@ -38,6 +40,15 @@ impl Site {
         let server = Server::start(&config).await.unwrap();
         let (client, admin) =
             (Client::unpooled(server.address()), format!("http://{}", server.admin_address()));
+        // The next configuration has one bucket, and the one after that is wrong.
+        let reloads = AtomicUsize::new(0);
+        server.reloading(move || {
+            let next = match reloads.fetch_add(1, Ordering::Relaxed) {
+                0 => yaml.lines().take(4).collect::<Vec<_>>().join("\n"),
+                _ => yaml.replace("threads", "treads"),
+            };
+            Config::from_yaml("test.yaml", &next, &Environment::default())
+        });
         tokio::spawn(server.run(std::future::pending()));
         Self { s3, client, admin }
     }
@@ -199,4 +210,20 @@ async fn a_server_that_cannot_be_reached_is_named() {
     check(&public, &[&public, "is the gateway's public address", "admin.address"]);
     let said = run(&["cache", "purge", "--bucket", "assets", "--all", "--admin", &public]);
     assert!(said.status == 1 && said.stderr.contains("public address"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_reads_its_configuration_again_and_shows_it() {
+    let site = Site::start("").await;
+    let config = |arguments: &[&str]| run(&[&["config"][..], arguments, &["--admin", &site.admin]].concat());
+    let running = config(&["running"]);
+    assert_eq!((running.status, running.stderr.as_str()), (0, ""));
+    assert!(running.stdout.contains("name: videos") && !running.stdout.contains(SECRET_KEY), "{running:?}");
+    let said = config(&["reload"]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
+    assert_eq!(said.stdout, "reloaded\nassets: cache kept\nvideos: cache removed\n");
+    assert!(!config(&["running"]).stdout.contains("name: videos"));
+    let said = config(&["reload"]);
+    assert_eq!((said.status, said.stdout.as_str()), (1, ""));
+    assert!(said.stderr.contains("test.yaml: server.treads: unknown key"), "{}", said.stderr);
 }

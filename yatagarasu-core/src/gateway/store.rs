@@ -22,7 +22,7 @@ use crate::object::meta::ObjectMeta;
 const BARRIERS_MAX: usize = 1024;
 
 /// A bucket's cache, with the order of what is stored in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Storage {
     cache: Arc<dyn ObjectCache>,
     order: Arc<Mutex<Order>>,

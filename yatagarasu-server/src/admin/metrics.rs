@@ -7,13 +7,14 @@ use yatagarasu_s3::CredentialsStatus;
 
 use crate::admin::State;
 use crate::connection::admission::Excess;
+use crate::server::reload::Reloader;
 use crate::service::buckets::Buckets;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::failures::FAULTS;
 use crate::telemetry::log::queue::lines_dropped;
 
 /// Returns all metrics in the text format of Prometheus.
-pub(crate) fn exposition(state: &State, buckets: &Buckets) -> String {
+pub(crate) fn exposition(state: &State, buckets: &Buckets, reloader: Option<&Reloader>) -> String {
     let State { metrics, memory, admission, limits, .. } = state;
     let mut text = Exposition(String::new());
     text.family("yatagarasu_responses_total", "counter", "Responses by class of status.");
@@ -45,6 +46,15 @@ pub(crate) fn exposition(state: &State, buckets: &Buckets) -> String {
     text.sample("yatagarasu_wide_socket_bytes", "", memory.sockets.reserved());
     text.family("yatagarasu_log_lines_dropped_total", "counter", "Log lines that could not be written.");
     text.sample("yatagarasu_log_lines_dropped_total", "", lines_dropped());
+    if let Some((succeeded, failed, at)) = reloader.map(Reloader::history) {
+        let name = "yatagarasu_config_reloads_total";
+        text.family(name, "counter", "Reloads of the configuration.");
+        text.sample(name, "result=\"success\"", succeeded);
+        text.sample(name, "result=\"failure\"", failed);
+        let name = "yatagarasu_config_loaded_timestamp_seconds";
+        text.family(name, "gauge", "When the configuration that runs was loaded.");
+        text.sample(name, "", at);
+    }
     write_buckets(&mut text, buckets);
     text.0
 }

@@ -83,6 +83,17 @@ impl Order {
     }
 }
 
+/// Returns `true` if a request says that it has JSON. A browser sends that, or the method PURGE, to another origin only
+/// after a preflight, so that no web page can give orders.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.as_bytes().get(..JSON.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(JSON))
+}
+
+pub(super) fn not_json() -> Response<Full<Bytes>> {
+    problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected `Content-Type: application/json`")
+}
+
 /// Purges the objects that the JSON body selects. Returns a response with their number.
 pub(super) async fn answer(
     buckets: &Arc<Buckets>,
@@ -90,13 +101,8 @@ pub(super) async fn answer(
     body: Incoming,
     client: SocketAddr,
 ) -> Response<Full<Bytes>> {
-    // Protects against web pages: a browser sends JSON, or the method PURGE, to another origin only after a preflight.
-    let json_sent = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().get(..JSON.len()))
-        .is_some_and(|kind| kind.eq_ignore_ascii_case(JSON));
-    if !json_sent {
-        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected `Content-Type: application/json`");
+    if !is_json(headers) {
+        return not_json();
     }
     let body = Limited::new(body, BYTES_MAX).collect();
     let Ok(body) = timeout(BODY_TIMEOUT, body).await else {
@@ -178,7 +184,7 @@ async fn purge(
     purging.await.expect("it does not panic, and nobody aborts it")
 }
 
-fn no_such_bucket(buckets: &[Bucket], name: &str) -> Response<Full<Bytes>> {
+fn no_such_bucket(buckets: &[Arc<Bucket>], name: &str) -> Response<Full<Bytes>> {
     let names: Vec<&str> = buckets.iter().map(|bucket| &*bucket.name).collect();
     problem(StatusCode::NOT_FOUND, &format!("there is no bucket `{name}`; there are: {}", names.join(", ")))
 }

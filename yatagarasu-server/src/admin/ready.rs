@@ -1,6 +1,7 @@
 //! `GET /ready`: tells whether this server should get clients: the source of each bucket can answer, and the server is
 //! not about to stop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,7 +36,7 @@ struct Known {
 
 impl Readiness {
     /// Returns 200 if all sources are ready, and 503 otherwise. Includes the reasons only if the request is `trusted`.
-    pub(super) async fn answer(&self, buckets: &[Bucket], trusted: bool) -> Response<Full<Bytes>> {
+    pub(super) async fn answer(&self, buckets: &[Arc<Bucket>], trusted: bool) -> Response<Full<Bytes>> {
         let mut known = self.0.lock().await;
         let is_fresh = |known: &Known| {
             let same =
@@ -68,7 +69,7 @@ pub(super) fn stopping() -> Response<Full<Bytes>> {
 }
 
 /// Probes all sources at once.
-async fn probe(buckets: &[Bucket]) -> Vec<(String, Result<(), SourceError>)> {
+async fn probe(buckets: &[Arc<Bucket>]) -> Vec<(String, Result<(), SourceError>)> {
     let mut probes = JoinSet::new();
     for (index, bucket) in buckets.iter().enumerate() {
         let gateway = bucket.gateway.clone();

@@ -12,6 +12,7 @@ use yatagarasu_core::{CachePolicy, ForwardedFields};
 use yatagarasu_s3::SourceConfig;
 
 use crate::config::ForwardedQuery;
+use crate::config::render::caching;
 use crate::service::client_address::ClientAddress;
 use crate::telemetry::access_log::format::Format;
 use crate::telemetry::log::output::Destination;
@@ -110,6 +111,13 @@ pub struct BucketConfig {
     pub response_fields: Arc<ResponseFields>,
     /// The cache, or `None` if caching is off.
     pub cache: Option<BucketCache>,
+}
+
+impl BucketConfig {
+    /// Returns everything that decides what is stored of which objects, and under which keys.
+    pub(crate) fn caching(&self) -> serde_json::Value {
+        caching(self)
+    }
 }
 
 /// The cache configuration of one bucket.

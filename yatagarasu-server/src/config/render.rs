@@ -15,4 +15,5 @@ mod tests;
 
 pub use example::example;
 pub use schema::schema;
+pub(super) use show::caching;
 pub use show::show;

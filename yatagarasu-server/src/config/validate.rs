@@ -130,13 +130,12 @@ fn client_address(settings: &ClientAddressSettings, complain: ErrorSink<'_>) -> 
     let (mut trusted, mut good) = (Vec::new(), true);
     for (index, text) in settings.trusted.iter().enumerate() {
         let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        match network {
-            Ok(network) => trusted.push(network),
-            Err(_) => {
-                let message = format!("expected an IP address, or a network as `10.0.0.0/8`; found `{text}`");
-                complain(&format!("server.client_address.trusted[{index}]"), &message);
-                good = false;
-            }
+        if let Ok(network) = network {
+            trusted.push(network);
+        } else {
+            let message = format!("expected an IP address, or a network as `10.0.0.0/8`; found `{text}`");
+            complain(&format!("server.client_address.trusted[{index}]"), &message);
+            good = false;
         }
     }
     let from = settings.from.0;

@@ -39,7 +39,7 @@ use crate::connection::fast_path::refusal::Refusal;
 use crate::connection::fast_path::request_head::{Invalidity, RequestHead, escaped};
 use crate::connection::limits::ConnectionLimits;
 use crate::connection::state::ConnectionState;
-use crate::service::handler::RequestHandler;
+use crate::service::handler::{RequestHandler, Routed};
 
 /// Maximum number of bytes per read.
 const READ_BYTES: usize = 16 * 1024;
@@ -71,8 +71,6 @@ pub(super) struct FastPath {
     /// The address of the peer.
     peer: IpAddr,
     slot: Slot,
-    /// Whether a header of the PROXY protocol is to come first.
-    is_proxied: bool,
     received: Vec<u8>,
     sending: Option<HitWriter>,
     refusing: Option<Refusal>,
@@ -94,6 +92,8 @@ pub(super) struct FastPath {
 /// The side that handles the connection now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
+    /// The fast path: a header of the PROXY protocol has to come first.
+    ProxyHeader,
     /// The fast path: hyper has neither a request nor anything to write.
     FastPath,
     /// hyper: it gets this many more bytes of a request head, at least one.
@@ -117,7 +117,6 @@ impl FastPath {
             limits,
             peer,
             slot,
-            is_proxied,
             received: Vec::new(),
             sending: None,
             refusing,
@@ -126,7 +125,7 @@ impl FastPath {
             unflushed: false,
             timer: None,
             lingering_since: None,
-            turn: Turn::FastPath,
+            turn: if is_proxied { Turn::ProxyHeader } else { Turn::FastPath },
             handed: 0,
         }
     }
@@ -155,65 +154,65 @@ impl FastPath {
                 Turn::Hand(_) => return self.hand(buffer),
                 // The connection shuts down gracefully after this poll. Until then it starts no further request.
                 Turn::FastPath if state.is_draining() => return Poll::Pending,
-                Turn::FastPath => {}
-            }
-            if self.is_proxied {
-                ready!(self.poll_proxy_header(socket, state, cx))?;
-                continue;
-            }
-            match RequestHead::of(&self.received) {
-                // hyper closes the connection after its response.
-                RequestHead::Plain(_, length) if state.is_last() || state.has_one_left(&self.limits) => {
-                    state.hand(None);
-                    self.turn = Turn::Hand(length);
-                }
-                RequestHead::Plain(target, length) => match self.handler.try_hit(
-                    target,
-                    state.client(),
-                    &self.limits.client_address,
-                    &self.received[..length],
-                ) {
-                    Ok(hit) => {
-                        state.count(&self.limits);
-                        self.sending = Some(HitWriter::new(hit));
-                        self.taken(length);
-                    }
-                    Err(routed) => {
-                        state.hand(routed);
-                        self.turn = Turn::Hand(length);
-                    }
-                },
-                RequestHead::Head(length) => {
-                    state.hand(None);
-                    self.turn = Turn::Hand(length);
-                }
-                RequestHead::Odd(place) => {
-                    let target = escaped(&self.received[place.clone()]);
-                    self.received.splice(place, target);
-                    // hyper takes no longer head.
-                    if self.received.len() > self.limits.header_size {
-                        let max = self.limits.header_size;
-                        self.refusing = Some(Refusal::too_large(max, &self.handler, state.client()));
-                    }
-                }
-                RequestHead::Http2 if state.is_new() => self.turn = Turn::HyperForGood,
-                RequestHead::Http2 => {
-                    self.refusing = Some(Refusal::of(Invalidity::NotHttp, &self.handler, state.client()));
-                }
-                RequestHead::Invalid(invalidity) => {
-                    self.refusing = Some(Refusal::of(invalidity, &self.handler, state.client()));
-                }
-                RequestHead::Partial if self.received.len() >= self.limits.header_size => {
-                    self.refusing =
-                        Some(Refusal::too_large(self.limits.header_size, &self.handler, state.client()));
-                }
-                RequestHead::Partial => {
-                    if self.half_closed || ready!(self.poll_receive(socket, cx))? == 0 {
+                Turn::ProxyHeader => ready!(self.poll_proxy_header(socket, state, cx))?,
+                Turn::FastPath => {
+                    let is_more_needed = self.take_head(state);
+                    if is_more_needed && (self.half_closed || ready!(self.poll_receive(socket, cx))? == 0) {
                         self.turn = Turn::HyperForGood;
                     }
                 }
             }
         }
+    }
+
+    /// Begins the answer to the request at the front of the received bytes, or decides who gives it. Returns `true` if
+    /// its head is incomplete.
+    fn take_head(&mut self, state: &ConnectionState) -> bool {
+        let limits = &self.limits;
+        let refusal = match RequestHead::of(&self.received) {
+            RequestHead::Partial if self.received.len() < limits.header_size => return true,
+            RequestHead::Partial => Refusal::too_large(limits.header_size, &self.handler, state.client()),
+            // hyper closes the connection after the last response.
+            RequestHead::Plain(target, length) if !state.is_last() && !state.has_one_left(limits) => {
+                let (client, head) = (state.client(), &self.received[..length]);
+                match self.handler.try_hit(target, client, &limits.client_address, head) {
+                    Ok(hit) => {
+                        state.count(limits);
+                        self.sending = Some(HitWriter::new(hit));
+                        self.taken(length);
+                    }
+                    Err(routed) => self.hand_over(routed, length, state),
+                }
+                return false;
+            }
+            RequestHead::Plain(_, length) | RequestHead::Head(length) => {
+                self.hand_over(None, length, state);
+                return false;
+            }
+            RequestHead::Odd(place) => {
+                let target = escaped(&self.received[place.clone()]);
+                self.received.splice(place, target);
+                // hyper takes no longer head.
+                if self.received.len() <= limits.header_size {
+                    return false;
+                }
+                Refusal::too_large(limits.header_size, &self.handler, state.client())
+            }
+            RequestHead::Http2 if state.is_new() => {
+                self.turn = Turn::HyperForGood;
+                return false;
+            }
+            RequestHead::Http2 => Refusal::of(Invalidity::NotHttp, &self.handler, state.client()),
+            RequestHead::Invalid(invalidity) => Refusal::of(invalidity, &self.handler, state.client()),
+        };
+        self.refusing = Some(refusal);
+        false
+    }
+
+    /// Lets hyper have the next head, of `length` bytes.
+    fn hand_over(&mut self, routed: Option<Box<Routed>>, length: usize, state: &ConnectionState) {
+        state.hand(routed);
+        self.turn = Turn::Hand(length);
     }
 
     /// Sends the response of the fast path, if there is one.
@@ -288,7 +287,7 @@ impl FastPath {
                 Some(Refusal::of(Invalidity::NotProxied, &self.handler, self.peer))
             }
         };
-        self.is_proxied = false;
+        self.turn = Turn::FastPath;
         self.refusing = problem;
         Poll::Ready(Ok(()))
     }

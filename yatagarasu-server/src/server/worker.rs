@@ -19,7 +19,6 @@ use crate::connection::limits::ConnectionLimits;
 use crate::connection::state::Order;
 use crate::connection::{Place, serve};
 use crate::server::Phase;
-use crate::service::buckets::Buckets;
 use crate::service::handler::RequestHandler;
 use crate::telemetry::counters::{Counters, Metrics};
 use crate::telemetry::log::flush;
@@ -44,16 +43,16 @@ struct Worker {
 }
 
 impl Workers {
-    /// Starts one worker for each element of `metrics.threads()`.
+    /// Starts one worker for each of `handlers`, which counts in the element of `metrics.threads()` with its index.
     pub(super) fn start(
-        buckets: &Arc<Buckets>,
+        handlers: &[Arc<RequestHandler>],
         metrics: &Metrics,
         limits: &watch::Receiver<Arc<ConnectionLimits>>,
         phase: &watch::Receiver<Phase>,
     ) -> io::Result<Self> {
-        let worker = |(index, counters): (usize, &Arc<Counters>)| {
+        let worker = |(index, (handler, counters)): (usize, (&Arc<RequestHandler>, &Arc<Counters>))| {
             let work = Work {
-                handler: Arc::new(RequestHandler::new(Arc::clone(buckets), Arc::clone(counters))),
+                handler: Arc::clone(handler),
                 counters: Arc::clone(counters),
                 limits: limits.clone(),
                 phase: phase.clone(),
@@ -61,7 +60,8 @@ impl Workers {
             };
             Worker::start(index, work)
         };
-        metrics.threads().iter().enumerate().map(worker).collect::<io::Result<_>>().map(Self)
+        let threads = handlers.iter().zip(metrics.threads());
+        threads.enumerate().map(worker).collect::<io::Result<_>>().map(Self)
     }
 
     /// Returns the number of open connections.

@@ -6,7 +6,7 @@ use yatagarasu_core::Gateway;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::ResponseFields;
 
-use crate::config::{ForwardedQuery, StatusKey};
+use crate::config::{BucketConfig, ForwardedQuery, StatusKey};
 use crate::service::router::{Route, Routes};
 use crate::telemetry::failures::Failures;
 
@@ -31,24 +31,26 @@ pub struct Bucket {
     pub source: yatagarasu_s3::BuiltSource,
     /// The failures of its source.
     pub failures: Arc<Failures>,
+    /// The configuration that it was made from.
+    pub config: BucketConfig,
 }
 
 /// All buckets and the routes to them.
 #[derive(Debug)]
 pub struct Buckets {
-    buckets: Vec<Bucket>,
+    buckets: Vec<Arc<Bucket>>,
     routes: Routes,
 }
 
 impl Buckets {
     /// Serves `buckets`, each under its prefix.
-    pub fn new(buckets: Vec<Bucket>) -> Self {
+    pub fn new(buckets: Vec<Arc<Bucket>>) -> Self {
         let routes = Routes::new(buckets.iter().map(|bucket| bucket.path_prefix.as_str()));
         Self { buckets, routes }
     }
 
     /// Returns the buckets, in the order of the configuration.
-    pub fn all(&self) -> &[Bucket] {
+    pub fn all(&self) -> &[Arc<Bucket>] {
         &self.buckets
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use futures_util::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
@@ -15,12 +16,12 @@ use yatagarasu_core::gateway::hit::{Looked, PlainHit};
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::fields::drop_hops;
 use yatagarasu_core::{
-    CacheEntry, CacheKey, CacheStatus, KeyRef, ObjectKey, Outcome, Request as ObjectRequest,
+    CacheEntry, CacheKey, CacheStatus, Gateway, KeyRef, ObjectKey, Outcome, Request as ObjectRequest,
 };
 
 use crate::config::StatusKey;
 use crate::service::body::ResponseBody;
-use crate::service::buckets::Buckets;
+use crate::service::buckets::{Bucket, Buckets};
 use crate::service::client_address::ClientAddress;
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
@@ -58,16 +59,34 @@ pub(crate) type Answering =
 /// they would contend for its cache lines.
 #[derive(Debug)]
 pub(crate) struct RequestHandler {
-    buckets: Arc<Buckets>,
-    /// The names of the buckets, in their order.
-    names: Vec<Arc<str>>,
+    served: ArcSwap<Served>,
     request_ids: RequestIds,
     counters: Arc<Counters>,
+}
+
+/// The buckets that a thread serves. A request keeps to those that it was routed to.
+#[derive(Debug)]
+struct Served {
+    buckets: Arc<Buckets>,
+    /// The names of the buckets, in their order. Each thread has its own, because every request counts a reference.
+    names: Vec<Arc<str>>,
+}
+
+impl Served {
+    fn new(buckets: Arc<Buckets>) -> Arc<Self> {
+        let names = buckets.all().iter().map(|bucket| Arc::from(&*bucket.name)).collect();
+        Arc::new(Self { buckets, names })
+    }
+
+    fn bucket(&self, index: usize) -> &Bucket {
+        &self.buckets.all()[index]
+    }
 }
 
 /// A request for an object in the bucket with this index.
 #[derive(Debug)]
 pub(crate) struct Routed {
+    served: Arc<Served>,
     bucket: usize,
     question: Question,
     method: yatagarasu_core::Method,
@@ -100,8 +119,12 @@ enum Question {
 impl RequestHandler {
     /// Creates the handler of one thread. `counters` count its requests.
     pub(crate) fn new(buckets: Arc<Buckets>, counters: Arc<Counters>) -> Self {
-        let names = buckets.all().iter().map(|bucket| Arc::from(&*bucket.name)).collect();
-        Self { buckets, names, request_ids: RequestIds::new(), counters }
+        Self { served: ArcSwap::new(Served::new(buckets)), request_ids: RequestIds::new(), counters }
+    }
+
+    /// Serves other buckets from now on.
+    pub(crate) fn serve(&self, buckets: Arc<Buckets>) {
+        self.served.store(Served::new(buckets));
     }
 
     /// Answers one request. Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 3.2). `routed` is what
@@ -137,13 +160,13 @@ impl RequestHandler {
                 return Either::Left(ready(finish(response::problem(&problem, context))));
             }
         };
-        let Routed { bucket, question, method, key, looked } = routed;
-        if self.buckets.all()[bucket].status_key == StatusKey::Shown {
-            context.key = Some(shown(&self.names[bucket], &key));
+        let Routed { served: all, bucket, question, method, key, looked } = routed;
+        let (served, name) = (all.bucket(bucket), &all.names[bucket]);
+        if served.status_key == StatusKey::Shown {
+            context.key = Some(shown(name, &key));
         }
-        context.entry = context.entry.of(&self.names[bucket], key.object.as_str());
+        context.entry = context.entry.of(name, key.object.as_str());
         let mut headers = head.headers;
-        let served = &self.buckets.all()[bucket];
         if let (Cors::Off, Question::Preflight) = (&served.cors, question) {
             return Either::Left(ready(finish(response::options(context))));
         }
@@ -158,14 +181,14 @@ impl RequestHandler {
         let request = ObjectRequest { method, key, headers };
         let task = match question {
             Question::Preflight => Task::Preflight(request),
-            Question::Object => match self.buckets.all()[bucket].gateway.try_hit(request, looked) {
+            Question::Object => match served.gateway.try_hit(request, looked) {
                 Ok(outcome) => return Either::Left(ready(finish(response::outcome(outcome, context)))),
                 Err(pending) => Task::Object(pending),
             },
         };
-        let handler = Arc::clone(self);
+        let gateway = served.gateway.clone();
         Either::Right(Box::pin(async move {
-            let outcome = handler.carry_out(bucket, task).await;
+            let outcome = carry_out(&gateway, task).await;
             finish(response::outcome(outcome, context))
         }))
     }
@@ -186,8 +209,9 @@ impl RequestHandler {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let decoded = decode(path).map_err(|_| None)?;
-        let (index, object) = self.buckets.split(&decoded).ok_or(None)?;
-        let bucket = &self.buckets.all()[index];
+        let served = self.served.load();
+        let (index, object) = served.buckets.split(&decoded).ok_or(None)?;
+        let bucket = served.bucket(index);
         let asked = Asked {
             method: &Method::GET,
             path,
@@ -202,13 +226,14 @@ impl RequestHandler {
         let looked = match bucket.status_key {
             StatusKey::Shown => None,
             StatusKey::Hidden => match bucket.gateway.try_plain_hit(key) {
-                Ok(hit) => return Ok(self.hit(index, &asked, object, hit)),
+                Ok(hit) => return Ok(self.hit(&served.names[index], &asked, object, hit)),
                 Err(looked) => Some(looked),
             },
         };
         let key = CacheKey::new(ObjectKey::parse(object).map_err(|_| None)?, query);
         let (question, method) = (Question::Object, yatagarasu_core::Method::Get);
-        Err(Some(Box::new(Routed { bucket: index, question, method, key, looked })))
+        let served = Arc::clone(&served);
+        Err(Some(Box::new(Routed { served, bucket: index, question, method, key, looked })))
     }
 
     /// Returns the response to bytes that are no request.
@@ -244,10 +269,10 @@ impl RequestHandler {
         )
     }
 
-    fn hit(&self, bucket: usize, asked: &Asked<'_>, object: &str, hit: PlainHit) -> Hit {
+    fn hit(&self, bucket: &Arc<str>, asked: &Asked<'_>, object: &str, hit: PlainHit) -> Hit {
         let request_id = self.request_ids.make();
         let entry = Entry::begin(asked, &request_id, &self.counters)
-            .of(&self.names[bucket], object)
+            .of(bucket, object)
             .answered(StatusCode::OK, hit.handling);
         let head = response::head(&hit, &request_id);
         Hit { head, stored: hit.stored, entry }
@@ -264,22 +289,22 @@ impl RequestHandler {
             Method::OPTIONS => return Err(Unrouted::Options),
             _ => return Err(Unrouted::Problem(Problem::MethodNotAllowed)),
         };
-        match self.buckets.route(head.uri.path()) {
+        let served = self.served.load_full();
+        match served.buckets.route(head.uri.path()) {
             Route::Object(bucket, object) => {
-                let key = cache_key(object, head.uri.query(), &self.buckets.all()[bucket].forward_query);
-                Ok(Routed { bucket, question, method, key, looked: None })
+                let key = cache_key(object, head.uri.query(), &served.bucket(bucket).forward_query);
+                Ok(Routed { served, bucket, question, method, key, looked: None })
             }
             Route::Nowhere => Err(Unrouted::Problem(Problem::NoSuchPrefix)),
             Route::Malformed(reason) => Err(Unrouted::Problem(Problem::BadRequest(reason))),
         }
     }
+}
 
-    async fn carry_out(&self, bucket: usize, task: Task) -> Outcome {
-        let gateway = &self.buckets.all()[bucket].gateway;
-        match task {
-            Task::Object(pending) => gateway.finish(pending).await,
-            Task::Preflight(request) => gateway.preflight(&request).await,
-        }
+async fn carry_out(gateway: &Gateway, task: Task) -> Outcome {
+    match task {
+        Task::Object(pending) => gateway.finish(pending).await,
+        Task::Preflight(request) => gateway.preflight(&request).await,
     }
 }
 

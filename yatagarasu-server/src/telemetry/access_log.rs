@@ -25,7 +25,7 @@ use crate::telemetry::log::output::Destination;
 use crate::telemetry::log::queue::Queue;
 use crate::telemetry::request_id::RequestId;
 
-use format::{Format, Record};
+use format::{Field, Format, Record};
 use request::Asked;
 
 /// Target of these lines in the log filter: `yatagarasu::access=off` silences them.
@@ -258,21 +258,24 @@ fn bounded(mut text: String) -> String {
 
 impl Line {
     fn begin(asked: &Asked<'_>, format: &Format) -> Self {
-        let needs = format.needs();
-        let field = |needed: bool, name| needed.then(|| asked.fields.get(name)).flatten();
+        let field = |field, name| if format.has(&[field]) { asked.fields.get(name) } else { None };
         Self {
             begun: Instant::now(),
             head: None,
             waited: None,
             method: asked.method.clone(),
             version: asked.version,
-            client: if needs.client { asked.client() } else { None },
+            client: if format.has(&[Field::Client]) { asked.client() } else { None },
             path: bounded(asked.path.to_owned()),
-            query: asked.query.filter(|_| needs.query).map(redact::redacted).map(bounded),
-            host: field(needs.host, &http::header::HOST).map(bounded),
-            referer: field(needs.referer, &http::header::REFERER)
+            query: asked
+                .query
+                .filter(|_| format.has(&[Field::Query, Field::Target]))
+                .map(redact::redacted)
+                .map(bounded),
+            host: field(Field::Host, &http::header::HOST).map(bounded),
+            referer: field(Field::Referer, &http::header::REFERER)
                 .map(|url| bounded(redact::redacted_url(&url))),
-            user_agent: field(needs.user_agent, &http::header::USER_AGENT).map(bounded),
+            user_agent: field(Field::UserAgent, &http::header::USER_AGENT).map(bounded),
             key: None,
             cache: None,
             failure: None,

@@ -98,8 +98,10 @@ impl Drop for Log {
     }
 }
 
-/// Turns the log to `log`, and the access log to `access`. Opens files anew that they have open. Returns the queue of
-/// the access log and the format of the log, or `None` if no log was started in this process.
+/// The queue of the access log and the format of the log, or `None` if no log was started in this process.
+type AccessQueue = Option<(Arc<Queue>, Format)>;
+
+/// Turns the log to `log`, and the access log to `access`. Opens files anew that they have open.
 ///
 /// # Errors
 ///
@@ -107,7 +109,7 @@ impl Drop for Log {
 pub(crate) fn turn_to(
     log: &Destination,
     access: &Destination,
-) -> Result<Option<(Arc<Queue>, Format)>, (Destination, io::Error)> {
+) -> Result<AccessQueue, (Destination, io::Error)> {
     let mut running = running();
     let Some(running) = &mut *running else { return Ok(None) };
     let failed = |destination: &Destination| {

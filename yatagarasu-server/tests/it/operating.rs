@@ -6,4 +6,5 @@ mod credentials;
 pub(crate) mod logging;
 mod messages;
 pub(crate) mod process;
+mod reloading;
 mod stopping;

@@ -67,6 +67,30 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
+/// Returns the keys of a bucket that decide what is stored of which objects, and under which keys.
+pub(in crate::config) fn caching(config: &BucketConfig) -> Value {
+    let mut tree = serde_json::to_value(bucket(config)).expect("settings are made of JSON values");
+    let mut take = |section: &str, key: &str| tree[section][key].take();
+    let s3: Vec<Value> = [
+        "bucket",
+        "endpoint",
+        "dualstack",
+        "fips",
+        "accelerate",
+        "access_denied",
+        "request_headers",
+        "forward_headers",
+        "forward_query",
+    ]
+    .map(|key| take("s3", key))
+    .to_vec();
+    // It changes responses only.
+    take("cache", "status_key");
+    // The changes to fields are made when an object is stored.
+    let fields = [&tree["hide_headers"], &tree["response_headers"]];
+    json!([s3, tree["cors"], fields, config.cache.as_ref().map(|_| &tree["cache"])])
+}
+
 fn bucket(bucket: &BucketConfig) -> BucketSettings {
     BucketSettings {
         name: Some(bucket.name.clone()),

@@ -147,16 +147,6 @@ const LISTED: usize = 19;
 /// The combined format of Apache and nginx.
 const COMBINED: &str = "{client} - - [{common_time}] \"{method} {target} {protocol}\" {status} {bytes} \"{referer}\" \"{user_agent}\"";
 
-/// What a format needs to know of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Needs {
-    pub(crate) client: bool,
-    pub(crate) query: bool,
-    pub(crate) host: bool,
-    pub(crate) referer: bool,
-    pub(crate) user_agent: bool,
-}
-
 /// A value of a field.
 enum Value<'a> {
     Absent,
@@ -236,20 +226,13 @@ impl Format {
         }
     }
 
-    /// Returns what it needs to know of a request.
-    pub(crate) fn needs(&self) -> Needs {
-        let has = |wanted: &[Field]| match self {
+    /// Returns `true` if its lines have one of these fields.
+    pub(crate) fn has(&self, fields: &[Field]) -> bool {
+        match self {
             Self::Text | Self::Json => true,
             Self::Pattern(parts) => {
-                parts.iter().any(|part| matches!(part, Part::Field(field) if wanted.contains(field)))
+                parts.iter().any(|part| matches!(part, Part::Field(field) if fields.contains(field)))
             }
-        };
-        Needs {
-            client: has(&[Field::Client]),
-            query: has(&[Field::Query, Field::Target]),
-            host: has(&[Field::Host]),
-            referer: has(&[Field::Referer]),
-            user_agent: has(&[Field::UserAgent]),
         }
     }
 
@@ -520,9 +503,8 @@ mod tests {
         assert_eq!(text, "2026-11-29T10:30:22.000001Z 200|fwd=uri-miss|-|a\\x0Ab\\x5C");
         assert_eq!(Format::parse(pattern).unwrap().written(), pattern);
         assert_eq!(Format::parse("combined").unwrap().written(), COMBINED);
-        let needs = Format::parse(pattern).unwrap().needs();
-        assert!(!needs.client && !needs.user_agent && !needs.query);
-        assert!(Format::parse("combined").unwrap().needs().query);
+        let format = Format::parse(pattern).unwrap();
+        assert!(format.has(&[Field::Client, Field::Key]) && !format.has(&[Field::Client, Field::Query]));
         for (pattern, message) in [
             ("{uri}", "there is no field `uri`: expected one of client, method"),
             ("{status", "a `{` has no `}` after it, in `{status`"),

@@ -23,7 +23,8 @@ pub(crate) struct Process {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     log: mpsc::Receiver<serde_json::Value>,
-    _folder: TempDir,
+    /// Holds the configuration, and whatever a test puts beside it.
+    pub(crate) folder: TempDir,
 }
 
 pub(crate) fn command(config: &Path) -> Command {
@@ -84,7 +85,7 @@ impl Process {
         let serving = start.last().expect("there is one");
         let listens = |key| serving[key].as_str().unwrap().parse().unwrap();
         let (address, admin) = (listens("address"), listens("admin"));
-        Self { child, address, admin, start, log, _folder: folder }
+        Self { child, start, address, admin, log, folder }
     }
 
     /// Returns the resident memory that the process shares with no other, in bytes.
@@ -106,7 +107,12 @@ impl Process {
         std::iter::from_fn(|| self.log.recv_timeout(PATIENCE).ok())
     }
 
-    fn signal(&self, name: &str) {
+    /// Writes another configuration into the file of the server.
+    pub(crate) fn rewrite(&self, yaml: &str) {
+        fs::write(self.folder.path().join("yatagarasu.yaml"), yaml).unwrap();
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }

@@ -1,0 +1,42 @@
+//! `GET /config` shows the configuration that runs. `POST /reload` has the file read again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::json;
+
+use crate::admin::purge::{is_json, not_json};
+use crate::admin::{document, problem};
+use crate::config::{Config, show};
+use crate::server::reload::Reloader;
+
+/// Returns the configuration that runs as YAML, with masked secrets.
+pub(super) fn show_running(config: &Config) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(show(config)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Reloads the configuration. Returns what has changed, or the reasons for which nothing has.
+pub(super) async fn answer(
+    reloader: Option<&Arc<Reloader>>,
+    headers: &HeaderMap,
+    client: SocketAddr,
+) -> Response<Full<Bytes>> {
+    if !is_json(headers) {
+        return not_json();
+    }
+    let Some(reloader) = reloader else {
+        return problem(StatusCode::CONFLICT, "the configuration of this server comes from no file");
+    };
+    match reloader.reload(&client.to_string()).await {
+        Ok(reloaded) => document(StatusCode::OK, &json!({ "reloaded": true, "buckets": reloaded.buckets })),
+        Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
+    }
+}

@@ -1,0 +1,214 @@
+//! Applies another configuration to a running server, as a whole or not at all.
+//!
+//! No request is dropped: each keeps the buckets that it was routed to. A bucket keeps its cache if what it stores, and
+//! under which keys, stays the same. Listeners and threads cannot change.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use tokio::sync::{Mutex, watch};
+use yatagarasu_core::{Clock, SystemClock};
+
+use crate::admin::Admin;
+use crate::build::{Memory, StartError, buckets, store_alike};
+use crate::config::{Config, ConfigErrors};
+use crate::connection::limits::ConnectionLimits;
+use crate::service::handler::RequestHandler;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::counters::Metrics;
+
+/// The parts of a server that a configuration changes.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) handlers: Vec<Arc<RequestHandler>>,
+    /// Weak, because the admin API has the reloader.
+    pub(crate) admin: Weak<Admin>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) memory: Memory,
+    pub(crate) limits: watch::Sender<Arc<ConnectionLimits>>,
+    /// The number of file descriptors that were left at the start, if they are limited.
+    pub(crate) descriptors: Option<u64>,
+    pub(crate) config: watch::Sender<Arc<Config>>,
+}
+
+type Load = dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync;
+
+/// Reads the configuration of a server again, and applies it.
+pub struct Reloader {
+    load: Box<Load>,
+    parts: Arc<Parts>,
+    /// Held while a configuration is applied.
+    applying: Mutex<()>,
+    /// Numbers of reloads that succeeded and that failed.
+    counts: [AtomicU64; 2],
+    /// The second of the latest success.
+    loaded_at: AtomicU64,
+}
+
+impl fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloader").finish_non_exhaustive()
+    }
+}
+
+/// What a reload has done.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// The buckets, and what has become of their caches.
+    pub buckets: Vec<ReloadedBucket>,
+}
+
+/// What has become of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReloadedBucket {
+    /// The name.
+    pub bucket: String,
+    /// What has become of its cache.
+    pub cache: CacheFate,
+}
+
+/// What has become of the cache of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheFate {
+    /// It is as it was.
+    Kept,
+    /// It is empty, because the bucket stores other objects, or in another way, from now on.
+    Emptied,
+    /// It is new.
+    Added,
+    /// It is gone, with its bucket.
+    Removed,
+}
+
+/// The reason why a configuration was not applied. The one before still runs.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It is invalid.
+    #[error("{0}")]
+    Invalid(#[from] ConfigErrors),
+    /// It changes what only a new process can.
+    #[error("{} cannot change while the server runs: restart it, or change back", .0.join(" and "))]
+    Fixed(Vec<&'static str>),
+    /// The server has stopped.
+    #[error("the server has stopped")]
+    Stopped,
+    /// This machine cannot provide a part of it.
+    #[error("{0}")]
+    Build(#[from] StartError),
+}
+
+impl Reloader {
+    pub(super) fn new(
+        load: impl Fn() -> Result<Config, ConfigErrors> + Send + Sync + 'static,
+        parts: Arc<Parts>,
+    ) -> Self {
+        let loaded_at = AtomicU64::new(seconds_now());
+        Self {
+            load: Box::new(load),
+            parts,
+            applying: Mutex::default(),
+            counts: Default::default(),
+            loaded_at,
+        }
+    }
+
+    /// Reads the configuration again and applies it. `by` says in the log who asked for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if it cannot be applied. Nothing has changed then.
+    pub async fn reload(&self, by: &str) -> Result<Reloaded, ReloadError> {
+        let _applying = self.applying.lock().await;
+        let applied = self.apply().await;
+        self.counts[usize::from(applied.is_err())].fetch_add(1, Ordering::Relaxed);
+        match &applied {
+            Ok(Reloaded { buckets }) => {
+                self.loaded_at.store(seconds_now(), Ordering::Relaxed);
+                let of = |fate| {
+                    let names = buckets.iter().filter(|bucket| bucket.cache == fate);
+                    names.map(|bucket| bucket.bucket.as_str()).collect::<Vec<_>>().join(", ")
+                };
+                tracing::info!(
+                    by,
+                    kept = of(CacheFate::Kept),
+                    emptied = of(CacheFate::Emptied),
+                    added = of(CacheFate::Added),
+                    removed = of(CacheFate::Removed),
+                    "configuration reloaded"
+                );
+            }
+            Err(error) => {
+                // An error of a configuration has a line for each key.
+                let reason = error.to_string().replace('\n', "; ");
+                tracing::error!(by, reason, "the configuration was not reloaded: the one before still runs");
+            }
+        }
+        applied
+    }
+
+    /// Returns the numbers of reloads that succeeded and that failed, and the second of the latest success.
+    pub(crate) fn history(&self) -> (u64, u64, u64) {
+        let [succeeded, failed] = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+        (succeeded, failed, self.loaded_at.load(Ordering::Relaxed))
+    }
+
+    async fn apply(&self) -> Result<Reloaded, ReloadError> {
+        let config = Arc::new((self.load)()?);
+        let before = Arc::clone(&self.parts.config.borrow());
+        let fixed = fixed(&before, &config);
+        if !fixed.is_empty() {
+            return Err(ReloadError::Fixed(fixed));
+        }
+        let Parts { handlers, admin, metrics, memory, limits, descriptors, config: running } = &*self.parts;
+        let admin = admin.upgrade().ok_or(ReloadError::Stopped)?;
+        let earlier = admin.buckets();
+        let made = buckets(&config, memory, earlier.all()).await?;
+        // The last step that may fail.
+        let log = AccessLog::start(&config.log)
+            .map_err(|(output, cause)| StartError::Log { output: output.name(), cause })?;
+        metrics.log_to(log.as_ref());
+        memory.limit(&config);
+        limits.send_replace(Arc::new(ConnectionLimits::new(&config.server, &memory.sockets, *descriptors)));
+        for handler in handlers {
+            handler.serve(Arc::clone(&made));
+        }
+        admin.turn_to(made, config.admin.token.clone());
+        let reloaded = Reloaded { buckets: fates(&before, &config) };
+        running.send_replace(config);
+        Ok(reloaded)
+    }
+}
+
+/// Returns the keys that have changed and cannot.
+fn fixed(before: &Config, after: &Config) -> Vec<&'static str> {
+    let keys = [
+        ("server.address", before.server.address != after.server.address),
+        ("server.threads", before.server.threads != after.server.threads),
+        ("admin.address", before.admin.address != after.admin.address),
+    ];
+    keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+fn fates(before: &Config, after: &Config) -> Vec<ReloadedBucket> {
+    let named =
+        |config: &Config, name: &str| config.buckets.iter().find(|bucket| bucket.name == name).cloned();
+    let present = after.buckets.iter().map(|bucket| {
+        let cache = match named(before, &bucket.name) {
+            None => CacheFate::Added,
+            Some(earlier) if store_alike(&earlier, bucket) => CacheFate::Kept,
+            Some(_) => CacheFate::Emptied,
+        };
+        ReloadedBucket { bucket: bucket.name.clone(), cache }
+    });
+    let gone = before.buckets.iter().filter(|bucket| named(after, &bucket.name).is_none());
+    let gone = gone.map(|bucket| ReloadedBucket { bucket: bucket.name.clone(), cache: CacheFate::Removed });
+    present.chain(gone).collect()
+}
+
+fn seconds_now() -> u64 {
+    SystemClock.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
