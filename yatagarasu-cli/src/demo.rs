@@ -165,7 +165,9 @@ impl Demo {
 fn not_started(error: StartError) -> DemoError {
     match error {
         StartError::Bind { key, .. } => DemoError::Address { option: settings::option(key), cause: error },
-        StartError::Source { .. }
+        StartError::Given(_)
+        | StartError::Unserved(_)
+        | StartError::Source { .. }
         | StartError::Cache { .. }
         | StartError::Log { .. }
         | StartError::Thread(_) => DemoError::Gateway(error),

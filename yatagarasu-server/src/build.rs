@@ -25,6 +25,15 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
+    /// A socket in `LISTEN_FDS` cannot be used.
+    #[error("LISTEN_FDS: expected sockets that listen for TCP connections: {0}")]
+    Given(#[source] std::io::Error),
+    /// A socket in `LISTEN_FDS` is for no setting.
+    #[error(
+        "LISTEN_FDS: nothing is served on {0}: expected the address of `server.address` or `admin.address`, or one of \
+         these names (`FileDescriptorName`)"
+    )]
+    Unserved(std::net::SocketAddr),
     /// A source cannot be created for a bucket.
     #[error("bucket `{bucket}`: {cause}")]
     Source {

@@ -10,10 +10,12 @@ mod listener;
 pub mod server;
 pub mod service;
 pub mod signals;
+pub mod supervisor;
 pub mod telemetry;
 mod trim;
 
 pub use build::StartError;
 pub use config::Config;
+pub use server::handover::{Handover, tell_predecessor};
 pub use server::reload::Reloader;
 pub use server::{Server, Stop};

@@ -1,7 +1,6 @@
 //! The server binary: parses the arguments, starts the log, and serves until a signal stops it.
 #![forbid(unsafe_code)]
 
-use std::convert::Infallible;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +10,7 @@ use clap::Parser;
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::signals::{Further, Ignored, Signals};
 use yatagarasu_server::telemetry::log::{DEFAULT_FILTER, Format, Log};
-use yatagarasu_server::{Config, Reloader, Server};
+use yatagarasu_server::{Config, Handover, Reloader, Server, Stop, supervisor, tell_predecessor};
 use yatagarasu_sys::process::raise_open_files_limit;
 
 /// Serves S3 buckets over HTTP.
@@ -66,15 +65,24 @@ fn not_started(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(NOT_STARTED)
 }
 
-/// Reloads the configuration on SIGHUP, and logs other signals that do nothing, forever.
-async fn obey(signals: &mut Ignored, reloader: &Reloader) -> Infallible {
+/// Reloads the configuration on SIGHUP, and hands over to another process on SIGUSR2. Returns once that one serves.
+async fn obey(signals: &mut Ignored, reloader: &Reloader, handover: &Handover) -> Stop {
     loop {
         match signals.next().await {
             Further::Hangup => {
+                supervisor::reloading();
                 // The reason of a failure is in the log.
                 let _ = reloader.reload("SIGHUP").await;
+                supervisor::ready(false);
             }
-            Further::User(name) => tracing::info!("{name} does nothing"),
+            Further::User2 => match handover.to_successor().await {
+                Ok(process) => {
+                    tracing::info!(process, "handed over: another process serves from now on");
+                    return Stop::HandedOver;
+                }
+                Err(error) => tracing::error!(%error, "not handed over: this process still serves"),
+            },
+            Further::User1 => tracing::info!("SIGUSR1 does nothing"),
         }
     }
 }
@@ -94,9 +102,21 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         let file = arguments.config.clone();
         let reloader = server.reloading(move || Config::load(&file, &Environment::of_process()));
         tracing::info!(address = %server.address(), admin = %server.admin_address(), open_files_max, "serving");
+        supervisor::ready(tell_predecessor());
+        let handover = server.handover();
+        let until = async {
+            let stop = tokio::select! {
+                stop = first.next() => stop,
+                stop = obey(&mut ignored, &reloader, &handover) => stop,
+            };
+            // systemd goes by the other process.
+            if stop != Stop::HandedOver {
+                supervisor::stopping();
+            }
+            stop
+        };
         let cut = tokio::select! {
-            never = obey(&mut ignored, &reloader) => match never {},
-            whole = server.run(first.next()) => (!whole).then_some("`server.shutdown_grace` was over"),
+            whole = server.run(until) => (!whole).then_some("`server.shutdown_grace` was over"),
             _ = async { second.next().await; second.next().await } => Some("a second signal came"),
         };
         if let Some(reason) = cut {

@@ -10,17 +10,19 @@
 //! A server stops in three [phases](Phase). A load balancer that asks `/ready` sends no more clients before the
 //! listener closes, connections are closed between two responses, and operators can watch until the end.
 
+pub mod handover;
 pub mod reload;
 mod worker;
 
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, pending};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use yatagarasu_sys::pages::are_shareable;
 use yatagarasu_sys::process::open_files_left;
 
@@ -29,14 +31,20 @@ use crate::build::{Memory, StartError, buckets};
 use crate::config::{Config, ConfigErrors};
 use crate::connection::admission::Admission;
 use crate::connection::limits::ConnectionLimits;
-use crate::listener::{accept, listen};
+use crate::listener::{Given, accept};
 use crate::service::handler::RequestHandler;
+use crate::supervisor::watch as watch_over;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Metrics;
 use crate::trim::keep_small;
 
+use handover::Handover;
 use reload::{Parts, Reloader};
 use worker::Workers;
+
+/// The settings of the listeners, which are also their names for another process.
+const PUBLIC: &str = "server.address";
+const ADMIN: &str = "admin.address";
 
 /// What a server is asked to do about its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +53,8 @@ pub enum Stop {
     Drain,
     /// Close the listener at once, and let running responses end.
     Now,
+    /// Leave the listeners to another process at once, and drain.
+    HandedOver,
 }
 
 /// The phase that a server is in. Each one follows the one before.
@@ -62,8 +72,8 @@ pub(crate) enum Phase {
 /// [`run`](Self::run).
 #[derive(Debug)]
 pub struct Server {
-    public: TcpListener,
-    admin_listener: TcpListener,
+    public: Arc<TcpListener>,
+    admin_listener: Arc<TcpListener>,
     admin: Arc<Admin>,
     workers: Workers,
     admission: Arc<Admission>,
@@ -86,8 +96,10 @@ impl Server {
                 "memory cannot be shared with the kernel here: stored objects are sent by copying"
             );
         }
-        let public = listen("server.address", config.server.address)?;
-        let admin_listener = listen("admin.address", config.admin.address)?;
+        let mut given = Given::take()?;
+        let public = Arc::new(given.listen(PUBLIC, config.server.address)?);
+        let admin_listener = Arc::new(given.listen(ADMIN, config.admin.address)?);
+        given.end()?;
         let (metrics, memory) = (Arc::new(Metrics::new(config.server.threads.max(1))), Memory::new(config));
         let buckets = buckets(config, &memory, &[]).await?;
         let log = AccessLog::start(&config.log)
@@ -122,6 +134,11 @@ impl Server {
         Ok(Self { public, admin_listener, admin, workers, admission, phase, parts })
     }
 
+    /// Returns a way to have another process take over the listeners.
+    pub fn handover(&self) -> Handover {
+        Handover::new([(PUBLIC, Arc::downgrade(&self.public)), (ADMIN, Arc::downgrade(&self.admin_listener))])
+    }
+
     /// Has the server read its configuration with `load` when it is told to reload, by the returned value or by its
     /// admin API. Call it once.
     pub fn reloading(
@@ -146,24 +163,45 @@ impl Server {
     /// responses ended within the configured grace period.
     pub async fn run(self, until: impl Future<Output = Stop>) -> bool {
         let Self { public, admin_listener, admin, workers, admission, phase, parts } = self;
-        let operators = admin.serve(&admin_listener);
+        let (handed_over, mut is_handed_over) = watch::channel(false);
+        let operators = async {
+            tokio::select! {
+                () = admin.serve(&admin_listener) => {}
+                // The other process serves operators from now on.
+                _ = is_handed_over.wait_for(|handed_over| *handed_over) => {}
+            }
+            drop(admin_listener);
+            pending::<Infallible>().await
+        };
         let served = async {
             {
-                let accepting = accept("server.address", &public, |socket, peer| {
+                let accepting = accept(PUBLIC, &public, |socket, peer| {
                     workers.hand(socket, peer.ip(), &admission, &parts.limits.borrow());
                 });
                 let (mut accepting, trimming) = (pin!(accepting), keep_small(|| workers.connections()));
                 let stop = tokio::select! {
+                    never = watch_over(|| workers.beat()) => match never {},
                     () = &mut accepting => Stop::Now,
                     () = trimming => Stop::Now,
                     stop = until => stop,
                 };
                 let drain = parts.config.borrow().server.drain;
-                if stop == Stop::Drain && !drain.is_zero() {
-                    tracing::info!(seconds = drain.as_secs_f32(), "draining: not ready, but still serving");
-                    phase.send_replace(Phase::Draining);
-                    // It has ended if it times out, too.
-                    let _ = timeout(drain, accepting).await;
+                match stop {
+                    Stop::Drain if !drain.is_zero() => {
+                        tracing::info!(
+                            seconds = drain.as_secs_f32(),
+                            "draining: not ready, but still serving"
+                        );
+                        phase.send_replace(Phase::Draining);
+                        // It has ended if it times out, too.
+                        let _ = timeout(drain, accepting).await;
+                    }
+                    Stop::HandedOver => {
+                        handed_over.send_replace(true);
+                        phase.send_replace(Phase::Draining);
+                        sleep(drain).await;
+                    }
+                    Stop::Drain | Stop::Now => {}
                 }
             }
             drop(public);
@@ -177,7 +215,7 @@ impl Server {
         };
         tokio::select! {
             whole = served => whole,
-            () = operators => false,
+            never = operators => match never {},
         }
     }
 }

@@ -67,8 +67,8 @@ impl Ignored {
         let [first, second] = &mut self.user;
         tokio::select! {
             _ = self.hangup.recv() => Further::Hangup,
-            _ = first.recv() => Further::User("SIGUSR1"),
-            _ = second.recv() => Further::User("SIGUSR2"),
+            _ = first.recv() => Further::User1,
+            _ = second.recv() => Further::User2,
         }
     }
 }
@@ -78,6 +78,8 @@ impl Ignored {
 pub enum Further {
     /// SIGHUP: the terminal has closed, or an operator has changed the configuration.
     Hangup,
-    /// SIGUSR1 or SIGUSR2.
-    User(&'static str),
+    /// SIGUSR1.
+    User1,
+    /// SIGUSR2: another process is to take over.
+    User2,
 }

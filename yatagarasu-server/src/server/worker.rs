@@ -69,6 +69,21 @@ impl Workers {
         self.0.iter().map(|worker| worker.load.load(Ordering::Relaxed)).sum()
     }
 
+    /// Waits until each worker has had a turn.
+    pub(super) async fn beat(&self) {
+        let asked = self.0.iter().map(|worker| {
+            let (answer, answered) = oneshot::channel();
+            let _ = worker.sockets.send(Handed::Beat(answer));
+            answered
+        });
+        for answered in asked.collect::<Vec<_>>() {
+            if answered.await.is_err() {
+                // It has ended, and the process with it.
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Hands a connection to the worker with the fewest connections, unless there are too many.
     pub(super) fn hand(
         &self,
@@ -88,7 +103,7 @@ impl Workers {
             Ok(socket) => {
                 worker.load.fetch_add(1, Ordering::Relaxed);
                 // A worker that has ended drops the connection: the process is shutting down.
-                let _ = worker.sockets.send(Handed { socket, peer, slot, excess });
+                let _ = worker.sockets.send(Handed::Connection(NewConnection { socket, peer, slot, excess }));
             }
             Err(error) => tracing::error!(%error, "a connection cannot be handed over: it is closed"),
         }
@@ -150,8 +165,15 @@ impl Worker {
     }
 }
 
-/// A connection on its way to a worker.
-struct Handed {
+/// What is handed to a worker.
+enum Handed {
+    /// A connection to serve.
+    Connection(NewConnection),
+    /// A question whether it is alive.
+    Beat(oneshot::Sender<()>),
+}
+
+struct NewConnection {
     socket: StdStream,
     peer: IpAddr,
     slot: Slot,
@@ -181,9 +203,12 @@ impl Work {
         while open || !connections.is_empty() {
             tokio::select! {
                 socket = received.recv(), if open => match socket {
-                    Some(handed) => {
-                        crowd.get_or_insert_with(|| Arc::clone(handed.slot.admission()));
-                        self.begin(handed, &current, &mut connections, &mut reaper);
+                    Some(Handed::Connection(new)) => {
+                        crowd.get_or_insert_with(|| Arc::clone(new.slot.admission()));
+                        self.begin(new, &current, &mut connections, &mut reaper);
+                    }
+                    Some(Handed::Beat(answer)) => {
+                        let _ = answer.send(());
                     }
                     None => open = false,
                 },
@@ -209,12 +234,12 @@ impl Work {
 
     fn begin(
         &self,
-        handed: Handed,
+        new: NewConnection,
         limits: &Arc<ConnectionLimits>,
         connections: &mut JoinSet<()>,
         reaper: &mut IdleReaper,
     ) {
-        let Handed { socket, peer, slot, excess } = handed;
+        let NewConnection { socket, peer, slot, excess } = new;
         let load = Load(Arc::clone(&self.load));
         let socket = match TcpStream::from_std(socket) {
             Ok(socket) => socket,

@@ -8,3 +8,4 @@ mod messages;
 pub(crate) mod process;
 mod reloading;
 mod stopping;
+mod supervised;

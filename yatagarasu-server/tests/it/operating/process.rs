@@ -66,13 +66,26 @@ impl Process {
         Self::run(limited, folder)
     }
 
+    /// Starts the server by a command that a test has changed.
+    pub(crate) fn start_by(yaml: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let (folder, file) = write(yaml);
+        let mut command = command(&file);
+        change(&mut command);
+        Self::run(command, folder)
+    }
+
     fn run(mut command: Command, folder: TempDir) -> Self {
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines, log) = mpsc::channel::<serde_json::Value>();
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                let Ok(line) = serde_json::from_str(&line) else { panic!("not JSON: {line}") };
+                let line = match serde_json::from_str(&line) {
+                    Ok(line) => line,
+                    // Of a process that was to take over and does not start.
+                    Err(_) if line.starts_with("yatagarasu-server: ") => serde_json::json!({ "start": line }),
+                    Err(error) => panic!("not JSON: {line}: {error}"),
+                };
                 if lines.send(line).is_err() {
                     return;
                 }
@@ -113,14 +126,24 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        signal(name, self.child.id());
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     fn terminate(mut self) -> Option<i32> {
         self.signal("-TERM");
         self.child.wait().unwrap().code()
     }
+}
+
+/// Sends a signal to any process.
+pub(crate) fn signal(name: &str, process: u32) {
+    let status = Command::new("kill").args([name, &process.to_string()]).status().unwrap();
+    assert!(status.success());
 }
 
 impl Drop for Process {

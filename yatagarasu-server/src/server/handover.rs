@@ -1,0 +1,117 @@
+//! Hands the listeners over to another process, as for an upgrade: no client is refused meanwhile.
+//!
+//! The other process gets the listeners as systemd passes them (`LISTEN_FDS`), and a pipe to say when it serves. Until
+//! then this one goes on. The kernel's queue of clients belongs to the listener, so that both may accept from it.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use tokio::net::TcpListener;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// The number of the first descriptor that is passed on (`sd_listen_fds(3)`).
+const FIRST: i32 = 3;
+
+/// The variable with the number of the descriptor that the other process writes to when it serves.
+const READY_FD: &str = "YATAGARASU_READY_FD";
+
+/// What it writes.
+const READY: &[u8] = b"READY\n";
+
+/// Longest wait for the other process to serve.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// The reason why another process has not taken over. This one still serves.
+#[derive(Debug, thiserror::Error)]
+pub enum HandoverError {
+    /// The server has stopped.
+    #[error("the server stops already")]
+    Stopped,
+    /// The process cannot be started.
+    #[error("the process cannot be started: {0}")]
+    Spawn(#[from] io::Error),
+    /// The process has ended, or does not serve in time.
+    #[error("the process {0} did not begin to serve: see its messages")]
+    NotReady(u32),
+}
+
+/// The listeners of a server, for another process.
+#[derive(Debug, Clone)]
+pub struct Handover(Vec<(&'static str, Weak<TcpListener>)>);
+
+impl Handover {
+    /// Weak, because a listener that this process does not serve any more must be closed.
+    pub(super) fn new<const N: usize>(listeners: [(&'static str, Weak<TcpListener>); N]) -> Self {
+        Self(listeners.into())
+    }
+
+    /// Starts the program of this process again, with the same arguments, and waits until it serves. Returns its id.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if it does not serve. It has ended then.
+    pub async fn to_successor(&self) -> Result<u32, HandoverError> {
+        let mut arguments = std::env::args_os();
+        let program = arguments.next().unwrap_or_else(|| OsString::from("yatagarasu-server"));
+        let mut command = Command::new(program);
+        command.args(arguments);
+        self.to(command).await
+    }
+
+    async fn to(&self, mut command: Command) -> Result<u32, HandoverError> {
+        let (mut ready, says_ready) = io::pipe()?;
+        let mut names = Vec::new();
+        let mut passed: Vec<OwnedFd> = Vec::new();
+        for (name, listener) in &self.0 {
+            let listener: Arc<TcpListener> = listener.upgrade().ok_or(HandoverError::Stopped)?;
+            names.push(*name);
+            passed.push(listener.as_fd().try_clone_to_owned()?);
+        }
+        command.stdin(Stdio::null()).env_remove("LISTEN_PID").env("LISTEN_FDS", passed.len().to_string());
+        command.env("LISTEN_FDNAMES", names.join(":"));
+        passed.push(says_ready.into());
+        let mappings =
+            passed.into_iter().zip(FIRST..).map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd });
+        let mappings: Vec<_> = mappings.collect();
+        let last = mappings.last().map_or(FIRST, |mapping| mapping.child_fd);
+        command.env(READY_FD, last.to_string());
+        command.fd_mappings(mappings).map_err(io::Error::other)?;
+        let mut child = spawn_blocking(move || command.spawn()).await.map_err(io::Error::other)??;
+        let id = child.id();
+        let said = spawn_blocking(move || {
+            let mut said = [0; READY.len()];
+            ready.read_exact(&mut said).is_ok_and(|()| said == READY)
+        });
+        if timeout(START_MAX, said).await.is_ok_and(|said| said.unwrap_or(false)) {
+            Ok(id)
+        } else {
+            end(&mut child);
+            Err(HandoverError::NotReady(id))
+        }
+    }
+}
+
+/// Ends a process that does not take over, so that none is left behind.
+fn end(child: &mut Child) {
+    // It may have ended already.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Tells the process that this one replaces, if there is one, that this one serves. Returns whether there is one.
+#[expect(clippy::disallowed_methods, reason = "no configuration: it comes from the other process")]
+pub fn tell_predecessor() -> bool {
+    let Some(number) = std::env::var(READY_FD).ok().and_then(|number| number.parse::<u32>().ok()) else {
+        return false;
+    };
+    let pipe = OpenOptions::new().write(true).open(format!("/proc/self/fd/{number}"));
+    // Without a reader, the other process has ended.
+    pipe.and_then(|mut pipe| pipe.write_all(READY)).is_ok()
+}

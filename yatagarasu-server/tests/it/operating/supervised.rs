@@ -1,0 +1,154 @@
+//! Tests of a server under a supervisor: sockets that it is given, what it says, and a new process in its place.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use tempfile::TempDir;
+use tokio::task::{JoinSet, spawn_blocking};
+use yatagarasu_testing::client::Client;
+use yatagarasu_testing::origin::Origin;
+
+use crate::operating::process::{Process, signal};
+use crate::site::{bucket, document};
+
+async fn stored() -> (Origin, String) {
+    let s3 = Origin::start().await;
+    s3.objects().put("k", &[], "hello");
+    let entry = bucket(&s3.endpoint(), "assets", "/static", "", "");
+    (s3, document("drain: \"500ms\"", &[entry]))
+}
+
+/// An upgrade must not cost a single request.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_takes_over_and_no_client_is_refused() {
+    let (_s3, yaml) = stored().await;
+    let mut first = Process::start(&yaml, &[]);
+    let done = Arc::new(AtomicBool::new(false));
+    let mut load = JoinSet::new();
+    for pooled in [true, false] {
+        for _ in 0..4 {
+            let (done, address) = (Arc::clone(&done), first.address);
+            load.spawn(async move {
+                let client = if pooled { Client::new(address) } else { Client::unpooled(address) };
+                let mut requests = 0;
+                while !done.load(Ordering::Relaxed) {
+                    assert_eq!(client.get("/static/k").await.body, "hello");
+                    requests += 1;
+                    // So slowly that the ports of this machine last.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                requests
+            });
+        }
+    }
+    let mut process = None;
+    for _ in 0..3 {
+        match process {
+            None => first.signal("-USR2"),
+            Some(process) => signal("-USR2", process),
+        }
+        let line = first.log().find(|line| line["process"].is_u64()).expect("it is handed over");
+        assert_eq!(line["message"], "handed over: another process serves from now on");
+        process = Some(u32::try_from(line["process"].as_u64().unwrap()).unwrap());
+        // Operators reach the other process, too.
+        assert_eq!(Client::unpooled(first.admin).get("/ready").await.status, 200);
+    }
+    let latest = process.unwrap();
+    assert_eq!(spawn_blocking(move || first.ended()).await.unwrap(), Some(0), "the first one has ended");
+    done.store(true, Ordering::Relaxed);
+    for requests in load.join_all().await {
+        assert!(requests > 20, "{requests}");
+    }
+    signal("-KILL", latest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_does_not_start_takes_nothing_over() {
+    let (_s3, yaml) = stored().await;
+    let process = Process::start(&yaml, &[]);
+    process.rewrite("nonsense: true");
+    process.signal("-USR2");
+    let reason =
+        process.log().find_map(|line| line["start"].as_str().map(str::to_owned)).expect("the reason");
+    assert!(reason.contains("yatagarasu.yaml"), "{reason}");
+    let line = process.log().find(|line| line["level"] == "ERROR").expect("the consequence");
+    assert_eq!(line["message"], "not handed over: this process still serves");
+    assert!(line["error"].as_str().unwrap().contains("did not begin to serve"), "{line}");
+    assert_eq!(Client::new(process.address).get("/static/k").await.status, 200);
+}
+
+/// `LISTEN_FDS`, as of systemd's socket units: clients wait in the socket while the server starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_of_a_supervisor_are_served() {
+    let (_s3, yaml) = stored().await;
+    let [public, admin, other] = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let addresses = [&public, &admin].map(|listener| listener.local_addr().unwrap());
+    // A client comes before the server.
+    let early = Client::new(addresses[0]);
+    let early = tokio::spawn(async move { early.get("/static/k").await });
+    let pass = |command: &mut std::process::Command, listeners: &[&TcpListener]| {
+        let fds = listeners.iter().map(|listener| OwnedFd::from(listener.try_clone().unwrap()));
+        let mappings = fds.zip(3..).map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd });
+        command.fd_mappings(mappings.collect()).unwrap().env("LISTEN_FDS", listeners.len().to_string());
+    };
+    // By name, whatever the configuration says.
+    let process = Process::start_by(&yaml, |command| {
+        pass(command, &[&admin, &public]);
+        command.env("LISTEN_FDNAMES", "admin.address:server.address");
+    });
+    assert_eq!([process.address, process.admin], addresses);
+    assert_eq!(early.await.unwrap().body, "hello");
+    drop(process);
+    // By address.
+    let here = yaml.replacen("127.0.0.1:0", &addresses[0].to_string(), 1);
+    let process = Process::start_by(&here, |command| pass(command, &[&public]));
+    assert_eq!(Client::new(addresses[0]).get("/static/k").await.body, "hello");
+    drop(process);
+    // One that nobody serves.
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("yatagarasu.yaml");
+    std::fs::write(&file, &yaml).unwrap();
+    let mut command = crate::operating::process::command(&file);
+    pass(&mut command, &[&other]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("LISTEN_FDS: nothing is served on"), "{said}");
+}
+
+/// systemd's `Type=notify`: it knows when the server serves, reloads, hangs and stops.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_supervisor_is_told_how_the_server_is() {
+    let (_s3, yaml) = stored().await;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(yatagarasu_testing::PATIENCE)).unwrap();
+    let mut process = Process::start_by(&yaml, |command| {
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "300000");
+    });
+    let told = move |word: &str| {
+        let mut room = [0; 1024];
+        loop {
+            let length = socket.recv(&mut room).unwrap_or_else(|error| panic!("{word}: {error}"));
+            let text = String::from_utf8_lossy(&room[..length]).into_owned();
+            if text.lines().any(|line| line.starts_with(word)) {
+                return text;
+            }
+        }
+    };
+    told("READY=1");
+    for _ in 0..3 {
+        told("WATCHDOG=1");
+    }
+    process.signal("-HUP");
+    assert!(told("RELOADING=1").contains("MONOTONIC_USEC="));
+    told("READY=1");
+    process.signal("-TERM");
+    told("STOPPING=1");
+    assert_eq!(spawn_blocking(move || process.ended()).await.unwrap(), Some(0));
+}
