@@ -51,6 +51,10 @@ struct Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.index.remove(&self.place);
+        // Responses may still send it.
+        if Arc::strong_count(&self.stored) > 1 {
+            self.stored.retire();
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod entry;
 pub mod negative;
 pub mod partial;
+pub mod retired;
 pub mod reuse;
 pub mod segment;
 pub mod segments;

@@ -11,6 +11,7 @@ pub(crate) mod admission;
 mod answering_body;
 mod client_socket;
 mod fast_path;
+mod held;
 mod http2_executor;
 mod http2_stream;
 pub(crate) mod idle_reaper;
@@ -47,6 +48,7 @@ use crate::connection::limits::{
 use crate::connection::splice::SpliceWriter;
 use crate::connection::splice::stream::SpliceStream;
 use crate::connection::state::{ConnectionState, Order};
+use crate::service::body::ResponseBody;
 use crate::service::handler::RequestHandler;
 
 /// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to end.
@@ -112,7 +114,13 @@ async fn converse(
                     if version < Version::HTTP_2 && running.state().is_last() {
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
-                    let answering = |body| AnsweringBody::new(body, running, way);
+                    let answering = |body: ResponseBody| {
+                        match &way {
+                            Way::Connection { .. } => running.state().held().set(body.stored()),
+                            Way::Stream { stream, .. } => stream.held().set(body.stored()),
+                        }
+                        AnsweringBody::new(body, running, way)
+                    };
                     Ok::<_, Infallible>(response.map(answering))
                 },
             )

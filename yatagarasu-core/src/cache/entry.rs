@@ -12,6 +12,7 @@ use crate::object::meta::ObjectMeta;
 use crate::source::error::SourceError;
 
 use crate::cache::partial::Parts;
+use crate::cache::retired::Retired;
 use crate::cache::segments::Segments;
 
 /// A cache entry: the content, its header fields and the terms of its use.
@@ -25,6 +26,7 @@ pub struct CacheEntry {
     terms: FreshnessTerms,
     /// Time at which it was marked stale; unset if it was not.
     expired: OnceLock<SystemTime>,
+    retired: Retired,
 }
 
 /// The content of a cache entry.
@@ -47,7 +49,16 @@ impl CacheEntry {
     pub fn new(meta: ObjectMeta, kind: EntryKind, exchange: Exchange, terms: FreshnessTerms) -> Self {
         let initial_age = initial_age(meta.headers(), exchange);
         let Exchange { number, received, .. } = exchange;
-        Self { meta, kind, number, received, initial_age, terms, expired: OnceLock::new() }
+        Self {
+            meta,
+            kind,
+            number,
+            received,
+            initial_age,
+            terms,
+            expired: OnceLock::new(),
+            retired: Retired::default(),
+        }
     }
 
     /// Creates an entry without header fields that was learnt in `exchange` and is fresh for `lifetime`.
@@ -59,6 +70,21 @@ impl CacheEntry {
     #[must_use]
     pub fn with_content(&self, meta: ObjectMeta, kind: EntryKind) -> Self {
         Self { meta, kind, ..self.clone() }
+    }
+
+    /// Records that its cache holds it no more, or does not take it. Its bytes are counted as
+    /// [retired](crate::cache::retired::retired_bytes) until it is dropped.
+    pub fn retire(&self) {
+        self.retired.set(match &self.kind {
+            EntryKind::Full(segments) => segments.allocated() as u64,
+            EntryKind::Partial(parts) => parts.allocated() as u64,
+            EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => 0,
+        });
+    }
+
+    /// Returns the bytes of the content if no cache holds it any more.
+    pub fn retired_bytes(&self) -> Option<u64> {
+        self.retired.get()
     }
 
     /// Returns the header fields of the object.

@@ -168,9 +168,10 @@ impl StorePermit {
         if order.forbids(self.number, &self.key, &entry) || self.is_other_object(storage) {
             return false;
         }
-        match storage.cache.store(self.key.clone(), entry) {
+        match storage.cache.store(self.key.clone(), Arc::clone(&entry)) {
             Admission::Stored => true,
             Admission::Declined => {
+                entry.retire();
                 order.bar(self.number, &self.key);
                 false
             }

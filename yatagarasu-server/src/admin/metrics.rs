@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
+use yatagarasu_core::cache::retired::retired_bytes;
 use yatagarasu_s3::CredentialsStatus;
 
 use crate::admin::State;
@@ -30,6 +31,12 @@ pub(crate) fn exposition(state: &State, buckets: &Buckets, reloader: Option<&Rel
         "Connections and streams ended because their clients took nothing.",
     );
     text.sample("yatagarasu_send_timeouts_total", "", metrics.sum(|thread| thread.send_timeouts.read()));
+    let name = "yatagarasu_response_bytes";
+    text.family(name, "gauge", "Bytes of objects that responses hold and no cache does any more.");
+    text.sample(name, "", retired_bytes());
+    let name = "yatagarasu_response_memory_cuts_total";
+    text.family(name, "counter", "Responses ended because of `server.response_memory`.");
+    text.sample(name, "", metrics.sum(|thread| thread.response_memory_cuts.read()));
     text.family("yatagarasu_connections", "gauge", "Open client connections.");
     let connections = metrics.sum(Counters::open);
     text.sample("yatagarasu_connections", "", connections);

@@ -39,6 +39,8 @@ pub struct ServerConfig {
     pub threads: usize,
     /// Budget for objects that are being fetched into a cache, in bytes, over all buckets.
     pub fill_memory: u64,
+    /// Budget for objects that responses hold and no cache does any more, in bytes.
+    pub response_memory: u64,
     /// Bytes the kernel accepts for a client before it has sent them (`TCP_NOTSENT_LOWAT`). `None` leaves the limit
     /// to the operating system.
     pub notsent_lowat: Option<u32>,

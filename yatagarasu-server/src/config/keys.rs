@@ -63,6 +63,9 @@ rows! {
         /// The memory for objects while they are fetched into the caches, over all buckets. An object that does not
         /// fit into the free part is streamed and not stored.
         fill_memory: ByteSize = "256MB";
+        /// The memory for objects that are still being sent although no cache holds them any more, as after an eviction
+        /// or a purge. Beyond it, responses to clients that take nothing are ended, those that have waited longest first.
+        response_memory: ByteSize = "256MB";
         /// How many unsent response bytes the kernel holds for a client, on Linux (`TCP_NOTSENT_LOWAT`). On other
         /// systems the key has no effect.
         notsent_lowat: ByteSize = "128KiB", bounds SOCKET_BUFFER;

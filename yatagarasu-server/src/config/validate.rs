@@ -104,6 +104,7 @@ fn server(settings: &ServerSettings, complain: ErrorSink<'_>) -> Option<ServerCo
             threads => threads.into(),
         },
         fill_memory: settings.fill_memory.0,
+        response_memory: settings.response_memory.0,
         notsent_lowat: socket_bytes(settings.notsent_lowat),
         socket_memory: settings.socket_memory.0,
         header_timeout: settings.header_timeout.0,

@@ -224,6 +224,9 @@ impl FastPath {
     ) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
             let sent = sending.poll_send(socket, cx);
+            if sent.is_pending() {
+                state.held().set(Some(sending.stored()));
+            }
             state.note(&sent, socket);
             state.set_sending(sent.is_pending());
             ready!(sent)?;

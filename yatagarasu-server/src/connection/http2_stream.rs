@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
+use crate::connection::held::HeldObject;
+
 /// Minimum number of looks from one cut stream to the next. The stream that was cut may have used up the window that
 /// all streams of the connection share. The client restores the window when it receives the reset.
 const LOOKS_BETWEEN: u32 = 2;
@@ -24,6 +26,7 @@ pub(super) struct Stream {
     /// The same number, never lowered.
     waited_looks: AtomicU32,
     cut: AtomicBool,
+    held: HeldObject,
     /// Wakes the stream's task.
     waker: OnceLock<Waker>,
 }
@@ -46,6 +49,16 @@ impl Stream {
         self.cut.load(Ordering::Relaxed)
     }
 
+    /// Returns the stored object that the stream sends.
+    pub(super) fn held(&self) -> &HeldObject {
+        &self.held
+    }
+
+    /// Returns for how many looks the client has taken nothing.
+    fn waited_looks(&self) -> u32 {
+        if self.is_cut() { 0 } else { self.waited_looks.load(Ordering::Relaxed) }
+    }
+
     /// Returns the number of consecutive looks, this one included, that found the same piece waiting.
     fn look(&self) -> u32 {
         if self.is_cut() || !self.waiting.load(Ordering::Relaxed) {
@@ -55,7 +68,7 @@ impl Stream {
         self.stalled_looks.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn cut(&self) {
+    pub(super) fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
@@ -121,6 +134,15 @@ impl Streams {
             stream.stalled_looks.fetch_min(looks, Ordering::Relaxed);
         }
         cut + 1
+    }
+
+    /// Returns the streams whose clients take nothing and that hold objects that no cache holds any more: for how many
+    /// looks, how many bytes.
+    pub(super) fn holding(&self) -> Vec<(u32, u64, Arc<Stream>)> {
+        let open = self.open();
+        let open = open.iter().filter_map(Weak::upgrade);
+        let holding = open.map(|stream| (stream.waited_looks(), stream.held.retired_bytes(), stream));
+        holding.filter(|(looks, bytes, _)| *looks > 0 && *bytes > 0).collect()
     }
 
     /// Returns the stream whose request hyper has just handed over.

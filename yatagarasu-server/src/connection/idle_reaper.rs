@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::connection::http2_stream::Stream;
 use crate::connection::state::{ConnectionState, Look, Order};
 
 /// Number of looks per shortest timeout. [`PERIOD_MAX`] may make it more.
@@ -35,6 +36,12 @@ struct Watched {
     /// The result of the last look, and the number of consecutive looks with that result.
     last: Look,
     looks: u32,
+}
+
+/// What holds an object for a client that takes nothing.
+enum Holder {
+    Connection(Arc<ConnectionState>),
+    Stream(Arc<Stream>),
 }
 
 impl IdleReaper {
@@ -115,6 +122,36 @@ impl IdleReaper {
             self.watched.shrink_to_fit();
         }
         cut
+    }
+
+    /// Frees at least `excess` bytes of objects that no cache holds any more, if so many are held for clients that take
+    /// nothing: ends their responses, those first that have waited longest. Returns the number of responses ended.
+    pub(crate) fn free(&mut self, excess: u64) -> u64 {
+        let mut holding: Vec<(u32, u64, Holder)> = Vec::new();
+        for watched in &self.watched {
+            let Some(state) = watched.state.upgrade() else { continue };
+            let bytes = state.held().retired_bytes();
+            if watched.last == Look::Stalled && bytes > 0 {
+                holding.push((watched.looks, bytes, Holder::Connection(state)));
+            } else if let Some(streams) = state.streams() {
+                let streams = streams.holding().into_iter();
+                holding.extend(streams.map(|(looks, bytes, stream)| (looks, bytes, Holder::Stream(stream))));
+            }
+        }
+        holding.sort_by_key(|(looks, ..)| std::cmp::Reverse(*looks));
+        let (mut freed, mut ended) = (0, 0);
+        for (_, bytes, holder) in holding {
+            if freed >= excess {
+                break;
+            }
+            match holder {
+                Holder::Connection(state) => state.tell(Order::Cut),
+                Holder::Stream(stream) => stream.cut(),
+            }
+            freed += bytes;
+            ended += 1;
+        }
+        ended
     }
 
     /// Gives all connections, present and future, an order.

@@ -26,6 +26,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) http2_resets_max: Option<u32>,
     /// Where the address of a client comes from.
     pub(crate) client_address: ClientAddress,
+    /// Maximum number of bytes of objects that responses hold and no cache does any more.
+    pub(crate) response_memory: u64,
     /// Longest wait for a complete request head. Applies to idle connections too.
     pub(crate) header_timeout: Duration,
     /// Longest time in which a client takes none of the bytes sent to it. `None` means no limit.
@@ -51,6 +53,7 @@ impl ConnectionLimits {
             http2_streams_per_second: config.http2_streams_per_second,
             http2_resets_max: config.http2_resets_max,
             client_address: config.client_address.clone(),
+            response_memory: config.response_memory,
             header_timeout: config.header_timeout,
             send_timeout: config.send_timeout,
             notsent_lowat: config.notsent_lowat,
@@ -70,6 +73,7 @@ impl Default for ConnectionLimits {
             http2_streams_per_second: None,
             http2_resets_max: None,
             client_address: ClientAddress::default(),
+            response_memory: u64::MAX,
             header_timeout: Duration::from_secs(60),
             send_timeout: None,
             notsent_lowat: None,

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use yatagarasu_sys::tcp::unacknowledged;
 
 use crate::connection::admission::Excess;
+use crate::connection::held::HeldObject;
 use crate::connection::http2_stream::{Stream, Streams};
 use crate::connection::limits::ConnectionLimits;
 use crate::service::handler::Routed;
@@ -49,6 +50,8 @@ pub(crate) struct ConnectionState {
     probed: AtomicBool,
     /// Number of unacknowledged bytes at the last query of the socket, or [`NOT_ASKED`].
     unacknowledged: AtomicU32,
+    /// The stored object that the response in progress sends over HTTP/1.
+    held: HeldObject,
     /// The HTTP/2 streams. Set when the first one begins.
     streams: OnceLock<Box<Streams>>,
     /// What the fast path found for the request that hyper gets next.
@@ -167,6 +170,11 @@ impl ConnectionState {
     /// Returns what the fast path found for the request that hyper has just got.
     pub(super) fn handed(&self) -> Option<Box<Routed>> {
         self.routed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Returns the stored object that the response in progress sends over HTTP/1.
+    pub(super) fn held(&self) -> &HeldObject {
+        &self.held
     }
 
     /// Begins an HTTP/2 stream.

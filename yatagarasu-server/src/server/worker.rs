@@ -12,6 +12,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
+use yatagarasu_core::cache::retired::retired_bytes;
 
 use crate::connection::admission::{Admission, Admitted, Excess, Slot};
 use crate::connection::idle_reaper::IdleReaper;
@@ -52,6 +53,7 @@ impl Workers {
     ) -> io::Result<Self> {
         let worker = |(index, (handler, counters)): (usize, (&Arc<RequestHandler>, &Arc<Counters>))| {
             let work = Work {
+                threads: handlers.len() as u64,
                 handler: Arc::clone(handler),
                 counters: Arc::clone(counters),
                 limits: limits.clone(),
@@ -181,6 +183,8 @@ struct NewConnection {
 }
 
 struct Work {
+    /// Number of workers.
+    threads: u64,
     handler: Arc<RequestHandler>,
     counters: Arc<Counters>,
     limits: watch::Receiver<Arc<ConnectionLimits>>,
@@ -216,6 +220,12 @@ impl Work {
                 _ = looks.tick(), if !reaper.is_empty() => {
                     let crowded = crowd.as_ref().is_some_and(|crowd| crowd.is_crowded(&current));
                     self.counters.timed_out(reaper.reap(crowded));
+                    // Each thread frees its share.
+                    let excess = retired_bytes().saturating_sub(current.response_memory);
+                    if excess > 0 {
+                        let ended = reaper.free(excess.div_ceil(self.threads));
+                        self.counters.response_memory_cuts.add(ended);
+                    }
                 }
                 Ok(()) = limits.changed() => {
                     current = Arc::clone(&limits.borrow_and_update());

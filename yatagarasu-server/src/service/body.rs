@@ -1,11 +1,12 @@
 //! Bodies of public responses, with the access log entries that they complete.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use yatagarasu_core::{ObjectBody, ReplyBody, SourceError};
+use yatagarasu_core::{CacheEntry, ObjectBody, ReplyBody, SourceError};
 
 use crate::telemetry::access_log::Entry;
 
@@ -54,6 +55,14 @@ impl ResponseBody {
         match entry {
             Some(entry) => Self::new(Content::Document(Bytes::new()), entry),
             None => Self { content: Content::Document(Bytes::new()), entry },
+        }
+    }
+
+    /// Returns the stored object that the body is of, if it is of one.
+    pub(crate) fn stored(&self) -> Option<&Arc<CacheEntry>> {
+        match &self.content {
+            Content::Document(_) => None,
+            Content::Reply(reply) => reply.stored(),
         }
     }
 

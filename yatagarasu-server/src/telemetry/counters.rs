@@ -20,6 +20,8 @@ pub(crate) struct Counters {
     pub(crate) responses: [Tally; 5],
     pub(crate) body_bytes: Tally,
     pub(crate) send_timeouts: Tally,
+    /// Responses ended because of the memory that they held.
+    pub(crate) response_memory_cuts: Tally,
     connections: AtomicU64,
     /// The access log of the thread, if it is on.
     pub(crate) access_log: ArcSwapOption<AccessLog>,

@@ -3,4 +3,5 @@
 mod content;
 mod heads;
 mod limits;
+mod memory;
 mod proxies;

@@ -1,11 +1,13 @@
 //! The body of a reply: from the cache, a running fill or the source.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
 
+use crate::cache::entry::CacheEntry;
 use crate::gateway::fill::reader::FillReader;
 use crate::gateway::outcome::multipart::MultipartBody;
 use crate::gateway::outcome::stored_body::StoredBody;
@@ -36,6 +38,15 @@ impl ReplyBody {
             Self::Filling(reader) => Some(reader.remaining()),
             Self::Multipart(body) => Some(body.remaining()),
             Self::Streamed(body) => body.remaining(),
+        }
+    }
+
+    /// Returns the stored object that the bytes come from, if they do.
+    pub fn stored(&self) -> Option<&Arc<CacheEntry>> {
+        match self {
+            Self::Stored(body) => Some(body.object()),
+            Self::Multipart(body) => body.stored(),
+            Self::Empty | Self::Filling(_) | Self::Streamed(_) => None,
         }
     }
 

@@ -1,9 +1,11 @@
 //! The body of a reply with several ranges.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use crate::cache::entry::CacheEntry;
 use crate::gateway::fill::reader::FillReader;
 use crate::gateway::outcome::stored_body::StoredBody;
 use crate::http::multipart::Layout;
@@ -16,6 +18,16 @@ pub struct MultipartBody {
     content: PartContent,
     stage: Stage,
     remaining: u64,
+}
+
+impl MultipartBody {
+    /// Returns the stored object that the parts are of, if they are of one.
+    pub(super) fn stored(&self) -> Option<&Arc<CacheEntry>> {
+        match &self.content {
+            PartContent::Stored(body) => Some(body.object()),
+            PartContent::Filling(_) => None,
+        }
+    }
 }
 
 /// The origin of the parts' bytes.

@@ -20,6 +20,11 @@ impl StoredBody {
         Self { object, rest: range }
     }
 
+    /// Returns the object.
+    pub(super) fn object(&self) -> &Arc<CacheEntry> {
+        &self.object
+    }
+
     /// Returns the number of bytes still to come.
     pub(super) fn remaining(&self) -> u64 {
         self.rest.end - self.rest.start

@@ -40,6 +40,7 @@ fn settings(config: &Config) -> Settings {
             address: Address(server.address.to_string()),
             threads: u16::try_from(server.threads).unwrap_or(u16::MAX),
             fill_memory: ByteSize(server.fill_memory),
+            response_memory: ByteSize(server.response_memory),
             notsent_lowat: ByteSize(server.notsent_lowat.map_or(0, u64::from)),
             socket_memory: ByteSize(server.socket_memory),
             connections_max: server.connections_max.map_or(0, |max| u32::try_from(max).unwrap_or(u32::MAX)),

@@ -76,6 +76,11 @@ impl HitWriter {
         self.stored.whole().map_or((&[], 0), |segments| segments.from(self.sent))
     }
 
+    /// Returns the object.
+    pub(in crate::connection) fn stored(&self) -> &Arc<CacheEntry> {
+        &self.stored
+    }
+
     pub(in crate::connection) fn is_done(&self) -> bool {
         self.head_sent == self.head.len() && self.sent == self.stored.length()
     }
