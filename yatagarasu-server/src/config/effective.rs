@@ -64,6 +64,8 @@ pub struct ServerConfig {
     pub header_timeout: Duration,
     /// Time after which a response ends if its client takes nothing of it. `None` means no limit.
     pub send_timeout: Option<Duration>,
+    /// Minimum rate at which a client takes its responses, in bytes per second.
+    pub send_rate_min: u64,
     /// Time for which a server goes on serving after it is told to stop, without being ready.
     pub drain: Duration,
     /// Time that running responses have to finish after that.

@@ -95,6 +95,9 @@ rows! {
         header_timeout: Span = "60s", bounds TIME_LIMIT;
         /// How long a client may take nothing of its response. The server then resets the connection.
         send_timeout: Span = "60s", bounds TIME_LIMIT.or_zero("for no limit");
+        /// How many bytes a second a client has to take of its responses, on average over `send_timeout`, while bytes
+        /// wait for it. The server then resets the connection.
+        send_rate_min: ByteSize = "0", bounds Bounds::ANY.or_zero("for no limit");
         /// How long clients are still served after SIGTERM, while `/ready` says no, so that load balancers take note.
         drain: Span = "5s", bounds Bounds::ANY.or_zero("for not at all");
         /// How long running responses may continue after that, or after SIGINT.

@@ -109,6 +109,7 @@ fn server(settings: &ServerSettings, complain: ErrorSink<'_>) -> Option<ServerCo
         socket_memory: settings.socket_memory.0,
         header_timeout: settings.header_timeout.0,
         send_timeout: Some(settings.send_timeout.0).filter(|limit| !limit.is_zero()),
+        send_rate_min: settings.send_rate_min.0,
         drain: settings.drain.0,
         shutdown_grace: settings.shutdown_grace.0,
     })

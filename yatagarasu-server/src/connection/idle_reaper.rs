@@ -13,6 +13,9 @@ const LOOKS: u32 = 8;
 /// one has not sent its request yet at the first.
 const IDLE_LOOKS_SOON: u32 = 2;
 
+/// The time over which a rate is measured if there is no limit for clients that take nothing.
+const RATE_WINDOW: Duration = Duration::from_secs(60);
+
 /// Longest time between two looks.
 const PERIOD_MAX: Duration = Duration::from_secs(1);
 
@@ -25,8 +28,19 @@ pub(crate) struct IdleReaper {
     idle_looks: u32,
     /// Number of consecutive stalled looks after which a connection or a stream is reset. `None` means never.
     stalled_looks: Option<u32>,
+    /// The rate that clients have to keep, if there is one.
+    rate: Option<Rate>,
     order: Order,
     watched: Vec<Watched>,
+}
+
+/// A minimum rate.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    /// Number of looks over which it is measured.
+    looks: u32,
+    /// Number of bytes that a client has to take in so many looks.
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -36,6 +50,8 @@ struct Watched {
     /// The result of the last look, and the number of consecutive looks with that result.
     last: Look,
     looks: u32,
+    /// Number of consecutive looks at which bytes waited, and the bytes that were written before.
+    waited: (u32, u64),
 }
 
 /// What holds an object for a client that takes nothing.
@@ -53,15 +69,17 @@ impl IdleReaper {
             period: PERIOD_MAX,
             idle_looks: u32::MAX,
             stalled_looks: None,
+            rate: None,
             order: Order::Serve,
             watched: Vec::new(),
         };
-        reaper.limit(header_timeout, send_timeout);
+        reaper.limit(header_timeout, send_timeout, 0);
         reaper
     }
 
-    /// Changes the limits, from the next look on.
-    pub(crate) fn limit(&mut self, header_timeout: Duration, send_timeout: Option<Duration>) {
+    /// Changes the limits, from the next look on. `rate_min` is the number of bytes that clients have to take in a second,
+    /// while bytes wait for them, or 0.
+    pub(crate) fn limit(&mut self, header_timeout: Duration, send_timeout: Option<Duration>, rate_min: u64) {
         let shortest = send_timeout.map_or(header_timeout, |timeout| timeout.min(header_timeout));
         let period = (shortest / LOOKS).clamp(Duration::from_millis(1), PERIOD_MAX);
         let looks = |limit: Duration| {
@@ -72,6 +90,14 @@ impl IdleReaper {
         self.period = period;
         self.idle_looks = looks(header_timeout);
         self.stalled_looks = send_timeout.map(looks);
+        self.rate = (rate_min > 0).then(|| {
+            let looks = looks(send_timeout.unwrap_or(RATE_WINDOW));
+            let time = period * looks;
+            Rate {
+                looks,
+                bytes: u64::try_from(time.as_millis()).unwrap_or(u64::MAX).saturating_mul(rate_min) / 1000,
+            }
+        });
     }
 
     /// Returns the time between two calls of [`reap`](Self::reap).
@@ -83,7 +109,12 @@ impl IdleReaper {
     pub(crate) fn watch(&mut self) -> Arc<ConnectionState> {
         let state = Arc::<ConnectionState>::default();
         state.tell(self.order);
-        self.watched.push(Watched { state: Arc::downgrade(&state), last: Look::Busy, looks: 0 });
+        self.watched.push(Watched {
+            state: Arc::downgrade(&state),
+            last: Look::Busy,
+            looks: 0,
+            waited: (0, 0),
+        });
         state
     }
 
@@ -104,6 +135,11 @@ impl IdleReaper {
         self.watched.retain_mut(|watched| {
             let Some(state) = watched.state.upgrade() else { return false };
             let looks = watched.note(state.look());
+            if self.rate.is_some_and(|rate| watched.is_too_slow(rate, state.written())) {
+                state.tell(Order::Cut);
+                cut += 1;
+                return true;
+            }
             match (watched.last, stalled_looks) {
                 (Look::Idle, _) if looks >= idle_looks => state.tell(Order::Leave),
                 (Look::Stalled, Some(max)) if looks == max => {
@@ -170,6 +206,22 @@ impl Watched {
         self.last = look;
         self.looks
     }
+
+    /// Returns `true` if bytes have waited for so long, and the client has taken fewer than it has to. `written` is the
+    /// number of bytes that its socket took so far.
+    fn is_too_slow(&mut self, rate: Rate, written: u64) -> bool {
+        if !matches!(self.last, Look::Sending | Look::Stalled) {
+            self.waited = (0, written);
+            return false;
+        }
+        let (looks, before) = self.waited;
+        self.waited.0 = looks + 1;
+        if looks < rate.looks {
+            return false;
+        }
+        self.waited = (0, written);
+        written - before < rate.bytes
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +270,22 @@ mod tests {
         assert_eq!([order(&answering), order(&waiting)], [Order::Serve; 2]);
         reaper.reap(false);
         assert_eq!([order(&answering), order(&waiting)], [Order::Leave; 2]);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_too_slow_is_cut_off() {
+        let mut reaper = IdleReaper::new(Duration::from_secs(60), None);
+        reaper.limit(Duration::from_secs(60), Some(Duration::from_secs(4)), 1000);
+        let (socket, _client) = socket().await;
+        let (slow, fast) = (reaper.watch(), reaper.watch());
+        for _ in 0..30 {
+            for (state, bytes) in [(&slow, 100), (&fast, 1000)] {
+                state.note(&Poll::Ready(Ok(bytes)), &socket);
+                state.note(&Poll::Pending, &socket);
+            }
+            reaper.reap(false);
+        }
+        assert_eq!([order(&slow), order(&fast)], [Order::Cut, Order::Serve]);
     }
 
     #[test]

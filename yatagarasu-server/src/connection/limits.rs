@@ -32,6 +32,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) header_timeout: Duration,
     /// Longest time in which a client takes none of the bytes sent to it. `None` means no limit.
     pub(crate) send_timeout: Option<Duration>,
+    /// Minimum rate at which a client takes bytes that wait for it, in bytes per second. 0 means no limit.
+    pub(crate) send_rate_min: u64,
     /// Maximum number of unsent bytes in the kernel. `None` leaves it to the system.
     pub(crate) notsent_lowat: Option<u32>,
     /// Memory budget of the sockets of all fast streams.
@@ -56,6 +58,7 @@ impl ConnectionLimits {
             response_memory: config.response_memory,
             header_timeout: config.header_timeout,
             send_timeout: config.send_timeout,
+            send_rate_min: config.send_rate_min,
             notsent_lowat: config.notsent_lowat,
             socket_memory: Arc::clone(socket_memory),
         }
@@ -76,6 +79,7 @@ impl Default for ConnectionLimits {
             response_memory: u64::MAX,
             header_timeout: Duration::from_secs(60),
             send_timeout: None,
+            send_rate_min: 0,
             notsent_lowat: None,
             socket_memory: Arc::new(Budget::new(0)),
         }
@@ -83,7 +87,7 @@ impl Default for ConnectionLimits {
 }
 
 /// The reason in the access log if a client takes nothing.
-pub(super) const CUT: &str = "the client took nothing for `server.send_timeout`";
+pub(super) const CUT: &str = "the client took too little (`server.send_timeout`, `send_rate_min`, `response_memory`)";
 
 /// Number of file descriptors that no client's connection takes.
 const DESCRIPTORS_RESERVED: u64 = 32;

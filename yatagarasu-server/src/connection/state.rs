@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -46,6 +46,8 @@ pub(crate) struct ConnectionState {
     answered: AtomicBool,
     /// Whether the client took bytes since the last look.
     taken: AtomicBool,
+    /// Number of bytes that the socket took.
+    written: AtomicU64,
     /// Whether the reaper asks for a query of the unacknowledged bytes.
     probed: AtomicBool,
     /// Number of unacknowledged bytes at the last query of the socket, or [`NOT_ASKED`].
@@ -190,6 +192,9 @@ impl ConnectionState {
     /// Records the result of a write: the client took bytes, or takes no more now. Bytes that belong to no response,
     /// such as HTTP/2's acknowledgements, do not count.
     pub(super) fn note(&self, written: &Poll<io::Result<usize>>, socket: &TcpStream) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.written.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
         let waited = self.wait(written.is_pending(), socket);
         if written.is_ready() && (waited || self.is_answering()) {
             self.taken.store(true, Ordering::Relaxed);
@@ -223,6 +228,11 @@ impl ConnectionState {
         if before != NOT_ASKED && before != bytes {
             self.taken.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Returns the number of bytes that the socket took so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Records that the fast path has answered a request, for which `begin` was not called.

@@ -200,6 +200,7 @@ impl Work {
         let mut current = Arc::clone(&limits.borrow_and_update());
         let mut crowd: Option<Arc<Admission>> = None;
         let mut reaper = IdleReaper::new(current.header_timeout, current.send_timeout);
+        reaper.limit(current.header_timeout, current.send_timeout, current.send_rate_min);
         let mut looks = interval(reaper.period());
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut phase = self.phase.clone();
@@ -229,7 +230,7 @@ impl Work {
                 }
                 Ok(()) = limits.changed() => {
                     current = Arc::clone(&limits.borrow_and_update());
-                    reaper.limit(current.header_timeout, current.send_timeout);
+                    reaper.limit(current.header_timeout, current.send_timeout, current.send_rate_min);
                     looks = interval(reaper.period());
                     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 }

@@ -55,6 +55,7 @@ fn settings(config: &Config) -> Settings {
             },
             header_timeout: Span(server.header_timeout),
             send_timeout: Span(server.send_timeout.unwrap_or_default()),
+            send_rate_min: ByteSize(server.send_rate_min),
             drain: Span(server.drain),
             shutdown_grace: Span(server.shutdown_grace),
         },

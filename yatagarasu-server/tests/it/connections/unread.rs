@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 use yatagarasu_sys::process::raise_open_files_limit;
 use yatagarasu_testing::PATIENCE;
@@ -152,6 +152,21 @@ async fn an_http2_connection_that_is_not_read_is_let_go() {
     let mut client = Connection::buffered(site.address, 64 * 1024, bytes).await;
     until_timeouts(&site, 1).await;
     client.reset().await;
+}
+
+/// A client that takes a little now and then would hold its part for hours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_below_the_minimum_rate_is_let_go() {
+    let site = site("send_timeout: 1s, send_rate_min: \"10MB\"").await;
+    site.client.get("/static/stored").await;
+    let mut client = begin(site.address, "/static/stored").await;
+    let slow = async {
+        while client.socket.read_exact(&mut [0; 64 * 1024]).await.is_ok() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, slow).await.expect("it is cut off");
+    until_timeouts(&site, 1).await;
 }
 
 /// The client's kernel acknowledges bytes long before the server's socket takes more.
