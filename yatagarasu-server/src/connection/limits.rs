@@ -87,7 +87,8 @@ impl Default for ConnectionLimits {
 }
 
 /// The reason in the access log if a client takes nothing.
-pub(super) const CUT: &str = "the client took too little (`server.send_timeout`, `send_rate_min`, `response_memory`)";
+pub(super) const CUT: &str =
+    "the client took too little (`server.send_timeout`, `send_rate_min`, `response_memory`)";
 
 /// Number of file descriptors that no client's connection takes.
 const DESCRIPTORS_RESERVED: u64 = 32;

@@ -161,7 +161,7 @@ async fn a_client_below_the_minimum_rate_is_let_go() {
     site.client.get("/static/stored").await;
     let mut client = begin(site.address, "/static/stored").await;
     let slow = async {
-        while client.socket.read_exact(&mut [0; 64 * 1024]).await.is_ok() {
+        while client.socket.read_exact(&mut vec![0; 64 * 1024]).await.is_ok() {
             sleep(Duration::from_millis(100)).await;
         }
     };
@@ -228,6 +228,9 @@ async fn the_memory_of_clients_that_never_read_comes_back() {
     println!("{CLIENTS} clients that never read: {held} bytes over idle, {left} after they were let go");
     assert!(came_back, "{left} over idle, {held} before");
     let line = process.log().find(|line| line["error"].is_string()).expect("a line says why");
-    assert_eq!(line["error"], "the client took nothing for `server.send_timeout`");
+    assert_eq!(
+        line["error"],
+        "the client took too little (`server.send_timeout`, `send_rate_min`, `response_memory`)"
+    );
     assert_eq!((&line["status"], &line["whole"]), (&200.into(), &false.into()), "{line}");
 }
