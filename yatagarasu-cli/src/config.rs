@@ -48,8 +48,11 @@ pub(crate) async fn run(command: &ConfigCommand) -> Result<String, ConfigCommand
             Ok(format!("{file}: written; edit it, then run `yatagarasu config check {file}`\n"))
         }
         ConfigCommand::Check { file } => {
-            let buckets = load(file)?.buckets.len() as u64;
-            Ok(format!("{}: ok, {}\n", file.display(), counted(buckets, "bucket")))
+            let config = load(file)?;
+            let (file, buckets) = (file.display(), counted(config.buckets.len() as u64, "bucket"));
+            let warnings =
+                config.warnings().into_iter().map(|warning| format!("{file}: warning: {warning}\n"));
+            Ok(format!("{}{file}: ok, {buckets}\n", warnings.collect::<String>()))
         }
         ConfigCommand::Show { file } => Ok(show(&load(file)?)),
         ConfigCommand::Schema => Ok(schema()),

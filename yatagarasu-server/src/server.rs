@@ -96,6 +96,9 @@ impl Server {
                 "memory cannot be shared with the kernel here: stored objects are sent by copying"
             );
         }
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
         let mut given = Given::take()?;
         let public = Arc::new(given.listen(PUBLIC, config.server.address)?);
         let admin_listener = Arc::new(given.listen(ADMIN, config.admin.address)?);

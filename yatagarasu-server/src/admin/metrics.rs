@@ -12,6 +12,7 @@ use crate::server::reload::Reloader;
 use crate::service::buckets::Buckets;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::failures::FAULTS;
+use crate::telemetry::log::panics;
 use crate::telemetry::log::queue::lines_dropped;
 
 /// Returns all metrics in the text format of Prometheus.
@@ -53,6 +54,12 @@ pub(crate) fn exposition(state: &State, buckets: &Buckets, reloader: Option<&Rel
     text.sample("yatagarasu_wide_socket_bytes", "", memory.sockets.reserved());
     text.family("yatagarasu_log_lines_dropped_total", "counter", "Log lines that could not be written.");
     text.sample("yatagarasu_log_lines_dropped_total", "", lines_dropped());
+    text.family(
+        "yatagarasu_panics_total",
+        "counter",
+        "Faults of this program, each of which has ended a request.",
+    );
+    text.sample("yatagarasu_panics_total", "", panics());
     if let Some((succeeded, failed, at)) = reloader.map(Reloader::history) {
         let name = "yatagarasu_config_reloads_total";
         text.family(name, "counter", "Reloads of the configuration.");

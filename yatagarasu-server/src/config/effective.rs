@@ -117,6 +117,23 @@ pub struct BucketConfig {
     pub cache: Option<BucketCache>,
 }
 
+impl Config {
+    /// Returns what is valid and will surprise, each with its key.
+    pub fn warnings(&self) -> Vec<String> {
+        let fill_memory = self.server.fill_memory;
+        let too_long = |(index, bucket): (usize, &BucketConfig)| {
+            let max = bucket.cache.as_ref().map_or(0, |cache| cache.store.max_item_size);
+            (max > fill_memory).then(|| {
+                format!(
+                    "buckets[{index}].cache.max_item_size: objects of more than {fill_memory} bytes are never stored: \
+                     they do not fit into `server.fill_memory`"
+                )
+            })
+        };
+        self.buckets.iter().enumerate().filter_map(too_long).collect()
+    }
+}
+
 impl BucketConfig {
     /// Returns everything that decides what is stored of which objects, and under which keys.
     pub(crate) fn caching(&self) -> serde_json::Value {

@@ -64,7 +64,10 @@ impl Config {
             errors.add("", &message);
         }
         let mut root = Value::new(Some(&name.to_owned()), ValueKind::Table(table));
-        interpolate::substitute(&mut root, "", environment, &mut |key, message| errors.add(key, &message));
+        let mut missing = Vec::new();
+        interpolate::substitute(&mut root, "", environment, &mut |key, message| {
+            missing.push((key.to_owned(), message));
+        });
         let mut wrong = |variable: &str, message: &str| errors.list.push(of_variable(variable, message));
         for variable in environment.unreadable().filter(|name| is_ours(name)) {
             wrong(variable, "is not UTF-8: set it again, or unset it");
@@ -72,6 +75,11 @@ impl Config {
         overrides::misspelt(environment, text, &mut wrong);
         // Overrides come after substitution, so that `${NAME}` in an overriding variable is not expanded.
         errors.overridden = overrides::apply(&mut root, environment, &mut wrong);
+        // A variable that overrides a key takes the place of the one that the file names there.
+        missing.retain(|(key, _)| !errors.overridden.contains_key(key));
+        for (key, message) in &missing {
+            errors.add(key, message);
+        }
         text::clean(&mut root, "", &mut |key, message| errors.add(key, message));
         strip_nothing(&mut root);
         refuse_lists(&mut root, &Settings::SECTION, "", &mut errors);
@@ -102,6 +110,15 @@ fn of_variable(variable: &str, message: &str) -> ConfigError {
 
 /// Returns the message of a parser, without what it says of its own inside.
 fn syntax_error(message: &str) -> String {
+    // It shows the line, which may have a secret in it. The key in front is enough.
+    if let Some((place, rest)) =
+        message.strip_prefix("TOML parse error at ").and_then(|rest| rest.split_once('\n'))
+    {
+        let shown = rest.lines().find_map(|line| line.split_once(" | "));
+        let key =
+            shown.and_then(|(_, line)| line.split_once('=')).map(|(key, _)| format!("`{}`: ", key.trim()));
+        return format!("{}{}: {place}", key.unwrap_or_default(), rest.lines().last().unwrap_or_default());
+    }
     match message.strip_prefix("String(\"").and_then(|rest| rest.split_once("\"): duplicated key in mapping"))
     {
         Some((key, place)) => {

@@ -10,6 +10,7 @@ pub(crate) mod queue;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io;
 use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -145,8 +146,17 @@ pub(crate) fn flush() {
     }
 }
 
-/// Logs a panic, with a backtrace if `RUST_BACKTRACE` requests one.
+/// Number of panics of this process.
+static PANICKED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns the number of panics of this process.
+pub(crate) fn panics() -> u64 {
+    PANICKED.load(Ordering::Relaxed)
+}
+
+/// Counts and logs a panic, with a backtrace if `RUST_BACKTRACE` requests one.
 fn log_panic(panic: &PanicHookInfo<'_>) {
+    PANICKED.fetch_add(1, Ordering::Relaxed);
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     let location = panic.location().map(ToString::to_string);

@@ -505,6 +505,48 @@ buckets:
     assert!(said.contains("the variable YATAGARASU_ADMIN_TOKEN: is white space only"), "{said}");
 }
 
+/// The line of a syntax error may have a secret in it.
+#[test]
+fn a_syntax_error_shows_its_place_and_no_line() {
+    let folder = tempfile::TempDir::new().unwrap();
+    for (name, text) in [
+        ("a.toml", "[admin]\ntoken = \"s3cret\" x\n"),
+        ("b.toml", "[admin]\ntoken = \"s3cret\n"),
+        ("c.yaml", "admin:\n  token: \"s3cret\nbuckets: []\n"),
+        ("d.json", "{\"admin\": {\"token\": \"s3cret\" x}}"),
+    ] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let said = Config::load(&file, &Environment::default()).unwrap_err().to_string();
+        assert!(said.contains("line ") && !said.contains("s3cret") && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn a_variable_that_overrides_a_key_stands_for_the_one_that_the_file_names() {
+    let yaml = "admin: { token: \"${NOPE}\" }\nbuckets: [{ name: a, path_prefix: \"/${NOPE}\" }]";
+    let said = load_in(yaml, &[("YATAGARASU__ADMIN__TOKEN", "t0ken")]).unwrap_err();
+    assert_eq!(said, "f.yaml: buckets[0].path_prefix: the environment variable `NOPE` is not set");
+    let prefix = ("YATAGARASU__BUCKETS__0__PATH_PREFIX", "/a");
+    let config = load_in(yaml, &[("YATAGARASU__ADMIN__TOKEN", "t0ken"), prefix]).unwrap();
+    assert_eq!(config.admin.token.unwrap().expose(), "t0ken");
+}
+
+#[test]
+fn objects_that_never_fit_are_warned_of() {
+    let warnings = |fill_memory: &str| {
+        let yaml =
+            format!("server: {{ fill_memory: {fill_memory} }}\nbuckets: [{{ name: a, path_prefix: /a }}]");
+        load(&yaml).unwrap().warnings()
+    };
+    assert!(warnings("10MB").is_empty());
+    let said = warnings("9MB");
+    assert!(
+        said.len() == 1
+            && said[0].starts_with("buckets[0].cache.max_item_size: objects of more than 9000000")
+    );
+}
+
 /// A pattern that was left out showed the fields that it was to hide.
 #[test]
 fn a_pattern_that_cannot_be_used_is_refused() {
