@@ -1,6 +1,6 @@
 //! The access log: one line for each response, written when the response has ended.
 //!
-//! An [`Entry`] collects what is known of a request while it is answered. A [`Format`](format::Format) renders it, with
+//! An [`Entry`] collects what is known of a request while it is answered. A [`Format`] renders it, with
 //! the [`redacted`](redact::redacted) query, and the log's [`queue`](crate::telemetry::log::queue) takes the line. The
 //! lines do not go through `tracing`, which takes several times as long for one.
 
