@@ -189,11 +189,12 @@ impl FastPath {
                 self.hand_over(None, length, state);
                 return false;
             }
-            RequestHead::Odd(place) => {
+            RequestHead::Odd(place, length) => {
                 let target = escaped(&self.received[place.clone()]);
+                let length = length - place.len() + target.len();
                 self.received.splice(place, target);
                 // hyper takes no longer head.
-                if self.received.len() <= limits.header_size {
+                if length <= limits.header_size {
                     return false;
                 }
                 Refusal::too_large(limits.header_size, &self.handler, state.client())

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::PendingRequest;
@@ -323,6 +324,9 @@ fn check_host(head: &Parts) -> Result<(), &'static str> {
     }
     if !hosts.iter().all(|host| is_host(host.as_bytes())) {
         return Err("the Host field names no host");
+    }
+    if head.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+        return Err("the target of the request is neither a path nor an `http` URL");
     }
     let Some(authority) = head.uri.authority() else { return Ok(()) };
     if !is_host(authority.as_str().as_bytes()) {

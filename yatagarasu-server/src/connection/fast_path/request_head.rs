@@ -29,8 +29,9 @@ pub(in crate::connection) enum RequestHead<'a> {
     /// Another request, and the length of its head in bytes. The connection ends with it if it has content, which a
     /// read-only gateway does not read.
     Head(usize),
-    /// A request whose target has bytes that no parser of URIs takes, at these places. Browsers send some of them.
-    Odd(Range<usize>),
+    /// A request whose target, at these places, has bytes that no parser of URIs takes, and the length of its head in
+    /// bytes. Browsers send some of them.
+    Odd(Range<usize>, usize),
     /// The preface of HTTP/2.
     Http2,
     /// No valid request. hyper would close the connection without a word about it.
@@ -107,7 +108,7 @@ impl<'a> RequestHead<'a> {
             // The target is a part of the bytes.
             let start = target.as_ptr() as usize - bytes.as_ptr() as usize;
             return if target.starts_with('/') && target.bytes().any(needs_escape) {
-                Self::Odd(start..start + target.len())
+                Self::Odd(start..start + target.len(), length)
             } else {
                 Self::Invalid(Invalidity::Target)
             };
@@ -325,7 +326,8 @@ mod tests {
     #[test]
     fn odd_bytes_of_a_target_can_be_escaped() {
         let head = "GET /a<b?\u{e9} HTTP/1.1\r\nhost: a\r\n\r\n";
-        let RequestHead::Odd(place) = RequestHead::of(head.as_bytes()) else { panic!("odd") };
+        let RequestHead::Odd(place, length) = RequestHead::of(head.as_bytes()) else { panic!("odd") };
+        assert_eq!(length, head.len());
         assert_eq!(&head[place.clone()], "/a<b?\u{e9}");
         assert_eq!(escaped(head[place].as_bytes()), b"/a%3Cb?%C3%A9");
         assert_eq!(escaped(b"/a<b#c<d"), b"/a%3Cb");

@@ -44,3 +44,17 @@ async fn a_client_that_leaves_with_bytes_unread_ends_its_request() {
     drop(client);
     timeout(PATIENCE, exchange.closed()).await.expect("the request to S3 ends");
 }
+
+/// What follows the head does not count for its length.
+#[tokio::test]
+async fn a_head_with_odd_bytes_is_as_long_as_it_is() {
+    let site = Site::start().await;
+    let content = "x".repeat(16_300);
+    let head = format!("GET /static/a<b HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", content.len());
+    let mut client = Connection::send(site.address, format!("{head}{content}")).await;
+    assert_eq!(client.head().await.status, 404);
+    client.rest().await;
+    let long = format!("GET /static/k?{} HTTP/1.1\r\nhost: a\r\n\r\n", "<".repeat(6000));
+    let mut client = Connection::send(site.address, long).await;
+    assert_eq!(client.head().await.status, 431, "it is longer when it is escaped");
+}

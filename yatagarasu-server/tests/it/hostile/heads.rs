@@ -30,10 +30,13 @@ use Then::{Closed, Open};
 
 /// Heads, without the empty line at their end, with the status and what becomes of the connection.
 #[rustfmt::skip]
-const HEADS: [(&str, u16, Then); 61] = [
+const HEADS: [(&str, u16, Then); 64] = [
     // Targets (RFC 9112 3.2).
     ("GET /static/k HTTP/1.1\r\nhost: a", 200, Open),
     ("GET http://a/static/k HTTP/1.1\r\nhost: b", 200, Open),
+    ("GET HTTPS://a/static/k HTTP/1.1\r\nhost: a", 200, Open),
+    ("GET 1http://a/static/k HTTP/1.1\r\nhost: a", 400, Open),
+    ("GET ftp://a/static/k HTTP/1.1\r\nhost: a", 400, Open),
     ("GET http://u:p@a/static/k HTTP/1.1\r\nhost: a", 400, Open),
     ("GET http://a:x/static/k HTTP/1.1\r\nhost: a", 400, Open),
     ("GET /static/k#f HTTP/1.1\r\nhost: a", 200, Open),
