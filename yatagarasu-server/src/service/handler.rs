@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
-use http::uri::Scheme;
+use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::PendingRequest;
@@ -149,6 +149,7 @@ impl RequestHandler {
             path: head.uri.path(),
             query: head.uri.query(),
             version: head.version,
+            authority: head.uri.authority().map(Authority::as_str),
             peer: Some((client, rules)),
             fields: Fields::Map(&head.headers),
         };
@@ -218,6 +219,7 @@ impl RequestHandler {
             path,
             query,
             version: Version::HTTP_11,
+            authority: None,
             peer: Some((client, rules)),
             fields: Fields::Head(head),
         };
@@ -262,9 +264,9 @@ impl RequestHandler {
         let method = Method::from_bytes(b"-").expect("a token");
         let rules = ClientAddress::default();
         let peer = Some((client, &rules));
-        let (path, query, version, fields) = ("", None, Version::HTTP_11, Fields::None);
+        let (path, query, authority, version, fields) = ("", None, None, Version::HTTP_11, Fields::None);
         Entry::begin(
-            &Asked { method: &method, path, query, version, peer, fields },
+            &Asked { method: &method, path, query, version, authority, peer, fields },
             request_id,
             &self.counters,
         )
@@ -325,7 +327,8 @@ fn check_host(head: &Parts) -> Result<(), &'static str> {
     if !hosts.iter().all(|host| is_host(host.as_bytes())) {
         return Err("the Host field names no host");
     }
-    if head.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+    let is_http = |scheme: &str| ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    if head.uri.scheme_str().is_some_and(|scheme| !is_http(scheme)) {
         return Err("the target of the request is neither a path nor an `http` URL");
     }
     let Some(authority) = head.uri.authority() else { return Ok(()) };

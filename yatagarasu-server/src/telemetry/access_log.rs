@@ -272,7 +272,7 @@ impl Line {
                 .filter(|_| format.has(&[Field::Query, Field::Target]))
                 .map(redact::redacted)
                 .map(bounded),
-            host: field(Field::Host, &http::header::HOST).map(bounded),
+            host: if format.has(&[Field::Host]) { asked.host().map(bounded) } else { None },
             referer: field(Field::Referer, &http::header::REFERER)
                 .map(|url| bounded(redact::redacted_url(&url))),
             user_agent: field(Field::UserAgent, &http::header::USER_AGENT).map(bounded),

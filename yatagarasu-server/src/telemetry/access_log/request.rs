@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::header::HeaderName;
+use http::header::{HOST, HeaderName};
 use http::{HeaderMap, Method, Version};
 
 use crate::service::client_address::ClientAddress;
@@ -15,6 +15,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
     pub(crate) version: Version,
+    /// The host in the target, as over HTTP/2.
+    pub(crate) authority: Option<&'a str>,
     /// The client as the connection tells it, and what else may.
     pub(crate) peer: Option<(IpAddr, &'a ClientAddress)>,
     pub(crate) fields: Fields<'a>,
@@ -32,6 +34,11 @@ pub(crate) enum Fields<'a> {
 }
 
 impl Asked<'_> {
+    /// Returns the host that the request is for.
+    pub(crate) fn host(&self) -> Option<String> {
+        self.authority.map(str::to_owned).or_else(|| self.fields.get(&HOST))
+    }
+
     /// Returns the address of the client.
     pub(crate) fn client(&self) -> Option<IpAddr> {
         let (peer, rules) = self.peer?;
@@ -75,7 +82,7 @@ fn value_of<'a>(line: &'a [u8], name: &HeaderName) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use http::header::{HOST, REFERER, USER_AGENT};
+    use http::header::{REFERER, USER_AGENT};
 
     use super::*;
 

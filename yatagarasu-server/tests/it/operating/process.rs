@@ -247,6 +247,10 @@ async fn responses_are_logged_one_line_each_and_sigterm_exits_with_0() {
         assert_eq!(line[field], value, "{line}");
     }
     assert!(line["duration_ms"].is_f64() && line["source_ms"].is_f64(), "{line}");
+    // Over HTTP/2 the host is in `:authority`.
+    assert_eq!(Client::http2(process.address).get("/static/a%20b").await.status, 200);
+    let line = process.log().find(|line| line["message"] == "response").unwrap();
+    assert_eq!((&line["protocol"], &line["host"]), (&"HTTP/2.0".into(), &process.address.to_string().into()));
     assert_eq!(process.terminate(), Some(0));
 
     let quiet = Process::start(&yaml, &[("YATAGARASU_LOG", "info,yatagarasu::access=off")]);
