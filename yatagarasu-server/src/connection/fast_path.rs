@@ -36,7 +36,7 @@ use crate::connection::admission::Slot;
 use crate::connection::fast_path::hit_writer::HitWriter;
 use crate::connection::fast_path::proxy_protocol::Header;
 use crate::connection::fast_path::refusal::Refusal;
-use crate::connection::fast_path::request_head::{Invalidity, RequestHead, escaped};
+use crate::connection::fast_path::request_head::{Invalidity, RequestHead, escaped, without_upgrade};
 use crate::connection::limits::ConnectionLimits;
 use crate::connection::state::ConnectionState;
 use crate::service::handler::{RequestHandler, Routed};
@@ -198,6 +198,11 @@ impl FastPath {
                     return false;
                 }
                 Refusal::too_large(limits.header_size, &self.handler, state.client())
+            }
+            RequestHead::Upgrade(length) => {
+                let head = without_upgrade(&self.received[..length]);
+                self.received.splice(..length, head);
+                return false;
             }
             RequestHead::Http2 if state.is_new() => {
                 self.turn = Turn::HyperForGood;

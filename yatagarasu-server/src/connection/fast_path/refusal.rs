@@ -33,6 +33,7 @@ impl Refusal {
             Invalidity::Framing => {
                 Problem::BadRequest("the length of the content is invalid or contradictory")
             }
+            Invalidity::Connect => Problem::MethodNotAllowed,
             Invalidity::NotProxied => Problem::BadRequest(
                 "the connection of a proxy has to begin with a header of the PROXY protocol",
             ),

@@ -32,6 +32,8 @@ pub(in crate::connection) enum RequestHead<'a> {
     /// A request whose target, at these places, has bytes that no parser of URIs takes, and the length of its head in
     /// bytes. Browsers send some of them.
     Odd(Range<usize>, usize),
+    /// A request that offers another protocol, and the length of its head in bytes.
+    Upgrade(usize),
     /// The preface of HTTP/2.
     Http2,
     /// No valid request. hyper would close the connection without a word about it.
@@ -47,6 +49,8 @@ pub(in crate::connection) enum Invalidity {
     Tls,
     /// The target is no URI.
     Target,
+    /// It is a request for a tunnel (RFC 9110 9.3.6).
+    Connect,
     /// The length or the coding of the content is invalid or contradictory (RFC 9112 6.1, 6.2).
     Framing,
     /// There are more than [`FIELDS_MAX`] header fields.
@@ -103,6 +107,12 @@ impl<'a> RequestHead<'a> {
         if effect == FieldEffect::Connection && !is_framed(request.headers, version) {
             return Self::Invalid(Invalidity::Framing);
         }
+        if method == "CONNECT" {
+            return Self::Invalid(Invalidity::Connect);
+        }
+        if effect == FieldEffect::Connection && request.headers.iter().any(is_upgrade) {
+            return Self::Upgrade(length);
+        }
         let plain = is_plain(target);
         if !plain && target.parse::<Uri>().is_err() {
             // The target is a part of the bytes.
@@ -118,6 +128,17 @@ impl<'a> RequestHead<'a> {
             FieldEffect::None | FieldEffect::Answer | FieldEffect::Connection => Self::Head(length),
         }
     }
+}
+
+/// Returns a head without the fields that offer another protocol. The gateway takes none, and hyper would not end the
+/// connection of such a request as it ends others.
+pub(in crate::connection) fn without_upgrade(head: &[u8]) -> Vec<u8> {
+    let is_upgrade = |line: &[u8]| line.get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"upgrade:"));
+    head.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_upgrade(line)).flatten().copied().collect()
+}
+
+fn is_upgrade(field: &Header<'_>) -> bool {
+    field.name.eq_ignore_ascii_case("upgrade")
 }
 
 /// Returns a target with the bytes escaped that no parser of URIs takes, and without a fragment, which is not for
@@ -280,7 +301,6 @@ mod tests {
             "Host: a\r\nTransfer-Encoding: chunked\r\n",
             "Host: a\r\nConnection: close\r\n",
             "Host: a\r\nConnection: keep-alive, range\r\n",
-            "Host: a\r\nUpgrade: h2c\r\n",
             "Host: a\r\nExpect: 100-continue\r\n",
         ] {
             let head = get(fields);
@@ -289,6 +309,19 @@ mod tests {
         for head in ["GET /a HTTP/1.0\r\nhost: a\r\n\r\n", "POST /a HTTP/1.1\r\nhost: a\r\n\r\n"] {
             assert_eq!(RequestHead::of(head.as_bytes()), RequestHead::Head(head.len()), "{head:?}");
         }
+    }
+
+    #[test]
+    fn a_head_loses_the_fields_that_offer_a_protocol() {
+        let head = get("upgrade: h2c\r\nHost: a\r\nx: upgrade: y\r\nUPGRADE:\r\nupgrades: z\r\n");
+        check(&head, &RequestHead::Upgrade(head.len()));
+        let without = without_upgrade(head.as_bytes());
+        assert_eq!(without, get("Host: a\r\nx: upgrade: y\r\nupgrades: z\r\n").as_bytes());
+        assert_eq!(RequestHead::of(&without), RequestHead::Head(without.len()));
+        assert_eq!(
+            without_upgrade(b"GET / HTTP/1.1\nhost: a\nUpgrade: b\n\n"),
+            b"GET / HTTP/1.1\nhost: a\n\n"
+        );
     }
 
     #[test]
@@ -302,13 +335,14 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_told_apart() {
-        use Invalidity::{Framing, NotHttp, Target, Tls, TooManyFields};
+        use Invalidity::{Connect, Framing, NotHttp, Target, Tls, TooManyFields};
         for (head, expected) in [
             ("GET /a HTTP/1.1\r\nhost : a\r\n\r\n", NotHttp),
             ("GET /a HTTP/1.1\r\nhost: a\r\n b\r\n\r\n", NotHttp),
             ("GET /a HTTP/3.0\r\n\r\n", NotHttp),
             ("\u{16}\u{3}\u{1}", Tls),
             ("GET :// HTTP/1.1\r\nhost: a\r\n\r\n", Target),
+            ("CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n", Connect),
             (&get("Content-Length: x\r\n"), Framing),
             (&get("Content-Length: 1\r\nContent-Length: 2\r\n"), Framing),
             (&get("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), Framing),

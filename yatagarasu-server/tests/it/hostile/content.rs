@@ -17,10 +17,21 @@ async fn an_answer_is_whole_if_the_content_comes_late() {
         ("content-length: 1000", vec!["x".repeat(500), "x".repeat(500)]),
         ("transfer-encoding: chunked", vec!["5\r\nabcde\r\n".to_owned(), "0\r\n\r\n".to_owned()]),
     ] {
-        for (line, status, expected) in [("GET /static/k", 200, Some(&object)), ("PUT /static/k", 405, None)]
-        {
-            let request = format!("{line} HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n");
-            let mut client = Connection::narrow_send(site.address, request).await;
+        let upgrade = "connection: upgrade\r\nupgrade: websocket\r\n";
+        for (line, before, more, status, expected) in [
+            ("GET /static/k", "", "", 200, Some(&object)),
+            ("PUT /static/k", "", "", 405, None),
+            ("CONNECT a:80", "", "", 405, None),
+            // hyper ends a connection by other rules once a protocol was offered.
+            ("GET /static/k", "", upgrade, 200, Some(&object)),
+            ("PUT /static/k", upgrade, "", 405, None),
+        ] {
+            let mut client = Connection::narrow_send(site.address, "").await;
+            if !before.is_empty() {
+                client.say(format!("HEAD /static/k HTTP/1.1\r\nhost: a\r\n{before}\r\n")).await;
+                assert_eq!(client.head().await.status, 200);
+            }
+            client.say(format!("{line} HTTP/1.1\r\nhost: a\r\n{more}{fields}\r\n\r\n")).await;
             let head = client.head().await;
             assert_eq!((head.status, head.field("connection")), (status, "close"));
             // The server has its last bytes in its socket, and the client sends on.

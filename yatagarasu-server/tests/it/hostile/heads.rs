@@ -50,7 +50,7 @@ const HEADS: [(&str, u16, Then); 64] = [
     ("GET /static/a%2Fb HTTP/1.1\r\nhost: a", 404, Open),
     ("GET * HTTP/1.1\r\nhost: a", 400, Open),
     ("OPTIONS * HTTP/1.1\r\nhost: a", 204, Open),
-    ("CONNECT a:80 HTTP/1.1\r\nhost: a", 405, Open),
+    ("CONNECT a:80 HTTP/1.1\r\nhost: a", 405, Closed),
     ("GET /static/k x HTTP/1.1\r\nhost: a", 400, Closed),
     ("GET\t/static/k\tHTTP/1.1\r\nhost: a", 400, Closed),
     ("GET /static/k", 400, Closed),
