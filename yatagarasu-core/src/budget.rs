@@ -1,7 +1,8 @@
 //! A memory budget shared by many users.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sync::{AtomicU64, Ordering};
 
 /// Bounds the memory that its reservations take together.
 #[derive(Debug)]

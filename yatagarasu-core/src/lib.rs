@@ -15,6 +15,7 @@ pub mod http;
 mod log_limit;
 pub mod object;
 pub mod source;
+mod sync;
 
 pub use budget::{Budget, Reservation};
 pub use cache::entry::CacheEntry;

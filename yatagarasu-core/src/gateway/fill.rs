@@ -5,6 +5,8 @@
 //! [`reader`] at its own pace. [`join`] decides what a request that finds a running fill gets from it. [`tee`] stores a
 //! body that passes to one client only.
 
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
 pub(super) mod join;
 pub(super) mod reader;
 pub(super) mod receive;

@@ -6,7 +6,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use http::header::{self, HeaderValue};
@@ -16,6 +16,7 @@ use crate::cache::{Admission, CacheKey, KeyRef, ObjectCache, Purge, Selector, Us
 use crate::caching::freshness::Exchange;
 use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Maximum number of barriers. If there are more, one barrier for everything takes their place: some answers are
 /// then not stored although they could be.

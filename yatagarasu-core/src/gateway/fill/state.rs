@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::budget::Reservation;
@@ -14,6 +14,7 @@ use crate::gateway::lookup::Selecting;
 use crate::object::meta::ObjectMeta;
 use crate::source::Object;
 use crate::source::error::SourceError;
+use crate::sync::{Mutex, MutexGuard};
 
 /// The id of the reader that began a fill.
 pub(in crate::gateway) const BEGINNER: u64 = 1;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, VacantEntry};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::cache::entry::CacheEntry;
 use crate::cache::{CacheKey, Selector};
@@ -10,6 +10,7 @@ use crate::gateway::fill::reader::FillReader;
 use crate::gateway::fill::state::{Fill, Head};
 use crate::gateway::store::StorePermit;
 use crate::source::SourceRequest;
+use crate::sync::{Mutex, MutexGuard};
 
 /// The running fills of a bucket. Requests for the same object share one GET.
 ///

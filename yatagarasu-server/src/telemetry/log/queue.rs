@@ -3,12 +3,20 @@
 //! The queue is bounded in bytes: a line that does not fit is dropped and counted. The writer takes all lines at once,
 //! so that under load one system call writes hundreds of lines.
 
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
+
 use std::io::{self, Write};
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
+#[cfg(not(all(test, feature = "shuttle")))]
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
+
+#[cfg(all(test, feature = "shuttle"))]
+use shuttle::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::telemetry::log::output::Output;
 
@@ -20,6 +28,7 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// How long the writer waits for more lines after it has written some. Waking it for each line would cost more than
 /// writing the line.
+#[cfg_attr(all(test, feature = "shuttle"), expect(dead_code, reason = "no time passes in these tests"))]
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Shortest time between two reports of dropped lines.
@@ -142,12 +151,7 @@ impl Queue {
     /// Waits for lines and moves all of them into `batch`, which must be empty. Returns `false` once the queue is
     /// finished and empty.
     fn take(&self, batch: &mut Vec<u8>) -> bool {
-        let mut state = self.state();
-        let short = |state: &mut State| state.lines.len() < BATCH_BYTES && !state.closing;
-        if short(&mut state) {
-            let waited = self.filled.wait_timeout_while(state, PAUSE, short);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let mut state = self.pause(self.state());
         let empty = |state: &mut State| state.lines.is_empty() && !state.closing;
         if empty(&mut state) {
             state.writer = Writer::Idle;
@@ -157,6 +161,24 @@ impl Queue {
         state.writer = Writer::Busy;
         mem::swap(&mut state.lines, batch);
         !batch.is_empty()
+    }
+
+    /// Waits [`PAUSE`] for more lines, unless there are enough of them.
+    #[cfg(not(all(test, feature = "shuttle")))]
+    fn pause<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let short = |state: &mut State| state.lines.len() < BATCH_BYTES && !state.closing;
+        if !short(&mut state) {
+            return state;
+        }
+        self.filled.wait_timeout_while(state, PAUSE, short).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Lets other threads go on. shuttle has no time that could pass.
+    #[cfg(all(test, feature = "shuttle"))]
+    fn pause<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        drop(state);
+        shuttle::thread::yield_now();
+        self.state()
     }
 
     fn has_room(&self) -> bool {
