@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::SystemTime;
+use yatagarasu_core::clock::Moment;
 
 use async_trait::async_trait;
 use equivalent::Equivalent;
@@ -129,7 +129,7 @@ impl ObjectCache for FoyerCache {
         self.visit(selector, move |key, _| held.remove(&Sought(key)).is_some()).await
     }
 
-    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
+    async fn expire(&self, selector: &Selector, now: Moment) -> u64 {
         let expire = move |_: KeyRef<'_>, stored: &CacheEntry| {
             stored.expire(now);
             true

@@ -12,10 +12,10 @@ pub mod reuse;
 pub mod segment;
 pub mod segments;
 
+use crate::clock::Moment;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -52,7 +52,7 @@ pub trait ObjectCache: Send + Sync + Debug {
 
     /// Marks all selected entries stale from `now` on. Returns the number of objects among them. Otherwise like
     /// [`purge`](Self::purge).
-    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64;
+    async fn expire(&self, selector: &Selector, now: Moment) -> u64;
 
     /// Returns the fill level.
     fn usage(&self) -> Usage;
@@ -78,7 +78,7 @@ impl ObjectCache for NoCache {
         0
     }
 
-    async fn expire(&self, _: &Selector, _: SystemTime) -> u64 {
+    async fn expire(&self, _: &Selector, _: Moment) -> u64 {
         0
     }
 

@@ -1,21 +1,53 @@
-//! The wall clock, behind a trait so that tests can set the time.
+//! The time, behind a trait so that tests can set it.
 
 use std::fmt::Debug;
-use std::time::SystemTime;
+use std::ops::Add;
+use std::time::{Duration, SystemTime};
 
-/// A wall clock.
+/// The time by two clocks.
 pub trait Clock: Send + Sync + Debug {
-    /// Returns the current time.
-    fn now(&self) -> SystemTime;
+    /// Returns the current moment, by which ages are counted.
+    fn now(&self) -> Moment;
+
+    /// Returns the current date. Somebody may set it forward or back.
+    fn date(&self) -> SystemTime;
 }
 
-/// The system's clock.
+/// A moment on a clock that is never set, and that goes on while the machine sleeps.
+///
+/// By the date, a stored response would be fresh for an hour longer if the clock were set back by an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// The first moment: the start of the machine.
+    pub const START: Self = Self(Duration::ZERO);
+
+    /// Returns the time from `earlier` to this moment, or zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(time))
+    }
+}
+
+/// The clocks of the system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        Moment(yatagarasu_sys::clock::since_boot())
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this is the clock everything else is given")]
-    fn now(&self) -> SystemTime {
+    fn date(&self) -> SystemTime {
         SystemTime::now()
     }
 }

@@ -10,6 +10,7 @@
 //! to the client's socket (`splice`). A stream takes the same way from S3's socket to the client's, without pages.
 //! [`tcp`] bounds what the kernel holds for either side, and [`process`] has what concerns the process as a whole.
 
+pub mod clock;
 pub mod pages;
 pub mod pipe;
 pub mod process;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use yatagarasu_core::clock::Moment;
 
 use async_trait::async_trait;
 
@@ -64,7 +64,7 @@ impl ObjectCache for MemoryCache {
         purged
     }
 
-    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
+    async fn expire(&self, selector: &Selector, now: Moment) -> u64 {
         let objects = self.objects();
         let selected = objects.iter().filter(|(key, stored)| selector.selects(key.object.as_str(), stored));
         let selected = selected.inspect(|(_, stored)| stored.expire(now));

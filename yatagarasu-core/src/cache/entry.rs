@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderName;
 
 use crate::caching::freshness::{Exchange, Freshness, FreshnessTerms, initial_age};
+use crate::clock::Moment;
 use crate::object::meta::ObjectMeta;
 use crate::source::error::SourceError;
 
@@ -21,11 +22,11 @@ pub struct CacheEntry {
     meta: ObjectMeta,
     kind: EntryKind,
     number: u64,
-    received: SystemTime,
+    received: Moment,
     initial_age: Duration,
     terms: FreshnessTerms,
-    /// Time at which it was marked stale; unset if it was not.
-    expired: OnceLock<SystemTime>,
+    /// Moment at which it was marked stale; unset if it was not.
+    expired: OnceLock<Moment>,
     retired: Retired,
 }
 
@@ -155,23 +156,23 @@ impl CacheEntry {
         self.number
     }
 
-    /// Returns the time at which the response head of the source had arrived.
-    pub fn received(&self) -> SystemTime {
+    /// Returns the moment at which the response head of the source had arrived.
+    pub fn received(&self) -> Moment {
         self.received
     }
 
     /// Returns the age at `now`: the time since the response was generated, not since it was stored (RFC 9111 4.2.3).
-    pub fn age(&self, now: SystemTime) -> Duration {
-        self.initial_age.saturating_add(now.duration_since(self.received).unwrap_or_default())
+    pub fn age(&self, now: Moment) -> Duration {
+        self.initial_age.saturating_add(now.since(self.received))
     }
 
     /// Returns the freshness at `now`.
     ///
     /// It is stale once its age reaches its lifetime, or once [`expire`](Self::expire) was called.
-    pub fn freshness(&self, now: SystemTime) -> Freshness {
+    pub fn freshness(&self, now: Moment) -> Freshness {
         let age = self.age(now);
         let outlived = age.checked_sub(self.terms.lifetime);
-        let marked = self.expired.get().map(|at| now.duration_since(*at).unwrap_or_default());
+        let marked = self.expired.get().map(|at| now.since(*at));
         match (outlived.max(marked), self.terms.lifetime.checked_sub(age)) {
             (Some(since), _) => Freshness::Stale(since),
             (None, rest) => Freshness::Fresh(rest.unwrap_or_default()),
@@ -179,7 +180,7 @@ impl CacheEntry {
     }
 
     /// Marks the entry stale from `now` on, permanently.
-    pub fn expire(&self, now: SystemTime) {
+    pub fn expire(&self, now: Moment) {
         // A second call fails to set the time: the first mark counts.
         let _ = self.expired.set(now);
     }

@@ -11,7 +11,7 @@ use crate::caching::vary::{Vary, selecting};
 use crate::source::consequences::Remembered;
 use crate::source::error::SourceError;
 
-/// Returns the terms of the negative entry for a 404 or 403 received at `received`, or `None` if the error is not
+/// Returns the terms of the negative entry for a 404 or 403 received at the date `dated`, or `None` if the error is not
 /// remembered.
 ///
 /// The lifetime is the bucket's `negative_ttl`. A shorter lifetime of the source counts if the policy respects
@@ -19,7 +19,7 @@ use crate::source::error::SourceError;
 /// serves every client.
 pub fn refusal_terms(
     error: &SourceError,
-    received: SystemTime,
+    dated: SystemTime,
     policy: &CachePolicy,
     forwarded: &ForwardedFields,
     asker: Asker,
@@ -46,7 +46,7 @@ pub fn refusal_terms(
     let forbidden = control.forbids_storing() || control.no_cache;
     let shared = asker == Asker::Anyone || control.shares_authorized();
     let lifetime = match policy.cache_control {
-        ObjectControl::Respect => FreshnessTerms::of(headers, received, &counted).lifetime.min(ttl),
+        ObjectControl::Respect => FreshnessTerms::of(headers, dated, &counted).lifetime.min(ttl),
         ObjectControl::Ignore | ObjectControl::Override => ttl,
     };
     (!differs && !forbidden && shared && !lifetime.is_zero()).then(|| FreshnessTerms::fresh_for(lifetime))

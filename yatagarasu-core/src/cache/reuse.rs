@@ -1,6 +1,6 @@
 //! Decides if a stored response may answer a request (RFC 9111 4, 5.2.1; RFC 5861).
 
-use std::time::SystemTime;
+use crate::clock::Moment;
 
 use crate::cache::entry::CacheEntry;
 use crate::caching::cache_control::RequestControl;
@@ -21,7 +21,7 @@ pub enum Reuse {
 }
 
 /// Returns how the stored response may be used, given its terms and the client's directives.
-pub fn reuse(stored: &CacheEntry, now: SystemTime, client: &RequestControl) -> Reuse {
+pub fn reuse(stored: &CacheEntry, now: Moment, client: &RequestControl) -> Reuse {
     let too_old = client.max_age.is_some_and(|limit| stored.age(now) > limit);
     match stored.freshness(now) {
         Freshness::Fresh(rest) => {
@@ -49,7 +49,7 @@ pub fn reuse(stored: &CacheEntry, now: SystemTime, client: &RequestControl) -> R
 }
 
 /// Returns `true` if the stored object may be served because its source failed (RFC 5861 4).
-pub fn serves_on_error(stored: &CacheEntry, now: SystemTime, client: &RequestControl) -> bool {
+pub fn serves_on_error(stored: &CacheEntry, now: Moment, client: &RequestControl) -> bool {
     let terms = stored.terms();
     let window = terms.stale_if_error.max(client.stale_if_error.unwrap_or_default());
     let allowed = stored.is_object() && terms.stale == StaleUse::Allowed && !client.no_cache;
@@ -62,7 +62,7 @@ pub fn serves_on_error(stored: &CacheEntry, now: SystemTime, client: &RequestCon
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use http::header;
 
@@ -89,7 +89,7 @@ mod tests {
 
     #[track_caller]
     fn check(control: &str, age: u64, asked: &str, expected: Reuse) {
-        let found = reuse(&object(control, age), SystemTime::UNIX_EPOCH, &client(asked));
+        let found = reuse(&object(control, age), Moment::START, &client(asked));
         assert_eq!(found, expected, "{control}, age {age}, asked {asked}");
     }
 
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_mark_makes_it_stale_from_then_on() {
         let stored = object("max-age=100, stale-while-revalidate=5", 0);
-        let after = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let after = |seconds| Moment::START + Duration::from_secs(seconds);
         stored.expire(after(10));
         stored.expire(after(50));
         assert_eq!(stored.freshness(after(12)), Freshness::Stale(Duration::from_secs(2)));
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn errors_are_bridged_within_the_window() {
         let check = |control: &str, age, asked: &str, expected| {
-            let found = serves_on_error(&object(control, age), SystemTime::UNIX_EPOCH, &client(asked));
+            let found = serves_on_error(&object(control, age), Moment::START, &client(asked));
             assert_eq!(found, expected, "{control}, age {age}, asked {asked}");
         };
         check("max-age=10, stale-if-error=6", 15, "", true);

@@ -6,6 +6,7 @@ use http::header::{self, HeaderMap};
 
 use crate::caching::cache_control::{CacheControl, DELTA_MAX};
 use crate::caching::policy::{CachePolicy, ObjectControl};
+use crate::clock::Moment;
 use crate::http::validator::date;
 
 /// Divisor of the heuristic lifetime: an object stays fresh for a tenth of the time since its last modification
@@ -29,16 +30,19 @@ pub enum Freshness {
 pub struct Exchange {
     /// Number of the request. A later request of the same bucket has a greater number.
     pub number: u64,
-    /// Time at which the request was sent.
-    pub asked: SystemTime,
-    /// Time at which the response head had arrived.
-    pub received: SystemTime,
+    /// Moment at which the request was sent.
+    pub asked: Moment,
+    /// Moment at which the response head had arrived.
+    pub received: Moment,
+    /// Date at which the response head had arrived.
+    pub dated: SystemTime,
 }
 
 impl Exchange {
-    /// Returns an exchange that took no time and comes before all others.
-    pub fn at(now: SystemTime) -> Self {
-        Self { number: 0, asked: now, received: now }
+    /// Returns an exchange at this date and the first moment. It took no time and comes before all others.
+    pub fn at(dated: SystemTime) -> Self {
+        let now = Moment::START;
+        Self { number: 0, asked: now, received: now, dated }
     }
 }
 
@@ -75,12 +79,12 @@ impl FreshnessTerms {
         }
     }
 
-    /// Computes the terms of a response that was received at `received`.
-    pub fn of(headers: &HeaderMap, received: SystemTime, policy: &CachePolicy) -> Self {
+    /// Computes the terms of a response that was received at the date `dated`.
+    pub fn of(headers: &HeaderMap, dated: SystemTime, policy: &CachePolicy) -> Self {
         let control = effective(headers, policy);
         let stale = if control.forbids_stale() { StaleUse::Forbidden } else { StaleUse::Allowed };
         Self {
-            lifetime: lifetime(headers, &control, received, policy),
+            lifetime: lifetime(headers, &control, dated, policy),
             stale_while_revalidate: control.stale_while_revalidate.unwrap_or(policy.stale_while_revalidate),
             stale_if_error: control.stale_if_error.unwrap_or(policy.stale_if_error),
             stale,
@@ -113,7 +117,7 @@ pub fn counted(control: CacheControl, policy: &CachePolicy) -> CacheControl {
 fn lifetime(
     headers: &HeaderMap,
     control: &CacheControl,
-    received: SystemTime,
+    dated: SystemTime,
     policy: &CachePolicy,
 ) -> Duration {
     if control.no_cache {
@@ -122,7 +126,7 @@ fn lifetime(
     if let Some(named) = control.s_maxage.or(control.max_age) {
         return named;
     }
-    let generated = date(headers, &header::DATE).unwrap_or(received);
+    let generated = date(headers, &header::DATE).unwrap_or(dated);
     if headers.contains_key(header::EXPIRES) {
         return date(headers, &header::EXPIRES)
             .and_then(|expires| expires.duration_since(generated).ok())
@@ -141,11 +145,11 @@ fn lifetime(
 ///
 /// It is the larger of the time since `Date` and of `Age` plus the time that the exchange took.
 pub fn initial_age(headers: &HeaderMap, exchange: Exchange) -> Duration {
-    let Exchange { asked, received, .. } = exchange;
+    let Exchange { asked, received, dated, .. } = exchange;
     let apparent = date(headers, &header::DATE)
-        .and_then(|generated| received.duration_since(generated).ok())
+        .and_then(|generated| dated.duration_since(generated).ok())
         .unwrap_or_default();
-    let delay = received.duration_since(asked).unwrap_or_default();
+    let delay = received.since(asked);
     apparent.max(age_field(headers).saturating_add(delay))
 }
 
@@ -165,8 +169,12 @@ mod tests {
 
     const RECEIVED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-    fn received() -> SystemTime {
+    fn dated() -> SystemTime {
         httpdate::parse_http_date(RECEIVED).unwrap()
+    }
+
+    fn exchange() -> Exchange {
+        Exchange::at(dated())
     }
 
     fn fields(list: &[(&'static str, &str)]) -> HeaderMap {
@@ -179,7 +187,7 @@ mod tests {
 
     #[track_caller]
     fn check_lifetime(policy: &CachePolicy, list: &[(&'static str, &str)], seconds: u64) {
-        let terms = FreshnessTerms::of(&fields(list), received(), policy);
+        let terms = FreshnessTerms::of(&fields(list), dated(), policy);
         assert_eq!(terms.lifetime, Duration::from_secs(seconds), "{list:?}");
     }
 
@@ -218,7 +226,7 @@ mod tests {
         let list = [("cache-control", "s-maxage=90, must-revalidate"), ("expires", "0")];
         let check = |cache_control, expected| {
             let policy = CachePolicy { cache_control, ..policy() };
-            let terms = FreshnessTerms::of(&fields(&list), received(), &policy);
+            let terms = FreshnessTerms::of(&fields(&list), dated(), &policy);
             assert_eq!((terms.lifetime.as_secs(), terms.stale), expected, "{cache_control:?}");
         };
         check(ObjectControl::Respect, (90, StaleUse::Forbidden));
@@ -236,7 +244,7 @@ mod tests {
             ..policy()
         };
         let windows = |control| {
-            let terms = FreshnessTerms::of(&fields(&[("cache-control", control)]), received(), &policy);
+            let terms = FreshnessTerms::of(&fields(&[("cache-control", control)]), dated(), &policy);
             (terms.stale_while_revalidate.as_secs(), terms.stale_if_error.as_secs(), terms.stale)
         };
         assert_eq!(windows("max-age=1"), (1, 2, StaleUse::Allowed));
@@ -248,13 +256,13 @@ mod tests {
 
     #[track_caller]
     fn check_age(list: &[(&'static str, &str)], seconds: u64) {
-        let exchange = Exchange::at(received());
-        assert_eq!(initial_age(&fields(list), exchange), Duration::from_secs(seconds), "{list:?}");
+        assert_eq!(initial_age(&fields(list), exchange()), Duration::from_secs(seconds), "{list:?}");
     }
 
     #[test]
     fn the_time_an_answer_took_counts() {
-        let exchange = Exchange { asked: received() - Duration::from_secs(3), ..Exchange::at(received()) };
+        let received = Moment::START + Duration::from_secs(3);
+        let exchange = Exchange { received, ..exchange() };
         let age = |list: &[(&'static str, &str)]| initial_age(&fields(list), exchange).as_secs();
         assert_eq!(age(&[]), 3);
         assert_eq!(age(&[("age", "5")]), 8);

@@ -5,9 +5,10 @@
 //! one for each origin that is named. `Vary` does not tell them apart: S3 sends it only with an answer to a request that
 //! has `Origin`, and then also if the answer is for everybody.
 
+use crate::clock::Moment;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 
@@ -64,36 +65,35 @@ pub struct Origins(Mutex<Known>);
 struct Known {
     origins: HashMap<HeaderValue, Learned>,
     /// The latest answer for every origin.
-    any: Option<SystemTime>,
+    any: Option<Moment>,
     /// The latest answer that distinguishes origins.
-    rules: Option<SystemTime>,
+    rules: Option<Moment>,
     /// The questions that may still be asked, and the time of the latest one.
     questions: u32,
-    asked: Option<SystemTime>,
+    asked: Option<Moment>,
 }
 
 #[derive(Debug)]
 struct Learned {
     class: OriginClass,
-    at: SystemTime,
+    at: Moment,
     /// The CORS fields of the answer.
     fields: HeaderMap,
 }
 
 impl Origins {
     /// Returns the class of an origin, or `None` if the source has to be asked.
-    pub fn class(&self, origin: &HeaderValue, now: SystemTime) -> Option<OriginClass> {
+    pub fn class(&self, origin: &HeaderValue, now: Moment) -> Option<OriginClass> {
         let known = self.known();
         let learned = known.origins.get(origin).filter(|learned| counts(Some(learned.at), now));
         learned.map(|learned| learned.class).or_else(|| counts(known.any, now).then_some(OriginClass::Any))
     }
 
     /// Returns `true` if the source may be asked about one more origin now.
-    pub fn may_ask(&self, now: SystemTime) -> bool {
+    pub fn may_ask(&self, now: Moment) -> bool {
         let mut known = self.known();
         let (most, rate) = if counts(known.rules, now) { ASKED_WITH_RULES } else { ASKED_WITHOUT_RULES };
-        let elapsed =
-            known.asked.map_or(u64::MAX, |asked| now.duration_since(asked).unwrap_or_default().as_secs());
+        let elapsed = known.asked.map_or(u64::MAX, |asked| now.since(asked).as_secs());
         let gained = u32::try_from(elapsed).unwrap_or(u32::MAX).saturating_mul(rate);
         if gained > 0 {
             known.questions = known.questions.saturating_add(gained).min(most);
@@ -105,7 +105,7 @@ impl Origins {
     }
 
     /// Learns from an answer with an object. Returns the class of the origin.
-    pub fn learn(&self, origin: &HeaderValue, answer: &HeaderMap, now: SystemTime) -> OriginClass {
+    pub fn learn(&self, origin: &HeaderValue, answer: &HeaderMap, now: Moment) -> OriginClass {
         let class = OriginClass::allowed_by(answer);
         let mut known = self.known();
         match class {
@@ -121,7 +121,7 @@ impl Origins {
 
     /// Learns from an error. Many sources leave the CORS fields out of errors, so that only their presence tells. Returns
     /// the class that the error is for.
-    pub fn learn_from_error(&self, origin: &HeaderValue, answer: &HeaderMap, now: SystemTime) -> OriginClass {
+    pub fn learn_from_error(&self, origin: &HeaderValue, answer: &HeaderMap, now: Moment) -> OriginClass {
         if OriginClass::allowed_by(answer).is_some() {
             return self.learn(origin, answer, now);
         }
@@ -132,7 +132,7 @@ impl Origins {
     }
 
     /// Returns the CORS fields of the source's latest answer to an origin.
-    pub fn fields(&self, origin: &HeaderValue, now: SystemTime) -> HeaderMap {
+    pub fn fields(&self, origin: &HeaderValue, now: Moment) -> HeaderMap {
         let known = self.known();
         let learned = known.origins.get(origin).filter(|learned| counts(Some(learned.at), now));
         learned.map(|learned| learned.fields.clone()).unwrap_or_default()
@@ -149,7 +149,7 @@ impl Origins {
 }
 
 impl Known {
-    fn insert(&mut self, origin: &HeaderValue, class: OriginClass, answer: &HeaderMap, now: SystemTime) {
+    fn insert(&mut self, origin: &HeaderValue, class: OriginClass, answer: &HeaderMap, now: Moment) {
         if self.origins.len() >= ORIGINS_MAX && !self.origins.contains_key(origin) {
             // Invented origins are refused. The others are few.
             self.origins
@@ -166,8 +166,8 @@ impl Known {
 }
 
 /// Returns `true` if what was learned at this time still counts.
-fn counts(learned: Option<SystemTime>, now: SystemTime) -> bool {
-    learned.is_some_and(|at| now.duration_since(at).is_ok_and(|since| since < LEARNED_FOR))
+fn counts(learned: Option<Moment>, now: Moment) -> bool {
+    learned.is_some_and(|at| now.since(at) < LEARNED_FOR)
 }
 
 fn copied(value: &HeaderValue) -> HeaderValue {
@@ -178,7 +178,7 @@ fn copied(value: &HeaderValue) -> HeaderValue {
 mod tests {
     use super::*;
 
-    const START: SystemTime = SystemTime::UNIX_EPOCH;
+    const START: Moment = Moment::START;
 
     fn origin(text: &str) -> HeaderValue {
         text.parse().unwrap()

@@ -69,7 +69,7 @@ pub enum Asker {
 pub fn decide(meta: &ObjectMeta, exchange: Exchange, policy: &CachePolicy, asker: Asker) -> Storable {
     let headers = meta.headers();
     let control = effective(headers, policy);
-    let terms = FreshnessTerms::of(headers, exchange.received, policy);
+    let terms = FreshnessTerms::of(headers, exchange.dated, policy);
     let cookie = headers.contains_key(header::SET_COOKIE) && !withheld(headers).contains(&header::SET_COOKIE);
     if control.forbids_storing()
         || cookie

@@ -1,7 +1,8 @@
 //! Serving a hit: a stored entry that answers a request as it is, without a future.
 
+use crate::clock::Moment;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::cache::KeyRef;
 use crate::cache::entry::{CacheEntry, EntryKind};
@@ -64,12 +65,12 @@ impl Shared {
 }
 
 /// Serves the stored entry. `detail` is the reason to report if the entry is stale.
-pub(super) fn serve(request: &Request, stored: Arc<CacheEntry>, now: SystemTime, detail: Detail) -> Outcome {
+pub(super) fn serve(request: &Request, stored: Arc<CacheEntry>, now: Moment, detail: Detail) -> Outcome {
     Outcome { handling: hit(&stored, now, detail), reply: representation::stored(request, stored, now) }
 }
 
 /// Returns `true` if the entry answers a plain GET: with all its bytes, and as it is.
-fn answers_plainly(stored: &CacheEntry, now: SystemTime) -> bool {
+fn answers_plainly(stored: &CacheEntry, now: Moment) -> bool {
     // Entries without header lines were not stored by a gateway, so there is no head to send. Only the fields of the
     // request tell which variant is meant, and a plain request has none.
     if stored.meta().lines().is_empty() || stored.whole().is_none() {
@@ -85,7 +86,7 @@ fn answers_plainly(stored: &CacheEntry, now: SystemTime) -> bool {
     decide(facts) == Decision::Serve
 }
 
-fn hit(stored: &CacheEntry, now: SystemTime, detail: Detail) -> CacheStatus {
+fn hit(stored: &CacheEntry, now: Moment, detail: Detail) -> CacheStatus {
     let freshness = stored.freshness(now);
     let detail = match (stored.kind(), freshness) {
         (EntryKind::Negative(_), _) => Some(Detail::Negative),

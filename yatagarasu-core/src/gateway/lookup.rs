@@ -1,7 +1,7 @@
 //! The cache lookup for a request: keys, variants, and the facts that the decision is made from.
 
+use crate::clock::Moment;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -171,12 +171,7 @@ impl Shared {
     }
 
     /// Collects the facts that [`decide`](crate::gateway::decision::decide) decides from.
-    pub(super) fn facts(
-        &self,
-        context: &RequestContext,
-        found: &LookupResult,
-        now: SystemTime,
-    ) -> RequestFacts {
+    pub(super) fn facts(&self, context: &RequestContext, found: &LookupResult, now: Moment) -> RequestFacts {
         let stored = found.fact(context, now);
         let known_small = found.object().is_some_and(|stored| matches!(stored.kind(), EntryKind::Full(_)));
         let (caching, scope) = match &self.policy.cache {
@@ -255,7 +250,7 @@ impl LookupResult {
     }
 
     /// Returns the stored entry as a fact for the decision, given this request's directives.
-    fn fact(&self, context: &RequestContext, now: SystemTime) -> Stored {
+    fn fact(&self, context: &RequestContext, now: Moment) -> Stored {
         let Some(stored) = &self.stored else { return Stored::Nothing(self.missing) };
         let reuse = reuse(stored, now, &context.control);
         match (stored.kind(), reuse) {

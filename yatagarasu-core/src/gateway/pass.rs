@@ -73,7 +73,7 @@ impl Shared {
         let began = self.clock.now();
         let answer = self.get(attempt.request(), asked.clone()).await;
         let fetched = permit.map(|permit| {
-            let exchange = permit.exchange(began, self.clock.now());
+            let exchange = permit.exchange(began, &*self.clock);
             Fetched { permit, asked: asked.headers, asker: attempt.context.asker(), exchange }
         });
         match (answer, fetched) {
@@ -138,7 +138,7 @@ impl Shared {
         let began = self.clock.now();
         let answer = self.source.head(&request.key.object, &asked).await;
         let fetched = permit.map(|permit| {
-            let exchange = permit.exchange(began, self.clock.now());
+            let exchange = permit.exchange(began, &*self.clock);
             Fetched { permit, asked: asked.headers, asker: attempt.context.asker(), exchange }
         });
         match answer {
@@ -203,9 +203,9 @@ impl Shared {
         let policy = self.policy.cache.as_ref()?;
         let shape = self.shape(key);
         // An update without a `Date` was made when it was received.
-        let update = update.to_store(&[], exchange.received, &shape);
+        let update = update.to_store(&[], exchange.dated, &shape);
         let meta = freshened(stored.meta(), &update);
-        let meta = meta.to_store(&withheld(meta.headers()), exchange.received, &shape);
+        let meta = meta.to_store(&withheld(meta.headers()), exchange.dated, &shape);
         match decide(&meta, exchange, policy, Asker::Anyone) {
             Storable::Whole { terms, .. } | Storable::UnknownLength { terms } => {
                 Some(CacheEntry::new(meta, stored.kind().clone(), exchange, terms))
@@ -219,7 +219,7 @@ impl Shared {
     pub(super) fn remember(&self, fetched: Fetched, error: &SourceError) {
         let Fetched { mut permit, asked, asker, exchange } = fetched;
         permit.rekey(self.place_error(permit.key(), error, &asked));
-        if let Some(terms) = self.refusal_terms(error, exchange.received, asker) {
+        if let Some(terms) = self.refusal_terms(error, exchange.dated, asker) {
             // Its `Age` and `Date` count, so the entry has them.
             let headers = error.response().map(|response| response.headers.clone()).unwrap_or_default();
             let kind = EntryKind::Negative(error.clone());
@@ -235,12 +235,7 @@ impl Shared {
         }
     }
 
-    fn refusal_terms(
-        &self,
-        error: &SourceError,
-        received: SystemTime,
-        asker: Asker,
-    ) -> Option<FreshnessTerms> {
-        refusal_terms(error, received, self.policy.cache.as_ref()?, &self.policy.forward_headers, asker)
+    fn refusal_terms(&self, error: &SourceError, dated: SystemTime, asker: Asker) -> Option<FreshnessTerms> {
+        refusal_terms(error, dated, self.policy.cache.as_ref()?, &self.policy.forward_headers, asker)
     }
 }

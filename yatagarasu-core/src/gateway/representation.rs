@@ -1,8 +1,8 @@
 //! Building replies from stored objects, running fills and open source bodies.
 
+use crate::clock::Moment;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -71,11 +71,7 @@ impl Content {
 }
 
 /// Answers from a stored entry: the object, parts of it, a 304, or an error.
-pub(super) fn stored(
-    request: &Request,
-    stored: Arc<CacheEntry>,
-    now: SystemTime,
-) -> Result<Reply, GatewayError> {
+pub(super) fn stored(request: &Request, stored: Arc<CacheEntry>, now: Moment) -> Result<Reply, GatewayError> {
     let choice = chosen(request, &stored)?;
     let headers = fields(HeaderMap::new(), &stored, now);
     Ok(reply(request.method, choice, headers, Content::stored(stored)))
@@ -86,7 +82,7 @@ pub(super) fn stored(
 pub(super) fn stored_in_place(
     request: Request,
     stored: Arc<CacheEntry>,
-    now: SystemTime,
+    now: Moment,
 ) -> Result<Reply, GatewayError> {
     let choice = chosen(&request, &stored)?;
     // Do not let one request with many fields enlarge its connection's memory for good.
@@ -105,7 +101,7 @@ fn chosen(request: &Request, stored: &CacheEntry) -> Result<Choice, GatewayError
 }
 
 /// Copies the stored fields and the current `Age` into `map`.
-fn fields(mut map: HeaderMap, stored: &CacheEntry, now: SystemTime) -> HeaderMap {
+fn fields(mut map: HeaderMap, stored: &CacheEntry, now: Moment) -> HeaderMap {
     let stored_fields = stored.meta().headers();
     map.clear();
     // Reserve once, because a map that grows copies its entries.

@@ -4,10 +4,10 @@
 //! of one with a greater number: the source was asked for that one later. What leaves no entry, such as a purge,
 //! leaves a [`Barrier`] with a number instead. No answer to a request with a smaller number passes it.
 
+use crate::clock::{Clock, Moment};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
-use std::time::SystemTime;
 
 use http::header::{self, HeaderValue};
 
@@ -124,7 +124,7 @@ impl Storage {
         &self,
         selector: &Selector,
         purge: Purge,
-        now: SystemTime,
+        now: Moment,
         detach: impl Fn(),
     ) -> u64 {
         let _purging = Purging::begin(&self.order, selector, detach);
@@ -146,9 +146,9 @@ impl StorePermit {
         self.key = key;
     }
 
-    /// Returns the exchange of its request, sent at `asked`, whose response head arrived at `received`.
-    pub(super) fn exchange(&self, asked: SystemTime, received: SystemTime) -> Exchange {
-        Exchange { number: self.number, asked, received }
+    /// Returns the exchange of its request, sent at `asked`, whose response head has arrived now.
+    pub(super) fn exchange(&self, asked: Moment, clock: &dyn Clock) -> Exchange {
+        Exchange { number: self.number, asked, received: clock.now(), dated: clock.date() }
     }
 
     /// Stores `entry` unless something newer forbids it. Returns `true` if it is stored.
@@ -181,7 +181,7 @@ impl StorePermit {
 
     /// Takes note of an answer that is not stored. If the current entry is of another version, it is stale from now on,
     /// and no older request brings another version.
-    pub(super) fn pass_by(self, storage: &Storage, answer: &ObjectMeta, now: SystemTime) {
+    pub(super) fn pass_by(self, storage: &Storage, answer: &ObjectMeta, now: Moment) {
         let version = Version::of(answer);
         let mut order = lock(&storage.order);
         if order.has_older(self.number, &self.key.object) {
@@ -211,7 +211,7 @@ impl StorePermit {
     }
 
     /// Marks the current entry stale if it is no newer.
-    pub(super) fn expire(self, storage: &Storage, now: SystemTime) {
+    pub(super) fn expire(self, storage: &Storage, now: Moment) {
         let mut order = lock(&storage.order);
         // A slower answer to an older request would make it fresh again.
         order.bar(self.number, &self.key);

@@ -96,14 +96,14 @@ impl ObjectMeta {
 
     /// Returns a copy of the fields for the cache, without those in `withheld`.
     ///
-    /// If they have no `Date` left, adds one with the time `received` (RFC 9110 6.6.1).
+    /// If they have no `Date` left, adds one with the date `dated` (RFC 9110 6.6.1).
     ///
     /// A header value read from a socket is a slice of the read buffer and keeps the whole buffer alive. The copied
     /// values do not: all are slices of one allocation, which also holds the [lines](Self::lines).
     #[must_use]
-    pub fn to_store(&self, withheld: &[HeaderName], received: SystemTime, shape: &Shape<'_>) -> Self {
-        let dated = self.headers.contains_key(header::DATE) && !withheld.contains(&header::DATE);
-        let date = (!dated).then(|| (header::DATE, date_field(received)));
+    pub fn to_store(&self, withheld: &[HeaderName], dated: SystemTime, shape: &Shape<'_>) -> Self {
+        let has_date = self.headers.contains_key(header::DATE) && !withheld.contains(&header::DATE);
+        let date = (!has_date).then(|| (header::DATE, date_field(dated)));
         let kept = self.headers.iter().filter(|(name, _)| !withheld.contains(name));
         let kept = kept.chain(date.iter().map(|(name, value)| (name, value)));
         let (own, shown): (Vec<_>, Vec<_>) =

@@ -3,11 +3,12 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_core::Stream;
 use http::StatusCode;
+use yatagarasu_core::clock::{Clock, Moment};
 use yatagarasu_core::http::fields::is_immaterial;
 use yatagarasu_core::{
     Admission, BucketPolicy, Budget, CacheEntry, CacheKey, CachePolicy, Common, ErrorKind, Gateway,
@@ -67,6 +68,25 @@ async fn what_is_recalled_is_what_would_be_answered() {
     }
     let pending = bed.gateway.try_hit(asking(Method::Get, "missing", &odd), None).expect_err("it is not");
     assert_eq!(handling(&bed.gateway.finish(pending).await), "fwd=uri-miss; fwd-status=404");
+}
+
+#[tokio::test]
+async fn ages_do_not_depend_on_the_date() {
+    let (bed, _) = filled();
+    let (hour, start) = (Duration::from_secs(3600), bed.clock.date());
+    let _ = answer(&bed, Method::Get, &[]).await;
+    settle().await;
+    bed.clock.advance(Duration::from_secs(20));
+    for date in [start + 24 * hour, start - 24 * hour] {
+        bed.clock.set_date(date);
+        assert_eq!(answer(&bed, Method::Get, &[]).await.0, "hit; ttl=40");
+    }
+    bed.clock.advance(Duration::from_secs(50));
+    let (handling, ..) = answer(&bed, Method::Get, &[]).await;
+    assert!(handling.starts_with("fwd=stale"), "{handling}");
+    // What is fetched now is as old as it says it is.
+    let outcome = bed.gateway.execute(&request(Method::Get, "k")).await;
+    assert_eq!(outcome.reply.unwrap().headers["age"], "0");
 }
 
 #[tokio::test]
@@ -236,7 +256,7 @@ impl ObjectCache for Spectator {
         self.inner.purge(selector).await
     }
 
-    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
+    async fn expire(&self, selector: &Selector, now: Moment) -> u64 {
         self.inner.expire(selector, now).await
     }
 

@@ -3,13 +3,13 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::header;
 use tokio::sync::Semaphore;
+use yatagarasu_core::clock::Moment;
 use yatagarasu_core::{
     Admission, Answer, CacheEntry, CacheKey, KeyRef, Object, ObjectBody, ObjectCache, ObjectKey, ObjectMeta,
     ObjectSource, Selector, SourceError, SourceRequest, Usage,
@@ -232,7 +232,7 @@ impl ObjectCache for TurnstileCache {
         purged
     }
 
-    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
+    async fn expire(&self, selector: &Selector, now: Moment) -> u64 {
         self.turnstile.pass(PURGE).await;
         let expired = self.inner.expire(selector, now).await;
         self.turnstile.pass(PURGED).await;

@@ -89,7 +89,7 @@ impl BucketClient {
         let (mut tried, mut explaining) = (Vec::with_capacity(TRIES_MAX), true);
         loop {
             let signing = self.credentials.current().await?;
-            let signed_at = self.skew.corrected(self.clock.now());
+            let signed_at = self.skew.corrected(self.clock.date());
             let request = self.request(&outgoing, &address, signing.as_ref(), signed_at)?;
             let response = self.transport.send(request).await?;
             if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
@@ -100,7 +100,7 @@ impl BucketClient {
             let remedy = remedy(&refusal, &address, signing.as_ref().map(|_| signed_at));
             let mended = match remedy.filter(|remedy| !tried.contains(remedy) && tried.len() < TRIES_MAX) {
                 None => false,
-                Some(Remedy::Clock) => self.skew.learn(&self.name, &refusal.headers, self.clock.now()),
+                Some(Remedy::Clock) => self.skew.learn(&self.name, &refusal.headers, self.clock.date()),
                 Some(Remedy::Credentials) => self.renew(&refusal.error, signing.as_ref()).await,
                 Some(Remedy::Region) => self.relocate(&refusal, &mut address),
                 Some(Remedy::Redirect) => follow(&refusal, &mut address),

@@ -160,7 +160,7 @@ impl CachedCredentials {
     }
 
     fn expired(&self, credentials: &Credentials) -> Option<SystemTime> {
-        credentials.expiry().filter(|&expiry| expiry <= self.clock.now())
+        credentials.expiry().filter(|&expiry| expiry <= self.clock.date())
     }
 
     #[expect(clippy::disallowed_methods, reason = "ends when the credentials it refreshes are dropped")]
@@ -193,7 +193,7 @@ impl CachedCredentials {
             Ok(credentials) => {
                 *failures = 0;
                 let expiry = credentials.expiry();
-                let left = expiry.map(|expiry| expiry.duration_since(self.clock.now()).unwrap_or_default());
+                let left = expiry.map(|expiry| expiry.duration_since(self.clock.date()).unwrap_or_default());
                 tracing::info!(
                     access_key = credentials.access_key_id(),
                     bucket = &*self.bucket,
@@ -237,7 +237,7 @@ impl CachedCredentials {
                 );
             }
             Some(known) => {
-                let left = known.expiry().and_then(|expiry| expiry.duration_since(self.clock.now()).ok());
+                let left = known.expiry().and_then(|expiry| expiry.duration_since(self.clock.date()).ok());
                 let expires_in_seconds = left.map(|left| left.as_secs());
                 tracing::warn!(bucket, reason, expires_in_seconds, "the credentials cannot be renewed yet");
             }
@@ -291,7 +291,7 @@ mod tests {
         async fn fetch(&self) -> Result<Credentials, String> {
             let mut lives = self.lives.lock().unwrap();
             let seconds = lives.pop_front().unwrap_or(Err("no more"))?;
-            let expiry = self.clock.now() + Duration::from_secs(seconds);
+            let expiry = self.clock.date() + Duration::from_secs(seconds);
             Ok(Credentials::new(format!("AK{seconds}"), "SK", None, Some(expiry), "test"))
         }
     }

@@ -121,7 +121,7 @@ pub(crate) fn refusal(problem: &Problem<'_>, request_id: &RequestId, entry: Entr
     let (mut head, document) = problem.render(request_id).into_parts();
     let mut entry = entry.invalid(problem.detail()).answered(head.status, handling);
     sign(&mut head.headers, &handling, None, request_id);
-    head.headers.insert(DATE, date_field(SystemClock.now()));
+    head.headers.insert(DATE, date_field(SystemClock.date()));
     head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     head.headers.insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
     let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();

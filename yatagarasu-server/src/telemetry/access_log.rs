@@ -219,7 +219,7 @@ impl Entry {
             Progress::Broken => false,
         };
         let record = Record {
-            at: SystemClock.now(),
+            at: SystemClock.date(),
             client: line.client,
             method: &line.method,
             version: line.version,

@@ -10,6 +10,7 @@ use yatagarasu_core::cache::entry::{CacheEntry, EntryKind};
 use yatagarasu_core::cache::segments::SegmentsBuilder;
 use yatagarasu_core::cache::{Admission, CacheKey, ObjectCache, Selector};
 use yatagarasu_core::caching::freshness::{Exchange, Freshness, FreshnessTerms};
+use yatagarasu_core::clock::Moment;
 use yatagarasu_core::object::meta::ObjectMeta;
 
 /// Runs every test of the [`ObjectCache`] contract. `make` returns a new cache with the given capacity in bytes.
@@ -67,7 +68,7 @@ async fn purges_drop_what_they_select(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>
 
 async fn what_is_marked_stale_stays(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     let cache = make(MANY);
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+    let now = Moment::START + Duration::from_secs(5);
     for key in ["a", "b"] {
         cache.store(cache_key(key), object(b"x"));
     }

@@ -37,7 +37,7 @@ pub(super) async fn answer(service: &S3Service, request: &Request, socket: &mut 
         let length = body.size_hint().exact().expect("s3s knows the length");
         head.headers.insert(header::CONTENT_LENGTH, length.into());
     }
-    let date = httpdate::fmt_http_date(SystemClock.now()).parse().expect("a date is a valid value");
+    let date = httpdate::fmt_http_date(SystemClock.date()).parse().expect("a date is a valid value");
     head.headers.entry(header::DATE).or_insert(date);
     let mut text = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
     for (name, value) in &head.headers {

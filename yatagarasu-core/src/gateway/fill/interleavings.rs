@@ -1,10 +1,11 @@
 //! Runs fills, their readers and purges in many orders.
 //!
 //! A thread that waits for something that never comes fails the test, and the message has the order to repeat.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::segments::Segments;
 use crate::cache::{Admission, CacheKey, KeyRef, ObjectCache, Purge, Selector, Usage};
 use crate::caching::freshness::FreshnessTerms;
+use crate::clock::{Moment, SystemClock};
 use crate::gateway::fill::reader::{FillReader, Opened};
 use crate::gateway::fill::receive::Unfinished;
 use crate::gateway::fill::state::{Fill, Head};
@@ -92,7 +94,7 @@ impl Bucket {
             self.fills.remove(fill);
             return fill.release_all(None);
         };
-        let exchange = claim.permit.exchange(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH);
+        let exchange = claim.permit.exchange(Moment::START, &SystemClock);
         let terms = FreshnessTerms::fresh_for(Duration::from_secs(60));
         let entry =
             move |content| CacheEntry::new(ObjectMeta::default(), EntryKind::Full(content), exchange, terms);
@@ -100,7 +102,9 @@ impl Bucket {
         let head = Head { private: None, length: LENGTH, is_part: false, object, selecting: None };
         fill.receive(Arc::new(head), reservation);
         let content = vec![u8::try_from(version).unwrap(); usize::try_from(LENGTH).unwrap()];
-        content.chunks(PIECE).for_each(|piece| fill.push(piece));
+        for piece in content.chunks(PIECE) {
+            fill.push(piece);
+        }
         let stored = fill.finish(|_, bytes| Arc::new(entry(bytes.finish())));
         if claim.permit.store(&self.storage, stored) {
             fill.unreserve();
@@ -124,7 +128,7 @@ impl Bucket {
     }
 
     fn purge(&self) {
-        let purge = self.storage.purge(&Selector::All, Purge::Drop, SystemTime::UNIX_EPOCH, || {
+        let purge = self.storage.purge(&Selector::All, Purge::Drop, Moment::START, || {
             self.fills.detach(&Selector::All);
         });
         block_on(purge);
@@ -160,7 +164,9 @@ fn whoever_joins_gets_the_whole_object_though_others_leave() {
                 })
             })
             .collect();
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        for client in clients {
+            client.join().unwrap();
+        }
         // Nothing is left for the next one to join.
         assert_eq!(bucket.read(), Some(1));
     });
@@ -202,7 +208,9 @@ fn reservations_never_exceed_the_budget_and_come_back() {
                 })
             })
             .collect();
-        users.into_iter().for_each(|user| user.join().unwrap());
+        for user in users {
+            user.join().unwrap();
+        }
         assert_eq!(budget.reserved(), 0);
     });
 }
@@ -230,7 +238,7 @@ impl ObjectCache for Stored {
         u64::from(self.0.lock().unwrap().take().is_some())
     }
 
-    async fn expire(&self, _: &Selector, _: SystemTime) -> u64 {
+    async fn expire(&self, _: &Selector, _: Moment) -> u64 {
         unreachable!("no test marks entries stale")
     }
 

@@ -1,7 +1,7 @@
 //! Joining a fill: begins or joins the fetch of an object and answers one request from it.
 
+use crate::clock::Moment;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -345,7 +345,7 @@ fn key_of_range(attempt: &Attempt<'_>) -> Option<CacheKey> {
 }
 
 /// Answers with an object whose bytes are still arriving.
-fn receiving(attempt: &Attempt<'_>, head: &Head, reader: FillReader, now: SystemTime) -> Outcome {
+fn receiving(attempt: &Attempt<'_>, head: &Head, reader: FillReader, now: Moment) -> Outcome {
     let collapsed = !reader.is_beginner();
     let mut forwarding = Forwarding { collapsed, ..Forwarding::new(attempt.reason) };
     head.tell(&mut forwarding);
@@ -357,7 +357,7 @@ fn receiving(attempt: &Attempt<'_>, head: &Head, reader: FillReader, now: System
 impl Head {
     /// Returns the header fields for a reader's client. A late reader's fields include `Age`; only the beginner
     /// gets the fields that are not stored.
-    fn seen_by(&self, reader: &FillReader, now: SystemTime) -> HeaderMap {
+    fn seen_by(&self, reader: &FillReader, now: Moment) -> HeaderMap {
         let private = self.private.as_ref().filter(|_| reader.is_beginner());
         let mut headers = private.unwrap_or(self.object.meta()).headers().clone();
         if reader.is_late() {

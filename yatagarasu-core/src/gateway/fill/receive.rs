@@ -56,7 +56,7 @@ impl Receive {
         let (exchange, Receipt { terms, length, part }) = (self.fetched.exchange, &self.receipt);
         let withheld = withheld(meta.headers());
         let shape = self.gateway.shape(&self.fetched.permit.key().object);
-        let fields = meta.to_store(&withheld, exchange.received, &shape);
+        let fields = meta.to_store(&withheld, exchange.dated, &shape);
         let head = Arc::new(Head {
             object: CacheEntry::new(fields, EntryKind::Full(Segments::default()), exchange, *terms),
             private: (!withheld.is_empty()).then_some(meta),
@@ -198,8 +198,7 @@ fn completed(
         Some(segments) => EntryKind::Full(segments),
         None => EntryKind::Partial(parts),
     };
-    let received = if is_later { exchange.received } else { same.as_ref()?.received() };
-    let meta = of_the_whole(&meta, length).to_store(&[], received, shape);
+    let meta = of_the_whole(&meta, length).to_store(&[], exchange.dated, shape);
     Some(Arc::new(match same.filter(|_| !is_later) {
         Some(later) => later.with_content(meta, content),
         None => CacheEntry::new(meta, content, exchange, *part.terms()),

@@ -140,7 +140,7 @@ impl FillTask {
             tokio::select! {
                 biased;
                 answer = &mut answer => {
-                    return Some((answer, self.permit.exchange(began, self.gateway.clock.now())));
+                    return Some((answer, self.permit.exchange(began, &*self.gateway.clock)));
                 }
                 () = self.fill.deserted(), if self.wanted == FillMode::ByReaders => {
                     // A request may have joined since. Only a check under the table's lock is reliable.

@@ -154,7 +154,7 @@ impl TeeBuffer {
             gateway: Arc::clone(gateway),
             meta: object.meta.to_store(
                 &withheld(object.meta.headers()),
-                fetched.exchange.received,
+                fetched.exchange.dated,
                 &gateway.shape(&fetched.permit.key().object),
             ),
             selecting,

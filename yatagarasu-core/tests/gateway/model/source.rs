@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
+use yatagarasu_core::clock::Moment;
 use yatagarasu_core::{
     Admission, Answer, CacheEntry, CacheKey, Clock, ErrorKind, KeyRef, Method, Object, ObjectBody,
     ObjectCache, ObjectKey, ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, Usage,
@@ -97,7 +98,7 @@ impl ModelSource {
 
     /// Returns the time in seconds since 1970.
     pub(super) fn now(&self) -> u64 {
-        self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+        self.clock.date().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
     }
 
     async fn ask(
@@ -284,7 +285,7 @@ impl ObjectCache for DawdlingCache {
         purged
     }
 
-    async fn expire(&self, selector: &Selector, now: SystemTime) -> u64 {
+    async fn expire(&self, selector: &Selector, now: Moment) -> u64 {
         self.pauses.pause().await;
         let expired = self.inner.expire(selector, now).await;
         self.pauses.pause().await;

@@ -25,7 +25,7 @@ fn written(queue: &Arc<Queue>) -> Arc<Mutex<Vec<u8>>> {
     let (writing, to) = (Arc::clone(queue), Arc::clone(&written));
     thread::spawn(move || {
         writing.write_all_lines(|bytes| {
-            to.lock().unwrap().extend_from_slice(bytes);
+            to.lock().expect("no thread panics").extend_from_slice(bytes);
             bytes.len()
         });
     });
@@ -43,7 +43,9 @@ fn every_line_is_written_once_and_the_end_waits_for_it() {
                 thread::spawn(move || (b'1'..=b'2').for_each(|number| queue.push(&[name, number, b'\n'])))
             })
             .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
         queue.finish(Duration::MAX);
         let written = written.lock().unwrap();
         let mut lines: Vec<_> = written.split_inclusive(|byte| *byte == b'\n').collect();
@@ -61,7 +63,7 @@ fn a_flush_ends_and_finds_what_was_logged_before_it() {
         let other = Arc::clone(&queue);
         let other = thread::spawn(move || {
             other.push(b"b\n");
-            other.push(&[b'b'; BATCH_BYTES]);
+            other.push(&vec![b'b'; BATCH_BYTES]);
         });
         queue.push(b"a\n");
         queue.flush(Duration::MAX);
