@@ -10,6 +10,8 @@ pub mod cache;
 pub mod caching;
 mod cause;
 pub mod clock;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod http;
 mod log_limit;

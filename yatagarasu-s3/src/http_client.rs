@@ -8,6 +8,8 @@
 pub(crate) mod body;
 pub(crate) mod connector;
 mod exchange;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod head;
 mod pool;
 mod proxy;

@@ -21,4 +21,6 @@ pub use config::{
     Access, AccessDenied, Addressing, AwsEndpoint, SourceBackend, SourceConfig, StaticCredentials, TlsConfig,
 };
 pub use credentials::CredentialsStatus;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use http_client::fuzzing;
 pub use http_client::tls::TlsError;

@@ -10,7 +10,7 @@
 pub(crate) mod admission;
 mod answering_body;
 mod client_socket;
-mod fast_path;
+pub(crate) mod fast_path;
 mod held;
 mod http2_executor;
 mod http2_stream;

@@ -6,6 +6,8 @@ pub mod admin;
 pub mod build;
 pub mod config;
 mod connection;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod listener;
 pub mod server;
 pub mod service;

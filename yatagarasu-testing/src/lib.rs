@@ -3,6 +3,7 @@
 //! The suites in [`conformance`] state the contracts of `ObjectSource` and `ObjectCache`; every backend, wrapper and
 //! double runs them. [`MemorySource`] and [`MemoryCache`] keep the contracts in the simplest way. [`ScriptedSource`]
 //! answers as a test says, step by step, and [`ManualClock`] stands still until a test moves it.
+//! [`replay`] repeats what fuzzing has found.
 //!
 //! Real sockets need more crates, so that each end has a feature of its own. `origin` adds [`origin`], an S3 server that
 //! checks signatures or answers by a script. `client` adds [`client`], HTTP clients for whole responses and for single
@@ -13,6 +14,7 @@
 pub mod client;
 mod clock;
 pub mod conformance;
+mod corpus;
 mod memory_cache;
 mod memory_source;
 #[cfg(any(feature = "client", feature = "origin"))]
@@ -23,6 +25,7 @@ pub mod origin;
 mod scripted_source;
 
 pub use clock::ManualClock;
+pub use corpus::replay;
 pub use memory_cache::MemoryCache;
 pub use memory_source::MemorySource;
 pub use odd_keys::odd_keys;

@@ -54,14 +54,8 @@ const MET: [(&str, u16); 19] = [
 #[test]
 fn every_walk_gets_only_what_the_model_allows() {
     let (seed, steps) = (setting("YATAGARASU_MODEL_SEED", SEED), setting("YATAGARASU_MODEL_STEPS", STEPS));
-    let mut trail = Trail::default();
-    let walked = catch_unwind(AssertUnwindSafe(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(follow(seed, steps, &mut trail));
-    }));
-    if let Err(panic) = walked {
-        panic!("seed {seed}, {trail}\n{}", message(&*panic));
-    }
+    println!("seed {seed}");
+    let trail = explained(async |trail| follow(seed, steps, trail).await);
     let met: BTreeSet<_> = MET.into_iter().collect();
     let missed: Vec<_> = met.difference(&trail.met).collect();
     assert!(steps < WORTH || missed.is_empty(), "seed {seed} meets none of {missed:?}");
@@ -72,11 +66,39 @@ async fn follow(seed: u64, steps: u64, trail: &mut Trail) {
     let mut dice = Dice::new(seed);
     while trail.steps < steps {
         let end = steps.min(trail.steps + 200 + dice.below(300));
-        let mut walk = Walk::new(dice.roll(), trail);
+        let mut walk = Walk::new(Dice::new(dice.roll()), trail);
         while walk.steps() < end {
             walk.step().await;
         }
     }
+}
+
+#[test]
+fn what_fuzzing_has_found_is_allowed() {
+    yatagarasu_testing::replay("gateway", follow_bytes);
+}
+
+/// Walks through one bucket as these bytes say. `fuzz/` chooses them.
+pub(crate) fn follow_bytes(bytes: &[u8]) {
+    explained(async |trail| {
+        let mut walk = Walk::new(Dice::of(bytes), trail);
+        while !walk.is_over() {
+            walk.step().await;
+        }
+    });
+}
+
+/// Returns the trail of a walk, or panics with it.
+fn explained(walk: impl AsyncFnOnce(&mut Trail)) -> Trail {
+    let mut trail = Trail::default();
+    let walked = catch_unwind(AssertUnwindSafe(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(walk(&mut trail));
+    }));
+    if let Err(panic) = walked {
+        panic!("{trail}\n{}", message(&*panic));
+    }
+    trail
 }
 
 #[expect(clippy::disallowed_methods, reason = "a walk by hand is chosen by the one who starts it")]

@@ -45,7 +45,7 @@ impl Config {
         Self::parse(name, text, FileFormat::Yaml, environment)
     }
 
-    fn parse(
+    pub(crate) fn parse(
         name: &str,
         text: &str,
         format: FileFormat,

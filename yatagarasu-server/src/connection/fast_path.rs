@@ -15,9 +15,9 @@
 //! response.
 
 mod hit_writer;
-mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 mod refusal;
-mod request_head;
+pub(crate) mod request_head;
 
 use std::cell::RefCell;
 use std::io;

@@ -101,7 +101,7 @@ const CONNECTIONS_MAX: u64 = 1 << 20;
 pub(super) const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Maximum number of header fields of a request.
-pub(super) const FIELDS_MAX: usize = 512;
+pub(crate) const FIELDS_MAX: usize = 512;
 
 /// Maximum number of unsent bytes in the client's socket of a fast stream.
 pub(super) const WIDE_UNSENT_BYTES: u32 = 4 << 20;

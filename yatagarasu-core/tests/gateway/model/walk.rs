@@ -68,8 +68,7 @@ pub(super) struct Walk<'t> {
 }
 
 impl<'t> Walk<'t> {
-    pub(super) fn new(seed: u64, trail: &'t mut Trail) -> Self {
-        let mut dice = Dice::new(seed);
+    pub(super) fn new(mut dice: Dice, trail: &'t mut Trail) -> Self {
         let policy = policy(&mut dice);
         trail.policy = policy.clone();
         trail.last.clear();
@@ -88,6 +87,11 @@ impl<'t> Walk<'t> {
 
     pub(super) fn steps(&self) -> u64 {
         self.trail.steps
+    }
+
+    /// Returns `true` if the bytes that it follows are at their end.
+    pub(super) fn is_over(&self) -> bool {
+        self.dice.are_spent()
     }
 
     pub(super) async fn step(&mut self) {

@@ -8,7 +8,7 @@ use ppp::{HeaderResult, PartialResult};
 
 /// The front of the bytes that a proxy has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Header {
+pub(crate) enum Header {
     /// An incomplete header.
     Partial,
     /// A header.
@@ -29,7 +29,7 @@ const TEXT: &[u8] = b"PROXY ";
 const LINE_BYTES_MAX: usize = 107;
 
 /// Reads a header of either version.
-pub(super) fn read(bytes: &[u8]) -> Header {
+pub(crate) fn read(bytes: &[u8]) -> Header {
     // The parser takes some beginnings of a line for invalid ones.
     let is_line = bytes.starts_with(TEXT) || TEXT.starts_with(bytes);
     if is_line && bytes.len() < LINE_BYTES_MAX && !bytes.contains(&b'\n') {

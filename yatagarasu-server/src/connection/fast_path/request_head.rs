@@ -21,7 +21,7 @@ const TLS: &[u8] = &[0x16, 0x03];
 
 /// The front of the bytes that a client has sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::connection) enum RequestHead<'a> {
+pub(crate) enum RequestHead<'a> {
     /// An incomplete request head.
     Partial,
     /// A GET for this target without a field that affects the response, and the length of its head in bytes.
@@ -42,7 +42,7 @@ pub(in crate::connection) enum RequestHead<'a> {
 
 /// The reason why bytes are no valid request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::connection) enum Invalidity {
+pub(crate) enum Invalidity {
     /// They are no HTTP.
     NotHttp,
     /// They are the beginning of a TLS connection.
@@ -72,7 +72,7 @@ enum FieldEffect {
 
 impl<'a> RequestHead<'a> {
     /// Parses the front of `bytes` with httparse, the parser that hyper uses.
-    pub(in crate::connection) fn of(bytes: &'a [u8]) -> Self {
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
         // Uninitialized, because clearing 2 KiB would take as long as parsing most heads.
         let mut fields = [const { MaybeUninit::uninit() }; FIELDS_TYPICAL];
         let mut request = httparse::Request::new(&mut []);
@@ -132,7 +132,7 @@ impl<'a> RequestHead<'a> {
 
 /// Returns a head without the fields that offer another protocol. The gateway takes none, and hyper would not end the
 /// connection of such a request as it ends others.
-pub(in crate::connection) fn without_upgrade(head: &[u8]) -> Vec<u8> {
+pub(crate) fn without_upgrade(head: &[u8]) -> Vec<u8> {
     let is_upgrade = |line: &[u8]| line.get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"upgrade:"));
     head.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_upgrade(line)).flatten().copied().collect()
 }
@@ -143,7 +143,7 @@ fn is_upgrade(field: &Header<'_>) -> bool {
 
 /// Returns a target with the bytes escaped that no parser of URIs takes, and without a fragment, which is not for
 /// servers. `[`, `|` and UTF-8 come from browsers and are meant as they are.
-pub(in crate::connection) fn escaped(target: &[u8]) -> Vec<u8> {
+pub(crate) fn escaped(target: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(target.len() + 16);
     for &byte in target.split(|byte| *byte == b'#').next().unwrap_or_default() {
         if needs_escape(byte) {
