@@ -3,6 +3,9 @@
 pub mod body;
 pub mod consequences;
 pub mod error;
+pub mod healing;
+pub mod resume;
+pub mod retry;
 pub mod timeout;
 
 use std::fmt::Debug;

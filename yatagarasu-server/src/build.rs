@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use yatagarasu_core::Budget;
+use yatagarasu_core::source::healing::Healing;
+use yatagarasu_core::source::resume::Resuming;
+use yatagarasu_core::source::retry::Retrying;
 use yatagarasu_core::source::timeout::Timed;
 use yatagarasu_core::{BucketPolicy, Common, Gateway, ObjectCache, SystemClock};
 use yatagarasu_s3::Access;
@@ -160,12 +163,18 @@ async fn bucket(
         let bucket = &*settings.name;
         tracing::warn!(bucket, "the certificate of this bucket's S3 is not verified (`s3.tls.insecure`)");
     }
-    let timed = Timed::new(Arc::clone(&built.source), settings.response_timeout, settings.idle_timeout);
     let failures = earlier.map_or_else(
         || Failures::new(settings.name.as_str().into()),
         |earlier| Arc::clone(&earlier.failures),
     );
-    let source = Arc::new(Reported::new(Arc::new(timed), Arc::clone(&failures)));
+    let healing = earlier.filter(|earlier| earlier.config.retry == settings.retry).map_or_else(
+        || Healing::new(settings.name.as_str().into(), settings.retry),
+        |earlier| Arc::clone(&earlier.healing),
+    );
+    let timed = Timed::new(Arc::clone(&built.source), settings.response_timeout, settings.idle_timeout);
+    let retrying = Retrying::new(Arc::new(timed), Arc::clone(&healing));
+    let resuming = Resuming::new(Arc::new(retrying), Arc::clone(&healing));
+    let source = Arc::new(Reported::new(Arc::new(resuming), Arc::clone(&failures)));
     let policy = BucketPolicy {
         cache: settings.cache.as_ref().map(|cache| cache.policy.clone()),
         forward_headers: settings.forward_headers.clone(),
@@ -192,6 +201,7 @@ async fn bucket(
         gateway,
         source: built,
         failures,
+        healing,
         config: settings.clone(),
     })
 }

@@ -4,7 +4,8 @@
 //!
 //! - It serves [`MemoryObjects`] as S3 does. `s3s` implements the protocol and checks signatures.
 //! - It answers requests for a scripted key with [`Reply`]s, one after the other. Nobody checks their signatures; the
-//!   replies may wait for a [`Gate`], break off or be nonsense.
+//!   replies may wait for a [`Gate`], break off with a [`Fault`] or be nonsense. A [`Version`] answers ranges and
+//!   conditions with them.
 //! - Started [by hand](Origin::by_hand), it gives each connection with its first request to the test, as an
 //!   [`Exchange`].
 //!
@@ -14,6 +15,7 @@ mod access;
 mod closed_port;
 mod content;
 mod exchange;
+mod fault;
 mod objects;
 mod operations;
 mod reply;
@@ -21,6 +23,7 @@ mod request;
 mod s3;
 mod script;
 mod serve;
+mod version;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,9 +38,11 @@ use yatagarasu_s3::{Access, Addressing, SourceBackend, SourceConfig, StaticCrede
 pub use access::{ACCESS_KEY, SECRET_KEY, SESSION_TOKEN};
 pub use closed_port::ClosedPort;
 pub use exchange::Exchange;
+pub use fault::Fault;
 pub use objects::{BUCKET, MemoryObjects};
 pub use reply::{Gate, Reply};
 pub use request::Request;
+pub use version::Version;
 
 use crate::PATIENCE;
 use serve::Shared;

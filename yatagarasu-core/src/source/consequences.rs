@@ -28,12 +28,14 @@ pub enum StoredEffect {
     Kept,
 }
 
-/// Whether a joined request sends a request of its own after the error.
+/// Whether the source is asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// One of the waiting requests begins a fill once more.
-    Once,
-    /// The source answered deliberately, or asks for fewer requests.
+    /// After a short pause.
+    Soon,
+    /// After a longer pause: the source asks for fewer requests.
+    Later,
+    /// Never: the source has answered deliberately, or asking again would change nothing.
     Never,
 }
 
@@ -66,7 +68,7 @@ pub struct Consequences {
     pub status: StatusCode,
     /// Whether a stale object may be served instead.
     pub stale: StaleInstead,
-    /// Whether a waiting request tries again.
+    /// Whether the source is asked again before anybody learns of the error.
     pub retry: Retry,
     /// Whether later requests get the same answer without the source.
     pub remembered: Remembered,
@@ -117,13 +119,15 @@ pub fn consequences(kind: ErrorKind) -> Consequences {
         ErrorKind::NoCredentials | ErrorKind::Unauthenticated | ErrorKind::Misconfigured => {
             transient(Fault::Gateway, StatusCode::BAD_GATEWAY)
         }
-        ErrorKind::Throttled { .. } => transient(Fault::Source, StatusCode::SERVICE_UNAVAILABLE),
+        ErrorKind::Throttled { .. } => {
+            Consequences { retry: Retry::Later, ..transient(Fault::Source, StatusCode::SERVICE_UNAVAILABLE) }
+        }
         ErrorKind::Saturated => transient(Fault::Gateway, StatusCode::SERVICE_UNAVAILABLE),
         ErrorKind::TimedOut(_) => {
-            Consequences { retry: Retry::Once, ..transient(Fault::Source, StatusCode::GATEWAY_TIMEOUT) }
+            Consequences { retry: Retry::Soon, ..transient(Fault::Source, StatusCode::GATEWAY_TIMEOUT) }
         }
         ErrorKind::Unavailable | ErrorKind::Broken => {
-            Consequences { retry: Retry::Once, ..transient(Fault::Source, StatusCode::BAD_GATEWAY) }
+            Consequences { retry: Retry::Soon, ..transient(Fault::Source, StatusCode::BAD_GATEWAY) }
         }
     }
 }
@@ -179,7 +183,12 @@ mod tests {
             assert_eq!(row[1], fault, "{name}");
             assert!(row[2].starts_with(status.as_str()) || row[2] == "S3's", "{name}");
             assert_eq!(row[3] == "yes", stale == StaleInstead::Allowed, "{name}");
-            assert_eq!(row[4] == "one tries again", retry == Retry::Once, "{name}");
+            let retry = match retry {
+                Retry::Soon => "soon",
+                Retry::Later => "later",
+                Retry::Never => "no",
+            };
+            assert_eq!(row[4], retry, "{name}");
             let remembered = match remembered {
                 Remembered::AsMissing => "404",
                 Remembered::AsDenied => "403",

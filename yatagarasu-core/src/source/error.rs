@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName};
 
-use crate::source::consequences::{Consequences, consequences};
+use crate::source::consequences::{Consequences, Retry, consequences};
 
 /// The reason why a source returned no object.
 ///
@@ -217,6 +217,14 @@ impl SourceError {
     /// Returns what follows from the error.
     pub fn consequences(&self) -> Consequences {
         consequences(self.kind())
+    }
+
+    /// Returns whether the source is asked again. A response that is not understood is one, and would come again.
+    pub fn retry(&self) -> Retry {
+        match self.kind() {
+            ErrorKind::Broken if self.response().is_some() => Retry::Never,
+            _ => self.consequences().retry,
+        }
     }
 
     /// Returns the memory in bytes that it takes besides the value itself.

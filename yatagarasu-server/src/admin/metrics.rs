@@ -73,8 +73,10 @@ pub(crate) fn exposition(state: &State, buckets: &Buckets, reloader: Option<&Rel
     text.0
 }
 
+/// Reads a metric of a bucket.
+type Read = fn(&crate::service::buckets::Bucket) -> u64;
+
 fn write_buckets(text: &mut Exposition, buckets: &Buckets) {
-    type Read = fn(&crate::service::buckets::Bucket) -> u64;
     let families: [(&str, &str, &str, Read); 9] = [
         ("hits_total", "counter", "Requests answered from the cache.", |bucket| bucket.gateway.stats().hits),
         ("forwards_total", "counter", "Requests that went to S3, or joined one that did.", |bucket| {
@@ -104,12 +106,9 @@ fn write_buckets(text: &mut Exposition, buckets: &Buckets) {
         }),
     ];
     for (name, kind, help, read) in families {
-        let name = format!("yatagarasu_{name}");
-        text.family(&name, kind, help);
-        for bucket in buckets.all() {
-            text.sample(&name, &label(bucket), read(bucket));
-        }
+        write_family(text, buckets, (name, kind, help), read);
     }
+    write_healing(text, buckets);
     let name = "yatagarasu_source_errors_total";
     text.family(name, "counter", "Errors of requests to the source, by the party at fault.");
     for bucket in buckets.all() {
@@ -132,6 +131,43 @@ fn write_buckets(text: &mut Exposition, buckets: &Buckets) {
             let seconds = until.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
             text.sample("yatagarasu_credentials_expiry_timestamp_seconds", &label(bucket), seconds);
         }
+    }
+}
+
+fn write_family(
+    text: &mut Exposition,
+    buckets: &Buckets,
+    (name, kind, help): (&str, &str, &str),
+    read: Read,
+) {
+    let name = format!("yatagarasu_{name}");
+    text.family(&name, kind, help);
+    for bucket in buckets.all() {
+        text.sample(&name, &label(bucket), read(bucket));
+    }
+}
+
+/// Writes what was done to heal the faults of the sources.
+fn write_healing(text: &mut Exposition, buckets: &Buckets) {
+    let families: [(&str, &str, Read); 5] = [
+        ("retries_total", "Requests sent to S3 again.", |bucket| bucket.healing.stats().retried),
+        (
+            "retries_refused_total",
+            "Requests not sent again, because a fifth of all already were.",
+            |bucket| bucket.healing.stats().exhausted,
+        ),
+        ("resumed_total", "Bodies of S3 that broke off and were continued.", |bucket| {
+            bucket.healing.stats().resumed
+        }),
+        ("resumed_bytes_total", "Bytes of continued bodies that were not sent a second time.", |bucket| {
+            bucket.healing.stats().resumed_bytes
+        }),
+        ("broken_total", "Bodies of S3 that broke off and could not be continued.", |bucket| {
+            bucket.healing.stats().broken
+        }),
+    ];
+    for (name, help, read) in families {
+        write_family(text, buckets, (&format!("source_{name}"), "counter", help), read);
     }
 }
 

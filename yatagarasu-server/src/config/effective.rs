@@ -8,6 +8,7 @@ use std::time::Duration;
 use yatagarasu_cache::CacheConfig;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::ResponseFields;
+use yatagarasu_core::source::healing::RetryPolicy;
 use yatagarasu_core::{CachePolicy, ForwardedFields};
 use yatagarasu_s3::SourceConfig;
 
@@ -105,6 +106,8 @@ pub struct BucketConfig {
     pub response_timeout: Duration,
     /// Timeout for each further piece of a body.
     pub idle_timeout: Duration,
+    /// How often and how long the source is asked.
+    pub retry: RetryPolicy,
     /// Request header fields that are forwarded to the source.
     pub forward_headers: ForwardedFields,
     /// Query parameters that are forwarded to the source and are part of the cache key.

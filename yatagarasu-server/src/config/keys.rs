@@ -251,6 +251,12 @@ rows! {
         response_timeout: Span = "30s", bounds TIME_LIMIT;
         /// The limit between two pieces of a body. It counts only while the gateway waits for S3.
         idle_timeout: Span = "30s", bounds TIME_LIMIT;
+        /// How often a request is sent to S3 at most, before it fails: after errors of the network and of S3, timeouts,
+        /// and when S3 asks for fewer requests. It also limits how often in a row a body that breaks off is continued
+        /// without getting on. At most a fifth of all requests are sent again.
+        attempts: u16 = 3, bounds Bounds::rule("1 to 10; `1` for never again");
+        /// The limit from the first request to the response head, with all attempts and the pauses between them.
+        deadline: Span = "60s", bounds TIME_LIMIT;
         /// How many bytes the kernel receives from S3 before the gateway reads them (`SO_RCVBUF`). A stream receives
         /// at most this much in one round trip.
         receive_buffer: ByteSize = "128KiB", bounds SOCKET_BUFFER;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use yatagarasu_core::Gateway;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::ResponseFields;
+use yatagarasu_core::source::healing::Healing;
 
 use crate::config::{BucketConfig, ForwardedQuery, StatusKey};
 use crate::service::router::{Route, Routes};
@@ -31,6 +32,8 @@ pub struct Bucket {
     pub source: yatagarasu_s3::BuiltSource,
     /// The failures of its source.
     pub failures: Arc<Failures>,
+    /// What was done to heal faults of its source.
+    pub healing: Arc<Healing>,
     /// The configuration that it was made from.
     pub config: BucketConfig,
 }

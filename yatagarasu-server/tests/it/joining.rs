@@ -192,41 +192,19 @@ async fn six(site: &Site) -> (Http2, JoinHandle<Response>, Vec<JoinHandle<Respon
 }
 
 #[tokio::test]
-async fn a_fetch_that_fails_before_its_head_has_one_successor() {
-    let site = Site::start().await;
-    let (failure, success) = (Gate::default(), Gate::default());
-    site.origin.answer("k", [Reply::closes().head_at(&failure), Reply::ok("hello").head_at(&success)]);
-    let (mut crowd, first, others) = six(&site).await;
-    failure.open();
-    assert_eq!(first.await.unwrap().status, 502);
-    site.origin.wait_asked("k", 2).await;
-    crowd.begun().await;
-    success.open();
-    for other in others {
-        let answer = other.await.unwrap();
-        assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
+async fn a_fetch_that_fails_before_its_head_is_sent_again_for_all_who_wait() {
+    for success in [true, false] {
+        let site = Site::with("attempts: 2", "").await;
+        let gate = Gate::default();
+        let last = if success { Reply::ok("hello") } else { Reply::closes() };
+        site.origin.answer("k", [Reply::closes().head_at(&gate), last]);
+        let (_crowd, first, others) = six(&site).await;
+        gate.open();
+        for client in std::iter::once(first).chain(others) {
+            assert_eq!(client.await.unwrap().status, if success { 200 } else { 502 });
+        }
+        assert_eq!(site.origin.asked("k").len(), 2);
     }
-    assert_eq!(site.origin.asked("k").len(), 2);
-}
-
-#[tokio::test]
-async fn who_has_seen_two_failures_waits_for_no_third() {
-    let site = Site::start().await;
-    let (first_failure, second_failure) = (Gate::default(), Gate::default());
-    let failures = [Reply::closes().head_at(&first_failure), Reply::closes().head_at(&second_failure)];
-    site.origin.answer("k", failures.into_iter().chain([Reply::ok("hello")]));
-    let (mut crowd, first, others) = six(&site).await;
-    first_failure.open();
-    assert_eq!(first.await.unwrap().status, 502);
-    site.origin.wait_asked("k", 2).await;
-    crowd.begun().await;
-    second_failure.open();
-    for other in others {
-        assert_eq!(other.await.unwrap().status, 502);
-    }
-    assert_eq!(site.origin.asked("k").len(), 2);
-    let later = site.client.get("/static/k").await;
-    assert_eq!((later.status, &later.body[..]), (200, &b"hello"[..]));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod caching;
 mod connections;
 mod errors;
 mod forward_proxy;
+mod healing;
 mod hostile;
 mod joining;
 mod life;

@@ -22,8 +22,11 @@ pub(crate) struct Site {
     running: Option<JoinHandle<bool>>,
 }
 
-/// Returns the configuration of one bucket, `bucket` at S3, as an entry of the list `buckets`.
+/// Returns the configuration of one bucket, `bucket` at S3, as an entry of the list `buckets`. Faults of S3 reach its
+/// clients at once, unless `s3` says otherwise.
 pub(crate) fn bucket(endpoint: &str, name: &str, prefix: &str, s3: &str, cache: &str) -> String {
+    let once = if s3.contains("attempts") { "" } else { "attempts: 1, " };
+    let s3 = format!("{once}{s3}");
     format!(
         "  - name: {name:?}\n    path_prefix: {prefix:?}\n    s3: {{ bucket: \"bucket\", region: \"us-east-1\", endpoint: \
          {endpoint:?}, access_key: {ACCESS_KEY:?}, secret_key: {SECRET_KEY:?}, {s3} }}\n    cache: {{ {cache} }}\n"
@@ -69,12 +72,22 @@ impl Site {
         Self::over(Origin::by_hand().await, "", s3, "").await
     }
 
+    /// Starts the same with the limits of requests to S3 that are the default, and with `s3` for both buckets.
+    pub(crate) async fn healing(s3: &str, cache: &str) -> Self {
+        let s3 = if s3.contains("attempts") { s3.to_owned() } else { format!("attempts: 3, {s3}") };
+        Self::both(Origin::start().await, "", [&s3, &s3], cache).await
+    }
+
     /// Starts the same with any settings, in front of `origin`.
     pub(crate) async fn over(origin: Origin, server: &str, s3: &str, cache: &str) -> Self {
+        Self::both(origin, server, [s3, ""], cache).await
+    }
+
+    async fn both(origin: Origin, server: &str, s3: [&str; 2], cache: &str) -> Self {
         let endpoint = origin.endpoint();
         let buckets = [
-            bucket(&endpoint, "assets", "/static", s3, &sized(cache)),
-            bucket(&endpoint, "videos", "/media", "", "enabled: false"),
+            bucket(&endpoint, "assets", "/static", s3[0], &sized(cache)),
+            bucket(&endpoint, "videos", "/media", s3[1], "enabled: false"),
         ];
         Self::run(origin, &document(server, &buckets)).await
     }

@@ -10,12 +10,15 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::Fault;
+
 /// A scripted answer.
 #[derive(Debug, Clone)]
 pub struct Reply {
     form: Form,
     head_at: Option<Gate>,
     rest_at: Option<(usize, Gate)>,
+    fault: Option<Fault>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,7 +47,7 @@ impl Reply {
 
     /// Returns an answer that sends exactly these bytes and then closes the connection.
     pub fn raw(bytes: impl Into<Bytes>) -> Self {
-        Self { form: Form::Raw(bytes.into()), head_at: None, rest_at: None }
+        Self { form: Form::Raw(bytes.into()), head_at: None, rest_at: None, fault: None }
     }
 
     /// Returns an answer that closes the connection at once.
@@ -54,7 +57,8 @@ impl Reply {
 
     fn message(status: u16, body: Bytes) -> Self {
         let status = StatusCode::from_u16(status).expect("a status code");
-        Self { form: Form::Message { status, fields: Vec::new(), body }, head_at: None, rest_at: None }
+        let form = Form::Message { status, fields: Vec::new(), body };
+        Self { form, head_at: None, rest_at: None, fault: None }
     }
 
     /// Returns the same answer with another status.
@@ -94,9 +98,15 @@ impl Reply {
         Self { rest_at: Some((bytes, gate.clone())), ..self }
     }
 
+    /// Has a fault happen while it is sent. A gate for the rest of the body does not count then.
+    #[must_use]
+    pub fn failing(self, fault: Fault) -> Self {
+        Self { fault: Some(fault), ..self }
+    }
+
     /// Returns whether the connection closes after it.
     pub(super) fn ends_the_connection(&self) -> bool {
-        matches!(self.form, Form::Raw(_))
+        matches!(self.form, Form::Raw(_)) || self.fault.is_some()
     }
 
     /// Sends it in answer to a request.
@@ -111,6 +121,9 @@ impl Reply {
             }
             Form::Raw(bytes) => (String::new(), bytes),
         };
+        if let Some(fault) = self.fault {
+            return fault.happen(socket, head.as_bytes(), &body).await;
+        }
         socket.write_all(head.as_bytes()).await?;
         match self.rest_at {
             Some((bytes, gate)) if bytes <= body.len() => {

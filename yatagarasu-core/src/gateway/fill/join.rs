@@ -27,7 +27,6 @@ use crate::http::fields::CONDITIONS;
 use crate::http::method::Method;
 use crate::http::range::requested;
 use crate::source::Object;
-use crate::source::consequences::Retry;
 use crate::source::error::SourceError;
 
 /// Number of fills of another variant a request may join before it goes to the source alone.
@@ -36,8 +35,6 @@ const DETOURS_MAX: u8 = 3;
 /// Counts a request's unsuccessful attempts.
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Trials {
-    /// Failed fills of other requests.
-    failures: u8,
     /// Fills that turned out to be of another variant.
     detours: u8,
 }
@@ -122,7 +119,7 @@ impl Shared {
             }
             Opened::Confirmed(earlier) => {
                 drop(reader);
-                self.still_arriving(attempt, earlier, forwarding, trials).await
+                Some(self.still_arriving(attempt, earlier, forwarding).await)
             }
             Opened::Failed(_, selecting)
                 if !reader.is_beginner() && self.is_other_variant(context, selecting.as_ref()) =>
@@ -130,7 +127,7 @@ impl Shared {
                 drop(reader);
                 self.detour(attempt, forwarding, trials).await
             }
-            Opened::Failed(error, _) => self.failed(attempt, error, forwarding, trials),
+            Opened::Failed(error, _) => Some(self.failed(attempt, error, forwarding)),
         }
     }
 
@@ -159,8 +156,7 @@ impl Shared {
         attempt: &Attempt<'_>,
         reader: FillReader,
         mut forwarding: Forwarding,
-        trials: &mut Trials,
-    ) -> Option<Outcome> {
+    ) -> Outcome {
         forwarding.status = Some(StatusCode::NOT_MODIFIED);
         forwarding.provenance = Provenance::Confirmed;
         let now = self.clock.now();
@@ -175,12 +171,12 @@ impl Shared {
                 forwarding.freshness = Some(completed.stored.freshness(now));
                 representation::stored(attempt.request(), completed.stored, now)
             }
-            Opened::Failed(error, _) => return self.failed(attempt, error, forwarding, trials),
+            Opened::Failed(error, _) => return self.failed(attempt, error, forwarding),
             Opened::Streaming(..) | Opened::Released(_) | Opened::Confirmed(_) => {
                 unreachable!("a fill that receives goes on to the end or fails")
             }
         };
-        Some(Outcome { handling: CacheStatus::Forwarded(forwarding), reply })
+        Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
     }
 
     /// Looks the object up again for a fill that is about to begin. Returns `None` if a fill has stored a fresh one
@@ -308,24 +304,13 @@ impl Shared {
         Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
     }
 
-    /// Serves stale if allowed. Returns `None` to retry once if another client's source request failed and
-    /// another try is worthwhile; otherwise returns the error.
-    fn failed(
-        &self,
-        attempt: &Attempt<'_>,
-        error: SourceError,
-        mut forwarding: Forwarding,
-        trials: &mut Trials,
-    ) -> Option<Outcome> {
+    /// Serves stale if allowed; otherwise returns the error.
+    fn failed(&self, attempt: &Attempt<'_>, error: SourceError, mut forwarding: Forwarding) -> Outcome {
         if let Some(stale) = self.stale_instead(attempt, &error, forwarding) {
-            return Some(stale);
-        }
-        if forwarding.collapsed && trials.failures == 0 && error.consequences().retry == Retry::Once {
-            trials.failures += 1;
-            return None;
+            return stale;
         }
         forwarding.status = error.status();
-        Some(Outcome { handling: CacheStatus::Forwarded(forwarding), reply: Err(error.into()) })
+        Outcome { handling: CacheStatus::Forwarded(forwarding), reply: Err(error.into()) }
     }
 }
 

@@ -143,6 +143,8 @@ fn s3(bucket: &BucketConfig) -> S3Settings {
         connect_timeout: Span(source.connect_timeout),
         response_timeout: Span(bucket.response_timeout),
         idle_timeout: Span(bucket.idle_timeout),
+        attempts: u16::try_from(bucket.retry.attempts).unwrap_or(u16::MAX),
+        deadline: Span(bucket.retry.deadline),
         receive_buffer: ByteSize(source.receive_buffer.map_or(0, |bytes| bytes as u64)),
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use yatagarasu_core::source::healing::RetryPolicy;
 use yatagarasu_s3::{
     Access, Addressing, AwsEndpoint, BuildError, SourceConfig, StaticCredentials, TlsConfig,
 };
@@ -34,6 +35,7 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
         source: source?,
         response_timeout: s3.response_timeout.0,
         idle_timeout: s3.idle_timeout.0,
+        retry: RetryPolicy { attempts: s3.attempts.into(), deadline: s3.deadline.0 },
         forward_headers: forward_headers?,
         forward_query: forward_query?,
         response_fields: Arc::new(cors.as_ref()?.applied_to(response_fields?)),
@@ -93,6 +95,10 @@ fn source(
         fields::request(&settings.request_headers, &format!("{key}.request_headers"), complain);
     if settings.max_connections == 0 {
         complain(&format!("{key}.max_connections"), "expected 1 to 65535, found 0");
+    }
+    if !(1..=10).contains(&settings.attempts) {
+        let message = format!("expected 1 to 10, found {}; `1` sends no request again", settings.attempts);
+        complain(&format!("{key}.attempts"), &message);
     }
     let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
     // Invalid values are replaced with valid ones here, so that `check` can report further errors.

@@ -1,0 +1,173 @@
+//! A body that is continued when it breaks off.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::os::fd::BorrowedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::time::sleep;
+
+use crate::source::body::{ObjectBody, Spliced};
+use crate::source::consequences::Retry;
+use crate::source::error::SourceError;
+use crate::source::resume::Continuing;
+use crate::source::resume::rest::{Opened, Rest};
+use crate::source::retry::pause;
+
+/// Bytes after which a body that breaks off again counts as one that gets on.
+const PROGRESS_BYTES: u64 = 64 << 10;
+
+type Opening = Pin<Box<dyn Future<Output = Result<Opened, SourceError>> + Send>>;
+
+/// A body that asks for its rest when it breaks off.
+pub(super) struct ResumedBody {
+    body: ObjectBody,
+    /// Bytes that come before `body`.
+    early: Option<Bytes>,
+    rest: Rest,
+    /// The request for the rest, and the error that made it necessary.
+    opening: Option<(Opening, SourceError)>,
+    /// The argument of the last [`Spliced::widen`].
+    widened: Option<usize>,
+    /// Number of requests in a row that have brought too little.
+    fruitless: u32,
+    /// Bytes since the body was opened last.
+    brought: u64,
+    /// Bytes so far.
+    arrived: u64,
+    source: Arc<Continuing>,
+}
+
+impl ResumedBody {
+    pub(super) fn new(body: ObjectBody, rest: Rest, source: Arc<Continuing>) -> Self {
+        Self {
+            body,
+            early: None,
+            rest,
+            opening: None,
+            widened: None,
+            fruitless: 0,
+            brought: 0,
+            arrived: 0,
+            source,
+        }
+    }
+
+    /// Waits for the rest if it was asked for.
+    fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SourceError>> {
+        while let Some((opening, _)) = &mut self.opening {
+            let opened = ready!(opening.as_mut().poll(cx));
+            let (_, cause) = self.opening.take().expect("it was there");
+            match opened {
+                Ok(Opened::Rest(early, body)) => {
+                    (self.early, self.body, self.brought) = (early, body, 0);
+                    if let Some(bytes) = self.widened {
+                        self.body.widen(bytes);
+                    }
+                    self.source.healing.resumes(&cause, self.rest.range.start, self.arrived);
+                }
+                Ok(Opened::Impossible(reason)) => return Poll::Ready(Err(self.given_up(&cause, &reason))),
+                Err(error) if error.retry() == Retry::Never => {
+                    return Poll::Ready(Err(self.given_up(&cause, &error)));
+                }
+                Err(error) => self.ask_for_the_rest(error)?,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Asks for the rest after `cause`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `cause` if that has been tried often enough.
+    fn ask_for_the_rest(&mut self, cause: SourceError) -> Result<(), SourceError> {
+        let gets_on = self.brought >= PROGRESS_BYTES;
+        self.fruitless = if gets_on { 1 } else { self.fruitless + 1 };
+        self.brought = 0;
+        let pause = pause(cause.retry(), self.fruitless, fastrand::f64());
+        let healing = &self.source.healing;
+        let may = self.fruitless < healing.policy.attempts && (gets_on || healing.pay(&cause));
+        let Some(pause) = pause.filter(|_| may) else {
+            healing.breaks();
+            return Err(cause);
+        };
+        let (rest, source) = (self.rest.clone(), Arc::clone(&self.source));
+        let opening = async move {
+            sleep(pause).await;
+            rest.open(&*source.inner).await
+        };
+        self.opening = Some((Box::pin(opening), cause));
+        Ok(())
+    }
+
+    fn given_up(&self, cause: &SourceError, why: &dyn Display) -> SourceError {
+        self.source.healing.breaks();
+        let at = self.rest.range.start;
+        SourceError::broken(format!("{cause}; it could not be continued at byte {at}: {why}"))
+    }
+
+    /// Records bytes that have arrived.
+    fn advance(&mut self, bytes: usize) {
+        self.rest.range.start += bytes as u64;
+        self.brought += bytes as u64;
+        self.arrived += bytes as u64;
+    }
+}
+
+impl Stream for ResumedBody {
+    type Item = Result<Bytes, SourceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            ready!(this.poll_opened(cx))?;
+            let item = match this.early.take() {
+                Some(early) => Some(Ok(early)),
+                None => ready!(Pin::new(&mut this.body).poll_next(cx)),
+            };
+            match item {
+                Some(Ok(chunk)) => {
+                    this.advance(chunk.len());
+                    return Poll::Ready(Some(Ok(chunk)));
+                }
+                Some(Err(error)) => this.ask_for_the_rest(error)?,
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl Spliced for ResumedBody {
+    fn widen(mut self: Pin<&mut Self>, bytes: usize) -> bool {
+        self.widened = Some(bytes);
+        self.body.widen(bytes)
+    }
+
+    fn poll_splice(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pipe: BorrowedFd<'_>,
+        limit: usize,
+    ) -> Poll<Option<Result<usize, SourceError>>> {
+        let this = &mut *self;
+        loop {
+            ready!(this.poll_opened(cx))?;
+            if this.early.is_some() {
+                return Poll::Ready(None);
+            }
+            match ready!(this.body.poll_splice(cx, pipe, limit)) {
+                Some(Ok(moved)) => {
+                    this.advance(moved);
+                    return Poll::Ready(Some(Ok(moved)));
+                }
+                Some(Err(error)) => this.ask_for_the_rest(error)?,
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Sends a request again that failed before its response head arrived.
+
+mod backoff;
+mod budget;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::{Instant, sleep, timeout_at};
+
+pub(super) use backoff::pause;
+pub use budget::RetryBudget;
+
+use crate::object::key::ObjectKey;
+use crate::object::meta::ObjectMeta;
+use crate::source::error::{ErrorKind, SourceError};
+use crate::source::healing::Healing;
+use crate::source::{Answer, Object, ObjectSource, SourceRequest};
+
+/// Sends failed requests again, as far as [`RetryPolicy`](crate::source::healing::RetryPolicy) and [`RetryBudget`]
+/// allow.
+///
+/// Only failures of the source count ([`Consequences::retry`](crate::source::consequences::Consequences::retry)):
+/// connections that fail, timeouts, invalid responses, errors within the source, and answers that ask for fewer
+/// requests. The pause is random ([`pause`]), or what `Retry-After` says.
+#[derive(Debug)]
+pub struct Retrying {
+    inner: Arc<dyn ObjectSource>,
+    healing: Arc<Healing>,
+}
+
+impl Retrying {
+    /// Wraps `inner`.
+    pub fn new(inner: Arc<dyn ObjectSource>, healing: Arc<Healing>) -> Self {
+        Self { inner, healing }
+    }
+
+    async fn repeated<T, F>(&self, ask: impl Fn() -> F) -> Result<T, SourceError>
+    where
+        F: Future<Output = Result<T, SourceError>>,
+    {
+        let deadline = Instant::now() + self.healing.policy.deadline;
+        self.healing.budget.earn();
+        let mut failures = 0;
+        loop {
+            let answer = timeout_at(deadline, ask()).await.unwrap_or_else(|_| {
+                let limit = self.healing.policy.deadline;
+                Err(SourceError::timed_out(limit, "no response head (`s3.deadline`)"))
+            });
+            let error = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            failures += 1;
+            let Some(pause) = self.pause_after(&error, failures, deadline) else { return Err(error) };
+            self.healing.retries(&error);
+            sleep(pause).await;
+        }
+    }
+
+    /// Returns the pause before the request is sent again, or `None` if it is not.
+    fn pause_after(&self, error: &SourceError, failures: u32, deadline: Instant) -> Option<Duration> {
+        let random = pause(error.retry(), failures, fastrand::f64())?;
+        let pause = match error.kind() {
+            ErrorKind::Throttled { retry_after: Some(asked) } => asked.max(random),
+            _ => random,
+        };
+        let may = failures < self.healing.policy.attempts && Instant::now() + pause < deadline;
+        (may && self.healing.pay(error)).then_some(pause)
+    }
+}
+
+#[async_trait]
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper that inherits a method bypasses the wrapped value\'s"
+)]
+impl ObjectSource for Retrying {
+    async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
+        self.repeated(|| self.inner.get(key, request)).await
+    }
+
+    async fn head(
+        &self,
+        key: &ObjectKey,
+        request: &SourceRequest,
+    ) -> Result<Answer<ObjectMeta>, SourceError> {
+        self.repeated(|| self.inner.head(key, request)).await
+    }
+
+    async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
+        self.repeated(|| self.inner.preflight(key, request)).await
+    }
+
+    /// Asks once: who probes does so again and again.
+    async fn probe(&self) -> Result<(), SourceError> {
+        self.inner.probe().await
+    }
+}
