@@ -58,11 +58,10 @@ fn path_prefix(given: Option<&str>, key: &str, complain: ErrorSink<'_>) -> Optio
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     let plain =
         |segment: &str| !matches!(segment, "" | "." | "..") && !segment.contains(['%', '?', '#', '\0']);
-    if !inner.is_empty() && !inner.split('/').all(plain) {
-        complain(
-            key,
-            &format!("{EXPECTED}, not escaped, without `//`, `.` or `..` segments; found `{given}`"),
-        );
+    // White space at the end of a text is taken for a mistake, and goes.
+    if !inner.is_empty() && (!inner.split('/').all(plain) || inner.ends_with(char::is_whitespace)) {
+        let form = "not escaped, without `//`, `.` or `..` segments, and without a space at its end";
+        complain(key, &format!("{EXPECTED}, {form}; found `{given}`"));
         return None;
     }
     Some(one_form(given))
