@@ -22,11 +22,14 @@ pub mod request;
 pub mod stats;
 mod store;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
 use crate::budget::Budget;
-use crate::cache::entry::EntryKind;
+use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::reuse::serves_on_error;
 use crate::cache::{KeyRef, ObjectCache, Purge, Selector, Usage};
 use crate::caching::cache_status::{CacheStatus, Detail, ForwardReason, Forwarding, Provenance};
@@ -239,8 +242,8 @@ impl Shared {
         }
         let mut trials = Trials::default();
         loop {
-            if let Some(Outcome { handling, reply }) = self.act(&context, found, decision, &mut trials).await
-            {
+            let acted = self.act_in_time(&context, found, decision, &mut trials).await;
+            if let Some(Outcome { handling, reply }) = acted {
                 let reply = reply.map_err(|refusal| match refusal {
                     GatewayError::Source(error) => self.shown_to_page(&context.request, error).into(),
                     GatewayError::OnlyIfCached => refusal,
@@ -250,6 +253,52 @@ impl Shared {
             found = self.look(&context, None);
             decision = decide(self.facts(&context, &found, self.clock.now()));
         }
+    }
+
+    /// Carries out a decision, but serves a stale object if the source takes too long. Returns `None` if the request must
+    /// be looked up and decided again.
+    async fn act_in_time(
+        self: &Arc<Self>,
+        context: &RequestContext,
+        found: LookupResult,
+        decision: Decision,
+        trials: &mut Trials,
+    ) -> Option<Outcome> {
+        let Some((attempt, limit)) = self.stale_at(context, &found, decision) else {
+            return self.act(context, found, decision, trials).await;
+        };
+        let mut acting = pin!(self.act(context, found, decision, trials));
+        match timeout_at(limit, acting.as_mut()).await {
+            Ok(acted) => acted,
+            // The fill that it waits for is still read here, and would otherwise end.
+            Err(_) => self.stale_meanwhile(&attempt),
+        }
+    }
+
+    /// Returns the time at which a stale object is served to a request that waits for the source. Returns `None` if
+    /// nothing stored may be served then.
+    fn stale_at<'a>(
+        &self,
+        context: &'a RequestContext,
+        found: &LookupResult,
+        decision: Decision,
+    ) -> Option<(Attempt<'a>, Instant)> {
+        let wait = self.policy.cache.as_ref()?.stale_wait?;
+        let (Decision::Fill(reason) | Decision::Join(reason)) = decision else { return None };
+        found.stored.as_ref().filter(|stored| self.bridges(context, stored))?;
+        let attempt = Attempt { context, found: found.clone(), reason };
+        // Those who come later do not wait as long again.
+        let begun = self.fills.begun(attempt.key()).unwrap_or_else(Instant::now);
+        Some((attempt, begun + wait))
+    }
+
+    /// Serves the stored object while the source is still being asked, and goes on asking it for later requests.
+    fn stale_meanwhile(self: &Arc<Self>, attempt: &Attempt<'_>) -> Option<Outcome> {
+        if !self.fills.go_on(attempt.key()) {
+            self.revalidate(attempt);
+        }
+        let forwarding = Forwarding { detail: Some(Detail::IfSlow), ..Forwarding::new(attempt.reason) };
+        self.bridge(attempt, forwarding)
     }
 
     /// Carries out a decision. Returns `None` if the request must be looked up and decided again.
@@ -292,19 +341,28 @@ impl Shared {
             StaleInstead::Allowed => {}
             StaleInstead::Forbidden => return None,
         }
-        let now = self.clock.now();
-        // Looked up again: it may have been purged or replaced while the request waited.
-        let stored = self.storage.lookup(attempt.key().borrowed()).filter(|stored| {
-            let whole = matches!(stored.kind(), EntryKind::Full(_));
-            // A partial entry may lack the bytes the client asks for.
-            whole && serves_on_error(stored, now, &attempt.context.control)
-        })?;
         forwarding.status = error.status();
-        forwarding.freshness = Some(stored.freshness(now));
         forwarding.detail = Some(Detail::IfError);
+        self.bridge(attempt, forwarding)
+    }
+
+    /// Serves the stored object if it may bridge a failure of the source.
+    fn bridge(&self, attempt: &Attempt<'_>, mut forwarding: Forwarding) -> Option<Outcome> {
+        // Looked up again: it may have been purged or replaced while the request waited.
+        let stored = self.storage.lookup(attempt.key().borrowed());
+        let stored = stored.filter(|stored| self.bridges(attempt.context, stored))?;
+        let now = self.clock.now();
+        forwarding.freshness = Some(stored.freshness(now));
         forwarding.provenance = Provenance::Stale;
         let reply = representation::stored(attempt.request(), stored, now);
         Some(Outcome { handling: CacheStatus::Forwarded(forwarding), reply })
+    }
+
+    /// Returns `true` if a stored object may be served because its source fails.
+    fn bridges(&self, context: &RequestContext, stored: &CacheEntry) -> bool {
+        // A partial entry may lack the bytes the client asks for.
+        let whole = matches!(stored.kind(), EntryKind::Full(_));
+        whole && serves_on_error(stored, self.clock.now(), &context.control)
     }
 }
 

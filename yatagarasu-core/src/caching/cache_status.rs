@@ -81,6 +81,8 @@ pub enum Detail {
     MaxStale,
     /// Served stale because the source failed.
     IfError,
+    /// Served stale because the source takes long.
+    IfSlow,
     /// The client sent `only-if-cached`, and no stored entry may be used.
     OnlyIfCached,
     /// Answered from a negative entry.
@@ -214,6 +216,7 @@ impl fmt::Display for Detail {
             Self::WhileRevalidating => "stale-while-revalidate",
             Self::MaxStale => "max-stale",
             Self::IfError => "stale-if-error",
+            Self::IfSlow => "stale-if-slow",
             Self::OnlyIfCached => "only-if-cached",
             Self::Negative => "negative",
             Self::NotStored(NotStoredReason::TooLarge) => "too-large",

@@ -54,6 +54,9 @@ pub struct CachePolicy {
     pub stale_while_revalidate: Duration,
     /// How long a stale object is served if its source fails (RFC 5861 4), if the object does not say.
     pub stale_if_error: Duration,
+    /// How long a request waits for the source if a stale object may be served instead of an error. `None` waits as long
+    /// as the source takes.
+    pub stale_wait: Option<Duration>,
     /// Whether a range request for an object that is not stored fetches the whole object.
     pub range_fill: bool,
     /// The refusals that are remembered.
@@ -72,6 +75,7 @@ impl CachePolicy {
             heuristic_freshness: false,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
+            stale_wait: None,
             range_fill: false,
             negative: Negative::default(),
         }

@@ -39,7 +39,7 @@ pub(super) struct RequestContext {
 }
 
 /// The result of a cache lookup for a request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct LookupResult {
     /// The key of the variant that the request selects, if the object has variants.
     variant: Option<CacheKey>,

@@ -297,7 +297,10 @@ rows! {
         /// How long a stale object is still served at once, while S3 is asked whether it has changed.
         stale_while_revalidate: Span = 0;
         /// How long a stale object is still served if S3 cannot be reached, does not answer in time or fails.
-        stale_if_error: Span = 0;
+        stale_if_error: Span = "1h", bounds Bounds::ANY.or_zero("for not at all");
+        /// How long a request waits for S3 if a stale object may be served because of `stale_if_error`. Then the object is
+        /// served, and S3 is asked in the background.
+        stale_wait: Span = "1s", bounds TIME_LIMIT.or_zero("to wait as long as S3 takes");
         /// Whether a range request for an object that is not stored fetches the whole object.
         range_fill: bool = false;
         /// How long the cache remembers that S3 refused an object.

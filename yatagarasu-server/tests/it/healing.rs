@@ -2,6 +2,7 @@
 
 mod resume;
 mod retry;
+mod stale;
 
 use crate::site::Site;
 

@@ -44,11 +44,12 @@ pub(crate) fn document(server: &str, buckets: &[String]) -> String {
     text
 }
 
-/// Returns settings of a cache for objects of up to 1 MB, 64 MB in all, unless `cache` says otherwise.
+/// Returns settings of a cache for objects of up to 1 MB, 64 MB in all, that bridges no failures, unless `cache` says
+/// otherwise.
 fn sized(cache: &str) -> String {
-    let sizes = [("max_item_size", "1MB"), ("max_size", "64MB")];
-    let missing = sizes.iter().filter(|(key, _)| !cache.contains(key));
-    missing.fold(cache.to_owned(), |cache, (key, size)| format!("{key}: {size:?}, {cache}"))
+    let settings = [("max_item_size", "1MB"), ("max_size", "64MB"), ("stale_if_error", "0")];
+    let missing = settings.iter().filter(|(key, _)| !cache.contains(key));
+    missing.fold(cache.to_owned(), |cache, (key, value)| format!("{key}: {value:?}, {cache}"))
 }
 
 impl Site {

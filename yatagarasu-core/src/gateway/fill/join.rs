@@ -15,7 +15,7 @@ use crate::caching::storability::{Asker, NotStoredReason};
 use crate::gateway::fill::reader::{FillReader, Opened};
 use crate::gateway::fill::state::{Completed, Fill, Head};
 use crate::gateway::fill::table::{Claim, Join, Known};
-use crate::gateway::fill::task::{FillMode, FillTask};
+use crate::gateway::fill::task::FillTask;
 use crate::gateway::hit::serve;
 use crate::gateway::lookup::{Attempt, RequestContext, Selecting};
 use crate::gateway::outcome::{GatewayError, Outcome, Reply};
@@ -66,7 +66,7 @@ impl Shared {
                 reader
             }
             Some(Join::Begun(reader, claim)) => {
-                self.begin_fill(attempt, reader.fill(), *claim, FillMode::ByReaders);
+                self.begin_fill(reader.fill(), *claim, context.asker());
                 reader
             }
             Some(Join::Stored) => return self.detour(attempt, forwarding, trials).await,
@@ -199,14 +199,9 @@ impl Shared {
     }
 
     /// Spawns the fill task, which fetches or revalidates the object.
-    fn begin_fill(self: &Arc<Self>, attempt: &Attempt<'_>, fill: Arc<Fill>, claim: Claim, wanted: FillMode) {
-        // A background revalidation is made for the cache, so the client's `Authorization` is not counted.
-        let asker = match wanted {
-            FillMode::ByReaders => attempt.context.asker(),
-            FillMode::Anyway => Asker::Anyone,
-        };
+    fn begin_fill(self: &Arc<Self>, fill: Arc<Fill>, claim: Claim, asker: Asker) {
         let Claim { permit, asked, known } = claim;
-        FillTask { gateway: Arc::clone(self), fill, permit, asked, asker, known, wanted }.spawn();
+        FillTask { gateway: Arc::clone(self), fill, permit, asked, asker, known }.spawn();
     }
 
     /// Revalidates the stored object in the background, at most once per key at a time (RFC 5861 3). Does nothing
@@ -216,7 +211,8 @@ impl Shared {
             return;
         }
         if let Some((fill, claim)) = self.fills.begin_unread(attempt.key(), || self.claim(attempt)) {
-            self.begin_fill(attempt, fill, claim, FillMode::Anyway);
+            // It is made for the cache, so the client's `Authorization` is not counted.
+            self.begin_fill(fill, claim, Asker::Anyone);
         }
     }
 

@@ -5,6 +5,8 @@ use std::future::poll_fn;
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 
+use tokio::time::Instant;
+
 use crate::budget::Reservation;
 use crate::cache::CacheKey;
 use crate::cache::entry::CacheEntry;
@@ -20,8 +22,9 @@ use crate::sync::{Mutex, MutexGuard};
 pub(in crate::gateway) const BEGINNER: u64 = 1;
 
 /// One object being fetched or revalidated, shared by all requests that wait for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::gateway) struct Fill {
+    begun: Instant,
     state: Mutex<State>,
     /// The keys it is listed under. Changed only while the lock of the fill table is held.
     keys: Mutex<Vec<CacheKey>>,
@@ -38,6 +41,8 @@ pub(in crate::gateway) struct State {
     pub(in crate::gateway) last_reader: u64,
     /// Whether the reader that began the fill is gone.
     pub(in crate::gateway) beginner_left: bool,
+    /// Whether it goes on without readers, even before the source has answered.
+    goes_on: bool,
     /// Budget for the object's memory. Held until the object is stored or the fill is dropped.
     reservation: Option<Reservation>,
     /// Waker of the fill task, woken when the last reader leaves.
@@ -97,17 +102,46 @@ impl Completed {
     }
 }
 
+impl Default for Fill {
+    fn default() -> Self {
+        Self::of(State::default())
+    }
+}
+
+impl State {
+    fn is_deserted(&self) -> bool {
+        self.readers == 0 && !self.goes_on
+    }
+}
+
 impl Fill {
-    /// Creates a fill without readers. A reader that joins it later is never the beginner.
+    /// Creates a fill that goes on without readers. A reader that joins it later is never the beginner.
     pub(in crate::gateway) fn unread() -> Self {
-        let state = State { last_reader: BEGINNER, beginner_left: true, ..State::default() };
-        Self { state: Mutex::new(state), keys: Mutex::default() }
+        Self::of(State { last_reader: BEGINNER, beginner_left: true, goes_on: true, ..State::default() })
     }
 
     /// Creates a fill that takes the place of `earlier`.
     pub(in crate::gateway) fn following(earlier: Arc<Self>) -> Self {
-        let state = State { earlier: Some(earlier), ..State::default() };
-        Self { state: Mutex::new(state), keys: Mutex::default() }
+        Self::of(State { earlier: Some(earlier), ..State::default() })
+    }
+
+    fn of(state: State) -> Self {
+        Self { begun: Instant::now(), state: Mutex::new(state), keys: Mutex::default() }
+    }
+
+    /// Returns when it began.
+    pub(in crate::gateway) fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// Makes it go on without readers.
+    pub(in crate::gateway) fn go_on(&self) {
+        self.state().goes_on = true;
+    }
+
+    /// Returns `true` if it goes on without readers.
+    pub(in crate::gateway) fn goes_on(&self) -> bool {
+        self.state().goes_on
     }
 
     /// Returns the fill that it has replaced in the table. Returns `None` once the source has answered.
@@ -120,16 +154,16 @@ impl Fill {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns `true` if it has no readers.
+    /// Returns `true` if it has no readers, and does not go on without any.
     pub(in crate::gateway) fn is_deserted(&self) -> bool {
-        self.state().readers == 0
+        self.state().is_deserted()
     }
 
-    /// Waits until it has no readers. Only the fill task may call it, because one waker is kept.
+    /// Waits until it is deserted. Only the fill task may call it, because one waker is kept.
     pub(in crate::gateway) async fn deserted(&self) {
         poll_fn(|cx| {
             let mut state = self.state();
-            if state.readers == 0 {
+            if state.is_deserted() {
                 return Poll::Ready(());
             }
             state.task = Some(cx.waker().clone());

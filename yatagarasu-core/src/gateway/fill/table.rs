@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::{Entry, VacantEntry};
 use std::sync::{Arc, PoisonError};
 
+use tokio::time::Instant;
+
 use crate::cache::entry::CacheEntry;
 use crate::cache::{CacheKey, Selector};
 use crate::gateway::fill::reader::FillReader;
@@ -92,6 +94,16 @@ impl FillTable {
         outlived: impl Fn(&Head) -> bool,
     ) -> Option<FillReader> {
         self.running().get(key).map(|fill| FillReader::new(good_enough(fill, outlived)))
+    }
+
+    /// Returns when the running fill of `key` began.
+    pub(in crate::gateway) fn begun(&self, key: &CacheKey) -> Option<Instant> {
+        self.running().get(key).map(|fill| fill.begun())
+    }
+
+    /// Makes the running fill of `key` go on without readers. Returns `false` if there is none.
+    pub(in crate::gateway) fn go_on(&self, key: &CacheKey) -> bool {
+        self.running().get(key).inspect(|fill| fill.go_on()).is_some()
     }
 
     /// Begins a fill of `key` without a reader if `claim` returns a claim. Returns `None` if one is already running.

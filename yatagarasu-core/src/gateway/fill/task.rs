@@ -32,16 +32,6 @@ pub(in crate::gateway) struct FillTask {
     pub(in crate::gateway) asker: Asker,
     /// The whole object that was known when the fill began.
     pub(in crate::gateway) known: Option<Known>,
-    pub(in crate::gateway) wanted: FillMode,
-}
-
-/// Whether a fill continues without readers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::gateway) enum FillMode {
-    /// Only after its response head has arrived.
-    ByReaders,
-    /// Always: a background revalidation refreshes the object for later requests.
-    Anyway,
 }
 
 /// A source's answer and the times of the exchange.
@@ -142,7 +132,7 @@ impl FillTask {
                 answer = &mut answer => {
                     return Some((answer, self.permit.exchange(began, &*self.gateway.clock)));
                 }
-                () = self.fill.deserted(), if self.wanted == FillMode::ByReaders => {
+                () = self.fill.deserted() => {
                     // A request may have joined since. Only a check under the table's lock is reliable.
                     if self.gateway.fills.remove_deserted(&self.fill) {
                         return None;
@@ -248,16 +238,15 @@ impl FillTask {
 
     /// Releases an open object of unknown length, which is copied while it passes to its client.
     async fn copy(self, object: Object, exchange: Exchange, terms: FreshnessTerms) {
-        let (gateway, fill, wanted) = (Arc::clone(&self.gateway), Arc::clone(&self.fill), self.wanted);
+        let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
         gateway.fills.remove(&fill);
         let copy = TeeBuffer::of(&gateway, &object, self.fetched(exchange), terms);
-        match wanted {
-            FillMode::ByReaders => fill.release(keeping(object, copy), None),
+        if fill.goes_on() {
             // Without readers the body would never be read, so read it here.
-            FillMode::Anyway => {
-                fill.release_all(None);
-                copy.take(object.body).await;
-            }
+            fill.release_all(None);
+            copy.take(object.body).await;
+        } else {
+            fill.release(keeping(object, copy), None);
         }
     }
 

@@ -192,6 +192,7 @@ fn cache(cache: &BucketCache) -> CacheSettings {
         heuristic_freshness: policy.heuristic_freshness,
         stale_while_revalidate: Span(policy.stale_while_revalidate),
         stale_if_error: Span(policy.stale_if_error),
+        stale_wait: Span(policy.stale_wait.unwrap_or_default()),
         range_fill: policy.range_fill,
         negative_ttl: Span(policy.negative.ttl),
         negative_statuses: statuses.into_iter().filter_map(|(status, on)| on.then_some(status)).collect(),

@@ -42,6 +42,7 @@ fn policy(settings: &CacheSettings) -> CachePolicy {
         heuristic_freshness: settings.heuristic_freshness,
         stale_while_revalidate: settings.stale_while_revalidate.0,
         stale_if_error: settings.stale_if_error.0,
+        stale_wait: Some(settings.stale_wait.0).filter(|wait| !wait.is_zero()),
         range_fill: settings.range_fill,
         negative: Negative {
             ttl: settings.negative_ttl.0,

@@ -228,7 +228,12 @@ fn policy(cache: &str, expected: &CachePolicy) {
 fn every_key_of_the_caching_rules_takes_effect() {
     let seconds = Duration::from_secs;
     let negative = Negative { ttl: Duration::ZERO, missing: true, denied: false };
-    let default = CachePolicy { negative, ..CachePolicy::new(10_000_000, seconds(3600)) };
+    let default = CachePolicy {
+        negative,
+        stale_if_error: seconds(3600),
+        stale_wait: Some(seconds(1)),
+        ..CachePolicy::new(10_000_000, seconds(3600))
+    };
     policy("", &default);
     policy(
         "max_item_size: 1KB, ttl: 0",
@@ -257,6 +262,8 @@ fn every_key_of_the_caching_rules_takes_effect() {
             ..default.clone()
         },
     );
+    policy("stale_wait: 20ms", &CachePolicy { stale_wait: Some(seconds(1) / 50), ..default.clone() });
+    policy("stale_wait: 0", &CachePolicy { stale_wait: None, ..default.clone() });
     for (text, missing, denied) in [
         ("[404]", true, false),
         ("[403]", false, true),
