@@ -167,7 +167,7 @@ impl Admin {
                 metrics(exposition(&self.state, &buckets, self.reloader.get().map(Arc::as_ref)))
             }
             ("/purge", false) if head.method == Method::POST => {
-                purge::answer(&buckets, &head.headers, body, client).await
+                purge::answer(&self.buckets, &head.headers, body, client).await
             }
             ("/config", true) => reload::show_running(&self.state.config.borrow()),
             ("/reload", false) if head.method == Method::POST => {

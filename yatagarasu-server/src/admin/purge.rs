@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
@@ -96,7 +97,7 @@ pub(super) fn not_json() -> Response<Full<Bytes>> {
 
 /// Purges the objects that the JSON body selects. Returns a response with their number.
 pub(super) async fn answer(
-    buckets: &Arc<Buckets>,
+    buckets: &ArcSwap<Buckets>,
     headers: &HeaderMap,
     body: Incoming,
     client: SocketAddr,
@@ -123,6 +124,8 @@ pub(super) async fn answer(
         Ok(read) => read,
         Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
     };
+    // Not before: a reload may have emptied a cache while the body came.
+    let buckets = buckets.load_full();
     let all = buckets.all();
     let chosen = match (&order.bucket, &selector) {
         (Some(name), _) => {
@@ -137,7 +140,7 @@ pub(super) async fn answer(
             return problem(StatusCode::BAD_REQUEST, detail);
         }
     };
-    let purged = purge(buckets, chosen, selector, how, client).await;
+    let purged = purge(&buckets, chosen, selector, how, client).await;
     document(StatusCode::OK, &json!({ "purged": purged }))
 }
 

@@ -197,3 +197,30 @@ async fn files_of_logs_are_opened_anew() {
     client.get("/static/k").await;
     until(&access, 2).await;
 }
+
+/// The buckets were chosen before the order was read, and the purge emptied a cache that was gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_whose_order_comes_late_reaches_the_cache_that_is_there_then() {
+    let s3 = Origin::start().await;
+    s3.objects().put("k", &[], "old");
+    let with =
+        |ttl: &str| document("", &[bucket(&s3.endpoint(), "assets", "/static", "", &format!("ttl: {ttl}"))]);
+    let process = Process::start(&with("1h"), &[]);
+    let order = r#"{"bucket":"assets","key":"k"}"#;
+    let head = format!(
+        "POST /purge HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         expect: 100-continue\r\n\r\n",
+        process.admin,
+        order.len()
+    );
+    let mut purge = Connection::send(process.admin, head).await;
+    assert_eq!(purge.head().await.status, 100, "the head has been read");
+    process.rewrite(&with("2h"));
+    assert_eq!(reload(&process).await.1["buckets"][0]["cache"], "emptied");
+    let client = Client::new(process.address);
+    while client.get("/static/k").await.field("x-cache") != "HIT" {}
+    s3.objects().put("k", &[], "new");
+    purge.say(order).await;
+    assert_eq!(purge.head().await.status, 200);
+    assert_eq!(client.get("/static/k").await.body, "new");
+}
