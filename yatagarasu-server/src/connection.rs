@@ -116,8 +116,8 @@ async fn converse(
                     }
                     let answering = |body: ResponseBody| {
                         match &way {
-                            Way::Connection { .. } => running.state().held().set(body.stored()),
-                            Way::Stream { stream, .. } => stream.held().set(body.stored()),
+                            Way::Connection { .. } => running.state().held().set(body.held()),
+                            Way::Stream { stream, .. } => stream.held().set(body.held()),
                         }
                         AnsweringBody::new(body, running, way)
                     };

@@ -1,6 +1,7 @@
 //! The outcome of a request: the one value that the response, the metrics and the log line are made from.
 
 pub mod body;
+pub mod held;
 pub mod multipart;
 pub mod stored_body;
 

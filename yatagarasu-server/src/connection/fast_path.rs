@@ -31,6 +31,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use yatagarasu_core::gateway::outcome::held::Held;
+
 use crate::connection::Place;
 use crate::connection::admission::Slot;
 use crate::connection::fast_path::hit_writer::HitWriter;
@@ -231,7 +233,7 @@ impl FastPath {
         while let Some(sending) = &mut self.sending {
             let sent = sending.poll_send(socket, cx);
             if sent.is_pending() {
-                state.held().set(Some(sending.stored()));
+                state.held().set(Some(Held::stored(sending.stored())));
             }
             state.note(&sent, socket);
             state.set_sending(sent.is_pending());

@@ -1,7 +1,10 @@
 //! Ends idle and stalled connections.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+use yatagarasu_sys::clock::since_boot;
 
 use crate::connection::http2_stream::Stream;
 use crate::connection::state::{ConnectionState, Look, Order};
@@ -16,6 +19,16 @@ const IDLE_LOOKS_SOON: u32 = 2;
 /// The time over which a rate is measured if there is no limit for clients that take nothing.
 const RATE_WINDOW: Duration = Duration::from_secs(60);
 
+/// Time for which a client has to have taken nothing before its response may be ended for the memory that it holds. The
+/// kernel tells of bytes that a slow client takes only now and then.
+const STALLED_TO_FREE: Duration = Duration::from_secs(3);
+
+/// Time between two threads that free memory: the first one's responses have ended by then.
+const FREEING: Duration = Duration::from_millis(100);
+
+/// When a thread last freed memory, in milliseconds since the start of the machine.
+static FREED_AT: AtomicU64 = AtomicU64::new(0);
+
 /// Longest time between two looks.
 const PERIOD_MAX: Duration = Duration::from_secs(1);
 
@@ -28,6 +41,8 @@ pub(crate) struct IdleReaper {
     idle_looks: u32,
     /// Number of consecutive stalled looks after which a connection or a stream is reset. `None` means never.
     stalled_looks: Option<u32>,
+    /// Number of consecutive stalled looks after which a response may be ended for the memory that it holds.
+    freed_looks: u32,
     /// The rate that clients have to keep, if there is one.
     rate: Option<Rate>,
     order: Order,
@@ -69,6 +84,7 @@ impl IdleReaper {
             period: PERIOD_MAX,
             idle_looks: u32::MAX,
             stalled_looks: None,
+            freed_looks: u32::MAX,
             rate: None,
             order: Order::Serve,
             watched: Vec::new(),
@@ -87,7 +103,12 @@ impl IdleReaper {
             // One more, because the first look may come at once.
             u32::try_from(looks).unwrap_or(u32::MAX - 1) + 1
         };
-        self.period = period;
+        let earlier = std::mem::replace(&mut self.period, period);
+        for watched in &mut self.watched {
+            watched.count_anew(earlier, period);
+        }
+        self.freed_looks =
+            looks(send_timeout.map_or(STALLED_TO_FREE, |timeout| timeout.min(STALLED_TO_FREE)));
         self.idle_looks = looks(header_timeout);
         self.stalled_looks = send_timeout.map(looks);
         self.rate = (rate_min > 0).then(|| {
@@ -135,6 +156,9 @@ impl IdleReaper {
         self.watched.retain_mut(|watched| {
             let Some(state) = watched.state.upgrade() else { return false };
             let looks = watched.note(state.look());
+            if state.is_cut() {
+                return true;
+            }
             if self.rate.is_some_and(|rate| watched.is_too_slow(rate, state.written())) {
                 state.tell(Order::Cut);
                 cut += 1;
@@ -142,7 +166,7 @@ impl IdleReaper {
             }
             match (watched.last, stalled_looks) {
                 (Look::Idle, _) if looks >= idle_looks => state.tell(Order::Leave),
-                (Look::Stalled, Some(max)) if looks == max => {
+                (Look::Stalled, Some(max)) if looks >= max => {
                     state.tell(Order::Cut);
                     cut += 1;
                 }
@@ -160,19 +184,24 @@ impl IdleReaper {
         cut
     }
 
-    /// Frees at least `excess` bytes of objects that no cache holds any more, if so many are held for clients that take
-    /// nothing: ends their responses, those first that have waited longest. Returns the number of responses ended.
+    /// Frees at least `excess` bytes of objects that no cache holds any more, if so many are held for clients that have
+    /// taken nothing for three seconds: ends their responses, those first that have waited longest. Returns the number of
+    /// responses ended. Only one thread does so at a time.
     pub(crate) fn free(&mut self, excess: u64) -> u64 {
         let mut holding: Vec<(u32, u64, Holder)> = Vec::new();
         for watched in &self.watched {
             let Some(state) = watched.state.upgrade() else { continue };
             let bytes = state.held().retired_bytes();
-            if watched.last == Look::Stalled && bytes > 0 {
+            let long = watched.last == Look::Stalled && watched.looks >= self.freed_looks;
+            if long && bytes > 0 {
                 holding.push((watched.looks, bytes, Holder::Connection(state)));
             } else if let Some(streams) = state.streams() {
-                let streams = streams.holding().into_iter();
+                let streams = streams.holding().into_iter().filter(|(looks, ..)| *looks >= self.freed_looks);
                 holding.extend(streams.map(|(looks, bytes, stream)| (looks, bytes, Holder::Stream(stream))));
             }
+        }
+        if holding.is_empty() || !begins_to_free(since_boot()) {
+            return 0;
         }
         holding.sort_by_key(|(looks, ..)| std::cmp::Reverse(*looks));
         let (mut freed, mut ended) = (0, 0);
@@ -199,7 +228,22 @@ impl IdleReaper {
     }
 }
 
+/// Returns `true` if no thread has begun to free memory within [`FREEING`].
+fn begins_to_free(now: Duration) -> bool {
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let last = FREED_AT.load(Ordering::Relaxed);
+    let due = u128::from(now.saturating_sub(last)) >= FREEING.as_millis();
+    due && FREED_AT.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
 impl Watched {
+    /// Counts the looks so far as looks of another period.
+    fn count_anew(&mut self, earlier: Duration, period: Duration) {
+        let time = earlier.saturating_mul(self.looks);
+        self.looks = u32::try_from(time.as_nanos() / period.as_nanos()).unwrap_or(u32::MAX);
+        self.waited.0 = 0;
+    }
+
     /// Records a look. Returns the number of consecutive looks with the same result.
     fn note(&mut self, look: Look) -> u32 {
         self.looks = if self.last == look { self.looks.saturating_add(1) } else { 1 };
@@ -227,8 +271,14 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use std::task::{Context, Poll, Waker};
+    use std::time::SystemTime;
 
     use tokio::net::{TcpListener, TcpStream};
+    use yatagarasu_core::cache::entry::EntryKind;
+    use yatagarasu_core::cache::segments::SegmentsBuilder;
+    use yatagarasu_core::caching::freshness::Exchange;
+    use yatagarasu_core::gateway::outcome::held::Held;
+    use yatagarasu_core::{CacheEntry, Segments};
 
     use super::*;
 
@@ -375,6 +425,59 @@ mod tests {
         drop(state.begin());
         assert_eq!(reaper.reap(false), 1);
         assert_eq!(order(&state), Order::Cut);
+    }
+
+    /// A client that had stalled for longer than a new limit was never cut off.
+    #[tokio::test]
+    async fn a_shorter_limit_holds_for_those_who_have_stalled_already() {
+        let mut reaper = IdleReaper::new(Duration::from_secs(60), Some(Duration::from_secs(60)));
+        let (socket, _client) = socket().await;
+        let state = reaper.watch();
+        state.note(&Poll::Pending, &socket);
+        for _ in 0..14 {
+            assert_eq!(reaper.reap(false), 0);
+        }
+        reaper.limit(Duration::from_secs(60), Some(Duration::from_secs(20)), 0);
+        assert_eq!(reaper.reap(false), 0, "15 s are fewer than 20");
+        reaper.limit(Duration::from_secs(60), Some(Duration::from_secs(2)), 0);
+        assert_eq!([reaper.reap(false), reaper.reap(false)], [1, 0]);
+        assert_eq!(order(&state), Order::Cut);
+    }
+
+    /// The kernel tells of what a slow client takes at every second look or so.
+    #[tokio::test]
+    async fn only_clients_that_have_stalled_for_some_time_free_memory() {
+        let mut reaper = IdleReaper::new(Duration::from_secs(60), Some(Duration::from_secs(60)));
+        let (socket, _client) = socket().await;
+        let entry = CacheEntry::note(
+            EntryKind::Full(content()),
+            Exchange::at(SystemTime::UNIX_EPOCH),
+            Duration::ZERO,
+        );
+        entry.retire();
+        let entry = Arc::new(entry);
+        let (slow, stalled) = (reaper.watch(), reaper.watch());
+        for state in [&slow, &stalled] {
+            state.held().set(Some(Held::stored(&entry)));
+            state.note(&Poll::Pending, &socket);
+        }
+        let mut looks = 0;
+        while reaper.free(1000) == 0 {
+            if looks % 2 == 0 {
+                slow.note(&Poll::Ready(Ok(1)), &socket);
+                slow.note(&Poll::Pending, &socket);
+            }
+            reaper.reap(false);
+            looks += 1;
+        }
+        assert!(looks >= 4, "{looks}");
+        assert_eq!([order(&slow), order(&stalled)], [Order::Serve, Order::Cut]);
+    }
+
+    fn content() -> Segments {
+        let mut content = SegmentsBuilder::new(Some(2000));
+        content.push(&[0; 2000]);
+        content.finish()
     }
 
     #[test]

@@ -53,7 +53,6 @@ impl Workers {
     ) -> io::Result<Self> {
         let worker = |(index, (handler, counters)): (usize, (&Arc<RequestHandler>, &Arc<Counters>))| {
             let work = Work {
-                threads: handlers.len() as u64,
                 handler: Arc::clone(handler),
                 counters: Arc::clone(counters),
                 limits: limits.clone(),
@@ -183,8 +182,6 @@ struct NewConnection {
 }
 
 struct Work {
-    /// Number of workers.
-    threads: u64,
     handler: Arc<RequestHandler>,
     counters: Arc<Counters>,
     limits: watch::Receiver<Arc<ConnectionLimits>>,
@@ -221,10 +218,9 @@ impl Work {
                 _ = looks.tick(), if !reaper.is_empty() => {
                     let crowded = crowd.as_ref().is_some_and(|crowd| crowd.is_crowded(&current));
                     self.counters.timed_out(reaper.reap(crowded));
-                    // Each thread frees its share.
                     let excess = retired_bytes().saturating_sub(current.response_memory);
                     if excess > 0 {
-                        let ended = reaper.free(excess.div_ceil(self.threads));
+                        let ended = reaper.free(excess);
                         self.counters.response_memory_cuts.add(ended);
                     }
                 }

@@ -1,12 +1,13 @@
 //! Bodies of public responses, with the access log entries that they complete.
 
 use std::pin::Pin;
-use std::sync::Arc;
+
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use yatagarasu_core::{CacheEntry, ObjectBody, ReplyBody, SourceError};
+use yatagarasu_core::gateway::outcome::held::Held;
+use yatagarasu_core::{ObjectBody, ReplyBody, SourceError};
 
 use crate::telemetry::access_log::Entry;
 
@@ -58,11 +59,11 @@ impl ResponseBody {
         }
     }
 
-    /// Returns the stored object that the body is of, if it is of one.
-    pub(crate) fn stored(&self) -> Option<&Arc<CacheEntry>> {
+    /// Returns what it holds of an object that is stored, or may become so.
+    pub(crate) fn held(&self) -> Option<Held> {
         match &self.content {
             Content::Document(_) => None,
-            Content::Reply(reply) => reply.stored(),
+            Content::Reply(reply) => reply.held(),
         }
     }
 

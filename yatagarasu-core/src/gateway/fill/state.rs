@@ -240,6 +240,18 @@ impl Fill {
         matches!(self.state().stage, Stage::Receiving { .. } | Stage::Complete(_))
     }
 
+    /// Returns the object once all of it is there.
+    pub(in crate::gateway) fn complete(&self) -> Option<Arc<CacheEntry>> {
+        match &self.state().stage {
+            Stage::Complete(completed) => Some(Arc::clone(&completed.stored)),
+            Stage::Asking
+            | Stage::Receiving { .. }
+            | Stage::Released(..)
+            | Stage::Confirmed(_)
+            | Stage::Failed(..) => None,
+        }
+    }
+
     /// Returns the head of the object while it is being received.
     pub(in crate::gateway) fn receiving(&self) -> Option<Arc<Head>> {
         match &self.state().stage {

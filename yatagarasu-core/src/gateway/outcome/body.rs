@@ -1,14 +1,13 @@
 //! The body of a reply: from the cache, a running fill or the source.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
 
-use crate::cache::entry::CacheEntry;
 use crate::gateway::fill::reader::FillReader;
+use crate::gateway::outcome::held::Held;
 use crate::gateway::outcome::multipart::MultipartBody;
 use crate::gateway::outcome::stored_body::StoredBody;
 use crate::source::body::ObjectBody;
@@ -41,12 +40,13 @@ impl ReplyBody {
         }
     }
 
-    /// Returns the stored object that the bytes come from, if they do.
-    pub fn stored(&self) -> Option<&Arc<CacheEntry>> {
+    /// Returns what it holds of an object that is stored, or may become so.
+    pub fn held(&self) -> Option<Held> {
         match self {
-            Self::Stored(body) => Some(body.object()),
-            Self::Multipart(body) => body.stored(),
-            Self::Empty | Self::Filling(_) | Self::Streamed(_) => None,
+            Self::Stored(body) => Some(Held::stored(body.object())),
+            Self::Filling(reader) => Some(Held::filling(&reader.fill())),
+            Self::Multipart(body) => Some(body.held()),
+            Self::Empty | Self::Streamed(_) => None,
         }
     }
 

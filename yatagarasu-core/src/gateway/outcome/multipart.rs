@@ -1,12 +1,11 @@
 //! The body of a reply with several ranges.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::cache::entry::CacheEntry;
 use crate::gateway::fill::reader::FillReader;
+use crate::gateway::outcome::held::Held;
 use crate::gateway::outcome::stored_body::StoredBody;
 use crate::http::multipart::Layout;
 use crate::source::error::SourceError;
@@ -22,10 +21,10 @@ pub struct MultipartBody {
 
 impl MultipartBody {
     /// Returns the stored object that the parts are of, if they are of one.
-    pub(super) fn stored(&self) -> Option<&Arc<CacheEntry>> {
+    pub(super) fn held(&self) -> Held {
         match &self.content {
-            PartContent::Stored(body) => Some(body.object()),
-            PartContent::Filling(_) => None,
+            PartContent::Stored(body) => Held::stored(body.object()),
+            PartContent::Filling(reader) => Held::filling(&reader.fill()),
         }
     }
 }
