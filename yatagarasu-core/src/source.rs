@@ -1,6 +1,7 @@
 //! The source interface: a store, such as an S3 bucket, that objects are read from.
 
 pub mod body;
+pub mod circuit;
 pub mod consequences;
 pub mod error;
 pub mod healing;

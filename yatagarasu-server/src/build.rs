@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use yatagarasu_core::Budget;
+use yatagarasu_core::source::circuit::Guarded;
 use yatagarasu_core::source::healing::Healing;
 use yatagarasu_core::source::resume::Resuming;
 use yatagarasu_core::source::retry::Retrying;
@@ -172,7 +173,8 @@ async fn bucket(
         |earlier| Arc::clone(&earlier.healing),
     );
     let timed = Timed::new(Arc::clone(&built.source), settings.response_timeout, settings.idle_timeout);
-    let retrying = Retrying::new(Arc::new(timed), Arc::clone(&healing));
+    let circuit = Guarded::new(Arc::new(timed), settings.name.as_str().into());
+    let retrying = Retrying::new(Arc::new(circuit.clone()), Arc::clone(&healing));
     let resuming = Resuming::new(Arc::new(retrying), Arc::clone(&healing));
     let source = Arc::new(Reported::new(Arc::new(resuming), Arc::clone(&failures)));
     let policy = BucketPolicy {
@@ -202,6 +204,7 @@ async fn bucket(
         source: built,
         failures,
         healing,
+        circuit,
         config: settings.clone(),
     })
 }

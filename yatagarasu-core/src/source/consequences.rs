@@ -122,6 +122,7 @@ pub fn consequences(kind: ErrorKind) -> Consequences {
         ErrorKind::Throttled { .. } => {
             Consequences { retry: Retry::Later, ..transient(Fault::Source, StatusCode::SERVICE_UNAVAILABLE) }
         }
+        ErrorKind::Down => transient(Fault::Source, StatusCode::SERVICE_UNAVAILABLE),
         ErrorKind::Saturated => transient(Fault::Gateway, StatusCode::SERVICE_UNAVAILABLE),
         ErrorKind::TimedOut(_) => {
             Consequences { retry: Retry::Soon, ..transient(Fault::Source, StatusCode::GATEWAY_TIMEOUT) }
@@ -139,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [ErrorKind; 16] = [
+    const KINDS: [ErrorKind; 17] = [
         ErrorKind::NotFound,
         ErrorKind::Denied,
         ErrorKind::Archived,
@@ -154,6 +155,7 @@ mod tests {
         ErrorKind::Throttled { retry_after: None },
         ErrorKind::Saturated,
         ErrorKind::TimedOut(Duration::ZERO),
+        ErrorKind::Down,
         ErrorKind::Unavailable,
         ErrorKind::Broken,
     ];

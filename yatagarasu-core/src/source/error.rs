@@ -66,6 +66,8 @@ pub enum ErrorKind {
     Saturated,
     /// Nothing came from the source within this time.
     TimedOut(Duration),
+    /// The source has failed for some time, and is not asked until it is back.
+    Down,
     /// The source cannot be reached, or reports that it cannot serve now.
     Unavailable,
     /// The source violated its protocol, or sent a response that this gateway does not understand.
@@ -250,6 +252,7 @@ impl fmt::Display for ErrorKind {
             Self::Throttled { .. } => "the source asks to slow down",
             Self::Saturated => "the gateway has no free connection to the source",
             Self::TimedOut(limit) => return write!(f, "nothing came from the source within {limit:?}"),
+            Self::Down => "the source is down, and is not asked until it is back",
             Self::Unavailable => "the source is unavailable",
             Self::Broken => "the response of the source is incomplete or invalid",
         })

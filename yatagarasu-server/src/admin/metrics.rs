@@ -149,7 +149,7 @@ fn write_family(
 
 /// Writes what was done to heal the faults of the sources.
 fn write_healing(text: &mut Exposition, buckets: &Buckets) {
-    let families: [(&str, &str, Read); 5] = [
+    let families: [(&str, &str, Read); 6] = [
         ("retries_total", "Requests sent to S3 again.", |bucket| bucket.healing.stats().retried),
         (
             "retries_refused_total",
@@ -165,10 +165,13 @@ fn write_healing(text: &mut Exposition, buckets: &Buckets) {
         ("broken_total", "Bodies of S3 that broke off and could not be continued.", |bucket| {
             bucket.healing.stats().broken
         }),
+        ("refused_total", "Requests not sent because S3 is down.", |bucket| bucket.circuit.refused()),
     ];
     for (name, help, read) in families {
         write_family(text, buckets, (&format!("source_{name}"), "counter", help), read);
     }
+    let up = ("source_up", "gauge", "0 while S3 is down and is not asked, else 1.");
+    write_family(text, buckets, up, |bucket| u64::from(!bucket.circuit.is_open()));
 }
 
 fn label(bucket: &crate::service::buckets::Bucket) -> String {

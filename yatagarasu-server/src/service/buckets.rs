@@ -5,6 +5,7 @@ use std::sync::Arc;
 use yatagarasu_core::Gateway;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::ResponseFields;
+use yatagarasu_core::source::circuit::Guarded;
 use yatagarasu_core::source::healing::Healing;
 
 use crate::config::{BucketConfig, ForwardedQuery, StatusKey};
@@ -34,6 +35,8 @@ pub struct Bucket {
     pub failures: Arc<Failures>,
     /// What was done to heal faults of its source.
     pub healing: Arc<Healing>,
+    /// The circuit of its source.
+    pub circuit: Guarded,
     /// The configuration that it was made from.
     pub config: BucketConfig,
 }

@@ -85,7 +85,7 @@ impl<'a> Problem<'a> {
                 ErrorKind::RangeNotSatisfiable { .. } => "the range lies outside the object",
                 ErrorKind::Throttled { .. } => "the source asks to slow down",
                 ErrorKind::TimedOut(_) => "the source did not answer in time",
-                ErrorKind::Unavailable => "the source is unavailable",
+                ErrorKind::Unavailable | ErrorKind::Down => "the source is unavailable",
                 ErrorKind::Saturated => "the gateway is too busy",
                 ErrorKind::NoCredentials | ErrorKind::Unauthenticated => {
                     "the gateway has no valid credentials for the source"
@@ -111,7 +111,7 @@ impl<'a> Problem<'a> {
                         let seconds = retry_after.unwrap_or(RETRY_AFTER).as_secs().max(1);
                         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
                     }
-                    ErrorKind::Saturated => {
+                    ErrorKind::Saturated | ErrorKind::Down => {
                         headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
                     }
                     _ => {}

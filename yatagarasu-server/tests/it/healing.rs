@@ -1,5 +1,6 @@
 //! Faults of S3 that no client notices.
 
+mod circuit;
 mod resume;
 mod retry;
 mod stale;

@@ -1,0 +1,88 @@
+//! A source that is down.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::origin::Reply;
+
+use super::metric;
+use crate::site::Site;
+
+/// Closes all connections of a source while it is told to.
+fn down(site: &Site) -> Arc<AtomicBool> {
+    let down = Arc::new(AtomicBool::new(false));
+    let closed = Arc::clone(&down);
+    site.origin.decide(move |_| closed.load(Ordering::SeqCst).then(Reply::closes));
+    down
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_down_is_not_asked_until_it_is_back() {
+    let site = Site::healing("", "").await;
+    for key in ["hot", "cold"] {
+        site.put(key, &[], "here");
+    }
+    site.store("/static/hot").await;
+    let down = down(&site);
+    down.store(true, Ordering::SeqCst);
+    let mut statuses = Vec::new();
+    let opened = async {
+        while statuses.last() != Some(&503) {
+            statuses.push(site.client.get("/static/cold").await.status);
+        }
+    };
+    timeout(PATIENCE, opened).await.expect("the circuit opens");
+    assert!(statuses.len() > 2 && statuses.iter().rev().skip(1).all(|status| *status == 502), "{statuses:?}");
+    assert_eq!(metric(&site, "yatagarasu_source_up", "assets").await, 0);
+    // Nobody waits for it, and it is left alone.
+    let (before, began) = (site.origin.requests().len(), Instant::now());
+    for _ in 0..200 {
+        let refused = site.client.get("/static/cold").await;
+        assert_eq!((refused.status, refused.field("retry-after")), (503, "1"));
+        assert_eq!(site.client.get("/static/hot").await.field("x-cache"), "HIT");
+    }
+    let probes = site.origin.requests().len() - before;
+    assert!(probes as u64 <= began.elapsed().as_secs() + 1, "{probes} in {:?}", began.elapsed());
+    assert!(metric(&site, "yatagarasu_source_refused_total", "assets").await >= 200);
+    down.store(false, Ordering::SeqCst);
+    let began = Instant::now();
+    let back = async { while site.client.get("/static/cold").await.status != 200 {} };
+    timeout(PATIENCE, back).await.expect("it is asked again");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(site.client.get("/static/other").await.status, 404);
+}
+
+/// Requests for one broken object say nothing about the others.
+#[tokio::test]
+async fn one_broken_object_does_not_make_the_source_unavailable() {
+    let site = Site::healing("attempts: 1", "").await;
+    site.put("good", &[], "here");
+    site.origin.answer("bad", [Reply::status(500)]);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        for _ in 0..20 {
+            assert_eq!(site.client.get("/media/bad").await.status, 502);
+        }
+        assert_eq!(site.client.get("/media/good").await.status, 200);
+    }
+    assert_eq!(metric(&site, "yatagarasu_source_up", "videos").await, 1);
+    assert_eq!(metric(&site, "yatagarasu_source_refused_total", "videos").await, 0);
+}
+
+#[tokio::test]
+async fn a_source_that_is_back_for_probes_only_is_found_out_again() {
+    let site = Site::healing("attempts: 1", "").await;
+    let down = down(&site);
+    down.store(true, Ordering::SeqCst);
+    for round in 0..2 {
+        let opened = async { while site.client.get("/media/k").await.status != 503 {} };
+        timeout(PATIENCE, opened).await.unwrap_or_else(|_| panic!("it opens in round {round}"));
+        down.store(false, Ordering::SeqCst);
+        let closed = async { while site.client.get("/media/k").await.status != 404 {} };
+        timeout(PATIENCE, closed).await.expect("it closes");
+        down.store(true, Ordering::SeqCst);
+    }
+}
