@@ -4,6 +4,7 @@ pub mod body;
 pub mod circuit;
 pub mod consequences;
 pub mod error;
+pub mod failover;
 pub mod healing;
 pub mod resume;
 pub mod retry;

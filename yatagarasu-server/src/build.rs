@@ -1,16 +1,15 @@
 //! Assembles the gateways, the metrics and the shared memory budgets from a configuration.
 
+pub mod origin;
+
+use std::iter;
 use std::sync::Arc;
 
 use yatagarasu_core::Budget;
-use yatagarasu_core::source::circuit::Guarded;
-use yatagarasu_core::source::healing::Healing;
-use yatagarasu_core::source::resume::Resuming;
-use yatagarasu_core::source::retry::Retrying;
-use yatagarasu_core::source::timeout::Timed;
-use yatagarasu_core::{BucketPolicy, Common, Gateway, ObjectCache, SystemClock};
-use yatagarasu_s3::Access;
+use yatagarasu_core::source::failover::{Failover, FailoverCounters};
+use yatagarasu_core::{BucketPolicy, Common, Gateway, ObjectCache, ObjectSource, SystemClock};
 
+use crate::build::origin::Origin;
 use crate::config::{BucketConfig, Config, StatusKey};
 use crate::service::buckets::{Bucket, Buckets};
 use crate::telemetry::failures::{Failures, Reported};
@@ -137,46 +136,23 @@ async fn bucket(
     common: &Common,
     earlier: Option<&Bucket>,
 ) -> Result<Bucket, StartError> {
-    let named = || settings.name.clone();
-    // A file of certificates may have another content under the same name.
-    let same_source =
-        |earlier: &&Bucket| earlier.config.source == settings.source && settings.source.tls.ca_file.is_none();
-    let built = match earlier.filter(same_source) {
-        Some(earlier) => earlier.source.clone(),
-        None => yatagarasu_s3::build(&settings.source, Arc::clone(&common.clock))
-            .await
-            .map_err(|cause| StartError::Source { bucket: named(), cause })?,
-    };
-    tracing::info!(
-        bucket = settings.name,
-        path_prefix = settings.path_prefix,
-        url = built.url(),
-        region = built.region(),
-        credentials = match &settings.source.access {
-            Access::Anonymous => "none",
-            Access::Static(_) => "configuration",
-            Access::Chain => "AWS credential chain",
-        },
-        cache_bytes = settings.cache.as_ref().map_or(0, |cache| cache.store.max_size),
-        "bucket configured"
-    );
-    if settings.source.tls.insecure {
-        let bucket = &*settings.name;
-        tracing::warn!(bucket, "the certificate of this bucket's S3 is not verified (`s3.tls.insecure`)");
+    let failed = |cause| StartError::Source { bucket: settings.name.clone(), cause };
+    let cache_bytes = settings.cache.as_ref().map_or(0, |cache| cache.store.max_size);
+    let mut origins = Vec::with_capacity(1 + settings.fallbacks.len());
+    let configs =
+        iter::once(&settings.origin).chain(settings.fallbacks.iter().map(|fallback| &fallback.origin));
+    for (index, config) in configs.enumerate() {
+        let earlier = earlier.and_then(|earlier| earlier.origins.get(index));
+        let origin = Origin::build(config, &common.clock, earlier).await.map_err(failed)?;
+        origin.announce(&settings.path_prefix, cache_bytes);
+        origins.push(origin);
     }
     let failures = earlier.map_or_else(
         || Failures::new(settings.name.as_str().into()),
         |earlier| Arc::clone(&earlier.failures),
     );
-    let healing = earlier.filter(|earlier| earlier.config.retry == settings.retry).map_or_else(
-        || Healing::new(settings.name.as_str().into(), settings.retry),
-        |earlier| Arc::clone(&earlier.healing),
-    );
-    let timed = Timed::new(Arc::clone(&built.source), settings.response_timeout, settings.idle_timeout);
-    let circuit = Guarded::new(Arc::new(timed), settings.name.as_str().into());
-    let retrying = Retrying::new(Arc::new(circuit.clone()), Arc::clone(&healing));
-    let resuming = Resuming::new(Arc::new(retrying), Arc::clone(&healing));
-    let source = Arc::new(Reported::new(Arc::new(resuming), Arc::clone(&failures)));
+    let failover = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.failover));
+    let source = Arc::new(Reported::new(source(settings, &origins, &failover), Arc::clone(&failures)));
     let policy = BucketPolicy {
         cache: settings.cache.as_ref().map(|cache| cache.policy.clone()),
         forward_headers: settings.forward_headers.clone(),
@@ -188,7 +164,7 @@ async fn bucket(
     } else {
         let cache: Arc<dyn ObjectCache> = match &settings.cache {
             Some(cache) => yatagarasu_cache::build(&cache.store)
-                .map_err(|cause| StartError::Cache { bucket: named(), cause })?,
+                .map_err(|cause| StartError::Cache { bucket: settings.name.clone(), cause })?,
             None => Arc::new(yatagarasu_core::cache::NoCache),
         };
         Gateway::new(source, cache, policy, common.clone())
@@ -201,10 +177,25 @@ async fn bucket(
         cors: settings.cors.clone(),
         response_fields: Arc::clone(&settings.response_fields),
         gateway,
-        source: built,
+        origins,
+        failover,
         failures,
-        healing,
-        circuit,
         config: settings.clone(),
     })
+}
+
+/// Returns the source of a bucket: its only one, or one that asks the others where it fails.
+fn source(
+    settings: &BucketConfig,
+    origins: &[Origin],
+    failover: &Arc<FailoverCounters>,
+) -> Arc<dyn ObjectSource> {
+    let (first, others) = origins.split_first().expect("a bucket has a source");
+    let first = first.alternative(None);
+    if others.is_empty() {
+        return first.source;
+    }
+    let others =
+        others.iter().zip(&settings.fallbacks).map(|(origin, fallback)| origin.alternative(Some(fallback)));
+    Arc::new(Failover::new(settings.name.as_str().into(), first, others.collect(), Arc::clone(failover)))
 }

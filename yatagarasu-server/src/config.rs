@@ -20,7 +20,8 @@ mod units;
 mod validate;
 
 pub use effective::{
-    AdminConfig, BucketCache, BucketConfig, Config, LogConfig, Secret, ServerConfig, StatusKey,
+    AdminConfig, BucketCache, BucketConfig, Config, FallbackConfig, LogConfig, OriginConfig, Secret,
+    ServerConfig, StatusKey,
 };
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};

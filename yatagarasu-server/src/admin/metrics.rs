@@ -7,9 +7,10 @@ use yatagarasu_core::cache::retired::retired_bytes;
 use yatagarasu_s3::CredentialsStatus;
 
 use crate::admin::State;
+use crate::build::origin::Origin;
 use crate::connection::admission::Excess;
 use crate::server::reload::Reloader;
-use crate::service::buckets::Buckets;
+use crate::service::buckets::{Bucket, Buckets};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::failures::FAULTS;
 use crate::telemetry::log::panics;
@@ -70,14 +71,15 @@ pub(crate) fn exposition(state: &State, buckets: &Buckets, reloader: Option<&Rel
         text.sample(name, "", at);
     }
     write_buckets(&mut text, buckets);
+    write_origins(&mut text, buckets);
     text.0
 }
 
-/// Reads a metric of a bucket.
-type Read = fn(&crate::service::buckets::Bucket) -> u64;
+/// The name, the type and the meaning of a family of samples, and how one is read.
+type Family<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
 
 fn write_buckets(text: &mut Exposition, buckets: &Buckets) {
-    let families: [(&str, &str, &str, Read); 9] = [
+    let families: [Family<Bucket>; 9] = [
         ("hits_total", "counter", "Requests answered from the cache.", |bucket| bucket.gateway.stats().hits),
         ("forwards_total", "counter", "Requests that went to S3, or joined one that did.", |bucket| {
             bucket.gateway.stats().forwards
@@ -106,9 +108,12 @@ fn write_buckets(text: &mut Exposition, buckets: &Buckets) {
         }),
     ];
     for (name, kind, help, read) in families {
-        write_family(text, buckets, (name, kind, help), read);
+        let name = format!("yatagarasu_{name}");
+        text.family(&name, kind, help);
+        for bucket in buckets.all() {
+            text.sample(&name, &label(bucket), read(bucket));
+        }
     }
-    write_healing(text, buckets);
     let name = "yatagarasu_source_errors_total";
     text.family(name, "counter", "Errors of requests to the source, by the party at fault.");
     for bucket in buckets.all() {
@@ -116,66 +121,74 @@ fn write_buckets(text: &mut Exposition, buckets: &Buckets) {
             text.sample(name, &format!("{},fault=\"{fault}\"", label(bucket)), errors);
         }
     }
-    text.family(
-        "yatagarasu_credentials_valid",
-        "gauge",
-        "0 if there are no credentials, or S3 refuses them.",
-    );
-    for bucket in buckets.all() {
-        let usable = bucket.source.credentials().is_usable();
-        text.sample("yatagarasu_credentials_valid", &label(bucket), u64::from(usable));
+    let failover = "yatagarasu_source_failover_total";
+    text.family(failover, "counter", "Requests that a fallback has answered.");
+    for bucket in buckets.all().iter().filter(|bucket| bucket.origins.len() > 1) {
+        text.sample(failover, &label(bucket), bucket.failover.answered());
     }
-    text.family("yatagarasu_credentials_expiry_timestamp_seconds", "gauge", "When the credentials expire.");
-    for bucket in buckets.all() {
-        if let CredentialsStatus::Valid { until: Some(until) } = bucket.source.credentials() {
+}
+
+/// Writes the state of all sources, and what was done to heal their faults.
+fn write_origins(text: &mut Exposition, buckets: &Buckets) {
+    let families: [Family<Origin>; 8] = [
+        ("source_retries_total", "counter", "Requests sent to S3 again.", |origin| {
+            origin.healing.stats().retried
+        }),
+        (
+            "source_retries_refused_total",
+            "counter",
+            "Requests not sent again, because a fifth of all already were.",
+            |origin| origin.healing.stats().exhausted,
+        ),
+        ("source_resumed_total", "counter", "Bodies of S3 that broke off and were continued.", |origin| {
+            origin.healing.stats().resumed
+        }),
+        (
+            "source_resumed_bytes_total",
+            "counter",
+            "Bytes of continued bodies that were not sent a second time.",
+            |origin| origin.healing.stats().resumed_bytes,
+        ),
+        (
+            "source_broken_total",
+            "counter",
+            "Bodies of S3 that broke off and could not be continued.",
+            |origin| origin.healing.stats().broken,
+        ),
+        ("source_refused_total", "counter", "Requests not sent because S3 is down.", |origin| {
+            origin.circuit.refused()
+        }),
+        ("source_up", "gauge", "0 while S3 is down and is not asked, else 1.", |origin| {
+            u64::from(!origin.circuit.is_open())
+        }),
+        ("credentials_valid", "gauge", "0 if there are no credentials, or S3 refuses them.", |origin| {
+            u64::from(origin.built.credentials().is_usable())
+        }),
+    ];
+    let origins = || buckets.all().iter().flat_map(|bucket| &bucket.origins);
+    for (name, kind, help, read) in families {
+        let name = format!("yatagarasu_{name}");
+        text.family(&name, kind, help);
+        for origin in origins() {
+            text.sample(&name, &named(&origin.name), read(origin));
+        }
+    }
+    let name = "yatagarasu_credentials_expiry_timestamp_seconds";
+    text.family(name, "gauge", "When the credentials expire.");
+    for origin in origins() {
+        if let CredentialsStatus::Valid { until: Some(until) } = origin.built.credentials() {
             let seconds = until.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            text.sample("yatagarasu_credentials_expiry_timestamp_seconds", &label(bucket), seconds);
+            text.sample(name, &named(&origin.name), seconds);
         }
     }
 }
 
-fn write_family(
-    text: &mut Exposition,
-    buckets: &Buckets,
-    (name, kind, help): (&str, &str, &str),
-    read: Read,
-) {
-    let name = format!("yatagarasu_{name}");
-    text.family(&name, kind, help);
-    for bucket in buckets.all() {
-        text.sample(&name, &label(bucket), read(bucket));
-    }
+fn label(bucket: &Bucket) -> String {
+    named(&bucket.name)
 }
 
-/// Writes what was done to heal the faults of the sources.
-fn write_healing(text: &mut Exposition, buckets: &Buckets) {
-    let families: [(&str, &str, Read); 6] = [
-        ("retries_total", "Requests sent to S3 again.", |bucket| bucket.healing.stats().retried),
-        (
-            "retries_refused_total",
-            "Requests not sent again, because a fifth of all already were.",
-            |bucket| bucket.healing.stats().exhausted,
-        ),
-        ("resumed_total", "Bodies of S3 that broke off and were continued.", |bucket| {
-            bucket.healing.stats().resumed
-        }),
-        ("resumed_bytes_total", "Bytes of continued bodies that were not sent a second time.", |bucket| {
-            bucket.healing.stats().resumed_bytes
-        }),
-        ("broken_total", "Bodies of S3 that broke off and could not be continued.", |bucket| {
-            bucket.healing.stats().broken
-        }),
-        ("refused_total", "Requests not sent because S3 is down.", |bucket| bucket.circuit.refused()),
-    ];
-    for (name, help, read) in families {
-        write_family(text, buckets, (&format!("source_{name}"), "counter", help), read);
-    }
-    let up = ("source_up", "gauge", "0 while S3 is down and is not asked, else 1.");
-    write_family(text, buckets, up, |bucket| u64::from(!bucket.circuit.is_open()));
-}
-
-fn label(bucket: &crate::service::buckets::Bucket) -> String {
-    let name = bucket.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+fn named(name: &str) -> String {
+    let name = name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("bucket=\"{name}\"")
 }
 

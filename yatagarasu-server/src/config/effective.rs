@@ -8,6 +8,7 @@ use std::time::Duration;
 use yatagarasu_cache::CacheConfig;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::ResponseFields;
+use yatagarasu_core::source::failover::FailoverCause;
 use yatagarasu_core::source::healing::RetryPolicy;
 use yatagarasu_core::{CachePolicy, ForwardedFields};
 use yatagarasu_s3::SourceConfig;
@@ -101,13 +102,9 @@ pub struct BucketConfig {
     /// The URL path prefix: `/`, or `/one/or/more` segments without a slash at the end.
     pub path_prefix: String,
     /// The source of its objects.
-    pub source: SourceConfig,
-    /// Timeout for the source's response head.
-    pub response_timeout: Duration,
-    /// Timeout for each further piece of a body.
-    pub idle_timeout: Duration,
-    /// How often and how long the source is asked.
-    pub retry: RetryPolicy,
+    pub origin: OriginConfig,
+    /// Further sources, in the order in which they are asked.
+    pub fallbacks: Vec<FallbackConfig>,
     /// Request header fields that are forwarded to the source.
     pub forward_headers: ForwardedFields,
     /// Query parameters that are forwarded to the source and are part of the cache key.
@@ -118,6 +115,28 @@ pub struct BucketConfig {
     pub response_fields: Arc<ResponseFields>,
     /// The cache, or `None` if caching is off.
     pub cache: Option<BucketCache>,
+}
+
+/// A source of objects, and the limits of the requests to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginConfig {
+    /// The source.
+    pub source: SourceConfig,
+    /// Timeout for the source's response head.
+    pub response_timeout: Duration,
+    /// Timeout for each further piece of a body.
+    pub idle_timeout: Duration,
+    /// How often and how long the source is asked.
+    pub retry: RetryPolicy,
+}
+
+/// A further source of the objects of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FallbackConfig {
+    /// When it is asked.
+    pub when: Vec<FailoverCause>,
+    /// The source.
+    pub origin: OriginConfig,
 }
 
 impl Config {

@@ -28,7 +28,7 @@ use key::Absent::{Computed, Required};
 
 pub(super) use choice::{Choice, CorsMode};
 pub(super) use key::{Absent, Key, Kind, Section, Type};
-pub(super) use setting::{Address, Either, Fields, MASKED, Several};
+pub(super) use setting::{Address, Again, Either, Fields, MASKED, Several};
 
 /// The wildcard for all names. It must be the only entry of its list.
 pub(super) const ALL: &str = "*";
@@ -148,6 +148,9 @@ rows! {
             bounds Bounds::rule("not escaped, and used once; no `//`, `.` or `..` segment, no `%`, `?` or `#`");
         /// The connection to S3.
         s3: S3Settings = {};
+        /// Further sources of the same objects, which are asked in order: another region or store where S3 cannot
+        /// answer, or the old store for what has not been migrated yet.
+        fallbacks: Several<FallbackSettings> = [];
         /// How pages of other origins may use the objects (CORS). With `pass`, S3's own configuration decides. With
         /// `off`, S3 is never told the origin. The keys of `cors` have the gateway decide, for all objects alike.
         cors: Either<CorsMode, CorsSettings> = "pass";
@@ -162,6 +165,15 @@ rows! {
         response_headers: Several<ResponseHeaderSettings> = [];
         /// The cache of the bucket.
         cache: CacheSettings = {};
+    }
+
+    /// A further source of the objects of a bucket.
+    struct FallbackSettings, "the keys of `fallbacks`, or a list of them" {
+        /// When it is asked: if the sources before it cannot answer, or if they have no such object.
+        when: Vec<String> = ["unavailable"], bounds Bounds::rule("`unavailable`, `not_found`");
+        /// The connection to it, with the keys of the bucket's `s3`, except `forward_headers` and `forward_query`, which are
+        /// those of the bucket.
+        s3: Again<S3Settings> = {};
     }
 
     /// The rules for pages of other origins.

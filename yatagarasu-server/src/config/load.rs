@@ -84,7 +84,7 @@ impl Config {
         strip_nothing(&mut root);
         refuse_lists(&mut root, &Settings::SECTION, "", &mut errors);
         let settings = deserialize(root, &mut errors);
-        if settings.buckets.iter().any(|bucket| credential_chain::is_used(&bucket.s3)) {
+        if settings.buckets.iter().any(credential_chain::is_used) {
             let wrong = &mut |variable: &str, message: &str| errors.list.push(of_variable(variable, message));
             credential_chain::check(environment, wrong);
         }

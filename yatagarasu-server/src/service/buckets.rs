@@ -5,9 +5,9 @@ use std::sync::Arc;
 use yatagarasu_core::Gateway;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::ResponseFields;
-use yatagarasu_core::source::circuit::Guarded;
-use yatagarasu_core::source::healing::Healing;
+use yatagarasu_core::source::failover::FailoverCounters;
 
+use crate::build::origin::Origin;
 use crate::config::{BucketConfig, ForwardedQuery, StatusKey};
 use crate::service::router::{Route, Routes};
 use crate::telemetry::failures::Failures;
@@ -29,14 +29,12 @@ pub struct Bucket {
     pub response_fields: Arc<ResponseFields>,
     /// Its gateway.
     pub gateway: Gateway,
-    /// Its source.
-    pub source: yatagarasu_s3::BuiltSource,
-    /// The failures of its source.
+    /// Its source, and its fallbacks in order.
+    pub origins: Vec<Origin>,
+    /// The requests that a fallback has answered.
+    pub failover: Arc<FailoverCounters>,
+    /// The failures of all its sources together.
     pub failures: Arc<Failures>,
-    /// What was done to heal faults of its source.
-    pub healing: Arc<Healing>,
-    /// The circuit of its source.
-    pub circuit: Guarded,
     /// The configuration that it was made from.
     pub config: BucketConfig,
 }

@@ -1,6 +1,7 @@
 //! Faults of S3 that no client notices.
 
 mod circuit;
+mod fallbacks;
 mod resume;
 mod retry;
 mod stale;

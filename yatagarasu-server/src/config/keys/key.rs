@@ -36,6 +36,8 @@ pub(in crate::config) enum Kind {
     Sections(&'static Section),
     /// A section, or a list of sections.
     Several(&'static Section),
+    /// The keys of a section that stands elsewhere in the table, too, and is described there.
+    Again(&'static Section),
     /// One of these names, or a section.
     Either(&'static [&'static str], &'static Section),
 }
@@ -146,6 +148,7 @@ impl Key {
             Kind::Section(section)
             | Kind::Sections(section)
             | Kind::Several(section)
+            | Kind::Again(section)
             | Kind::Either(_, section) => Some(section),
             Kind::Value(_) => None,
         }
@@ -161,7 +164,7 @@ impl Key {
         let kind = match self.kind {
             Kind::Value(kind) => kind,
             Kind::Either(names, _) => return Some(format!("{}, or its keys", alternatives(names))),
-            Kind::Section(_) | Kind::Sections(_) | Kind::Several(_) => return None,
+            Kind::Section(_) | Kind::Sections(_) | Kind::Several(_) | Kind::Again(_) => return None,
         };
         match kind {
             Type::Number if self.bounds.rule.is_empty() => Some(format!("up to {}", u16::MAX)),

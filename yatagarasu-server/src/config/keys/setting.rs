@@ -13,7 +13,9 @@ use crate::config::Secret;
 use crate::config::error::ErrorSink;
 use crate::config::keys::choice::{Choice, CorsMode, Named, alternatives};
 use crate::config::keys::key::{Key, Kind, Type};
-use crate::config::keys::{BucketSettings, CorsSettings, ResponseHeaderSettings};
+use crate::config::keys::{
+    BucketSettings, CorsSettings, FallbackSettings, ResponseHeaderSettings, S3Settings,
+};
 use crate::config::units::{ByteSize, Span, write_size, write_span_ms};
 
 /// The placeholder for a secret.
@@ -135,6 +137,29 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Several<T> {
 
 impl Setting for Several<ResponseHeaderSettings> {
     const KIND: Kind = Kind::Several(&ResponseHeaderSettings::SECTION);
+}
+
+impl Setting for Several<FallbackSettings> {
+    const KIND: Kind = Kind::Several(&FallbackSettings::SECTION);
+
+    fn check(&self, _: &Key, place: &str, complain: ErrorSink<'_>) {
+        for (index, fallback) in self.0.iter().enumerate() {
+            fallback.check_bounds(&format!("{place}[{index}]"), complain);
+        }
+    }
+}
+
+/// A section that stands elsewhere in the table, too.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(in crate::config) struct Again<T>(pub(in crate::config) T);
+
+impl Setting for Again<S3Settings> {
+    const KIND: Kind = Kind::Again(&S3Settings::SECTION);
+
+    fn check(&self, _: &Key, place: &str, complain: ErrorSink<'_>) {
+        self.0.check_bounds(place, complain);
+    }
 }
 
 /// One of several names, or a section.

@@ -7,15 +7,18 @@ use yaml_rust2::{Yaml, YamlEmitter};
 use yatagarasu_core::ForwardedFields;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::FieldRule;
+use yatagarasu_core::source::failover::FailoverCause;
 use yatagarasu_s3::{Access, Addressing};
 
 use crate::config::keys::{
-    ALL, Address, AdminSettings, BucketSettings, CacheSettings, Choice, ClientAddressSettings, CorsMode,
-    CorsSettings, Either, Fields, LogSettings, ResponseHeaderSettings, S3Settings, ServerSettings, Settings,
-    Several, TlsSettings,
+    ALL, Address, AdminSettings, Again, BucketSettings, CacheSettings, Choice, ClientAddressSettings,
+    CorsMode, CorsSettings, Either, FallbackSettings, Fields, LogSettings, ResponseHeaderSettings,
+    S3Settings, ServerSettings, Settings, Several, TlsSettings,
 };
 use crate::config::units::{ByteSize, Span};
-use crate::config::{BucketCache, BucketConfig, Config, ForwardedQuery, Secret, StatusKey};
+use crate::config::{
+    BucketCache, BucketConfig, Config, FallbackConfig, ForwardedQuery, OriginConfig, Secret, StatusKey,
+};
 
 /// Returns the effective configuration as YAML, with all defaults and with masked secrets. Leaves out a region that is
 /// only found when the source is built.
@@ -97,7 +100,18 @@ fn bucket(bucket: &BucketConfig) -> BucketSettings {
     BucketSettings {
         name: Some(bucket.name.clone()),
         path_prefix: Some(bucket.path_prefix.clone()),
-        s3: s3(bucket),
+        s3: S3Settings {
+            forward_headers: match &bucket.forward_headers {
+                ForwardedFields::Named(names) => names.iter().map(ToString::to_string).collect(),
+                ForwardedFields::All => vec![ALL.to_owned()],
+            },
+            forward_query: match &bucket.forward_query {
+                ForwardedQuery::Named(names) => names.clone(),
+                ForwardedQuery::All => vec![ALL.to_owned()],
+            },
+            ..s3(&bucket.origin)
+        },
+        fallbacks: Several(bucket.fallbacks.iter().map(fallback).collect()),
         cors: cors(&bucket.cors),
         hide_headers: bucket.response_fields.hidden().map(str::to_owned).collect(),
         response_headers: Several(bucket.response_fields.rules().map(rule).collect()),
@@ -105,8 +119,17 @@ fn bucket(bucket: &BucketConfig) -> BucketSettings {
     }
 }
 
-fn s3(bucket: &BucketConfig) -> S3Settings {
-    let source = &bucket.source;
+fn fallback(fallback: &FallbackConfig) -> FallbackSettings {
+    let when = fallback.when.iter().map(|cause| match cause {
+        FailoverCause::Unavailable => "unavailable".to_owned(),
+        FailoverCause::NotFound => "not_found".to_owned(),
+    });
+    FallbackSettings { when: when.collect(), s3: Again(s3(&fallback.origin)) }
+}
+
+/// Returns the settings of a source, without those that are for all sources of a bucket.
+fn s3(origin: &OriginConfig) -> S3Settings {
+    let source = &origin.source;
     let keys = match &source.access {
         Access::Static(keys) => Some(keys),
         Access::Anonymous | Access::Chain => None,
@@ -131,20 +154,14 @@ fn s3(bucket: &BucketConfig) -> S3Settings {
         session_token: keys.and_then(|keys| keys.session_token.as_ref()).map(Secret::new),
         access_denied: Choice(source.access_denied),
         request_headers: fields(source.request_headers.iter()),
-        forward_headers: match &bucket.forward_headers {
-            ForwardedFields::Named(names) => names.iter().map(ToString::to_string).collect(),
-            ForwardedFields::All => vec![ALL.to_owned()],
-        },
-        forward_query: match &bucket.forward_query {
-            ForwardedQuery::Named(names) => names.clone(),
-            ForwardedQuery::All => vec![ALL.to_owned()],
-        },
+        forward_headers: Vec::new(),
+        forward_query: Vec::new(),
         max_connections: u16::try_from(source.max_connections).unwrap_or(u16::MAX),
         connect_timeout: Span(source.connect_timeout),
-        response_timeout: Span(bucket.response_timeout),
-        idle_timeout: Span(bucket.idle_timeout),
-        attempts: u16::try_from(bucket.retry.attempts).unwrap_or(u16::MAX),
-        deadline: Span(bucket.retry.deadline),
+        response_timeout: Span(origin.response_timeout),
+        idle_timeout: Span(origin.idle_timeout),
+        attempts: u16::try_from(origin.retry.attempts).unwrap_or(u16::MAX),
+        deadline: Span(origin.retry.deadline),
         receive_buffer: ByteSize(source.receive_buffer.map_or(0, |bytes| bytes as u64)),
     }
 }

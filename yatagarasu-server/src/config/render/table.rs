@@ -9,7 +9,7 @@ use crate::config::keys::{Absent, Key, Kind, Section, Type};
 pub(super) fn tables(section: &Section) -> BTreeMap<&'static str, String> {
     let mut tables = BTreeMap::new();
     for key in section.keys {
-        if let Some(inner) = key.section() {
+        if let Some(inner) = key.section().filter(|_| !matches!(key.kind, Kind::Again(_))) {
             tables.insert(key.name, table(inner));
             tables.append(&mut self::tables(inner));
         }
@@ -23,6 +23,7 @@ fn table(section: &Section) -> String {
         Kind::Value(kind) => table + &row(key, words(kind)),
         Kind::Either(..) => table + &row(key, "name, or section"),
         Kind::Several(_) => table + &row(key, "section, or list of them"),
+        Kind::Again(_) => table + &row(key, "section"),
         Kind::Section(_) | Kind::Sections(_) => table,
     })
 }

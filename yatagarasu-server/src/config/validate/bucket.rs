@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use yatagarasu_core::source::failover::FailoverCause;
 use yatagarasu_core::source::healing::RetryPolicy;
 use yatagarasu_s3::{
     Access, Addressing, AwsEndpoint, BuildError, SourceConfig, StaticCredentials, TlsConfig,
 };
 
 use crate::config::error::ErrorSink;
-use crate::config::keys::{BucketSettings, S3Settings};
+use crate::config::keys::{Again, BucketSettings, FallbackSettings, S3Settings};
 use crate::config::text::check_field_value;
 use crate::config::validate::{cache, cors, fields, forward, socket_bytes};
-use crate::config::{BucketConfig, Secret};
+use crate::config::{BucketConfig, FallbackConfig, OriginConfig, Secret};
 
 /// Validates one bucket. Reports every error to `complain`. Returns `None` if the error leaves no value to go on with.
 pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_>) -> Option<BucketConfig> {
@@ -25,17 +26,20 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
     let forward_headers =
         forward::headers(&s3.forward_headers, &format!("{key}.s3.forward_headers"), complain);
     let forward_query = forward::query(&s3.forward_query, &format!("{key}.s3.forward_query"), complain);
-    let source = source(s3, name.as_deref(), &format!("{key}.s3"), complain);
+    let at_s3 = s3.bucket.as_deref().or(name.as_deref());
+    let origin = origin(s3, name.as_deref(), at_s3, &format!("{key}.s3"), complain);
+    let fallbacks = settings.fallbacks.0.iter().enumerate().map(|(index, settings)| {
+        fallback(settings, name.as_deref(), at_s3, (index, &format!("{key}.fallbacks[{index}]")), complain)
+    });
+    let fallbacks: Vec<_> = fallbacks.collect();
     let cache = cache::cache(&settings.cache, &format!("{key}.cache"), complain);
     let cors = cors::cors(&settings.cors, &format!("{key}.cors"), complain);
     let response_fields = fields::response(&settings.hide_headers, &settings.response_headers, key, complain);
     Some(BucketConfig {
         name: name?,
         path_prefix: path_prefix?,
-        source: source?,
-        response_timeout: s3.response_timeout.0,
-        idle_timeout: s3.idle_timeout.0,
-        retry: RetryPolicy { attempts: s3.attempts.into(), deadline: s3.deadline.0 },
+        origin: origin?,
+        fallbacks: fallbacks.into_iter().collect::<Option<_>>()?,
         forward_headers: forward_headers?,
         forward_query: forward_query?,
         response_fields: Arc::new(cors.as_ref()?.applied_to(response_fields?)),
@@ -73,9 +77,60 @@ pub(super) fn one_form(given: &str) -> String {
     format!("/{}", inner.strip_suffix('/').unwrap_or(inner))
 }
 
+/// Validates a further source. `at_s3` is the name of the bucket at the first one.
+fn fallback(
+    settings: &FallbackSettings,
+    name: Option<&str>,
+    at_s3: Option<&str>,
+    (index, key): (usize, &str),
+    complain: ErrorSink<'_>,
+) -> Option<FallbackConfig> {
+    let FallbackSettings { when, s3: Again(s3) } = settings;
+    let causes = when.iter().enumerate().map(|(index, cause)| match cause.as_str() {
+        "unavailable" => Some(FailoverCause::Unavailable),
+        "not_found" => Some(FailoverCause::NotFound),
+        _ => {
+            let message = format!("expected `unavailable` or `not_found`, found `{cause}`");
+            complain(&format!("{key}.when[{index}]"), &message);
+            None
+        }
+    });
+    let causes: Vec<_> = causes.collect();
+    if when.is_empty() {
+        complain(&format!("{key}.when"), "is empty: the fallback would never be asked");
+    }
+    for (name, values) in [("forward_headers", &s3.forward_headers), ("forward_query", &s3.forward_query)] {
+        if !values.is_empty() {
+            complain(
+                &format!("{key}.s3.{name}"),
+                "is for all sources of a bucket: set it in the bucket's `s3`",
+            );
+        }
+    }
+    let name = name.map(|name| format!("{name} (fallback {})", index + 1));
+    let origin = origin(s3, name.as_deref(), at_s3, &format!("{key}.s3"), complain);
+    Some(FallbackConfig { when: causes.into_iter().collect::<Option<_>>()?, origin: origin? })
+}
+
+fn origin(
+    s3: &S3Settings,
+    name: Option<&str>,
+    at_s3: Option<&str>,
+    key: &str,
+    complain: ErrorSink<'_>,
+) -> Option<OriginConfig> {
+    Some(OriginConfig {
+        source: source(s3, name, at_s3, key, complain)?,
+        response_timeout: s3.response_timeout.0,
+        idle_timeout: s3.idle_timeout.0,
+        retry: RetryPolicy { attempts: s3.attempts.into(), deadline: s3.deadline.0 },
+    })
+}
+
 fn source(
     settings: &S3Settings,
     name: Option<&str>,
+    at_s3: Option<&str>,
     key: &str,
     complain: ErrorSink<'_>,
 ) -> Option<SourceConfig> {
@@ -104,7 +159,7 @@ fn source(
     let config = SourceConfig {
         name: name.unwrap_or("unnamed").into(),
         backend: settings.backend.0,
-        bucket: settings.bucket.as_deref().or(name).unwrap_or("unnamed").to_owned(),
+        bucket: settings.bucket.as_deref().or(at_s3).unwrap_or("unnamed").to_owned(),
         region,
         endpoint: settings.endpoint.clone(),
         aws: AwsEndpoint {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Environment;
 use crate::config::error::ErrorSink;
-use crate::config::keys::S3Settings;
+use crate::config::keys::BucketSettings;
 
 /// The variables that name a file.
 const FILES: [&str; 4] = [
@@ -17,8 +17,11 @@ const FILES: [&str; 4] = [
 ];
 
 /// Returns `true` if the bucket's keys come from the chain.
-pub(in crate::config) fn is_used(s3: &S3Settings) -> bool {
-    !s3.anonymous && s3.access_key.is_none() && s3.secret_key.is_none()
+pub(in crate::config) fn is_used(bucket: &BucketSettings) -> bool {
+    let fallbacks = bucket.fallbacks.0.iter().map(|fallback| &fallback.s3.0);
+    fallbacks
+        .chain([&bucket.s3])
+        .any(|s3| !s3.anonymous && s3.access_key.is_none() && s3.secret_key.is_none())
 }
 
 /// Reports each variable that is incomplete or names nothing to `complain`.

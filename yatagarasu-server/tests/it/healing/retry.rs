@@ -131,9 +131,9 @@ async fn no_more_than_a_fifth_of_all_requests_are_sent_again() {
         assert_eq!(site.client.get("/media/k").await.status, 502);
     }
     let sent = site.origin.asked("k").len() - 300;
-    // 100 are saved at the start, and each request earns a fifth of one.
-    assert!((100..=160).contains(&sent), "{sent}");
-    assert!(metric(&site, "yatagarasu_source_retries_refused_total", "videos").await >= 140);
+    // 100 are saved at the start, and each request earns a fifth of one. Idle connections that S3 has closed do not count.
+    assert!((100..=180).contains(&sent), "{sent}");
+    assert!(metric(&site, "yatagarasu_source_retries_refused_total", "videos").await >= 120);
 }
 
 #[tokio::test]

@@ -72,9 +72,9 @@ fn the_short_configuration_works_as_it_stands() {
         (cache.store.max_item_size, cache.store.max_size, cache.policy.ttl.as_secs()),
         (10_000_000, 1_000_000_000, 3600)
     );
-    assert!(matches!(assets.source.access, Access::Chain));
+    assert!(matches!(assets.origin.source.access, Access::Chain));
     assert_eq!(
-        (assets.source.bucket.as_str(), assets.source.addressing),
+        (assets.origin.source.bucket.as_str(), assets.origin.source.addressing),
         ("assets", Addressing::VirtualHost)
     );
     assert_eq!(config.server.address.to_string(), "127.0.0.1:8080");
@@ -85,7 +85,7 @@ fn the_short_configuration_works_as_it_stands() {
 fn the_long_configuration_works_as_it_stands() {
     let config = load_in(LONG, &[("YATAGARASU_ADMIN_TOKEN", "t0ken")]).unwrap();
     assert_eq!(config.admin.token.as_ref().unwrap().expose(), "t0ken");
-    let source = &config.buckets[0].source;
+    let source = &config.buckets[0].origin.source;
     assert_eq!(source.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
     assert!(matches!(&source.access, Access::Static(keys) if keys.session_token.is_some()));
     assert!(
@@ -189,7 +189,7 @@ fn the_environment_overrides_and_fills_in() {
     let named = ForwardedFields::Named(vec![http::header::ACCEPT_LANGUAGE]);
     assert_eq!(config.buckets[1].forward_headers, named);
     assert_eq!(config.buckets[1].forward_query, ForwardedQuery::All);
-    let Access::Static(keys) = &config.buckets[1].source.access else { panic!("static") };
+    let Access::Static(keys) = &config.buckets[1].origin.source.access else { panic!("static") };
     assert_eq!((keys.access_key.as_str(), keys.secret_key.as_str()), ("the-key", "xthe-key"));
 
     let wrong = load_in(SHORT, &[("YATAGARASU__SERVER__ADRESS", "x"), ("YATAGARASU__BUCKETS__7__NAME", "x")])
@@ -290,7 +290,7 @@ fn what_sockets_may_hold_takes_effect() {
             config.server.notsent_lowat
         })
     };
-    let buffer = |given: &str| one(given, "").map(|bucket| bucket.source.receive_buffer);
+    let buffer = |given: &str| one(given, "").map(|bucket| bucket.origin.source.receive_buffer);
     assert_eq!((lowat("").unwrap(), buffer("").unwrap()), (Some(128 * 1024), Some(128 * 1024)));
     for (size, bytes) in
         [("0", None), ("4KiB", Some(4096)), ("1.5MiB", Some(3 << 19)), ("2147483647", Some(2_147_483_647))]
@@ -460,7 +460,7 @@ buckets:
     ];
     let config = load_in(yaml, &good).unwrap();
     assert_eq!(config.admin.token.as_ref().unwrap().expose(), "t0ken");
-    let source = &config.buckets[0].source;
+    let source = &config.buckets[0].origin.source;
     assert_eq!(source.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
     let Access::Static(keys) = &source.access else { panic!("{source:?}") };
     assert_eq!(
@@ -472,7 +472,7 @@ buckets:
         load_in(yaml, &variables.collect::<Vec<_>>())
     };
     let empty = with("SESSION", "").unwrap();
-    let Access::Static(keys) = &empty.buckets[0].source.access else { panic!("{empty:?}") };
+    let Access::Static(keys) = &empty.buckets[0].origin.source.access else { panic!("{empty:?}") };
     assert_eq!(keys.session_token, None, "as AWS_SESSION_TOKEN is for keys that are not temporary");
 
     for (name, key, value, message) in [
