@@ -288,17 +288,18 @@ impl Shared {
         found.stored.as_ref().filter(|stored| self.bridges(context, stored))?;
         let attempt = Attempt { context, found: found.clone(), reason };
         // Those who come later do not wait as long again.
-        let begun = self.fills.begun(attempt.key()).unwrap_or_else(Instant::now);
-        Some((attempt, begun + wait))
+        let since = self.fills.asking_since(attempt.key()).unwrap_or_else(Instant::now);
+        Some((attempt, since + wait))
     }
 
     /// Serves the stored object while the source is still being asked, and goes on asking it for later requests.
     fn stale_meanwhile(self: &Arc<Self>, attempt: &Attempt<'_>) -> Option<Outcome> {
+        let forwarding = Forwarding { detail: Some(Detail::IfSlow), ..Forwarding::new(attempt.reason) };
+        let outcome = self.bridge(attempt, forwarding)?;
         if !self.fills.go_on(attempt.key()) {
             self.revalidate(attempt);
         }
-        let forwarding = Forwarding { detail: Some(Detail::IfSlow), ..Forwarding::new(attempt.reason) };
-        self.bridge(attempt, forwarding)
+        Some(outcome)
     }
 
     /// Carries out a decision. Returns `None` if the request must be looked up and decided again.

@@ -1,8 +1,10 @@
 //! Pages of other origins: which stored copy is theirs, if the source decides what they may read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
+use tokio::time::timeout;
 
 use crate::cache::CacheKey;
 use crate::cache::entry::CacheEntry;
@@ -14,6 +16,9 @@ use crate::gateway::{Shared, forward};
 use crate::http::cors::Cors;
 use crate::source::Answer;
 use crate::source::error::SourceError;
+
+/// Longest wait for what the source says to pages of an origin.
+const ASKED_FOR: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Asks the source about the page's origin, if that is unknown and a copy for refused origins is stored: that copy
@@ -32,7 +37,9 @@ impl Shared {
             return false;
         }
         let class = if self.origins.may_ask(self.clock.now()) {
-            self.ask_about(&origin, context).await
+            // The copy is there, and nobody waits longer for what the source says to this page.
+            let asked = timeout(ASKED_FOR, self.ask_about(&origin, context)).await;
+            asked.unwrap_or(OriginClass::Refused)
         } else {
             OriginClass::Refused
         };

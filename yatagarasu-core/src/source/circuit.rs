@@ -1,5 +1,6 @@
 //! Asks a source no more while it is down.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -21,6 +22,12 @@ const SUSPICION: Duration = Duration::from_secs(1);
 
 /// Time between two probes of a source that is down.
 const PROBE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Number of probes in a row that have to fail.
+const FAILED_PROBES: u32 = 2;
+
+/// Time after which a request that nobody waits for any more counts as a failure.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Longest wait for the answer to a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,8 +53,8 @@ pub struct Circuit {
 enum State {
     /// Requests pass. Failures in a row, and when a request last succeeded.
     Closed { failures: u32, succeeded: Instant },
-    /// Requests pass, while a probe finds out whether the source is down.
-    Suspected,
+    /// Requests pass, while probes find out whether the source is down. Holds how many have failed.
+    Suspected(u32),
     /// Requests fail.
     Open { since: Instant },
     /// Requests pass again, for some time not all of those that could go elsewhere.
@@ -76,26 +83,38 @@ impl Circuit {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 Err(SourceError::new(ErrorKind::Down))
             }
-            State::Closed { .. } | State::Suspected | State::Returning { .. } => Ok(()),
+            State::Closed { .. } | State::Suspected(_) | State::Returning { .. } => Ok(()),
         }
     }
 
+    /// Sends a request, and records its outcome.
+    async fn ask<T>(
+        self: &Arc<Self>,
+        ask: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        self.check()?;
+        let mut asked = Asked { circuit: self, begun: Instant::now(), answered: false };
+        let answer = ask.await;
+        asked.answered = true;
+        self.saw(answer.as_ref().is_err_and(is_outage));
+        answer
+    }
+
     /// Records the outcome of a request.
-    fn saw<T>(self: &Arc<Self>, answer: &Result<T, SourceError>) {
-        let failed = answer.as_ref().is_err_and(is_outage);
+    fn saw(self: &Arc<Self>, failed: bool) {
         let mut state = self.state();
         match &mut *state {
-            State::Closed { .. } if !failed => *state = State::closed(),
+            State::Closed { .. } | State::Suspected(_) if !failed => *state = State::closed(),
             State::Closed { failures, succeeded } => {
                 *failures += 1;
                 if *failures >= FAILURES && succeeded.elapsed() >= SUSPICION {
-                    *state = State::Suspected;
+                    *state = State::Suspected(0);
                     drop(state);
                     self.watch();
                 }
             }
             State::Returning { since } if since.elapsed() >= RETURN => *state = State::closed(),
-            State::Suspected | State::Open { .. } | State::Returning { .. } => {}
+            State::Suspected(_) | State::Open { .. } | State::Returning { .. } => {}
         }
     }
 
@@ -103,42 +122,85 @@ impl Circuit {
     #[expect(clippy::disallowed_methods, reason = "ends when the source is back, or the circuit is dropped")]
     fn watch(self: &Arc<Self>) {
         let circuit = Arc::downgrade(self);
-        tokio::spawn(watch(circuit));
+        tokio::spawn(watch(Watch(circuit)));
     }
 
-    fn found(&self, down: Option<&SourceError>) {
+    /// Records the result of a probe. Returns the time after which to probe again, or `None` if the source is back.
+    fn found(&self, probed: &Result<(), SourceError>) -> Option<Duration> {
         let bucket = &*self.name;
         let mut state = self.state();
-        match (&*state, down) {
-            (State::Suspected, None) => *state = State::closed(),
-            (State::Suspected, Some(error)) => {
+        match (&mut *state, probed) {
+            (State::Closed { .. } | State::Returning { .. }, _) => return None,
+            (State::Suspected(failed), Err(error)) if is_outage(error) => {
+                *failed += 1;
+                if *failed < FAILED_PROBES {
+                    return Some(Duration::ZERO);
+                }
                 tracing::warn!(bucket, %error, "S3 is down: requests fail at once until it is back");
                 *state = State::Open { since: Instant::now() };
             }
-            (State::Open { since }, None) => {
+            // It says nothing of S3 that there is no connection, or that there are no credentials.
+            (_, Err(error)) if is_outage(error) || !is_answer(error) => {}
+            (State::Suspected(_), _) => {
+                *state = State::closed();
+                return None;
+            }
+            (State::Open { since }, _) => {
                 let seconds = since.elapsed().as_secs();
                 tracing::info!(bucket, seconds, "S3 is back");
                 *state = State::Returning { since: Instant::now() };
+                return None;
             }
-            (State::Open { .. } | State::Closed { .. } | State::Returning { .. }, _) => {}
+        }
+        Some(PROBE_PERIOD)
+    }
+}
+
+/// A request on its way.
+struct Asked<'a> {
+    circuit: &'a Arc<Circuit>,
+    begun: Instant,
+    answered: bool,
+}
+
+impl Drop for Asked<'_> {
+    /// Counts a request that nobody waits for any more: the client, or its deadline, may have less patience than the
+    /// timeouts.
+    fn drop(&mut self) {
+        if !self.answered && self.begun.elapsed() >= SILENCE {
+            self.circuit.saw(true);
+        }
+    }
+}
+
+/// The task that probes a source. Its end closes the circuit, however it ends: nobody else would.
+struct Watch(Weak<Circuit>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let Some(circuit) = self.0.upgrade() else { return };
+        let mut state = circuit.state();
+        if matches!(*state, State::Suspected(_) | State::Open { .. }) {
+            *state = State::closed();
         }
     }
 }
 
 /// Probes a source: at once, and every second while it is down.
-async fn watch(circuit: Weak<Circuit>) {
+async fn watch(watch: Watch) {
     loop {
-        let Some(circuit) = circuit.upgrade() else { return };
+        let Some(circuit) = watch.0.upgrade() else { return };
         let probed = timeout(PROBE_TIMEOUT, circuit.inner.probe()).await;
         let probed = probed.unwrap_or_else(|_| Err(SourceError::timed_out(PROBE_TIMEOUT, "a probe")));
-        let down = probed.err().filter(is_outage);
-        circuit.found(down.as_ref());
-        if down.is_none() {
-            return;
-        }
+        let Some(pause) = circuit.found(&probed) else { return };
         drop(circuit);
-        sleep(PROBE_PERIOD).await;
+        sleep(pause).await;
     }
+}
+
+/// Returns `true` if the source has answered with an error.
+fn is_answer(error: &SourceError) -> bool {
+    error.response().is_some()
 }
 
 /// Returns `true` for an error that all requests would meet now. A source that asks for fewer requests is not down.
@@ -176,7 +238,7 @@ impl Guarded {
         match &*self.0.state() {
             State::Open { .. } => true,
             State::Returning { since } => since.elapsed() < RETURN.mul_f64(fastrand::f64()),
-            State::Closed { .. } | State::Suspected => false,
+            State::Closed { .. } | State::Suspected(_) => false,
         }
     }
 }
@@ -188,10 +250,7 @@ impl Guarded {
 )]
 impl ObjectSource for Guarded {
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
-        self.0.check()?;
-        let answer = self.0.inner.get(key, request).await;
-        self.0.saw(&answer);
-        answer
+        self.0.ask(self.0.inner.get(key, request)).await
     }
 
     async fn head(
@@ -199,17 +258,11 @@ impl ObjectSource for Guarded {
         key: &ObjectKey,
         request: &SourceRequest,
     ) -> Result<Answer<ObjectMeta>, SourceError> {
-        self.0.check()?;
-        let answer = self.0.inner.head(key, request).await;
-        self.0.saw(&answer);
-        answer
+        self.0.ask(self.0.inner.head(key, request)).await
     }
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
-        self.0.check()?;
-        let answer = self.0.inner.preflight(key, request).await;
-        self.0.saw(&answer);
-        answer
+        self.0.ask(self.0.inner.preflight(key, request)).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

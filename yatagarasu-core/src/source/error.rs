@@ -221,10 +221,13 @@ impl SourceError {
         consequences(self.kind())
     }
 
-    /// Returns whether the source is asked again. A response that is not understood is one, and would come again.
+    /// Returns whether the source is asked again. A response that is not understood would come again, and so would the
+    /// page of a filter before it.
     pub fn retry(&self) -> Retry {
-        match self.kind() {
-            ErrorKind::Broken if self.response().is_some() => Retry::Never,
+        let is_filter = |status: StatusCode| matches!(status.as_u16(), 403 | 404 | 407);
+        match (self.kind(), self.status()) {
+            (ErrorKind::Broken, Some(_)) => Retry::Never,
+            (ErrorKind::Unavailable, Some(status)) if is_filter(status) => Retry::Never,
             _ => self.consequences().retry,
         }
     }

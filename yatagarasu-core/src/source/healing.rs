@@ -78,9 +78,9 @@ impl Healing {
         }
     }
 
-    /// Pays for one more request. Returns `false` if the budget is spent.
-    pub(super) fn pay(&self, error: &SourceError) -> bool {
-        let paid = self.budget.spend();
+    /// Pays for one more request after so many failures. Returns `false` if the budget is spent.
+    pub(super) fn pay(&self, error: &SourceError, failures: u32) -> bool {
+        let paid = self.budget.spend(failures);
         if !paid {
             add(&self.exhausted, 1);
             if let Some(times) = self.spent.due() {

@@ -19,6 +19,9 @@ use crate::source::error::{ErrorKind, SourceError};
 use crate::source::healing::Healing;
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
+/// The least time for an attempt, as a share of the deadline.
+const ATTEMPT_SHARE: u32 = 10;
+
 /// Sends failed requests again, as far as [`RetryPolicy`](crate::source::healing::RetryPolicy) and [`RetryBudget`]
 /// allow.
 ///
@@ -41,21 +44,28 @@ impl Retrying {
     where
         F: Future<Output = Result<T, SourceError>>,
     {
-        let deadline = Instant::now() + self.healing.policy.deadline;
-        self.healing.budget.earn();
-        let mut failures = 0;
+        let limit = self.healing.policy.deadline;
+        let deadline = Instant::now() + limit;
+        let (mut failures, mut earlier) = (0, None);
         loop {
-            let answer = timeout_at(deadline, ask()).await.unwrap_or_else(|_| {
-                let limit = self.healing.policy.deadline;
-                Err(SourceError::timed_out(limit, "no response head (`s3.deadline`)"))
-            });
-            let error = match answer {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
+            let error = match timeout_at(deadline, ask()).await {
+                Ok(Ok(answer)) => {
+                    self.healing.budget.earn(failures == 0);
+                    return Ok(answer);
+                }
+                // What the source has said before says more than that it is not asked any more.
+                Ok(Err(error)) if error.kind() == ErrorKind::Down => return Err(earlier.unwrap_or(error)),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let late = || SourceError::timed_out(limit, "no response head (`s3.deadline`)");
+                    return Err(earlier.unwrap_or_else(late));
+                }
             };
+            self.healing.budget.earn(failures == 0);
             failures += 1;
             let Some(pause) = self.pause_after(&error, failures, deadline) else { return Err(error) };
             self.healing.retries(&error);
+            earlier = Some(error);
             sleep(pause).await;
         }
     }
@@ -67,8 +77,11 @@ impl Retrying {
             ErrorKind::Throttled { retry_after: Some(asked) } => asked.max(random),
             _ => random,
         };
-        let may = failures < self.healing.policy.attempts && Instant::now() + pause < deadline;
-        (may && self.healing.pay(error)).then_some(pause)
+        // An attempt that has no time to end helps nobody.
+        let least = self.healing.policy.deadline / ATTEMPT_SHARE;
+        let ends = pause.checked_add(least).and_then(|time| Instant::now().checked_add(time));
+        let may = failures < self.healing.policy.attempts && ends.is_some_and(|ends| ends <= deadline);
+        (may && self.healing.pay(error, failures)).then_some(pause)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Validates successful S3 responses, and reads the error documents of the others.
 
 use http::{HeaderMap, StatusCode, header};
-use yatagarasu_core::{ObjectBody, ObjectMeta, SourceError, SourceRequest};
+use yatagarasu_core::{ErrorResponse, ObjectBody, ObjectMeta, SourceError, SourceRequest};
 
 use crate::client::error_document::ERROR_BYTES_MAX;
 use crate::client::headers::end_to_end;
@@ -23,12 +23,12 @@ pub(crate) fn object_meta(
         headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
     let mut headers = end_to_end(headers);
     let names_part = headers.contains_key(header::CONTENT_RANGE);
+    // It has answered, and would answer so again.
+    let broken = |reason: &str| SourceError::broken(reason).answered(ErrorResponse::new(status, &headers));
     match status {
-        StatusCode::PARTIAL_CONTENT if !names_part => {
-            Err(SourceError::broken("a part without content-range"))
-        }
+        StatusCode::PARTIAL_CONTENT if !names_part => Err(broken("a part without content-range")),
         StatusCode::PARTIAL_CONTENT if !asked.wants_part() => {
-            Err(SourceError::broken("a part, though the whole was asked for"))
+            Err(broken("a part, though the whole was asked for"))
         }
         StatusCode::PARTIAL_CONTENT | StatusCode::OK => {
             if status == StatusCode::OK {
@@ -38,7 +38,7 @@ pub(crate) fn object_meta(
             let meta = ObjectMeta::new(headers);
             Ok(if framed { meta } else { meta.with_uncertain_end() })
         }
-        other => Err(SourceError::broken(format!("it answered {}", other.as_u16()))),
+        _ => Err(broken("a status that is none of an object")),
     }
 }
 

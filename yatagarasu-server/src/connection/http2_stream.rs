@@ -136,6 +136,12 @@ impl Streams {
         cut + 1
     }
 
+    /// Returns the bytes of the objects of all streams that no cache holds any more.
+    pub(super) fn retired_bytes(&self) -> u64 {
+        let open = self.open();
+        open.iter().filter_map(Weak::upgrade).map(|stream| stream.held.retired_bytes()).sum()
+    }
+
     /// Returns the streams whose clients take nothing and that hold objects that no cache holds any more: for how many
     /// looks, how many bytes.
     pub(super) fn holding(&self) -> Vec<(u32, u64, Arc<Stream>)> {

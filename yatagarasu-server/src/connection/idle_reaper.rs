@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use yatagarasu_sys::clock::since_boot;
 
-use crate::connection::http2_stream::Stream;
+use crate::connection::http2_stream::{Stream, Streams};
 use crate::connection::state::{ConnectionState, Look, Order};
 
 /// Number of looks per shortest timeout. [`PERIOD_MAX`] may make it more.
@@ -171,9 +171,9 @@ impl IdleReaper {
                     cut += 1;
                 }
                 // Streams are not blamed for a full socket: all of them wait for it, even if their windows are open.
-                (Look::Sending | Look::Stalled, _) | (_, None) => {}
-                (Look::Idle | Look::Busy, Some(max)) => {
-                    cut += state.streams().map_or(0, |streams| streams.cut_stalled(max));
+                (Look::Sending | Look::Stalled, _) => {}
+                (Look::Idle | Look::Busy, max) => {
+                    cut += state.streams().map_or(0, |streams| streams.cut_stalled(max.unwrap_or(u32::MAX)));
                 }
             }
             true
@@ -191,7 +191,9 @@ impl IdleReaper {
         let mut holding: Vec<(u32, u64, Holder)> = Vec::new();
         for watched in &self.watched {
             let Some(state) = watched.state.upgrade() else { continue };
-            let bytes = state.held().retired_bytes();
+            // All streams wait for a socket that is full.
+            let streams = state.streams().map_or(0, Streams::retired_bytes);
+            let bytes = state.held().retired_bytes() + streams;
             let long = watched.last == Look::Stalled && watched.looks >= self.freed_looks;
             if long && bytes > 0 {
                 holding.push((watched.looks, bytes, Holder::Connection(state)));

@@ -129,9 +129,9 @@ impl Fill {
         Self { begun: Instant::now(), state: Mutex::new(state), keys: Mutex::default() }
     }
 
-    /// Returns when it began.
-    pub(in crate::gateway) fn begun(&self) -> Instant {
-        self.begun
+    /// Returns since when it waits for the source. Returns `None` once the source has answered.
+    pub(in crate::gateway) fn asking_since(&self) -> Option<Instant> {
+        matches!(self.state().stage, Stage::Asking).then_some(self.begun)
     }
 
     /// Makes it go on without readers.
@@ -139,9 +139,9 @@ impl Fill {
         self.state().goes_on = true;
     }
 
-    /// Returns `true` if it goes on without readers.
-    pub(in crate::gateway) fn goes_on(&self) -> bool {
-        self.state().goes_on
+    /// Returns `true` if the reader that began it is still there.
+    pub(in crate::gateway) fn has_beginner(&self) -> bool {
+        !self.state().beginner_left
     }
 
     /// Returns the fill that it has replaced in the table. Returns `None` once the source has answered.

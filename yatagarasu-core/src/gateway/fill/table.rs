@@ -96,9 +96,9 @@ impl FillTable {
         self.running().get(key).map(|fill| FillReader::new(good_enough(fill, outlived)))
     }
 
-    /// Returns when the running fill of `key` began.
-    pub(in crate::gateway) fn begun(&self, key: &CacheKey) -> Option<Instant> {
-        self.running().get(key).map(|fill| fill.begun())
+    /// Returns since when the running fill of `key` waits for the source.
+    pub(in crate::gateway) fn asking_since(&self, key: &CacheKey) -> Option<Instant> {
+        self.running().get(key).and_then(|fill| fill.asking_since())
     }
 
     /// Makes the running fill of `key` go on without readers. Returns `false` if there is none.

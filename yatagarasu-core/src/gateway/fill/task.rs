@@ -1,5 +1,6 @@
 //! The fill task: fetches or revalidates an object on behalf of all requests that wait for it.
 
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -77,9 +78,8 @@ impl FillTask {
                 return self.take((answer, exchange)).await;
             }
         };
-        if !self.is_replaced(&stored, stored.length(), &update).await
-            && let Some(confirmed) = self.confirmed(&stored, &update, exchange)
-        {
+        let Some(is_replaced) = self.is_replaced(&stored, stored.length(), &update).await else { return };
+        if !is_replaced && let Some(confirmed) = self.confirmed(&stored, &update, exchange) {
             return self.confirm(confirmed);
         }
         drop(stored);
@@ -98,10 +98,8 @@ impl FillTask {
                 return self.take((answer, exchange)).await;
             }
         };
-        if self.is_replaced(&head.object, head.length, &update).await
-            || !earlier.has_object()
-            || self.confirmed(&head.object, &update, exchange).is_none()
-        {
+        let Some(is_replaced) = self.is_replaced(&head.object, head.length, &update).await else { return };
+        if is_replaced || !earlier.has_object() || self.confirmed(&head.object, &update, exchange).is_none() {
             return self.fetch().await;
         }
         self.gateway.fills.restore(&self.fill, &earlier);
@@ -109,29 +107,35 @@ impl FillTask {
     }
 
     /// Returns `true` if the metadata of an object was replaced, although its tag is the same. A 304 of some sources
-    /// (Ceph's radosgw) does not show that, so it is asked for with a HEAD.
-    async fn is_replaced(&self, stored: &CacheEntry, length: u64, update: &ObjectMeta) -> bool {
+    /// (Ceph's radosgw) does not show that, so it is asked for with a HEAD. Returns `None` if the fill lost all its
+    /// readers before the answer.
+    async fn is_replaced(&self, stored: &CacheEntry, length: u64, update: &ObjectMeta) -> Option<bool> {
         if !is_silent(stored.meta(), update) {
-            return false;
+            return Some(false);
         }
-        match self.gateway.source.head(&self.permit.key().object, &self.asked).await {
+        let head = self.gateway.source.head(&self.permit.key().object, &self.asked);
+        Some(match self.while_wanted(head).await? {
             Ok(Answer::Object(head)) => !describes(stored.meta(), length, &head),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound) => true,
             // The 304 is all there is to go by.
             Ok(Answer::NotModified(_)) | Err(_) => false,
-        }
+        })
     }
 
     /// Sends a request to the source. Returns `None` if the fill lost all its readers before the answer.
     async fn ask(&self, asked: &SourceRequest) -> Option<Answered> {
         let began = self.gateway.clock.now();
-        let mut answer = pin!(self.gateway.source.get(&self.permit.key().object, asked));
+        let answer = self.while_wanted(self.gateway.source.get(&self.permit.key().object, asked)).await?;
+        Some((answer, self.permit.exchange(began, &*self.gateway.clock)))
+    }
+
+    /// Waits for the source. Returns `None`, and ends the request, if the fill loses all its readers before the answer.
+    async fn while_wanted<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        let mut answer = pin!(answer);
         loop {
             tokio::select! {
                 biased;
-                answer = &mut answer => {
-                    return Some((answer, self.permit.exchange(began, &*self.gateway.clock)));
-                }
+                answer = &mut answer => return Some(answer),
                 () = self.fill.deserted() => {
                     // A request may have joined since. Only a check under the table's lock is reliable.
                     if self.gateway.fills.remove_deserted(&self.fill) {
@@ -241,12 +245,12 @@ impl FillTask {
         let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
         gateway.fills.remove(&fill);
         let copy = TeeBuffer::of(&gateway, &object, self.fetched(exchange), terms);
-        if fill.goes_on() {
-            // Without readers the body would never be read, so read it here.
+        if fill.has_beginner() {
+            fill.release(keeping(object, copy), None);
+        } else {
+            // Nobody would read the body, so read it here.
             fill.release_all(None);
             copy.take(object.body).await;
-        } else {
-            fill.release(keeping(object, copy), None);
         }
     }
 

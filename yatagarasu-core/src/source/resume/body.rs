@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::source::body::{ObjectBody, Spliced};
 use crate::source::consequences::Retry;
-use crate::source::error::SourceError;
+use crate::source::error::{ErrorKind, SourceError};
 use crate::source::resume::Continuing;
 use crate::source::resume::rest::{Opened, Rest};
 use crate::source::retry::pause;
@@ -25,7 +25,8 @@ type Opening = Pin<Box<dyn Future<Output = Result<Opened, SourceError>> + Send>>
 
 /// A body that asks for its rest when it breaks off.
 pub(super) struct ResumedBody {
-    body: ObjectBody,
+    /// `None` while the rest is asked for: a connection that has stalled is closed, so that there is one for the rest.
+    body: Option<ObjectBody>,
     /// Bytes that come before `body`.
     early: Option<Bytes>,
     rest: Rest,
@@ -45,7 +46,7 @@ pub(super) struct ResumedBody {
 impl ResumedBody {
     pub(super) fn new(body: ObjectBody, rest: Rest, source: Arc<Continuing>) -> Self {
         Self {
-            body,
+            body: Some(body),
             early: None,
             rest,
             opening: None,
@@ -64,34 +65,44 @@ impl ResumedBody {
             let (_, cause) = self.opening.take().expect("it was there");
             match opened {
                 Ok(Opened::Rest(early, body)) => {
-                    (self.early, self.body, self.brought) = (early, body, 0);
+                    let body = self.body.insert(body);
                     if let Some(bytes) = self.widened {
-                        self.body.widen(bytes);
+                        body.widen(bytes);
                     }
+                    (self.early, self.brought) = (early, 0);
                     self.source.healing.resumes(&cause, self.rest.range.start, self.arrived);
                 }
                 Ok(Opened::Impossible(reason)) => return Poll::Ready(Err(self.given_up(&cause, &reason))),
-                Err(error) if error.retry() == Retry::Never => {
-                    return Poll::Ready(Err(self.given_up(&cause, &error)));
+                Ok(Opened::Broken(error)) => self.ask_for_the_rest(&error, cause)?,
+                // The source was asked often enough for one answer, but these need not last.
+                Err(error) if matches!(error.kind(), ErrorKind::Down | ErrorKind::Saturated) => {
+                    self.ask_for_the_rest(&error, cause)?;
                 }
-                Err(error) => self.ask_for_the_rest(error)?,
+                Err(error) => return Poll::Ready(Err(self.given_up(&cause, &error))),
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Asks for the rest after `cause`.
+    /// Asks for the rest after `error`. `cause` is why the body broke off.
     ///
     /// # Errors
     ///
     /// Returns `cause` if that has been tried often enough.
-    fn ask_for_the_rest(&mut self, cause: SourceError) -> Result<(), SourceError> {
+    fn ask_for_the_rest(&mut self, error: &SourceError, cause: SourceError) -> Result<(), SourceError> {
+        self.body = None;
         let gets_on = self.brought >= PROGRESS_BYTES;
         self.fruitless = if gets_on { 1 } else { self.fruitless + 1 };
         self.brought = 0;
-        let pause = pause(cause.retry(), self.fruitless, fastrand::f64());
+        let retry = match error.kind() {
+            ErrorKind::Down | ErrorKind::Saturated => Retry::Later,
+            _ => error.retry(),
+        };
+        let pause = pause(retry, self.fruitless, fastrand::f64());
         let healing = &self.source.healing;
-        let may = self.fruitless < healing.policy.attempts && (gets_on || healing.pay(&cause));
+        let may = pause.is_some()
+            && self.fruitless < healing.policy.attempts
+            && (gets_on || healing.pay(error, self.fruitless));
         let Some(pause) = pause.filter(|_| may) else {
             healing.breaks();
             return Err(cause);
@@ -128,14 +139,17 @@ impl Stream for ResumedBody {
             ready!(this.poll_opened(cx))?;
             let item = match this.early.take() {
                 Some(early) => Some(Ok(early)),
-                None => ready!(Pin::new(&mut this.body).poll_next(cx)),
+                None => match &mut this.body {
+                    Some(body) => ready!(Pin::new(body).poll_next(cx)),
+                    None => None,
+                },
             };
             match item {
                 Some(Ok(chunk)) => {
                     this.advance(chunk.len());
                     return Poll::Ready(Some(Ok(chunk)));
                 }
-                Some(Err(error)) => this.ask_for_the_rest(error)?,
+                Some(Err(error)) => this.ask_for_the_rest(&error.clone(), error)?,
                 None => return Poll::Ready(None),
             }
         }
@@ -145,7 +159,7 @@ impl Stream for ResumedBody {
 impl Spliced for ResumedBody {
     fn widen(mut self: Pin<&mut Self>, bytes: usize) -> bool {
         self.widened = Some(bytes);
-        self.body.widen(bytes)
+        self.body.as_mut().is_some_and(|body| body.widen(bytes))
     }
 
     fn poll_splice(
@@ -160,12 +174,13 @@ impl Spliced for ResumedBody {
             if this.early.is_some() {
                 return Poll::Ready(None);
             }
-            match ready!(this.body.poll_splice(cx, pipe, limit)) {
+            let Some(body) = &mut this.body else { return Poll::Ready(None) };
+            match ready!(body.poll_splice(cx, pipe, limit)) {
                 Some(Ok(moved)) => {
                     this.advance(moved);
                     return Poll::Ready(Some(Ok(moved)));
                 }
-                Some(Err(error)) => this.ask_for_the_rest(error)?,
+                Some(Err(error)) => this.ask_for_the_rest(&error.clone(), error)?,
                 None => return Poll::Ready(None),
             }
         }

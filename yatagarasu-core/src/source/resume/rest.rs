@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::content_range::parse_content_range;
 use crate::http::fields::CONDITIONS;
@@ -37,6 +37,8 @@ pub(super) enum Opened {
     Rest(Option<Bytes>, ObjectBody),
     /// The rest cannot be had, for this reason.
     Impossible(&'static str),
+    /// It broke off before the byte at which the body goes on.
+    Broken(SourceError),
 }
 
 impl Rest {
@@ -92,8 +94,10 @@ impl Rest {
         if self.range.start > SKIPPED_BYTES_MAX {
             return Ok(Opened::Impossible("the source sends no ranges, and too much would be sent again"));
         }
-        let early = skip(&mut body, self.range.start).await?;
-        Ok(Opened::Rest(early, body))
+        Ok(match skip(&mut body, self.range.start).await {
+            Ok(early) => Opened::Rest(early, body),
+            Err(error) => Opened::Broken(error),
+        })
     }
 }
 
@@ -116,10 +120,11 @@ async fn skip(body: &mut ObjectBody, count: u64) -> Result<Option<Bytes>, Source
 /// Returns a request for the same object without a range, without conditions, and for no part of a multipart upload:
 /// `Range` says which bytes are meant.
 fn bare(request: &SourceRequest) -> SourceRequest {
-    let mut headers: HeaderMap = request.headers.clone();
-    for name in CONDITIONS.iter().chain([&header::IF_RANGE, &header::RANGE]) {
-        headers.remove(name);
-    }
+    let of_the_whole = |name: &HeaderName| {
+        CONDITIONS.iter().chain([&header::IF_RANGE, &header::RANGE]).any(|other| name == other)
+    };
+    let headers = request.headers.iter().filter(|(name, _)| !of_the_whole(name));
+    let headers: HeaderMap = headers.map(|(name, value)| (name.clone(), copied(value))).collect();
     let is_part =
         |pair: &&str| pair.split('=').next().is_some_and(|name| name.eq_ignore_ascii_case("partNumber"));
     let query = request

@@ -20,8 +20,11 @@ impl Default for RetryBudget {
 }
 
 impl RetryBudget {
-    /// Saves for the retries to come. Called for each request.
-    pub(in crate::source) fn earn(&self) {
+    /// Saves for the retries to come if a request was sent for the first time.
+    pub(in crate::source) fn earn(&self, is_first: bool) {
+        if !is_first {
+            return;
+        }
         // A full budget is the normal state, and all threads would write to it.
         if self.0.load(Ordering::Relaxed) < SAVED_MAX {
             let _ = self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
@@ -30,9 +33,13 @@ impl RetryBudget {
         }
     }
 
-    /// Pays for a request that is sent again. Returns `false` if too little is saved.
-    pub(in crate::source) fn spend(&self) -> bool {
-        let spent = |saved: u64| saved.checked_sub(COST);
+    /// Pays for a request that is sent again after so many failures. Returns `false` if too little is saved.
+    ///
+    /// The lower half is for the first repetitions: requests that fail again and again, as for one broken object, leave
+    /// something for those that one repetition heals.
+    pub(in crate::source) fn spend(&self, failures: u32) -> bool {
+        let kept = if failures > 1 { SAVED_MAX / 2 } else { 0 };
+        let spent = |saved: u64| saved.checked_sub(COST).filter(|left| *left >= kept);
         self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, spent).is_ok()
     }
 }
@@ -44,16 +51,17 @@ mod tests {
     #[test]
     fn a_fifth_of_the_requests_may_be_sent_again() {
         let budget = RetryBudget::default();
-        let spent = (0..1000).filter(|_| budget.spend()).count();
-        assert_eq!(spent, 100, "what was saved");
+        assert_eq!((0..1000).filter(|_| budget.spend(2)).count(), 50, "half of what was saved");
+        assert_eq!((0..1000).filter(|_| budget.spend(1)).count(), 50, "the other half");
         let spent = (0..1000)
             .filter(|_| {
-                budget.earn();
-                budget.spend()
+                budget.earn(true);
+                budget.earn(false);
+                budget.spend(1)
             })
             .count();
         assert_eq!(spent, 200);
-        (0..10_000).for_each(|_| budget.earn());
-        assert_eq!((0..1000).filter(|_| budget.spend()).count(), 100, "no more is saved");
+        (0..10_000).for_each(|_| budget.earn(true));
+        assert_eq!((0..1000).filter(|_| budget.spend(1)).count(), 100, "no more is saved");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use yatagarasu_testing::PATIENCE;
-use yatagarasu_testing::origin::Reply;
+use yatagarasu_testing::origin::{Gate, Reply};
 
 use super::metric;
 use crate::site::Site;
@@ -53,6 +53,21 @@ async fn a_source_that_is_down_is_not_asked_until_it_is_back() {
     timeout(PATIENCE, back).await.expect("it is asked again");
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(site.client.get("/static/other").await.status, 404);
+}
+
+/// Nobody has the patience of the timeouts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_silent_is_down_too() {
+    let site = Site::healing("deadline: \"1100ms\"", "").await;
+    site.origin.decide(|_| Some(Reply::ok("never").head_at(&Gate::default())));
+    let clients: Vec<_> = (0..12).map(|number| site.begin(&format!("/media/{number}"))).collect();
+    for client in clients {
+        assert_eq!(client.await.unwrap().status, 504);
+    }
+    // The probes wait for as long as they do.
+    let opened = async { while metric(&site, "yatagarasu_source_up", "videos").await == 1 {} };
+    timeout(PATIENCE, opened).await.expect("the circuit opens");
+    assert_eq!(site.client.get("/media/k").await.status, 503);
 }
 
 /// Requests for one broken object say nothing about the others.

@@ -39,7 +39,12 @@ fn faults() -> Vec<(&'static str, Reply)> {
 #[tokio::test]
 async fn one_fault_or_two_reach_no_client() {
     let site = Site::healing("", "").await;
+    site.put("good", &[], "here");
     for (number, (fault, reply)) in faults().into_iter().enumerate() {
+        // Only a fifth of all requests are sent again.
+        for _ in 0..50 {
+            assert_eq!(site.client.get("/media/good").await.status, 200);
+        }
         for times in [1, 2] {
             for (prefix, method) in [("static", "GET"), ("media", "GET"), ("media", "HEAD")] {
                 let key = format!("{number}-{times}-{method}-{prefix}");
@@ -110,6 +115,18 @@ async fn s3_says_when_to_come_back() {
     let answer = site.client.get("/media/late").await;
     assert_eq!((answer.status, answer.field("retry-after")), (503, "3600"));
     assert_eq!(site.origin.asked("late").len(), 1);
+    site.origin.answer("never", [slow("18446744073709551615")]);
+    assert_eq!(site.client.get("/media/never").await.status, 503);
+    assert_eq!(crate::site::metric(&site.admin, "yatagarasu_panics_total").await, 0);
+}
+
+#[tokio::test]
+async fn what_s3_has_said_is_told_though_the_time_is_over() {
+    let site = Site::healing("deadline: \"1s\"", "").await;
+    let silent = Reply::ok("never").head_at(&Gate::default());
+    site.origin.answer("k", [refusal(503, "SlowDown").with("retry-after", "0"), silent]);
+    assert_eq!(site.client.get("/media/k").await.status, 503);
+    assert_eq!(site.origin.asked("k").len(), 2);
 }
 
 #[tokio::test]
