@@ -31,7 +31,8 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use yatagarasu_core::LogLimit;
+use yatagarasu_core::http::validator::date_field;
+use yatagarasu_core::{Clock, LogLimit, SystemClock};
 
 use crate::admin::guesses::Guesses;
 use crate::admin::metrics::exposition;
@@ -199,6 +200,7 @@ fn document(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::DATE, date_field(SystemClock.date()));
     response
 }
 

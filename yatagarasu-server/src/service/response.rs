@@ -121,7 +121,6 @@ pub(crate) fn refusal(problem: &Problem<'_>, request_id: &RequestId, entry: Entr
     let (mut head, document) = problem.render(request_id).into_parts();
     let mut entry = entry.invalid(problem.detail()).answered(head.status, handling);
     sign(&mut head.headers, &handling, None, request_id);
-    head.headers.insert(DATE, date_field(SystemClock.date()));
     head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     head.headers.insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
     let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
@@ -174,6 +173,9 @@ trait HeadSink {
 
     /// Writes a field beside the stored object's own ones of that name.
     fn add(&mut self, name: HeaderName, value: FieldValue<'_>);
+
+    /// Writes `Date` if the object has none (RFC 9110 6.6.1).
+    fn date(&mut self);
 }
 
 /// The value of a field that the gateway writes: visible ASCII characters and spaces.
@@ -190,6 +192,11 @@ impl HeadSink for HeaderMap {
 
     fn add(&mut self, name: HeaderName, value: FieldValue<'_>) {
         self.append(name, value.into());
+    }
+
+    /// hyper would write it as well, but after the clock is set back it keeps the time before.
+    fn date(&mut self) {
+        self.entry(DATE).or_insert_with(|| date_field(SystemClock.date()));
     }
 }
 
@@ -209,6 +216,9 @@ impl HeadSink for Vec<u8> {
         });
         self.extend_from_slice(b"\r\n");
     }
+
+    /// A stored object has one.
+    fn date(&mut self) {}
 }
 
 impl From<FieldValue<'_>> for HeaderValue {
@@ -226,6 +236,7 @@ fn sign(head: &mut impl HeadSink, handling: &CacheStatus, key: Option<&str>, req
     head.add(VIA, FieldValue::Static(PSEUDONYM));
     head.set(X_CACHE, FieldValue::Static(handling.x_cache()));
     with_member(handling, key, |member| head.add(CACHE_STATUS, FieldValue::Bytes(member)));
+    head.date();
 }
 
 /// Returns the response head for a plain GET (RFC 9112 4), with the same fields as [`outcome`] gives the same object.
