@@ -40,4 +40,4 @@ pub use object::key::ObjectKey;
 pub use object::meta::ObjectMeta;
 pub use source::body::ObjectBody;
 pub use source::error::{ErrorKind, ErrorResponse, SourceError};
-pub use source::{Answer, Object, ObjectSource, SourceRequest};
+pub use source::{Answer, Object, ObjectSource, SourceRequest, Traffic};

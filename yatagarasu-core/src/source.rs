@@ -66,6 +66,19 @@ pub struct SourceRequest {
     pub headers: HeaderMap,
     /// The query parameters that the bucket forwards, percent-encoded and sorted by name.
     pub query: Option<Arc<str>>,
+    /// For whom it is.
+    pub traffic: Traffic,
+}
+
+/// For whom a request is. A source keeps some of its connections for those that are for many: they end soon, and a
+/// stream may take hours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Traffic {
+    /// For the cache, and for everybody who asks for the object meanwhile.
+    #[default]
+    Shared,
+    /// For one client alone, in a bucket with a cache.
+    Alone,
 }
 
 impl SourceRequest {

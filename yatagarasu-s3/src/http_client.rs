@@ -68,7 +68,9 @@ impl Transport {
         let proxy = self.connector.proxy(uri).filter(|_| uri.scheme() == Some(&Scheme::HTTP));
         let head = request::head(&request, proxy.as_ref());
         let server = uri.authority().cloned().unwrap_or_else(|| Authority::from_static("localhost"));
-        if let Some(connection) = self.pool.take(&server) {
+        let traffic = request.extensions().get().copied().unwrap_or_default();
+        let turn = self.pool.turn(traffic).await?;
+        if let Some(connection) = self.pool.take(&server, &turn) {
             let sent = Instant::now();
             match exchange(connection, &head, request.method()).await {
                 Ok(response) if response.status() == StatusCode::REQUEST_TIMEOUT => {
@@ -84,9 +86,9 @@ impl Transport {
                 Err(failure) => return Err(failure.into_source_error()),
             }
         }
-        let permit = self.pool.permit().await?;
+        self.pool.make_room();
         let socket = self.connector.connect(uri).await?;
-        let connection = self.pool.adopt(socket, server, permit);
+        let connection = self.pool.adopt(socket, server, &turn);
         exchange(connection, &head, request.method()).await.map_err(Failure::into_source_error)
     }
 }

@@ -34,7 +34,8 @@ impl NativeSource {
         request: &SourceRequest,
     ) -> Result<Response<BodyReader>, SourceError> {
         let (query, headers) = (request.query.clone(), request.headers.clone());
-        self.sender.send(Outgoing { method, key: escape(key), query, headers }).await
+        let traffic = request.traffic;
+        self.sender.send(Outgoing { method, key: escape(key), query, headers, traffic }).await
     }
 }
 

@@ -10,7 +10,7 @@ use crate::http::method::Method;
 use crate::http::range::requested;
 use crate::http::validator::{EntityTag, TagList, Validators, date, date_field};
 use crate::object::meta::ObjectMeta;
-use crate::source::SourceRequest;
+use crate::source::{SourceRequest, Traffic};
 
 /// Adds the conditions that revalidate the stored object to a request for the whole object (RFC 9111 4.3.1).
 ///
@@ -38,6 +38,9 @@ pub fn validating(mut asked: SourceRequest, stored: &ObjectMeta) -> SourceReques
 /// and has one strong tag or a date. The gateway evaluates all conditions when the response head arrives.
 pub fn pass(request: &Request, policy: &BucketPolicy) -> SourceRequest {
     let mut asked = fill(request, policy);
+    if policy.cache.is_some() {
+        asked.traffic = Traffic::Alone;
+    }
     let tags = [header::IF_MATCH, header::IF_NONE_MATCH];
     let dates = [header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
     if tags.iter().any(|name| request.headers.contains_key(name)) {
@@ -127,7 +130,7 @@ fn forwarded(request: &Request, policy: &BucketPolicy) -> SourceRequest {
             forwarded.for_each(&mut copy);
         }
     }
-    SourceRequest { headers, query: request.key.query.clone() }
+    SourceRequest { headers, query: request.key.query.clone(), traffic: Traffic::Shared }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub(crate) async fn preflight(
     request: &SourceRequest,
 ) -> Result<ObjectMeta, SourceError> {
     let (method, query, headers) = (Method::OPTIONS, None, request.headers.clone());
-    let answer = sender.send(Outgoing { method, key: escape(key), query, headers }).await?;
+    let answer =
+        sender.send(Outgoing { method, key: escape(key), query, headers, traffic: request.traffic }).await?;
     Ok(ObjectMeta::new(end_to_end(answer.into_parts().0.headers)))
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use aws_credential_types::Credentials as AwsCredentials;
 use http::header::{DATE, LOCATION, RANGE, USER_AGENT, VIA};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use yatagarasu_core::{Clock, ErrorKind, SourceError, innermost};
+use yatagarasu_core::{Clock, ErrorKind, SourceError, Traffic, innermost};
 
 use crate::client::address::Address;
 use crate::client::classify::{Asked, What, failure, region};
@@ -51,6 +51,7 @@ pub(crate) struct Outgoing {
     /// The query, percent-encoded.
     pub(crate) query: Option<Arc<str>>,
     pub(crate) headers: HeaderMap,
+    pub(crate) traffic: Traffic,
 }
 
 /// A change after which a refused request is sent again.
@@ -156,6 +157,7 @@ impl BucketClient {
                 SourceError::new(ErrorKind::Misconfigured).because(reason).caused_by(Arc::new(error))
             })?;
         }
+        request.extensions_mut().insert(outgoing.traffic);
         let headers = request.headers_mut();
         headers.entry(USER_AGENT).or_insert(PRODUCT);
         headers.append(VIA, PSEUDONYM);

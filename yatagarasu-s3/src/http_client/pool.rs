@@ -6,14 +6,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use http::uri::Authority;
 use tokio::runtime::{Handle, Id};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout};
-use yatagarasu_core::{ErrorKind, SourceError};
+use tokio::time::{Instant, sleep, timeout_at};
+use yatagarasu_core::{ErrorKind, SourceError, Traffic};
 
 use crate::http_client::socket::Socket;
 
@@ -23,19 +24,26 @@ const IDLE: Duration = Duration::from_secs(15);
 /// Maximum number of idle connections per runtime.
 const IDLE_MAX: usize = 512;
 
+/// One of so many connections is kept for requests that are not for one client alone.
+const KEPT_SHARE: usize = 8;
+
 /// Interval at which the reaper closes connections that were idle for too long or that S3 has closed.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The idle connections of one bucket, and the bound on all of its connections.
+/// The idle connections of one bucket, and the bound on all of its connections. Requests that wait get their turn in order.
 ///
 /// A runtime has a shelf for as long as its reaper runs. The most recently used connection is at the end of its
 /// shelf.
 #[derive(Debug)]
 pub(super) struct Pool {
     shelves: Mutex<HashMap<Id, Vec<Idle>>>,
-    /// A permit for each connection that may be open.
+    /// A permit for each request that may be on its way. Idle connections have none: those who wait would not get it.
     permits: Arc<Semaphore>,
+    /// A permit for each request that may be on its way for one client alone.
+    alone: Arc<Semaphore>,
     connections_max: usize,
+    /// Number of requests that wait for a permit.
+    waiting: AtomicUsize,
     /// Longest wait for another connection to end.
     wait: Duration,
 }
@@ -44,7 +52,6 @@ pub(super) struct Pool {
 struct Idle {
     socket: Socket,
     server: Authority,
-    permit: OwnedSemaphorePermit,
     since: Instant,
 }
 
@@ -63,9 +70,30 @@ pub(super) struct Connection {
     /// Whether an earlier request has used it.
     pub(super) reused: bool,
     server: Authority,
-    permit: OwnedSemaphorePermit,
+    /// The right of the request that uses it.
+    turn: Turn,
     runtime: Id,
     pool: Arc<Pool>,
+}
+
+/// The right of a request to be on its way. It ends with the last clone.
+#[derive(Debug, Clone)]
+pub(super) struct Turn(#[expect(dead_code, reason = "it is held")] Arc<Permits>);
+
+#[derive(Debug)]
+struct Permits {
+    _one: OwnedSemaphorePermit,
+    /// Set if the request is for one client alone.
+    _alone: Option<OwnedSemaphorePermit>,
+}
+
+/// A request that waits. Counts itself off when dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Connection {
@@ -76,22 +104,40 @@ impl Connection {
     /// Returns the connection to the pool if it persists. Closes it if the current runtime is not the one that opened
     /// it.
     pub(super) fn give_back(self) {
-        let Self { socket, persists, server, permit, runtime, pool, .. } = self;
+        let Self { socket, persists, server, turn, runtime, pool, .. } = self;
         if persists && Handle::try_current().is_ok_and(|handle| handle.id() == runtime) {
-            pool.put(runtime, Idle { socket, server, permit, since: Instant::now() });
+            pool.put(runtime, Idle { socket, server, since: Instant::now() });
         }
+        // Only now may the next request look for a connection.
+        drop(turn);
     }
 }
 
 impl Pool {
     /// Creates a pool of at most `connections_max` connections. A request waits at most `wait` for one of them to end.
     pub(super) fn new(connections_max: usize, wait: Duration) -> Arc<Self> {
-        let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { shelves: Mutex::default(), permits, connections_max, wait })
+        let of = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        let (permits, alone) = (of(connections_max), of(connections_max - connections_max / KEPT_SHARE));
+        let waiting = AtomicUsize::default();
+        Arc::new(Self { shelves: Mutex::default(), permits, alone, connections_max, waiting, wait })
+    }
+
+    /// Waits until a request may be on its way.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no other one ends in time, or if as many as may be on their way wait already.
+    pub(super) async fn turn(&self, traffic: Traffic) -> Result<Turn, SourceError> {
+        let until = Instant::now() + self.wait;
+        let alone = match traffic {
+            Traffic::Shared => None,
+            Traffic::Alone => Some(self.one_of(&self.alone, until).await?),
+        };
+        Ok(Turn(Arc::new(Permits { _one: self.one_of(&self.permits, until).await?, _alone: alone })))
     }
 
     /// Takes the most recently used connection to `server` that is still open and has no unread bytes.
-    pub(super) fn take(self: &Arc<Self>, server: &Authority) -> Option<Connection> {
+    pub(super) fn take(self: &Arc<Self>, server: &Authority, turn: &Turn) -> Option<Connection> {
         let runtime = Handle::current().id();
         loop {
             let idle = {
@@ -101,52 +147,66 @@ impl Pool {
                 shelf.remove(index)
             };
             if idle.is_usable() {
-                let Idle { socket, server, permit, .. } = idle;
-                return Some(self.connection(socket, server, permit, runtime).reused());
+                let Idle { socket, server, .. } = idle;
+                return Some(self.connection(socket, server, turn, runtime).reused());
             }
         }
     }
 
-    /// Waits until one more connection may be opened.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if no connection ends in time.
-    pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, SourceError> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+    /// Closes idle connections of other runtimes, or to other servers, if there would be too many with one more.
+    pub(super) fn make_room(&self) {
+        let in_use = self.connections_max.saturating_sub(self.permits.available_permits());
+        let mut shelves = self.shelves();
+        let idle: usize = shelves.values().map(Vec::len).sum();
+        let mut excess = (in_use + idle).saturating_sub(self.connections_max);
+        let mut closed = Vec::new();
+        for shelf in shelves.values_mut() {
+            let count = excess.min(shelf.len());
+            excess -= count;
+            closed.extend(shelf.drain(..count));
+        }
+        drop(shelves);
+        drop(closed);
+    }
+
+    /// Waits for a permit. Those who wait get one in their order.
+    async fn one_of(
+        &self,
+        permits: &Arc<Semaphore>,
+        until: Instant,
+    ) -> Result<OwnedSemaphorePermit, SourceError> {
+        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
             return Ok(permit);
         }
-        // Idle connections of other runtimes, or to other servers, make room.
-        let idle = mem::take(&mut *self.shelves());
-        drop(idle);
-        let permit = timeout(self.wait, Arc::clone(&self.permits).acquire_owned()).await;
-        permit.ok().and_then(Result::ok).ok_or_else(|| {
-            let (count, wait) = (self.connections_max, self.wait);
-            let reason = format!(
+        let saturated = |reason: String| Err(SourceError::new(ErrorKind::Saturated).because(reason));
+        let (count, wait) = (self.connections_max, self.wait);
+        let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        if ahead >= count {
+            return saturated(format!("all {count} are in use, and as many requests wait for one"));
+        }
+        match timeout_at(until, Arc::clone(permits).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => saturated(format!(
                 "all {count} were in use for {wait:?}: raise `s3.max_connections`, or find out why S3 is slow"
-            );
-            SourceError::new(ErrorKind::Saturated).because(reason)
-        })
+            )),
+        }
     }
 
     /// Wraps a socket to `server` that was opened on the current runtime.
-    pub(super) fn adopt(
-        self: &Arc<Self>,
-        socket: Socket,
-        server: Authority,
-        permit: OwnedSemaphorePermit,
-    ) -> Connection {
-        self.connection(socket, server, permit, Handle::current().id())
+    pub(super) fn adopt(self: &Arc<Self>, socket: Socket, server: Authority, turn: &Turn) -> Connection {
+        self.connection(socket, server, turn, Handle::current().id())
     }
 
     fn connection(
         self: &Arc<Self>,
         socket: Socket,
         server: Authority,
-        permit: OwnedSemaphorePermit,
+        turn: &Turn,
         runtime: Id,
     ) -> Connection {
-        Connection { socket, persists: true, reused: false, server, permit, runtime, pool: Arc::clone(self) }
+        let pool = Arc::clone(self);
+        Connection { socket, persists: true, reused: false, server, turn: turn.clone(), runtime, pool }
     }
 
     #[expect(clippy::disallowed_methods, reason = "ends when no connection is idle, or the pool is dropped")]

@@ -69,8 +69,9 @@ impl DispatchSignedRequest for Dispatch {
         let headers = self.headers(&request);
         let (sender, query, head) =
             (Arc::clone(&self.sender), self.request.query.clone(), Arc::clone(&self.head));
+        let traffic = self.request.traffic;
         Box::pin(async move {
-            let answer = sender.send(Outgoing { method, key, query, headers }).await;
+            let answer = sender.send(Outgoing { method, key, query, headers, traffic }).await;
             let (parts, content) = match answer {
                 Ok(response) => response.into_parts(),
                 Err(error) => {

@@ -144,7 +144,7 @@ fn asking(fields: &[(&'static str, &str)]) -> SourceRequest {
             (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a valid value"))
         })
         .collect();
-    SourceRequest { headers, query: None }
+    SourceRequest { headers, ..SourceRequest::default() }
 }
 
 #[track_caller]

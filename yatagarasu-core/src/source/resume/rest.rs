@@ -131,7 +131,8 @@ fn bare(request: &SourceRequest) -> SourceRequest {
         .query
         .as_deref()
         .map(|query| query.split('&').filter(|pair| !is_part(pair)).collect::<Vec<_>>().join("&"));
-    SourceRequest { headers, query: query.filter(|query| !query.is_empty()).map(Into::into) }
+    let query = query.filter(|query| !query.is_empty()).map(Into::into);
+    SourceRequest { headers, query, traffic: request.traffic }
 }
 
 /// Returns a copy of a value that does not keep the buffer alive that it was read into.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::Connection;
 use yatagarasu_testing::origin::{Gate, Reply};
 
 use super::metric;
@@ -99,5 +100,60 @@ async fn a_source_that_is_back_for_probes_only_is_found_out_again() {
         let closed = async { while site.client.get("/media/k").await.status != 404 {} };
         timeout(PATIENCE, closed).await.expect("it closes");
         down.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Streams may take hours. They leave connections for what is stored, and for everybody who waits for it.
+#[tokio::test]
+async fn streams_leave_connections_for_what_is_stored() {
+    let s3 = "max_connections: 8, connect_timeout: \"200ms\"";
+    let site = Site::with(s3, "max_item_size: \"1KB\"").await;
+    let gate = Gate::default();
+    // A range of an object that is not stored is for one client alone.
+    site.origin.decide(move |request| {
+        let stream = Reply::ok(vec![0; 100_000]).rest_at(50_000, &gate);
+        (!request.field("range").is_empty()).then_some(stream)
+    });
+    site.put("small", &[], "small");
+    let begin = async |number: u32| {
+        let request =
+            format!("GET /static/{number} HTTP/1.1\r\nhost: a\r\nrange: bytes=1-\r\nif-range: \"x\"\r\n\r\n");
+        let mut stream = Connection::send(site.address, request).await;
+        (stream.head().await, stream)
+    };
+    let mut streams = Vec::new();
+    for number in 0..7 {
+        let (head, stream) = begin(number).await;
+        assert_eq!(head.status, 200, "{number}");
+        streams.push(stream);
+    }
+    let (refused, _) = begin(8).await;
+    assert_eq!((refused.status, refused.field("retry-after")), (503, "1"));
+    assert_eq!(site.client.get("/static/small").await.body, "small");
+    streams.pop();
+    let again = async { while begin(9).await.0.status == 503 {} };
+    timeout(PATIENCE, again).await.expect("a stream that has ended makes room");
+}
+
+/// Nobody waits behind more requests than there are connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_for_connections_is_bounded() {
+    let s3 = "attempts: 1, max_connections: 2, connect_timeout: \"10s\"";
+    let site = Site::healing(s3, "").await;
+    let gate = Gate::default();
+    let held = gate.clone();
+    site.origin.decide(move |_| Some(Reply::ok("late").head_at(&held)));
+    let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
+    for number in 0..12 {
+        let (client, told) = (site.client.clone(), told.clone());
+        tokio::spawn(async move { told.send(client.get(&format!("/media/{number}")).await.status) });
+    }
+    let mut next = async || timeout(Duration::from_secs(5), tell.recv()).await.expect("in time").unwrap();
+    for _ in 0..8 {
+        assert_eq!(next().await, 503, "two are on their way, and two wait");
+    }
+    gate.open();
+    for _ in 0..4 {
+        assert_eq!(next().await, 200, "those in the queue get their turn");
     }
 }
