@@ -6,6 +6,7 @@ pub mod consequences;
 pub mod error;
 pub mod failover;
 pub mod healing;
+pub mod hedge;
 pub mod resume;
 pub mod retry;
 pub mod timeout;

@@ -30,6 +30,8 @@ pub struct Healing {
     resumed: AtomicU64,
     resumed_bytes: AtomicU64,
     broken: AtomicU64,
+    hedged: AtomicU64,
+    hedges_won: AtomicU64,
     healed: LogLimit,
     spent: LogLimit,
 }
@@ -47,6 +49,10 @@ pub struct HealingStats {
     pub resumed_bytes: u64,
     /// Bodies that broke off and were not continued.
     pub broken: u64,
+    /// Second requests, sent because the first ones took long.
+    pub hedged: u64,
+    /// Second requests that were answered first.
+    pub hedges_won: u64,
 }
 
 impl Healing {
@@ -61,6 +67,8 @@ impl Healing {
             resumed: AtomicU64::default(),
             resumed_bytes: AtomicU64::default(),
             broken: AtomicU64::default(),
+            hedged: AtomicU64::default(),
+            hedges_won: AtomicU64::default(),
             healed: LogLimit::default(),
             spent: LogLimit::default(),
         })
@@ -75,6 +83,8 @@ impl Healing {
             resumed: read(&self.resumed),
             resumed_bytes: read(&self.resumed_bytes),
             broken: read(&self.broken),
+            hedged: read(&self.hedged),
+            hedges_won: read(&self.hedges_won),
         }
     }
 
@@ -113,6 +123,16 @@ impl Healing {
             let bucket = &*self.name;
             tracing::info!(bucket, %error, at, times, "faults of S3 were healed: a body goes on");
         }
+    }
+
+    /// Records that a second request is sent.
+    pub(super) fn hedges(&self) {
+        add(&self.hedged, 1);
+    }
+
+    /// Records that a second request was answered first.
+    pub(super) fn hedge_wins(&self) {
+        add(&self.hedges_won, 1);
     }
 
     /// Records that a body is not continued.

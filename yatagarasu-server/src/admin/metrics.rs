@@ -130,7 +130,7 @@ fn write_buckets(text: &mut Exposition, buckets: &Buckets) {
 
 /// Writes the state of all sources, and what was done to heal their faults.
 fn write_origins(text: &mut Exposition, buckets: &Buckets) {
-    let families: [Family<Origin>; 8] = [
+    let families: [Family<Origin>; 10] = [
         ("source_retries_total", "counter", "Requests sent to S3 again.", |origin| {
             origin.healing.stats().retried
         }),
@@ -155,6 +155,12 @@ fn write_origins(text: &mut Exposition, buckets: &Buckets) {
             "Bodies of S3 that broke off and could not be continued.",
             |origin| origin.healing.stats().broken,
         ),
+        ("source_hedged_total", "counter", "Second requests, because the first ones took long.", |origin| {
+            origin.healing.stats().hedged
+        }),
+        ("source_hedges_won_total", "counter", "Second requests that were answered first.", |origin| {
+            origin.healing.stats().hedges_won
+        }),
         ("source_refused_total", "counter", "Requests not sent because S3 is down.", |origin| {
             origin.circuit.refused()
         }),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use yatagarasu_core::source::circuit::Guarded;
 use yatagarasu_core::source::failover::Alternative;
 use yatagarasu_core::source::healing::Healing;
+use yatagarasu_core::source::hedge::Hedging;
 use yatagarasu_core::source::resume::Resuming;
 use yatagarasu_core::source::retry::Retrying;
 use yatagarasu_core::source::timeout::Timed;
@@ -49,7 +50,12 @@ impl Origin {
         // A retry counts for the circuit, and a body that goes on is a request like all others.
         let timed = Timed::new(Arc::clone(&built.source), config.response_timeout, config.idle_timeout);
         let circuit = Guarded::new(Arc::new(timed), Arc::clone(&name));
-        let retrying = Retrying::new(Arc::new(circuit.clone()), Arc::clone(&healing));
+        let asked: Arc<dyn ObjectSource> = if config.hedging {
+            Arc::new(Hedging::new(Arc::new(circuit.clone()), Arc::clone(&healing)))
+        } else {
+            Arc::new(circuit.clone())
+        };
+        let retrying = Retrying::new(asked, Arc::clone(&healing));
         let source = Arc::new(Resuming::new(Arc::new(retrying), Arc::clone(&healing)));
         Ok(Self { name, built, healing, circuit, source, config: config.clone() })
     }

@@ -128,6 +128,8 @@ pub struct OriginConfig {
     pub idle_timeout: Duration,
     /// How often and how long the source is asked.
     pub retry: RetryPolicy,
+    /// Whether a second request is sent if the first one takes unusually long.
+    pub hedging: bool,
 }
 
 /// A further source of the objects of a bucket.

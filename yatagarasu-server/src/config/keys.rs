@@ -271,6 +271,9 @@ rows! {
         attempts: u16 = 3, bounds Bounds::rule("1 to 10; `1` for never again");
         /// The limit from the first request to the response head, with all attempts and the pauses between them.
         deadline: Span = "60s", bounds TIME_LIMIT;
+        /// Whether a second GET is sent if the first one has no response head after a time that 95 of 100 requests of the
+        /// last minutes did not need. The first answer counts. At most one in twenty requests is sent twice.
+        hedging: bool = false;
         /// How many bytes the kernel receives from S3 before the gateway reads them (`SO_RCVBUF`). A stream receives
         /// at most this much in one round trip.
         receive_buffer: ByteSize = "128KiB", bounds SOCKET_BUFFER;

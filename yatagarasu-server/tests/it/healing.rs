@@ -2,6 +2,7 @@
 
 mod circuit;
 mod fallbacks;
+mod hedging;
 mod resume;
 mod retry;
 mod stale;

@@ -162,6 +162,7 @@ fn s3(origin: &OriginConfig) -> S3Settings {
         idle_timeout: Span(origin.idle_timeout),
         attempts: u16::try_from(origin.retry.attempts).unwrap_or(u16::MAX),
         deadline: Span(origin.retry.deadline),
+        hedging: origin.hedging,
         receive_buffer: ByteSize(source.receive_buffer.map_or(0, |bytes| bytes as u64)),
     }
 }

@@ -124,6 +124,7 @@ fn origin(
         response_timeout: s3.response_timeout.0,
         idle_timeout: s3.idle_timeout.0,
         retry: RetryPolicy { attempts: s3.attempts.into(), deadline: s3.deadline.0 },
+        hedging: s3.hedging,
     })
 }
 
