@@ -6,10 +6,11 @@ use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::source::body::{ObjectBody, Spliced};
 use crate::source::consequences::Retry;
@@ -17,6 +18,9 @@ use crate::source::error::{ErrorKind, SourceError};
 use crate::source::resume::Continuing;
 use crate::source::resume::rest::{Opened, Rest};
 use crate::source::retry::pause;
+
+/// The share of a short body after which it counts as one that gets on, too.
+const PROGRESS_SHARE: u64 = 4;
 
 /// Bytes after which a body that breaks off again counts as one that gets on.
 const PROGRESS_BYTES: u64 = 64 << 10;
@@ -36,6 +40,10 @@ pub(super) struct ResumedBody {
     widened: Option<usize>,
     /// Number of requests in a row that have brought too little.
     fruitless: u32,
+    /// Number of times in a row that the source could not answer.
+    refusals: u32,
+    /// When the last bytes had come, while the rest is asked for.
+    stopped: Option<Instant>,
     /// Bytes since the body was opened last.
     brought: u64,
     /// Bytes so far.
@@ -52,6 +60,8 @@ impl ResumedBody {
             opening: None,
             widened: None,
             fruitless: 0,
+            refusals: 0,
+            stopped: None,
             brought: 0,
             arrived: 0,
             source,
@@ -74,14 +84,35 @@ impl ResumedBody {
                 }
                 Ok(Opened::Impossible(reason)) => return Poll::Ready(Err(self.given_up(&cause, &reason))),
                 Ok(Opened::Broken(error)) => self.ask_for_the_rest(&error, cause)?,
-                // The source was asked often enough for one answer, but these need not last.
-                Err(error) if matches!(error.kind(), ErrorKind::Down | ErrorKind::Saturated) => {
-                    self.ask_for_the_rest(&error, cause)?;
-                }
-                Err(error) => return Poll::Ready(Err(self.given_up(&cause, &error))),
+                Err(error) => match self.pause_after(&error) {
+                    Some(pause) => self.open_after(pause, cause),
+                    None => return Poll::Ready(Err(self.given_up(&cause, &error))),
+                },
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Returns the pause before the rest is asked for again if the source could not answer. Returns `None` if it has
+    /// refused the rest, or if the client has waited for long.
+    ///
+    /// A client with half of an object waits longer than one that has nothing yet.
+    fn pause_after(&mut self, error: &SourceError) -> Option<Duration> {
+        // These requests were not sent.
+        let is_own = matches!(error.kind(), ErrorKind::Down | ErrorKind::Saturated);
+        if error.retry() == Retry::Never && !is_own {
+            return None;
+        }
+        self.refusals += 1;
+        let random = pause(Retry::Later, self.refusals, fastrand::f64())?;
+        let pause = match error.kind() {
+            ErrorKind::Throttled { retry_after: Some(asked) } => asked.max(random),
+            _ => random,
+        };
+        // It is not paid for: the pauses grow, and a client would lose what it has waited for.
+        let waited = self.stopped.map_or(Duration::ZERO, |stopped| stopped.elapsed());
+        let deadline = self.source.healing.policy.deadline;
+        waited.checked_add(pause).is_some_and(|wait| wait < deadline).then_some(pause)
     }
 
     /// Asks for the rest after `error`. `cause` is why the body broke off.
@@ -91,14 +122,12 @@ impl ResumedBody {
     /// Returns `cause` if that has been tried often enough.
     fn ask_for_the_rest(&mut self, error: &SourceError, cause: SourceError) -> Result<(), SourceError> {
         self.body = None;
-        let gets_on = self.brought >= PROGRESS_BYTES;
+        let left = self.rest.range.end - self.rest.range.start;
+        let gets_on = self.brought >= PROGRESS_BYTES.min((left + self.brought) / PROGRESS_SHARE).max(1);
         self.fruitless = if gets_on { 1 } else { self.fruitless + 1 };
         self.brought = 0;
-        let retry = match error.kind() {
-            ErrorKind::Down | ErrorKind::Saturated => Retry::Later,
-            _ => error.retry(),
-        };
-        let pause = pause(retry, self.fruitless, fastrand::f64());
+        self.stopped.get_or_insert_with(Instant::now);
+        let pause = pause(error.retry(), self.fruitless, fastrand::f64());
         let healing = &self.source.healing;
         let may = pause.is_some()
             && self.fruitless < healing.policy.attempts
@@ -107,13 +136,17 @@ impl ResumedBody {
             healing.breaks();
             return Err(cause);
         };
+        self.open_after(pause, cause);
+        Ok(())
+    }
+
+    fn open_after(&mut self, pause: Duration, cause: SourceError) {
         let (rest, source) = (self.rest.clone(), Arc::clone(&self.source));
         let opening = async move {
             sleep(pause).await;
             rest.open(&*source.inner).await
         };
         self.opening = Some((Box::pin(opening), cause));
-        Ok(())
     }
 
     fn given_up(&self, cause: &SourceError, why: &dyn Display) -> SourceError {
@@ -127,6 +160,7 @@ impl ResumedBody {
         self.rest.range.start += bytes as u64;
         self.brought += bytes as u64;
         self.arrived += bytes as u64;
+        (self.stopped, self.refusals) = (None, 0);
     }
 }
 

@@ -8,19 +8,10 @@ use tokio::time::{Instant, timeout};
 use yatagarasu_server::Config;
 use yatagarasu_server::config::{Environment, show};
 use yatagarasu_testing::PATIENCE;
-use yatagarasu_testing::origin::{ACCESS_KEY, Fault, Origin, Reply, SECRET_KEY};
+use yatagarasu_testing::origin::{Fault, Origin, Reply};
 
-use super::metric;
+use super::{fallback, metric};
 use crate::site::{Site, bucket, document};
-
-/// Returns a fallback that is asked for `when`, as an entry of YAML.
-fn fallback(origin: &Origin, when: &str) -> String {
-    format!(
-        "      - when: [{when}]\n        s3: {{ endpoint: {:?}, region: us-east-1, access_key: {ACCESS_KEY:?}, \
-         secret_key: {SECRET_KEY:?}, attempts: 1 }}\n",
-        origin.endpoint()
-    )
-}
 
 /// Returns the configuration of a bucket with fallbacks.
 fn configuration(first: &Origin, fallbacks: &[String], cache: &str) -> String {
@@ -31,7 +22,7 @@ fn configuration(first: &Origin, fallbacks: &[String], cache: &str) -> String {
 /// Starts a gateway with one fallback.
 async fn with_fallback(when: &str) -> (Site, Origin) {
     let (first, second) = (Origin::start().await, Origin::start().await);
-    let yaml = configuration(&first, &[fallback(&second, when)], "stale_if_error: 0, ttl: 0");
+    let yaml = configuration(&first, &[fallback(&second, when, "attempts: 1")], "stale_if_error: 0, ttl: 0");
     (Site::run(first, &yaml).await, second)
 }
 
@@ -105,7 +96,8 @@ async fn fallbacks_are_asked_in_order() {
     second.answer("k", [refused(500)]);
     third.objects().put("k", &[], "of the third");
     first.answer("k", [refused(500)]);
-    let fallbacks = [fallback(&second, "unavailable"), fallback(&third, "unavailable")];
+    let fallbacks =
+        [fallback(&second, "unavailable", "attempts: 1"), fallback(&third, "unavailable", "attempts: 1")];
     let yaml = configuration(&first, &fallbacks, "");
     let site = Site::run(first, &yaml).await;
     assert_eq!(site.client.get("/static/k").await.body, "of the third");

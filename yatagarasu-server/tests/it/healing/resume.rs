@@ -14,7 +14,7 @@ use crate::tls_front::{TlsFront, self_signed};
 const PIECE: usize = 64 << 10;
 
 /// Returns bytes that are nowhere the same.
-fn content(length: usize) -> Bytes {
+pub(super) fn content(length: usize) -> Bytes {
     let word = |number: usize| (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     (0..length.div_ceil(8)).flat_map(word).take(length).collect()
 }
