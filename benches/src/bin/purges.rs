@@ -32,8 +32,9 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let cache = filled(arguments.entries)?;
-    let keys: Vec<CacheKey> =
-        (0..1000).map(|index| key(index * (arguments.entries / 1000).max(1))).collect::<Result<_, _>>()?;
+    let keys: Vec<CacheKey> = (0..1000)
+        .map(|index| key(index * (arguments.entries / 1000).max(1), arguments.entries))
+        .collect::<Result<_, _>>()?;
     let mut text = String::from(
         "| one thread purges | p50 | p99 | p99.9 | longest | purges/s |\n|---|---|---|---|---|---|\n",
     );
@@ -42,6 +43,8 @@ fn main() -> anyhow::Result<()> {
         ("a missing key", Some(Selector::Key(ObjectKey::parse("missing")?))),
         ("a missing prefix", Some(Selector::Prefix("missing/".to_owned()))),
         ("a missing tag", Some(Selector::Tag("missing".to_owned()))),
+        // The last row: after it they are gone.
+        ("all others, once", Some(Selector::Prefix("folder/".to_owned()))),
     ];
     for (name, selector) in rows {
         let limit = Duration::from_secs(arguments.seconds);
@@ -104,8 +107,10 @@ fn measured(
     })
 }
 
-fn key(index: u32) -> anyhow::Result<CacheKey> {
-    Ok(CacheKey::new(ObjectKey::parse(&format!("folder/object-{index}"))?, None))
+/// Returns the key of an entry. One of 1,000 is looked up, and stays.
+fn key(index: u32, entries: u32) -> anyhow::Result<CacheKey> {
+    let folder = if index.is_multiple_of((entries / 1000).max(1)) { "kept" } else { "folder" };
+    Ok(CacheKey::new(ObjectKey::parse(&format!("{folder}/object-{index}"))?, None))
 }
 
 fn filled(entries: u32) -> anyhow::Result<Arc<dyn ObjectCache>> {
@@ -127,7 +132,7 @@ fn filled(entries: u32) -> anyhow::Result<Arc<dyn ObjectCache>> {
         ))
     };
     for index in 0..entries {
-        cache.store(key(index)?, entry());
+        cache.store(key(index, entries)?, entry());
     }
     Ok(cache)
 }
