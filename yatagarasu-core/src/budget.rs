@@ -49,6 +49,10 @@ pub struct Reservation {
 impl Reservation {
     /// Reserves `more` bytes. Returns `false`, and reserves nothing, if fewer are left.
     pub(crate) fn grow(&mut self, more: u64) -> bool {
+        // Also if more is reserved than a reload allows now.
+        if more == 0 {
+            return true;
+        }
         let limit = self.budget.bytes_max();
         let taken = self.budget.reserved.try_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
             reserved.checked_add(more).filter(|&sum| sum <= limit)
@@ -79,5 +83,13 @@ mod tests {
         assert_eq!(budget.reserved(), 10);
         drop(first);
         assert_eq!(budget.reserved(), 0);
+    }
+
+    #[test]
+    fn nothing_is_always_left() {
+        let budget = Arc::new(Budget::new(10));
+        let _first = budget.reserve(6).unwrap();
+        budget.set_bytes_max(5);
+        assert!(budget.reserve(0).is_some() && budget.reserve(1).is_none());
     }
 }
