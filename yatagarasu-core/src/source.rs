@@ -80,6 +80,8 @@ pub enum Traffic {
     Shared,
     /// For one client alone, in a bucket with a cache.
     Alone,
+    /// For no client: to find out whether the source answers. It does not wait behind those that do.
+    Probe,
 }
 
 impl SourceRequest {

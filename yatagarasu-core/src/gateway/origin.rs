@@ -39,7 +39,9 @@ impl Shared {
         let class = if self.origins.may_ask(self.clock.now()) {
             // The copy is there, and nobody waits longer for what the source says to this page.
             let asked = timeout(ASKED_FOR, self.ask_about(&origin, context)).await;
-            asked.unwrap_or(OriginClass::Refused)
+            asked.unwrap_or_else(|_| {
+                self.origins.learn_from_error(&origin, &HeaderMap::new(), self.clock.now())
+            })
         } else {
             OriginClass::Refused
         };

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
-use crate::source::consequences::Fault;
+use crate::source::consequences::Retry;
 use crate::source::error::{ErrorKind, SourceError};
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
@@ -96,7 +97,12 @@ impl Circuit {
         let mut asked = Asked { circuit: self, begun: Instant::now(), answered: false };
         let answer = ask.await;
         asked.answered = true;
-        self.saw(answer.as_ref().is_err_and(is_outage));
+        match &answer {
+            Err(error) if is_outage(error) => self.saw(true),
+            // It says nothing of the source that there is no connection, or that there are no credentials.
+            Err(error) if !is_answer(error) => {}
+            Ok(_) | Err(_) => self.saw(false),
+        }
         answer
     }
 
@@ -122,6 +128,10 @@ impl Circuit {
     #[expect(clippy::disallowed_methods, reason = "ends when the source is back, or the circuit is dropped")]
     fn watch(self: &Arc<Self>) {
         let circuit = Arc::downgrade(self);
+        // A runtime that ends drops its requests.
+        if Handle::try_current().is_err() {
+            return drop(Watch(circuit));
+        }
         tokio::spawn(watch(Watch(circuit)));
     }
 
@@ -203,16 +213,10 @@ fn is_answer(error: &SourceError) -> bool {
     error.response().is_some()
 }
 
-/// Returns `true` for an error that all requests would meet now. A source that asks for fewer requests is not down.
+/// Returns `true` for an error that all requests would meet now. A source that asks for fewer requests is not down, nor is one
+/// that answers in a way that asking again would not change.
 fn is_outage(error: &SourceError) -> bool {
-    match error.kind() {
-        ErrorKind::TimedOut(_) | ErrorKind::Unavailable | ErrorKind::Broken => true,
-        ErrorKind::Throttled { .. } | ErrorKind::Down => false,
-        _ => {
-            debug_assert!(error.consequences().fault != Fault::Source);
-            false
-        }
-    }
+    error.retry() == Retry::Soon
 }
 
 impl Guarded {

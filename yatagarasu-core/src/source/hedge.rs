@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
+use crate::source::consequences::Retry;
 use crate::source::error::SourceError;
 use crate::source::healing::Healing;
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
@@ -63,12 +64,12 @@ impl Hedging {
                     let (answer, is_second) = tokio::select! {
                         biased;
                         answer = &mut first => match answer {
-                            Ok(answer) => (Ok(answer), false),
-                            Err(error) => (second.await.or(Err(error)), true),
+                            Err(error) if error.retry() != Retry::Never => (second.await.or(Err(error)), true),
+                            answer => (answer, false),
                         },
                         answer = &mut second => match answer {
-                            Ok(answer) => (Ok(answer), true),
-                            Err(_) => (first.await, false),
+                            Err(error) if error.retry() != Retry::Never => (first.await, false),
+                            answer => (answer, true),
                         },
                     };
                     if is_second && answer.is_ok() {

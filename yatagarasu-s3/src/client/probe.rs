@@ -1,6 +1,6 @@
 //! Checks whether a bucket can be read now.
 
-use yatagarasu_core::{ErrorKind, ObjectKey, ObjectSource, SourceError, SourceRequest};
+use yatagarasu_core::{ErrorKind, ObjectKey, ObjectSource, SourceError, SourceRequest, Traffic};
 
 use crate::credentials::Credentials;
 
@@ -15,7 +15,11 @@ pub(crate) async fn probe(source: &dyn ObjectSource, credentials: &Credentials) 
     // Here the reason is shown. It is too long for a line of each request.
     credentials.current().await.map_err(|_| credentials.missing())?;
     let key = ObjectKey::parse(ABSENT).expect("a valid key");
-    let Err(error) = source.get(&key, &SourceRequest::default()).await else { return Ok(()) };
+    let Err(error) =
+        source.get(&key, &SourceRequest { traffic: Traffic::Probe, ..SourceRequest::default() }).await
+    else {
+        return Ok(());
+    };
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Unexplained(_) => Ok(()),
         _ => Err(error),

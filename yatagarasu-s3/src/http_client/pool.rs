@@ -38,12 +38,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub(super) struct Pool {
     shelves: Mutex<HashMap<Id, Vec<Idle>>>,
     /// A permit for each request that may be on its way. Idle connections have none: those who wait would not get it.
-    permits: Arc<Semaphore>,
+    permits: Queue,
     /// A permit for each request that may be on its way for one client alone.
-    alone: Arc<Semaphore>,
+    alone: Queue,
     connections_max: usize,
-    /// Number of requests that wait for a permit.
-    waiting: AtomicUsize,
     /// Longest wait for another connection to end.
     wait: Duration,
 }
@@ -76,13 +74,28 @@ pub(super) struct Connection {
     pool: Arc<Pool>,
 }
 
+/// Permits, and the number of requests that wait for one.
+#[derive(Debug)]
+struct Queue {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+impl Queue {
+    fn of(permits: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        Self { permits, waiting: AtomicUsize::default() }
+    }
+}
+
 /// The right of a request to be on its way. It ends with the last clone.
 #[derive(Debug, Clone)]
 pub(super) struct Turn(#[expect(dead_code, reason = "it is held")] Arc<Permits>);
 
 #[derive(Debug)]
 struct Permits {
-    _one: OwnedSemaphorePermit,
+    /// Not set for a probe.
+    _one: Option<OwnedSemaphorePermit>,
     /// Set if the request is for one client alone.
     _alone: Option<OwnedSemaphorePermit>,
 }
@@ -116,10 +129,9 @@ impl Connection {
 impl Pool {
     /// Creates a pool of at most `connections_max` connections. A request waits at most `wait` for one of them to end.
     pub(super) fn new(connections_max: usize, wait: Duration) -> Arc<Self> {
-        let of = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
-        let (permits, alone) = (of(connections_max), of(connections_max - connections_max / KEPT_SHARE));
-        let waiting = AtomicUsize::default();
-        Arc::new(Self { shelves: Mutex::default(), permits, alone, connections_max, waiting, wait })
+        let permits = Queue::of(connections_max);
+        let alone = Queue::of(connections_max - connections_max / KEPT_SHARE);
+        Arc::new(Self { shelves: Mutex::default(), permits, alone, connections_max, wait })
     }
 
     /// Waits until a request may be on its way.
@@ -129,11 +141,15 @@ impl Pool {
     /// Returns an error if no other one ends in time, or if as many as may be on their way wait already.
     pub(super) async fn turn(&self, traffic: Traffic) -> Result<Turn, SourceError> {
         let until = Instant::now() + self.wait;
-        let alone = match traffic {
-            Traffic::Shared => None,
-            Traffic::Alone => Some(self.one_of(&self.alone, until).await?),
+        let (alone, one) = match traffic {
+            Traffic::Probe => (None, None),
+            Traffic::Shared => (None, Some(self.one_of(&self.permits, until).await?)),
+            Traffic::Alone => {
+                let alone = self.one_of(&self.alone, until).await?;
+                (Some(alone), Some(self.one_of(&self.permits, until).await?))
+            }
         };
-        Ok(Turn(Arc::new(Permits { _one: self.one_of(&self.permits, until).await?, _alone: alone })))
+        Ok(Turn(Arc::new(Permits { _one: one, _alone: alone })))
     }
 
     /// Takes the most recently used connection to `server` that is still open and has no unread bytes.
@@ -155,7 +171,7 @@ impl Pool {
 
     /// Closes idle connections of other runtimes, or to other servers, if there would be too many with one more.
     pub(super) fn make_room(&self) {
-        let in_use = self.connections_max.saturating_sub(self.permits.available_permits());
+        let in_use = self.connections_max.saturating_sub(self.permits.permits.available_permits());
         let mut shelves = self.shelves();
         let idle: usize = shelves.values().map(Vec::len).sum();
         let mut excess = (in_use + idle).saturating_sub(self.connections_max);
@@ -170,22 +186,18 @@ impl Pool {
     }
 
     /// Waits for a permit. Those who wait get one in their order.
-    async fn one_of(
-        &self,
-        permits: &Arc<Semaphore>,
-        until: Instant,
-    ) -> Result<OwnedSemaphorePermit, SourceError> {
-        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+    async fn one_of(&self, queue: &Queue, until: Instant) -> Result<OwnedSemaphorePermit, SourceError> {
+        if let Ok(permit) = Arc::clone(&queue.permits).try_acquire_owned() {
             return Ok(permit);
         }
         let saturated = |reason: String| Err(SourceError::new(ErrorKind::Saturated).because(reason));
         let (count, wait) = (self.connections_max, self.wait);
-        let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
+        let ahead = queue.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&queue.waiting);
         if ahead >= count {
             return saturated(format!("all {count} are in use, and as many requests wait for one"));
         }
-        match timeout_at(until, Arc::clone(permits).acquire_owned()).await {
+        match timeout_at(until, Arc::clone(&queue.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => saturated(format!(
                 "all {count} were in use for {wait:?}: raise `s3.max_connections`, or find out why S3 is slow"

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::source::body::{ObjectBody, Spliced};
 use crate::source::consequences::Retry;
@@ -40,6 +40,8 @@ pub(super) struct ResumedBody {
     widened: Option<usize>,
     /// Number of requests in a row that have brought too little.
     fruitless: u32,
+    /// Number of continuations in a row after few bytes.
+    short: u32,
     /// Number of times in a row that the source could not answer.
     refusals: u32,
     /// When the last bytes had come, while the rest is asked for.
@@ -60,6 +62,7 @@ impl ResumedBody {
             opening: None,
             widened: None,
             fruitless: 0,
+            short: 0,
             refusals: 0,
             stopped: None,
             brought: 0,
@@ -123,6 +126,9 @@ impl ResumedBody {
     fn ask_for_the_rest(&mut self, error: &SourceError, cause: SourceError) -> Result<(), SourceError> {
         self.body = None;
         let left = self.rest.range.end - self.rest.range.start;
+        // One continuation of a short body is free, or a body that brings much.
+        self.short = if self.brought >= PROGRESS_BYTES { 0 } else { self.short + 1 };
+        let is_free = self.short == 0 || (self.short == 1 && self.brought > 0);
         let gets_on = self.brought >= PROGRESS_BYTES.min((left + self.brought) / PROGRESS_SHARE).max(1);
         self.fruitless = if gets_on { 1 } else { self.fruitless + 1 };
         self.brought = 0;
@@ -131,7 +137,7 @@ impl ResumedBody {
         let healing = &self.source.healing;
         let may = pause.is_some()
             && self.fruitless < healing.policy.attempts
-            && (gets_on || healing.pay(error, self.fruitless));
+            && (is_free || healing.pay(error, self.fruitless));
         let Some(pause) = pause.filter(|_| may) else {
             healing.breaks();
             return Err(cause);
@@ -142,9 +148,13 @@ impl ResumedBody {
 
     fn open_after(&mut self, pause: Duration, cause: SourceError) {
         let (rest, source) = (self.rest.clone(), Arc::clone(&self.source));
+        let limit = source.healing.policy.deadline;
+        let until = self.stopped.unwrap_or_else(Instant::now) + limit;
         let opening = async move {
             sleep(pause).await;
-            rest.open(&*source.inner).await
+            let opened = timeout_at(until, rest.open(&*source.inner)).await;
+            opened
+                .unwrap_or_else(|_| Err(SourceError::timed_out(limit, "no rest of the body (`s3.deadline`)")))
         };
         self.opening = Some((Box::pin(opening), cause));
     }

@@ -103,6 +103,42 @@ async fn a_source_that_is_back_for_probes_only_is_found_out_again() {
     }
 }
 
+/// Requests that find no connection say nothing of S3, and the probes need none of theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_silent_is_down_though_all_connections_are_in_use() {
+    let s3 = "attempts: 1, max_connections: 2, connect_timeout: \"100ms\", response_timeout: \"300ms\"";
+    let site = Site::healing(s3, "").await;
+    site.origin.decide(|_| Some(Reply::ok("never").head_at(&Gate::default())));
+    let opened = async {
+        while metric(&site, "yatagarasu_source_up", "videos").await == 1 {
+            let clients: Vec<_> = (0..8).map(|number| site.begin(&format!("/media/{number}"))).collect();
+            for client in clients {
+                assert!(matches!(client.await.unwrap().status, 503 | 504));
+            }
+        }
+    };
+    timeout(PATIENCE, opened).await.expect("the circuit opens");
+}
+
+/// A filter before the store answers with pages of its own.
+#[tokio::test]
+async fn refusals_of_a_filter_are_answers() {
+    let site = Site::healing("attempts: 1", "").await;
+    site.put("good", &[], "here");
+    site.origin.decide(|request| {
+        let page = Reply::ok("<html>no</html>").of_status(403).with("content-type", "text/html");
+        (request.key != "good").then_some(page)
+    });
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        for _ in 0..10 {
+            assert_eq!(site.client.get("/media/bad").await.status, 502);
+        }
+    }
+    assert_eq!(site.client.get("/media/good").await.status, 200);
+    assert_eq!(metric(&site, "yatagarasu_source_up", "videos").await, 1);
+}
+
 /// Streams may take hours. They leave connections for what is stored, and for everybody who waits for it.
 #[tokio::test]
 async fn streams_leave_connections_for_what_is_stored() {

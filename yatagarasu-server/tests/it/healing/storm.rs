@@ -96,7 +96,7 @@ async fn of_a_thousand_requests_not_one_fails() {
     let versions = versions();
     faulty(&first, &versions, seed, &dead[0]);
     faulty(&second, &versions, seed ^ 0xff, &dead[1]);
-    let limits = "attempts: 3, idle_timeout: \"200ms\", response_timeout: \"2s\"";
+    let limits = "attempts: 3, idle_timeout: \"300ms\", response_timeout: \"5s\"";
     let cache = "max_item_size: \"256KiB\", max_size: \"4MB\"";
     let entry = bucket(&first.endpoint(), "assets", "/static", limits, cache);
     let fallbacks = fallback(&second, "unavailable", limits);
@@ -118,6 +118,9 @@ async fn of_a_thousand_requests_not_one_fails() {
         let purged = site.purge(&format!(r#"{{"bucket":"assets","key":"{}"}}"#, turn as u64 % OBJECTS)).await;
         assert_eq!(purged.status, 200);
         turn += 1;
+    }
+    for dead in &dead {
+        dead.store(false, Ordering::SeqCst);
     }
     over.store(true, Ordering::Relaxed);
     let (mut whole, mut failed) = (0, 0);
