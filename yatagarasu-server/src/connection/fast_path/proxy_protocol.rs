@@ -30,10 +30,13 @@ const LINE_BYTES_MAX: usize = 107;
 
 /// Reads a header of either version.
 pub(crate) fn read(bytes: &[u8]) -> Header {
-    // The parser takes some beginnings of a line for invalid ones.
-    let is_line = bytes.starts_with(TEXT) || TEXT.starts_with(bytes);
-    if is_line && bytes.len() < LINE_BYTES_MAX && !bytes.contains(&b'\n') {
-        return Header::Partial;
+    // The parser takes some beginnings of a line for invalid ones, and some lines with a bare LF for valid ones.
+    if bytes.starts_with(TEXT) || TEXT.starts_with(bytes) {
+        match bytes.iter().take(LINE_BYTES_MAX).position(|byte| *byte == b'\n') {
+            None if bytes.len() < LINE_BYTES_MAX => return Header::Partial,
+            Some(end) if bytes[..end].ends_with(b"\r") => {}
+            None | Some(_) => return Header::Invalid,
+        }
     }
     match HeaderResult::parse(bytes) {
         HeaderResult::V1(Ok(header)) => {
