@@ -1,4 +1,4 @@
-//! The checks that `fuzz/` runs on any bytes, and the tests on what it has found.
+//! Checks for arbitrary input. The targets in `fuzz/` and the tests of past findings call them.
 //!
 //! Each check takes what a client or S3 may have sent. It panics if the code under it does, or contradicts itself.
 

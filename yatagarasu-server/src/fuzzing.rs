@@ -1,4 +1,4 @@
-//! The checks that `fuzz/` runs on any bytes, and the tests on what it has found.
+//! Checks for arbitrary input. The targets in `fuzz/` and the tests of past findings call them.
 //!
 //! Each check takes what a client, a proxy or an operator may have written. It panics if the code under it does, or
 //! contradicts itself or hyper.

@@ -1,4 +1,4 @@
-//! Asks another source where the first one fails, or has no such object.
+//! Asks the next source if one fails or does not have the object.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -24,7 +24,7 @@ use rest::Rest;
 #[derive(Debug)]
 pub struct Resuming(Arc<Continuing>);
 
-/// What the bodies of a source share.
+/// The source and the limits that every body of one [`Resuming`] uses.
 #[derive(Debug)]
 struct Continuing {
     inner: Arc<dyn ObjectSource>,

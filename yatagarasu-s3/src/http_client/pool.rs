@@ -185,7 +185,7 @@ impl Pool {
         drop(closed);
     }
 
-    /// Waits for a permit. Those who wait get one in their order.
+    /// Waits until `until` for a permit. Permits go out first come, first served.
     async fn one_of(&self, queue: &Queue, until: Instant) -> Result<OwnedSemaphorePermit, SourceError> {
         if let Ok(permit) = Arc::clone(&queue.permits).try_acquire_owned() {
             return Ok(permit);

@@ -59,7 +59,7 @@ impl ResponseBody {
         }
     }
 
-    /// Returns what it holds of an object that is stored, or may become so.
+    /// Returns the cached object the body keeps in memory, or `None` if it reads from no cache entry or fill.
     pub(crate) fn held(&self) -> Option<Held> {
         match &self.content {
             Content::Document(_) => None,

@@ -40,7 +40,7 @@ impl ReplyBody {
         }
     }
 
-    /// Returns what it holds of an object that is stored, or may become so.
+    /// Returns the cached object the body keeps in memory, or `None` if it reads from no cache entry or fill.
     pub fn held(&self) -> Option<Held> {
         match self {
             Self::Stored(body) => Some(Held::stored(body.object())),

@@ -14,7 +14,7 @@ impl Dice {
         Self { state: seed, bytes: VecDeque::new() }
     }
 
-    /// Returns dice whose first numbers are pairs of these bytes.
+    /// Returns dice that roll each pair of `bytes` as one number, then numbers of seed 0.
     pub(super) fn of(bytes: &[u8]) -> Self {
         Self { state: 0, bytes: bytes.iter().copied().collect() }
     }
