@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep, timeout_at};
 
-pub(super) use backoff::pause;
+pub(super) use backoff::{pause, respect_retry_after};
 pub use budget::RetryBudget;
 
 use crate::object::key::ObjectKey;
@@ -73,10 +73,7 @@ impl Retrying {
     /// Returns the pause before the request is sent again, or `None` if it is not.
     fn pause_after(&self, error: &SourceError, failures: u32, deadline: Instant) -> Option<Duration> {
         let random = pause(error.retry(), failures, fastrand::f64())?;
-        let pause = match error.kind() {
-            ErrorKind::Throttled { retry_after: Some(asked) } => asked.max(random),
-            _ => random,
-        };
+        let pause = respect_retry_after(random, error);
         // An attempt that has no time to end helps nobody.
         let least = self.healing.policy.deadline / ATTEMPT_SHARE;
         let ends = pause.checked_add(least).and_then(|time| Instant::now().checked_add(time));

@@ -17,7 +17,7 @@ use crate::source::consequences::Retry;
 use crate::source::error::{ErrorKind, SourceError};
 use crate::source::resume::Continuing;
 use crate::source::resume::rest::{Opened, Rest};
-use crate::source::retry::pause;
+use crate::source::retry::{pause, respect_retry_after};
 
 /// The share of a short body after which it counts as one that gets on, too.
 const PROGRESS_SHARE: u64 = 4;
@@ -108,10 +108,7 @@ impl ResumedBody {
         }
         self.refusals += 1;
         let random = pause(Retry::Later, self.refusals, fastrand::f64())?;
-        let pause = match error.kind() {
-            ErrorKind::Throttled { retry_after: Some(asked) } => asked.max(random),
-            _ => random,
-        };
+        let pause = respect_retry_after(random, error);
         // It is not paid for: the pauses grow, and a client would lose what it has waited for.
         let waited = self.stopped.map_or(Duration::ZERO, |stopped| stopped.elapsed());
         let deadline = self.source.healing.policy.deadline;

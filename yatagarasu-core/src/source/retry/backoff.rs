@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::source::consequences::Retry;
+use crate::source::error::{ErrorKind, SourceError};
 
 /// Upper bound of the first pause after a failure of one request.
 const SOON: Duration = Duration::from_millis(50);
@@ -26,6 +27,14 @@ pub(in crate::source) fn pause(retry: Retry, failures: u32, share: f64) -> Optio
     };
     let bound = first.saturating_mul(1 << (failures - 1).min(16)).min(PAUSE_MAX);
     Some(bound.mul_f64(share))
+}
+
+/// Returns `pause`, or the longer one that the source asked for in `Retry-After` (RFC 9110, section 10.2.3).
+pub(in crate::source) fn respect_retry_after(pause: Duration, error: &SourceError) -> Duration {
+    match error.kind() {
+        ErrorKind::Throttled { retry_after: Some(asked) } => asked.max(pause),
+        _ => pause,
+    }
 }
 
 #[cfg(test)]
