@@ -49,4 +49,14 @@ mod tests {
         assert_eq!(pause(Retry::Soon, 3, 0.25), Some(Duration::from_millis(50)));
         assert_eq!(pause(Retry::Never, 1, 1.0), None);
     }
+
+    #[test]
+    fn retry_after_makes_a_pause_longer_never_shorter() {
+        let second = Duration::from_secs(1);
+        let after = |kind| respect_retry_after(second, &SourceError::new(kind));
+        assert_eq!(after(ErrorKind::Throttled { retry_after: Some(3 * second) }), 3 * second);
+        assert_eq!(after(ErrorKind::Throttled { retry_after: Some(second / 2) }), second);
+        assert_eq!(after(ErrorKind::Throttled { retry_after: None }), second);
+        assert_eq!(after(ErrorKind::Unavailable), second);
+    }
 }
