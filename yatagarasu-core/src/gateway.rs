@@ -42,6 +42,7 @@ use crate::gateway::request::Request;
 use crate::source::ObjectSource;
 use crate::source::consequences::StaleInstead;
 use crate::source::error::SourceError;
+use crate::source::trace::SourceTrace;
 
 use fill::join::{Begin, Trials};
 use fill::table::FillTable;
@@ -61,6 +62,13 @@ pub struct PendingRequest {
     context: RequestContext,
     found: LookupResult,
     decision: Decision,
+}
+
+impl PendingRequest {
+    /// Returns what counts what the sources are asked for the request, up to the end of its body.
+    pub fn trace(&self) -> Arc<SourceTrace> {
+        Arc::clone(&self.context.trace)
+    }
 }
 
 /// What all buckets have in common.
@@ -194,9 +202,10 @@ impl Gateway {
         Ok(hit)
     }
 
-    /// Answers a CORS preflight request, which asks if a page of another origin may make a request.
-    pub async fn preflight(&self, request: &Request) -> Outcome {
-        let outcome = self.shared.preflight(request).await;
+    /// Answers a CORS preflight request, which asks if a page of another origin may make a request. `trace` counts what
+    /// the source is asked for it.
+    pub async fn preflight(&self, request: &Request, trace: &Arc<SourceTrace>) -> Outcome {
+        let outcome = self.shared.preflight(request, trace).await;
         self.shared.stats.count(&outcome);
         outcome
     }

@@ -40,4 +40,5 @@ pub use object::key::ObjectKey;
 pub use object::meta::ObjectMeta;
 pub use source::body::ObjectBody;
 pub use source::error::{ErrorKind, ErrorResponse, SourceError};
+pub use source::trace::{SourceTrace, TraceCounts};
 pub use source::{Answer, Object, ObjectSource, SourceRequest, Traffic};

@@ -10,6 +10,7 @@ pub mod hedge;
 pub mod resume;
 pub mod retry;
 pub mod timeout;
+pub mod trace;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
+use crate::source::trace::SourceTrace;
 
 /// An object, or the requested part of one, as a source opens it.
 #[derive(Debug)]
@@ -69,6 +71,8 @@ pub struct SourceRequest {
     pub query: Option<Arc<str>>,
     /// For whom it is.
     pub traffic: Traffic,
+    /// Counts what is done for it, if anybody wants to know.
+    pub trace: Option<Arc<SourceTrace>>,
 }
 
 /// For whom a request is. A source keeps some of its connections for those that are for many: they end soon, and a
@@ -85,6 +89,19 @@ pub enum Traffic {
 }
 
 impl SourceRequest {
+    /// Returns the request with what counts what is done for it.
+    #[must_use]
+    pub(crate) fn traced(self, trace: &Arc<SourceTrace>) -> Self {
+        Self { trace: Some(Arc::clone(trace)), ..self }
+    }
+
+    /// Records something that is done for the request.
+    fn record(&self, done: impl FnOnce(&SourceTrace)) {
+        if let Some(trace) = &self.trace {
+            done(trace);
+        }
+    }
+
     /// Returns `true` if the answer may be a part of the object: for a `Range`, or for a part of a multipart upload
     /// (`partNumber`).
     pub fn wants_part(&self) -> bool {

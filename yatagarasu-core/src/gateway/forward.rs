@@ -130,7 +130,7 @@ fn forwarded(request: &Request, policy: &BucketPolicy) -> SourceRequest {
             forwarded.for_each(&mut copy);
         }
     }
-    SourceRequest { headers, query: request.key.query.clone(), traffic: Traffic::Shared }
+    SourceRequest { headers, query: request.key.query.clone(), traffic: Traffic::Shared, trace: None }
 }
 
 #[cfg(test)]

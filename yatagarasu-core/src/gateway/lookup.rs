@@ -26,6 +26,7 @@ use crate::http::validator::Validators;
 use crate::object::meta::ObjectMeta;
 use crate::source::consequences::Fault;
 use crate::source::error::SourceError;
+use crate::source::trace::SourceTrace;
 
 /// A request with the values derived from it that are needed more than once.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(super) struct RequestContext {
     /// The page's origin, if the source has to be asked about it.
     pub(super) unknown_origin: Option<HeaderValue>,
     pub(super) control: RequestControl,
+    /// What the sources are asked for it.
+    pub(super) trace: Arc<SourceTrace>,
 }
 
 /// The result of a cache lookup for a request.
@@ -78,7 +81,8 @@ impl RequestContext {
             ClientControl::Ignore => false,
         });
         let control = if obeyed { RequestControl::of(&request.headers) } else { RequestControl::default() };
-        let mut context = Self { request, with_origin: None, unknown_origin: None, control };
+        let mut context =
+            Self { request, with_origin: None, unknown_origin: None, control, trace: Arc::default() };
         if let (Cors::Pass, Some(origin)) =
             (&policy.cors, context.request.headers.get(header::ORIGIN).cloned())
         {

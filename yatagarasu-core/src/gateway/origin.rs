@@ -56,7 +56,7 @@ impl Shared {
         if let Some(class) = self.origins.class(origin, self.clock.now()) {
             return class;
         }
-        let asked = forward::fill(&context.request, &self.policy);
+        let asked = forward::fill(&context.request, &self.policy).traced(&context.trace);
         match self.source.head(&context.request.key.object, &asked).await {
             Ok(Answer::Object(meta) | Answer::NotModified(meta)) => {
                 self.origins.learn(origin, meta.headers(), self.clock.now())

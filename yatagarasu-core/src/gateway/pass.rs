@@ -69,7 +69,7 @@ impl Shared {
         permit: Option<StorePermit>,
         forwarding: &mut Forwarding,
     ) -> Result<Reply, GatewayError> {
-        let asked = forward::pass(attempt.request(), &self.policy);
+        let asked = forward::pass(attempt.request(), &self.policy).traced(&attempt.context.trace);
         let began = self.clock.now();
         let answer = self.get(attempt.request(), asked.clone()).await;
         let fetched = permit.map(|permit| {
@@ -135,6 +135,7 @@ impl Shared {
             Some(_) => forward::fill(request, &self.policy),
             None => forward::pass(request, &self.policy),
         };
+        let asked = asked.traced(&attempt.context.trace);
         let began = self.clock.now();
         let answer = self.source.head(&request.key.object, &asked).await;
         let fetched = permit.map(|permit| {

@@ -1,5 +1,7 @@
 //! CORS preflight requests, which pass to the source.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use http::header;
 
@@ -8,12 +10,13 @@ use crate::gateway::outcome::body::ReplyBody;
 use crate::gateway::outcome::{GatewayError, Outcome, Reply};
 use crate::gateway::request::Request;
 use crate::gateway::{Shared, forward};
+use crate::source::trace::SourceTrace;
 
 impl Shared {
     /// Forwards a CORS preflight request to the source. Its answer is not stored: browsers cache it themselves
     /// (`Access-Control-Max-Age`).
-    pub(super) async fn preflight(&self, request: &Request) -> Outcome {
-        let asked = forward::preflight(request, &self.policy);
+    pub(super) async fn preflight(&self, request: &Request, trace: &Arc<SourceTrace>) -> Outcome {
+        let asked = forward::preflight(request, &self.policy).traced(trace);
         let mut forwarding = Forwarding::new(ForwardReason::Method);
         let reply = match self.source.preflight(&request.key.object, &asked).await {
             Ok(meta) => {

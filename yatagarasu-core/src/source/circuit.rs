@@ -13,6 +13,7 @@ use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
 use crate::source::consequences::Retry;
 use crate::source::error::{ErrorKind, SourceError};
+use crate::source::trace::SourceTrace;
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// Number of failures in a row after which a source is suspected to be down.
@@ -91,9 +92,11 @@ impl Circuit {
     /// Sends a request, and records its outcome.
     async fn ask<T>(
         self: &Arc<Self>,
+        request: &SourceRequest,
         ask: impl Future<Output = Result<T, SourceError>>,
     ) -> Result<T, SourceError> {
         self.check()?;
+        request.record(SourceTrace::sent);
         let mut asked = Asked { circuit: self, begun: Instant::now(), answered: false };
         let answer = ask.await;
         asked.answered = true;
@@ -254,7 +257,7 @@ impl Guarded {
 )]
 impl ObjectSource for Guarded {
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
-        self.0.ask(self.0.inner.get(key, request)).await
+        self.0.ask(request, self.0.inner.get(key, request)).await
     }
 
     async fn head(
@@ -262,11 +265,11 @@ impl ObjectSource for Guarded {
         key: &ObjectKey,
         request: &SourceRequest,
     ) -> Result<Answer<ObjectMeta>, SourceError> {
-        self.0.ask(self.0.inner.head(key, request)).await
+        self.0.ask(request, self.0.inner.head(key, request)).await
     }
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
-        self.0.ask(self.0.inner.preflight(key, request)).await
+        self.0.ask(request, self.0.inner.preflight(key, request)).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

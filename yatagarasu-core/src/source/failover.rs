@@ -12,6 +12,7 @@ use crate::object::meta::ObjectMeta;
 use crate::source::circuit::Guarded;
 use crate::source::consequences::StaleInstead;
 use crate::source::error::{ErrorKind, SourceError};
+use crate::source::trace::SourceTrace;
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// Why a further source is asked.
@@ -73,7 +74,11 @@ impl Failover {
     }
 
     /// Asks one source after the other.
-    async fn ask<'a, T, F>(&'a self, ask: impl Fn(&'a dyn ObjectSource) -> F) -> Result<T, SourceError>
+    async fn ask<'a, T, F>(
+        &'a self,
+        request: &SourceRequest,
+        ask: impl Fn(&'a dyn ObjectSource) -> F,
+    ) -> Result<T, SourceError>
     where
         F: Future<Output = Result<T, SourceError>>,
     {
@@ -94,6 +99,7 @@ impl Failover {
             match ask(&*other.source).await {
                 Ok(answer) => {
                     self.answered(&error);
+                    request.record(SourceTrace::fell_back);
                     return Ok(answer);
                 }
                 Err(next) => error = worse(error, next),
@@ -142,7 +148,7 @@ fn worse(one: SourceError, other: SourceError) -> SourceError {
 )]
 impl ObjectSource for Failover {
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
-        self.ask(|source| source.get(key, request)).await
+        self.ask(request, |source| source.get(key, request)).await
     }
 
     async fn head(
@@ -150,15 +156,15 @@ impl ObjectSource for Failover {
         key: &ObjectKey,
         request: &SourceRequest,
     ) -> Result<Answer<ObjectMeta>, SourceError> {
-        self.ask(|source| source.head(key, request)).await
+        self.ask(request, |source| source.head(key, request)).await
     }
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
-        self.ask(|source| source.preflight(key, request)).await
+        self.ask(request, |source| source.preflight(key, request)).await
     }
 
     /// Succeeds if a source can answer.
     async fn probe(&self) -> Result<(), SourceError> {
-        self.ask(ObjectSource::probe).await
+        self.ask(&SourceRequest::default(), ObjectSource::probe).await
     }
 }

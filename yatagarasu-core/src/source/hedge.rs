@@ -15,6 +15,7 @@ use crate::object::meta::ObjectMeta;
 use crate::source::consequences::Retry;
 use crate::source::error::SourceError;
 use crate::source::healing::Healing;
+use crate::source::trace::SourceTrace;
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 use latencies::Latencies;
 
@@ -42,7 +43,7 @@ impl Hedging {
         Self { inner, healing, latencies: Latencies::default(), saved: AtomicU64::default() }
     }
 
-    async fn hedged<T, F>(&self, ask: impl Fn() -> F) -> Result<T, SourceError>
+    async fn hedged<T, F>(&self, request: &SourceRequest, ask: impl Fn() -> F) -> Result<T, SourceError>
     where
         F: Future<Output = Result<T, SourceError>>,
     {
@@ -59,6 +60,7 @@ impl Hedging {
                         return first.await;
                     }
                     self.healing.hedges();
+                    request.record(SourceTrace::hedged);
                     let mut second = pin!(ask());
                     // One that has failed leaves the answer to the other.
                     let (answer, is_second) = tokio::select! {
@@ -108,7 +110,7 @@ impl Hedging {
 )]
 impl ObjectSource for Hedging {
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
-        self.hedged(|| self.inner.get(key, request)).await
+        self.hedged(request, || self.inner.get(key, request)).await
     }
 
     async fn head(

@@ -17,6 +17,7 @@ use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
 use crate::source::error::{ErrorKind, SourceError};
 use crate::source::healing::Healing;
+use crate::source::trace::SourceTrace;
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// The least time for an attempt, as a share of the deadline.
@@ -40,7 +41,7 @@ impl Retrying {
         Self { inner, healing }
     }
 
-    async fn repeated<T, F>(&self, ask: impl Fn() -> F) -> Result<T, SourceError>
+    async fn repeated<T, F>(&self, request: &SourceRequest, ask: impl Fn() -> F) -> Result<T, SourceError>
     where
         F: Future<Output = Result<T, SourceError>>,
     {
@@ -67,6 +68,7 @@ impl Retrying {
             self.healing.retries(&error);
             earlier = Some(error);
             sleep(pause).await;
+            request.record(SourceTrace::retried);
         }
     }
 
@@ -89,7 +91,7 @@ impl Retrying {
 )]
 impl ObjectSource for Retrying {
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
-        self.repeated(|| self.inner.get(key, request)).await
+        self.repeated(request, || self.inner.get(key, request)).await
     }
 
     async fn head(
@@ -97,11 +99,11 @@ impl ObjectSource for Retrying {
         key: &ObjectKey,
         request: &SourceRequest,
     ) -> Result<Answer<ObjectMeta>, SourceError> {
-        self.repeated(|| self.inner.head(key, request)).await
+        self.repeated(request, || self.inner.head(key, request)).await
     }
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
-        self.repeated(|| self.inner.preflight(key, request)).await
+        self.repeated(request, || self.inner.preflight(key, request)).await
     }
 
     /// Asks once: who probes does so again and again.

@@ -11,6 +11,7 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use tokio::time::Instant;
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::PendingRequest;
 use yatagarasu_core::gateway::hit::{Looked, PlainHit};
@@ -18,6 +19,7 @@ use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::fields::drop_hops;
 use yatagarasu_core::{
     CacheEntry, CacheKey, CacheStatus, Gateway, KeyRef, ObjectKey, Outcome, Request as ObjectRequest,
+    SourceTrace,
 };
 
 use crate::config::StatusKey;
@@ -27,8 +29,8 @@ use crate::service::client_address::ClientAddress;
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
 use crate::service::router::{Route, cache_key, decode, forwarded_query, is_host};
-use crate::telemetry::access_log::Entry;
 use crate::telemetry::access_log::request::{Asked, Fields};
+use crate::telemetry::access_log::{Entry, Waited};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::request_id::{RequestId, RequestIds};
 
@@ -105,7 +107,17 @@ enum Unrouted {
 /// What a gateway still has to do for a request.
 enum Task {
     Object(Box<PendingRequest>),
-    Preflight(ObjectRequest),
+    Preflight(ObjectRequest, Arc<SourceTrace>),
+}
+
+impl Task {
+    /// Returns what counts what the source is asked for it.
+    fn trace(&self) -> Arc<SourceTrace> {
+        match self {
+            Self::Object(pending) => pending.trace(),
+            Self::Preflight(_, trace) => Arc::clone(trace),
+        }
+    }
 }
 
 /// The kind of a request.
@@ -154,7 +166,7 @@ impl RequestHandler {
             fields: Fields::Map(&head.headers),
         };
         let entry = Entry::begin(&asked, &request_id, &self.counters);
-        let mut context = ResponseContext { request_id, key: None, entry, changes: None };
+        let mut context = ResponseContext { request_id, key: None, entry, waited: None, changes: None };
         let routed = match routed.map_or_else(|| self.route(&head), |routed| Ok(*routed)) {
             Ok(routed) => routed,
             Err(Unrouted::Options) => return Either::Left(ready(finish(response::options(context)))),
@@ -182,7 +194,7 @@ impl RequestHandler {
         drop_hops(&mut headers);
         let request = ObjectRequest { method, key, headers };
         let task = match question {
-            Question::Preflight => Task::Preflight(request),
+            Question::Preflight => Task::Preflight(request, Arc::default()),
             Question::Object => match served.gateway.try_hit(request, looked) {
                 Ok(outcome) => return Either::Left(ready(finish(response::outcome(outcome, context)))),
                 Err(pending) => Task::Object(pending),
@@ -190,7 +202,9 @@ impl RequestHandler {
         };
         let gateway = served.gateway.clone();
         Either::Right(Box::pin(async move {
+            let (begun, trace) = (Instant::now(), task.trace());
             let outcome = carry_out(&gateway, task).await;
+            context.waited = Some(Waited { time: begun.elapsed(), trace });
             finish(response::outcome(outcome, context))
         }))
     }
@@ -307,7 +321,7 @@ impl RequestHandler {
 async fn carry_out(gateway: &Gateway, task: Task) -> Outcome {
     match task {
         Task::Object(pending) => gateway.finish(pending).await,
-        Task::Preflight(request) => gateway.preflight(&request).await,
+        Task::Preflight(request, trace) => gateway.preflight(&request, &trace).await,
     }
 }
 

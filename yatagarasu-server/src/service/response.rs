@@ -16,11 +16,14 @@ use yatagarasu_core::{CacheStatus, Clock, ObjectKey, Outcome, SystemClock};
 
 use crate::service::body::ResponseBody;
 use crate::service::problem::{ALLOW, Problem};
-use crate::telemetry::access_log::Entry;
+use crate::telemetry::access_log::{Entry, Waited};
 use crate::telemetry::request_id::{RequestId, X_REQUEST_ID};
 
 /// `HIT`, `REVALIDATED`, `STALE` or `MISS`, for people and for tools that do not know `Cache-Status`.
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+
+/// W3C Server Timing 2.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// RFC 9211.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -48,6 +51,8 @@ pub(crate) struct ResponseContext {
     /// The cache key to show to the client, if any.
     pub(crate) key: Option<String>,
     pub(crate) entry: Entry,
+    /// The wait for the source, if the request was sent to one.
+    pub(crate) waited: Option<Waited>,
     /// What the bucket changes about the fields of the response. `None` if no bucket is meant.
     pub(crate) changes: Option<Changes>,
 }
@@ -76,13 +81,15 @@ pub(crate) fn outcome(outcome: Outcome, context: ResponseContext) -> Response<Re
     match reply {
         Ok(reply) => {
             let handling = handling.beside(reply.status);
-            let ResponseContext { request_id, key, entry, changes } = context;
-            let entry = entry.answered(reply.status, handling);
+            let ResponseContext { request_id, key, entry, waited, changes } = context;
+            let waited = waited.filter(|_| matches!(handling, CacheStatus::Forwarded(_)));
+            let entry = entry.waited(waited.as_ref()).answered(reply.status, handling);
             let mut response = Response::new(ResponseBody::reply(reply.body, entry));
             *response.status_mut() = reply.status;
             *response.headers_mut() = reply.headers;
             changes.inspect(|changes| changes.apply(response.headers_mut()));
             sign(response.headers_mut(), &handling, key.as_deref(), &request_id);
+            time(response.headers_mut(), waited.as_ref());
             response
         }
         Err(refusal) => {
@@ -105,12 +112,14 @@ fn rendered(
     handling: CacheStatus,
     context: ResponseContext,
 ) -> Response<ResponseBody> {
-    let ResponseContext { request_id, key, entry, changes } = context;
+    let ResponseContext { request_id, key, entry, waited, changes } = context;
+    let waited = waited.filter(|_| matches!(handling, CacheStatus::Forwarded(_)));
     let response = problem.render(&request_id);
-    let entry = entry.answered(response.status(), handling);
+    let entry = entry.waited(waited.as_ref()).answered(response.status(), handling);
     let mut response = response.map(|document| ResponseBody::document(document, entry));
     changes.inspect(|changes| changes.apply(response.headers_mut()));
     sign(response.headers_mut(), &handling, key.as_deref(), &request_id);
+    time(response.headers_mut(), waited.as_ref());
     response
 }
 
@@ -237,6 +246,20 @@ fn sign(head: &mut impl HeadSink, handling: &CacheStatus, key: Option<&str>, req
     head.set(X_CACHE, FieldValue::Static(handling.x_cache()));
     with_member(handling, key, |member| head.add(CACHE_STATUS, FieldValue::Bytes(member)));
     head.date();
+}
+
+/// Writes how long the request waited for the source, how often that was asked, and what was healed (W3C Server Timing).
+fn time(head: &mut HeaderMap, waited: Option<&Waited>) {
+    let Some(Waited { time, trace }) = waited else { return };
+    let (micros, counts) = (time.as_micros(), trace.counts());
+    let separator = if counts.is_healed() { ", " } else { "" };
+    let metric = format!(
+        "s3;dur={}.{:03};desc=\"attempts={}{separator}{counts}\"",
+        micros / 1000,
+        micros % 1000,
+        counts.sent
+    );
+    head.add(SERVER_TIMING, FieldValue::Bytes(metric.as_bytes()));
 }
 
 /// Returns the response head for a plain GET (RFC 9112 4), with the same fields as [`outcome`] gives the same object.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
 use tracing::Level;
-use yatagarasu_core::{CacheStatus, Clock, GatewayError, SourceError, SystemClock};
+use yatagarasu_core::{CacheStatus, Clock, GatewayError, SourceError, SourceTrace, SystemClock};
 
 use crate::config::LogConfig;
 use crate::telemetry::counters::Counters;
@@ -85,8 +85,8 @@ struct Line {
     begun: Instant,
     /// The time from the request to the response head.
     head: Option<Duration>,
-    /// The time that the request waited for the source.
-    waited: Option<Duration>,
+    /// The wait for the source.
+    waited: Option<Waited>,
     method: Method,
     version: Version,
     client: Option<IpAddr>,
@@ -100,6 +100,13 @@ struct Line {
     cache: Option<CacheStatus>,
     failure: Option<String>,
     body: Progress,
+}
+
+/// How long a request waited for the source, and what the source was asked meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct Waited {
+    pub(crate) time: Duration,
+    pub(crate) trace: Arc<SourceTrace>,
 }
 
 /// Progress of a response body.
@@ -130,15 +137,20 @@ impl Entry {
         self
     }
 
+    /// Records the wait for the source.
+    pub(crate) fn waited(mut self, waited: Option<&Waited>) -> Self {
+        if let Some(line) = &mut self.line {
+            line.waited = waited.cloned();
+        }
+        self
+    }
+
     /// Records the status of the response and the part the cache had in it.
     pub(crate) fn answered(mut self, status: StatusCode, handling: CacheStatus) -> Self {
         self.status = status;
         if let Some(line) = &mut self.line {
             line.cache = Some(handling);
             line.head = Some(line.begun.elapsed());
-            if let CacheStatus::Forwarded(_) = handling {
-                line.waited = line.head;
-            }
         }
         self
     }
@@ -234,7 +246,7 @@ impl Entry {
             bytes: self.bytes,
             duration: line.begun.elapsed(),
             first_byte: line.head,
-            source: line.waited,
+            source: line.waited.as_ref().map(|waited| (waited.time, waited.trace.counts())),
             cache: line.cache,
             request_id: &self.request_id,
             error: line.failure.as_deref(),

@@ -7,6 +7,7 @@ mod resume;
 mod retry;
 mod stale;
 mod storm;
+mod traces;
 
 use yatagarasu_testing::origin::{ACCESS_KEY, Origin, SECRET_KEY};
 

@@ -58,7 +58,7 @@ impl Shared {
         trials: &mut Trials,
     ) -> Option<Outcome> {
         let context = attempt.context;
-        let joined = self.find_fill(attempt, begin);
+        let joined = self.find_fill(attempt, begin).inspect(|joined| joined.count_in(&context.trace));
         let mut forwarding = Forwarding::new(attempt.reason);
         let reader = match joined {
             Some(Join::Running(reader)) => {
@@ -201,6 +201,7 @@ impl Shared {
     /// Spawns the fill task, which fetches or revalidates the object.
     fn begin_fill(self: &Arc<Self>, fill: Arc<Fill>, claim: Claim, asker: Asker) {
         let Claim { permit, asked, known } = claim;
+        let asked = asked.traced(fill.trace());
         FillTask { gateway: Arc::clone(self), fill, permit, asked, asker, known }.spawn();
     }
 

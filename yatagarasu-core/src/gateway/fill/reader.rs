@@ -13,6 +13,7 @@ use crate::gateway::fill::state::{BEGINNER, Completed, Fill, Head, Stage};
 use crate::gateway::lookup::Selecting;
 use crate::source::Object;
 use crate::source::error::SourceError;
+use crate::source::trace::SourceTrace;
 
 /// One client's read position in a fill. It advances at the client's pace. Bytes of the segment that is still
 /// growing are copied.
@@ -54,6 +55,11 @@ impl FillReader {
 
     pub(in crate::gateway) fn fill(&self) -> Arc<Fill> {
         Arc::clone(&self.fill)
+    }
+
+    /// Returns what counts what the source is asked for the fill.
+    pub(in crate::gateway) fn trace(&self) -> Arc<SourceTrace> {
+        Arc::clone(self.fill.trace())
     }
 
     /// Returns `true` if the source request was made from this reader's request.

@@ -16,6 +16,7 @@ use crate::gateway::lookup::Selecting;
 use crate::object::meta::ObjectMeta;
 use crate::source::Object;
 use crate::source::error::SourceError;
+use crate::source::trace::SourceTrace;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The id of the reader that began a fill.
@@ -25,6 +26,7 @@ pub(in crate::gateway) const BEGINNER: u64 = 1;
 #[derive(Debug)]
 pub(in crate::gateway) struct Fill {
     begun: Instant,
+    trace: Arc<SourceTrace>,
     state: Mutex<State>,
     /// The keys it is listed under. Changed only while the lock of the fill table is held.
     keys: Mutex<Vec<CacheKey>>,
@@ -126,7 +128,17 @@ impl Fill {
     }
 
     fn of(state: State) -> Self {
-        Self { begun: Instant::now(), state: Mutex::new(state), keys: Mutex::default() }
+        Self {
+            begun: Instant::now(),
+            trace: Arc::default(),
+            state: Mutex::new(state),
+            keys: Mutex::default(),
+        }
+    }
+
+    /// Returns what counts what the source is asked for it.
+    pub(in crate::gateway) fn trace(&self) -> &Arc<SourceTrace> {
+        &self.trace
     }
 
     /// Returns since when it waits for the source. Returns `None` once the source has answered.

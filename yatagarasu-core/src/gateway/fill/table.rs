@@ -12,6 +12,7 @@ use crate::gateway::fill::reader::FillReader;
 use crate::gateway::fill::state::{Fill, Head};
 use crate::gateway::store::StorePermit;
 use crate::source::SourceRequest;
+use crate::source::trace::SourceTrace;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The running fills of a bucket. Requests for the same object share one GET.
@@ -31,6 +32,16 @@ pub(in crate::gateway) enum Join {
     Running(FillReader),
     /// A fill has stored the object since the request looked it up.
     Stored,
+}
+
+impl Join {
+    /// Has `trace`, which is that of a request, count what is done for the fill.
+    pub(in crate::gateway) fn count_in(&self, trace: &SourceTrace) {
+        match self {
+            Self::Begun(reader, _) | Self::Running(reader) => trace.join(reader.trace()),
+            Self::Stored => {}
+        }
+    }
 }
 
 /// What the task of a new fill begins with, taken while the table is locked. So no other fill can store the object

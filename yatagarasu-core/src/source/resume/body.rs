@@ -18,6 +18,7 @@ use crate::source::error::{ErrorKind, SourceError};
 use crate::source::resume::Continuing;
 use crate::source::resume::rest::{Opened, Rest};
 use crate::source::retry::{pause, respect_retry_after};
+use crate::source::trace::SourceTrace;
 
 /// The share of a short body after which it counts as one that gets on, too.
 const PROGRESS_SHARE: u64 = 4;
@@ -84,6 +85,7 @@ impl ResumedBody {
                     }
                     (self.early, self.brought) = (early, 0);
                     self.source.healing.resumes(&cause, self.rest.range.start, self.arrived);
+                    self.rest.request.record(SourceTrace::resumed);
                 }
                 Ok(Opened::Impossible(reason)) => return Poll::Ready(Err(self.given_up(&cause, &reason))),
                 Ok(Opened::Broken(error)) => self.ask_for_the_rest(&error, cause)?,

@@ -24,7 +24,7 @@ const SKIPPED_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Rest {
     key: ObjectKey,
     /// The request for the body, without its range and conditions.
-    request: SourceRequest,
+    pub(super) request: SourceRequest,
     tag: HeaderValue,
     /// The bytes to come, and the length of the object if it is known.
     pub(super) range: Range<u64>,
@@ -132,7 +132,7 @@ fn bare(request: &SourceRequest) -> SourceRequest {
         .as_deref()
         .map(|query| query.split('&').filter(|pair| !is_part(pair)).collect::<Vec<_>>().join("&"));
     let query = query.filter(|query| !query.is_empty()).map(Into::into);
-    SourceRequest { headers, query, traffic: request.traffic }
+    SourceRequest { headers, query, traffic: request.traffic, trace: request.trace.clone() }
 }
 
 /// Returns a copy of a value that does not keep the buffer alive that it was read into.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode, Version};
-use yatagarasu_core::CacheStatus;
+use yatagarasu_core::{CacheStatus, TraceCounts};
 
 use crate::telemetry::access_log::TARGET;
 use crate::telemetry::log::Format as LogFormat;
@@ -39,7 +39,8 @@ pub(crate) struct Record<'a> {
     pub(crate) bytes: u64,
     pub(crate) duration: Duration,
     pub(crate) first_byte: Option<Duration>,
-    pub(crate) source: Option<Duration>,
+    /// The wait for the source, and what it was asked.
+    pub(crate) source: Option<(Duration, TraceCounts)>,
     pub(crate) cache: Option<CacheStatus>,
     pub(crate) request_id: &'a RequestId,
     pub(crate) error: Option<&'a str>,
@@ -105,6 +106,10 @@ pub enum Field {
     FirstByte,
     /// The milliseconds that the request waited for the source.
     Source,
+    /// The number of requests that were sent to the source.
+    Attempts,
+    /// The faults of the source that were healed.
+    Healed,
     /// What the cache did (RFC 9211).
     Cache,
     /// The id of the request.
@@ -116,7 +121,7 @@ pub enum Field {
 }
 
 /// The names of the fields. Those of lines in text and in JSON come first, in their order.
-const FIELDS: [(&str, Field); 22] = [
+const FIELDS: [(&str, Field); 24] = [
     ("client", Field::Client),
     ("method", Field::Method),
     ("path", Field::Path),
@@ -130,6 +135,8 @@ const FIELDS: [(&str, Field); 22] = [
     ("duration_ms", Field::Duration),
     ("first_byte_ms", Field::FirstByte),
     ("source_ms", Field::Source),
+    ("source_attempts", Field::Attempts),
+    ("healed", Field::Healed),
     ("cache", Field::Cache),
     ("referer", Field::Referer),
     ("user_agent", Field::UserAgent),
@@ -142,7 +149,7 @@ const FIELDS: [(&str, Field); 22] = [
 ];
 
 /// Number of fields of a line in text or JSON.
-const LISTED: usize = 19;
+const LISTED: usize = 21;
 
 /// The combined format of Apache and nginx.
 const COMBINED: &str = "{client} - - [{common_time}] \"{method} {target} {protocol}\" {status} {bytes} \"{referer}\" \"{user_agent}\"";
@@ -157,6 +164,7 @@ enum Value<'a> {
     Millis(Duration),
     Address(IpAddr),
     Cache(CacheStatus),
+    Healed(TraceCounts),
     RequestId(&'a RequestId),
     Flag(bool),
 }
@@ -281,7 +289,14 @@ impl Record<'_> {
             Field::Bytes => Value::Number(self.bytes),
             Field::Duration => Value::Millis(self.duration),
             Field::FirstByte => self.first_byte.map_or(Value::Absent, Value::Millis),
-            Field::Source => self.source.map_or(Value::Absent, Value::Millis),
+            Field::Source => self.source.map_or(Value::Absent, |(time, _)| Value::Millis(time)),
+            Field::Attempts => {
+                self.source.map_or(Value::Absent, |(_, counts)| Value::Number(counts.sent.into()))
+            }
+            Field::Healed => match self.source {
+                Some((_, counts)) if counts.is_healed() => Value::Healed(counts),
+                Some(_) | None => Value::Absent,
+            },
             Field::Cache => self.cache.map_or(Value::Absent, Value::Cache),
             Field::RequestId => Value::RequestId(self.request_id),
             Field::Error => text(self.error),
@@ -307,6 +322,9 @@ fn text(record: &Record<'_>, line: &mut Vec<u8>) {
             }
             Value::Cache(cache) => {
                 let _ = write!(line, "\"{cache}\"");
+            }
+            Value::Healed(counts) => {
+                let _ = write!(line, "\"{counts}\"");
             }
             Value::RequestId(id) => {
                 let _ = write!(line, "\"{id}\"");
@@ -342,6 +360,9 @@ fn json(record: &Record<'_>, line: &mut Vec<u8>) {
             }
             Value::Cache(cache) => {
                 let _ = write!(line, "\"{cache}\"");
+            }
+            Value::Healed(counts) => {
+                let _ = write!(line, "\"{counts}\"");
             }
             Value::RequestId(id) => {
                 let _ = serde_json::to_writer(&mut *line, &id.to_string());
@@ -391,6 +412,7 @@ fn simple(value: &Value<'_>, line: &mut Vec<u8>) {
         }
         Value::Address(address) => write!(line, "{address}"),
         Value::Cache(cache) => write!(line, "{cache}"),
+        Value::Healed(counts) => write!(line, "{counts}"),
         Value::RequestId(id) => write!(line, "{id}"),
         Value::Flag(flag) => write!(line, "{flag}"),
     };
@@ -476,12 +498,15 @@ mod tests {
     #[test]
     fn lines_in_json_are_objects() {
         let text = line("json", |record| {
-            record.source = Some(Duration::from_millis(5));
+            let counts = TraceCounts { sent: 3, retried: 1, resumed: 1, ..TraceCounts::default() };
+            record.source = Some((Duration::from_millis(5), counts));
             record.error = Some("a\nb");
         });
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&object["client"], &object["path"]), (&"192.0.2.7".into(), &"/static/a%20b".into()));
         assert_eq!((&object["duration_ms"], &object["source_ms"]), (&1.234.into(), &5.0.into()));
+        assert_eq!(object["source_attempts"], 3);
+        assert_eq!(object["healed"], "retried=1, resumed=1");
         assert_eq!((&object["error"], &object["whole"]), (&"a\nb".into(), &true.into()));
         assert_eq!(object["user_agent"], "curl/8 \"x\"\u{1b}\u{9b}");
         assert!(object.get("referer").is_none());
@@ -498,9 +523,9 @@ mod tests {
 
     #[test]
     fn a_pattern_names_its_fields() {
-        let pattern = "{time} {status}|{cache}|{source_ms}|{key}";
+        let pattern = "{time} {status}|{cache}|{source_ms}|{healed}|{key}";
         let text = line(pattern, |record| record.key = Some("a\nb\\"));
-        assert_eq!(text, "2026-11-29T10:30:22.000001Z 200|fwd=uri-miss|-|a\\x0Ab\\x5C");
+        assert_eq!(text, "2026-11-29T10:30:22.000001Z 200|fwd=uri-miss|-|-|a\\x0Ab\\x5C");
         assert_eq!(Format::parse(pattern).unwrap().written(), pattern);
         assert_eq!(Format::parse("combined").unwrap().written(), COMBINED);
         let format = Format::parse(pattern).unwrap();
