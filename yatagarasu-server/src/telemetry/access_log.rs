@@ -4,6 +4,7 @@
 //! the [`redacted`](redact::redacted) query, and the log's [`queue`](crate::telemetry::log::queue) takes the line. The
 //! lines do not go through `tracing`, which takes several times as long for one.
 
+pub(crate) mod field;
 pub(crate) mod format;
 pub(crate) mod redact;
 pub(crate) mod request;
@@ -25,7 +26,8 @@ use crate::telemetry::log::output::Destination;
 use crate::telemetry::log::queue::Queue;
 use crate::telemetry::request_id::RequestId;
 
-use format::{Field, Format, Record};
+use field::{Field, Record};
+use format::Format;
 use request::Asked;
 
 /// Target of these lines in the log filter: `yatagarasu::access=off` silences them.
