@@ -28,7 +28,7 @@ def configuration(origin_port):
     """Returns the configuration at the start. The limits are small, so that they are met."""
     source = {
         "endpoint": f"http://127.0.0.1:{origin_port}", "bucket": "objects", "region": "us-east-1",
-        "access_key": "testing", "secret_key": "testing", "max_connections": 256,
+        "access_key": "testing", "secret_key": "testing", "connections_max": 256,
         "connect_timeout": "2s", "response_timeout": "2s", "idle_timeout": "2s",
     }  # fmt: skip
     main = {"max_size": "24MB", "max_item_size": "4MB", "ttl": "3s", "negative_ttl": "1s"}

@@ -35,7 +35,7 @@ pub struct SourceConfig {
     /// How the server's certificate is verified.
     pub tls: TlsConfig,
     /// Maximum number of connections at a time.
-    pub max_connections: usize,
+    pub connections_max: usize,
     /// Timeout for opening a connection, with its DNS lookup and its TLS handshake.
     pub connect_timeout: Duration,
     /// Size of a connection's receive buffer (`SO_RCVBUF`) in bytes, below 2 GiB. `None` lets the operating system
@@ -59,7 +59,7 @@ impl SourceConfig {
             request_headers: HeaderMap::new(),
             access_denied: AccessDenied::default(),
             tls: TlsConfig::default(),
-            max_connections: 4096,
+            connections_max: 4096,
             connect_timeout: Duration::from_secs(5),
             receive_buffer: None,
         }

@@ -49,7 +49,7 @@ pub(crate) struct Transport {
 impl Transport {
     /// Creates the transport of a bucket. `is_tls` says whether its server speaks TLS.
     pub(crate) fn new(config: &SourceConfig, is_tls: bool) -> Result<Self, TlsError> {
-        let pool = Pool::new(config.max_connections, config.connect_timeout);
+        let pool = Pool::new(config.connections_max, config.connect_timeout);
         Ok(Self { connector: Connector::new(config, is_tls)?, pool })
     }
 

@@ -200,7 +200,7 @@ impl Pool {
         match timeout_at(until, Arc::clone(&queue.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => saturated(format!(
-                "all {count} were in use for {wait:?}: raise `s3.max_connections`, or find out why S3 is slow"
+                "all {count} were in use for {wait:?}: raise `s3.connections_max`, or find out why S3 is slow"
             )),
         }
     }

@@ -156,7 +156,7 @@ fn s3(origin: &OriginConfig) -> S3Settings {
         request_headers: fields(source.request_headers.iter()),
         forward_headers: Vec::new(),
         forward_query: Vec::new(),
-        max_connections: u16::try_from(source.max_connections).unwrap_or(u16::MAX),
+        connections_max: u16::try_from(source.connections_max).unwrap_or(u16::MAX),
         connect_timeout: Span(source.connect_timeout),
         response_timeout: Span(origin.response_timeout),
         idle_timeout: Span(origin.idle_timeout),

@@ -148,8 +148,8 @@ fn source(
     let access = access(settings, key, complain);
     let request_headers =
         fields::request(&settings.request_headers, &format!("{key}.request_headers"), complain);
-    if settings.max_connections == 0 {
-        complain(&format!("{key}.max_connections"), "expected 1 to 65535, found 0");
+    if settings.connections_max == 0 {
+        complain(&format!("{key}.connections_max"), "expected 1 to 65535, found 0");
     }
     if !(1..=10).contains(&settings.attempts) {
         let message = format!("expected 1 to 10, found {}; `1` sends no request again", settings.attempts);
@@ -177,7 +177,7 @@ fn source(
             pin_self_signed: settings.tls.pin_self_signed,
             insecure: settings.tls.insecure,
         },
-        max_connections: settings.max_connections.into(),
+        connections_max: settings.connections_max.into(),
         connect_timeout: settings.connect_timeout.0,
         receive_buffer: socket_bytes(settings.receive_buffer),
     };

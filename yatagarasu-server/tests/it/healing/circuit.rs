@@ -106,7 +106,7 @@ async fn a_source_that_is_back_for_probes_only_is_found_out_again() {
 /// Requests that find no connection say nothing of S3, and the probes need none of theirs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_is_silent_is_down_though_all_connections_are_in_use() {
-    let s3 = "attempts: 1, max_connections: 2, connect_timeout: \"100ms\", response_timeout: \"300ms\"";
+    let s3 = "attempts: 1, connections_max: 2, connect_timeout: \"100ms\", response_timeout: \"300ms\"";
     let site = Site::healing(s3, "").await;
     site.origin.decide(|_| Some(Reply::ok("never").head_at(&Gate::default())));
     let opened = async {
@@ -142,7 +142,7 @@ async fn refusals_of_a_filter_are_answers() {
 /// Streams may take hours. They leave connections for what is stored, and for everybody who waits for it.
 #[tokio::test]
 async fn streams_leave_connections_for_what_is_stored() {
-    let s3 = "max_connections: 8, connect_timeout: \"200ms\"";
+    let s3 = "connections_max: 8, connect_timeout: \"200ms\"";
     let site = Site::with(s3, "max_item_size: \"1KB\"").await;
     let gate = Gate::default();
     // A range of an object that is not stored is for one client alone.
@@ -174,7 +174,7 @@ async fn streams_leave_connections_for_what_is_stored() {
 /// Nobody waits behind more requests than there are connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_queue_for_connections_is_bounded() {
-    let s3 = "attempts: 1, max_connections: 2, connect_timeout: \"10s\"";
+    let s3 = "attempts: 1, connections_max: 2, connect_timeout: \"10s\"";
     let site = Site::healing(s3, "").await;
     let gate = Gate::default();
     let held = gate.clone();

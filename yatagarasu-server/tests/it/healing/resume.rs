@@ -136,7 +136,7 @@ async fn a_body_that_stops_goes_on() {
 /// The connection that has stalled is closed before the rest is asked for.
 #[tokio::test]
 async fn a_body_that_stops_needs_no_second_connection() {
-    let s3 = "attempts: 3, idle_timeout: \"100ms\", connect_timeout: \"500ms\", max_connections: 1";
+    let s3 = "attempts: 3, idle_timeout: \"100ms\", connect_timeout: \"500ms\", connections_max: 1";
     let site = Site::healing(s3, "").await;
     let (content, version) = (content(2 << 20), Version::new("e", content(2 << 20)));
     cut_at(&site.origin, &version, Fault::Stall, 700_000, 1);

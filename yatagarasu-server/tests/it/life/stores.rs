@@ -229,7 +229,7 @@ async fn proxies_of_the_environment_are_used() {
 /// Each stream holds a connection; a crowd must not open more than S3 or a firewall takes.
 #[tokio::test]
 async fn the_connections_of_a_bucket_are_bounded() {
-    let site = Site::by_hand("max_connections: 1, connect_timeout: \"200ms\"").await;
+    let site = Site::by_hand("connections_max: 1, connect_timeout: \"200ms\"").await;
     let first = site.begin("/static/a");
     let mut exchange = site.origin.next().await;
     let second = site.client.get("/static/b").await;
