@@ -1,12 +1,13 @@
 //! Connections to S3: pooled HTTP/1.1, with or without TLS.
 //!
-//! The [`connector`] opens a [`socket`] to an address that [`resolve`] finds, or through a [`proxy`], with [`tls`] or
-//! without it. The [`pool`]
-//! keeps it between requests, and bounds the number of sockets. An [`exchange`] writes a [`request`] and
-//! reads a [`head`](head). The consumer of the [`body`] reads it directly from the socket, a buffer at a time.
+//! The [`connector`] opens a [`socket`], directly or through a [`proxy`], with [`tls`] or without it: [`resolve`] finds
+//! the addresses of a host, and [`dial`] connects to one of them. The [`pool`] keeps it between requests, and bounds the
+//! number of sockets. An [`exchange`] writes a [`request`] and reads a [`head`](head). The consumer of the [`body`] reads
+//! it directly from the socket, a buffer at a time.
 
 pub(crate) mod body;
 pub(crate) mod connector;
+mod dial;
 mod exchange;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

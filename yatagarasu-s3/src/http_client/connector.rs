@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
@@ -21,6 +20,7 @@ use yatagarasu_sys::process::is_out_of_files;
 use yatagarasu_sys::tcp;
 
 use crate::config::SourceConfig;
+use crate::http_client::dial::Dialer;
 use crate::http_client::proxy::is_always_direct;
 use crate::http_client::resolve::Resolver;
 use crate::http_client::socket::Socket;
@@ -31,8 +31,7 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// Opens connections to the server of a URI, with a timeout.
 #[derive(Debug)]
 pub(super) struct Connector {
-    tcp: HttpConnector<Resolver>,
-    resolver: Resolver,
+    dialer: Dialer,
     /// The proxies of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`).
     proxies: Matcher,
     tls: Option<Tls>,
@@ -53,13 +52,9 @@ impl Connector {
     /// Creates a connector for a bucket. `is_tls` says whether its server speaks TLS.
     pub(super) fn new(config: &SourceConfig, is_tls: bool) -> Result<Self, TlsError> {
         let tls = if is_tls { Some(Tls(Arc::new(tls::client(&config.tls)?).into())) } else { None };
-        let resolver = Resolver::default();
-        let mut tcp = HttpConnector::new_with_resolver(resolver.clone());
-        tcp.set_connect_timeout(Some(config.connect_timeout));
-        tcp.set_nodelay(true);
-        tcp.enforce_http(false);
+        let dialer = Dialer::new(Resolver::of_process());
         let (timeout, receive_buffer) = (config.connect_timeout, config.receive_buffer);
-        Ok(Self { tcp, resolver, proxies: Matcher::from_env(), tls, timeout, receive_buffer })
+        Ok(Self { dialer, proxies: Matcher::from_env(), tls, timeout, receive_buffer })
     }
 
     /// Returns the proxy that requests to `uri` go through.
@@ -73,11 +68,11 @@ impl Connector {
         match timeout(self.timeout, self.open(uri)).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(error)) => {
-                self.resolver.forget(uri.host().unwrap_or_default());
+                self.dialer.forget(uri.host().unwrap_or_default());
                 Err(self.failed(uri, error))
             }
             Err(_) => {
-                self.resolver.forget(uri.host().unwrap_or_default());
+                self.dialer.forget(uri.host().unwrap_or_default());
                 Err(self.too_slow(uri))
             }
         }
@@ -85,16 +80,15 @@ impl Connector {
 
     async fn open(&self, uri: &Uri) -> Result<Socket, BoxError> {
         let stream = match self.proxy(uri) {
-            None => call(self.tcp.clone(), uri.clone()).await?,
+            None => self.dialer.connect(uri).await?,
             // Requests without TLS are sent to the proxy as they are.
-            Some(proxy) if self.tls.is_none() => call(self.tcp.clone(), proxy.uri().clone()).await?,
+            Some(proxy) if self.tls.is_none() => self.dialer.connect(proxy.uri()).await?,
             Some(proxy) => {
-                let tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
+                let tunnel = Tunnel::new(proxy.uri().clone(), self.dialer.clone());
                 let tunnel = proxy.basic_auth().map_or(tunnel.clone(), |auth| tunnel.with_auth(auth.clone()));
-                call(tunnel, with_port(uri)?).await?
+                call(tunnel, with_port(uri)?).await?.into_inner()
             }
         };
-        let stream = stream.into_inner();
         if let Some(bytes) = self.receive_buffer {
             // A refusal is ignored: requests still work, but use more memory.
             let _ = tcp::bound_receive_buffer(&stream, bytes);
@@ -104,8 +98,10 @@ impl Connector {
         };
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let name = ServerName::try_from(host.to_owned())?;
-        let stream = connector.connect(name, stream).await.map_err(tls::explained)?;
-        Ok(Socket::Tls(Box::new(stream)))
+        let attempt = self.dialer.attempt(stream.peer_addr()?);
+        let secured = connector.connect(name, stream).await.map_err(tls::explained);
+        attempt.ended(secured.is_ok());
+        Ok(Socket::Tls(Box::new(secured?)))
     }
 
     fn too_slow(&self, uri: &Uri) -> SourceError {
