@@ -21,6 +21,11 @@ pub trait Spliced: Stream<Item = Result<Bytes, SourceError>> + Send {
     /// dropped.
     fn widen(self: Pin<&mut Self>, bytes: usize) -> bool;
 
+    /// Makes the stream, which was opened for many ([`Traffic::Shared`](crate::source::Traffic)), one for a single client.
+    ///
+    /// Returns `false` if the source keeps its last connections for others: drop the stream then.
+    fn dedicate(self: Pin<&mut Self>) -> bool;
+
     /// Moves at most `limit` of the next bytes into `pipe`, which must be empty. Returns the number of bytes moved.
     ///
     /// Returns `None` if it cannot move them, and at the end of the stream. Poll the stream for its next item then.
@@ -88,6 +93,14 @@ impl ObjectBody {
         match &mut self.bytes {
             Origin::Spliced(stream) => stream.as_mut().widen(bytes),
             Origin::Stream(_) => false,
+        }
+    }
+
+    /// Calls [`Spliced::dedicate`]. Returns `true` if the stream does not implement [`Spliced`].
+    pub fn dedicate(&mut self) -> bool {
+        match &mut self.bytes {
+            Origin::Spliced(stream) => stream.as_mut().dedicate(),
+            Origin::Stream(_) => true,
         }
     }
 
@@ -183,6 +196,10 @@ mod tests {
     }
 
     impl Spliced for Moving {
+        fn dedicate(self: Pin<&mut Self>) -> bool {
+            true
+        }
+
         fn widen(self: Pin<&mut Self>, _: usize) -> bool {
             true
         }

@@ -99,6 +99,10 @@ impl Spliced for TimedBody {
         self.body.widen(bytes)
     }
 
+    fn dedicate(mut self: Pin<&mut Self>) -> bool {
+        self.body.dedicate()
+    }
+
     fn poll_splice(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

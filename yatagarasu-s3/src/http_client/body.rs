@@ -132,6 +132,10 @@ impl Spliced for BodyReader {
         spliced
     }
 
+    fn dedicate(self: Pin<&mut Self>) -> bool {
+        self.connection.as_ref().is_none_or(Connection::dedicate)
+    }
+
     fn poll_splice(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

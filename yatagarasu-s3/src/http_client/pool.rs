@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use http::uri::Authority;
@@ -90,14 +90,14 @@ impl Queue {
 
 /// The right of a request to be on its way. It ends with the last clone.
 #[derive(Debug, Clone)]
-pub(super) struct Turn(#[expect(dead_code, reason = "it is held")] Arc<Permits>);
+pub(super) struct Turn(Arc<Permits>);
 
 #[derive(Debug)]
 struct Permits {
     /// Not set for a probe.
     _one: Option<OwnedSemaphorePermit>,
     /// Set if the request is for one client alone.
-    _alone: Option<OwnedSemaphorePermit>,
+    alone: OnceLock<OwnedSemaphorePermit>,
 }
 
 /// A request that waits. Counts itself off when dropped.
@@ -112,6 +112,17 @@ impl Drop for Waiting<'_> {
 impl Connection {
     fn reused(self) -> Self {
         Self { reused: true, ..self }
+    }
+
+    /// Makes the request one for a single client. Returns `false` if there are as many of these as there may be.
+    pub(super) fn dedicate(&self) -> bool {
+        let Permits { alone, _one: one } = &*self.turn.0;
+        // A probe has no permit, and needs none.
+        if one.is_none() || alone.get().is_some() {
+            return true;
+        }
+        let permit = Arc::clone(&self.pool.alone.permits).try_acquire_owned();
+        permit.is_ok_and(|permit| alone.set(permit).is_ok())
     }
 
     /// Returns the connection to the pool if it persists. Closes it if the current runtime is not the one that opened
@@ -142,14 +153,14 @@ impl Pool {
     pub(super) async fn turn(&self, traffic: Traffic) -> Result<Turn, SourceError> {
         let until = Instant::now() + self.wait;
         let (alone, one) = match traffic {
-            Traffic::Probe => (None, None),
-            Traffic::Shared => (None, Some(self.one_of(&self.permits, until).await?)),
+            Traffic::Probe => (OnceLock::new(), None),
+            Traffic::Shared => (OnceLock::new(), Some(self.one_of(&self.permits, until).await?)),
             Traffic::Alone => {
                 let alone = self.one_of(&self.alone, until).await?;
-                (Some(alone), Some(self.one_of(&self.permits, until).await?))
+                (OnceLock::from(alone), Some(self.one_of(&self.permits, until).await?))
             }
         };
-        Ok(Turn(Arc::new(Permits { _one: one, _alone: alone })))
+        Ok(Turn(Arc::new(Permits { _one: one, alone })))
     }
 
     /// Takes the most recently used connection to `server` that is still open and has no unread bytes.

@@ -241,12 +241,17 @@ impl FillTask {
     }
 
     /// Releases an open object of unknown length, which is copied while it passes to its client.
-    async fn copy(self, object: Object, exchange: Exchange, terms: FreshnessTerms) {
+    async fn copy(self, mut object: Object, exchange: Exchange, terms: FreshnessTerms) {
         let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
         gateway.fills.remove(&fill);
         let copy = TeeBuffer::of(&gateway, &object, self.fetched(exchange), terms);
         if fill.has_beginner() {
-            fill.release(keeping(object, copy), None);
+            // A copy is made at the pace of the client.
+            if object.body.dedicate() {
+                fill.release(keeping(object, copy), None);
+            } else {
+                fill.release_all(None);
+            }
         } else {
             // Nobody would read the body, so read it here.
             fill.release_all(None);
@@ -262,7 +267,7 @@ impl FillTask {
         }
         let Self { gateway, fill, permit, .. } = self;
         gateway.fills.remove(&fill);
-        fill.release(object, Some(obstacle));
+        hand_over(&fill, object, Some(obstacle));
         let note = CacheEntry::note(EntryKind::HitForPass, exchange, PASSED_FOR);
         permit.store(&gateway.storage, Arc::new(note));
     }
@@ -272,7 +277,7 @@ impl FillTask {
         let Self { gateway, fill, permit, .. } = self;
         gateway.fills.remove(&fill);
         let meta = object.meta.clone();
-        fill.release(object, obstacle);
+        hand_over(&fill, object, obstacle);
         permit.pass_by(&gateway.storage, &meta, exchange.received);
     }
 
@@ -287,6 +292,17 @@ impl FillTask {
         }
         fill.fail(error.clone(), selecting);
         gateway.remember(self.fetched(exchange), error);
+    }
+}
+
+/// Gives the open object to the client that began the fill. If the source has no connection left for a single client, all
+/// send requests of their own, and wait in the queue for these.
+fn hand_over(fill: &Fill, mut object: Object, obstacle: Option<NotStoredReason>) {
+    if object.body.dedicate() {
+        fill.release(object, obstacle);
+    } else {
+        drop(object);
+        fill.release_all(obstacle);
     }
 }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::source::Traffic;
 use crate::source::body::{ObjectBody, Spliced};
 use crate::source::consequences::Retry;
 use crate::source::error::{ErrorKind, SourceError};
@@ -203,6 +204,11 @@ impl Spliced for ResumedBody {
     fn widen(mut self: Pin<&mut Self>, bytes: usize) -> bool {
         self.widened = Some(bytes);
         self.body.as_mut().is_some_and(|body| body.widen(bytes))
+    }
+
+    fn dedicate(mut self: Pin<&mut Self>) -> bool {
+        self.rest.request.traffic = Traffic::Alone;
+        self.body.as_mut().is_none_or(ObjectBody::dedicate)
     }
 
     fn poll_splice(
