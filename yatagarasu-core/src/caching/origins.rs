@@ -57,6 +57,9 @@ impl OriginClass {
     }
 }
 
+/// Time for which a source is not asked again that has not answered.
+const SILENT_FOR: Duration = Duration::from_secs(10);
+
 /// What a source has said to the origins of a bucket's clients.
 #[derive(Debug, Default)]
 pub struct Origins(Mutex<Known>);
@@ -71,6 +74,8 @@ struct Known {
     /// The questions that may still be asked, and the time of the latest one.
     questions: u32,
     asked: Option<Moment>,
+    /// When a question was last left without an answer.
+    unanswered: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -92,6 +97,9 @@ impl Origins {
     /// Returns `true` if the source may be asked about one more origin now.
     pub fn may_ask(&self, now: Moment) -> bool {
         let mut known = self.known();
+        if known.unanswered.is_some_and(|at| now.since(at) < SILENT_FOR) {
+            return false;
+        }
         let (most, rate) = if counts(known.rules, now) { ASKED_WITH_RULES } else { ASKED_WITHOUT_RULES };
         let elapsed = known.asked.map_or(u64::MAX, |asked| now.since(asked).as_secs());
         let gained = u32::try_from(elapsed).unwrap_or(u32::MAX).saturating_mul(rate);
@@ -102,6 +110,11 @@ impl Origins {
         let allowed = known.questions > 0;
         known.questions = known.questions.saturating_sub(1);
         allowed
+    }
+
+    /// Records that the source has not answered. Others need not wait for it in vain, too.
+    pub fn unanswered(&self, now: Moment) {
+        self.known().unanswered = Some(now);
     }
 
     /// Learns from an answer with an object. Returns the class of the origin.
@@ -239,6 +252,15 @@ mod tests {
         let named = answer(&[(header::ACCESS_CONTROL_ALLOW_ORIGIN, "https://a")]);
         origins.learn(&origin("https://a"), &named, START);
         assert_eq!((0..100).filter(|_| ask(10_000)).count(), 32);
+    }
+
+    #[test]
+    fn a_source_that_is_silent_is_left_alone() {
+        let origins = Origins::default();
+        assert!(origins.may_ask(START));
+        origins.unanswered(START + Duration::from_secs(5));
+        assert!(!origins.may_ask(START + Duration::from_secs(14)));
+        assert!(origins.may_ask(START + Duration::from_secs(15)));
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Shared {
             // The copy is there, and nobody waits longer for what the source says to this page.
             let asked = timeout(ASKED_FOR, self.ask_about(&origin, context)).await;
             asked.unwrap_or_else(|_| {
+                self.origins.unanswered(self.clock.now());
                 self.origins.learn_from_error(&origin, &HeaderMap::new(), self.clock.now())
             })
         } else {
