@@ -1,5 +1,6 @@
 //! Faults of S3 that no client notices.
 
+mod boundaries;
 mod circuit;
 mod fallbacks;
 mod hedging;

@@ -110,6 +110,18 @@ impl Connection {
         bytes
     }
 
+    /// Reads at most `most` of the bytes that have arrived, or waits for one. Returns none at the end of the connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection breaks.
+    pub async fn arrived(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; most];
+        let read = timeout(PATIENCE, self.socket.read(&mut bytes)).await.expect("bytes or an end in time")?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     /// Reads all bytes until the server closes the connection, which must not break before.
     pub async fn end(&mut self) -> Vec<u8> {
         let (bytes, ended) = self.read_on().await;

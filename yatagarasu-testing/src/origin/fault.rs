@@ -17,18 +17,27 @@ pub enum Fault {
     ResetInHead(usize),
     /// Nothing more is sent after this many bytes of the body.
     Stall(usize),
+    /// All is sent, each byte by itself.
+    Dribble,
 }
 
 impl Fault {
     /// Sends what comes before the fault, and then has it happen.
     pub(super) async fn happen(self, socket: &mut TcpStream, head: &[u8], body: &Bytes) -> io::Result<()> {
         let (head_end, body_end) = match self {
+            Self::Dribble => (0, 0),
             Self::ResetInHead(bytes) => (bytes, 0),
             Self::Cut(bytes) | Self::Reset(bytes) | Self::Stall(bytes) => (head.len(), bytes),
         };
         socket.write_all(&head[..head_end.min(head.len())]).await?;
         socket.write_all(&body[..body_end.min(body.len())]).await?;
         match self {
+            Self::Dribble => {
+                for byte in head.iter().chain(body) {
+                    socket.write_all(&[*byte]).await?;
+                }
+                socket.shutdown().await
+            }
             Self::Cut(_) => socket.shutdown().await,
             Self::Reset(_) | Self::ResetInHead(_) => {
                 // A reset overtakes bytes that have not been read: those have to arrive first.

@@ -11,7 +11,7 @@ use super::metric;
 use crate::site::{Site, bucket, document};
 use crate::tls_front::{TlsFront, self_signed};
 
-const PIECE: usize = 64 << 10;
+pub(super) const PIECE: usize = 64 << 10;
 
 /// Returns bytes that are nowhere the same.
 pub(super) fn content(length: usize) -> Bytes {
@@ -33,7 +33,7 @@ fn cut_at(origin: &Origin, version: &Version, fault: fn(usize) -> Fault, at: usi
 }
 
 /// Returns the first byte that a request asks for.
-fn first(request: &Request) -> usize {
+pub(super) fn first(request: &Request) -> usize {
     let range = request.field("range").strip_prefix("bytes=");
     range.map_or(0, |range| range.split('-').next().unwrap().parse().unwrap())
 }
@@ -120,6 +120,38 @@ async fn a_source_that_brings_one_byte_each_time_is_given_up() {
     site.origin.decide(move |request| Some(version.answer(request).failing(Fault::Cut(1))));
     assert_eq!(fetch(&site, "/media/k", 1, &Bytes::new()).await, 0);
     assert_eq!(site.origin.asked("k").len(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_may_come_a_byte_at_a_time() {
+    let site = Site::healing("", "").await;
+    let content = content(30_000);
+    for (number, reply) in [
+        Reply::ok(content.clone()).with("etag", "\"e\""),
+        Reply::raw(
+            [
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7530\r\n",
+                &content[..],
+                b"\r\n0\r\n\r\n",
+            ]
+            .concat(),
+        ),
+        Reply::raw([b"HTTP/1.0 200 OK\r\n\r\n", &content[..]].concat()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (prefix, clients) in [("static", 8), ("media", 1)] {
+            let key = format!("{number}-{prefix}");
+            site.origin.answer(&key, [reply.clone().failing(Fault::Dribble)]);
+            assert_eq!(fetch(&site, &format!("/{prefix}/{key}"), clients, &content).await, clients, "{key}");
+            // Nobody joins what has no length.
+            assert!(site.origin.asked(&key).len() <= if number == 0 { 1 } else { clients }, "{key}");
+        }
+    }
+    for name in ["yatagarasu_source_retries_total", "yatagarasu_source_resumed_total"] {
+        assert_eq!(metric(&site, name, "assets").await + metric(&site, name, "videos").await, 0, "{name}");
+    }
 }
 
 #[tokio::test]
