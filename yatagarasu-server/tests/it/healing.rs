@@ -4,6 +4,7 @@ mod boundaries;
 mod circuit;
 mod fallbacks;
 mod hedging;
+mod outage;
 mod resume;
 mod retry;
 mod stale;
