@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::arguments::Arguments;
 use crate::machine::{self, Cores};
-use crate::peer::{self, Installed, Peer};
+use crate::peer::{self, AccessLog, Installed, Peer};
 use crate::process::{Running, Setting};
 use crate::row::Row;
 use crate::source::Source;
@@ -86,7 +86,13 @@ impl Bench {
     /// Starts a proxy with one thread on the measured core and waits until it answers.
     pub(crate) async fn start(&self, installed: &Installed) -> anyhow::Result<Running> {
         let source = self.source.address();
-        let setting = Setting { source, threads: 1, cores: vec![self.cores.proxy], load: self.cores.load };
+        let setting = Setting {
+            source,
+            threads: 1,
+            cores: vec![self.cores.proxy],
+            load: self.cores.load,
+            access_log: AccessLog::Default,
+        };
         Running::start(installed, &setting).await
     }
 

@@ -25,6 +25,7 @@ pub(crate) enum Case {
     StartTime,
     StartMemory,
     Threads,
+    Log,
 }
 
 /// Whether the greater or the smaller of two figures is better.
@@ -85,6 +86,7 @@ impl Case {
             Self::StartTime => "start to listening",
             Self::StartMemory => "process memory after the start",
             Self::Threads => "hit, 1 KiB, two threads against one",
+            Self::Log => "hit, 1 KiB: CPU that the access log adds",
         }
     }
 
@@ -99,6 +101,7 @@ impl Case {
             Self::StalledAfter | Self::StartMemory => "MB",
             Self::CrowdP99 | Self::StartTime => "ms",
             Self::Threads => "times",
+            Self::Log => "%",
         }
     }
 
@@ -124,7 +127,8 @@ impl Case {
             | Self::MissP99
             | Self::IdleMemory
             | Self::StartTime
-            | Self::StartMemory => Better::Less,
+            | Self::StartMemory
+            | Self::Log => Better::Less,
         }
     }
 
@@ -154,6 +158,7 @@ impl Case {
             Self::StartTime => vec![itself(50.0, Some(10.0))],
             Self::StartMemory => vec![itself(20.0, Some(10.0))],
             Self::Threads => vec![itself(1.7, Some(1.9))],
+            Self::Log => vec![itself(15.0, Some(5.0))],
         }
     }
 }

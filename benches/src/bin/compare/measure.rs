@@ -4,6 +4,7 @@ mod crowd;
 mod hits;
 mod idle;
 mod latency;
+mod log;
 mod miss;
 mod prepare;
 mod stalled;
@@ -53,7 +54,8 @@ pub(crate) async fn all(bench: &Bench, outcomes: &mut Vec<Outcome>) {
             | Row::Stream1
             | Row::Stream8
             | Row::Miss
-            | Row::Threads => Vec::new(),
+            | Row::Threads
+            | Row::Log => Vec::new(),
         });
     }
 }
@@ -74,6 +76,7 @@ async fn together(bench: &Bench, outcomes: &mut Vec<Outcome>) {
             Row::Stream8 => stream::measure(bench, &running, 8, Case::Stream8Cpu, Case::Stream8Rate).await,
             Row::Miss => miss::measure(bench, &running).await,
             Row::Threads => threads::measure(bench, &running).await,
+            Row::Log => vec![log::measure(bench, &running).await],
             Row::Stalled | Row::Crowd | Row::Idle | Row::Start => Vec::new(),
         };
         for outcome in &mut measured {

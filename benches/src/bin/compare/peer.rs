@@ -42,6 +42,17 @@ pub(crate) struct Place<'a> {
     pub(crate) source: SocketAddr,
     /// Number of threads that serve.
     pub(crate) threads: usize,
+    /// Whether requests are logged.
+    pub(crate) access_log: AccessLog,
+}
+
+/// What becomes of the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccessLog {
+    /// As it is by default, but written to `/dev/null`.
+    Default,
+    /// None is written.
+    Off,
 }
 
 /// A proxy that is installed.

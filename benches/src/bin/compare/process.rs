@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::load::{Checking, Connection, Wanted};
 use crate::machine;
-use crate::peer::{Installed, PATH, Peer, Place};
+use crate::peer::{AccessLog, Installed, PATH, Peer, Place};
 
 pub(crate) use group::Group;
 pub(crate) use sockets::Sockets;
@@ -46,6 +46,8 @@ pub(crate) struct Setting {
     pub(crate) cores: Vec<usize>,
     /// Core of the calling thread.
     pub(crate) load: usize,
+    /// Whether requests are logged.
+    pub(crate) access_log: AccessLog,
 }
 
 /// A running proxy. Dropping it ends the proxy and removes its folder.
@@ -69,8 +71,8 @@ impl Running {
         let folder = folder::create().context("there is no temporary folder")?;
         let address = port::free().context("there is no free port")?;
         let admin = port::free().context("there is no free port")?;
-        let &Setting { source, threads, .. } = setting;
-        let place = Place { folder: folder.path(), address, admin, source, threads };
+        let &Setting { source, threads, access_log, .. } = setting;
+        let place = Place { folder: folder.path(), address, admin, source, threads, access_log };
         let mut command = peer.command(program, place)?;
         let log = File::create(folder.path().join("log")).context("the log cannot be written")?;
         command.env_clear().env("PATH", PATH).current_dir(folder.path()).process_group(0);

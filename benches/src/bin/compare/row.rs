@@ -34,6 +34,8 @@ pub(crate) enum Row {
     Miss,
     /// Hits with two threads of the server, compared with one
     Threads,
+    /// What the access log costs a hit of 1 KiB
+    Log,
     /// Memory and socket buffers of 500 streams that clients stopped reading, and memory after they left
     Stalled,
     /// Hits while 1,000 clients stream at 1 MB/s each
@@ -57,7 +59,8 @@ impl Row {
             | Self::Stream1
             | Self::Stream8
             | Self::Miss
-            | Self::Threads => true,
+            | Self::Threads
+            | Self::Log => true,
             Self::Stalled | Self::Crowd | Self::Idle | Self::Start => false,
         }
     }
@@ -75,6 +78,7 @@ impl Row {
             | Self::Stream1
             | Self::Stream8 => taken * peers * samples,
             Self::Threads => taken * 2 * samples,
+            Self::Log => taken * 4 * samples + Duration::from_secs(2),
             Self::Miss => Duration::from_secs(2) * (peers + 1),
             Self::Stalled => Duration::from_secs(14) * peers,
             Self::Crowd => Duration::from_secs(24) * peers,

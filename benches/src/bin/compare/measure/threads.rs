@@ -8,7 +8,7 @@ use super::{SLACK, bounded, median_of};
 use crate::bench::Bench;
 use crate::case::Case;
 use crate::load::{Wanted, batches};
-use crate::peer::{Installed, Peer};
+use crate::peer::{AccessLog, Installed, Peer};
 use crate::process::{Running, Setting};
 use crate::report::{Cell, Outcome};
 
@@ -31,7 +31,13 @@ async fn compared(
     installed: &Installed,
 ) -> anyhow::Result<(Vec<Hits>, Vec<Hits>)> {
     let cores = vec![bench.cores.proxy, bench.cores.second];
-    let setting = Setting { source: bench.source.address(), threads: 2, cores, load: bench.cores.load };
+    let setting = Setting {
+        source: bench.source.address(),
+        threads: 2,
+        cores,
+        load: bench.cores.load,
+        access_log: AccessLog::Default,
+    };
     let two = bounded(bench, SLACK, Running::start(installed, &setting)).await?;
     fill(bench, &two, &["1k".to_owned()]).await?;
     let wanted = Wanted::new("1k");

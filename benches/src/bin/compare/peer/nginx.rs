@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::Place;
+use super::{AccessLog, Place};
 
 /// `user root` has no effect unless root runs this. Without it, the workers could not read the folder then.
 ///
@@ -22,7 +22,7 @@ events {
     worker_connections 16384;
 }
 http {
-    access_log off;
+    access_log LOG;
     sendfile on;
     tcp_nopush on;
     keepalive_timeout 300s;
@@ -63,7 +63,12 @@ http {
 
 pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Command> {
     let file = place.folder.join("nginx.conf");
+    let log = match place.access_log {
+        AccessLog::Default => "/dev/null",
+        AccessLog::Off => "off",
+    };
     let configuration = CONFIGURATION
+        .replace("LOG", log)
         .replace("FOLDER", &place.folder.display().to_string())
         .replace("ADDRESS", &place.address.to_string())
         .replace("SOURCE", &place.source.to_string());

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::Place;
+use super::{AccessLog, Place};
 use crate::source::BUCKET;
 
 /// The server signs its requests, as S3 requires; the peers do not.
@@ -17,6 +17,8 @@ server:
   shutdown_grace: "1s"
 admin:
   address: "ADMIN"
+log:
+  output: "/dev/null"
 buckets:
   - name: "BUCKET"
     path_prefix: "/BUCKET"
@@ -39,6 +41,12 @@ pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Comman
         .replace("BUCKET", BUCKET);
     fs::write(&file, configuration).context("yatagarasu.yaml cannot be written")?;
     let mut command = Command::new(program);
-    command.arg("--config").arg(file).args(["--log", "warn,yatagarasu::access=off"]);
+    command.arg("--config").arg(file);
+    match place.access_log {
+        AccessLog::Default => {}
+        AccessLog::Off => {
+            command.args(["--log", "info,yatagarasu::access=off"]);
+        }
+    }
     Ok(command)
 }
