@@ -11,16 +11,9 @@ use crate::index::row_bytes;
 /// overhead for about eight allocations. `tests/memory.rs` checks that it is not too small.
 const BOOKKEEPING_BYTES: usize = 512;
 
-/// Bytes of a header field slot in the map beyond name and value: the slot and its index, used or not.
-const FIELD_BYTES: usize = 128;
-
 /// Returns the memory that an object takes in the cache, in bytes.
 pub(crate) fn weigh(key: &CacheKey, object: &CacheEntry) -> usize {
-    BOOKKEEPING_BYTES
-        + row_bytes(key)
-        + key.weight()
-        + object.weight()
-        + object.meta().headers().capacity() * FIELD_BYTES
+    BOOKKEEPING_BYTES + row_bytes(key) + key.weight() + object.weight()
 }
 
 /// Returns the length of the longest body that fits into `bytes` together with a long key and long header fields.

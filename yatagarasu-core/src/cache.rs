@@ -6,6 +6,7 @@
 
 pub mod entry;
 pub mod negative;
+mod once;
 pub mod partial;
 pub mod retired;
 pub mod reuse;
@@ -185,7 +186,7 @@ impl Selector {
     /// Returns `true` if an entry stored for the object with this key is selected.
     pub fn selects(&self, object: &str, stored: &CacheEntry) -> bool {
         match self {
-            Self::Tag(tag) => tags::carries(stored.meta().headers(), tag),
+            Self::Tag(tag) => tags::carries(stored.meta(), tag),
             Self::Key(_) | Self::Prefix(_) | Self::All => self.may_select(object),
         }
     }

@@ -15,17 +15,30 @@ pub trait Clock: Send + Sync + Debug {
 
 /// A moment on a clock that is never set, and that goes on while the machine sleeps.
 ///
-/// By the date, a stored response would be fresh for an hour longer if the clock were set back by an hour.
+/// By the date, a stored response would be fresh for an hour longer if the clock were set back by an hour. Moments are
+/// counted in nanoseconds, and last for 584 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(Duration);
+pub struct Moment {
+    nanos: u64,
+}
 
 impl Moment {
     /// The first moment: the start of the machine.
-    pub const START: Self = Self(Duration::ZERO);
+    pub const START: Self = Self { nanos: 0 };
+
+    /// Returns the moment so many nanoseconds after [`START`](Self::START).
+    pub(crate) fn of_nanos(nanos: u64) -> Self {
+        Self { nanos }
+    }
+
+    /// Returns the nanoseconds since [`START`](Self::START).
+    pub(crate) fn nanos(self) -> u64 {
+        self.nanos
+    }
 
     /// Returns the time from `earlier` to this moment, or zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
+        Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
     }
 }
 
@@ -33,7 +46,8 @@ impl Add<Duration> for Moment {
     type Output = Self;
 
     fn add(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(time))
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self { nanos: self.nanos.saturating_add(nanos) }
     }
 }
 
@@ -43,7 +57,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
-        Moment(yatagarasu_sys::clock::since_boot())
+        Moment::START + yatagarasu_sys::clock::since_boot()
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the clock everything else is given")]

@@ -3,3 +3,4 @@
 
 pub mod key;
 pub mod meta;
+mod stored_fields;

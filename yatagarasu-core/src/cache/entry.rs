@@ -1,17 +1,17 @@
 //! The entry that a cache holds under one key: an object, parts of one, or a note about one.
 
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderName;
 
-use crate::caching::freshness::{Exchange, Freshness, FreshnessTerms, initial_age};
+use crate::caching::freshness::{Exchange, Freshness, FreshnessTerms, StaleUse, initial_age};
 use crate::clock::Moment;
 use crate::object::meta::ObjectMeta;
 use crate::source::error::SourceError;
 
+use crate::cache::once::OnceNumber;
 use crate::cache::partial::Parts;
 use crate::cache::retired::Retired;
 use crate::cache::segments::Segments;
@@ -23,11 +23,42 @@ pub struct CacheEntry {
     kind: EntryKind,
     number: u64,
     received: Moment,
-    initial_age: Duration,
-    terms: FreshnessTerms,
-    /// Moment at which it was marked stale; unset if it was not.
-    expired: OnceLock<Moment>,
+    times: Times,
+    /// Moment at which it was marked stale.
+    expired: OnceNumber,
     retired: Retired,
+}
+
+/// The age that a response arrived with and its terms, in nanoseconds: half as long as in durations. 584 years are enough.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    initial_age: u64,
+    lifetime: u64,
+    stale_while_revalidate: u64,
+    stale_if_error: u64,
+    stale: StaleUse,
+}
+
+impl Times {
+    fn new(initial_age: Duration, terms: FreshnessTerms) -> Self {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            initial_age: nanos(initial_age),
+            lifetime: nanos(terms.lifetime),
+            stale_while_revalidate: nanos(terms.stale_while_revalidate),
+            stale_if_error: nanos(terms.stale_if_error),
+            stale: terms.stale,
+        }
+    }
+
+    fn terms(self) -> FreshnessTerms {
+        FreshnessTerms {
+            lifetime: Duration::from_nanos(self.lifetime),
+            stale_while_revalidate: Duration::from_nanos(self.stale_while_revalidate),
+            stale_if_error: Duration::from_nanos(self.stale_if_error),
+            stale: self.stale,
+        }
+    }
 }
 
 /// The content of a cache entry.
@@ -48,16 +79,15 @@ pub enum EntryKind {
 impl CacheEntry {
     /// Creates an entry from a response that was received in `exchange`.
     pub fn new(meta: ObjectMeta, kind: EntryKind, exchange: Exchange, terms: FreshnessTerms) -> Self {
-        let initial_age = initial_age(meta.headers(), exchange);
+        let initial_age = initial_age(&meta, exchange);
         let Exchange { number, received, .. } = exchange;
         Self {
             meta,
             kind,
             number,
             received,
-            initial_age,
-            terms,
-            expired: OnceLock::new(),
+            times: Times::new(initial_age, terms),
+            expired: OnceNumber::default(),
             retired: Retired::default(),
         }
     }
@@ -99,8 +129,8 @@ impl CacheEntry {
     }
 
     /// Returns the terms of its use.
-    pub fn terms(&self) -> &FreshnessTerms {
-        &self.terms
+    pub fn terms(&self) -> FreshnessTerms {
+        self.times.terms()
     }
 
     /// Returns the bytes of the object if all of them are stored.
@@ -163,7 +193,7 @@ impl CacheEntry {
 
     /// Returns the age at `now`: the time since the response was generated, not since it was stored (RFC 9111 4.2.3).
     pub fn age(&self, now: Moment) -> Duration {
-        self.initial_age.saturating_add(now.since(self.received))
+        Duration::from_nanos(self.times.initial_age).saturating_add(now.since(self.received))
     }
 
     /// Returns the freshness at `now`.
@@ -171,9 +201,10 @@ impl CacheEntry {
     /// It is stale once its age reaches its lifetime, or once [`expire`](Self::expire) was called.
     pub fn freshness(&self, now: Moment) -> Freshness {
         let age = self.age(now);
-        let outlived = age.checked_sub(self.terms.lifetime);
-        let marked = self.expired.get().map(|at| now.since(*at));
-        match (outlived.max(marked), self.terms.lifetime.checked_sub(age)) {
+        let lifetime = Duration::from_nanos(self.times.lifetime);
+        let outlived = age.checked_sub(lifetime);
+        let marked = self.expired.get().map(|at| now.since(Moment::of_nanos(at)));
+        match (outlived.max(marked), lifetime.checked_sub(age)) {
             (Some(since), _) => Freshness::Stale(since),
             (None, rest) => Freshness::Fresh(rest.unwrap_or_default()),
         }
@@ -182,7 +213,7 @@ impl CacheEntry {
     /// Marks the entry stale from `now` on, permanently.
     pub fn expire(&self, now: Moment) {
         // A second call fails to set the time: the first mark counts.
-        let _ = self.expired.set(now);
+        let _ = self.expired.set(now.nanos());
     }
 
     /// Returns the memory of the fields and the content, in bytes. The bookkeeping of the cache is not included.

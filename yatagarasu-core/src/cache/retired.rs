@@ -1,7 +1,8 @@
 //! Counts the memory of entries that no cache holds any more. Responses to slow clients do.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::cache::once::OnceNumber;
 
 /// The bytes of all retired entries of the process. They are memory of the process, whichever cache they were in.
 static BYTES: AtomicU64 = AtomicU64::new(0);
@@ -13,19 +14,19 @@ pub fn retired_bytes() -> u64 {
 
 /// Whether an entry is retired. Its bytes are counted from then on until it is dropped.
 #[derive(Debug, Default)]
-pub(super) struct Retired(OnceLock<u64>);
+pub(super) struct Retired(OnceNumber);
 
 impl Retired {
     /// Retires an entry of `bytes` bytes, unless it is already.
     pub(super) fn set(&self, bytes: u64) {
-        if self.0.set(bytes).is_ok() {
+        if self.0.set(bytes) {
             BYTES.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
     /// Returns the bytes if the entry is retired.
     pub(super) fn get(&self) -> Option<u64> {
-        self.0.get().copied()
+        self.0.get()
     }
 }
 

@@ -78,7 +78,7 @@ mod tests {
         let fields = [(header::CACHE_CONTROL, control.parse().unwrap()), (header::AGE, age.into())];
         let meta = ObjectMeta::new(fields.into_iter().collect());
         let policy = CachePolicy::new(100, Duration::from_secs(7));
-        let terms = FreshnessTerms::of(meta.headers(), SystemTime::UNIX_EPOCH, &policy);
+        let terms = FreshnessTerms::of(&meta.headers(), SystemTime::UNIX_EPOCH, &policy);
         let exchange = Exchange::at(SystemTime::UNIX_EPOCH);
         CacheEntry::new(meta, EntryKind::Full(Segments::default()), exchange, terms)
     }

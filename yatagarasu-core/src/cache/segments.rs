@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::cache::segment::{Growing, Segment};
 
@@ -18,20 +19,20 @@ const COPY_BYTES_MAX: usize = 16 * 1024;
 /// The bytes of an object in their own memory. They do not keep the read buffers they came from alive.
 #[derive(Debug, Clone, Default)]
 pub struct Segments {
-    segments: Vec<Segment>,
-    length: u64,
+    /// Most objects have one, which needs no allocation.
+    segments: SmallVec<[Segment; 1]>,
 }
 
 impl Segments {
     /// Creates the object that these segments make up. All but the last must be [`SEGMENT_BYTES`] long.
-    pub(super) fn of(segments: Vec<Segment>) -> Self {
-        let length = segments.iter().map(|segment| segment.len() as u64).sum();
-        Self { segments, length }
+    pub(super) fn of(segments: impl IntoIterator<Item = Segment>) -> Self {
+        Self { segments: segments.into_iter().collect() }
     }
 
     /// Returns the length of the object in bytes.
     pub fn length(&self) -> u64 {
-        self.length
+        let Some((last, others)) = self.segments.split_last() else { return 0 };
+        others.len() as u64 * SEGMENT_BYTES as u64 + last.len() as u64
     }
 
     /// Returns the segments from the one with `offset` on, and the position of `offset` in the first of them.
@@ -45,7 +46,8 @@ impl Segments {
     /// Returns the memory taken in bytes, the list of segments included.
     pub fn allocated(&self) -> usize {
         let bytes: usize = self.segments.iter().map(Segment::allocated).sum();
-        bytes + self.segments.capacity() * size_of::<Segment>()
+        let list = if self.segments.spilled() { self.segments.capacity() * size_of::<Segment>() } else { 0 };
+        bytes + list
     }
 
     /// Returns the bytes from `range.start` on, as far as they lie in `range` and in one segment.
@@ -83,20 +85,20 @@ impl SegmentsBuilder {
     /// Creates an empty builder for an object of `length` bytes, if that is known.
     pub fn new(length: Option<u64>) -> Self {
         let segments = length.map_or(0, |length| locate(length).0 + 1);
-        let sealed = Segments { segments: Vec::with_capacity(segments), length: 0 };
+        let sealed = Segments { segments: SmallVec::with_capacity(segments) };
         Self { sealed, open: Growing::default(), promised: length }
     }
 
     /// Returns the number of bytes pushed so far.
     pub fn length(&self) -> u64 {
-        self.sealed.length + self.open.len() as u64
+        self.sealed.length() + self.open.len() as u64
     }
 
     /// Appends the next bytes. More than the known length are accepted.
     pub fn push(&mut self, mut chunk: &[u8]) {
         while !chunk.is_empty() {
             if self.open.is_empty() {
-                let rest = self.promised.map_or(0, |promised| promised.saturating_sub(self.sealed.length));
+                let rest = self.promised.map_or(0, |promised| promised.saturating_sub(self.sealed.length()));
                 let length = usize::try_from(rest).unwrap_or(usize::MAX).min(SEGMENT_BYTES);
                 self.open = Growing::with_room_for(length);
             }
@@ -114,12 +116,12 @@ impl SegmentsBuilder {
     /// Sealed segments are shared. Bytes of the open segment are copied, at most 16 KiB at a time, because a client
     /// that does not read keeps the copy in memory.
     pub fn read(&self, range: &Range<u64>) -> Bytes {
-        let Some(into) = range.start.checked_sub(self.sealed.length) else {
-            return self.sealed.slice(&(range.start..range.end.min(self.sealed.length)));
+        let Some(into) = range.start.checked_sub(self.sealed.length()) else {
+            return self.sealed.slice(&(range.start..range.end.min(self.sealed.length())));
         };
         let bound = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.open.len());
         let begin = bound(into);
-        let end = bound(range.end.saturating_sub(self.sealed.length)).min(begin + COPY_BYTES_MAX);
+        let end = bound(range.end.saturating_sub(self.sealed.length())).min(begin + COPY_BYTES_MAX);
         self.open.get(begin..end).map_or_else(Bytes::new, Bytes::copy_from_slice)
     }
 
@@ -134,7 +136,6 @@ impl SegmentsBuilder {
     fn seal(&mut self) {
         if !self.open.is_empty() {
             let segment = std::mem::take(&mut self.open).seal();
-            self.sealed.length += segment.len() as u64;
             self.sealed.segments.push(segment);
         }
     }

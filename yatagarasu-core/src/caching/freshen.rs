@@ -1,6 +1,6 @@
 //! Updates stored header fields from a 304 or a HEAD response (RFC 9111 3.2, 4.3.4, 4.3.5).
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderName};
 
 use crate::http::validator::{EntityTag, Validators};
 use crate::object::meta::ObjectMeta;
@@ -19,7 +19,8 @@ const KEPT: [HeaderName; 4] =
 /// S3 keeps the tag of an object whose metadata is replaced, and answers with a later `Last-Modified`: such a 304 does
 /// not confirm the stored fields. Nor does one with another length; 0 is said by stores that mean their empty 304.
 pub fn confirms(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
-    let (ours, theirs) = (Validators::of(stored.headers()), Validators::of(not_modified.headers()));
+    let (ours, theirs) = (stored.headers(), not_modified.headers());
+    let (ours, theirs) = (Validators::of(&ours), Validators::of(&theirs));
     let is_later = match (theirs.last_modified, ours.last_modified) {
         (Some(theirs), Some(ours)) => theirs > ours,
         (Some(_) | None, _) => false,
@@ -47,7 +48,8 @@ pub fn confirms(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
 /// Returns `true` if a 304 leaves open whether the metadata of the stored object has been replaced. The object was asked
 /// for by its tag, which stays the same, and the 304 has no date.
 pub fn is_silent(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
-    let (ours, theirs) = (Validators::of(stored.headers()), Validators::of(not_modified.headers()));
+    let (ours, theirs) = (stored.headers(), not_modified.headers());
+    let (ours, theirs) = (Validators::of(&ours), Validators::of(&theirs));
     ours.etag.is_some() && ours.last_modified.is_some() && theirs.last_modified.is_none()
 }
 
@@ -55,7 +57,8 @@ pub fn is_silent(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
 ///
 /// Both must have the same validators, at least one. If the response has `Content-Length`, it must equal `length`.
 pub fn describes(stored: &ObjectMeta, length: u64, head: &ObjectMeta) -> bool {
-    let (ours, theirs) = (Validators::of(stored.headers()), Validators::of(head.headers()));
+    let (ours, theirs) = (stored.headers(), head.headers());
+    let (ours, theirs) = (Validators::of(&ours), Validators::of(&theirs));
     let same_tag = match (ours.etag, theirs.etag) {
         (Some(ours), Some(theirs)) => ours == theirs,
         (None, None) => true,
@@ -72,12 +75,13 @@ pub fn describes(stored: &ObjectMeta, length: u64, head: &ObjectMeta) -> bool {
 /// is dropped.
 #[must_use]
 pub fn freshened(stored: &ObjectMeta, update: &ObjectMeta) -> ObjectMeta {
-    let mut headers: HeaderMap = stored.headers().clone();
+    let mut headers = stored.headers().into_owned();
     // `Age` describes the response it arrived with.
     headers.remove(header::AGE);
-    for name in update.headers().keys().filter(|name| !KEPT.contains(name)) {
+    let update = update.headers();
+    for name in update.keys().filter(|name| !KEPT.contains(name)) {
         headers.remove(name);
-        for value in update.headers().get_all(name) {
+        for value in update.get_all(name) {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -88,10 +92,10 @@ pub fn freshened(stored: &ObjectMeta, update: &ObjectMeta) -> ObjectMeta {
 ///
 /// Only then may their parts be combined (RFC 9111 3.4).
 pub fn same_strong_tag(one: &ObjectMeta, other: &ObjectMeta) -> bool {
-    let tags = |meta: &'_ ObjectMeta| meta.headers().get(header::ETAG).cloned();
-    match (tags(one), tags(other)) {
+    let name = header::ETAG.as_str();
+    match (one.values(name).next(), other.values(name).next()) {
         (Some(one), Some(other)) => {
-            let (one, other) = (EntityTag::parse(one.as_bytes()), EntityTag::parse(other.as_bytes()));
+            let (one, other) = (EntityTag::parse(one), EntityTag::parse(other));
             one.zip(other).is_some_and(|(one, other)| one.strong_eq(&other))
         }
         (None | Some(_), _) => false,
@@ -100,6 +104,8 @@ pub fn same_strong_tag(one: &ObjectMeta, other: &ObjectMeta) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::header::HeaderMap;
+
     use super::*;
 
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";

@@ -7,7 +7,8 @@ use http::header::{self, HeaderMap};
 use crate::caching::cache_control::{CacheControl, DELTA_MAX};
 use crate::caching::policy::{CachePolicy, ObjectControl};
 use crate::clock::Moment;
-use crate::http::validator::date;
+use crate::http::validator::{date, only_date};
+use crate::object::meta::ObjectMeta;
 
 /// Divisor of the heuristic lifetime: an object stays fresh for a tenth of the time since its last modification
 /// (RFC 9111 4.2.2).
@@ -144,20 +145,22 @@ fn lifetime(
 /// Returns the age of a response at the time it was received: `corrected_initial_age` of RFC 9111 4.2.3.
 ///
 /// It is the larger of the time since `Date` and of `Age` plus the time that the exchange took.
-pub fn initial_age(headers: &HeaderMap, exchange: Exchange) -> Duration {
+pub fn initial_age(meta: &ObjectMeta, exchange: Exchange) -> Duration {
     let Exchange { asked, received, dated, .. } = exchange;
-    let apparent = date(headers, &header::DATE)
+    let apparent = only_date(meta.values(header::DATE.as_str()))
         .and_then(|generated| dated.duration_since(generated).ok())
         .unwrap_or_default();
     let delay = received.since(asked);
-    apparent.max(age_field(headers).saturating_add(delay))
+    apparent.max(age_field(meta).saturating_add(delay))
 }
 
 /// Returns the value of `Age`, the first of several fields or list members (RFC 9111 5.1).
 ///
 /// Returns zero if it is missing or not a number.
-fn age_field(headers: &HeaderMap) -> Duration {
-    let Some(Ok(text)) = headers.get(header::AGE).map(|value| value.to_str()) else { return Duration::ZERO };
+fn age_field(meta: &ObjectMeta) -> Duration {
+    let Some(Ok(text)) = meta.values(header::AGE.as_str()).next().map(std::str::from_utf8) else {
+        return Duration::ZERO;
+    };
     let first = text.split(',').next().unwrap_or_default().trim();
     let digits = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit());
     if digits { first.parse().map_or(DELTA_MAX, Duration::from_secs).min(DELTA_MAX) } else { Duration::ZERO }
@@ -256,14 +259,19 @@ mod tests {
 
     #[track_caller]
     fn check_age(list: &[(&'static str, &str)], seconds: u64) {
-        assert_eq!(initial_age(&fields(list), exchange()), Duration::from_secs(seconds), "{list:?}");
+        assert_eq!(
+            initial_age(&ObjectMeta::new(fields(list)), exchange()),
+            Duration::from_secs(seconds),
+            "{list:?}"
+        );
     }
 
     #[test]
     fn the_time_an_answer_took_counts() {
         let received = Moment::START + Duration::from_secs(3);
         let exchange = Exchange { received, ..exchange() };
-        let age = |list: &[(&'static str, &str)]| initial_age(&fields(list), exchange).as_secs();
+        let age =
+            |list: &[(&'static str, &str)]| initial_age(&ObjectMeta::new(fields(list)), exchange).as_secs();
         assert_eq!(age(&[]), 3);
         assert_eq!(age(&[("age", "5")]), 8);
         assert_eq!(age(&[("age", "5"), ("date", "Sun, 06 Nov 1994 08:49:27 GMT")]), 10);

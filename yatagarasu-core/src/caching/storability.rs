@@ -68,6 +68,7 @@ pub enum Asker {
 /// cookie belongs to one client, unless `private` or `no-cache` withholds that field.
 pub fn decide(meta: &ObjectMeta, exchange: Exchange, policy: &CachePolicy, asker: Asker) -> Storable {
     let headers = meta.headers();
+    let headers = &*headers;
     let control = effective(headers, policy);
     let terms = FreshnessTerms::of(headers, exchange.dated, policy);
     let cookie = headers.contains_key(header::SET_COOKIE) && !withheld(headers).contains(&header::SET_COOKIE);
@@ -96,9 +97,9 @@ fn usable(meta: &ObjectMeta, terms: &FreshnessTerms, exchange: Exchange) -> bool
         StaleUse::Allowed => terms.stale_while_revalidate.max(terms.stale_if_error),
         StaleUse::Forbidden => Duration::ZERO,
     };
-    let validated =
-        meta.headers().contains_key(header::ETAG) || meta.headers().contains_key(header::LAST_MODIFIED);
-    validated || terms.lifetime.saturating_add(window) > initial_age(meta.headers(), exchange)
+    let has = |name: header::HeaderName| meta.values(name.as_str()).next().is_some();
+    let validated = has(header::ETAG) || has(header::LAST_MODIFIED);
+    validated || terms.lifetime.saturating_add(window) > initial_age(meta, exchange)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Tags of an object, for purging several objects by one tag.
 
-use http::HeaderMap;
-
 use crate::http::encoded_word;
+use crate::object::meta::ObjectMeta;
 
 /// The fields with tags, and the separators in each.
 ///
@@ -10,13 +9,13 @@ use crate::http::encoded_word;
 const FIELDS: [(&str, &[u8]); 3] =
     [("surrogate-key", b" \t"), ("cache-tag", b","), ("x-amz-meta-cache-tag", b", \t")];
 
-/// Returns `true` if an object with these `headers` has the tag `tag`.
+/// Returns `true` if an object with these fields has the tag `tag`.
 ///
 /// The comparison is case-sensitive. A tag in `Cache-Tag` may contain spaces; spaces around it are dropped.
-pub fn carries(headers: &HeaderMap, tag: &str) -> bool {
+pub fn carries(meta: &ObjectMeta, tag: &str) -> bool {
     FIELDS.iter().any(|&(name, separators)| {
-        headers.get_all(name).iter().any(|value| {
-            let text = encoded_word::decode(value.as_bytes());
+        meta.values(name).any(|value| {
+            let text = encoded_word::decode(value);
             let mut members = text.split(|byte| separators.contains(byte)).map(<[u8]>::trim_ascii);
             members.any(|member| !member.is_empty() && member == tag.as_bytes())
         })
@@ -25,6 +24,8 @@ pub fn carries(headers: &HeaderMap, tag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     #[track_caller]
@@ -33,6 +34,7 @@ mod tests {
         for &(name, value) in fields {
             headers.append(name, value.parse().unwrap());
         }
+        let headers = ObjectMeta::new(headers);
         for tag in tags {
             assert!(carries(&headers, tag), "{tag:?} in {fields:?}");
         }

@@ -16,7 +16,8 @@ use crate::source::{SourceRequest, Traffic};
 ///
 /// A strong tag goes alone: it says all, and some sources let a date win over it (against RFC 9110 13.1.3).
 pub fn validating(mut asked: SourceRequest, stored: &ObjectMeta) -> SourceRequest {
-    let validators = Validators::of(stored.headers());
+    let headers = stored.headers();
+    let validators = Validators::of(&headers);
     if let Some(tag) = validators.etag {
         asked.headers.insert(header::IF_NONE_MATCH, tag.field());
         if !tag.is_weak() {

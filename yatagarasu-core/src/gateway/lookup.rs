@@ -138,10 +138,11 @@ impl RequestContext {
     /// Returns `true` if every byte the client asks for is stored. Returns `false` for a HEAD.
     fn within(&self, stored: &CacheEntry) -> bool {
         let (request, length) = (&self.request, stored.length());
-        let validators = Validators::of(stored.meta().headers());
         if request.method == Method::Head {
             return false;
         }
+        let headers = stored.meta().headers();
+        let validators = Validators::of(&headers);
         if !range_applies(request.method, &request.headers, &validators) {
             return stored.covers(&(0..length));
         }
@@ -193,13 +194,13 @@ impl Shared {
         meta: &ObjectMeta,
         asked: &HeaderMap,
     ) -> (CacheKey, Option<Selecting>) {
-        let names = match Vary::of(meta.headers()) {
+        let names = match Vary::of(&meta.headers()) {
             Vary::Fields(names) => selecting(names, &self.policy.forward_headers),
             Vary::None | Vary::Any => Vec::new(),
         };
         let mut primary = key.primary();
         if let Some(origin) = asked.get(header::ORIGIN).filter(|_| matches!(self.policy.cors, Cors::Pass)) {
-            primary.origin = Some(self.origins.learn(origin, meta.headers(), self.clock.now()).key(origin));
+            primary.origin = Some(self.origins.learn(origin, &meta.headers(), self.clock.now()).key(origin));
         }
         if names.is_empty() {
             return (primary, None);

@@ -60,7 +60,7 @@ impl Shared {
         let asked = forward::fill(&context.request, &self.policy).traced(&context.trace);
         match self.source.head(&context.request.key.object, &asked).await {
             Ok(Answer::Object(meta) | Answer::NotModified(meta)) => {
-                self.origins.learn(origin, meta.headers(), self.clock.now())
+                self.origins.learn(origin, &meta.headers(), self.clock.now())
             }
             Err(error) => {
                 let none = HeaderMap::new();

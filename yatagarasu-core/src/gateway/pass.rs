@@ -111,7 +111,8 @@ impl Shared {
         let key = &request.key.object;
         let answer = self.source.get(key, &asked).await?;
         let Answer::Object(object) = &answer else { return Ok(answer) };
-        let validators = Validators::of(object.meta.headers());
+        let headers = object.meta.headers();
+        let validators = Validators::of(&headers);
         if !object.meta.is_partial() || range_applies(request.method, &asked.headers, &validators) {
             return Ok(answer);
         }
@@ -206,7 +207,7 @@ impl Shared {
         // An update without a `Date` was made when it was received.
         let update = update.to_store(&[], exchange.dated, &shape);
         let meta = freshened(stored.meta(), &update);
-        let meta = meta.to_store(&withheld(meta.headers()), exchange.dated, &shape);
+        let meta = meta.to_store(&withheld(&meta.headers()), exchange.dated, &shape);
         match decide(&meta, exchange, policy, Asker::Anyone) {
             Storable::Whole { terms, .. } | Storable::UnknownLength { terms } => {
                 Some(CacheEntry::new(meta, stored.kind().clone(), exchange, terms))

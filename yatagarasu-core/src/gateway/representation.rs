@@ -72,8 +72,9 @@ impl Content {
 
 /// Answers from a stored entry: the object, parts of it, a 304, or an error.
 pub(super) fn stored(request: &Request, stored: Arc<CacheEntry>, now: Moment) -> Result<Reply, GatewayError> {
-    let choice = chosen(request, &stored)?;
+    check(&stored)?;
     let headers = fields(HeaderMap::new(), &stored, now);
+    let choice = choose(request, &headers, stored.length())?;
     Ok(reply(request.method, choice, headers, Content::stored(stored)))
 }
 
@@ -84,29 +85,30 @@ pub(super) fn stored_in_place(
     stored: Arc<CacheEntry>,
     now: Moment,
 ) -> Result<Reply, GatewayError> {
-    let choice = chosen(&request, &stored)?;
-    // Do not let one request with many fields enlarge its connection's memory for good.
-    let room = if request.headers.capacity() > ROOM_MAX { HeaderMap::new() } else { request.headers };
-    let headers = fields(room, &stored, now);
-    Ok(reply(request.method, choice, headers, Content::stored(stored)))
+    // What selects a representation is still needed. Do not let one request with many fields enlarge its connection's
+    // memory for good.
+    if is_selective(&request.headers) || request.headers.capacity() > ROOM_MAX {
+        return self::stored(&request, stored, now);
+    }
+    check(&stored)?;
+    let headers = fields(request.headers, &stored, now);
+    Ok(reply(request.method, Choice::Whole(0..stored.length()), headers, Content::stored(stored)))
 }
 
-fn chosen(request: &Request, stored: &CacheEntry) -> Result<Choice, GatewayError> {
+/// Returns the error that a negative entry holds.
+fn check(stored: &CacheEntry) -> Result<(), GatewayError> {
     match stored.kind() {
         EntryKind::Negative(error) => Err(GatewayError::Source(error.clone())),
         EntryKind::Full(_) | EntryKind::Partial(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => {
-            Ok(choose(request, stored.meta().headers(), stored.length())?)
+            Ok(())
         }
     }
 }
 
 /// Copies the stored fields and the current `Age` into `map`.
 fn fields(mut map: HeaderMap, stored: &CacheEntry, now: Moment) -> HeaderMap {
-    let stored_fields = stored.meta().headers();
     map.clear();
-    // Reserve once, because a map that grows copies its entries.
-    map.reserve(stored_fields.len() + FIELDS_ADDED);
-    map.extend(stored_fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+    stored.meta().append_to(&mut map, FIELDS_ADDED);
     map.insert(header::AGE, number(stored.age(now).as_secs()));
     map
 }
@@ -241,17 +243,18 @@ pub(super) fn conditional(request: &Request, meta: &ObjectMeta) -> Result<Option
     if !CONDITIONS.iter().any(|name| request.headers.contains_key(name)) {
         return Ok(None);
     }
-    match evaluate(&request.headers, &Validators::of(meta.headers())) {
+    let headers = meta.headers();
+    match evaluate(&request.headers, &Validators::of(&headers)) {
         Verdict::Proceed => Ok(None),
-        Verdict::NotModified => Ok(Some(not_modified(meta.headers().clone()))),
-        Verdict::PreconditionFailed => Err(SourceError::precondition_failed(meta.headers()).into()),
+        Verdict::NotModified => Ok(Some(not_modified(headers.into_owned()))),
+        Verdict::PreconditionFailed => Err(SourceError::precondition_failed(&headers).into()),
     }
 }
 
 /// Returns `true` if the client wants exactly one range, which the source can send by itself.
 pub(super) fn wants_one_part(request: &Request, meta: &ObjectMeta) -> bool {
     let one = requested(&request.headers).and_then(|ranges| ranges.single()).is_some();
-    one && range_applies(request.method, &request.headers, &Validators::of(meta.headers()))
+    one && range_applies(request.method, &request.headers, &Validators::of(&meta.headers()))
 }
 
 /// Returns `true` if the client wants one range, and that is the whole object.

@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
 
-use http::header::{self, HeaderValue};
+use http::header;
 
 use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::{Admission, CacheKey, KeyRef, ObjectCache, Purge, Selector, Usage};
@@ -64,19 +64,17 @@ enum Scope {
 /// The validators of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
-    etag: Option<HeaderValue>,
-    last_modified: Option<HeaderValue>,
+    etag: Option<Box<[u8]>>,
+    last_modified: Option<Box<[u8]>>,
 }
 
 impl Version {
     fn of(meta: &ObjectMeta) -> Self {
         let field = |name| {
-            meta.headers().get(name).map(|value: &HeaderValue| {
-                // A value that was received is a slice of its read buffer.
-                HeaderValue::from_bytes(value.as_bytes()).expect("a header value stays one")
-            })
+            // A value that was received is a slice of its read buffer.
+            meta.values(name).next().map(Box::from)
         };
-        Self { etag: field(header::ETAG), last_modified: field(header::LAST_MODIFIED) }
+        Self { etag: field(header::ETAG.as_str()), last_modified: field(header::LAST_MODIFIED.as_str()) }
     }
 }
 

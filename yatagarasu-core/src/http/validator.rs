@@ -145,12 +145,16 @@ impl<'a> Validators<'a> {
 ///
 /// Returns `None` if the field is missing, repeated or malformed.
 pub fn date(headers: &HeaderMap, name: &header::HeaderName) -> Option<SystemTime> {
-    let mut values = headers.get_all(name).iter();
+    only_date(headers.get_all(name).iter().map(HeaderValue::as_bytes))
+}
+
+/// Returns the date of a field with these values. Returns `None` unless there is one value, and it is a date.
+pub fn only_date<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<SystemTime> {
     let value = values.next()?;
     if values.next().is_some() {
         return None;
     }
-    let text = value.to_str().ok()?;
+    let text = std::str::from_utf8(value).ok()?;
     httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&in_one_case(text))).ok()
 }
 

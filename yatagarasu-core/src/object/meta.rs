@@ -1,25 +1,36 @@
 //! The header fields of an object, as received and as stored.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::response_fields::ResponseFields;
 use crate::http::validator::date_field;
+use crate::object::stored_fields::StoredFields;
 
 /// The end-to-end header fields that a source sent with an object.
 ///
 /// The source has already removed hop-by-hop fields and fields about itself, such as `x-amz-request-id`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectMeta {
-    headers: HeaderMap,
+    fields: Fields,
     /// Whether only the close of the connection ends the content.
     uncertain_end: bool,
-    /// The fields in the form of a response head; empty unless `to_store` made this value.
-    lines: Bytes,
-    /// Length of the lines that are not among the fields, in bytes.
-    added: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fields {
+    /// As they were received. The map is large, and stored entries have none.
+    Received(Box<HeaderMap>),
+    /// As `to_store` wrote them.
+    Stored(StoredFields),
+}
+
+impl Default for ObjectMeta {
+    fn default() -> Self {
+        Self::new(HeaderMap::new())
+    }
 }
 
 /// The changes to the fields that clients get of one object.
@@ -46,10 +57,13 @@ impl Shape<'_> {
 /// Fields that each response sets itself, so `lines` leaves them out.
 const ANSWERS_OWN: [&str; 4] = ["age", "content-length", "x-cache", "x-request-id"];
 
+/// Memory of a field's slot in a map beyond name and value, in bytes: the slot and its index, used or not.
+const SLOT_BYTES: usize = 128;
+
 impl ObjectMeta {
     /// Wraps the end-to-end fields of a response.
     pub fn new(headers: HeaderMap) -> Self {
-        Self { headers, uncertain_end: false, lines: Bytes::new(), added: 0 }
+        Self { fields: Fields::Received(Box::new(headers)), uncertain_end: false }
     }
 
     /// Marks the content as ended only by the close of its connection (RFC 9112 6.3).
@@ -65,9 +79,36 @@ impl ObjectMeta {
         !self.uncertain_end
     }
 
-    /// Returns the header fields.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+    /// Returns the header fields. A map of stored fields is made for the call; [`values`](Self::values) needs none.
+    pub fn headers(&self) -> Cow<'_, HeaderMap> {
+        match &self.fields {
+            Fields::Received(headers) => Cow::Borrowed(headers),
+            Fields::Stored(stored) => Cow::Owned(stored.to_map()),
+        }
+    }
+
+    /// Returns the values of the field `name`, which must be in lower case.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let (received, stored) = match &self.fields {
+            Fields::Received(headers) => (Some(headers.get_all(name).into_iter()), None),
+            Fields::Stored(stored) => (None, Some(stored.values(name))),
+        };
+        received.into_iter().flatten().map(HeaderValue::as_bytes).chain(stored.into_iter().flatten())
+    }
+
+    /// Adds the header fields to `map`, and reserves room for `more` others.
+    pub fn append_to(&self, map: &mut HeaderMap, more: usize) {
+        // Reserve once, because a map that grows copies its entries.
+        match &self.fields {
+            Fields::Received(headers) => {
+                map.reserve(headers.len() + more);
+                map.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+            }
+            Fields::Stored(stored) => {
+                map.reserve(stored.len() + more);
+                stored.append_to(map);
+            }
+        }
     }
 
     /// Returns the field lines of a response head (RFC 9112 5), ready to send.
@@ -76,83 +117,71 @@ impl ObjectMeta {
     /// changes of the [`Shape`] are made.
     /// Returns an empty slice unless [`to_store`](Self::to_store) made this value.
     pub fn lines(&self) -> &[u8] {
-        &self.lines
+        match &self.fields {
+            Fields::Received(_) => &[],
+            Fields::Stored(stored) => stored.lines(),
+        }
     }
 
     /// Converts into the header fields.
     pub fn into_headers(self) -> HeaderMap {
-        self.headers
+        match self.fields {
+            Fields::Received(headers) => *headers,
+            Fields::Stored(stored) => stored.to_map(),
+        }
     }
 
     /// Returns `Content-Length`, the length of the content in bytes, if it is there (RFC 9110 8.6).
     pub fn content_length(&self) -> Option<u64> {
-        content_length(&self.headers)
+        number(self.values(header::CONTENT_LENGTH.as_str()).next()?)
     }
 
     /// Returns `true` if the content is only a part of the object: it has `Content-Range` (RFC 9110 14.4).
     pub fn is_partial(&self) -> bool {
-        self.headers.contains_key(header::CONTENT_RANGE)
+        self.values(header::CONTENT_RANGE.as_str()).next().is_some()
     }
 
     /// Returns a copy of the fields for the cache, without those in `withheld`.
     ///
     /// If they have no `Date` left, adds one with the date `dated` (RFC 9110 6.6.1).
     ///
-    /// A header value read from a socket is a slice of the read buffer and keeps the whole buffer alive. The copied
-    /// values do not: all are slices of one allocation, which also holds the [lines](Self::lines).
+    /// A header value read from a socket is a slice of the read buffer and keeps the whole buffer alive. The copy does not:
+    /// it is one allocation, with the [lines](Self::lines).
     #[must_use]
     pub fn to_store(&self, withheld: &[HeaderName], dated: SystemTime, shape: &Shape<'_>) -> Self {
-        let has_date = self.headers.contains_key(header::DATE) && !withheld.contains(&header::DATE);
+        let headers = self.headers();
+        let has_date = headers.contains_key(header::DATE) && !withheld.contains(&header::DATE);
         let date = (!has_date).then(|| (header::DATE, date_field(dated)));
-        let kept = self.headers.iter().filter(|(name, _)| !withheld.contains(name));
+        let kept = headers.iter().filter(|(name, _)| !withheld.contains(name));
         let kept = kept.chain(date.iter().map(|(name, value)| (name, value)));
-        let (own, shown): (Vec<_>, Vec<_>) =
+        let (hidden, shown): (Vec<_>, Vec<_>) =
             kept.partition(|(name, _)| ANSWERS_OWN.contains(&name.as_str()) || shape.drops(name));
-        let added = shape.added(&self.headers);
-        let lines = || shown.iter().copied().chain(added.iter().map(|(name, value)| (name, value)));
-        let lines_end: usize = lines().map(line_length).sum();
-        let more: usize = own.iter().map(|field| line_length(*field)).sum();
-        let mut written = Vec::with_capacity(lines_end + more);
-        let mut ends = Vec::with_capacity(shown.len() + own.len());
-        let mut write = |(name, value): (&HeaderName, &HeaderValue)| {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                written.extend_from_slice(part);
-            }
-            written.len() - b"\r\n".len()
-        };
-        ends.extend(shown.iter().map(|field| write(*field)));
-        for (name, value) in &added {
-            write((name, value));
-        }
-        ends.extend(own.iter().map(|field| write(*field)));
-        let written = Bytes::from(written);
-        let mut headers = HeaderMap::with_capacity(ends.len());
-        for ((name, value), end) in shown.iter().chain(&own).zip(ends) {
-            let copy = written.slice(end - value.len()..end);
-            let mut copy = HeaderValue::from_maybe_shared(copy).expect("a header value stays one");
-            copy.set_sensitive(value.is_sensitive());
-            let name = HeaderName::from_bytes(name.as_str().as_bytes()).expect("a header name stays one");
-            headers.append(name, copy);
-        }
-        let added = lines_end - shown.iter().map(|field| line_length(*field)).sum::<usize>();
-        Self { headers, uncertain_end: self.uncertain_end, lines: written.slice(..lines_end), added }
+        let added = shape.added(&headers);
+        let added: Vec<_> = added.iter().map(|(name, value)| (name, value)).collect();
+        let stored = StoredFields::new(&shown, &added, &hidden);
+        Self { fields: Fields::Stored(stored), uncertain_end: self.uncertain_end }
     }
 
-    /// Returns the memory that the fields take, in bytes: all lines, and the names once more for the map.
+    /// Returns the memory that the fields take beside this value, in bytes.
     pub fn weight(&self) -> usize {
-        let fields: usize =
-            self.headers.iter().map(|field| line_length(field) + field.0.as_str().len()).sum();
-        fields + self.added
+        match &self.fields {
+            Fields::Received(headers) => {
+                let bytes: usize =
+                    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+                bytes + headers.capacity() * SLOT_BYTES
+            }
+            Fields::Stored(stored) => stored.allocated(),
+        }
     }
-}
-
-fn line_length((name, value): (&HeaderName, &HeaderValue)) -> usize {
-    name.as_str().len() + b": ".len() + value.len() + b"\r\n".len()
 }
 
 /// Returns `Content-Length` in bytes (RFC 9110 8.6), or `None` if it is missing or malformed.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+    number(headers.get(header::CONTENT_LENGTH)?.as_bytes())
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -179,7 +208,7 @@ mod tests {
         let stored = ObjectMeta::new(headers.clone()).to_store(&[], SystemTime::UNIX_EPOCH, &shape);
         let lines = "etag: e\r\ndate: d\r\nx-frame-options: DENY\r\nvary: Origin\r\n";
         assert_eq!(std::str::from_utf8(stored.lines()).unwrap(), lines);
-        assert_eq!(stored.headers(), &headers, "tags are looked up among all fields");
+        assert_eq!(*stored.headers(), headers, "tags are looked up among all fields");
         fields.apply(Some("k"), &mut headers);
         assert_eq!(headers.len(), 4, "the same for a response that is not stored");
     }
@@ -211,7 +240,7 @@ mod tests {
         let lines = "etag: \"e\"\r\nx-amz-meta-a: 1\r\nx-amz-meta-a: 2\r\nx-empty: \r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
         assert_eq!(std::str::from_utf8(stored.lines()).unwrap(), lines);
         headers.remove(header::SET_COOKIE);
-        assert_eq!(stored.headers(), &headers);
+        assert_eq!(*stored.headers(), headers);
         // Stores the fields once more, as happens after a 304 has updated them.
         assert_eq!(
             stored.to_store(&[], SystemTime::UNIX_EPOCH, &Shape { fields: &NO_CHANGES, key: "k" }),

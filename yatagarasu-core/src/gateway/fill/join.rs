@@ -341,7 +341,7 @@ impl Head {
     /// gets the fields that are not stored.
     fn seen_by(&self, reader: &FillReader, now: Moment) -> HeaderMap {
         let private = self.private.as_ref().filter(|_| reader.is_beginner());
-        let mut headers = private.unwrap_or(self.object.meta()).headers().clone();
+        let mut headers = private.unwrap_or(self.object.meta()).headers().into_owned();
         if reader.is_late() {
             headers.insert(header::AGE, HeaderValue::from(self.object.age(now).as_secs()));
         }

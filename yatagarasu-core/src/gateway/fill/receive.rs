@@ -54,7 +54,7 @@ impl Receive {
     pub(in crate::gateway) fn begin(&mut self, meta: ObjectMeta, reservation: Reservation) -> Arc<Head> {
         let selecting = self.place(&meta);
         let (exchange, Receipt { terms, length, part }) = (self.fetched.exchange, &self.receipt);
-        let withheld = withheld(meta.headers());
+        let withheld = withheld(&meta.headers());
         let shape = self.gateway.shape(&self.fetched.permit.key().object);
         let fields = meta.to_store(&withheld, exchange.dated, &shape);
         let head = Arc::new(Head {
@@ -106,10 +106,10 @@ impl Receive {
             return self.fill.fail(error, None);
         }
         let Self { gateway, fill, fetched, receipt } = self;
-        let Receipt { terms, part, .. } = receipt;
+        let Receipt { part, .. } = receipt;
         let stored = fill.finish(|head, bytes| {
             let content = EntryKind::Full(bytes.finish());
-            Arc::new(CacheEntry::new(head.object.meta().clone(), content, fetched.exchange, terms))
+            Arc::new(head.object.with_content(head.object.meta().clone(), content))
         });
         // Once more: a purge may have dropped the note meanwhile.
         if let Some(selecting) = &head.selecting {
@@ -201,13 +201,13 @@ fn completed(
     let meta = of_the_whole(&meta, length).to_store(&[], exchange.dated, shape);
     Some(Arc::new(match same.filter(|_| !is_later) {
         Some(later) => later.with_content(meta, content),
-        None => CacheEntry::new(meta, content, exchange, *part.terms()),
+        None => CacheEntry::new(meta, content, exchange, part.terms()),
     }))
 }
 
 /// Returns a part's fields as fields of the whole object.
 fn of_the_whole(part: &ObjectMeta, length: u64) -> ObjectMeta {
-    let mut headers = part.headers().clone();
+    let mut headers = part.headers().into_owned();
     // S3 may send the digest of a part, which is none of the whole.
     drop_whole_only(&mut headers);
     headers.remove(header::CONTENT_RANGE);

@@ -150,7 +150,7 @@ impl FillTask {
     /// error document (RFC 9110 15.4.5). Returns `None` if the 304 does not confirm it, the
     /// result may not be stored, or its key would change.
     fn confirmed(&self, stored: &CacheEntry, update: &ObjectMeta, exchange: Exchange) -> Option<CacheEntry> {
-        let mut fields = update.headers().clone();
+        let mut fields = update.headers().into_owned();
         fields.remove(header::CONTENT_TYPE);
         let confirmed = confirms(stored.meta(), update)
             .then(|| {

@@ -84,7 +84,7 @@ impl Shared {
         let (partial, length) = (receipt.part.is_some(), receipt.length);
         let mut reader = FillReader::new(Arc::default());
         let mut receive = Receive { gateway: Arc::clone(self), fill: reader.fill(), fetched, receipt };
-        let headers = object.meta.headers().clone();
+        let headers = object.meta.headers().into_owned();
         let head = receive.begin(object.meta, reservation);
         receive.spawn(object.body, head);
         if partial {
@@ -153,7 +153,7 @@ impl TeeBuffer {
         Self {
             gateway: Arc::clone(gateway),
             meta: object.meta.to_store(
-                &withheld(object.meta.headers()),
+                &withheld(&object.meta.headers()),
                 fetched.exchange.dated,
                 &gateway.shape(&fetched.permit.key().object),
             ),

@@ -50,12 +50,13 @@ impl Rest {
         length: Option<u64>,
     ) -> Option<Self> {
         let length = length.filter(|length| *length > 0)?;
-        let tag = meta.headers().get(header::ETAG)?;
+        let headers = meta.headers();
+        let tag = headers.get(header::ETAG)?;
         if EntityTag::parse(tag.as_bytes())?.is_weak() {
             return None;
         }
         let (range, complete) = if meta.is_partial() {
-            parse_content_range(meta.headers().get(header::CONTENT_RANGE)?)?
+            parse_content_range(headers.get(header::CONTENT_RANGE)?)?
         } else {
             (0..length, Some(length))
         };
@@ -74,12 +75,13 @@ impl Rest {
         let Answer::Object(Object { meta, mut body }) = source.get(&self.key, &request).await? else {
             return Ok(Opened::Impossible("the source answered 304"));
         };
-        if meta.headers().get(header::ETAG) != Some(&self.tag) {
+        let headers = meta.headers();
+        if headers.get(header::ETAG) != Some(&self.tag) {
             return Ok(Opened::Impossible("the object has changed"));
         }
         let left = self.range.end - self.range.start;
         if meta.is_partial() {
-            let found = meta.headers().get(header::CONTENT_RANGE).and_then(parse_content_range);
+            let found = headers.get(header::CONTENT_RANGE).and_then(parse_content_range);
             let is_rest = found.is_some_and(|(range, complete)| {
                 range == self.range && (complete.is_none() || complete == self.complete)
             });

@@ -282,7 +282,8 @@ fn random_request(random: &mut Random, cold: usize) -> String {
 
 /// Returns the status and the fields that two servers send alike, whenever they send them.
 fn comparable(answer: &Response) -> (u16, Vec<(String, String)>) {
-    let varies = |name: &str| ["age", "date", "last-modified", "x-request-id"].contains(&name);
+    let varies =
+        |name: &str| ["age", "date", "last-modified", "server-timing", "x-request-id"].contains(&name);
     let fields = answer.headers.iter().filter(|(name, _)| !varies(name.as_str())).map(|(name, value)| {
         let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
         let (before, after) = text.split_once("ttl=").unwrap_or((&text, ""));
