@@ -8,6 +8,7 @@ pub(crate) mod field;
 pub(crate) mod format;
 pub(crate) mod redact;
 pub(crate) mod request;
+mod write;
 
 use std::io;
 use std::net::IpAddr;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::time::SystemTime;
 
-use crate::telemetry::access_log::TARGET;
 use crate::telemetry::access_log::field::{FIELDS, Field, LISTED, Record, Value, name_of};
+use crate::telemetry::access_log::{TARGET, write};
 use crate::telemetry::log::Format as LogFormat;
 
 /// Maximum capacity of the buffer that a thread keeps for its next line.
@@ -133,27 +133,21 @@ impl Format {
 
 /// Writes a line in text, as `tracing` does.
 fn text(record: &Record<'_>, line: &mut Vec<u8>) {
-    let _ = write!(line, "{}  INFO {TARGET}: response", humantime::format_rfc3339_micros(record.at));
+    write::timestamp(record.at, line);
+    for part in ["  INFO ", TARGET, ": response"] {
+        line.extend_from_slice(part.as_bytes());
+    }
     for (name, field) in &FIELDS[..LISTED] {
         let value = record.value(*field);
         if let Value::Absent = value {
             continue;
         }
-        let _ = write!(line, " {name}=");
+        line.push(b' ');
+        line.extend_from_slice(name.as_bytes());
+        line.push(b'=');
         match value {
-            Value::Absent => {}
-            Value::Text(text) => {
-                let _ = write!(line, "{text:?}");
-            }
-            Value::Cache(cache) => {
-                let _ = write!(line, "\"{cache}\"");
-            }
-            Value::Healed(counts) => {
-                let _ = write!(line, "\"{counts}\"");
-            }
-            Value::RequestId(id) => {
-                let _ = write!(line, "\"{id}\"");
-            }
+            Value::Text(text) => write::quoted(text, line),
+            Value::Cache(_) | Value::Healed(_) | Value::RequestId(_) => in_quotes(&value, line),
             other => simple(&other, line),
         }
     }
@@ -161,38 +155,23 @@ fn text(record: &Record<'_>, line: &mut Vec<u8>) {
 
 /// Writes a JSON object.
 fn json(record: &Record<'_>, line: &mut Vec<u8>) {
-    let time = humantime::format_rfc3339_micros(record.at);
-    let _ = write!(
-        line,
-        "{{\"timestamp\":\"{time}\",\"level\":\"INFO\",\"target\":\"{TARGET}\",\"message\":\"response\""
-    );
+    line.extend_from_slice(b"{\"timestamp\":\"");
+    write::timestamp(record.at, line);
+    for part in ["\",\"level\":\"INFO\",\"target\":\"", TARGET, "\",\"message\":\"response\""] {
+        line.extend_from_slice(part.as_bytes());
+    }
     for (name, field) in &FIELDS[..LISTED] {
         let value = record.value(*field);
         if let Value::Absent = value {
             continue;
         }
-        let _ = write!(line, ",\"{name}\":");
+        line.extend_from_slice(b",\"");
+        line.extend_from_slice(name.as_bytes());
+        line.extend_from_slice(b"\":");
         match value {
-            Value::Absent => {}
-            Value::Text(text) => {
-                let _ = serde_json::to_writer(&mut *line, text);
-            }
-            Value::Plain(text) => {
-                let _ = write!(line, "\"{text}\"");
-            }
-            Value::Address(address) => {
-                let _ = write!(line, "\"{address}\"");
-            }
-            Value::Cache(cache) => {
-                let _ = write!(line, "\"{cache}\"");
-            }
-            Value::Healed(counts) => {
-                let _ = write!(line, "\"{counts}\"");
-            }
-            Value::RequestId(id) => {
-                let _ = serde_json::to_writer(&mut *line, &id.to_string());
-            }
-            other => simple(&other, line),
+            Value::Text(text) => write::json(text, line),
+            Value::Number(_) | Value::Millis(_) | Value::Flag(_) => simple(&value, line),
+            other => in_quotes(&other, line),
         }
     }
     line.push(b'}');
@@ -204,57 +183,45 @@ fn pattern(parts: &[Part], record: &Record<'_>, line: &mut Vec<u8>) {
     for part in parts {
         match part {
             Part::Text(text) => line.extend_from_slice(text.as_bytes()),
-            Part::Field(Field::Time) => {
-                let _ = write!(line, "{}", humantime::format_rfc3339_micros(record.at));
-            }
+            Part::Field(Field::Time) => write::timestamp(record.at, line),
             Part::Field(Field::CommonTime) => common_time(record.at, line),
             Part::Field(Field::Target) => {
-                escaped(record.path, line);
+                write::escaped(record.path, line);
                 if let Some(query) = record.query {
                     line.push(b'?');
-                    escaped(query, line);
+                    write::escaped(query, line);
                 }
             }
             Part::Field(field) => match record.value(*field) {
                 Value::Absent | Value::Text("") => line.push(b'-'),
-                Value::Text(text) => escaped(text, line),
-                Value::RequestId(id) => escaped(&id.to_string(), line),
+                Value::Text(text) => write::escaped(text, line),
                 other => simple(&other, line),
             },
         }
     }
 }
 
-/// Writes a value that needs no quotes and no escapes.
-fn simple(value: &Value<'_>, line: &mut Vec<u8>) {
-    let _ = match value {
-        Value::Absent => Ok(()),
-        Value::Text(text) | Value::Plain(text) => line.write_all(text.as_bytes()),
-        Value::Number(number) => line.write_all(itoa::Buffer::new().format(*number).as_bytes()),
-        Value::Millis(time) => {
-            let micros = time.as_micros();
-            write!(line, "{}.{:03}", micros / 1000, micros % 1000)
-        }
-        Value::Address(address) => write!(line, "{address}"),
-        Value::Cache(cache) => write!(line, "{cache}"),
-        Value::Healed(counts) => write!(line, "{counts}"),
-        Value::RequestId(id) => write!(line, "{id}"),
-        Value::Flag(flag) => write!(line, "{flag}"),
-    };
+/// Writes a value that needs no escapes in quotes.
+fn in_quotes(value: &Value<'_>, line: &mut Vec<u8>) {
+    line.push(b'"');
+    simple(value, line);
+    line.push(b'"');
 }
 
-/// Writes a text with all bytes escaped but printable ASCII, quotes and backslashes included.
-fn escaped(text: &str, line: &mut Vec<u8>) {
-    for byte in text.bytes() {
-        match byte {
-            b'"' | b'\\' => {
-                let _ = write!(line, "\\x{byte:02X}");
-            }
-            b' '..=b'~' => line.push(byte),
-            _ => {
-                let _ = write!(line, "\\x{byte:02X}");
-            }
+/// Writes a value that needs no quotes and no escapes. A request id has neither quotes nor backslashes.
+fn simple(value: &Value<'_>, line: &mut Vec<u8>) {
+    match value {
+        Value::Absent => {}
+        Value::Text(text) | Value::Plain(text) => line.extend_from_slice(text.as_bytes()),
+        Value::Number(number) => write::number(*number, line),
+        Value::Millis(time) => write::millis(*time, line),
+        Value::Address(address) => write::address(*address, line),
+        Value::Cache(cache) => write::cache(*cache, line),
+        Value::Healed(counts) => {
+            let _ = write!(line, "{counts}");
         }
+        Value::RequestId(id) => id.written(|id| line.extend_from_slice(id)),
+        Value::Flag(flag) => line.extend_from_slice(if *flag { b"true" } else { b"false" }),
     }
 }
 

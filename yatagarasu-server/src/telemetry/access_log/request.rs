@@ -70,7 +70,10 @@ impl<'a> Fields<'a> {
 
 /// Returns the lines of a request head after the first one.
 fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
-    head.split(|byte| *byte == b'\n').skip(1)
+    let mut begin = 0;
+    memchr::memchr_iter(b'\n', head)
+        .map(move |end| &head[std::mem::replace(&mut begin, end + 1)..end])
+        .skip(1)
 }
 
 /// Returns the value in a field line if it has this name.
