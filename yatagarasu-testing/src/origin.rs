@@ -108,6 +108,11 @@ impl Origin {
         self.shared.script.requests(|_| true)
     }
 
+    /// Forgets the requests so far.
+    pub fn forget(&self) {
+        self.shared.script.forget();
+    }
+
     /// Returns the requests for `key` so far, in order.
     pub fn asked(&self, key: &str) -> Vec<Request> {
         self.shared.script.requests(|request| request.key == key)

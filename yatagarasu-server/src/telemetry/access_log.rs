@@ -8,6 +8,7 @@ pub(crate) mod field;
 pub(crate) mod format;
 pub(crate) mod redact;
 pub(crate) mod request;
+mod texts;
 mod write;
 
 use std::io;
@@ -30,6 +31,7 @@ use crate::telemetry::request_id::RequestId;
 use field::{Field, Record};
 use format::Format;
 use request::Asked;
+use texts::{Text, Texts};
 
 /// Target of these lines in the log filter: `yatagarasu::access=off` silences them.
 pub const TARGET: &str = "yatagarasu::access";
@@ -93,13 +95,7 @@ struct Line {
     method: Method,
     version: Version,
     client: Option<IpAddr>,
-    path: String,
-    query: Option<String>,
-    host: Option<String>,
-    referer: Option<String>,
-    user_agent: Option<String>,
-    /// The object's key.
-    key: Option<String>,
+    texts: Texts,
     cache: Option<CacheStatus>,
     failure: Option<String>,
     body: Progress,
@@ -135,7 +131,7 @@ impl Entry {
     pub(crate) fn of(mut self, bucket: &Arc<str>, key: &str) -> Self {
         self.bucket = Some(Arc::clone(bucket));
         if let Some(line) = &mut self.line {
-            line.key = Some(key.to_owned());
+            line.texts.set(Text::Key, key);
         }
         self
     }
@@ -238,13 +234,13 @@ impl Entry {
             client: line.client,
             method: &line.method,
             version: line.version,
-            path: &line.path,
-            query: line.query.as_deref(),
-            host: line.host.as_deref(),
-            referer: line.referer.as_deref(),
-            user_agent: line.user_agent.as_deref(),
+            path: line.texts.get(Text::Path).unwrap_or_default(),
+            query: line.texts.get(Text::Query),
+            host: line.texts.get(Text::Host),
+            referer: line.texts.get(Text::Referer),
+            user_agent: line.texts.get(Text::UserAgent),
             bucket: self.bucket.as_deref(),
-            key: line.key.as_deref(),
+            key: line.texts.get(Text::Key),
             status: self.status,
             bytes: self.bytes,
             duration: line.begun.elapsed(),
@@ -259,21 +255,23 @@ impl Entry {
     }
 }
 
-/// Maximum length of a text that a client has sent, in bytes. A key has at most 1,024.
-const TEXT_BYTES_MAX: usize = 3 * 1024;
-
-/// Returns a text that is not too long, with `...` in the place of the rest.
-fn bounded(mut text: String) -> String {
-    if text.len() > TEXT_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
-        text.push_str("...");
-    }
-    text
-}
-
 impl Line {
     fn begin(asked: &Asked<'_>, format: &Format) -> Self {
+        let mut texts = Texts::new();
+        texts.set(Text::Path, asked.path);
+        if let Some(query) = asked.query.filter(|_| format.has(&[Field::Query, Field::Target])) {
+            texts.set(Text::Query, &redact::redacted(query));
+        }
+        if let Some(host) = asked.host().filter(|_| format.has(&[Field::Host])) {
+            texts.set(Text::Host, &host);
+        }
         let field = |field, name| if format.has(&[field]) { asked.fields.get(name) } else { None };
+        if let Some(url) = field(Field::Referer, &http::header::REFERER) {
+            texts.set(Text::Referer, &redact::redacted_url(&url));
+        }
+        if let Some(agent) = field(Field::UserAgent, &http::header::USER_AGENT) {
+            texts.set(Text::UserAgent, &agent);
+        }
         Self {
             begun: Instant::now(),
             head: None,
@@ -281,17 +279,7 @@ impl Line {
             method: asked.method.clone(),
             version: asked.version,
             client: if format.has(&[Field::Client]) { asked.client() } else { None },
-            path: bounded(asked.path.to_owned()),
-            query: asked
-                .query
-                .filter(|_| format.has(&[Field::Query, Field::Target]))
-                .map(redact::redacted)
-                .map(bounded),
-            host: if format.has(&[Field::Host]) { asked.host().map(bounded) } else { None },
-            referer: field(Field::Referer, &http::header::REFERER)
-                .map(|url| bounded(redact::redacted_url(&url))),
-            user_agent: field(Field::UserAgent, &http::header::USER_AGENT).map(bounded),
-            key: None,
+            texts,
             cache: None,
             failure: None,
             body: Progress::Promised(None),

@@ -66,6 +66,11 @@ impl Script {
         self.state().requests.iter().filter(|request| wanted(request)).cloned().collect()
     }
 
+    /// Forgets the requests so far.
+    pub(super) fn forget(&self) {
+        self.state().requests.clear();
+    }
+
     /// Waits for a request that arrives after this call.
     pub(super) fn arrival(&self) -> Notified<'_> {
         self.arrived.notified()

@@ -1,5 +1,6 @@
 //! What the access log is told of a request.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{HOST, HeaderName};
@@ -35,8 +36,8 @@ pub(crate) enum Fields<'a> {
 
 impl Asked<'_> {
     /// Returns the host that the request is for.
-    pub(crate) fn host(&self) -> Option<String> {
-        self.authority.map(str::to_owned).or_else(|| self.fields.get(&HOST))
+    pub(crate) fn host(&self) -> Option<Cow<'_, str>> {
+        self.authority.map(Cow::Borrowed).or_else(|| self.fields.get(&HOST))
     }
 
     /// Returns the address of the client.
@@ -49,13 +50,13 @@ impl Asked<'_> {
 
 impl<'a> Fields<'a> {
     /// Returns the first value of a field as text.
-    pub(crate) fn get(&self, name: &HeaderName) -> Option<String> {
+    pub(crate) fn get(&self, name: &HeaderName) -> Option<Cow<'a, str>> {
         let value = match self {
             Self::None => None,
             Self::Map(headers) => headers.get(name).map(http::HeaderValue::as_bytes),
             Self::Head(head) => lines(head).find_map(|line| value_of(line, name)),
         };
-        value.map(|value| String::from_utf8_lossy(value).into_owned())
+        value.map(String::from_utf8_lossy)
     }
 
     /// Returns all values of a field.
