@@ -97,9 +97,6 @@ impl Origins {
     /// Returns `true` if the source may be asked about one more origin now.
     pub fn may_ask(&self, now: Moment) -> bool {
         let mut known = self.known();
-        if known.unanswered.is_some_and(|at| now.since(at) < SILENT_FOR) {
-            return false;
-        }
         let (most, rate) = if counts(known.rules, now) { ASKED_WITH_RULES } else { ASKED_WITHOUT_RULES };
         let elapsed = known.asked.map_or(u64::MAX, |asked| now.since(asked).as_secs());
         let gained = u32::try_from(elapsed).unwrap_or(u32::MAX).saturating_mul(rate);
@@ -112,7 +109,12 @@ impl Origins {
         allowed
     }
 
-    /// Records that the source has not answered. Others need not wait for it in vain, too.
+    /// Returns `true` if the source has not answered a question a moment ago. Others need not wait for it in vain, too.
+    pub fn is_silent(&self, now: Moment) -> bool {
+        self.known().unanswered.is_some_and(|at| now.since(at) < SILENT_FOR)
+    }
+
+    /// Records that the source has not answered.
     pub fn unanswered(&self, now: Moment) {
         self.known().unanswered = Some(now);
     }
@@ -257,10 +259,10 @@ mod tests {
     #[test]
     fn a_source_that_is_silent_is_left_alone() {
         let origins = Origins::default();
-        assert!(origins.may_ask(START));
+        assert!(!origins.is_silent(START));
         origins.unanswered(START + Duration::from_secs(5));
-        assert!(!origins.may_ask(START + Duration::from_secs(14)));
-        assert!(origins.may_ask(START + Duration::from_secs(15)));
+        assert!(origins.is_silent(START + Duration::from_secs(14)));
+        assert!(!origins.is_silent(START + Duration::from_secs(15)));
     }
 
     #[test]

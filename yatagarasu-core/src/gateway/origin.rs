@@ -18,7 +18,10 @@ use crate::source::Answer;
 use crate::source::error::SourceError;
 
 /// Longest wait for what the source says to pages of an origin.
-const ASKED_FOR: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The same with the wait for those who ask before.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Asks the source about the page's origin, if that is unknown and a copy for refused origins is stored: that copy
@@ -36,18 +39,21 @@ impl Shared {
         if !self.storage.lookup(refused.borrowed()).is_some_and(usable) {
             return false;
         }
-        let class = if self.origins.may_ask(self.clock.now()) {
+        let class = if self.origins.is_silent(self.clock.now()) {
+            self.class_without_answer(&origin)
+        } else if self.origins.may_ask(self.clock.now()) {
             // The copy is there, and nobody waits longer for what the source says to this page.
-            let asked = timeout(ASKED_FOR, self.ask_about(&origin, context)).await;
-            asked.unwrap_or_else(|_| {
-                self.origins.unanswered(self.clock.now());
-                self.origins.learn_from_error(&origin, &HeaderMap::new(), self.clock.now())
-            })
+            let asked = timeout(TURN_TIMEOUT, self.ask_about(&origin, context)).await;
+            asked.unwrap_or_else(|_| self.class_without_answer(&origin))
         } else {
             OriginClass::Refused
         };
         context.take_origin(class, &origin);
         true
+    }
+
+    fn class_without_answer(&self, origin: &HeaderValue) -> OriginClass {
+        self.origins.learn_from_error(origin, &HeaderMap::new(), self.clock.now())
     }
 
     /// Asks the source what it says to pages of `origin`, by a HEAD.
@@ -58,7 +64,12 @@ impl Shared {
             return class;
         }
         let asked = forward::fill(&context.request, &self.policy).traced(&context.trace);
-        match self.source.head(&context.request.key.object, &asked).await {
+        let head = self.source.head(&context.request.key.object, &asked);
+        let Ok(answer) = timeout(ANSWER_TIMEOUT, head).await else {
+            self.origins.unanswered(self.clock.now());
+            return self.class_without_answer(origin);
+        };
+        match answer {
             Ok(Answer::Object(meta) | Answer::NotModified(meta)) => {
                 self.origins.learn(origin, &meta.headers(), self.clock.now())
             }

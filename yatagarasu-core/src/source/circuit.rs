@@ -1,13 +1,15 @@
 //! Asks a source no more while it is down.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
@@ -138,35 +140,46 @@ impl Circuit {
         tokio::spawn(watch(Watch(circuit)));
     }
 
-    /// Records the result of a probe. Returns the time after which to probe again, or `None` if the source is back.
-    fn found(&self, probed: &Result<(), SourceError>) -> Option<Duration> {
+    /// Records the result of a probe. Returns when to probe again.
+    fn found(&self, probed: &Result<(), SourceError>) -> Next {
         let bucket = &*self.name;
         let mut state = self.state();
         match (&mut *state, probed) {
-            (State::Closed { .. } | State::Returning { .. }, _) => return None,
+            (State::Closed { .. } | State::Returning { .. }, _) => Next::None,
             (State::Suspected(failed), Err(error)) if is_outage(error) => {
                 *failed += 1;
                 if *failed < FAILED_PROBES {
-                    return Some(Duration::ZERO);
+                    return Next::Now;
                 }
                 tracing::warn!(bucket, %error, "S3 is down: requests fail at once until it is back");
                 *state = State::Open { since: Instant::now() };
+                Next::InTurn
             }
             // It says nothing of S3 that there is no connection, or that there are no credentials.
-            (_, Err(error)) if is_outage(error) || !is_answer(error) => {}
+            (_, Err(error)) if is_outage(error) || !is_answer(error) => Next::InTurn,
             (State::Suspected(_), _) => {
                 *state = State::closed();
-                return None;
+                Next::None
             }
             (State::Open { since }, _) => {
                 let seconds = since.elapsed().as_secs();
                 tracing::info!(bucket, seconds, "S3 is back");
                 *state = State::Returning { since: Instant::now() };
-                return None;
+                Next::None
             }
         }
-        Some(PROBE_PERIOD)
     }
+}
+
+/// When a source is probed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// At once.
+    Now,
+    /// When its turn comes.
+    InTurn,
+    /// Not again: it is back.
+    None,
 }
 
 /// A request on its way.
@@ -199,15 +212,56 @@ impl Drop for Watch {
     }
 }
 
-/// Probes a source: at once, and every second while it is down.
+type Probe = Pin<Box<dyn Future<Output = Result<(), SourceError>> + Send>>;
+
+/// Probes on their way.
+#[derive(Default)]
+struct Probes(Vec<Probe>);
+
+impl Probes {
+    fn begin(&mut self, circuit: Arc<Circuit>) {
+        self.0.push(Box::pin(async move {
+            let probed = timeout(PROBE_TIMEOUT, circuit.inner.probe()).await;
+            probed.unwrap_or_else(|_| Err(SourceError::timed_out(PROBE_TIMEOUT, "a probe")))
+        }));
+    }
+
+    /// Waits for the next one that ends.
+    async fn ended(&mut self) -> Result<(), SourceError> {
+        poll_fn(|cx| {
+            let ended =
+                self.0.iter_mut().enumerate().find_map(|(index, probe)| match probe.as_mut().poll(cx) {
+                    Poll::Ready(probed) => Some((index, probed)),
+                    Poll::Pending => None,
+                });
+            let Some((index, probed)) = ended else { return Poll::Pending };
+            drop(self.0.swap_remove(index));
+            Poll::Ready(probed)
+        })
+        .await
+    }
+}
+
+/// Probes a source: at once, and every second while it is down. None waits for the one before, which was perhaps sent to a
+/// source that was silent and is back.
 async fn watch(watch: Watch) {
+    let (mut probes, mut next) = (Probes::default(), Instant::now());
     loop {
+        let probed = tokio::select! {
+            biased;
+            probed = probes.ended() => Some(probed),
+            () = sleep_until(next) => None,
+        };
         let Some(circuit) = watch.0.upgrade() else { return };
-        let probed = timeout(PROBE_TIMEOUT, circuit.inner.probe()).await;
-        let probed = probed.unwrap_or_else(|_| Err(SourceError::timed_out(PROBE_TIMEOUT, "a probe")));
-        let Some(pause) = circuit.found(&probed) else { return };
-        drop(circuit);
-        sleep(pause).await;
+        match probed.map(|probed| circuit.found(&probed)) {
+            Some(Next::None) => return,
+            Some(Next::Now) => next = Instant::now(),
+            Some(Next::InTurn) => {}
+            None => {
+                probes.begin(circuit);
+                next += PROBE_PERIOD;
+            }
+        }
     }
 }
 

@@ -49,7 +49,12 @@ impl Retrying {
         let deadline = Instant::now() + limit;
         let (mut failures, mut earlier) = (0, None);
         loop {
-            let error = match timeout_at(deadline, ask()).await {
+            let answer = timeout_at(deadline, ask()).await;
+            let is_unsent = matches!(&answer, Ok(Err(error)) if error.kind() == ErrorKind::Down);
+            if failures > 0 && !is_unsent {
+                request.record(SourceTrace::retried);
+            }
+            let error = match answer {
                 Ok(Ok(answer)) => {
                     self.healing.budget.earn(failures == 0);
                     return Ok(answer);
@@ -68,7 +73,6 @@ impl Retrying {
             self.healing.retries(&error);
             earlier = Some(error);
             sleep(pause).await;
-            request.record(SourceTrace::retried);
         }
     }
 

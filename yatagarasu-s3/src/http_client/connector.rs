@@ -68,14 +68,21 @@ impl Connector {
         match timeout(self.timeout, self.open(uri)).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(error)) => {
-                self.dialer.forget(uri.host().unwrap_or_default());
+                self.forget(uri);
                 Err(self.failed(uri, error))
             }
             Err(_) => {
-                self.dialer.forget(uri.host().unwrap_or_default());
+                self.forget(uri);
                 Err(self.too_slow(uri))
             }
         }
+    }
+
+    /// Has the name that was connected to resolved anew.
+    fn forget(&self, uri: &Uri) {
+        let proxy = self.proxy(uri);
+        let connected = proxy.as_ref().map_or(uri, Intercept::uri);
+        self.dialer.forget(connected.host().unwrap_or_default());
     }
 
     async fn open(&self, uri: &Uri) -> Result<Socket, BoxError> {
@@ -98,9 +105,13 @@ impl Connector {
         };
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let name = ServerName::try_from(host.to_owned())?;
-        let attempt = self.dialer.attempt(stream.peer_addr()?);
+        // Behind a proxy, it is not its address that is at fault.
+        let attempt =
+            if self.proxy(uri).is_none() { Some(self.dialer.attempt(stream.peer_addr()?)) } else { None };
         let secured = connector.connect(name, stream).await.map_err(tls::explained);
-        attempt.ended(secured.is_ok());
+        if let Some(attempt) = attempt {
+            attempt.ended(secured.is_ok());
+        }
         Ok(Socket::Tls(Box::new(secured?)))
     }
 

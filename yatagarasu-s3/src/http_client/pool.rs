@@ -117,8 +117,9 @@ impl Connection {
     /// Makes the request one for a single client. Returns `false` if there are as many of these as there may be.
     pub(super) fn dedicate(&self) -> bool {
         let Permits { alone, _one: one } = &*self.turn.0;
-        // A probe has no permit, and needs none.
-        if one.is_none() || alone.get().is_some() {
+        // A probe has no permit, and needs none. Of few connections, none is kept for others.
+        let keeps_none = self.pool.connections_max < KEPT_SHARE;
+        if one.is_none() || alone.get().is_some() || keeps_none {
             return true;
         }
         let permit = Arc::clone(&self.pool.alone.permits).try_acquire_owned();

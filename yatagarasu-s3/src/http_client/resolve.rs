@@ -167,6 +167,10 @@ impl Resolver {
         }
         let earlier = latest.filter(|(_, begun)| begun.elapsed() < STALE);
         let earlier = earlier.map(|(addresses, _)| Arc::clone(addresses));
+        // A thread that did not begin, or has panicked, has left it behind.
+        if resolved.running.as_ref().is_some_and(|running| running.peek().is_some()) {
+            resolved.running = None;
+        }
         let running = resolved.running.get_or_insert_with(|| self.begin(name));
         Err((running.clone(), earlier))
     }
@@ -176,7 +180,7 @@ impl Resolver {
         let (tell, told) = oneshot::channel();
         let (look_up, known) = (Arc::clone(&self.look_up), Arc::clone(&self.known));
         let (name, begun) = (name.to_owned(), Instant::now());
-        // If the system has no thread left, the sender is dropped, and those who wait are told so.
+        // If the system has no thread left, the sender is dropped. Those who wait are told so, and the next one tries again.
         let _ = std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
             let found = look_up(&name).map(Addresses::from).map_err(Arc::new);
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -347,6 +351,18 @@ pub(super) mod tests {
         let failed = resolver.resolve("s3.example", 443).await.unwrap_err().to_string();
         assert_eq!(failed, "the name `s3.example` cannot be resolved: SERVFAIL");
         assert_eq!(count.load(Ordering::SeqCst), 3, "one at a time");
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_is_lost_is_begun_again() {
+        let count = AtomicUsize::default();
+        let resolver = Resolver::new(move |_| {
+            assert!(count.fetch_add(1, Ordering::SeqCst) > 0, "the thread of the first lookup is lost");
+            Ok(vec!["10.0.0.1:0".parse().unwrap()])
+        });
+        let lost = resolver.resolve("s3.example", 443).await.unwrap_err().to_string();
+        assert!(lost.ends_with("the lookup ended without an answer"), "{lost}");
+        assert_eq!(first(&resolver).await, "10.0.0.1:443");
     }
 
     #[tokio::test]
