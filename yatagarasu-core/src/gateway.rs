@@ -264,8 +264,8 @@ impl Shared {
         }
     }
 
-    /// Carries out a decision, but serves a stale object if the source takes too long. Returns `None` if the request must
-    /// be looked up and decided again.
+    /// Carries out a decision, but serves a stale object if the source takes too long. Returns `None` if the request
+    /// must be looked up and decided again.
     async fn act_in_time(
         self: &Arc<Self>,
         context: &RequestContext,

@@ -83,7 +83,8 @@ pub enum AccessDenied {
     /// The object may not be read.
     #[default]
     Forbidden,
-    /// There is no such object. Without the permission to list a bucket, S3 says `AccessDenied` for what does not exist.
+    /// There is no such object. Without the permission to list a bucket, S3 says `AccessDenied` for what does not
+    /// exist.
     NotFound,
 }
 

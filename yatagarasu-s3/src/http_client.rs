@@ -1,9 +1,9 @@
 //! Connections to S3: pooled HTTP/1.1, with or without TLS.
 //!
 //! The [`connector`] opens a [`socket`], directly or through a [`proxy`], with [`tls`] or without it: [`resolve`] finds
-//! the addresses of a host, and [`dial`] connects to one of them. The [`pool`] keeps it between requests, and bounds the
-//! number of sockets. An [`exchange`] writes a [`request`] and reads a [`head`](head). The consumer of the [`body`] reads
-//! it directly from the socket, a buffer at a time.
+//! the addresses of a host, and [`dial`] connects to one of them. The [`pool`] keeps it between requests, and bounds
+//! the number of sockets. An [`exchange`] writes a [`request`] and reads a [`head`](head). The consumer of the [`body`]
+//! reads it directly from the socket, a buffer at a time.
 
 pub(crate) mod body;
 pub(crate) mod connector;

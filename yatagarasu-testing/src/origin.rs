@@ -90,8 +90,8 @@ impl Origin {
         self.shared.script.set(key, replies.into_iter().collect());
     }
 
-    /// Answers requests for keys without a script with what `decide` makes of them. The origin serves its objects if that
-    /// is nothing.
+    /// Answers requests for keys without a script with what `decide` makes of them. The origin serves its objects if
+    /// that is nothing.
     pub fn decide(&self, decide: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) {
         self.shared.script.decide(script::Decides(Arc::new(decide)));
     }

@@ -29,7 +29,8 @@ pub struct CacheEntry {
     retired: Retired,
 }
 
-/// The age that a response arrived with and its terms, in nanoseconds: half as long as in durations. 584 years are enough.
+/// The age that a response arrived with and its terms, in nanoseconds: half as long as in durations. 584 years are
+/// enough.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     initial_age: u64,

@@ -45,8 +45,8 @@ pub fn confirms(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
     }
 }
 
-/// Returns `true` if a 304 leaves open whether the metadata of the stored object has been replaced. The object was asked
-/// for by its tag, which stays the same, and the 304 has no date.
+/// Returns `true` if a 304 leaves open whether the metadata of the stored object has been replaced. The object was
+/// asked for by its tag, which stays the same, and the 304 has no date.
 pub fn is_silent(stored: &ObjectMeta, not_modified: &ObjectMeta) -> bool {
     let (ours, theirs) = (stored.headers(), not_modified.headers());
     let (ours, theirs) = (Validators::of(&ours), Validators::of(&theirs));

@@ -2,8 +2,8 @@
 //!
 //! A source decides by the origin of a page, not by the object, what the page may read. Its answers name the origin, or
 //! `*`, or neither. So a bucket needs one stored copy for all origins that get neither, one for all that get `*`, and
-//! one for each origin that is named. `Vary` does not tell them apart: S3 sends it only with an answer to a request that
-//! has `Origin`, and then also if the answer is for everybody.
+//! one for each origin that is named. `Vary` does not tell them apart: S3 sends it only with an answer to a request
+//! that has `Origin`, and then also if the answer is for everybody.
 
 use crate::clock::Moment;
 use std::collections::HashMap;
@@ -134,8 +134,8 @@ impl Origins {
         class
     }
 
-    /// Learns from an error. Many sources leave the CORS fields out of errors, so that only their presence tells. Returns
-    /// the class that the error is for.
+    /// Learns from an error. Many sources leave the CORS fields out of errors, so that only their presence tells.
+    /// Returns the class that the error is for.
     pub fn learn_from_error(&self, origin: &HeaderValue, answer: &HeaderMap, now: Moment) -> OriginClass {
         if OriginClass::allowed_by(answer).is_some() {
             return self.learn(origin, answer, now);

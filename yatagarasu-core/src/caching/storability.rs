@@ -79,7 +79,8 @@ pub fn decide(meta: &ObjectMeta, exchange: Exchange, policy: &CachePolicy, asker
     {
         return Storable::No(NotStoredReason::NotStorable);
     }
-    // From the response itself, also under `ignore` and `override`: the bucket sets lifetimes, and cannot permit sharing.
+    // From the response itself, also under `ignore` and `override`: the bucket sets lifetimes, and cannot permit
+    // sharing.
     if asker == Asker::Authorized && !CacheControl::of(headers).shares_authorized() {
         return Storable::No(NotStoredReason::Authorized);
     }

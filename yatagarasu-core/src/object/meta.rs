@@ -145,8 +145,8 @@ impl ObjectMeta {
     ///
     /// If they have no `Date` left, adds one with the date `dated` (RFC 9110 6.6.1).
     ///
-    /// A header value read from a socket is a slice of the read buffer and keeps the whole buffer alive. The copy does not:
-    /// it is one allocation, with the [lines](Self::lines).
+    /// A header value read from a socket is a slice of the read buffer and keeps the whole buffer alive. The copy does
+    /// not: it is one allocation, with the [lines](Self::lines).
     #[must_use]
     pub fn to_store(&self, withheld: &[HeaderName], dated: SystemTime, shape: &Shape<'_>) -> Self {
         let headers = self.headers();

@@ -8,12 +8,12 @@ pub(super) type Field<'a> = (&'a HeaderName, &'a HeaderValue);
 
 /// The header fields of a stored object: lines of a response head (RFC 9112 5) in one allocation.
 ///
-/// A [`HeaderMap`] of ten fields takes 1.3 KB beside their bytes, more than many objects. Most hits only send the lines; those
-/// that need single fields find them here, or [make a map](Self::to_map).
+/// A [`HeaderMap`] of ten fields takes 1.3 KB beside their bytes, more than many objects. Most hits only send the
+/// lines; those that need single fields find them here, or [make a map](Self::to_map).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredFields {
-    /// The object's own lines that clients get, then lines that are added for them, then its own lines that clients do not
-    /// get.
+    /// The object's own lines that clients get, then lines that are added for them, then its own lines that clients do
+    /// not get.
     written: Bytes,
     /// End of the first lines.
     shown_own: u32,
@@ -22,8 +22,8 @@ pub(super) struct StoredFields {
 }
 
 impl StoredFields {
-    /// Writes the lines of the object's own fields that clients get, of those that are added for clients, and of its own
-    /// that they do not get.
+    /// Writes the lines of the object's own fields that clients get, of those that are added for clients, and of its
+    /// own that they do not get.
     pub(super) fn new(shown: &[Field<'_>], added: &[Field<'_>], hidden: &[Field<'_>]) -> Self {
         let length = |(name, value): &Field<'_>| name.as_str().len() + value.len() + b": \r\n".len();
         let mut written = Vec::with_capacity([shown, added, hidden].concat().iter().map(length).sum());

@@ -21,7 +21,8 @@ pub trait Spliced: Stream<Item = Result<Bytes, SourceError>> + Send {
     /// dropped.
     fn widen(self: Pin<&mut Self>, bytes: usize) -> bool;
 
-    /// Makes the stream, which was opened for many ([`Traffic::Shared`](crate::source::Traffic)), one for a single client.
+    /// Makes the stream, which was opened for many ([`Traffic::Shared`](crate::source::Traffic)), one for a single
+    /// client.
     ///
     /// Returns `false` if the source keeps its last connections for others: drop the stream then.
     fn dedicate(self: Pin<&mut Self>) -> bool;

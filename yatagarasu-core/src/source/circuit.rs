@@ -39,8 +39,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time in which traffic comes back to a source that has come back, for those who have another one.
 const RETURN: Duration = Duration::from_secs(2);
 
-/// The circuit of one source. It opens when requests fail and a probe fails, too. While it is open, requests fail at once
-/// ([`ErrorKind::Down`]), and a probe a second finds out when the source is back.
+/// The circuit of one source. It opens when requests fail and a probe fails, too. While it is open, requests fail at
+/// once ([`ErrorKind::Down`]), and a probe a second finds out when the source is back.
 ///
 /// A probe decides because requests for one broken object say nothing about all others.
 #[derive(Debug)]
@@ -242,8 +242,8 @@ impl Probes {
     }
 }
 
-/// Probes a source: at once, and every second while it is down. None waits for the one before, which was perhaps sent to a
-/// source that was silent and is back.
+/// Probes a source: at once, and every second while it is down. None waits for the one before, which was perhaps sent
+/// to a source that was silent and is back.
 async fn watch(watch: Watch) {
     let (mut probes, mut next) = (Probes::default(), Instant::now());
     loop {
@@ -270,8 +270,8 @@ fn is_answer(error: &SourceError) -> bool {
     error.response().is_some()
 }
 
-/// Returns `true` for an error that all requests would meet now. A source that asks for fewer requests is not down, nor is one
-/// that answers in a way that asking again would not change.
+/// Returns `true` for an error that all requests would meet now. A source that asks for fewer requests is not down, nor
+/// is one that answers in a way that asking again would not change.
 fn is_outage(error: &SourceError) -> bool {
     error.retry() == Retry::Soon
 }

@@ -25,8 +25,8 @@ const COST: u64 = 20;
 /// Most that can be saved: five second requests.
 const SAVED_MAX: u64 = 5 * COST;
 
-/// Sends a second GET if the first one has no response head after a time that 95 of 100 requests of the last minutes did not
-/// need. The first answer counts, and the other request is cancelled.
+/// Sends a second GET if the first one has no response head after a time that 95 of 100 requests of the last minutes
+/// did not need. The first answer counts, and the other request is cancelled.
 ///
 /// S3 answers a few requests late because of a slow disk or server; another one is rarely as slow.
 #[derive(Debug)]

@@ -27,8 +27,8 @@ pub(super) struct Dialer {
     resolver: Resolver,
 }
 
-/// A connection that is being opened. Its address is avoided if it fails, or if it has not answered in the time that others
-/// need.
+/// A connection that is being opened. Its address is avoided if it fails, or if it has not answered in the time that
+/// others need.
 #[derive(Debug)]
 pub(super) struct Attempt {
     resolver: Resolver,

@@ -30,7 +30,8 @@ const KEPT_SHARE: usize = 8;
 /// Interval at which the reaper closes connections that were idle for too long or that S3 has closed.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The idle connections of one bucket, and the bound on all of its connections. Requests that wait get their turn in order.
+/// The idle connections of one bucket, and the bound on all of its connections. Requests that wait get their turn in
+/// order.
 ///
 /// A runtime has a shelf for as long as its reaper runs. The most recently used connection is at the end of its
 /// shelf.

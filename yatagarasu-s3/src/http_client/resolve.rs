@@ -38,8 +38,9 @@ type LookUp = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 /// Resolves names with the operating system, except those under `localhost`, which are this machine (RFC 6761 6.3).
 ///
 /// Many systems look `bucket.localhost` up in the DNS and fail. Virtual hosts could then not be used with a server on
-/// the same machine. There is at most one lookup of a name at a time, in a thread of its own: a resolver that does not answer holds
-/// up nothing else. Each connection begins with another address, and with those last that did not answer before.
+/// the same machine. There is at most one lookup of a name at a time, in a thread of its own: a resolver that does not
+/// answer holds up nothing else. Each connection begins with another address, and with those last that did not answer
+/// before.
 #[derive(Clone)]
 pub(super) struct Resolver {
     look_up: Arc<LookUp>,
@@ -180,7 +181,8 @@ impl Resolver {
         let (tell, told) = oneshot::channel();
         let (look_up, known) = (Arc::clone(&self.look_up), Arc::clone(&self.known));
         let (name, begun) = (name.to_owned(), Instant::now());
-        // If the system has no thread left, the sender is dropped. Those who wait are told so, and the next one tries again.
+        // If the system has no thread left, the sender is dropped. Those who wait are told so, and the next one tries
+        // again.
         let _ = std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
             let found = look_up(&name).map(Addresses::from).map_err(Arc::new);
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -210,7 +210,8 @@ impl HeadSink for HeaderMap {
 }
 
 /// The head of a response that the fast path sends, as it goes over the wire (RFC 9112 5). The fields of a stored
-/// object that the gateway sets itself are not among its lines ([`ObjectMeta::lines`](yatagarasu_core::ObjectMeta::lines)).
+/// object that the gateway sets itself are not among its lines
+/// ([`ObjectMeta::lines`](yatagarasu_core::ObjectMeta::lines)).
 impl HeadSink for Vec<u8> {
     fn set(&mut self, name: HeaderName, value: FieldValue<'_>) {
         self.add(name, value);
@@ -248,7 +249,8 @@ fn sign(head: &mut impl HeadSink, handling: &CacheStatus, key: Option<&str>, req
     head.date();
 }
 
-/// Writes how long the request waited for the source, how often that was asked, and what was healed (W3C Server Timing).
+/// Writes how long the request waited for the source, how often that was asked, and what was healed (W3C Server
+/// Timing).
 fn time(head: &mut HeaderMap, waited: Option<&Waited>) {
     let Some(Waited { time, trace }) = waited else { return };
     let (micros, counts) = (time.as_micros(), trace.counts());

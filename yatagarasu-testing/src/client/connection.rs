@@ -110,7 +110,8 @@ impl Connection {
         bytes
     }
 
-    /// Reads at most `most` of the bytes that have arrived, or waits for one. Returns none at the end of the connection.
+    /// Reads at most `most` of the bytes that have arrived, or waits for one. Returns none at the end of the
+    /// connection.
     ///
     /// # Errors
     ///

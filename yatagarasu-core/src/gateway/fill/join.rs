@@ -131,8 +131,8 @@ impl Shared {
         }
     }
 
-    /// Joins the running fill of an object or of the request's range, or begins one. Returns `None` if there is none and
-    /// none may begin.
+    /// Joins the running fill of an object or of the request's range, or begins one. Returns `None` if there is none
+    /// and none may begin.
     fn find_fill(&self, attempt: &Attempt<'_>, begin: Begin) -> Option<Join> {
         let (key, context) = (attempt.key(), attempt.context);
         let outlived = |head: &Head| {

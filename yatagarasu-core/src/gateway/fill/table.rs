@@ -97,8 +97,8 @@ impl FillTable {
         }
     }
 
-    /// Joins the running fill of `key`, or the one that it has replaced, as [`join`](Self::join) does. Returns `None` if
-    /// there is none.
+    /// Joins the running fill of `key`, or the one that it has replaced, as [`join`](Self::join) does. Returns `None`
+    /// if there is none.
     pub(in crate::gateway) fn join_running(
         &self,
         key: &CacheKey,

@@ -146,9 +146,9 @@ impl FillTask {
         }
     }
 
-    /// Updates the stored object from a 304 (RFC 9111 4.3.4), except its type: a 304 from an error path may have that of an
-    /// error document (RFC 9110 15.4.5). Returns `None` if the 304 does not confirm it, the
-    /// result may not be stored, or its key would change.
+    /// Updates the stored object from a 304 (RFC 9111 4.3.4), except its type: a 304 from an error path may have that
+    /// of an error document (RFC 9110 15.4.5). Returns `None` if the 304 does not confirm it, the result may not be
+    /// stored, or its key would change.
     fn confirmed(&self, stored: &CacheEntry, update: &ObjectMeta, exchange: Exchange) -> Option<CacheEntry> {
         let mut fields = update.headers().into_owned();
         fields.remove(header::CONTENT_TYPE);
@@ -295,8 +295,8 @@ impl FillTask {
     }
 }
 
-/// Gives the open object to the client that began the fill. If the source has no connection left for a single client, all
-/// send requests of their own, and wait in the queue for these.
+/// Gives the open object to the client that began the fill. If the source has no connection left for a single client,
+/// all send requests of their own, and wait in the queue for these.
 fn hand_over(fill: &Fill, mut object: Object, obstacle: Option<NotStoredReason>) {
     if object.body.dedicate() {
         fill.release(object, obstacle);

@@ -1,5 +1,5 @@
-//! Writes single values into a line. A hit takes a few microseconds, and its line must not take long beside that: what is
-//! usual is copied, and only the rest goes through the formatting of the standard library.
+//! Writes single values into a line. A hit takes a few microseconds, and its line must not take long beside that: what
+//! is usual is copied, and only the rest goes through the formatting of the standard library.
 
 use std::cell::Cell;
 use std::io::Write;

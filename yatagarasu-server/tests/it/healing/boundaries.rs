@@ -97,8 +97,8 @@ impl Case<'_> {
     }
 }
 
-/// By default a few boundaries are tried. With `YATAGARASU_EVERY_BOUNDARY` in the environment it is every one, which takes
-/// minutes.
+/// By default a few boundaries are tried. With `YATAGARASU_EVERY_BOUNDARY` in the environment it is every one, which
+/// takes minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_boundary_makes_a_body_short_or_wrong() {
     let all = std::env::var_os("YATAGARASU_EVERY_BOUNDARY").is_some();
