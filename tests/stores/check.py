@@ -44,7 +44,8 @@ HIDDEN = re.compile(r"x-amz-(request-id|id-2|bucket-region|server-side-encryptio
 # What is a request id by its meaning. It has a check of its own.
 REQUEST_ID = re.compile(r"x-amzn?-?(request-?id|trace-id|id-2)$|x-trans-id$|x-openstack-request-id$")
 # The fields that are the gateway's own, or differ from one answer to the next.
-OWN = {"date", "age", "via", "x-cache", "x-request-id", "cache-status", "connection", "server", "vary"}
+OWN = {"date", "age", "via", "x-cache", "x-request-id", "cache-status", "connection", "server", "server-timing",
+       "vary"}
 
 # Hand-picked keys that encoders, decoders and signers often get wrong; those of yatagarasu-testing/src/odd_keys.rs.
 AWKWARD = [
