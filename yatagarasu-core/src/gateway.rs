@@ -65,7 +65,7 @@ pub struct PendingRequest {
 }
 
 impl PendingRequest {
-    /// Returns what counts what the sources are asked for the request, up to the end of its body.
+    /// Returns the trace of the requests to sources that are made for the request, up to the end of its body.
     pub fn trace(&self) -> Arc<SourceTrace> {
         Arc::clone(&self.context.trace)
     }
@@ -202,8 +202,8 @@ impl Gateway {
         Ok(hit)
     }
 
-    /// Answers a CORS preflight request, which asks if a page of another origin may make a request. `trace` counts what
-    /// the source is asked for it.
+    /// Answers a CORS preflight request, which asks if a page of another origin may make a request. `trace` records
+    /// the requests to the source that are made for it.
     pub async fn preflight(&self, request: &Request, trace: &Arc<SourceTrace>) -> Outcome {
         let outcome = self.shared.preflight(request, trace).await;
         self.shared.stats.count(&outcome);

@@ -71,7 +71,7 @@ pub struct SourceRequest {
     pub query: Option<Arc<str>>,
     /// For whom it is.
     pub traffic: Traffic,
-    /// Counts what is done for it, if anybody wants to know.
+    /// Records what is done for it, if anybody wants to know.
     pub trace: Option<Arc<SourceTrace>>,
 }
 
@@ -89,7 +89,7 @@ pub enum Traffic {
 }
 
 impl SourceRequest {
-    /// Returns the request with what counts what is done for it.
+    /// Returns the request with a trace that records what is done for it.
     #[must_use]
     pub(crate) fn traced(self, trace: &Arc<SourceTrace>) -> Self {
         Self { trace: Some(Arc::clone(trace)), ..self }

@@ -37,7 +37,7 @@ pub(super) struct RequestContext {
     /// The page's origin, if the source has to be asked about it.
     pub(super) unknown_origin: Option<HeaderValue>,
     pub(super) control: RequestControl,
-    /// What the sources are asked for it.
+    /// Records the requests to sources that are made for it.
     pub(super) trace: Arc<SourceTrace>,
 }
 

@@ -111,7 +111,7 @@ enum Task {
 }
 
 impl Task {
-    /// Returns what counts what the source is asked for it.
+    /// Returns the trace of the requests to the source that are made for it.
     fn trace(&self) -> Arc<SourceTrace> {
         match self {
             Self::Object(pending) => pending.trace(),

@@ -57,7 +57,7 @@ impl FillReader {
         Arc::clone(&self.fill)
     }
 
-    /// Returns what counts what the source is asked for the fill.
+    /// Returns the trace of the requests to the source that are made for the fill.
     pub(in crate::gateway) fn trace(&self) -> Arc<SourceTrace> {
         Arc::clone(self.fill.trace())
     }

@@ -136,7 +136,7 @@ impl Fill {
         }
     }
 
-    /// Returns what counts what the source is asked for it.
+    /// Returns the trace of the requests to the source that are made for it.
     pub(in crate::gateway) fn trace(&self) -> &Arc<SourceTrace> {
         &self.trace
     }
