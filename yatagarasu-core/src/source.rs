@@ -89,7 +89,7 @@ pub enum Traffic {
 }
 
 impl SourceRequest {
-    /// Returns the request with a trace that records what is done for it.
+    /// Returns the request. `trace` records the attempts to answer it.
     #[must_use]
     pub(crate) fn traced(self, trace: &Arc<SourceTrace>) -> Self {
         Self { trace: Some(Arc::clone(trace)), ..self }

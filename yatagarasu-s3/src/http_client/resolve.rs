@@ -75,7 +75,7 @@ impl fmt::Debug for Resolver {
 }
 
 impl Resolver {
-    /// Returns the resolver of this process. All buckets share it, and what it knows outlives a reload.
+    /// Returns the resolver of this process. All buckets share it, and it outlives a reload.
     pub(super) fn of_process() -> Self {
         static OF_PROCESS: LazyLock<Resolver> = LazyLock::new(|| Resolver::new(system));
         OF_PROCESS.clone()

@@ -204,7 +204,9 @@ impl RequestHandler {
         Either::Right(Box::pin(async move {
             let (begun, trace) = (Instant::now(), task.trace());
             let outcome = carry_out(&gateway, task).await;
-            context.waited = Some(Waited { time: begun.elapsed(), trace });
+            if let CacheStatus::Forwarded(_) = outcome.handling {
+                context.waited = Some(Waited { time: begun.elapsed(), trace });
+            }
             finish(response::outcome(outcome, context))
         }))
     }

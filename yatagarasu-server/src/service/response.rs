@@ -16,6 +16,7 @@ use yatagarasu_core::{CacheStatus, Clock, ObjectKey, Outcome, SystemClock};
 
 use crate::service::body::ResponseBody;
 use crate::service::problem::{ALLOW, Problem};
+use crate::telemetry::access_log::write::millis;
 use crate::telemetry::access_log::{Entry, Waited};
 use crate::telemetry::request_id::{RequestId, X_REQUEST_ID};
 
@@ -82,7 +83,6 @@ pub(crate) fn outcome(outcome: Outcome, context: ResponseContext) -> Response<Re
         Ok(reply) => {
             let handling = handling.beside(reply.status);
             let ResponseContext { request_id, key, entry, waited, changes } = context;
-            let waited = waited.filter(|_| matches!(handling, CacheStatus::Forwarded(_)));
             let entry = entry.waited(waited.as_ref()).answered(reply.status, handling);
             let mut response = Response::new(ResponseBody::reply(reply.body, entry));
             *response.status_mut() = reply.status;
@@ -113,7 +113,6 @@ fn rendered(
     context: ResponseContext,
 ) -> Response<ResponseBody> {
     let ResponseContext { request_id, key, entry, waited, changes } = context;
-    let waited = waited.filter(|_| matches!(handling, CacheStatus::Forwarded(_)));
     let response = problem.render(&request_id);
     let entry = entry.waited(waited.as_ref()).answered(response.status(), handling);
     let mut response = response.map(|document| ResponseBody::document(document, entry));
@@ -253,15 +252,12 @@ fn sign(head: &mut impl HeadSink, handling: &CacheStatus, key: Option<&str>, req
 /// Timing).
 fn time(head: &mut HeaderMap, waited: Option<&Waited>) {
     let Some(Waited { time, trace }) = waited else { return };
-    let (micros, counts) = (time.as_micros(), trace.counts());
+    let counts = trace.counts();
     let separator = if counts.is_healed() { ", " } else { "" };
-    let metric = format!(
-        "s3;dur={}.{:03};desc=\"attempts={}{separator}{counts}\"",
-        micros / 1000,
-        micros % 1000,
-        counts.sent
-    );
-    head.add(SERVER_TIMING, FieldValue::Bytes(metric.as_bytes()));
+    let mut metric = b"s3;dur=".to_vec();
+    millis(*time, &mut metric);
+    write!(metric, ";desc=\"attempts={}{separator}{counts}\"", counts.sent).expect("a vector takes it");
+    head.add(SERVER_TIMING, FieldValue::Bytes(&metric));
 }
 
 /// Returns the response head for a plain GET (RFC 9112 4), with the same fields as [`outcome`] gives the same object.

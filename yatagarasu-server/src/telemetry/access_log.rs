@@ -9,7 +9,7 @@ pub(crate) mod format;
 pub(crate) mod redact;
 pub(crate) mod request;
 mod texts;
-mod write;
+pub(crate) mod write;
 
 use std::io;
 use std::net::IpAddr;

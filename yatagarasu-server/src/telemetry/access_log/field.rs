@@ -81,7 +81,7 @@ pub enum Field {
     Cache,
     /// The id of the request.
     RequestId,
-    /// What went wrong.
+    /// The error.
     Error,
     /// Whether the client got the whole response.
     Whole,

@@ -28,7 +28,7 @@ pub(super) fn timestamp(at: SystemTime, line: &mut Vec<u8>) {
         second = since.as_secs();
         let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
         let mut rest = &mut written[..];
-        // Beyond the year 9999 the text is longer, and cut off.
+        // The `Z` at its end has no room: the fraction comes first.
         let _ = write!(rest, "{}", humantime::format_rfc3339_seconds(whole));
         SECOND.set((second, written));
     }
@@ -90,7 +90,7 @@ pub(super) fn number(number: u64, line: &mut Vec<u8>) {
 }
 
 /// Writes a time in milliseconds, with three decimals.
-pub(super) fn millis(time: Duration, line: &mut Vec<u8>) {
+pub(crate) fn millis(time: Duration, line: &mut Vec<u8>) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     number(micros / 1000, line);
     let rest = micros % 1000;

@@ -145,8 +145,8 @@ async fn of_a_thousand_requests_not_one_fails() {
         "{whole} whole, {failed} failed; {told:?} sent again, continued, broken; {moved} by the fallback"
     );
     assert!(whole > 500, "{whole}");
-    // Of few requests, some more may fail where the machine has no time for the timeouts.
-    assert!(failed * 1000 <= whole.max(20_000), "{failed} of {whole} failed");
+    // A short run may have ten failures: a busy machine misses some of the short timeouts.
+    assert!(failed * 1000 <= whole.max(10_000), "{failed} of {whole} failed");
     assert!(told[0] > 10 && told[1] > 10 && moved > 10, "{told:?} {moved}");
     // Nothing is left over.
     until_metric(&site.admin, "yatagarasu_fill_bytes", |bytes| bytes == 0).await;

@@ -1,4 +1,4 @@
-//! What the access log costs a hit.
+//! Measures the CPU time that the access log adds to a hit.
 
 use std::sync::Arc;
 
