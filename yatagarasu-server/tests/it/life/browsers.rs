@@ -1,7 +1,10 @@
 //! An error is an answer to a browser, too; and invented origins fill no cache.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use yatagarasu_testing::client::Response;
-use yatagarasu_testing::origin::{Origin, Reply, Request};
+use yatagarasu_testing::origin::{Gate, Origin, Reply, Request};
 
 use crate::site::Site;
 
@@ -121,6 +124,27 @@ async fn invented_origins_do_not_defeat_the_cache() {
     assert!(hits >= 49, "{hits}");
     let gets = |key| site.origin.asked(key).iter().filter(|request| request.method == "GET").count();
     assert_eq!((gets("k"), gets("missing")), (1, 1));
+}
+
+/// Each page of an origin that is not known waited for a source that was silent, while the copy was there.
+#[tokio::test]
+async fn a_silent_source_delays_one_page_and_no_others() {
+    let origin = Origin::start().await;
+    origin.decide(|request| {
+        let reply = Reply::ok("x").with("etag", "\"e\"").with("cache-control", "max-age=600");
+        Some(if request.method == "HEAD" { reply.head_at(&Gate::default()) } else { reply })
+    });
+    let site = Site::of_bucket(origin, "", "", "").await;
+    from(&site, "/static/k", A).await;
+    let heads = || site.origin.asked("k").iter().filter(|request| request.method == "HEAD").count();
+    let mut slow = 0;
+    for number in 0..4 {
+        let begun = Instant::now();
+        let answer = from(&site, "/static/k", &format!("https://{number}.example")).await;
+        assert_eq!((answer.status, answer.field("x-cache")), (200, "HIT"));
+        slow += usize::from(begun.elapsed() > Duration::from_secs(2));
+    }
+    assert_eq!((slow, heads()), (1, 1));
 }
 
 /// gaul/s3proxy#343: "all origins" was echoed as the origin that asked, so that nothing could be shared.
