@@ -18,6 +18,7 @@ mod log_limit;
 pub mod object;
 pub mod source;
 mod sync;
+pub mod turns;
 
 pub use budget::{Budget, Reservation};
 pub use cache::entry::CacheEntry;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use yatagarasu_core::SourceError;
+use yatagarasu_core::turns::BodyTurn;
 
 use crate::connection::http2_stream::Stream;
 use crate::connection::limits::{CUT, STREAM_PIECE_BYTES};
@@ -21,6 +22,7 @@ use crate::service::body::ResponseBody;
 pub(super) struct AnsweringBody {
     body: ResponseBody,
     running: InFlight,
+    turn: BodyTurn,
     /// Declared after the body to be dropped after it: the memory reserved for S3's socket is released once that is
     /// closed.
     way: Way,
@@ -37,7 +39,7 @@ pub(super) enum Way {
 
 impl AnsweringBody {
     pub(super) fn new(body: ResponseBody, running: InFlight, way: Way) -> Self {
-        Self { body, running, way }
+        Self { body, running, turn: BodyTurn::default(), way }
     }
 
     fn is_cut(&self) -> bool {
@@ -53,7 +55,8 @@ impl Body for AnsweringBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
-        let Self { body, way, running } = &mut *self;
+        let Self { body, way, running, turn } = &mut *self;
+        ready!(turn.poll(cx));
         let item = match way {
             Way::Connection { stream, version } => {
                 let item = ready!(body.poll_next_by(cx, |object, cx| stream.poll_next(object, cx)));
@@ -72,8 +75,9 @@ impl Body for AnsweringBody {
                 item
             }
         };
-        if !matches!(item, Some(Ok(_))) {
-            running.end();
+        match &item {
+            Some(Ok(bytes)) => turn.moved(bytes.len()),
+            Some(Err(_)) | None => running.end(),
         }
         Poll::Ready(item.map(|item| item.map(Frame::data)))
     }

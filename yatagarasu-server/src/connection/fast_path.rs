@@ -231,6 +231,10 @@ impl FastPath {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
+            if sending.poll_turn(cx).is_pending() {
+                state.set_sending(true);
+                return Poll::Pending;
+            }
             let sent = sending.poll_send(socket, cx);
             if sent.is_pending() {
                 state.held().set(Some(Held::stored(sending.stored())));

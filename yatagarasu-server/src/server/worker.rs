@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use yatagarasu_core::cache::retired::retired_bytes;
+use yatagarasu_core::turns;
 
 use crate::connection::admission::{Admission, Admitted, Excess, Slot};
 use crate::connection::idle_reaper::IdleReaper;
@@ -140,7 +141,7 @@ impl Workers {
 impl Worker {
     /// Starts the thread that does `work`.
     fn start(index: usize, work: Work) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread().enable_all().on_thread_unpark(turns::begin).build()?;
         let (sockets, received) = mpsc::unbounded_channel();
         let (ended_sender, ended) = oneshot::channel();
         let (abandon, abandoned) = oneshot::channel();
@@ -148,6 +149,7 @@ impl Worker {
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let _ends_with_it = EndsProcess;
             runtime.block_on(async {
+                divide_into_turns();
                 let work = async {
                     work.until_ended(received).await;
                     let _ = ended_sender.send(());
@@ -164,6 +166,12 @@ impl Worker {
         })?;
         Ok(Self { sockets, load, ended, abandon, thread })
     }
+}
+
+/// Divides the time of a worker's thread among the bodies of its responses.
+#[expect(clippy::disallowed_methods, reason = "ends with the runtime of the worker")]
+fn divide_into_turns() {
+    tokio::spawn(turns::divide());
 }
 
 /// What is handed to a worker.

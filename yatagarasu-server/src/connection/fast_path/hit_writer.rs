@@ -11,6 +11,7 @@ use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use yatagarasu_core::cache::entry::CacheEntry;
 use yatagarasu_core::cache::segment::Segment;
+use yatagarasu_core::turns::BodyTurn;
 use yatagarasu_sys::pipe::{Pipe, can_share, note_refusal};
 use yatagarasu_sys::shared::SharedPages;
 use yatagarasu_sys::tcp::send_more;
@@ -31,6 +32,7 @@ pub(in crate::connection) struct HitWriter {
     stored: Arc<CacheEntry>,
     /// Number of content bytes that were sent.
     sent: u64,
+    turn: BodyTurn,
     entry: Entry,
 }
 
@@ -39,7 +41,12 @@ impl HitWriter {
     pub(in crate::connection) fn new(hit: Hit) -> Self {
         let Hit { head, stored, mut entry } = hit;
         entry.promised(Some(stored.length()));
-        Self { head, head_sent: 0, stored, sent: 0, entry }
+        Self { head, head_sent: 0, stored, sent: 0, turn: BodyTurn::default(), entry }
+    }
+
+    /// Waits until this response may send its next bytes.
+    pub(in crate::connection) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.turn.poll(cx)
     }
 
     /// Sends bytes and returns how many the socket took. Waits while the socket is full.
@@ -68,6 +75,7 @@ impl HitWriter {
         self.head_sent += of_head;
         self.sent += of_content;
         self.entry.sent(of_content);
+        self.turn.moved(sent);
         Poll::Ready(Ok(sent))
     }
 
