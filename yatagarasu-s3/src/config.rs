@@ -59,7 +59,7 @@ impl SourceConfig {
             request_headers: HeaderMap::new(),
             access_denied: AccessDenied::default(),
             tls: TlsConfig::default(),
-            connections_max: 4096,
+            connections_max: 8192,
             connect_timeout: Duration::from_secs(5),
             receive_buffer: None,
         }

@@ -1,11 +1,12 @@
 //! Client connections: the sockets, and everything between them and the answer to a request.
 //!
-//! [`admission`] decides which connections are served. [`serve`] runs one of them. hyper speaks HTTP/1.1 and HTTP/2 over a [`client_socket`]. Below hyper, the
-//! [`fast_path`] answers plain GETs of stored objects straight from the bytes of the request, and [`splice`] moves fast
-//! streams from S3's socket to the client's past the process. The [`state`] of a connection says what it waits for; the
-//! [`idle_reaper`] of the thread looks at it now and then and ends connections that are idle or whose clients take
-//! nothing. HTTP/2 streams have a state of their own in [`http2_stream`], and tasks that [`http2_executor`] runs. An
-//! [`answering_body`] is a response body as hyper asks for it. [`limits`] bound what one connection may hold.
+//! [`admission`] decides which connections are served. [`serve`] runs one of them. hyper speaks HTTP/1.1 and HTTP/2
+//! over a [`client_socket`]. Below hyper, the [`fast_path`] answers plain GETs of stored objects straight from the
+//! bytes of the request, and [`splice`] moves streams from S3's socket to the client's past the process. The [`state`]
+//! of a connection says what it waits for; the [`idle_reaper`] of the thread looks at it now and then and ends
+//! connections that are idle or whose clients take nothing. HTTP/2 streams have a state of their own in
+//! [`http2_stream`], and tasks that [`http2_executor`] runs. An [`answering_body`] is a response body as hyper asks for
+//! it. [`limits`] bound what one connection may hold.
 
 pub(crate) mod admission;
 mod answering_body;

@@ -15,11 +15,11 @@ pub type BoxedStream = Pin<Box<dyn Stream<Item = Result<Bytes, SourceError>> + S
 
 /// A stream whose bytes the kernel can move into a pipe without copying them through this process (`splice(2)`).
 pub trait Spliced: Stream<Item = Result<Bytes, SourceError>> + Send {
-    /// Returns `true` if the stream can splice.
-    ///
-    /// If so, and the receive buffer has a limit below `bytes`, raises the limit to about `bytes` until the stream is
-    /// dropped.
-    fn widen(self: Pin<&mut Self>, bytes: usize) -> bool;
+    /// Returns `true` if the next bytes can be moved.
+    fn is_movable(&self) -> bool;
+
+    /// Raises the limit of the receive buffer to about `bytes` until the stream is dropped, unless it is higher.
+    fn widen(self: Pin<&mut Self>, bytes: usize);
 
     /// Makes the stream, which was opened for many ([`Traffic::Shared`](crate::source::Traffic)), one for a single
     /// client.
@@ -89,11 +89,19 @@ impl ObjectBody {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Calls [`Spliced::widen`]. Returns `false` if the stream does not implement [`Spliced`].
-    pub fn widen(&mut self, bytes: usize) -> bool {
+    /// Calls [`Spliced::is_movable`]. Returns `false` if the stream does not implement [`Spliced`].
+    pub fn is_movable(&self) -> bool {
+        match &self.bytes {
+            Origin::Spliced(stream) => stream.is_movable(),
+            Origin::Stream(_) => false,
+        }
+    }
+
+    /// Calls [`Spliced::widen`], if the stream implements [`Spliced`].
+    pub fn widen(&mut self, bytes: usize) {
         match &mut self.bytes {
             Origin::Spliced(stream) => stream.as_mut().widen(bytes),
-            Origin::Stream(_) => false,
+            Origin::Stream(_) => {}
         }
     }
 
@@ -201,9 +209,11 @@ mod tests {
             true
         }
 
-        fn widen(self: Pin<&mut Self>, _: usize) -> bool {
+        fn is_movable(&self) -> bool {
             true
         }
+
+        fn widen(self: Pin<&mut Self>, _: usize) {}
 
         fn poll_splice(
             self: Pin<&mut Self>,

@@ -95,8 +95,12 @@ impl Stream for TimedBody {
 }
 
 impl Spliced for TimedBody {
-    fn widen(mut self: Pin<&mut Self>, bytes: usize) -> bool {
-        self.body.widen(bytes)
+    fn is_movable(&self) -> bool {
+        self.body.is_movable()
+    }
+
+    fn widen(mut self: Pin<&mut Self>, bytes: usize) {
+        self.body.widen(bytes);
     }
 
     fn dedicate(mut self: Pin<&mut Self>) -> bool {

@@ -20,9 +20,6 @@ use crate::http_client::body::framing::Framing;
 use crate::http_client::pool::Connection;
 use crate::http_client::socket::closed;
 
-/// Number of bytes after which a stream yields to other tasks on its thread.
-const IN_A_ROW_BYTES_MAX: usize = 256 * 1024;
-
 /// A stream of the bytes of a response body. Reads at most one buffer ahead, and only when polled.
 ///
 /// The connection returns to the pool after the last byte. It is closed if the stream ends for any other reason.
@@ -33,7 +30,6 @@ pub(crate) struct BodyReader {
     /// `None` once the body has ended.
     connection: Option<Connection>,
     framing: Framing,
-    in_a_row: usize,
 }
 
 impl BodyReader {
@@ -43,7 +39,7 @@ impl BodyReader {
         framing: Framing,
         chunk: ReadBuffer,
     ) -> Result<Self, SourceError> {
-        let mut content = Self { early: None, connection: Some(connection), framing, in_a_row: 0 };
+        let mut content = Self { early: None, connection: Some(connection), framing };
         content.early = content.accept(chunk)?;
         Ok(content)
     }
@@ -76,26 +72,13 @@ impl BodyReader {
                 }
                 Framing::Length(_) | Framing::Chunked(_) => Err(broke_off(closed())),
             },
-            Ok(chunk) => {
-                self.in_a_row += chunk.filled().len();
-                self.accept(chunk)
-            }
+            Ok(chunk) => self.accept(chunk),
             Err(error) => Err(broke_off(error)),
         };
         if received.is_err() {
             self.connection = None;
         }
         received.transpose()
-    }
-
-    /// Yields to other tasks after many bytes were read in a row.
-    fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if self.in_a_row < IN_A_ROW_BYTES_MAX {
-            return Poll::Ready(());
-        }
-        self.in_a_row = 0;
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Processes the result of a splice. Returns the number of content bytes moved. 0 bytes mean that the connection
@@ -109,7 +92,6 @@ impl BodyReader {
             self.connection = None;
             broke_off(error)
         })?;
-        self.in_a_row += moved;
         if self.framing.skip(moved)
             && let Some(connection) = self.connection.take()
         {
@@ -120,16 +102,20 @@ impl BodyReader {
 }
 
 impl Spliced for BodyReader {
-    fn widen(mut self: Pin<&mut Self>, bytes: usize) -> bool {
-        let Self { connection: Some(connection), framing: Framing::Length(_), .. } = &mut *self else {
-            return false;
-        };
-        let spliced = connection.socket.widen(bytes);
-        if spliced {
+    /// Every byte must be content, and no byte read ahead.
+    fn is_movable(&self) -> bool {
+        matches!(self.framing, Framing::Length(_))
+            && self.early.is_none()
+            && self.connection.as_ref().is_some_and(|connection| connection.socket.is_spliceable())
+    }
+
+    fn widen(mut self: Pin<&mut Self>, bytes: usize) {
+        if let Some(connection) = &mut self.connection
+            && connection.socket.widen(bytes)
+        {
             // A TCP window that was offered cannot be withdrawn. So this connection is not reused.
             connection.persists = false;
         }
-        spliced
     }
 
     fn dedicate(self: Pin<&mut Self>) -> bool {
@@ -146,13 +132,9 @@ impl Spliced for BodyReader {
         // Splicing needs a body in which every byte is content, and no byte read ahead.
         let (None, Framing::Length(left)) = (&this.early, &this.framing) else { return Poll::Ready(None) };
         let limit = usize::try_from(*left).unwrap_or(usize::MAX).min(limit);
-        ready!(this.poll_turn(cx));
         let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
         let Some(splicing) = connection.socket.poll_splice(cx, pipe, limit) else { return Poll::Ready(None) };
-        let Poll::Ready(moved) = splicing else {
-            this.in_a_row = 0;
-            return Poll::Pending;
-        };
+        let moved = ready!(splicing);
         Poll::Ready(Some(this.moved(moved)))
     }
 }
@@ -165,13 +147,8 @@ impl Stream for BodyReader {
         if let Some(early) = this.early.take() {
             return Poll::Ready(Some(Ok(early)));
         }
-        while this.connection.is_some() {
-            ready!(this.poll_turn(cx));
-            let Some(connection) = &mut this.connection else { break };
-            let Poll::Ready(read) = ReadBuffer::poll_read(&mut connection.socket, cx) else {
-                this.in_a_row = 0;
-                return Poll::Pending;
-            };
+        while let Some(connection) = &mut this.connection {
+            let read = ready!(ReadBuffer::poll_read(&mut connection.socket, cx));
             if let Some(item) = this.receive(read) {
                 return Poll::Ready(Some(item));
             }

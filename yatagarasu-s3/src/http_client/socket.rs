@@ -35,22 +35,25 @@ impl Socket {
         read.map_ok(|()| buffer.filled().len())
     }
 
-    /// Returns whether the bytes can be moved into a pipe. If they can, a bounded receive buffer is made larger.
+    /// Returns whether the bytes can be moved into a pipe. Those of TLS cannot: they are not the content.
+    pub(super) fn is_spliceable(&self) -> bool {
+        matches!(self, Self::Plain { .. }) && pipe::can_splice()
+    }
+
+    /// Makes a bounded receive buffer larger. Returns `false` if it stays as it is.
     pub(super) fn widen(&mut self, bytes: usize) -> bool {
         match self {
-            Self::Plain { stream, receive_buffer } => {
-                if receive_buffer.is_some_and(|before| before < bytes) {
-                    // Bytes can be moved even if the system refuses.
-                    let _ = tcp::widen_receive_buffer(stream, bytes);
-                }
-                pipe::can_splice()
+            Self::Plain { stream, receive_buffer: Some(before) } if *before < bytes => {
+                // The system may refuse, and have done a part of it.
+                let _ = tcp::widen_receive_buffer(stream, bytes);
+                true
             }
-            Self::Tls(_) => false,
+            Self::Plain { .. } | Self::Tls(_) => false,
         }
     }
 
-    /// Moves at most `limit` bytes that have arrived into an empty pipe. Returns 0 at the end of the stream, and `None` if
-    /// the socket's bytes are not the content (TLS) or the system cannot move them.
+    /// Moves at most `limit` bytes that have arrived into an empty pipe. Returns 0 at the end of the stream, and `None`
+    /// unless [`is_spliceable`](Self::is_spliceable).
     pub(super) fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,

@@ -257,7 +257,7 @@ rows! {
         /// How many connections to S3 may be open. A request that finds none free waits for `connect_timeout`, behind as
         /// many others at most; else it fails with 503. An eighth is kept for what is fetched for the cache: requests for
         /// one client alone, such as streams, take the others only.
-        connections_max: u16 = 4096, bounds Bounds::rule("1 to 65535");
+        connections_max: u16 = 8192, bounds Bounds::rule("1 to 65535");
         /// The limit for opening a connection to S3, with the DNS lookup and the TLS handshake.
         connect_timeout: Span = "5s", bounds TIME_LIMIT;
         /// The limit from the request to the response head. It includes the wait for credentials, for a connection

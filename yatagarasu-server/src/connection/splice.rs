@@ -1,11 +1,10 @@
-//! The output of an HTTP/1 connection. It holds a stream back until its last piece is written, and moves the bytes of
-//! fast streams past the process: from S3's socket into a pipe, and from the pipe into the client's socket
-//! (`splice(2)`).
+//! The output of an HTTP/1 connection. It holds a stream back until its last piece is written and the client's socket
+//! has room, and moves the bytes past the process: from S3's socket into a pipe, and from the pipe into the client's
+//! socket (`splice(2)`).
 //!
-//! Moving costs less than reading and writing only if the kernel may queue megabytes in each direction. There is not
-//! enough memory to allow that for every stream. So a stream is first read and written through small buffers, until its
-//! client has proved to be [fast](throughput). It then reserves a part of the memory budget that all such streams
-//! share. If the budget allows it, the sockets are widened and the bytes are moved.
+//! The sockets are bounded, because there may be thousands of streams. A client that has proved to be
+//! [fast](throughput) costs less if the kernel may queue megabytes in each direction. So its stream reserves a part of
+//! the memory budget that all such streams share. If the budget allows it, both sockets are widened.
 //!
 //! hyper has no interface for this: it writes the bytes that a body returns. A body whose next bytes are in a pipe
 //! returns a [*placeholder*](placeholder) for them. hyper queues the placeholder like any bytes. When hyper writes the
@@ -46,6 +45,8 @@ struct Held {
     pipe: Option<(Pipe, usize)>,
     /// Number of bytes that a stream has returned last and that are not written yet.
     unwritten: usize,
+    /// Whether the stream goes on only when the socket has room: the bytes then wait at the source, not in a pipe.
+    awaits_room: bool,
     /// The log entry of a response whose last bytes are not written yet.
     ending: Option<Entry>,
     /// Wakes the stream that waits until they are.
@@ -115,12 +116,15 @@ impl SpliceWriter {
         Poll::Ready(Ok(moved))
     }
 
-    /// Records that everything is written. If a stream was wide, first waits until the socket holds no more than any
-    /// other socket may.
+    /// Records that everything is written. First waits until the socket has room if a stream goes on that asks for it,
+    /// and until it holds no more than any other socket may if a stream was wide.
     pub(super) fn poll_flushed(&self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut held = self.held();
-        if let Width::Narrowing(_) = held.width {
+        let narrowing = matches!(held.width, Width::Narrowing(_));
+        if narrowing {
             self.bound(socket);
+        }
+        if narrowing || held.awaits_room {
             loop {
                 ready!(socket.poll_write_ready(cx))?;
                 match socket.try_io(Interest::WRITABLE, || takes_more(socket)) {
@@ -128,6 +132,8 @@ impl SpliceWriter {
                     taken => break taken?,
                 }
             }
+        }
+        if narrowing {
             held.width = Width::Bound;
         }
         held.unwritten = 0;
@@ -150,10 +156,17 @@ impl SpliceWriter {
         Poll::Pending
     }
 
-    /// Records that the stream has returned `bytes` bytes.
-    fn gave(&self, bytes: usize) {
+    /// Records that the stream has returned `bytes` bytes, and whether it goes on only when the socket has room.
+    fn gave(&self, bytes: usize, awaits_room: bool) {
+        let mut held = self.held();
         // An empty piece is never written.
-        self.held().unwritten = bytes;
+        held.unwritten = bytes;
+        held.awaits_room = awaits_room;
+    }
+
+    /// Records that the stream has ended: what follows waits for nothing but its last bytes.
+    fn ended(&self) {
+        self.held().awaits_room = false;
     }
 
     /// Completes the log entry of a response once its last bytes are written.

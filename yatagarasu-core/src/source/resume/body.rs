@@ -201,9 +201,15 @@ impl Stream for ResumedBody {
 }
 
 impl Spliced for ResumedBody {
-    fn widen(mut self: Pin<&mut Self>, bytes: usize) -> bool {
+    fn is_movable(&self) -> bool {
+        self.early.is_none() && self.body.as_ref().is_some_and(ObjectBody::is_movable)
+    }
+
+    fn widen(mut self: Pin<&mut Self>, bytes: usize) {
         self.widened = Some(bytes);
-        self.body.as_mut().is_some_and(|body| body.widen(bytes))
+        if let Some(body) = &mut self.body {
+            body.widen(bytes);
+        }
     }
 
     fn dedicate(mut self: Pin<&mut Self>) -> bool {

@@ -16,49 +16,39 @@ use crate::connection::splice::placeholder::placeholder;
 use crate::connection::splice::throughput::{Stretch, Throughput};
 use crate::telemetry::access_log::Entry;
 
-/// Passes the bytes of one response to the client: through the process, or past it while the stream is fast. Dropping
-/// it narrows the client's socket again.
+/// Passes the bytes of one response to the client: past the process if they can be moved, else through it. Dropping it
+/// narrows the client's socket again.
 #[derive(Debug)]
 pub(crate) struct SpliceStream {
     writer: Arc<SpliceWriter>,
     pace: Throughput,
-    source: SourceWidth,
-    /// Whether the client's socket is wide and bytes are moved.
+    /// The memory reserved for the widened socket to the source. That socket is not narrowed before the body is dropped,
+    /// because the kernel would drop bytes that S3 sends for a window already offered.
+    received: Option<Reservation>,
+    /// Whether the client's socket is wide.
     wide: bool,
-}
-
-/// The bound on the receive buffer of the socket to the source.
-#[derive(Debug)]
-enum SourceWidth {
-    /// The bound of every socket.
-    Bound,
-    /// A higher bound, until the body is dropped. It is not lowered before, because the kernel would drop bytes that S3
-    /// sends for a window already offered.
-    Wide { _reservation: Reservation },
-    /// Not a socket: its bytes cannot be moved.
-    Other,
 }
 
 impl SpliceStream {
     pub(in crate::connection) fn new(writer: Arc<SpliceWriter>) -> Self {
-        Self { writer, pace: Throughput::default(), source: SourceWidth::Bound, wide: false }
+        Self { writer, pace: Throughput::default(), received: None, wide: false }
     }
 
-    /// Returns the next bytes, or a placeholder for them. First waits until the last ones are written, so that a stream
-    /// with a slow client holds at most one piece.
+    /// Returns the next bytes, or a placeholder for them. First waits until the last ones are written and the client's
+    /// socket has room, so that a stream with a slow client holds nothing.
     pub(crate) fn poll_next(
         &mut self,
         body: &mut ObjectBody,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, SourceError>>> {
         ready!(self.writer.poll_written(cx));
-        let moved = if self.wide { ready!(self.poll_move(body, cx)) } else { None };
+        let moved = if body.is_movable() { ready!(self.poll_move(body, cx)) } else { None };
         let item = match moved {
             Some(moved) => Some(moved),
             None => ready!(Pin::new(&mut *body).poll_next(cx)),
         };
         if let Some(Ok(bytes)) = &item {
-            self.writer.gave(bytes.len());
+            self.writer.gave(bytes.len(), !self.wide);
             match (self.pace.went(bytes.len()), self.wide) {
                 (Some(Stretch::Fast), false) => self.widen(body),
                 (Some(Stretch::Slow), true) => self.narrow(),
@@ -68,27 +58,21 @@ impl SpliceStream {
         Poll::Ready(item)
     }
 
-    /// Widens both sockets if enough bytes are to come and the memory budget allows it.
+    /// Widens both sockets if bytes are moved, enough are to come, and the memory budget allows it.
     fn widen(&mut self, body: &mut ObjectBody) {
         let little = body.remaining().is_some_and(|left| left < WIDE_UNSENT_BYTES.into());
-        if little || matches!(self.source, SourceWidth::Other) {
+        if little || !body.is_movable() {
             return;
         }
         let memory = &self.writer.socket_memory;
         let Some(unsent) = memory.reserve(WIDE_UNSENT_BYTES.into()) else { return };
-        if let SourceWidth::Bound = self.source {
+        if self.received.is_none() {
             let Some(received) = memory.reserve(2 * WIDE_RECEIVED_BYTES as u64) else { return };
-            let wide = body.widen(WIDE_RECEIVED_BYTES);
-            self.source =
-                if wide { SourceWidth::Wide { _reservation: received } } else { SourceWidth::Other };
+            body.widen(WIDE_RECEIVED_BYTES);
+            self.received = Some(received);
         }
-        match self.source {
-            SourceWidth::Wide { .. } => {
-                self.writer.widen(unsent);
-                self.wide = true;
-            }
-            SourceWidth::Bound | SourceWidth::Other => {}
-        }
+        self.writer.widen(unsent);
+        self.wide = true;
     }
 
     /// Completes the log entry of the response once its last bytes are written.
@@ -131,6 +115,7 @@ impl SpliceStream {
 
 impl Drop for SpliceStream {
     fn drop(&mut self) {
+        self.writer.ended();
         if self.wide {
             self.narrow();
         }
