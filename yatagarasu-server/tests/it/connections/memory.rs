@@ -138,7 +138,7 @@ async fn a_stream_whose_client_does_not_read_takes_less_than_48_kib() {
     assert!(s3.objects().gets() > STREAMS, "a stream for each client");
     assert!(each < 48 * KIB, "{each} over idle for each of {STREAMS}");
     // The bytes wait in the sockets: a stream that cannot go on holds no pipe.
-    assert!(pipes < STREAMS as usize / 2, "{pipes} ends of pipes");
+    assert!((pipes as u64) < STREAMS / 2, "{pipes} ends of pipes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
