@@ -6,6 +6,7 @@ use yatagarasu_core::{Clock, ObjectSource};
 
 use crate::client::address::{Address, AddressError};
 use crate::client::sender::BucketClient;
+use crate::client::sign::Signer;
 use crate::client::skew::Skew;
 use crate::config::{SourceBackend, SourceConfig};
 use crate::credentials::{Credentials, CredentialsStatus};
@@ -88,6 +89,7 @@ pub async fn build(config: &SourceConfig, clock: Arc<dyn Clock>) -> Result<Built
     let address = Address::new(config, &region)?;
     let transport = Transport::new(config, address.is_tls())?;
     let sender = Arc::new(BucketClient {
+        signer: Signer::default(),
         address: RwLock::new(Arc::new(address)),
         name: Arc::clone(&config.name),
         credentials: Credentials::new(&config.name, &config.access, Arc::clone(&clock)),

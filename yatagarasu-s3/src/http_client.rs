@@ -14,7 +14,7 @@ pub mod fuzzing;
 mod head;
 mod pool;
 mod proxy;
-mod request;
+pub(crate) mod request;
 mod resolve;
 mod socket;
 pub(crate) mod tls;

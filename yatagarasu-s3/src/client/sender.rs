@@ -11,6 +11,7 @@ use yatagarasu_core::{Clock, ErrorKind, SourceError, Traffic, innermost};
 use crate::client::address::Address;
 use crate::client::classify::{Asked, What, failure, region};
 use crate::client::error_document::{ERROR_BYTES_MAX, ErrorDocument};
+use crate::client::sign::Signer;
 use crate::client::skew::Skew;
 use crate::config::AccessDenied;
 use crate::credentials::Credentials;
@@ -32,6 +33,7 @@ pub(crate) struct BucketClient {
     /// The place that requests go to. It changes if S3 names another region.
     pub(crate) address: RwLock<Arc<Address>>,
     pub(crate) credentials: Credentials,
+    pub(crate) signer: Signer,
     pub(crate) transport: Transport,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) skew: Skew,
@@ -152,7 +154,7 @@ impl BucketClient {
             request.headers_mut().insert(name, value.clone());
         }
         if let Some(signing) = signing {
-            crate::client::sign::sign(&mut request, signing, address, signed_at).map_err(|error| {
+            self.signer.sign_for(&mut request, signing, address, signed_at).map_err(|error| {
                 let reason = format!("the request cannot be signed: {}", innermost(&error));
                 SourceError::new(ErrorKind::Misconfigured).because(reason).caused_by(Arc::new(error))
             })?;

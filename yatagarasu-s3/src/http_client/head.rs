@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use httparse::{EMPTY_HEADER, Header, Status};
@@ -77,27 +78,27 @@ fn parse_with<'a>(
         }
         Err(error) => return Err(Some(nonsense(&error))),
     };
-    head(&response, length, method).map_err(Some)
+    head(&response, &bytes[..length], method).map_err(Some)
 }
 
-/// Returns what a parsed head of `length` bytes says.
-fn head(
-    response: &httparse::Response<'_, '_>,
-    length: usize,
-    method: &Method,
-) -> Result<Parsed, SourceError> {
+/// Returns what a parsed head says. `bytes` are all of it.
+fn head(response: &httparse::Response<'_, '_>, bytes: &[u8], method: &Method) -> Result<Parsed, SourceError> {
     let status = StatusCode::from_u16(response.code.unwrap_or_default()).map_err(|error| nonsense(&error))?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(SourceError::broken("it switches protocols, which nobody asked for"));
     }
     if status.is_informational() {
-        return Ok(Parsed::Interim(length));
+        return Ok(Parsed::Interim(bytes.len()));
     }
     let version = if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut headers = HeaderMap::with_capacity(response.headers.len());
+    // One copy for all values.
+    let copy = Bytes::copy_from_slice(bytes);
     for field in &*response.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|error| nonsense(&error))?;
-        headers.append(name, HeaderValue::from_bytes(field.value).map_err(|error| nonsense(&error))?);
+        let begin = field.value.as_ptr() as usize - bytes.as_ptr() as usize;
+        let value = HeaderValue::from_maybe_shared(copy.slice(begin..begin + field.value.len()));
+        headers.append(name, value.map_err(|error| nonsense(&error))?);
     }
     let mut persists = persists(version, &headers);
     let framing = if method == Method::HEAD || matches!(status.as_u16(), 204 | 304) {
@@ -114,7 +115,7 @@ fn head(
         persists = false;
         Framing::UntilClose
     };
-    Ok(Parsed::Final(length, Head { status, headers, framing, persists }))
+    Ok(Parsed::Final(bytes.len(), Head { status, headers, framing, persists }))
 }
 
 fn nonsense(error: &dyn Display) -> SourceError {

@@ -39,7 +39,7 @@ fn field(head: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// Returns the value of `Host`: the authority without the scheme's default port, as it is signed.
-fn host(uri: &Uri) -> &str {
+pub(crate) fn host(uri: &Uri) -> &str {
     let port = uri.port();
     match (uri.scheme_str(), port.as_ref().map(Port::as_str)) {
         (Some("http"), Some("80")) | (Some("https"), Some("443")) => uri.host().unwrap_or_default(),

@@ -44,14 +44,16 @@ impl FillTask {
     pub(in crate::gateway) fn spawn(self) {
         let unlisted =
             Unlisted { gateway: Arc::clone(&self.gateway), unfinished: Unfinished(Arc::clone(&self.fill)) };
+        // Boxed, because each step of the task would hold it once more.
+        let task = Box::new(self);
         tokio::spawn(async move {
             let _unlisted = unlisted;
-            self.run().await;
+            task.run().await;
         });
     }
 
     /// Revalidates the known object if it has validators; otherwise fetches it.
-    async fn run(mut self) {
+    async fn run(mut self: Box<Self>) {
         match self.known.take() {
             Some(Known::Stored(stored)) if has_validators(&stored) => self.revalidate(stored).await,
             Some(Known::Arriving(head, earlier)) if has_validators(&head.object) => {
@@ -61,13 +63,13 @@ impl FillTask {
         }
     }
 
-    async fn fetch(self) {
+    async fn fetch(self: Box<Self>) {
         if let Some(answered) = self.ask(&self.asked).await {
             self.take(answered).await;
         }
     }
 
-    async fn revalidate(self, stored: Arc<CacheEntry>) {
+    async fn revalidate(self: Box<Self>, stored: Arc<CacheEntry>) {
         let asked = forward::validating(self.asked.clone(), stored.meta());
         let Some((answer, exchange)) = self.ask(&asked).await else { return };
         let update = match answer {
@@ -88,7 +90,7 @@ impl FillTask {
     }
 
     /// Revalidates an object that an earlier fill still receives and stores.
-    async fn revalidate_arriving(self, head: &Head, earlier: Arc<Fill>) {
+    async fn revalidate_arriving(self: Box<Self>, head: &Head, earlier: Arc<Fill>) {
         let asked = forward::validating(self.asked.clone(), head.object.meta());
         let Some((answer, exchange)) = self.ask(&asked).await else { return };
         let update = match answer {
@@ -162,8 +164,8 @@ impl FillTask {
     }
 
     /// Gives the revalidated object to the readers, then stores it.
-    fn confirm(self, confirmed: CacheEntry) {
-        let Self { gateway, fill, permit, .. } = self;
+    fn confirm(self: Box<Self>, confirmed: CacheEntry) {
+        let Self { gateway, fill, permit, .. } = *self;
         let stored = Arc::new(confirmed);
         fill.complete_with(Completed { stored: Arc::clone(&stored), head: None });
         permit.store(&gateway.storage, stored);
@@ -171,7 +173,7 @@ impl FillTask {
     }
 
     /// Handles the answer to an unconditional request.
-    async fn take(self, (answer, exchange): Answered) {
+    async fn take(self: Box<Self>, (answer, exchange): Answered) {
         match answer {
             Ok(Answer::Object(object))
                 if object.meta.is_partial() && self.asked.headers.contains_key(header::RANGE) =>
@@ -193,7 +195,7 @@ impl FillTask {
     }
 
     /// Decides from the response head whether to store the object while serving it, or to release it.
-    async fn open(self, object: Object, exchange: Exchange) {
+    async fn open(self: Box<Self>, object: Object, exchange: Exchange) {
         let storable = match &self.gateway.policy.cache {
             Some(policy) => decide(&object.meta, exchange, policy, self.asker),
             None => Storable::No(NotStoredReason::NotStorable),
@@ -208,7 +210,7 @@ impl FillTask {
     }
 
     /// Receives a part for all who asked for this range, if it may be stored. Otherwise releases it.
-    async fn open_part(self, object: Object, exchange: Exchange) {
+    async fn open_part(self: Box<Self>, object: Object, exchange: Exchange) {
         let Some(policy) = &self.gateway.policy.cache else {
             return self.release(object, exchange, NotStoredReason::NotStorable);
         };
@@ -225,7 +227,7 @@ impl FillTask {
         }
     }
 
-    async fn receive(self, object: Object, exchange: Exchange, receipt: Receipt) {
+    async fn receive(self: Box<Self>, object: Object, exchange: Exchange, receipt: Receipt) {
         let Some(reservation) = self.gateway.budget.reserve(receipt.length) else {
             return self.release(object, exchange, NotStoredReason::NoFillMemory);
         };
@@ -235,13 +237,13 @@ impl FillTask {
         receive.run(object.body, head).await;
     }
 
-    fn fetched(self, exchange: Exchange) -> Fetched {
-        let Self { permit, asked, asker, .. } = self;
+    fn fetched(self: Box<Self>, exchange: Exchange) -> Fetched {
+        let Self { permit, asked, asker, .. } = *self;
         Fetched { permit, asked: asked.headers, asker, exchange }
     }
 
     /// Releases an open object of unknown length, which is copied while it passes to its client.
-    async fn copy(self, mut object: Object, exchange: Exchange, terms: FreshnessTerms) {
+    async fn copy(self: Box<Self>, mut object: Object, exchange: Exchange, terms: FreshnessTerms) {
         let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
         gateway.fills.remove(&fill);
         let copy = TeeBuffer::of(&gateway, &object, self.fetched(exchange), terms);
@@ -261,11 +263,11 @@ impl FillTask {
 
     /// Releases the open object. Stores a note that the object is not storable if the obstacle lasts, so that
     /// later requests do not wait for each other.
-    fn release(self, object: Object, exchange: Exchange, obstacle: NotStoredReason) {
+    fn release(self: Box<Self>, object: Object, exchange: Exchange, obstacle: NotStoredReason) {
         if !obstacle.lasts() {
             return self.pass_by(object, exchange, Some(obstacle));
         }
-        let Self { gateway, fill, permit, .. } = self;
+        let Self { gateway, fill, permit, .. } = *self;
         gateway.fills.remove(&fill);
         hand_over(&fill, object, Some(obstacle));
         let note = CacheEntry::note(EntryKind::HitForPass, exchange, PASSED_FOR);
@@ -273,15 +275,15 @@ impl FillTask {
     }
 
     /// Releases the open object. The stored one may be of another version.
-    fn pass_by(self, object: Object, exchange: Exchange, obstacle: Option<NotStoredReason>) {
-        let Self { gateway, fill, permit, .. } = self;
+    fn pass_by(self: Box<Self>, object: Object, exchange: Exchange, obstacle: Option<NotStoredReason>) {
+        let Self { gateway, fill, permit, .. } = *self;
         gateway.fills.remove(&fill);
         let meta = object.meta.clone();
         hand_over(&fill, object, obstacle);
         permit.pass_by(&gateway.storage, &meta, exchange.received);
     }
 
-    fn fail(self, error: &SourceError, exchange: Exchange) {
+    fn fail(self: Box<Self>, error: &SourceError, exchange: Exchange) {
         let (gateway, fill) = (Arc::clone(&self.gateway), Arc::clone(&self.fill));
         let selecting = gateway.selecting_of_error(error, &self.asked.headers, self.asker);
         // An error that leaves the stored object in the cache leaves an arriving one in its fill.
