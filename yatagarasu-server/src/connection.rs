@@ -43,7 +43,8 @@ use crate::connection::client_socket::ClientSocket;
 use crate::connection::fast_path::FastPath;
 use crate::connection::http2_executor::StreamExecutor;
 use crate::connection::limits::{
-    CONNECTION_BUFFER_BYTES, ConnectionLimits, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES, STREAMS_MAX,
+    CONNECTION_BUFFER_BYTES, ConnectionLimits, FIELDS_MAX, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES,
+    STREAMS_MAX,
 };
 use crate::connection::splice::SpliceWriter;
 use crate::connection::splice::stream::SpliceStream;
@@ -161,6 +162,7 @@ fn builder(executor: StreamExecutor, limits: &ConnectionLimits) -> Builder<Strea
     builder
         .http1()
         .header_read_timeout(None)
+        .max_headers(FIELDS_MAX)
         .max_buf_size(limits.header_size.max(CONNECTION_BUFFER_BYTES))
         .writev(true);
     builder

@@ -100,9 +100,8 @@ const CONNECTIONS_MAX: u64 = 1 << 20;
 /// is longer. At most one chunk of a response is queued. `SpliceStream` holds a stream from S3 back further.
 pub(super) const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 
-/// Maximum number of header fields of a request: hyper's own limit. With any other one, hyper allocates 32 KiB for each
-/// request that it parses.
-pub(crate) const FIELDS_MAX: usize = 100;
+/// Maximum number of header fields of a request.
+pub(crate) const FIELDS_MAX: usize = 512;
 
 /// Maximum number of unsent bytes in the client's socket of a fast stream.
 pub(super) const WIDE_UNSENT_BYTES: u32 = 4 << 20;

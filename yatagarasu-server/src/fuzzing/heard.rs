@@ -15,6 +15,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 
+use crate::connection::limits::FIELDS_MAX;
+
 /// Returns the methods and targets of the requests that hyper gives to a service on a connection with these bytes.
 pub(super) fn heard(bytes: &[u8]) -> Vec<(String, String)> {
     let heard = RefCell::new(Vec::new());
@@ -23,7 +25,7 @@ pub(super) fn heard(bytes: &[u8]) -> Vec<(String, String)> {
         ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())))
     });
     let mut builder = http1::Builder::new();
-    builder.header_read_timeout(None);
+    builder.header_read_timeout(None).max_headers(FIELDS_MAX);
     // It waits for nothing: all bytes are there, and it takes turns only to let others run.
     let mut connection = pin!(builder.serve_connection(Client(bytes.to_vec()), service));
     for _ in 0..8 {

@@ -18,12 +18,15 @@ pub(crate) struct Arguments {
     /// Measures only these proxies.
     #[arg(long, value_name = "PEER", value_enum, num_args = 1.., value_delimiter = ',')]
     pub(crate) peers: Vec<Peer>,
-    /// Number of samples of each figure; the report shows their median.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
-    pub(crate) samples: u32,
-    /// Length of a sample in seconds.
-    #[arg(long, value_name = "S", default_value = "1.25", value_parser = seconds)]
-    pub(crate) seconds: Duration,
+    /// Measures the most telling rows in about a minute, and prints a line for each figure.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Number of samples of each figure; the report shows their median. [default: 5, quick: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=99))]
+    samples: Option<u32>,
+    /// Length of a sample in seconds. [default: 1.25, quick: 0.5]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    seconds: Option<Duration>,
     /// Also writes `compare.md` and `compare.svg` into this folder.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
@@ -33,6 +36,18 @@ pub(crate) struct Arguments {
     /// Prints the rows and exits.
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+impl Arguments {
+    /// Returns the number of samples of each figure.
+    pub(crate) fn samples(&self) -> u32 {
+        self.samples.unwrap_or(if self.quick { 1 } else { 5 })
+    }
+
+    /// Returns the length of a sample.
+    pub(crate) fn duration(&self) -> Duration {
+        self.seconds.unwrap_or(Duration::from_millis(if self.quick { 500 } else { 1250 }))
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -59,7 +74,15 @@ mod tests {
         let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
         assert_eq!(arguments.only, [Row::Hit1k, Row::P99, Row::Stalled]);
         assert_eq!(arguments.peers, [Peer::Nginx, Peer::Yatagarasu]);
-        assert_eq!((arguments.samples, arguments.seconds), (3, Duration::from_millis(500)));
+        assert_eq!((arguments.samples(), arguments.duration()), (3, Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn a_quick_run_is_short_unless_it_is_told_otherwise() {
+        let of = |line: &str| Arguments::try_parse_from(line.split(' ')).unwrap();
+        let quick = of("compare --quick");
+        assert_eq!((quick.samples(), quick.duration()), (1, Duration::from_millis(500)));
+        assert_eq!(of("compare --quick --samples 3").samples(), 3);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! State that all measurements of a run share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::arguments::Arguments;
 use crate::machine::{self, Cores};
 use crate::peer::{self, AccessLog, Installed, Peer};
 use crate::process::{Running, Setting};
-use crate::row::Row;
+use crate::row::{self, Row};
 use crate::source::Source;
 
 /// Longest run, as a fraction of its planned time: five quarters. A measurement that has not begun by then fails.
@@ -36,7 +37,7 @@ pub(crate) struct Bench {
     /// Most files that may be open; `None` if there is no limit.
     pub(crate) open_files_max: Option<u64>,
     deadline: Instant,
-    misses: AtomicU64,
+    misses: Arc<AtomicU64>,
 }
 
 impl Bench {
@@ -58,12 +59,16 @@ impl Bench {
             eprintln!("{missing}");
         }
         ensure!(!peers.is_empty(), "there is nothing to measure");
-        let mut rows =
-            if arguments.only.is_empty() { Row::value_variants().to_vec() } else { arguments.only.clone() };
+        let mut rows = match &*arguments.only {
+            [] if arguments.quick => row::QUICK.to_vec(),
+            [] => Row::value_variants().to_vec(),
+            only => only.to_vec(),
+        };
         rows.sort_unstable();
         rows.dedup();
         let count = u32::try_from(peers.len()).unwrap_or(u32::MAX);
-        let takes = |row: &Row| row.takes(count, arguments.samples, arguments.seconds);
+        let (samples, duration) = (arguments.samples(), arguments.duration());
+        let takes = |row: &Row| row.takes(count, samples, duration);
         let planned = PREPARING + rows.iter().map(takes).sum::<Duration>();
         let (more, than) = PATIENCE;
         let at_most = planned * more / than;
@@ -75,11 +80,11 @@ impl Bench {
             peers,
             missing,
             rows,
-            samples: arguments.samples,
-            duration: arguments.seconds,
+            samples,
+            duration,
             open_files_max,
             deadline: Instant::now() + at_most,
-            misses: AtomicU64::new(0),
+            misses: Arc::default(),
         })
     }
 
@@ -114,6 +119,22 @@ impl Bench {
 
     /// Returns the key of an object that has not been requested yet.
     pub(crate) fn unseen_key(&self) -> String {
-        format!("miss/{}", self.misses.fetch_add(1, Ordering::Relaxed))
+        self.unseen().next()
+    }
+
+    /// Returns the keys of objects that have not been requested yet.
+    pub(crate) fn unseen(&self) -> Unseen {
+        Unseen(Arc::clone(&self.misses))
+    }
+}
+
+/// Keys of objects that have not been requested yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Unseen(Arc<AtomicU64>);
+
+impl Unseen {
+    /// Returns another one.
+    pub(crate) fn next(&self) -> String {
+        format!("miss/{}", self.0.fetch_add(1, Ordering::Relaxed))
     }
 }

@@ -18,13 +18,23 @@ pub(crate) enum Case {
     StalledMemory,
     StalledSockets,
     StalledAfter,
+    CrowdP50,
     CrowdP99,
+    CrowdCpu,
+    CrowdFair,
+    CrowdFullP99,
+    CrowdFullCpu,
+    CrowdFastCpu,
+    CrowdManyCpu,
     MissP50,
     MissP99,
+    Misses,
     IdleMemory,
     StartTime,
     StartMemory,
     Threads,
+    Bare1k,
+    Bare10k,
     Log,
 }
 
@@ -79,13 +89,23 @@ impl Case {
             Self::StalledMemory => "stalled stream: process memory",
             Self::StalledSockets => "stalled stream: socket buffers",
             Self::StalledAfter => "5 s after they left: over idle",
+            Self::CrowdP50 => "hit beside 1,000 streams at 1 MB/s: p50",
             Self::CrowdP99 => "hit beside 1,000 streams at 1 MB/s: p99",
+            Self::CrowdCpu => "1,000 streams at 1 MB/s: CPU",
+            Self::CrowdFair => "1,000 streams at 1 MB/s: slowest tenth to fastest",
+            Self::CrowdFullP99 => "hit beside 2,000 streams at 1 MB/s: p99",
+            Self::CrowdFullCpu => "2,000 streams at 1 MB/s: CPU",
+            Self::CrowdFastCpu => "100 streams at 10 MB/s: CPU",
+            Self::CrowdManyCpu => "4,000 streams at 100 kB/s: CPU",
             Self::MissP50 => "miss, time added: p50",
             Self::MissP99 => "miss, time added: p99",
+            Self::Misses => "64 misses at once, 10 KiB",
             Self::IdleMemory => "idle connection: process memory",
             Self::StartTime => "start to listening",
             Self::StartMemory => "process memory after the start",
             Self::Threads => "hit, 1 KiB, two threads against one",
+            Self::Bare1k => "hit, 1 KiB, without a log: CPU beside a bare loop",
+            Self::Bare10k => "hit, 10 KiB, without a log: CPU beside a bare loop",
             Self::Log => "hit, 1 KiB: CPU that the access log adds",
         }
     }
@@ -93,14 +113,21 @@ impl Case {
     /// Returns the unit of the figures.
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::Hit1k | Self::Hit10k | Self::Hit100k | Self::Hit1m | Self::Mixed => "requests/s",
+            Self::Hit1k | Self::Hit10k | Self::Hit100k | Self::Hit1m | Self::Mixed | Self::Misses => {
+                "requests/s"
+            }
             Self::P99 | Self::MissP50 | Self::MissP99 => "us",
-            Self::Stream1Cpu | Self::Stream8Cpu => "s/GiB",
+            Self::Stream1Cpu
+            | Self::Stream8Cpu
+            | Self::CrowdCpu
+            | Self::CrowdFullCpu
+            | Self::CrowdFastCpu
+            | Self::CrowdManyCpu => "s/GiB",
             Self::Stream1Rate | Self::Stream8Rate => "MB/s",
             Self::StalledMemory | Self::StalledSockets | Self::IdleMemory => "KiB",
             Self::StalledAfter | Self::StartMemory => "MB",
-            Self::CrowdP99 | Self::StartTime => "ms",
-            Self::Threads => "times",
+            Self::CrowdP50 | Self::CrowdP99 | Self::CrowdFullP99 | Self::StartTime => "ms",
+            Self::Threads | Self::CrowdFair | Self::Bare1k | Self::Bare10k => "times",
             Self::Log => "%",
         }
     }
@@ -115,6 +142,8 @@ impl Case {
             | Self::Mixed
             | Self::Stream1Rate
             | Self::Stream8Rate
+            | Self::CrowdFair
+            | Self::Misses
             | Self::Threads => Better::More,
             Self::P99
             | Self::Stream1Cpu
@@ -122,7 +151,15 @@ impl Case {
             | Self::StalledMemory
             | Self::StalledSockets
             | Self::StalledAfter
+            | Self::CrowdP50
             | Self::CrowdP99
+            | Self::CrowdCpu
+            | Self::CrowdFullP99
+            | Self::CrowdFullCpu
+            | Self::CrowdFastCpu
+            | Self::CrowdManyCpu
+            | Self::Bare1k
+            | Self::Bare10k
             | Self::MissP50
             | Self::MissP99
             | Self::IdleMemory
@@ -148,15 +185,21 @@ impl Case {
                 vec![of(Peer::Nginx, 0.65, 0.5), of(Peer::Haproxy, 1.0, 0.7)]
             }
             Self::Stream1Rate | Self::Stream8Rate => Vec::new(),
-            Self::StalledMemory => vec![itself(64.0, Some(32.0))],
-            Self::StalledSockets => vec![itself(512.0, Some(256.0))],
+            // What a byte of memory is does not depend on the machine.
+            Self::StalledMemory => vec![itself(48.0, Some(32.0))],
+            Self::StalledSockets => vec![itself(384.0, Some(256.0))],
             Self::StalledAfter => vec![itself(10.0, None)],
-            Self::CrowdP99 => vec![itself(5.0, None)],
-            Self::MissP50 => vec![itself(150.0, Some(100.0))],
-            Self::MissP99 => vec![itself(500.0, Some(300.0))],
+            Self::CrowdP50 | Self::CrowdP99 | Self::CrowdFullP99 => vec![of(Peer::Haproxy, 1.0, 0.5)],
+            Self::CrowdCpu | Self::CrowdFullCpu | Self::CrowdFastCpu | Self::CrowdManyCpu => {
+                vec![of(Peer::Haproxy, 1.0, 0.7)]
+            }
+            Self::CrowdFair => vec![itself(0.9, Some(0.97))],
+            Self::MissP50 | Self::MissP99 => vec![of(Peer::Haproxy, 1.1, 1.0)],
+            Self::Misses => vec![of(Peer::Haproxy, 0.7, 1.0), of(Peer::Nginx, 2.0, 3.0)],
             Self::IdleMemory => vec![itself(24.0, Some(12.0))],
-            Self::StartTime => vec![itself(50.0, Some(10.0))],
+            Self::StartTime => vec![of(Peer::Nginx, 2.0, 1.0)],
             Self::StartMemory => vec![itself(20.0, Some(10.0))],
+            Self::Bare1k | Self::Bare10k => vec![itself(1.2, Some(1.1))],
             Self::Threads => vec![itself(1.7, Some(1.9))],
             Self::Log => vec![itself(15.0, Some(5.0))],
         }

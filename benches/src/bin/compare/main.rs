@@ -65,7 +65,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let whole = measured(&runtime, &bench, &mut outcomes)?;
     outcomes.sort_by_key(|outcome| outcome.case);
     let report = Report { machine, bench: &bench, outcomes };
-    print(&report.text())?;
+    print(&if arguments.quick { report.brief() } else { report.text() })?;
     if let Some(folder) = &arguments.out {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         write(&folder.join("compare.md"), &report.text())?;

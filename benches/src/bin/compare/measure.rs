@@ -1,11 +1,13 @@
 //! The measurements: one module for each row.
 
+mod bare;
 mod crowd;
 mod hits;
 mod idle;
 mod latency;
 mod log;
 mod miss;
+mod misses;
 mod prepare;
 mod stalled;
 mod start;
@@ -42,7 +44,10 @@ pub(crate) async fn all(bench: &Bench, outcomes: &mut Vec<Outcome>) {
         say(row);
         outcomes.extend(match row {
             Row::Stalled => stalled::measure(bench).await,
-            Row::Crowd => crowd::measure(bench).await,
+            Row::Crowd => crowd::measure(bench, &crowd::THOUSAND).await,
+            Row::CrowdFull => crowd::measure(bench, &crowd::FULL).await,
+            Row::CrowdFast => crowd::measure(bench, &crowd::FAST).await,
+            Row::CrowdMany => crowd::measure(bench, &crowd::MANY).await,
             Row::Idle => idle::measure(bench).await,
             Row::Start => start::measure(bench).await,
             Row::Hit1k
@@ -55,6 +60,8 @@ pub(crate) async fn all(bench: &Bench, outcomes: &mut Vec<Outcome>) {
             | Row::Stream8
             | Row::Miss
             | Row::Threads
+            | Row::Misses
+            | Row::Bare
             | Row::Log => Vec::new(),
         });
     }
@@ -76,8 +83,16 @@ async fn together(bench: &Bench, outcomes: &mut Vec<Outcome>) {
             Row::Stream8 => stream::measure(bench, &running, 8, Case::Stream8Cpu, Case::Stream8Rate).await,
             Row::Miss => miss::measure(bench, &running).await,
             Row::Threads => threads::measure(bench, &running).await,
+            Row::Misses => vec![misses::measure(bench, &running).await],
+            Row::Bare => bare::measure(bench).await,
             Row::Log => vec![log::measure(bench, &running).await],
-            Row::Stalled | Row::Crowd | Row::Idle | Row::Start => Vec::new(),
+            Row::Stalled
+            | Row::Crowd
+            | Row::CrowdFull
+            | Row::CrowdFast
+            | Row::CrowdMany
+            | Row::Idle
+            | Row::Start => Vec::new(),
         };
         for outcome in &mut measured {
             for (peer, reason) in &absent {

@@ -42,6 +42,11 @@ impl Report<'_> {
         markdown::text(self)
     }
 
+    /// Returns a line for each figure.
+    pub(crate) fn brief(&self) -> String {
+        markdown::brief(&self.outcomes)
+    }
+
     /// Returns the picture as SVG.
     pub(crate) fn picture(&self) -> String {
         picture::draw(&self.outcomes)

@@ -34,12 +34,22 @@ pub(crate) enum Row {
     Miss,
     /// Hits with two threads of the server, compared with one
     Threads,
+    /// 64 misses at once: rate
+    Misses,
+    /// CPU of hits of 1 and 10 KiB beside a bare loop of epoll, recv and send
+    Bare,
     /// What the access log costs a hit of 1 KiB
     Log,
     /// Memory and socket buffers of 500 streams that clients stopped reading, and memory after they left
     Stalled,
-    /// Hits while 1,000 clients stream at 1 MB/s each
+    /// 1,000 clients that stream at 1 MB/s each, and hits beside them
     Crowd,
+    /// The same with 2,000 clients, which takes more than one core
+    CrowdFull,
+    /// 100 clients that stream at 10 MB/s each
+    CrowdFast,
+    /// 4,000 clients that stream at 100 kB/s each
+    CrowdMany,
     /// Memory of 5,000 idle connections
     Idle,
     /// Time from the start to listening, and memory then
@@ -60,8 +70,16 @@ impl Row {
             | Self::Stream8
             | Self::Miss
             | Self::Threads
+            | Self::Misses
+            | Self::Bare
             | Self::Log => true,
-            Self::Stalled | Self::Crowd | Self::Idle | Self::Start => false,
+            Self::Stalled
+            | Self::Crowd
+            | Self::CrowdFull
+            | Self::CrowdFast
+            | Self::CrowdMany
+            | Self::Idle
+            | Self::Start => false,
         }
     }
 
@@ -76,17 +94,33 @@ impl Row {
             | Self::Mixed
             | Self::P99
             | Self::Stream1
-            | Self::Stream8 => taken * peers * samples,
+            | Self::Stream8
+            | Self::Misses => taken * peers * samples,
             Self::Threads => taken * 2 * samples,
-            Self::Log => taken * 4 * samples + Duration::from_secs(2),
+            Self::Bare | Self::Log => taken * 4 * samples + Duration::from_secs(2),
             Self::Miss => Duration::from_secs(2) * (peers + 1),
             Self::Stalled => Duration::from_secs(14) * peers,
-            Self::Crowd => Duration::from_secs(24) * peers,
+            Self::Crowd | Self::CrowdFull | Self::CrowdFast | Self::CrowdMany => {
+                (Duration::from_secs(5) + Duration::from_secs(3) * samples) * peers
+            }
             Self::Idle => Duration::from_secs(6) * peers,
             Self::Start => Duration::from_secs(12) * peers,
         }
     }
 }
+
+/// The rows of a quick run: those that a change of the server moves first.
+pub(crate) const QUICK: [Row; 9] = [
+    Row::Hit1k,
+    Row::Hit10k,
+    Row::Hit100k,
+    Row::Mixed,
+    Row::Stream8,
+    Row::Misses,
+    Row::Bare,
+    Row::Log,
+    Row::Crowd,
+];
 
 /// Returns the names of all rows with their descriptions.
 pub(crate) fn list() -> String {

@@ -10,7 +10,6 @@ use tokio::net::TcpStream;
 
 use crate::connection::admission::Excess;
 use crate::connection::fast_path::request_head::Invalidity;
-use crate::connection::limits::FIELDS_MAX;
 use crate::service::handler::{Refused, RequestHandler};
 use crate::service::problem::Problem;
 
@@ -38,9 +37,7 @@ impl Refusal {
             Invalidity::NotProxied => Problem::BadRequest(
                 "the connection of a proxy has to begin with a header of the PROXY protocol",
             ),
-            Invalidity::TooManyFields => {
-                Problem::TooLarge(format!("the request has more than {FIELDS_MAX} fields").into())
-            }
+            Invalidity::TooManyFields => Problem::TooLarge("the request has more than 512 fields".into()),
         };
         Self { refused: handler.refuse(&problem, client), sent: 0 }
     }

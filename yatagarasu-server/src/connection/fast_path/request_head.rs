@@ -10,6 +10,9 @@ use yatagarasu_core::http::fields::is_immaterial;
 use crate::connection::limits::FIELDS_MAX;
 use crate::service::router::is_host;
 
+/// Number of header fields that are parsed without an allocation.
+const FIELDS_TYPICAL: usize = 64;
+
 /// The preface of HTTP/2 (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -70,16 +73,27 @@ enum FieldEffect {
 impl<'a> RequestHead<'a> {
     /// Parses the front of `bytes` with httparse, the parser that hyper uses.
     pub(crate) fn of(bytes: &'a [u8]) -> Self {
-        // Uninitialized, because clearing 3 KiB would take as long as parsing most heads.
-        let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+        // Uninitialized, because clearing 2 KiB would take as long as parsing most heads.
+        let mut fields = [const { MaybeUninit::uninit() }; FIELDS_TYPICAL];
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, &mut fields) {
+            Ok(Status::Complete(length)) => Self::complete(bytes, &request, length),
+            Ok(Status::Partial) => Self::Partial,
+            Err(httparse::Error::TooManyHeaders) => Self::of_many(bytes),
+            Err(_) if bytes.starts_with(PREFACE) => Self::Http2,
+            Err(_) if bytes.starts_with(TLS) => Self::Invalid(Invalidity::Tls),
+            Err(_) if PREFACE.starts_with(bytes) || TLS.starts_with(bytes) => Self::Partial,
+            Err(_) => Self::Invalid(Invalidity::NotHttp),
+        }
+    }
+
+    fn of_many(bytes: &'a [u8]) -> Self {
+        let mut fields = vec![MaybeUninit::uninit(); FIELDS_MAX];
         let mut request = httparse::Request::new(&mut []);
         match request.parse_with_uninit_headers(bytes, &mut fields) {
             Ok(Status::Complete(length)) => Self::complete(bytes, &request, length),
             Ok(Status::Partial) => Self::Partial,
             Err(httparse::Error::TooManyHeaders) => Self::Invalid(Invalidity::TooManyFields),
-            Err(_) if bytes.starts_with(PREFACE) => Self::Http2,
-            Err(_) if bytes.starts_with(TLS) => Self::Invalid(Invalidity::Tls),
-            Err(_) if PREFACE.starts_with(bytes) || TLS.starts_with(bytes) => Self::Partial,
             Err(_) => Self::Invalid(Invalidity::NotHttp),
         }
     }

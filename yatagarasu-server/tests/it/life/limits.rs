@@ -68,7 +68,7 @@ async fn a_head_beyond_the_bound_is_told_which_one() {
     let many = format!("GET /static/k HTTP/1.1\r\nhost: a\r\n{}\r\n", "a:b\r\n".repeat(600));
     for (head, detail) in [
         (long, "the request head is longer than 16384 bytes"),
-        (many, "the request has more than 100 fields"),
+        (many, "the request has more than 512 fields"),
     ] {
         let mut client = Connection::send(site.address, head).await;
         let answer = client.head().await;

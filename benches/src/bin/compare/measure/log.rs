@@ -36,15 +36,7 @@ async fn compared(
     logs: &Running,
     installed: &Installed,
 ) -> anyhow::Result<(Vec<Hits>, Vec<Hits>)> {
-    let setting = Setting {
-        source: bench.source.address(),
-        threads: 1,
-        cores: vec![bench.cores.proxy],
-        load: bench.cores.load,
-        access_log: AccessLog::Off,
-    };
-    let silent = bounded(bench, SLACK, Running::start(installed, &setting)).await?;
-    fill(bench, &silent, &["1k".to_owned()]).await?;
+    let silent = silent(bench, installed, &["1k".to_owned()]).await?;
     let wanted: Arc<[Wanted]> = [Wanted::new("1k")].into();
     let hits = async |running| bounded(bench, SLACK, hits::sample(bench, running, &wanted)).await;
     let (mut with, mut without) = (Vec::new(), Vec::new());
@@ -53,6 +45,20 @@ async fn compared(
         without.push(hits(&silent).await.context("without the log")?);
     }
     Ok((with, without))
+}
+
+/// Starts a proxy that writes no access log, and fills its cache with the objects of these keys.
+pub(super) async fn silent(bench: &Bench, installed: &Installed, keys: &[String]) -> anyhow::Result<Running> {
+    let setting = Setting {
+        source: bench.source.address(),
+        threads: 1,
+        cores: vec![bench.cores.proxy],
+        load: bench.cores.load,
+        access_log: AccessLog::Off,
+    };
+    let silent = bounded(bench, SLACK, Running::start(installed, &setting)).await?;
+    fill(bench, &silent, keys).await?;
+    Ok(silent)
 }
 
 /// Returns the CPU time that the log adds to that of a hit, in percent.

@@ -24,6 +24,23 @@ pub(super) fn text(report: &Report<'_>) -> String {
     text
 }
 
+/// Returns a line for each case: the server's figure, and whether it reaches its bounds.
+pub(super) fn brief(outcomes: &[Outcome]) -> String {
+    let mut text = String::new();
+    for outcome in outcomes {
+        let figure = cell(outcome.cells.get(&Peer::Yatagarasu));
+        for (peer, cell) in &outcome.cells {
+            if let Cell::Failed(reason) = cell {
+                writeln!(text, "{}, {}: failed: {reason}", outcome.case.title(), peer.label())
+                    .expect("a string takes what is written");
+            }
+        }
+        writeln!(text, "{}: {figure} {}; {}", outcome.case.title(), outcome.case.unit(), judged(outcome))
+            .expect("a string takes what is written");
+    }
+    text
+}
+
 /// Returns the table: a line for each case, a column for each proxy, and whether the server reaches its bounds.
 fn table(outcomes: &[Outcome]) -> String {
     let mut head = vec!["case".to_owned(), "unit".to_owned()];
@@ -148,9 +165,17 @@ mod tests {
             "| hit, 1 KiB | requests/s | 80,000 | 40,000 | 70,000 | failed | \
              nginx 2.00x aim (1.5; 2), HAProxy 1.14x **missed** (1.3; 2), Varnish ? (2; 3) |"
         );
+        assert_eq!(squeezed(lines[3]), "| start to listening | ms | 60.0 | - | - | - | nginx ? (2; 1) |");
+    }
+
+    #[test]
+    fn a_quick_run_prints_a_line_for_each_figure() {
         assert_eq!(
-            squeezed(lines[3]),
-            "| start to listening | ms | 60.0 | - | - | - | **missed** (50; 10) |"
+            brief(&outcomes()),
+            "hit, 1 KiB, Varnish: failed: status 503\n\
+             hit, 1 KiB: 80,000 requests/s; \
+             nginx 2.00x aim (1.5; 2), HAProxy 1.14x **missed** (1.3; 2), Varnish ? (2; 3)\n\
+             start to listening: 60.0 ms; nginx ? (2; 1)\n"
         );
     }
 
