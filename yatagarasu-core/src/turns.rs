@@ -44,7 +44,8 @@ pub struct BodyTurn {
 }
 
 impl BodyTurn {
-    /// Waits until the body may move its next piece.
+    /// Waits until the body may move its next piece. Call it only if there is one: a body that is released and moves
+    /// nothing delays the others, and would queue again at once.
     pub fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.moved < FREE_BYTES {
             return Poll::Ready(());
@@ -73,8 +74,8 @@ pub fn begin() {
     let _ = TURNS.try_with(|turns| turns.borrow_mut().begin());
 }
 
-/// Divides the time of this thread among its bodies. Never returns. Run it as a task of a single-threaded tokio runtime:
-/// that looks for events before it goes on with a task that has yielded.
+/// Divides the time of this thread among its bodies. Never returns. Run it as a task of a single-threaded tokio
+/// runtime: that looks for events before it goes on with a task that has yielded.
 pub async fn divide() {
     let _divided = Divided;
     loop {

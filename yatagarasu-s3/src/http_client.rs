@@ -25,7 +25,7 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, StatusCode};
 use tokio::time::Instant;
-use yatagarasu_core::SourceError;
+use yatagarasu_core::{SourceError, Traffic};
 
 use body::BodyReader;
 use connector::Connector;
@@ -64,12 +64,15 @@ impl Transport {
     /// # Cancel safety
     ///
     /// Dropping the future, or the body before its end, closes the connection.
-    pub(crate) async fn send(&self, request: Request<()>) -> Result<Response<BodyReader>, SourceError> {
+    pub(crate) async fn send(
+        &self,
+        request: Request<()>,
+        traffic: Traffic,
+    ) -> Result<Response<BodyReader>, SourceError> {
         let uri = request.uri();
         let proxy = self.connector.proxy(uri).filter(|_| uri.scheme() == Some(&Scheme::HTTP));
         let head = request::head(&request, proxy.as_ref());
         let server = uri.authority().cloned().unwrap_or_else(|| Authority::from_static("localhost"));
-        let traffic = request.extensions().get().copied().unwrap_or_default();
         let turn = self.pool.turn(traffic).await?;
         if let Some(connection) = self.pool.take(&server, &turn) {
             let sent = Instant::now();

@@ -15,7 +15,7 @@ mod system;
 mod system;
 
 /// Most bytes that are moved through a pipe at a time.
-pub const CAPACITY: usize = 128 * 1024;
+pub const CAPACITY: usize = 256 * 1024;
 
 /// Most empty pipes that a thread keeps.
 const SPARE_MAX: usize = 16;

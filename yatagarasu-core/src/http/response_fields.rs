@@ -11,9 +11,42 @@ const ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
 #[derive(Debug, Clone, Default)]
 pub struct ResponseFields {
     /// Names of fields that no client gets.
-    hidden: Vec<Pattern>,
+    hidden: Vec<NamePattern>,
     rules: Vec<FieldRule>,
     vary: VaryOrigin,
+}
+
+/// A pattern of field names. Most are plain names, and comparing those takes no time.
+#[derive(Debug, Clone)]
+enum NamePattern {
+    Plain(Box<str>),
+    Glob(Pattern),
+}
+
+impl NamePattern {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Plain(name) => name,
+            Self::Glob(pattern) => pattern.as_str(),
+        }
+    }
+
+    fn matches(&self, name: &HeaderName) -> bool {
+        match self {
+            Self::Plain(plain) => **plain == *name.as_str(),
+            Self::Glob(pattern) => pattern.matches(name.as_str()),
+        }
+    }
+}
+
+impl From<Pattern> for NamePattern {
+    fn from(pattern: Pattern) -> Self {
+        if pattern.as_str().contains(['*', '?', '[']) {
+            Self::Glob(pattern)
+        } else {
+            Self::Plain(pattern.as_str().into())
+        }
+    }
 }
 
 /// A change to the fields of the responses for some keys.
@@ -40,6 +73,7 @@ pub enum VaryOrigin {
 impl ResponseFields {
     /// Hides fields whose names match `hidden`, and applies all rules that match.
     pub fn new(hidden: Vec<Pattern>, rules: Vec<FieldRule>) -> Self {
+        let hidden = hidden.into_iter().map(NamePattern::from).collect();
         Self { hidden, rules, vary: VaryOrigin::default() }
     }
 
@@ -51,7 +85,7 @@ impl ResponseFields {
 
     /// Returns the names that are hidden.
     pub fn hidden(&self) -> impl Iterator<Item = &str> {
-        self.hidden.iter().map(Pattern::as_str)
+        self.hidden.iter().map(NamePattern::as_str)
     }
 
     /// Returns the rules.
@@ -80,7 +114,7 @@ impl ResponseFields {
     pub(crate) fn drops(&self, key: &str, name: &HeaderName) -> bool {
         let is = |pattern: &Pattern| pattern.matches(name.as_str());
         let changed = |rule: &FieldRule| rule.set.contains_key(name) || rule.remove.iter().any(is);
-        self.hidden.iter().any(is) || self.rules_for(key).any(changed)
+        self.hidden.iter().any(|hidden| hidden.matches(name)) || self.rules_for(key).any(changed)
     }
 
     /// Returns the fields that a response for `key` with the fields `own` has besides them.

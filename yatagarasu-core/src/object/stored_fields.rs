@@ -3,6 +3,9 @@
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+/// Number of fields that most responses add. A map that grows copies its entries.
+const ADDED_TYPICAL: usize = 8;
+
 /// A field's name and value.
 pub(super) type Field<'a> = (&'a HeaderName, &'a HeaderValue);
 
@@ -26,7 +29,8 @@ impl StoredFields {
     /// own that they do not get.
     pub(super) fn new(shown: &[Field<'_>], added: &[Field<'_>], hidden: &[Field<'_>]) -> Self {
         let length = |(name, value): &Field<'_>| name.as_str().len() + value.len() + b": \r\n".len();
-        let mut written = Vec::with_capacity([shown, added, hidden].concat().iter().map(length).sum());
+        let all = shown.iter().chain(added).chain(hidden);
+        let mut written = Vec::with_capacity(all.map(length).sum());
         let [shown_own, shown, _] = [shown, added, hidden].map(|fields| {
             for (name, value) in fields {
                 for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
@@ -68,9 +72,9 @@ impl StoredFields {
         self.own().count()
     }
 
-    /// Returns the object's own fields as a map.
+    /// Returns the object's own fields as a map, with room for those that a response adds.
     pub(super) fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.len());
+        let mut map = HeaderMap::with_capacity(self.len() + ADDED_TYPICAL);
         self.append_to(&mut map);
         map
     }

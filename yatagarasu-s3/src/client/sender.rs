@@ -94,7 +94,7 @@ impl BucketClient {
             let signing = self.credentials.current().await?;
             let signed_at = self.skew.corrected(self.clock.date());
             let request = self.request(&outgoing, &address, signing.as_ref(), signed_at)?;
-            let response = self.transport.send(request).await?;
+            let response = self.transport.send(request, outgoing.traffic).await?;
             if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
                 self.credentials.accepted();
                 return Ok(response);
@@ -159,7 +159,6 @@ impl BucketClient {
                 SourceError::new(ErrorKind::Misconfigured).because(reason).caused_by(Arc::new(error))
             })?;
         }
-        request.extensions_mut().insert(outgoing.traffic);
         let headers = request.headers_mut();
         headers.entry(USER_AGENT).or_insert(PRODUCT);
         headers.append(VIA, PSEUDONYM);

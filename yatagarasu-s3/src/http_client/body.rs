@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_core::Stream;
 use yatagarasu_core::source::body::Spliced;
+use yatagarasu_core::turns::BodyTurn;
 use yatagarasu_core::{SourceError, innermost};
 
 use crate::http_client::body::buffer::ReadBuffer;
@@ -30,6 +31,7 @@ pub(crate) struct BodyReader {
     /// `None` once the body has ended.
     connection: Option<Connection>,
     framing: Framing,
+    turn: BodyTurn,
 }
 
 impl BodyReader {
@@ -39,7 +41,8 @@ impl BodyReader {
         framing: Framing,
         chunk: ReadBuffer,
     ) -> Result<Self, SourceError> {
-        let mut content = Self { early: None, connection: Some(connection), framing };
+        let mut content =
+            Self { early: None, connection: Some(connection), framing, turn: BodyTurn::default() };
         content.early = content.accept(chunk)?;
         Ok(content)
     }
@@ -62,6 +65,15 @@ impl BodyReader {
         Ok((accepted.content > 0).then(|| chunk.into_bytes(accepted.content)))
     }
 
+    /// Waits until bytes have arrived and this body may move its next piece. In this order: a body that has nothing to
+    /// move takes no turn.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(connection) = &mut self.connection {
+            ready!(connection.socket.poll_readable(cx))?;
+        }
+        self.turn.poll(cx).map(Ok)
+    }
+
     /// Processes the result of a read. Returns `None` if it contains no content.
     fn receive(&mut self, read: io::Result<ReadBuffer>) -> Option<Result<Bytes, SourceError>> {
         let received = match read {
@@ -72,7 +84,10 @@ impl BodyReader {
                 }
                 Framing::Length(_) | Framing::Chunked(_) => Err(broke_off(closed())),
             },
-            Ok(chunk) => self.accept(chunk),
+            Ok(chunk) => {
+                self.turn.moved(chunk.filled().len());
+                self.accept(chunk)
+            }
             Err(error) => Err(broke_off(error)),
         };
         if received.is_err() {
@@ -92,6 +107,7 @@ impl BodyReader {
             self.connection = None;
             broke_off(error)
         })?;
+        self.turn.moved(moved);
         if self.framing.skip(moved)
             && let Some(connection) = self.connection.take()
         {
@@ -132,6 +148,9 @@ impl Spliced for BodyReader {
         // Splicing needs a body in which every byte is content, and no byte read ahead.
         let (None, Framing::Length(left)) = (&this.early, &this.framing) else { return Poll::Ready(None) };
         let limit = usize::try_from(*left).unwrap_or(usize::MAX).min(limit);
+        if let Err(error) = ready!(this.poll_turn(cx)) {
+            return Poll::Ready(Some(this.moved(Err(error))));
+        }
         let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
         let Some(splicing) = connection.socket.poll_splice(cx, pipe, limit) else { return Poll::Ready(None) };
         let moved = ready!(splicing);
@@ -147,8 +166,13 @@ impl Stream for BodyReader {
         if let Some(early) = this.early.take() {
             return Poll::Ready(Some(Ok(early)));
         }
-        while let Some(connection) = &mut this.connection {
-            let read = ready!(ReadBuffer::poll_read(&mut connection.socket, cx));
+        while this.connection.is_some() {
+            let turn = ready!(this.poll_turn(cx));
+            let Some(connection) = &mut this.connection else { break };
+            let read = match turn {
+                Ok(()) => ready!(ReadBuffer::poll_read(&mut connection.socket, cx)),
+                Err(error) => Err(error),
+            };
             if let Some(item) = this.receive(read) {
                 return Poll::Ready(Some(item));
             }

@@ -25,6 +25,18 @@ pub(super) enum Socket {
 }
 
 impl Socket {
+    /// Waits until bytes may have arrived.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain { stream, .. } => stream.poll_read_ready(cx),
+            Self::Tls(stream) => match stream.get_ref() {
+                (socket, session) if session.wants_read() => socket.poll_read_ready(cx),
+                // There are decrypted bytes.
+                _ => Poll::Ready(Ok(())),
+            },
+        }
+    }
+
     /// Reads the bytes that have arrived, as far as there is room. Returns 0 at the end of the stream.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(room);

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use yatagarasu_core::SourceError;
-use yatagarasu_core::turns::BodyTurn;
 
 use crate::connection::http2_stream::Stream;
 use crate::connection::limits::{CUT, STREAM_PIECE_BYTES};
@@ -22,7 +21,6 @@ use crate::service::body::ResponseBody;
 pub(super) struct AnsweringBody {
     body: ResponseBody,
     running: InFlight,
-    turn: BodyTurn,
     /// Declared after the body to be dropped after it: the memory reserved for S3's socket is released once that is
     /// closed.
     way: Way,
@@ -39,7 +37,7 @@ pub(super) enum Way {
 
 impl AnsweringBody {
     pub(super) fn new(body: ResponseBody, running: InFlight, way: Way) -> Self {
-        Self { body, running, turn: BodyTurn::default(), way }
+        Self { body, running, way }
     }
 
     fn is_cut(&self) -> bool {
@@ -55,8 +53,7 @@ impl Body for AnsweringBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
-        let Self { body, way, running, turn } = &mut *self;
-        ready!(turn.poll(cx));
+        let Self { body, way, running } = &mut *self;
         let item = match way {
             Way::Connection { stream, version } => {
                 let item = ready!(body.poll_next_by(cx, |object, cx| stream.poll_next(object, cx)));
@@ -75,9 +72,8 @@ impl Body for AnsweringBody {
                 item
             }
         };
-        match &item {
-            Some(Ok(bytes)) => turn.moved(bytes.len()),
-            Some(Err(_)) | None => running.end(),
+        if !matches!(item, Some(Ok(_))) {
+            running.end();
         }
         Poll::Ready(item.map(|item| item.map(Frame::data)))
     }

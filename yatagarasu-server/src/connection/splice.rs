@@ -124,7 +124,8 @@ impl SpliceWriter {
         if narrowing {
             self.bound(socket);
         }
-        if narrowing || held.awaits_room {
+        // hyper may flush more than once. Each look is a system call.
+        if narrowing || (held.awaits_room && held.unwritten > 0) {
             loop {
                 ready!(socket.poll_write_ready(cx))?;
                 match socket.try_io(Interest::WRITABLE, || takes_more(socket)) {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
@@ -14,6 +14,7 @@ use crate::gateway::lookup::Selecting;
 use crate::source::Object;
 use crate::source::error::SourceError;
 use crate::source::trace::SourceTrace;
+use crate::turns::BodyTurn;
 
 /// One client's read position in a fill. It advances at the client's pace. Bytes of the segment that is still
 /// growing are copied.
@@ -23,6 +24,7 @@ pub struct FillReader {
     rest: Range<u64>,
     /// Whether the response head had arrived when this reader joined.
     late: bool,
+    turn: BodyTurn,
 }
 
 /// The state of a fill once the source has answered.
@@ -50,7 +52,7 @@ impl FillReader {
         let (id, late) =
             (state.last_reader, matches!(state.stage, Stage::Receiving { .. } | Stage::Complete(_)));
         drop(state);
-        Self { fill, id, rest: 0..0, late }
+        Self { fill, id, rest: 0..0, late, turn: BodyTurn::default() }
     }
 
     pub(in crate::gateway) fn fill(&self) -> Arc<Fill> {
@@ -105,8 +107,8 @@ impl FillReader {
         .await
     }
 
-    /// Returns the next bytes that have arrived, at most up to the end of a segment. Waits if there are none;
-    /// returns `None` at the end of the range.
+    /// Returns the next bytes that have arrived, at most up to the end of a segment, in the body's turn. Waits if there
+    /// are none; returns `None` at the end of the range.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SourceError>>> {
         if self.remaining() == 0 {
             return Poll::Ready(None);
@@ -130,6 +132,8 @@ impl FillReader {
             return Poll::Pending;
         }
         drop(state);
+        ready!(self.turn.poll(cx));
+        self.turn.moved(bytes.len());
         self.rest.start += bytes.len() as u64;
         Poll::Ready(Some(Ok(bytes)))
     }

@@ -1,6 +1,5 @@
 //! Receiving a body into a fill, and storing it as a whole object or a partial entry.
 
-use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,7 +21,6 @@ use crate::http::fields::drop_whole_only;
 use crate::object::meta::{ObjectMeta, Shape};
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
-use crate::turns::BodyTurn;
 
 /// An answer of the source that may be stored.
 pub(in crate::gateway) struct Fetched {
@@ -140,12 +138,9 @@ impl Receive {
 
     /// Receives the body. Its length must be the one in the head: a source knows either without the other.
     async fn take(&self, mut body: ObjectBody) -> Result<(), SourceError> {
-        let (mut received, mut turn) = (0, BodyTurn::default());
-        loop {
-            poll_fn(|cx| turn.poll(cx)).await;
-            let Some(chunk) = body.next().await else { break };
+        let mut received = 0;
+        while let Some(chunk) = body.next().await {
             let chunk = chunk?;
-            turn.moved(chunk.len());
             received += chunk.len() as u64;
             if received > self.receipt.length {
                 break;

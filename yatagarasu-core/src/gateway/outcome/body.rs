@@ -62,7 +62,7 @@ impl Stream for ReplyBody {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Stored(body) => Poll::Ready(body.next().map(Ok)),
+            Self::Stored(body) => body.poll_next(cx).map(|item| item.map(Ok)),
             Self::Filling(reader) => reader.poll_next(cx),
             Self::Multipart(body) => body.poll_next(cx),
             Self::Streamed(body) => Pin::new(body).poll_next(cx),

@@ -105,7 +105,7 @@ impl PartContent {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SourceError>>> {
         match self {
-            Self::Stored(body) => Poll::Ready(body.next().map(Ok)),
+            Self::Stored(body) => body.poll_next(cx).map(|item| item.map(Ok)),
             Self::Filling(reader) => reader.poll_next(cx),
         }
     }

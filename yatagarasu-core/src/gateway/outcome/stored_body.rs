@@ -2,22 +2,25 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
 use crate::cache::entry::CacheEntry;
+use crate::turns::BodyTurn;
 
 /// A range of a stored object on its way to a client. It shares the object's memory and copies nothing.
 #[derive(Debug)]
 pub struct StoredBody {
     object: Arc<CacheEntry>,
     rest: Range<u64>,
+    turn: BodyTurn,
 }
 
 impl StoredBody {
     /// Serves `range` of `object`.
     pub fn new(object: Arc<CacheEntry>, range: Range<u64>) -> Self {
-        Self { object, rest: range }
+        Self { object, rest: range, turn: BodyTurn::default() }
     }
 
     /// Returns the object.
@@ -35,9 +38,15 @@ impl StoredBody {
         self.rest = range;
     }
 
-    pub(super) fn next(&mut self) -> Option<Bytes> {
+    /// Returns the next bytes in the body's turn, and `None` at the end.
+    pub(super) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         let slice = self.object.slice(&self.rest);
+        if slice.is_empty() {
+            return Poll::Ready(None);
+        }
+        ready!(self.turn.poll(cx));
+        self.turn.moved(slice.len());
         self.rest.start += slice.len() as u64;
-        (!slice.is_empty()).then_some(slice)
+        Poll::Ready(Some(slice))
     }
 }
