@@ -231,7 +231,7 @@ impl FastPath {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
-            if sending.poll_turn(cx).is_pending() {
+            if sending.poll_turn(socket, cx).is_pending() {
                 state.set_sending(true);
                 return Poll::Pending;
             }

@@ -44,8 +44,12 @@ impl HitWriter {
         Self { head, head_sent: 0, stored, sent: 0, turn: BodyTurn::default(), entry }
     }
 
-    /// Waits until this response may send its next bytes.
-    pub(in crate::connection) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
+    /// Waits until this response may send its next bytes. A socket that has no room is not waited for here, and takes no
+    /// turn.
+    pub(in crate::connection) fn poll_turn(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+        if socket.poll_write_ready(cx).is_pending() {
+            return Poll::Ready(());
+        }
         self.turn.poll(cx)
     }
 

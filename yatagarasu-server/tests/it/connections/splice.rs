@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::time::sleep;
 use yatagarasu_testing::client::{Connection, plain_get};
@@ -272,4 +273,31 @@ async fn what_is_not_content_alone_is_read_and_written() {
     assert_eq!(client.head().await.status, 200);
     assert!(client.rest().await == content);
     assert_eq!(process.open_files("pipe:"), before);
+}
+
+/// Bodies that have nothing to move take no turns: eight of them once kept a thread busy with nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_wait_for_s3_take_no_time() {
+    const STREAMS: usize = 8;
+    const SENT: u64 = 32 * MIB;
+    let s3 = Origin::start().await;
+    let gate = Gate::default();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n").into_bytes();
+    let (sent, rest_at) =
+        ([head.clone(), MemoryObjects::pattern(0, SENT)].concat(), head.len() + 32 * (1 << 20) - 1);
+    for number in 0..STREAMS {
+        s3.answer(&format!("k{number}"), [Reply::raw(sent.clone()).rest_at(rest_at, &gate)]);
+    }
+    let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "enabled: false")]);
+    let process = Process::start(&yaml.replace("threads: 2", "threads: 1"), &[]);
+    let address = process.address;
+    let reading = (0..STREAMS).map(|number| async move {
+        let mut client = Connection::get(address, &format!("/static/k{number}")).await;
+        assert_eq!(client.head().await.status, 200);
+        client.take(usize::try_from(SENT - 1).unwrap()).await;
+        client
+    });
+    let clients = join_all(reading).await;
+    process.assert_idle().await;
+    drop(clients);
 }

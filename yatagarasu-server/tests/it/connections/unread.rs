@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -68,6 +69,35 @@ async fn a_client_that_takes_nothing_of_a_stored_object_is_let_go() {
     until_timeouts(&site, 2).await;
     plain.reset().await;
     other.reset().await;
+}
+
+/// A response that its socket has no room for takes no turns.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_take_nothing_take_no_time() {
+    let s3 = Origin::start().await;
+    s3.objects().put_pattern("large", 256 * MIB);
+    s3.objects().put_pattern("stored", 24 * MIB);
+    let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "max_item_size: \"32MB\"")]);
+    let process = Process::start(&yaml.replace("threads: 2", "threads: 1"), &[]);
+    let mut first = Connection::get(process.address, "/static/stored").await;
+    assert_eq!(first.head().await.status, 200);
+    first.take(24 << 20).await;
+    let plain = "GET /static/stored HTTP/1.1\r\nhost: test\r\n\r\n";
+    // A field that may matter sends the request through hyper.
+    let other = "GET /static/stored HTTP/1.1\r\nhost: test\r\nx-unknown: 1\r\n\r\n";
+    let stream = "GET /static/large HTTP/1.1\r\nhost: test\r\n\r\n";
+    for request in [plain, other, stream] {
+        let beginning = (0..8).map(|_| async {
+            let mut client = Connection::send(process.address, request).await;
+            client.take(1 << 20).await;
+            client
+        });
+        let clients = join_all(beginning).await;
+        // What the sockets take is sent first.
+        stalled(&s3).await;
+        process.assert_idle().await;
+        drop(clients);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

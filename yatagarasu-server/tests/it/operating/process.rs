@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use yatagarasu_testing::PATIENCE;
@@ -106,6 +107,25 @@ impl Process {
         let smaps = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
         let line = smaps.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).expect("the kernel tells");
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Checks that the process does nothing for half a second.
+    pub(crate) async fn assert_idle(&self) {
+        let before = self.cpu();
+        // Nothing is waited for: this is the time that is measured.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let spent = self.cpu().saturating_sub(before);
+        assert!(spent < Duration::from_millis(100), "{spent:?} of half a second");
+    }
+
+    /// Returns the CPU time of the process so far, in user mode and in the kernel.
+    fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The name of the program, in parentheses, may have spaces.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let ticks: u32 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum();
+        // The kernel's interface fixes 100 ticks a second.
+        Duration::from_millis(10) * ticks
     }
 
     /// Returns the number of open files with a description that begins with `description`.
