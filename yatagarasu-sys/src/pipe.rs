@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::shared::SharedPages;
 
@@ -20,6 +20,12 @@ pub const CAPACITY: usize = 256 * 1024;
 /// Most empty pipes that a thread keeps.
 const SPARE_MAX: usize = 16;
 
+/// Most pipes of the process. Linux lets a user without privileges have as many of this capacity (`pipe-user-pages-soft`,
+/// pipe(7)), and each takes two descriptors.
+const PIPES_MAX: usize = 256;
+
+static PIPES: AtomicUsize = AtomicUsize::new(0);
+
 /// Whether the system is known to refuse pages: some sandboxes have pipes and no `vmsplice`.
 static REFUSES_PAGES: AtomicBool = AtomicBool::new(false);
 
@@ -32,6 +38,28 @@ thread_local! {
 pub struct Pipe {
     inlet: OwnedFd,
     outlet: OwnedFd,
+    _counted: Counted,
+}
+
+/// Counts a pipe of the process until dropped.
+#[derive(Debug)]
+struct Counted;
+
+impl Counted {
+    fn one_more() -> io::Result<Self> {
+        let counted = Self;
+        if PIPES.fetch_add(1, Ordering::Relaxed) < PIPES_MAX {
+            Ok(counted)
+        } else {
+            Err(ErrorKind::QuotaExceeded.into())
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        PIPES.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Pipe {
@@ -39,9 +67,9 @@ impl Pipe {
     ///
     /// # Errors
     ///
-    /// The system has no more pipes, or none at all.
+    /// There are 256 pipes already, or the system has no more, or none at all.
     pub fn take() -> io::Result<Self> {
-        SPARE.with_borrow_mut(Vec::pop).map_or_else(system::open, Ok)
+        SPARE.with_borrow_mut(Vec::pop).map_or_else(|| system::open(Counted::one_more()?), Ok)
     }
 
     /// Takes a pipe and puts shared bytes into it without copying them. Returns how many it took.

@@ -18,6 +18,9 @@ pub trait Spliced: Stream<Item = Result<Bytes, SourceError>> + Send {
     /// Returns `true` if the next bytes can be moved.
     fn is_movable(&self) -> bool;
 
+    /// Returns `true` if bytes have arrived, and the stream waits until it may [move](crate::turns) them.
+    fn awaits_turn(&self) -> bool;
+
     /// Raises the limit of the receive buffer to about `bytes` until the stream is dropped, unless it is higher.
     fn widen(self: Pin<&mut Self>, bytes: usize);
 
@@ -93,6 +96,14 @@ impl ObjectBody {
     pub fn is_movable(&self) -> bool {
         match &self.bytes {
             Origin::Spliced(stream) => stream.is_movable(),
+            Origin::Stream(_) => false,
+        }
+    }
+
+    /// Calls [`Spliced::awaits_turn`]. Returns `false` if the stream does not implement [`Spliced`].
+    pub fn awaits_turn(&self) -> bool {
+        match &self.bytes {
+            Origin::Spliced(stream) => stream.awaits_turn(),
             Origin::Stream(_) => false,
         }
     }
@@ -211,6 +222,10 @@ mod tests {
 
         fn is_movable(&self) -> bool {
             true
+        }
+
+        fn awaits_turn(&self) -> bool {
+            false
         }
 
         fn widen(self: Pin<&mut Self>, _: usize) {}

@@ -99,6 +99,10 @@ impl Spliced for TimedBody {
         self.body.is_movable()
     }
 
+    fn awaits_turn(&self) -> bool {
+        self.body.awaits_turn()
+    }
+
     fn widen(mut self: Pin<&mut Self>, bytes: usize) {
         self.body.widen(bytes);
     }
@@ -126,7 +130,8 @@ impl TimedBody {
         polled: Poll<Option<Result<T, SourceError>>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<T, SourceError>>> {
-        if polled.is_ready() {
+        // A body that waits for its turn does not wait for the source.
+        if polled.is_ready() || self.body.awaits_turn() {
             self.waiting = false;
             return polled;
         }
@@ -139,5 +144,62 @@ impl TimedBody {
             .as_mut()
             .poll(cx)
             .map(|()| Some(Err(SourceError::timed_out(self.idle, "the body stopped (`idle_timeout`)"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    /// A body that gives nothing, because it waits for its turn or because its source is silent.
+    struct Quiet {
+        awaits_turn: bool,
+    }
+
+    impl Stream for Quiet {
+        type Item = Result<Bytes, SourceError>;
+
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Pending
+        }
+    }
+
+    impl Spliced for Quiet {
+        fn is_movable(&self) -> bool {
+            false
+        }
+
+        fn awaits_turn(&self) -> bool {
+            self.awaits_turn
+        }
+
+        fn widen(self: Pin<&mut Self>, _: usize) {}
+
+        fn dedicate(self: Pin<&mut Self>) -> bool {
+            true
+        }
+
+        fn poll_splice(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: BorrowedFd<'_>,
+            _: usize,
+        ) -> Poll<Option<Result<usize, SourceError>>> {
+            Poll::Ready(None)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_wait_for_the_source_counts() {
+        const IDLE: Duration = Duration::from_secs(1);
+        for awaits_turn in [false, true] {
+            let body = ObjectBody::spliced(Box::pin(Quiet { awaits_turn }), Some(1));
+            let mut timed = TimedBody { body, idle: IDLE, timer: Box::pin(sleep(IDLE)), waiting: false };
+            let next = poll_fn(|cx| Pin::new(&mut timed).poll_next(cx));
+            let ended = tokio::time::timeout(10 * IDLE, next).await;
+            assert_eq!(ended.is_ok(), !awaits_turn, "{ended:?}");
+        }
     }
 }

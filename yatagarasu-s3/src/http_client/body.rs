@@ -125,6 +125,10 @@ impl Spliced for BodyReader {
             && self.connection.as_ref().is_some_and(|connection| connection.socket.is_spliceable())
     }
 
+    fn awaits_turn(&self) -> bool {
+        self.turn.is_waiting()
+    }
+
     fn widen(mut self: Pin<&mut Self>, bytes: usize) {
         if let Some(connection) = &mut self.connection
             && connection.socket.widen(bytes)

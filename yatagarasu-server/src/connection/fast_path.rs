@@ -233,6 +233,8 @@ impl FastPath {
         while let Some(sending) = &mut self.sending {
             if sending.poll_turn(socket, cx).is_pending() {
                 state.set_sending(true);
+                // The client's socket has room: it is not the client that is slow.
+                state.note_last(false, socket);
                 return Poll::Pending;
             }
             let sent = sending.poll_send(socket, cx);

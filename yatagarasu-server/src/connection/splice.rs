@@ -45,6 +45,8 @@ struct Held {
     pipe: Option<(Pipe, usize)>,
     /// Number of bytes that a stream has returned last and that are not written yet.
     unwritten: usize,
+    /// Whether the stream waits until its last piece is written.
+    has_piece: bool,
     /// Whether the stream goes on only when the socket has room: the bytes then wait at the source, not in a pipe.
     awaits_room: bool,
     /// The log entry of a response whose last bytes are not written yet.
@@ -124,8 +126,9 @@ impl SpliceWriter {
         if narrowing {
             self.bound(socket);
         }
+        held.unwritten = 0;
         // hyper may flush more than once. Each look is a system call.
-        if narrowing || (held.awaits_room && held.unwritten > 0) {
+        if narrowing || (held.awaits_room && held.has_piece) {
             loop {
                 ready!(socket.poll_write_ready(cx))?;
                 match socket.try_io(Interest::WRITABLE, || takes_more(socket)) {
@@ -137,7 +140,7 @@ impl SpliceWriter {
         if narrowing {
             held.width = Width::Bound;
         }
-        held.unwritten = 0;
+        held.has_piece = false;
         let (waiting, ending) = (held.waiting.take(), held.ending.take());
         drop(held);
         drop(ending);
@@ -150,7 +153,7 @@ impl SpliceWriter {
     /// Waits until the last bytes of the stream have been written.
     fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
         let mut held = self.held();
-        if held.unwritten == 0 {
+        if !held.has_piece {
             return Poll::Ready(());
         }
         held.waiting = Some(cx.waker().clone());
@@ -161,7 +164,7 @@ impl SpliceWriter {
     fn gave(&self, bytes: usize, awaits_room: bool) {
         let mut held = self.held();
         // An empty piece is never written.
-        held.unwritten = bytes;
+        (held.unwritten, held.has_piece) = (bytes, bytes > 0);
         held.awaits_room = awaits_room;
     }
 

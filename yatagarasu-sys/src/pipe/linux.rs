@@ -1,20 +1,20 @@
 //! `pipe(2)`, `vmsplice(2)` and `splice(2)`.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 
 use rustix::pipe::{IoSliceRaw, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, vmsplice};
 
-use super::{CAPACITY, Pipe};
+use super::{CAPACITY, Counted, Pipe};
 use crate::shared::SharedPages;
 
 pub(super) const CAN_SPLICE: bool = true;
 
-pub(super) fn open() -> io::Result<Pipe> {
+pub(super) fn open(counted: Counted) -> io::Result<Pipe> {
     let (outlet, inlet) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
-    // A user with very many pipes gets smaller ones.
-    let _ = fcntl_setpipe_size(&inlet, CAPACITY);
-    Ok(Pipe { inlet, outlet })
+    // A user with very many pipes gets smaller ones, which are not worth the system calls.
+    fcntl_setpipe_size(&inlet, CAPACITY).map_err(|_| ErrorKind::QuotaExceeded)?;
+    Ok(Pipe { inlet, outlet, _counted: counted })
 }
 
 #[expect(unsafe_code, reason = "the system goes on reading the bytes after the call")]

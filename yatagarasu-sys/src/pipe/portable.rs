@@ -3,12 +3,12 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::Pipe;
+use super::{Counted, Pipe};
 use crate::shared::SharedPages;
 
 pub(super) const CAN_SPLICE: bool = false;
 
-pub(super) fn open() -> io::Result<Pipe> {
+pub(super) fn open(_counted: Counted) -> io::Result<Pipe> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

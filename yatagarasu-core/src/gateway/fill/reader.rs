@@ -113,10 +113,22 @@ impl FillReader {
         if self.remaining() == 0 {
             return Poll::Ready(None);
         }
-        let mut state = self.fill.state();
+        let fill = Arc::clone(&self.fill);
+        let mut state = fill.state();
         let bytes = match &state.stage {
-            Stage::Receiving { bytes, .. } => bytes.read(&self.rest),
-            Stage::Complete(completed) => completed.stored.slice(&self.rest),
+            Stage::Receiving { bytes, .. } if bytes.length() <= self.rest.start => {
+                state.waiting.insert(self.id, cx.waker().clone());
+                return Poll::Pending;
+            }
+            // Only in its turn: it may be a copy.
+            Stage::Receiving { bytes, .. } => {
+                ready!(self.turn.poll(cx));
+                bytes.read(&self.rest)
+            }
+            Stage::Complete(completed) => {
+                ready!(self.turn.poll(cx));
+                completed.stored.slice(&self.rest)
+            }
             Stage::Failed(error, _) => {
                 let error = error.clone();
                 drop(state);
@@ -127,12 +139,7 @@ impl FillReader {
                 unreachable!("a reader reads what it found receiving")
             }
         };
-        if bytes.is_empty() {
-            state.waiting.insert(self.id, cx.waker().clone());
-            return Poll::Pending;
-        }
         drop(state);
-        ready!(self.turn.poll(cx));
         self.turn.moved(bytes.len());
         self.rest.start += bytes.len() as u64;
         Poll::Ready(Some(Ok(bytes)))

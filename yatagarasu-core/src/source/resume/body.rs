@@ -205,6 +205,10 @@ impl Spliced for ResumedBody {
         self.early.is_none() && self.body.as_ref().is_some_and(ObjectBody::is_movable)
     }
 
+    fn awaits_turn(&self) -> bool {
+        self.body.as_ref().is_some_and(ObjectBody::awaits_turn)
+    }
+
     fn widen(mut self: Pin<&mut Self>, bytes: usize) {
         self.widened = Some(bytes);
         if let Some(body) = &mut self.body {
