@@ -20,9 +20,9 @@ pub const CAPACITY: usize = 256 * 1024;
 /// Most empty pipes that a thread keeps.
 const SPARE_MAX: usize = 16;
 
-/// Most pipes of the process. Linux lets a user without privileges have as many of this capacity (`pipe-user-pages-soft`,
-/// pipe(7)), and each takes two descriptors.
-const PIPES_MAX: usize = 256;
+/// Most pipes of the process. Each takes two descriptors. Linux lets a user without privileges have a quarter as many of
+/// this capacity (`pipe-user-pages-soft`, pipe(7)).
+const PIPES_MAX: usize = 1024;
 
 static PIPES: AtomicUsize = AtomicUsize::new(0);
 
@@ -67,7 +67,7 @@ impl Pipe {
     ///
     /// # Errors
     ///
-    /// There are 256 pipes already, or the system has no more, or none at all.
+    /// There are 1,024 pipes already, or the system has no more, or none at all.
     pub fn take() -> io::Result<Self> {
         SPARE.with_borrow_mut(Vec::pop).map_or_else(|| system::open(Counted::one_more()?), Ok)
     }
