@@ -23,7 +23,7 @@ async def purging(server, control, rng, report, wrong):
     for number in range(1, 10**9):
         await asyncio.sleep(rng.uniform(0.05, 0.5))
         how, buckets, body, keys = order(rng)
-        # In the bucket `whole`, what is only marked stale may be served for some time. In `lasting`, nothing is marked.
+        # In the bucket `whole`, what is only marked stale may be served while S3 is silent. In `lasting`, nothing is marked.
         if "bucket" in body and rng.random() < 0.2:
             body["soft"] = True
             buckets = [bucket for bucket in buckets if bucket == "main"]
