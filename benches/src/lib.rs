@@ -3,3 +3,6 @@
 //! The program `compare` compares the whole server with other proxies. `eviction` compares the cache's eviction
 //! policies with each other.
 #![forbid(unsafe_code)]
+
+pub mod random;
+pub mod zipf;

@@ -90,15 +90,19 @@ impl Bench {
 
     /// Starts a proxy with one thread on the measured core and waits until it answers.
     pub(crate) async fn start(&self, installed: &Installed) -> anyhow::Result<Running> {
-        let source = self.source.address();
-        let setting = Setting {
-            source,
+        Running::start(installed, &self.setting()).await
+    }
+
+    /// Returns the usual setting: one thread on the measured core, the source without TLS, and the access log.
+    pub(crate) fn setting(&self) -> Setting<'_> {
+        Setting {
+            source: self.source.plain(),
             threads: 1,
             cores: vec![self.cores.proxy],
             load: self.cores.load,
             access_log: AccessLog::Default,
-        };
-        Running::start(installed, &setting).await
+            cache_mb: None,
+        }
     }
 
     /// Returns an error once the run has used up its time.

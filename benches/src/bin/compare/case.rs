@@ -15,6 +15,10 @@ pub(crate) enum Case {
     Stream1Rate,
     Stream8Cpu,
     Stream8Rate,
+    StreamTlsCpu,
+    StreamTlsRate,
+    Http2Hit1k,
+    Http2Hit100k,
     StalledMemory,
     StalledSockets,
     StalledAfter,
@@ -29,6 +33,7 @@ pub(crate) enum Case {
     MissP50,
     MissP99,
     Misses,
+    HitRatio,
     IdleMemory,
     StartTime,
     StartMemory,
@@ -86,6 +91,10 @@ impl Case {
             Self::Stream1Rate => "1 stream: rate",
             Self::Stream8Cpu => "8 streams: CPU",
             Self::Stream8Rate => "8 streams: rate",
+            Self::StreamTlsCpu => "8 streams, source over TLS: CPU",
+            Self::StreamTlsRate => "8 streams, source over TLS: rate",
+            Self::Http2Hit1k => "hit over HTTP/2, 1 KiB: CPU",
+            Self::Http2Hit100k => "hit over HTTP/2, 100 KiB: CPU",
             Self::StalledMemory => "stalled stream: process memory",
             Self::StalledSockets => "stalled stream: socket buffers",
             Self::StalledAfter => "5 s after they left: over idle",
@@ -100,6 +109,7 @@ impl Case {
             Self::MissP50 => "miss, time added: p50",
             Self::MissP99 => "miss, time added: p99",
             Self::Misses => "64 misses at once, 10 KiB",
+            Self::HitRatio => "hit ratio at the memory that Varnish takes",
             Self::IdleMemory => "idle connection: process memory",
             Self::StartTime => "start to listening",
             Self::StartMemory => "process memory after the start",
@@ -116,19 +126,20 @@ impl Case {
             Self::Hit1k | Self::Hit10k | Self::Hit100k | Self::Hit1m | Self::Mixed | Self::Misses => {
                 "requests/s"
             }
-            Self::P99 | Self::MissP50 | Self::MissP99 => "us",
+            Self::P99 | Self::Http2Hit1k | Self::Http2Hit100k | Self::MissP50 | Self::MissP99 => "us",
             Self::Stream1Cpu
             | Self::Stream8Cpu
+            | Self::StreamTlsCpu
             | Self::CrowdCpu
             | Self::CrowdFullCpu
             | Self::CrowdFastCpu
             | Self::CrowdManyCpu => "s/GiB",
-            Self::Stream1Rate | Self::Stream8Rate => "MB/s",
+            Self::Stream1Rate | Self::Stream8Rate | Self::StreamTlsRate => "MB/s",
             Self::StalledMemory | Self::StalledSockets | Self::IdleMemory => "KiB",
             Self::StalledAfter | Self::StartMemory => "MB",
             Self::CrowdP50 | Self::CrowdP99 | Self::CrowdFullP99 | Self::StartTime => "ms",
             Self::Threads | Self::CrowdFair | Self::Bare1k | Self::Bare10k => "times",
-            Self::Log => "%",
+            Self::HitRatio | Self::Log => "%",
         }
     }
 
@@ -142,12 +153,17 @@ impl Case {
             | Self::Mixed
             | Self::Stream1Rate
             | Self::Stream8Rate
+            | Self::StreamTlsRate
+            | Self::HitRatio
             | Self::CrowdFair
             | Self::Misses
             | Self::Threads => Better::More,
             Self::P99
             | Self::Stream1Cpu
             | Self::Stream8Cpu
+            | Self::StreamTlsCpu
+            | Self::Http2Hit1k
+            | Self::Http2Hit100k
             | Self::StalledMemory
             | Self::StalledSockets
             | Self::StalledAfter
@@ -184,7 +200,12 @@ impl Case {
             Self::Stream1Cpu | Self::Stream8Cpu => {
                 vec![of(Peer::Nginx, 0.65, 0.5), of(Peer::Haproxy, 1.0, 0.7)]
             }
-            Self::Stream1Rate | Self::Stream8Rate => Vec::new(),
+            Self::StreamTlsCpu => vec![of(Peer::Nginx, 0.9, 0.8), of(Peer::Haproxy, 1.0, 0.8)],
+            Self::Stream1Rate | Self::Stream8Rate | Self::StreamTlsRate => Vec::new(),
+            // Rates of 1.3, 1.5 and 2 times as much.
+            Self::Http2Hit1k => vec![of(Peer::Nginx, 0.77, 0.5)],
+            Self::Http2Hit100k => vec![of(Peer::Nginx, 0.67, 0.5)],
+            Self::HitRatio => vec![of(Peer::Varnish, 1.0, 1.05)],
             // What a byte of memory is does not depend on the machine.
             Self::StalledMemory => vec![itself(48.0, Some(32.0))],
             Self::StalledSockets => vec![itself(384.0, Some(256.0))],

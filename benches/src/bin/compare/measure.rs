@@ -3,12 +3,14 @@
 mod bare;
 mod crowd;
 mod hits;
+mod http2;
 mod idle;
 mod latency;
 mod log;
 mod miss;
 mod misses;
 mod prepare;
+mod ratio;
 mod stalled;
 mod start;
 mod stream;
@@ -43,6 +45,8 @@ pub(crate) async fn all(bench: &Bench, outcomes: &mut Vec<Outcome>) {
     for row in bench.rows.iter().copied().filter(|row| !row.is_shared()) {
         say(row);
         outcomes.extend(match row {
+            Row::StreamTls => stream::over_tls(bench).await,
+            Row::Ratio => vec![ratio::measure(bench).await],
             Row::Stalled => stalled::measure(bench).await,
             Row::Crowd => crowd::measure(bench, &crowd::THOUSAND).await,
             Row::CrowdFull => crowd::measure(bench, &crowd::FULL).await,
@@ -58,6 +62,7 @@ pub(crate) async fn all(bench: &Bench, outcomes: &mut Vec<Outcome>) {
             | Row::P99
             | Row::Stream1
             | Row::Stream8
+            | Row::Http2
             | Row::Miss
             | Row::Threads
             | Row::Misses
@@ -81,12 +86,15 @@ async fn together(bench: &Bench, outcomes: &mut Vec<Outcome>) {
             Row::P99 => vec![latency::measure(bench, &running).await],
             Row::Stream1 => stream::measure(bench, &running, 1, Case::Stream1Cpu, Case::Stream1Rate).await,
             Row::Stream8 => stream::measure(bench, &running, 8, Case::Stream8Cpu, Case::Stream8Rate).await,
+            Row::Http2 => http2::measure(bench, &running).await,
             Row::Miss => miss::measure(bench, &running).await,
             Row::Threads => threads::measure(bench, &running).await,
             Row::Misses => vec![misses::measure(bench, &running).await],
             Row::Bare => bare::measure(bench).await,
             Row::Log => vec![log::measure(bench, &running).await],
-            Row::Stalled
+            Row::StreamTls
+            | Row::Ratio
+            | Row::Stalled
             | Row::Crowd
             | Row::CrowdFull
             | Row::CrowdFast
@@ -94,12 +102,17 @@ async fn together(bench: &Bench, outcomes: &mut Vec<Outcome>) {
             | Row::Idle
             | Row::Start => Vec::new(),
         };
-        for outcome in &mut measured {
-            for (peer, reason) in &absent {
-                outcome.cells.insert(*peer, Cell::Failed(reason.clone()));
-            }
-        }
+        failed(&mut measured, &absent);
         outcomes.extend(measured);
+    }
+}
+
+/// Notes the proxies that do not run, each with the reason.
+fn failed(outcomes: &mut [Outcome], absent: &[(Peer, String)]) {
+    for outcome in outcomes {
+        for (peer, reason) in absent {
+            outcome.cells.insert(*peer, Cell::Failed(reason.clone()));
+        }
     }
 }
 

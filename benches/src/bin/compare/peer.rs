@@ -13,6 +13,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
+use crate::source::Upstream;
+
 /// Search path for programs, independent of the environment: servers are often not in a user's `PATH`.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -37,13 +39,14 @@ pub(crate) struct Place<'a> {
     /// Address to listen on.
     pub(crate) address: SocketAddr,
     /// Second address, for proxies that need one.
-    pub(crate) admin: SocketAddr,
-    /// Address of the source.
-    pub(crate) source: SocketAddr,
+    pub(crate) second: SocketAddr,
+    pub(crate) source: Upstream<'a>,
     /// Number of threads that serve.
     pub(crate) threads: usize,
     /// Whether requests are logged.
     pub(crate) access_log: AccessLog,
+    /// Bound of the cache in MB, other than the usual one.
+    pub(crate) cache_mb: Option<u64>,
 }
 
 /// What becomes of the access log.
@@ -74,6 +77,15 @@ impl Peer {
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::Varnish => "Varnish",
+        }
+    }
+
+    /// Returns the address where the proxy speaks HTTP/2 with prior knowledge.
+    pub(crate) fn http2_address(self, place: &Place<'_>) -> SocketAddr {
+        match self {
+            Self::Yatagarasu | Self::Haproxy | Self::Varnish => place.address,
+            // A listener of version 1.22 that speaks HTTP/2 without TLS speaks nothing else.
+            Self::Nginx => place.second,
         }
     }
 

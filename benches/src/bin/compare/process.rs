@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::load::{Checking, Connection, Wanted};
 use crate::machine;
 use crate::peer::{AccessLog, Installed, PATH, Peer, Place};
+use crate::source::Upstream;
 
 pub(crate) use group::Group;
 pub(crate) use sockets::Sockets;
@@ -37,9 +38,8 @@ const LOOK: Duration = Duration::from_micros(200);
 
 /// Settings to run a proxy with.
 #[derive(Debug)]
-pub(crate) struct Setting {
-    /// Address of the source.
-    pub(crate) source: SocketAddr,
+pub(crate) struct Setting<'a> {
+    pub(crate) source: Upstream<'a>,
     /// Number of threads that serve.
     pub(crate) threads: usize,
     /// Cores of the proxy.
@@ -48,6 +48,8 @@ pub(crate) struct Setting {
     pub(crate) load: usize,
     /// Whether requests are logged.
     pub(crate) access_log: AccessLog,
+    /// Bound of the cache in MB, other than the usual one.
+    pub(crate) cache_mb: Option<u64>,
 }
 
 /// A running proxy. Dropping it ends the proxy and removes its folder.
@@ -56,6 +58,8 @@ pub(crate) struct Running {
     pub(crate) peer: Peer,
     /// Address the proxy listens on.
     pub(crate) address: SocketAddr,
+    /// Address where it speaks HTTP/2 with prior knowledge.
+    pub(crate) http2: SocketAddr,
     /// Time from its start to the first connection it accepted.
     pub(crate) listening_after: Duration,
     /// Time from its start to the end of its first response, an object of 1 KiB.
@@ -66,13 +70,13 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a proxy and waits until it answers.
-    pub(crate) async fn start(installed: &Installed, setting: &Setting) -> anyhow::Result<Self> {
+    pub(crate) async fn start(installed: &Installed, setting: &Setting<'_>) -> anyhow::Result<Self> {
         let Installed { peer, program, .. } = installed;
         let folder = folder::create().context("there is no temporary folder")?;
         let address = port::free().context("there is no free port")?;
-        let admin = port::free().context("there is no free port")?;
-        let &Setting { source, threads, access_log, .. } = setting;
-        let place = Place { folder: folder.path(), address, admin, source, threads, access_log };
+        let second = port::free().context("there is no free port")?;
+        let &Setting { source, threads, access_log, cache_mb, .. } = setting;
+        let place = Place { folder: folder.path(), address, second, source, threads, access_log, cache_mb };
         let mut command = peer.command(program, place)?;
         let log = File::create(folder.path().join("log")).context("the log cannot be written")?;
         command.env_clear().env("PATH", PATH).current_dir(folder.path()).process_group(0);
@@ -80,7 +84,9 @@ impl Running {
         let (begun, spawned) = spawn(&mut command, setting)?;
         let child = spawned.with_context(|| format!("{} cannot be started", program.display()))?;
         let (listening_after, answering_after) = (Duration::ZERO, Duration::ZERO);
-        let mut running = Self { peer: *peer, address, listening_after, answering_after, child, folder };
+        let http2 = peer.http2_address(&place);
+        let mut running =
+            Self { peer: *peer, address, http2, listening_after, answering_after, child, folder };
         running.until_listening(begun).await?;
         running.listening_after = begun.elapsed();
         running.until_answering(begun).await?;
@@ -152,7 +158,7 @@ impl Drop for Running {
 }
 
 /// Starts a process on its cores. The process inherits them from the calling thread, which moves to them for a moment.
-fn spawn(command: &mut Command, setting: &Setting) -> anyhow::Result<(Instant, io::Result<Child>)> {
+fn spawn(command: &mut Command, setting: &Setting<'_>) -> anyhow::Result<(Instant, io::Result<Child>)> {
     machine::pin(&setting.cores)?;
     let begun = Instant::now();
     let spawned = command.spawn();

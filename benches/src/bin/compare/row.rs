@@ -30,6 +30,10 @@ pub(crate) enum Row {
     /// Eight streams of 1 GiB: CPU and rate
     #[value(name = "stream-8")]
     Stream8,
+    /// Eight streams of 1 GiB from a source over TLS: CPU and rate
+    StreamTls,
+    /// Hits of 1 and 100 KiB over HTTP/2: CPU
+    Http2,
     /// Latency that a miss adds to a request sent to the source itself
     Miss,
     /// Hits with two threads of the server, compared with one
@@ -50,6 +54,8 @@ pub(crate) enum Row {
     CrowdFast,
     /// 4,000 clients that stream at 100 kB/s each
     CrowdMany,
+    /// Hit ratio beside Varnish, which has as much memory
+    Ratio,
     /// Memory of 5,000 idle connections
     Idle,
     /// Time from the start to listening, and memory then
@@ -68,12 +74,15 @@ impl Row {
             | Self::P99
             | Self::Stream1
             | Self::Stream8
+            | Self::Http2
             | Self::Miss
             | Self::Threads
             | Self::Misses
             | Self::Bare
             | Self::Log => true,
-            Self::Stalled
+            Self::StreamTls
+            | Self::Ratio
+            | Self::Stalled
             | Self::Crowd
             | Self::CrowdFull
             | Self::CrowdFast
@@ -96,6 +105,9 @@ impl Row {
             | Self::Stream1
             | Self::Stream8
             | Self::Misses => taken * peers * samples,
+            Self::Http2 => taken * 2 * peers * samples,
+            Self::StreamTls => taken * peers * samples + Duration::from_secs(2) * peers,
+            Self::Ratio => Duration::from_secs(20) * 2,
             Self::Threads => taken * 2 * samples,
             Self::Bare | Self::Log => taken * 4 * samples + Duration::from_secs(2),
             Self::Miss => Duration::from_secs(2) * (peers + 1),

@@ -3,8 +3,10 @@
 mod answer;
 mod objects;
 mod pattern;
+mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -15,9 +17,11 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-pub(crate) use objects::{BUCKET, MIXED, Object};
+pub(crate) use objects::{BUCKET, MIXED, Object, SMALL};
 pub(crate) use pattern::Cursor;
+use tls::Identity;
 
 /// Connections that the kernel may queue for the source to accept.
 const BACKLOG: u32 = 4096;
@@ -31,10 +35,20 @@ const SEND_BUFFER: u32 = 256 * 1024;
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
+/// A source as a proxy reaches it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upstream<'a> {
+    pub(crate) address: SocketAddr,
+    /// File with the certificate that the source shows, if it speaks TLS.
+    pub(crate) certificate: Option<&'a Path>,
+}
+
 /// A running source. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Source {
-    address: SocketAddr,
+    plain: SocketAddr,
+    over_tls: SocketAddr,
+    identity: Identity,
     requests: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -45,29 +59,45 @@ impl Source {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let runtime =
             Builder::new_current_thread().enable_all().build().context("a runtime cannot be started")?;
-        let listener = {
+        let (plain, over_tls) = {
             let _inside = runtime.enter();
-            listen().context("the source cannot listen")?
+            (listen().context("the source cannot listen")?, listen().context("the source cannot listen")?)
         };
-        let address = listener.local_addr().context("the source has no address")?;
+        let of = |listener: &TcpListener| listener.local_addr().context("the source has no address");
+        let (plain_address, over_tls_address) = (of(&plain)?, of(&over_tls)?);
+        let identity = Identity::new()?;
+        let acceptor = identity.acceptor()?;
         let requests = Arc::new(AtomicU64::new(0));
         let (stop, stopped) = oneshot::channel();
         let counted = Arc::clone(&requests);
         let thread = thread::Builder::new().name("source".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = accept(&listener, &counted) => {}
+                    () = accept(&plain, &counted, None) => {}
+                    () = accept(&over_tls, &counted, Some(&acceptor)) => {}
                     _ = stopped => {}
                 }
             });
         });
         let thread = thread.context("the source's thread cannot be started")?;
-        Ok(Self { address, requests, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            plain: plain_address,
+            over_tls: over_tls_address,
+            identity,
+            requests,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
-    /// Returns the address the source listens on.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// Returns the source without TLS.
+    pub(crate) fn plain(&self) -> Upstream<'_> {
+        Upstream { address: self.plain, certificate: None }
+    }
+
+    /// Returns the source over TLS 1.2 and 1.3.
+    pub(crate) fn over_tls(&self) -> Upstream<'_> {
+        Upstream { address: self.over_tls, certificate: Some(self.identity.file()) }
     }
 
     /// Returns the number of requests received so far.
@@ -94,8 +124,8 @@ fn listen() -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections for ever. Dropping the future ends the open ones.
-async fn accept(listener: &TcpListener, requests: &Arc<AtomicU64>) {
+/// Accepts connections for ever, over TLS if there is an acceptor. Dropping the future ends the open ones.
+async fn accept(listener: &TcpListener, requests: &Arc<AtomicU64>, tls: Option<&TlsAcceptor>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((socket, _)) = listener.accept().await else {
@@ -103,11 +133,17 @@ async fn accept(listener: &TcpListener, requests: &Arc<AtomicU64>) {
             continue;
         };
         while connections.try_join_next().is_some() {}
-        let requests = Arc::clone(requests);
+        let (requests, tls) = (Arc::clone(requests), tls.cloned());
         connections.spawn(async move {
             let _ = socket.set_nodelay(true);
             // An error means that the client has left, which is no failure of the source.
-            let _ = answer::answer(socket, &requests).await;
+            let _ = match tls {
+                None => answer::answer(socket, &requests).await,
+                Some(tls) => match tls.accept(socket).await {
+                    Ok(stream) => answer::answer(stream, &requests).await,
+                    Err(error) => Err(error),
+                },
+            };
         });
     }
 }

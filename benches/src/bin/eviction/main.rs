@@ -7,11 +7,9 @@
 
 mod arguments;
 mod objects;
-mod random;
 mod replay;
 mod report;
 mod trace;
-mod zipf;
 
 use std::io::{self, Write};
 
@@ -23,7 +21,7 @@ use objects::{LENGTH_MAX, LENGTH_MIN, Objects};
 use replay::{POLICIES, cache, hit_ratio};
 use report::{Row, table};
 use trace::{SEED, Scan, Trace, scanned, warm_up};
-use zipf::Zipf;
+use yatagarasu_benches::zipf::Zipf;
 
 /// Zipf exponents. The greater, the more popular the first objects are.
 const EXPONENTS: [f64; 3] = [0.7, 0.9, 1.1];

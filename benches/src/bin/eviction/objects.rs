@@ -12,7 +12,7 @@ use yatagarasu_core::http::response_fields::ResponseFields;
 use yatagarasu_core::object::meta::Shape;
 use yatagarasu_core::{CacheEntry, CacheKey, ObjectKey, ObjectMeta};
 
-use crate::random::Random;
+use yatagarasu_benches::random::Random;
 
 /// Length of the shortest object, in bytes.
 pub(crate) const LENGTH_MIN: usize = 1024;

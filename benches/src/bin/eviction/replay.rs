@@ -59,7 +59,7 @@ mod tests {
 
     use super::*;
     use crate::trace::{Scan, scanned};
-    use crate::zipf::Zipf;
+    use yatagarasu_benches::zipf::Zipf;
 
     const OBJECTS: u32 = 1_000;
     const REQUESTS: u32 = 9_000;

@@ -1,7 +1,7 @@
 //! The requests: a sequence of objects, one after the other.
 
-use crate::random::Random;
-use crate::zipf::Zipf;
+use yatagarasu_benches::random::Random;
+use yatagarasu_benches::zipf::Zipf;
 
 /// Seed of all requests.
 pub(crate) const SEED: u64 = 0x7961_7461;

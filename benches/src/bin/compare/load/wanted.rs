@@ -1,11 +1,15 @@
 //! Requests, ready to be sent.
 
+use http::Uri;
+
 use crate::source::{BUCKET, Object};
 
 /// A request and the object it asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) request: Vec<u8>,
+    /// The URL, for HTTP/2.
+    pub(crate) url: Uri,
     pub(crate) object: Object,
 }
 
@@ -14,7 +18,8 @@ impl Wanted {
     pub(crate) fn new(key: &str) -> Self {
         let object = Object::of(key).expect("the source has what is asked for");
         let request = format!("GET /{BUCKET}/{key} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes();
-        Self { request, object }
+        let url = format!("http://localhost/{BUCKET}/{key}").parse().expect("keys are plain");
+        Self { request, url, object }
     }
 }
 

@@ -33,20 +33,20 @@ pub(super) async fn measure(bench: &Bench, running: &[Running], case: Case, keys
 
 /// Returns a sample of one proxy's hits.
 pub(super) async fn sample(bench: &Bench, running: &Running, wanted: &Arc<[Wanted]>) -> anyhow::Result<Hits> {
-    counted(bench, running, async |connections, window| closed(connections, wanted, window).await).await
+    let connections = Connection::open_many(running.address, CONNECTIONS).await?;
+    counted(bench, running, async |window| closed(connections, wanted, window).await).await
 }
 
 /// Returns a sample of one proxy's hits under another load, or an error if a request reaches the source.
 pub(super) async fn counted(
     bench: &Bench,
     running: &Running,
-    load: impl AsyncFnOnce(Vec<Connection>, Window) -> anyhow::Result<u64>,
+    load: impl AsyncFnOnce(Window) -> anyhow::Result<u64>,
 ) -> anyhow::Result<Hits> {
-    let connections = Connection::open_many(running.address, CONNECTIONS).await?;
     let group = running.group()?;
     let before = bench.source.requests();
     let window = Window::after(WARM, bench.duration);
-    let (answers, spent) = tokio::join!(load(connections, window), spent(window, &group, || 0));
+    let (answers, spent) = tokio::join!(load(window), spent(window, &group, || 0));
     let answers = answers?;
     let forwarded = bench.source.requests() - before;
     ensure!(forwarded == 0, "{forwarded} of {answers} requests were no hits");

@@ -49,13 +49,7 @@ async fn compared(
 
 /// Starts a proxy that writes no access log, and fills its cache with the objects of these keys.
 pub(super) async fn silent(bench: &Bench, installed: &Installed, keys: &[String]) -> anyhow::Result<Running> {
-    let setting = Setting {
-        source: bench.source.address(),
-        threads: 1,
-        cores: vec![bench.cores.proxy],
-        load: bench.cores.load,
-        access_log: AccessLog::Off,
-    };
+    let setting = Setting { access_log: AccessLog::Off, ..bench.setting() };
     let silent = bounded(bench, SLACK, Running::start(installed, &setting)).await?;
     fill(bench, &silent, keys).await?;
     Ok(silent)

@@ -33,7 +33,7 @@ struct Asked(anyhow::Result<(Connection, Vec<Duration>)>);
 ///
 /// The figures are the median and the 99th percentile of the latencies, less those of the source itself.
 pub(super) async fn measure(bench: &Bench, running: &[Running]) -> Vec<Outcome> {
-    let mut source = Asked::open(bench.source.address()).await;
+    let mut source = Asked::open(bench.source.plain().address).await;
     let mut peers = BTreeMap::new();
     for running in running {
         peers.insert(running.peer, Asked::open(running.address).await);

@@ -8,11 +8,12 @@ use anyhow::{Context, bail};
 use tokio::task::JoinSet;
 
 use super::hits::cores;
-use super::{in_turn, outcome};
+use super::{SLACK, bounded, failed, in_turn, outcome};
 use crate::bench::Bench;
 use crate::case::Case;
 use crate::load::{Checking, Connection, READ_BYTES_MAX, Response, Spent, Wanted, Window, spent};
-use crate::process::Running;
+use crate::peer::Peer;
+use crate::process::{Running, Setting};
 use crate::report::Outcome;
 use crate::statistics::real;
 
@@ -40,6 +41,22 @@ pub(super) async fn measure(
     let per_gib = |spent: &Spent| spent.proxy.as_secs_f64() * GIB / real(spent.counted.max(1));
     let mb_per_second = |spent: &Spent| real(spent.counted) / 1e6 / spent.elapsed.as_secs_f64();
     vec![outcome(cpu, &taken, per_gib, busy), outcome(rate, &taken, mb_per_second, |_| String::new())]
+}
+
+/// Measures eight streams of proxies that reach the source over TLS.
+pub(super) async fn over_tls(bench: &Bench) -> Vec<Outcome> {
+    let setting = Setting { source: bench.source.over_tls(), ..bench.setting() };
+    let (mut running, mut absent) = (Vec::new(), Vec::new());
+    // The others speak no TLS to a source.
+    for installed in bench.peers.iter().filter(|installed| installed.peer != Peer::Varnish) {
+        match bounded(bench, SLACK, Running::start(installed, &setting)).await {
+            Ok(started) => running.push(started),
+            Err(error) => absent.push((installed.peer, format!("{error:#}"))),
+        }
+    }
+    let mut outcomes = measure(bench, &running, 8, Case::StreamTlsCpu, Case::StreamTlsRate).await;
+    failed(&mut outcomes, &absent);
+    outcomes
 }
 
 async fn sample(bench: &Bench, running: &Running, clients: usize) -> anyhow::Result<Spent> {

@@ -2,13 +2,13 @@
 
 use anyhow::Context;
 
-use super::hits::{self, Hits, detail};
+use super::hits::{self, CONNECTIONS, Hits, detail};
 use super::prepare::fill;
 use super::{SLACK, bounded, median_of};
 use crate::bench::Bench;
 use crate::case::Case;
-use crate::load::{Wanted, batches};
-use crate::peer::{AccessLog, Installed, Peer};
+use crate::load::{Connection, Wanted, batches};
+use crate::peer::{Installed, Peer};
 use crate::process::{Running, Setting};
 use crate::report::{Cell, Outcome};
 
@@ -31,18 +31,13 @@ async fn compared(
     installed: &Installed,
 ) -> anyhow::Result<(Vec<Hits>, Vec<Hits>)> {
     let cores = vec![bench.cores.proxy, bench.cores.second];
-    let setting = Setting {
-        source: bench.source.address(),
-        threads: 2,
-        cores,
-        load: bench.cores.load,
-        access_log: AccessLog::Default,
-    };
+    let setting = Setting { threads: 2, cores, ..bench.setting() };
     let two = bounded(bench, SLACK, Running::start(installed, &setting)).await?;
     fill(bench, &two, &["1k".to_owned()]).await?;
     let wanted = Wanted::new("1k");
-    let hits = async |running| {
-        let load = async |connections, window| batches(connections, &wanted, window).await;
+    let hits = async |running: &Running| {
+        let connections = Connection::open_many(running.address, CONNECTIONS).await?;
+        let load = async |window| batches(connections, &wanted, window).await;
         bounded(bench, SLACK, hits::counted(bench, running, load)).await
     };
     let (mut of_one, mut of_two) = (Vec::new(), Vec::new());

@@ -36,14 +36,15 @@ frontend public
     default_backend source
 
 backend source
-    server source SOURCE pool-max-conn -1
+    server source SOURCE pool-max-conn -1 TLS
 ";
 
 pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Command> {
     let file = place.folder.join("haproxy.cfg");
     let configuration = CONFIGURATION
         .replace("ADDRESS", &place.address.to_string())
-        .replace("SOURCE", &place.source.to_string());
+        .replace("SOURCE", &place.source.address.to_string())
+        .replace("TLS", if place.source.certificate.is_some() { "ssl verify none" } else { "" });
     fs::write(&file, configuration).context("haproxy.cfg cannot be written")?;
     let mut command = Command::new(program);
     command.arg("-db").arg("-f").arg(file);

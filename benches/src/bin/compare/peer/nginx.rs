@@ -48,8 +48,10 @@ http {
     }
     server {
         listen ADDRESS backlog=4096;
+        listen HTTP2 http2 backlog=4096;
         location / {
-            proxy_pass http://source;
+            proxy_pass SCHEME://source;
+            proxy_ssl_protocols TLSv1.2 TLSv1.3;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_cache objects;
@@ -71,7 +73,9 @@ pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Comman
         .replace("LOG", log)
         .replace("FOLDER", &place.folder.display().to_string())
         .replace("ADDRESS", &place.address.to_string())
-        .replace("SOURCE", &place.source.to_string());
+        .replace("HTTP2", &place.second.to_string())
+        .replace("SCHEME", if place.source.certificate.is_some() { "https" } else { "http" })
+        .replace("SOURCE", &place.source.address.to_string());
     fs::write(&file, configuration).context("nginx.conf cannot be written")?;
     let mut command = Command::new(program);
     command.arg("-p").arg(place.folder).arg("-c").arg(file);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::Place;
 
@@ -24,10 +24,11 @@ sub vcl_backend_response {
 ///
 /// Varnish 7.1 reads as fast as the source sends, and allocates a whole chunk at once. Without a bound, 500 stalled
 /// clients would take 500 GiB. With chunks of the default 256 MiB, a bound of 2 GiB would hold only eight streams.
-const STORAGE: [&str; 4] = ["-s", "malloc,512m", "-s", "Transient=malloc,2g"];
+const TRANSIENT: [&str; 2] = ["-s", "Transient=malloc,2g"];
 
 /// The queue is for clients that arrive faster than threads start; clients beyond it are turned away.
-const PARAMETERS: [&str; 6] = [
+const PARAMETERS: [&str; 7] = [
+    "feature=+http2",
     "thread_pools=1",
     "thread_pool_min=100",
     "thread_queue_limit=10000",
@@ -38,12 +39,14 @@ const PARAMETERS: [&str; 6] = [
 
 pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Command> {
     let file = place.folder.join("default.vcl");
-    let vcl =
-        VCL.replace("HOST", &place.source.ip().to_string()).replace("PORT", &place.source.port().to_string());
+    ensure!(place.source.certificate.is_none(), "it speaks no TLS to a source");
+    let source = place.source.address;
+    let vcl = VCL.replace("HOST", &source.ip().to_string()).replace("PORT", &source.port().to_string());
     fs::write(&file, vcl).context("default.vcl cannot be written")?;
     let mut command = Command::new(program);
     command.args(["-F", "-j", "none", "-T", "none", "-n"]).arg(place.folder.join("varnish"));
-    command.arg("-a").arg(place.address.to_string()).arg("-f").arg(file).args(STORAGE);
+    command.arg("-a").arg(place.address.to_string()).arg("-f").arg(file);
+    command.arg("-s").arg(format!("malloc,{}m", place.cache_mb.unwrap_or(512))).args(TRANSIENT);
     for parameter in PARAMETERS {
         command.args(["-p", parameter]);
     }

@@ -23,20 +23,31 @@ buckets:
   - name: "BUCKET"
     path_prefix: "/BUCKET"
     s3:
-      endpoint: "http://SOURCE"
+      endpoint: "SOURCE"
+      TLS
       region: "us-east-1"
       access_key: "compare"
       secret_key: "compare"
     cache:
-      max_size: "512MB"
+      max_size: "CACHE_MBMB"
 "#;
 
 pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Command> {
+    let source = place.source.address;
+    let (endpoint, tls) = match place.source.certificate {
+        None => (format!("http://{source}"), String::new()),
+        Some(file) => {
+            let tls = format!("tls: {{ ca_file: \"{}\", pin_self_signed: true }}", file.display());
+            (format!("https://{source}"), tls)
+        }
+    };
     let file = place.folder.join("yatagarasu.yaml");
     let configuration = CONFIGURATION
         .replace("ADDRESS", &place.address.to_string())
-        .replace("ADMIN", &place.admin.to_string())
-        .replace("SOURCE", &place.source.to_string())
+        .replace("ADMIN", &place.second.to_string())
+        .replace("SOURCE", &endpoint)
+        .replace("TLS", &tls)
+        .replace("CACHE_MB", &place.cache_mb.unwrap_or(512).to_string())
         .replace("THREADS", &place.threads.to_string())
         .replace("BUCKET", BUCKET);
     fs::write(&file, configuration).context("yatagarasu.yaml cannot be written")?;

@@ -4,8 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::objects::{BUCKET, Object};
 
@@ -16,7 +15,10 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const SLICES: usize = 17;
 
 /// Answers requests and counts them until the client leaves.
-pub(super) async fn answer(mut socket: TcpStream, requests: &AtomicU64) -> io::Result<()> {
+pub(super) async fn answer(
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    requests: &AtomicU64,
+) -> io::Result<()> {
     let mut received = Vec::with_capacity(4096);
     loop {
         let end = loop {
@@ -66,8 +68,11 @@ fn found(object: Object) -> Vec<u8> {
 }
 
 /// Writes a head and an object's bytes. The bytes are never copied into a buffer of the stream.
-async fn send(socket: &mut TcpStream, head: &[u8], object: Option<Object>) -> io::Result<()> {
-    let Some(object) = object else { return socket.write_all(head).await };
+async fn send(socket: &mut (impl AsyncWrite + Unpin), head: &[u8], object: Option<Object>) -> io::Result<()> {
+    let Some(object) = object else {
+        socket.write_all(head).await?;
+        return socket.flush().await;
+    };
     let (mut head, mut body) = (head, object.bytes());
     while !head.is_empty() || body.left() > 0 {
         let mut slices = [IoSlice::new(&[]); SLICES];
@@ -81,7 +86,7 @@ async fn send(socket: &mut TcpStream, head: &[u8], object: Option<Object>) -> io
         head = &head[of_head..];
         body.advance(written - of_head);
     }
-    Ok(())
+    socket.flush().await
 }
 
 #[cfg(test)]

@@ -9,6 +9,11 @@ pub(crate) const BUCKET: &str = "bucket";
 pub(crate) const MIXED: u64 = 2_000;
 
 const KIB: u64 = 1024;
+/// Number of objects under `small/`, and their lengths.
+pub(crate) const SMALL: u32 = 60_000;
+const SMALL_SHORTEST: u64 = KIB / 2;
+const SMALL_LONGEST: u64 = 8 * KIB;
+
 const MIXED_SHORTEST: u64 = 4 * KIB;
 const MIXED_LONGEST: u64 = 32 * KIB;
 
@@ -31,7 +36,13 @@ impl Object {
             "1m" => KIB * KIB,
             "large" => KIB * KIB * KIB,
             _ => match key.split_once('/')? {
-                ("o", name) => mixed_length(number(name).filter(|&number| number < MIXED)?),
+                ("o", name) => {
+                    spread(number(name).filter(|&number| number < MIXED)?, MIXED_SHORTEST, MIXED_LONGEST)
+                }
+                ("small", name) => {
+                    let small = number(name).filter(|&number| number < u64::from(SMALL))?;
+                    spread(small, SMALL_SHORTEST, SMALL_LONGEST)
+                }
                 ("miss", name) => number(name).map(|_| 10 * KIB)?,
                 _ => return None,
             },
@@ -50,10 +61,10 @@ impl Object {
     }
 }
 
-/// Returns the length of an object under `o/`. The lengths spread from the shortest to the longest, and close numbers
+/// Returns the length of the object with this number. Numbers spread from the shortest to the longest, and close ones
 /// get distant lengths.
-fn mixed_length(number: u64) -> u64 {
-    MIXED_SHORTEST + number * 7919 % (MIXED_LONGEST - MIXED_SHORTEST + 1)
+fn spread(number: u64, shortest: u64, longest: u64) -> u64 {
+    shortest + number * 7919 % (longest - shortest + 1)
 }
 
 /// Returns the position in the pattern for a key, by FNV-1a. Nearly every key has its own.
@@ -83,6 +94,9 @@ mod tests {
         check("miss/123456", Some(10_240));
         check("o/0", Some(4096));
         check("o/1", Some(4096 + 7919));
+        check("small/0", Some(512));
+        check("small/1", Some(512 + 7919 % 7681));
+        check("small/60000", None);
         check("o/2000", None);
         check("o/x", None);
         check("miss/", None);
@@ -92,7 +106,8 @@ mod tests {
 
     #[test]
     fn mixed_objects_are_4_to_32_kib() {
-        let lengths: Vec<_> = (0..MIXED).map(mixed_length).collect();
+        let lengths: Vec<_> =
+            (0..MIXED).map(|number| spread(number, MIXED_SHORTEST, MIXED_LONGEST)).collect();
         assert!(lengths.iter().all(|length| (4096..=32_768).contains(length)));
         let mean = lengths.iter().sum::<u64>() / MIXED;
         assert!((17_000..20_000).contains(&mean), "{mean}");

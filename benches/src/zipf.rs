@@ -4,14 +4,14 @@ use crate::random::Random;
 
 /// A Zipf distribution over a number of ranks.
 #[derive(Debug)]
-pub(crate) struct Zipf {
+pub struct Zipf {
     /// For each rank, the sum of the weights up to it.
     cumulative: Vec<f64>,
 }
 
 impl Zipf {
     /// Distributes requests over `ranks` ranks. The greater `exponent`, the more of them go to the first.
-    pub(crate) fn new(exponent: f64, ranks: u32) -> Self {
+    pub fn new(exponent: f64, ranks: u32) -> Self {
         let mut sum = 0.0;
         let weights = (1..=ranks).map(|rank| f64::from(rank).powf(-exponent));
         let cumulative = weights.map(|weight| {
@@ -22,12 +22,12 @@ impl Zipf {
     }
 
     /// Returns the number of ranks.
-    pub(crate) fn ranks(&self) -> u32 {
+    pub fn ranks(&self) -> u32 {
         u32::try_from(self.cumulative.len()).expect("as many as it was made for")
     }
 
     /// Returns a random rank, counted from zero.
-    pub(crate) fn rank(&self, random: &mut Random) -> u32 {
+    pub fn rank(&self, random: &mut Random) -> u32 {
         let total = self.cumulative.last().copied().unwrap_or_default();
         let drawn = random.fraction() * total;
         let rank = self.cumulative.partition_point(|&sum| sum <= drawn);
