@@ -15,10 +15,10 @@ pub(super) fn connector(uri: &Uri) -> HttpsConnector<HttpConnector> {
     if uri.scheme_str() == Some("https") {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .expect("ring has what the default versions of TLS need")
+        .expect("the library has what the default versions of TLS need")
         .with_root_certificates(roots)
         .with_no_client_auth();
     HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build()

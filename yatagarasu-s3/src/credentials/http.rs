@@ -17,7 +17,7 @@ pub(super) fn client() -> SharedHttpClient {
         let connector = |proxies| {
             let mut builder = Connector::builder().connector_settings(settings.clone()).proxy_config(proxies);
             builder.set_sleep_impl(components.sleep_impl());
-            SharedHttpConnector::new(builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build())
+            SharedHttpConnector::new(builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build())
         };
         let (direct, proxied) = (connector(ProxyConfig::disabled()), connector(ProxyConfig::from_env()));
         SharedHttpConnector::new(ByHost { direct, proxied })

@@ -51,7 +51,7 @@ impl TlsConfig {
 
 /// Returns the configuration of a client.
 pub(super) fn client(config: &TlsConfig) -> Result<ClientConfig, TlsError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     if config.insecure {

@@ -7,15 +7,16 @@ use rcgen::{CertifiedKey, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{HandshakeKind, ServerConfig};
 use yatagarasu_testing::origin::Origin;
 
 /// A TLS server. Dropping it ends it.
 pub(crate) struct TlsFront {
     port: u16,
     opened: Arc<AtomicUsize>,
+    resumed: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -37,20 +38,25 @@ impl TlsFront {
         let port = listener.local_addr().unwrap().port();
         let plain = origin.endpoint().trim_start_matches("http://").to_owned();
         let opened = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&opened);
+        let resumed = Arc::new(AtomicUsize::new(0));
+        let (counted, counted_resumed) = (Arc::clone(&opened), Arc::clone(&resumed));
         let accepting = tokio::spawn(async move {
             let acceptor = TlsAcceptor::from(Arc::new(config));
             while let Ok((socket, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::Relaxed);
-                let (acceptor, plain) = (acceptor.clone(), plain.clone());
+                let (acceptor, plain, resumed) =
+                    (acceptor.clone(), plain.clone(), Arc::clone(&counted_resumed));
                 tokio::spawn(async move {
                     let Ok(mut outside) = acceptor.accept(socket).await else { return };
+                    if outside.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+                        resumed.fetch_add(1, Ordering::Relaxed);
+                    }
                     let mut inside = TcpStream::connect(&plain).await.unwrap();
                     let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
                 });
             }
         });
-        Self { port, opened, accepting }
+        Self { port, opened, resumed, accepting }
     }
 
     /// Returns `HOST:PORT`.
@@ -61,6 +67,11 @@ impl TlsFront {
     /// Returns the number of connections so far.
     pub(crate) fn opened(&self) -> usize {
         self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of connections that resumed the session of an earlier one.
+    pub(crate) fn resumed(&self) -> usize {
+        self.resumed.load(Ordering::Relaxed)
     }
 }
 

@@ -143,6 +143,23 @@ async fn private_and_self_signed_certificates_can_be_trusted() {
     }
 }
 
+/// A handshake with a certificate costs both sides more than most requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn later_connections_over_tls_resume_the_session_of_the_first() {
+    let origin = Origin::start().await;
+    for key in ["a", "b", "c"] {
+        origin.answer(key, [Reply::ok("x").with("connection", "close")]);
+    }
+    let front = TlsFront::start(&origin, &self_signed(&["127.0.0.1"])).await;
+    let endpoint = format!("https://{}", front.authority());
+    let entry = bucket(&endpoint, "assets", "/static", "tls: { insecure: true }", "");
+    let site = Site::run(origin, &document("", &[entry])).await;
+    for key in ["a", "b", "c"] {
+        assert_eq!(site.client.get(&format!("/static/{key}")).await.status, 200);
+    }
+    assert_eq!((front.opened(), front.resumed()), (3, 2));
+}
+
 /// Returns the address of a server that answers the first bytes of each connection with these.
 async fn says(bytes: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
