@@ -58,7 +58,7 @@ pub(crate) enum DemoError {
     #[error("{cause} (set it with {option})")]
     Address {
         /// The option that sets the address.
-        option: &'static str,
+        option: String,
         /// The reason.
         cause: StartError,
     },
@@ -164,9 +164,12 @@ impl Demo {
 
 fn not_started(error: StartError) -> DemoError {
     match error {
-        StartError::Bind { key, .. } => DemoError::Address { option: settings::option(key), cause: error },
+        StartError::Bind { ref key, .. } => {
+            DemoError::Address { option: settings::option(key).to_owned(), cause: error }
+        }
         StartError::Given(_)
         | StartError::Unserved(_)
+        | StartError::Tls { .. }
         | StartError::Source { .. }
         | StartError::Cache { .. }
         | StartError::Log { .. }

@@ -13,7 +13,7 @@ mod stats;
 mod token;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use yatagarasu_core::http::validator::date_field;
@@ -41,7 +41,8 @@ use crate::build::Memory;
 use crate::config::{Config, Secret};
 use crate::connection::admission::Admission;
 use crate::connection::limits::ConnectionLimits;
-use crate::listener::accept;
+use crate::listener::socket::ListeningSocket;
+use crate::listener::{Listener, accept};
 use crate::server::Phase;
 use crate::server::reload::Reloader;
 use crate::service::buckets::Buckets;
@@ -74,6 +75,7 @@ pub(crate) struct State {
     pub(crate) phase: watch::Receiver<Phase>,
     /// The configuration that runs.
     pub(crate) config: watch::Receiver<Arc<Config>>,
+    pub(crate) listeners: Arc<[Listener]>,
 }
 
 impl Admin {
@@ -95,16 +97,21 @@ impl Admin {
     }
 
     /// Accepts connections forever. Dropping the future ends them.
-    pub(crate) async fn serve(self: &Arc<Self>, listener: &TcpListener) {
+    pub(crate) async fn serve(self: &Arc<Self>, listener: &ListeningSocket) {
         let mut connections = JoinSet::new();
         accept("admin.address", listener, |socket, client| {
             while connections.try_join_next().is_some() {}
-            connections.spawn(Arc::clone(self).converse(socket, client));
+            match TcpStream::from_std(socket) {
+                Ok(socket) => {
+                    connections.spawn(Arc::clone(self).converse(socket, client));
+                }
+                Err(error) => tracing::error!(%error, "an operator's connection cannot be served"),
+            }
         })
         .await;
     }
 
-    async fn converse(self: Arc<Self>, socket: TcpStream, client: SocketAddr) {
+    async fn converse(self: Arc<Self>, socket: TcpStream, client: IpAddr) {
         let service = service_fn(move |request| {
             let admin = Arc::clone(&self);
             async move { Ok::<_, Infallible>(admin.answer(request, client).await) }
@@ -117,10 +124,10 @@ impl Admin {
     }
 
     /// Refuses a request without the token, and logs who sent it.
-    fn unauthorized(&self, head: &Parts, client: SocketAddr) -> Response<Full<Bytes>> {
+    fn unauthorized(&self, head: &Parts, client: IpAddr) -> Response<Full<Bytes>> {
         let shown = head.headers.contains_key(header::AUTHORIZATION);
         if shown {
-            self.guesses.note(client.ip());
+            self.guesses.note(client);
         }
         let token_configured = self.token.load().is_some();
         let (log, reason) = match (token_configured, shown) {
@@ -138,11 +145,11 @@ impl Admin {
         unauthorized_response(advice(token_configured))
     }
 
-    async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let (token, buckets) = (self.token.load_full(), self.buckets.load_full());
         let guesses = token.is_some() && head.headers.contains_key(header::AUTHORIZATION);
-        if guesses && self.guesses.are_too_many(client.ip()) {
+        if guesses && self.guesses.are_too_many(client) {
             return too_many_guesses();
         }
         let trusted = token::shown(token.as_deref(), &head.headers);

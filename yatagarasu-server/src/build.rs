@@ -11,32 +11,43 @@ use yatagarasu_core::{BucketPolicy, Common, Gateway, ObjectCache, ObjectSource, 
 
 use crate::build::origin::Origin;
 use crate::config::{BucketConfig, Config, StatusKey};
+use crate::listener::socket::ListenAddress;
 use crate::service::buckets::{Bucket, Buckets};
 use crate::telemetry::failures::{Failures, Reported};
+use crate::tls::setup::TlsError;
 
 /// The reason why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be bound.
-    #[error("{key}: cannot listen on {address}: {}", bind_reason(*address, cause))]
+    #[error("{key}: cannot listen on {address}: {}", bind_reason(address, cause))]
     Bind {
         /// The configuration key of the address.
-        key: &'static str,
+        key: String,
         /// The address.
-        address: std::net::SocketAddr,
+        address: ListenAddress,
         /// The error of the system.
         #[source]
         cause: std::io::Error,
     },
+    /// A listener cannot speak TLS.
+    #[error("{key}.tls: {cause}")]
+    Tls {
+        /// The configuration key of the listener.
+        key: String,
+        /// The reason.
+        #[source]
+        cause: TlsError,
+    },
     /// A socket in `LISTEN_FDS` cannot be used.
-    #[error("LISTEN_FDS: expected sockets that listen for TCP connections: {0}")]
+    #[error("LISTEN_FDS: expected sockets that listen for TCP connections, or Unix sockets that listen: {0}")]
     Given(#[source] std::io::Error),
     /// A socket in `LISTEN_FDS` is for no setting.
     #[error(
-        "LISTEN_FDS: nothing is served on {0}: expected the address of `server.address` or `admin.address`, or one of \
-         these names (`FileDescriptorName`)"
+        "LISTEN_FDS: nothing is served on {0}: expected the address of `server.address`, of a listener or of \
+         `admin.address`, or one of these names (`FileDescriptorName`)"
     )]
-    Unserved(std::net::SocketAddr),
+    Unserved(ListenAddress),
     /// A source cannot be created for a bucket.
     #[error("bucket `{bucket}`: {cause}")]
     Source {
@@ -69,13 +80,19 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
 }
 
-fn bind_reason(address: std::net::SocketAddr, cause: &std::io::Error) -> String {
-    match cause.kind() {
-        std::io::ErrorKind::AddrInUse => {
+fn bind_reason(address: &ListenAddress, cause: &std::io::Error) -> String {
+    match (address, cause.kind()) {
+        (ListenAddress::Tcp(_), std::io::ErrorKind::AddrInUse) => {
             "the address is in use: stop the program that listens there, or choose another port".to_owned()
         }
-        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        std::io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+        (ListenAddress::Unix(_), std::io::ErrorKind::AddrInUse) => {
+            "the path is in use: stop the program that listens there, or choose another path".to_owned()
+        }
+        (ListenAddress::Unix(_), std::io::ErrorKind::NotFound) => {
+            "there is no such folder: make it, or choose another path".to_owned()
+        }
+        (_, std::io::ErrorKind::AddrNotAvailable) => "this machine has no such address".to_owned(),
+        (ListenAddress::Tcp(address), std::io::ErrorKind::PermissionDenied) if address.port() < 1024 => {
             "ports below 1024 need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE)"
                 .to_owned()
         }

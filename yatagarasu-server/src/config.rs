@@ -19,9 +19,14 @@ mod text;
 mod units;
 mod validate;
 
+pub use crate::listener::socket::ListenAddress;
+pub use crate::tls::TlsVersion;
+pub use crate::tls::certificate::CertificateFiles;
+pub use crate::tls::setup::TlsConfig;
+pub(crate) use effective::SHORT_FORM;
 pub use effective::{
-    AdminConfig, BucketCache, BucketConfig, Config, FallbackConfig, LogConfig, OriginConfig, Secret,
-    ServerConfig, StatusKey,
+    AdminConfig, BucketCache, BucketConfig, Config, FallbackConfig, ListenerConfig, LogConfig, OriginConfig,
+    Secret, ServerConfig, StatusKey,
 };
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};

@@ -1,7 +1,8 @@
 //! Client connections: the sockets, and everything between them and the answer to a request.
 //!
-//! [`admission`] decides which connections are served. [`serve`] runs one of them. hyper speaks HTTP/1.1 and HTTP/2
-//! over a [`client_socket`]. Below hyper, the [`fast_path`] answers plain GETs of stored objects straight from the
+//! [`admission`] decides which connections are served. [`serve`] runs one of them. Its [`opening`] reads what comes
+//! before the first request, and gives the [`transport`]: TCP, or TLS over it. hyper speaks HTTP/1.1 and HTTP/2 over a
+//! [`client_socket`]. Below hyper, the [`fast_path`] answers plain GETs of stored objects straight from the
 //! bytes of the request, and [`splice`] moves streams from S3's socket to the client's past the process. The [`state`]
 //! of a connection says what it waits for; the [`idle_reaper`] of the thread looks at it now and then and ends
 //! connections that are idle or whose clients take nothing. HTTP/2 streams have a state of their own in
@@ -17,8 +18,10 @@ mod http2_executor;
 mod http2_stream;
 pub(crate) mod idle_reaper;
 pub(crate) mod limits;
+pub(crate) mod opening;
 mod splice;
 pub(crate) mod state;
+mod transport;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -49,42 +52,65 @@ use crate::connection::limits::{
 use crate::connection::splice::SpliceWriter;
 use crate::connection::splice::stream::SpliceStream;
 use crate::connection::state::{ConnectionState, Order};
+use crate::connection::transport::Transport;
+use crate::listener::terms::Terms;
 use crate::service::body::ResponseBody;
 use crate::service::handler::RequestHandler;
 
-/// Serves one client's connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or has to end.
+/// Serves one client's connection, HTTP/1.1 or HTTP/2, until it ends or has to end.
 ///
-/// Not an `async fn`: its future would hold `limits` as well, and there are many connections.
+/// Not an `async fn`: its future would hold the arguments twice, and there are many connections.
 pub(crate) fn serve(
     socket: TcpStream,
     handler: Arc<RequestHandler>,
-    place: Place,
+    mut place: Place,
     state: Arc<ConnectionState>,
 ) -> impl Future<Output = ()> + use<> {
     // This fails only if the connection is closed, and serving it then ends at once.
     let _ = socket.set_nodelay(true);
-    let writer = Arc::new(SpliceWriter::of(&socket, &place.limits));
-    converse(socket, handler, place, writer, state)
+    async move {
+        let opened = opening::open(socket, &mut place, &state, handler.counters()).await;
+        if let Some(transport) = opened {
+            let writer = Arc::new(SpliceWriter::of(&transport, &place.limits));
+            converse(transport, handler, place, writer, state).await;
+        }
+    }
 }
 
 /// What a connection may take.
 pub(crate) struct Place {
     pub(crate) limits: Arc<ConnectionLimits>,
+    /// The terms of its listener.
+    pub(crate) terms: Arc<Terms>,
     /// The address of the peer.
     pub(crate) peer: IpAddr,
     pub(crate) slot: Slot,
-    /// The limit that the connection exceeds. It gets a response that says so, and ends.
-    pub(crate) excess: Option<Excess>,
+    /// Why it is not served, if it is not. It gets a response that says so, and ends.
+    pub(crate) unserved: Option<Unserved>,
+    /// Bytes that were read and belong to the first request.
+    pub(crate) received: Vec<u8>,
+}
+
+/// The reason why a connection is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unserved {
+    /// It exceeds a limit.
+    Excess(Excess),
+    /// Its proxy does not say who the client is.
+    NotProxied,
+    /// The client does not speak TLS.
+    NotTls,
 }
 
 async fn converse(
-    socket: TcpStream,
+    transport: Transport,
     handler: Arc<RequestHandler>,
     place: Place,
     writer: Arc<SpliceWriter>,
     state: Arc<ConnectionState>,
 ) {
     let (limits, admission) = (Arc::clone(&place.limits), Arc::clone(place.slot.admission()));
+    let terms = Arc::clone(&place.terms);
     let begun = Instant::now();
     let builder = builder(StreamExecutor(Arc::clone(&state)), &limits);
     let fast_path = FastPath::new(Arc::clone(&handler), place, &state);
@@ -110,8 +136,9 @@ async fn converse(
                 Way::Stream { stream, rest: Bytes::new() }
             };
             let version = request.version();
-            answering.answer(request, state.handed(), state.client(), &limits.client_address).map(
-                move |mut response| {
+            answering
+                .answer(request, state.handed(), state.client(), &limits.client_address, &terms.front)
+                .map(move |mut response| {
                     if version < Version::HTTP_2 && running.state().is_last() {
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
@@ -123,11 +150,10 @@ async fn converse(
                         AnsweringBody::new(body, running, way)
                     };
                     Ok::<_, Infallible>(response.map(answering))
-                },
-            )
+                })
         }
     });
-    let socket = ClientSocket::new(socket, fast_path, writer, Arc::clone(&state));
+    let socket = ClientSocket::new(transport, fast_path, writer, Arc::clone(&state));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut draining = false;
     std::future::poll_fn(|cx| {

@@ -9,8 +9,8 @@ use config::FileFormat;
 use percent_encoding::percent_encode_byte;
 
 use crate::config::{Config, Environment, show};
-use crate::connection::fast_path::proxy_protocol::{self, Header};
 use crate::connection::fast_path::request_head::{RequestHead, escaped, without_upgrade};
+use crate::connection::opening::proxy_protocol::{self, Header};
 use crate::service::router::{Route, Routes, decode};
 use heard::heard;
 

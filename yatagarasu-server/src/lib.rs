@@ -14,6 +14,7 @@ pub mod service;
 pub mod signals;
 pub mod supervisor;
 pub mod telemetry;
+mod tls;
 mod trim;
 
 pub use build::StartError;

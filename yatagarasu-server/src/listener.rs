@@ -1,36 +1,77 @@
-//! TCP listeners: binds addresses and accepts connections.
+//! Listeners: where connections come from, and what becomes of them.
+//!
+//! A [`socket`] is bound to an address of TCP or to the path of a Unix socket, or [`given`] by another process. The
+//! [`terms`] say whether a listener speaks TLS, and what its responses have. [`renewal`] reads certificates again when
+//! their files change.
+
+pub(crate) mod given;
+pub(crate) mod renewal;
+pub(crate) mod socket;
+pub(crate) mod terms;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{IpAddr, TcpStream as StdTcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use listenfd::ListenFd;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
-
+use arc_swap::ArcSwap;
 use yatagarasu_core::LogLimit;
 use yatagarasu_sys::process::is_out_of_files;
 
-use crate::build::StartError;
-
-/// Number of connections that the kernel may queue until they are accepted.
-const BACKLOG: i32 = 4096;
-
-/// Time without a byte after which the kernel asks whether a peer is still there.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
-
-/// Time between two such questions. After several without an answer the connection ends.
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+use crate::config::ListenerConfig;
+use crate::listener::socket::ListeningSocket;
+use crate::listener::terms::Terms;
 
 /// Pause after a failed `accept`, because file descriptors or memory may be free again by then.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The configuration and the terms of a listener for clients. The socket is apart from them, because it is closed first.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    config: ArcSwap<ListenerConfig>,
+    terms: ArcSwap<Terms>,
+    /// Numbers of times that changed files were read again, and could not be used.
+    renewals: [AtomicU64; 2],
+}
+
+impl Listener {
+    pub(crate) fn new(config: ListenerConfig, terms: Terms) -> Self {
+        Self {
+            config: ArcSwap::from_pointee(config),
+            terms: ArcSwap::from_pointee(terms),
+            renewals: Default::default(),
+        }
+    }
+
+    /// Returns the configuration.
+    pub(crate) fn config(&self) -> Arc<ListenerConfig> {
+        self.config.load_full()
+    }
+
+    /// Returns the terms for a new connection.
+    pub(crate) fn terms(&self) -> Arc<Terms> {
+        self.terms.load_full()
+    }
+
+    /// Changes the configuration. New connections have these terms.
+    pub(crate) fn turn_to(&self, config: ListenerConfig, terms: Terms) {
+        self.terms.store(Arc::new(terms));
+        self.config.store(Arc::new(config));
+    }
+
+    /// Returns how often changed files were read again, and how often they could not be used.
+    pub(crate) fn renewals(&self) -> [u64; 2] {
+        self.renewals.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
 /// Accepts connections forever and passes each one to `take`, with the address of the peer. `key` names the setting of
 /// the listener in the log.
 pub(crate) async fn accept(
-    key: &'static str,
-    listener: &TcpListener,
-    mut take: impl FnMut(TcpStream, SocketAddr),
+    key: &str,
+    listener: &ListeningSocket,
+    mut take: impl FnMut(StdTcpStream, IpAddr),
 ) {
     let log = LogLimit::default();
     loop {
@@ -51,78 +92,4 @@ pub(crate) async fn accept(
             }
         }
     }
-}
-
-/// Listeners that this process was given at its start: by systemd (socket activation), or by the process that it
-/// replaces.
-#[derive(Debug, Default)]
-pub(crate) struct Given(Vec<(String, StdTcpListener)>);
-
-impl Given {
-    /// Takes those that `LISTEN_FDS` announces, with their names in `LISTEN_FDNAMES`. Call it before there are threads.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if one is no TCP listener.
-    #[expect(clippy::disallowed_methods, reason = "no configuration: the supervisor says what it passes on")]
-    pub(crate) fn take() -> Result<Self, StartError> {
-        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        let mut given = ListenFd::from_env();
-        let mut names = names.split(':');
-        let mut listeners = Vec::new();
-        for index in 0..given.len() {
-            let listener = given.take_tcp_listener(index).map_err(StartError::Given)?;
-            listeners
-                .extend(listener.map(|listener| (names.next().unwrap_or_default().to_owned(), listener)));
-        }
-        Ok(Self(listeners))
-    }
-
-    /// Returns the listener for the setting `key`: the one with this name, else the one on this address, else a new one.
-    pub(crate) fn listen(
-        &mut self,
-        key: &'static str,
-        address: SocketAddr,
-    ) -> Result<TcpListener, StartError> {
-        let is_named = |(name, _): &(String, StdTcpListener)| name == key;
-        let is_at =
-            |(_, listener): &(String, StdTcpListener)| listener.local_addr().is_ok_and(|at| at == address);
-        let index = self.0.iter().position(is_named).or_else(|| self.0.iter().position(is_at));
-        let Some(index) = index else { return listen(key, address) };
-        let (_, listener) = self.0.swap_remove(index);
-        let adopted = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
-        adopted.map_err(StartError::Given)
-    }
-
-    /// Checks that all were taken.
-    ///
-    /// # Errors
-    ///
-    /// Returns the address of one that nobody serves: its clients would wait forever.
-    pub(crate) fn end(self) -> Result<(), StartError> {
-        match self.0.first() {
-            None => Ok(()),
-            Some((_, listener)) => {
-                Err(StartError::Unserved(listener.local_addr().map_err(StartError::Given)?))
-            }
-        }
-    }
-}
-
-/// Binds `address` and listens on it. Accepts no connection yet. `key` names the setting in the error.
-fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // Allows a port in TIME_WAIT to be bound again at once. A port with a listener stays refused.
-        socket.set_reuse_address(true)?;
-        // A client whose machine is gone holds no connection for hours. Accepted sockets inherit this.
-        socket.set_tcp_keepalive(
-            &TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY),
-        )?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        TcpListener::from_std(socket.into())
-    };
-    bind().map_err(|cause| StartError::Bind { key, address, cause })
 }

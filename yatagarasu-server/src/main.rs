@@ -101,7 +101,8 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         let server = Server::start(&config).await.map_err(|error| anyhow::anyhow!("{error}"))?;
         let file = arguments.config.clone();
         let reloader = server.reloading(move || Config::load(&file, &Environment::of_process()));
-        tracing::info!(address = %server.address(), admin = %server.admin_address(), open_files_max, "serving");
+        let addresses: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
+        tracing::info!(address = addresses.join(", "), admin = %server.admin_address(), open_files_max, "serving");
         supervisor::ready(tell_predecessor());
         let handover = server.handover();
         let until = async {

@@ -14,13 +14,15 @@ pub mod handover;
 pub mod reload;
 mod worker;
 
+pub use crate::listener::socket::ListenAddress;
+
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use yatagarasu_sys::pages::are_shareable;
@@ -31,7 +33,11 @@ use crate::build::{Memory, StartError, buckets};
 use crate::config::{Config, ConfigErrors};
 use crate::connection::admission::Admission;
 use crate::connection::limits::ConnectionLimits;
-use crate::listener::{Given, accept};
+use crate::listener::given::Given;
+use crate::listener::renewal::renew;
+use crate::listener::socket::ListeningSocket;
+use crate::listener::terms::Terms;
+use crate::listener::{Listener, accept};
 use crate::service::handler::RequestHandler;
 use crate::supervisor::watch as watch_over;
 use crate::telemetry::access_log::AccessLog;
@@ -42,8 +48,7 @@ use handover::Handover;
 use reload::{Parts, Reloader};
 use worker::Workers;
 
-/// The settings of the listeners, which are also their names for another process.
-const PUBLIC: &str = "server.address";
+/// The setting of the listener for operators, which is also its name for another process.
 const ADMIN: &str = "admin.address";
 
 /// What a server is asked to do about its end.
@@ -72,8 +77,10 @@ pub(crate) enum Phase {
 /// [`run`](Self::run).
 #[derive(Debug)]
 pub struct Server {
-    public: Arc<TcpListener>,
-    admin_listener: Arc<TcpListener>,
+    listeners: Arc<[Listener]>,
+    /// The sockets of the listeners.
+    sockets: Vec<Arc<ListeningSocket>>,
+    admin_listener: Arc<ListeningSocket>,
     admin: Arc<Admin>,
     workers: Workers,
     admission: Arc<Admission>,
@@ -100,8 +107,15 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let mut given = Given::take()?;
-        let public = Arc::new(given.listen(PUBLIC, config.server.address)?);
-        let admin_listener = Arc::new(given.listen(ADMIN, config.admin.address)?);
+        let (mut listeners, mut sockets) = (Vec::new(), Vec::new());
+        for listener in &config.server.listeners {
+            let terms = Terms::load(listener)
+                .map_err(|cause| StartError::Tls { key: listener.key.clone(), cause })?;
+            sockets.push(Arc::new(given.listen(&listener.key, &listener.address)?));
+            listeners.push(Listener::new(listener.clone(), terms));
+        }
+        let listeners: Arc<[_]> = listeners.into();
+        let admin_listener = Arc::new(given.listen(ADMIN, &ListenAddress::Tcp(config.admin.address))?);
         given.end()?;
         let (metrics, memory) = (Arc::new(Metrics::new(config.server.threads.max(1))), Memory::new(config));
         let buckets = buckets(config, &memory, &[]).await?;
@@ -123,10 +137,12 @@ impl Server {
             limits: limited,
             phase: phases,
             config: config_running,
+            listeners: Arc::clone(&listeners),
         };
         let admin = Arc::new(Admin::new(buckets, state, config.admin.token.clone()));
         let parts = Arc::new(Parts {
             handlers,
+            listeners: Arc::clone(&listeners),
             admin: Arc::downgrade(&admin),
             metrics,
             memory,
@@ -134,12 +150,15 @@ impl Server {
             descriptors,
             config: running,
         });
-        Ok(Self { public, admin_listener, admin, workers, admission, phase, parts })
+        Ok(Self { listeners, sockets, admin_listener, admin, workers, admission, phase, parts })
     }
 
     /// Returns a way to have another process take over the listeners.
     pub fn handover(&self) -> Handover {
-        Handover::new([(PUBLIC, Arc::downgrade(&self.public)), (ADMIN, Arc::downgrade(&self.admin_listener))])
+        let public = self.listeners.iter().zip(&self.sockets);
+        let public = public.map(|(one, socket)| (one.config().key.clone(), Arc::downgrade(socket)));
+        let admin = (ADMIN.to_owned(), Arc::downgrade(&self.admin_listener));
+        Handover::new(public.chain([admin]).collect())
     }
 
     /// Has the server read its configuration with `load` when it is told to reload, by the returned value or by its
@@ -152,20 +171,32 @@ impl Server {
         Arc::clone(self.admin.reloader.get_or_init(|| reloader))
     }
 
-    /// Returns the address of the public listener.
+    /// Returns where the server listens for clients, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        self.sockets.iter().map(|socket| socket.address()).collect()
+    }
+
+    /// Returns the address of the first listener for TCP clients. Panics if there is none.
     pub fn address(&self) -> SocketAddr {
-        self.public.local_addr().expect("a listener has an address")
+        let tcp = |address| match address {
+            ListenAddress::Tcp(address) => Some(address),
+            ListenAddress::Unix(_) => None,
+        };
+        self.addresses().into_iter().find_map(tcp).expect("a listener for TCP")
     }
 
     /// Returns the address of the admin listener.
     pub fn admin_address(&self) -> SocketAddr {
-        self.admin_listener.local_addr().expect("a listener has an address")
+        match self.admin_listener.address() {
+            ListenAddress::Tcp(address) => address,
+            ListenAddress::Unix(_) => unreachable!("its setting is an address of TCP"),
+        }
     }
 
     /// Serves until `until` resolves, and then stops. The admin API is served to the end. Returns `true` if all
     /// responses ended within the configured grace period.
     pub async fn run(self, until: impl Future<Output = Stop>) -> bool {
-        let Self { public, admin_listener, admin, workers, admission, phase, parts } = self;
+        let Self { listeners, sockets, admin_listener, admin, workers, admission, phase, parts } = self;
         let (handed_over, mut is_handed_over) = watch::channel(false);
         let operators = async {
             tokio::select! {
@@ -178,14 +209,19 @@ impl Server {
         };
         let served = async {
             {
-                let accepting = accept(PUBLIC, &public, |socket, peer| {
-                    workers.hand(socket, peer.ip(), &admission, &parts.limits.borrow());
-                });
+                let accepting = join_all(listeners.iter().zip(&sockets).map(async |(listener, socket)| {
+                    let hand = |accepted, peer| {
+                        let terms = listener.terms();
+                        workers.hand(accepted, peer, terms, &admission, &parts.limits.borrow());
+                    };
+                    accept(&listener.config().key, socket, hand).await;
+                }));
                 let (mut accepting, trimming) = (pin!(accepting), keep_small(|| workers.connections()));
                 let stop = tokio::select! {
                     never = watch_over(|| workers.beat()) => match never {},
-                    () = &mut accepting => Stop::Now,
+                    _ = &mut accepting => Stop::Now,
                     () = trimming => Stop::Now,
+                    () = renew(&listeners) => Stop::Now,
                     stop = until => stop,
                 };
                 let drain = parts.config.borrow().server.drain;
@@ -206,8 +242,13 @@ impl Server {
                     }
                     Stop::Drain | Stop::Now => {}
                 }
+                if stop != Stop::HandedOver {
+                    for socket in &sockets {
+                        socket.remove();
+                    }
+                }
             }
-            drop(public);
+            drop(sockets);
             let grace = parts.config.borrow().server.shutdown_grace;
             tracing::info!(
                 seconds = grace.as_secs_f32(),

@@ -11,10 +11,39 @@ use crate::build::origin::Origin;
 use crate::connection::admission::Excess;
 use crate::server::reload::Reloader;
 use crate::service::buckets::{Bucket, Buckets};
-use crate::telemetry::counters::Counters;
+use crate::telemetry::counters::{Counters, Handshake};
 use crate::telemetry::failures::FAULTS;
 use crate::telemetry::log::panics;
 use crate::telemetry::log::queue::lines_dropped;
+
+/// Writes the metrics of TLS towards clients.
+fn tls(text: &mut Exposition, state: &State) {
+    let handshakes = "yatagarasu_tls_handshakes_total";
+    text.family(handshakes, "counter", "TLS handshakes of clients by their end.");
+    for (index, (_, end)) in Handshake::ALL.iter().enumerate() {
+        let count = state.metrics.sum(|thread| thread.handshakes[index].read());
+        text.sample(handshakes, &format!("result=\"{end}\""), count);
+    }
+    let expiry = "yatagarasu_tls_certificate_expiry_seconds";
+    text.family(expiry, "gauge", "End of each certificate shown to clients, in seconds of Unix time.");
+    for listener in &*state.listeners {
+        let (config, terms) = (listener.config(), listener.terms());
+        for (index, certificate) in terms.tls.iter().flat_map(|tls| tls.certificates.all()).enumerate() {
+            let labels = format!("listener=\"{}\",certificate=\"{index}\"", config.key);
+            let since = certificate.ends().duration_since(SystemTime::UNIX_EPOCH);
+            text.sample(expiry, &labels, since.map_or(0, |since| since.as_secs()));
+        }
+    }
+    let renewals = "yatagarasu_tls_certificate_reads_total";
+    text.family(renewals, "counter", "Changed certificate files that were read again, by result.");
+    for listener in state.listeners.iter().filter(|listener| listener.config().tls.is_some()) {
+        let [read, failed] = listener.renewals();
+        for (result, count) in [("read", read), ("failed", failed)] {
+            let labels = format!("listener=\"{}\",result=\"{result}\"", listener.config().key);
+            text.sample(renewals, &labels, count);
+        }
+    }
+}
 
 /// Returns all metrics in the text format of Prometheus.
 pub(crate) fn exposition(state: &State, buckets: &Buckets, reloader: Option<&Reloader>) -> String {
@@ -49,6 +78,7 @@ pub(crate) fn exposition(state: &State, buckets: &Buckets, reloader: Option<&Rel
     for ((_, limit), count) in Excess::ALL.iter().zip(admission.refused()) {
         text.sample(refused, &format!("limit=\"{limit}\""), count);
     }
+    tls(&mut text, state);
     text.family("yatagarasu_fill_bytes", "gauge", "Bytes reserved for objects being fetched.");
     text.sample("yatagarasu_fill_bytes", "", memory.fills.reserved());
     text.family("yatagarasu_wide_socket_bytes", "gauge", "Bytes reserved for the sockets of fast streams.");

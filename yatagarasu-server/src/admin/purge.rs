@@ -1,6 +1,6 @@
 //! Purges stored objects: `POST /purge` with a JSON body, and the method PURGE.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +100,7 @@ pub(super) async fn answer(
     buckets: &ArcSwap<Buckets>,
     headers: &HeaderMap,
     body: Incoming,
-    client: SocketAddr,
+    client: IpAddr,
 ) -> Response<Full<Bytes>> {
     if !is_json(headers) {
         return not_json();
@@ -148,7 +148,7 @@ pub(super) async fn answer(
 pub(super) async fn answer_method(
     buckets: &Arc<Buckets>,
     head: &Parts,
-    client: SocketAddr,
+    client: IpAddr,
 ) -> Response<Full<Bytes>> {
     let (bucket, key) = match buckets.route(head.uri.path()) {
         Route::Object(index, key) => (index, key),
@@ -171,7 +171,7 @@ async fn purge(
     chosen: Range<usize>,
     selector: Selector,
     how: Purge,
-    client: SocketAddr,
+    client: IpAddr,
 ) -> u64 {
     let buckets = Arc::clone(buckets);
     let purging = tokio::spawn(async move {

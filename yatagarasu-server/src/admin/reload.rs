@@ -1,6 +1,6 @@
 //! `GET /config` shows the configuration that runs. `POST /reload` has the file read again.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,7 +27,7 @@ pub(super) fn show_running(config: &Config) -> Response<Full<Bytes>> {
 pub(super) async fn answer(
     reloader: Option<&Arc<Reloader>>,
     headers: &HeaderMap,
-    client: SocketAddr,
+    client: IpAddr,
 ) -> Response<Full<Bytes>> {
     if !is_json(headers) {
         return not_json();

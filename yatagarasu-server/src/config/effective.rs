@@ -10,14 +10,17 @@ use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::ResponseFields;
 use yatagarasu_core::source::failover::FailoverCause;
 use yatagarasu_core::source::healing::RetryPolicy;
-use yatagarasu_core::{CachePolicy, ForwardedFields};
+use yatagarasu_core::{CachePolicy, Clock, ForwardedFields, SystemClock};
 use yatagarasu_s3::SourceConfig;
 
 use crate::config::ForwardedQuery;
 use crate::config::render::caching;
+use crate::listener::socket::ListenAddress;
 use crate::service::client_address::ClientAddress;
 use crate::telemetry::access_log::format::Format;
 use crate::telemetry::log::output::Destination;
+use crate::tls::certificate::{Certificate, CertificateFiles};
+use crate::tls::setup::TlsConfig;
 
 /// A validated configuration, with every default filled in.
 #[derive(Debug, Clone)]
@@ -35,8 +38,8 @@ pub struct Config {
 /// The public listener and the resources that all buckets share.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// The address to listen on for clients.
-    pub address: SocketAddr,
+    /// The listeners for clients, at least one.
+    pub listeners: Vec<ListenerConfig>,
     /// Number of worker threads, at least one.
     pub threads: usize,
     /// Budget for objects that are being fetched into a cache, in bytes, over all buckets.
@@ -72,6 +75,22 @@ pub struct ServerConfig {
     pub drain: Duration,
     /// Time that running responses have to finish after that.
     pub shutdown_grace: Duration,
+}
+
+/// The key of the listener that has no section of its own.
+pub(crate) const SHORT_FORM: &str = "server.address";
+
+/// A listener for clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// The key of its setting, which is also its name for another process.
+    pub key: String,
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// TLS, unless it has none.
+    pub tls: Option<TlsConfig>,
+    /// The port of `https://` that every request is redirected to.
+    pub https_redirect: Option<u16>,
 }
 
 /// The listener for health, statistics and purges.
@@ -154,8 +173,18 @@ impl Config {
                 )
             })
         };
-        self.buckets.iter().enumerate().filter_map(too_long).collect()
+        let buckets = self.buckets.iter().enumerate().filter_map(too_long);
+        buckets.chain(self.server.listeners.iter().flat_map(certificate_warnings)).collect()
     }
+}
+
+/// Returns what clients will say about the certificates of a listener.
+fn certificate_warnings(listener: &ListenerConfig) -> Vec<String> {
+    let of = |(index, files): (usize, &CertificateFiles)| {
+        let warning = Certificate::load(files).ok()?.warning(SystemClock.date())?;
+        Some(format!("{}.tls.certificates[{index}].cert: {warning}", listener.key))
+    };
+    listener.tls.iter().flat_map(|tls| tls.certificates.iter().enumerate().filter_map(of)).collect()
 }
 
 impl BucketConfig {

@@ -23,12 +23,13 @@ use yatagarasu_s3::{AccessDenied, SourceBackend};
 use crate::config::Secret;
 use crate::config::units::{ByteSize, Span};
 use crate::service::client_address::AddressSource;
+use crate::tls::TlsVersion;
 use bounds::Bounds;
 use key::Absent::{Computed, Required};
 
 pub(super) use choice::{Choice, CorsMode};
 pub(super) use key::{Absent, Key, Kind, Section, Type};
-pub(super) use setting::{Address, Again, Either, Fields, MASKED, Several};
+pub(super) use setting::{Address, Again, Either, Fields, MASKED, Optional, Several};
 
 /// The wildcard for all names. It must be the only entry of its list.
 pub(super) const ALL: &str = "*";
@@ -55,9 +56,13 @@ rows! {
 
     /// The listener for clients, and the resources that all buckets share.
     struct ServerSettings, "the keys of `server`" {
-        /// The address for clients. Port 0 takes a free port, which the log names.
-        address: Address = "127.0.0.1:8080",
+        /// The address for clients: the short form of a listener without TLS. Port 0 takes a free port, which the log
+        /// names.
+        address: Option<Address> = null,
+            else Computed("`127.0.0.1:8080`; none if there are `listeners`"), such as "127.0.0.1:8080",
             bounds Bounds::rule("`IP:PORT`, with IPv6 as `[::]:8080`; `localhost:PORT` means `127.0.0.1:PORT`");
+        /// The listeners for clients, if one without TLS is not enough.
+        listeners: Several<ListenerSettings> = [];
         /// The number of threads that serve clients. One more thread accepts connections and serves the admin API.
         threads: u16 = 0, bounds Bounds::ANY.or_zero("for one per core");
         /// The memory for objects while they are fetched into the caches, over all buckets. An object that does not
@@ -102,6 +107,41 @@ rows! {
         drain: Span = "5s", bounds Bounds::ANY.or_zero("for not at all");
         /// How long running responses may continue after that, or after SIGINT.
         shutdown_grace: Span = "30s";
+    }
+
+    /// A listener for clients.
+    struct ListenerSettings, "the keys of a listener, or a list of listeners" {
+        /// The address, or the path of a Unix socket.
+        address: Option<Address> = null, else Required, such as "0.0.0.0:443",
+            bounds Bounds::rule("as `server.address`, or `unix:/PATH`");
+        /// The certificates, for a listener with TLS 1.2 and 1.3. Clients negotiate HTTP/2 or HTTP/1.1.
+        tls: Optional<ListenerTlsSettings> = null,
+            else Computed("no TLS"), such as { "certificates": [{ "cert": "/etc/ssl/www.pem", "key": "/etc/ssl/www.key" }] };
+        /// The port of `https://` that every request is redirected to, on a listener without TLS.
+        https_redirect: u16 = 0, bounds Bounds::rule("1 to 65535, usually 443; 0 for no redirect");
+    }
+
+    /// TLS of a listener for clients.
+    struct ListenerTlsSettings, "the keys of `tls`" {
+        /// The certificates with their keys. The name that a client asks for (SNI) selects one by the names in it; the
+        /// first one is for all others. Files that change are read again.
+        certificates: Several<CertificateSettings> = [], else Required,
+            such as [{ "cert": "/etc/ssl/www.pem", "key": "/etc/ssl/www.key" }], bounds Bounds::rule("at least one");
+        /// The oldest version of TLS that is spoken.
+        min_version: Choice<TlsVersion> = "1.2";
+        /// A file with the authorities, in PEM, that have to have issued the certificates of clients. Clients without a
+        /// certificate are refused then.
+        client_ca: Option<String> = null, else Computed("clients need no certificate"), such as "/etc/ssl/clients.pem";
+        /// How long browsers that have been here come back over TLS only (`Strict-Transport-Security`).
+        hsts: Span = 0, bounds Bounds::ANY.or_zero("for as long as they like");
+    }
+
+    /// A certificate and its key.
+    struct CertificateSettings, "the keys `cert` and `key`, or a list of them" {
+        /// The file of the certificate, in PEM, followed by those of the authorities between it and a trusted one.
+        cert: Option<String> = null, else Required, such as "/etc/ssl/www.pem";
+        /// The file of its private key, in PEM.
+        key: Option<String> = null, else Required, such as "/etc/ssl/www.key";
     }
 
     /// Where the address of a client comes from.

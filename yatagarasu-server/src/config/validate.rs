@@ -8,6 +8,7 @@ mod cors;
 pub(super) mod credential_chain;
 mod fields;
 mod forward;
+mod listeners;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +24,7 @@ use crate::config::keys::{
 use crate::config::text::{check_field_value, trimmed};
 use crate::config::units::ByteSize;
 use crate::config::{AdminConfig, Config, Environment, LogConfig, Secret, ServerConfig};
+use crate::listener::socket::ListenAddress;
 use crate::service::client_address::{AddressSource, ClientAddress};
 use crate::telemetry::access_log::format::Format;
 use crate::telemetry::log::output::Destination;
@@ -42,11 +44,10 @@ pub(super) fn validate(
     let admin = admin(&settings.admin, environment, complain);
     let log = log(&settings.log, complain);
     if let (Some(server), Some(admin)) = (&server, &admin)
-        && server.address.port() == admin.address.port()
-        && server.address.port() != 0
-        && (server.address == admin.address
-            || server.address.ip().is_unspecified()
-            || admin.address.ip().is_unspecified())
+        && server.listeners.iter().any(|listener| match listener.address {
+            ListenAddress::Tcp(address) => overlap(address, admin.address),
+            ListenAddress::Unix(_) => false,
+        })
     {
         complain(
             "admin.address",
@@ -87,11 +88,11 @@ fn unique(values: impl Iterator<Item = Option<String>>, key: &str, complain: Err
 }
 
 fn server(settings: &ServerSettings, complain: ErrorSink<'_>) -> Option<ServerConfig> {
-    let address = address(&settings.address, "server.address", complain);
+    let listeners = listeners::listeners(settings, complain);
     let client_address = client_address(&settings.client_address, complain);
     let limit = |count: u32| Some(count).filter(|count| *count > 0);
     Some(ServerConfig {
-        address: address?,
+        listeners: listeners?,
         connections_max: limit(settings.connections_max).and_then(|max| max.try_into().ok()),
         connections_per_client: limit(settings.connections_per_client),
         requests_per_connection: limit(settings.requests_per_connection),
@@ -191,6 +192,12 @@ fn admin(
         return None;
     }
     Some(AdminConfig { address, token: token.map(Secret::new) })
+}
+
+/// Returns `true` if two addresses are the same, or one is a part of the other.
+fn overlap(first: SocketAddr, second: SocketAddr) -> bool {
+    let is_all = first.ip().is_unspecified() || second.ip().is_unspecified();
+    first.port() == second.port() && first.port() != 0 && (first == second || is_all)
 }
 
 fn address(given: &Address, key: &str, complain: ErrorSink<'_>) -> Option<SocketAddr> {

@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::connection::fast_path::FastPath;
 use crate::connection::limits::CUT;
 use crate::connection::splice::SpliceWriter;
 use crate::connection::splice::placeholder::{Next, next};
 use crate::connection::state::ConnectionState;
+use crate::connection::transport::Transport;
 
 /// A client's socket as hyper sees it. It hides the requests that the fast path answers, and redeems placeholders for
 /// bytes in pipes. It also records whether bytes wait for the client, so that the reaper can tell a stalled client
 /// from an idle one.
 pub(super) struct ClientSocket {
-    socket: TcpStream,
+    transport: Transport,
     fast_path: FastPath,
     writer: Arc<SpliceWriter>,
     state: Arc<ConnectionState>,
@@ -28,16 +28,16 @@ pub(super) struct ClientSocket {
 
 impl ClientSocket {
     pub(super) fn new(
-        socket: TcpStream,
+        transport: Transport,
         fast_path: FastPath,
         writer: Arc<SpliceWriter>,
         state: Arc<ConnectionState>,
     ) -> Self {
-        Self { socket, fast_path, writer, state }
+        Self { transport, fast_path, writer, state }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.fast_path.poll_send(&mut self.socket, &self.state, cx)
+        self.fast_path.poll_send(&mut self.transport, &self.state, cx)
     }
 }
 
@@ -47,8 +47,8 @@ impl AsyncRead for ClientSocket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { socket, fast_path, state, .. } = &mut *self;
-        fast_path.poll_read(socket, state, cx, buffer)
+        let Self { transport, fast_path, state, .. } = &mut *self;
+        fast_path.poll_read(transport, state, cx, buffer)
     }
 }
 
@@ -64,10 +64,10 @@ impl AsyncWrite for ClientSocket {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let written = match next(slices) {
-            Next::Bytes(count) => Pin::new(&mut this.socket).poll_write_vectored(cx, &slices[..count]),
-            Next::Placeholder(length) => this.writer.poll_drain(&this.socket, cx, length),
+            Next::Bytes(count) => Pin::new(&mut this.transport).poll_write_vectored(cx, &slices[..count]),
+            Next::Placeholder(length) => this.writer.poll_drain(this.transport.socket(), cx, length),
         };
-        this.state.note(&written, &this.socket);
+        this.state.note(&written, this.transport.socket());
         if written.is_ready() {
             this.fast_path.wrote();
         }
@@ -75,13 +75,14 @@ impl AsyncWrite for ClientSocket {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
-        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
-        let Self { socket, fast_path, writer, state } = &mut *self;
+        ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+        let Self { transport, fast_path, writer, state } = &mut *self;
+        let socket = transport.socket();
         // hyper flushes the socket only if its own buffer is empty. So all that the stream has returned is written.
         let flushed = writer.poll_flushed(socket, cx);
         state.note_last(flushed.is_pending(), socket);
@@ -92,9 +93,9 @@ impl AsyncWrite for ClientSocket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
-        ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
-        let Self { socket, fast_path, state, .. } = &mut *self;
-        fast_path.poll_linger(socket, state, cx)
+        ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
+        let Self { transport, fast_path, state, .. } = &mut *self;
+        fast_path.poll_linger(transport, state, cx)
     }
 }
 
@@ -104,7 +105,7 @@ impl Drop for ClientSocket {
             self.fast_path.cut(CUT);
             // Resets the connection. The kernel then frees the bytes it holds for the client, and the client cannot
             // take a part of a body for all of it.
-            let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(self.transport.socket()).set_linger(Some(Duration::ZERO));
         }
     }
 }

@@ -15,20 +15,17 @@
 //! response.
 
 mod hit_writer;
-pub(crate) mod proxy_protocol;
 mod refusal;
 pub(crate) mod request_head;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use yatagarasu_core::gateway::outcome::held::Held;
@@ -36,11 +33,12 @@ use yatagarasu_core::gateway::outcome::held::Held;
 use crate::connection::Place;
 use crate::connection::admission::Slot;
 use crate::connection::fast_path::hit_writer::HitWriter;
-use crate::connection::fast_path::proxy_protocol::Header;
 use crate::connection::fast_path::refusal::Refusal;
 use crate::connection::fast_path::request_head::{Invalidity, RequestHead, escaped, without_upgrade};
 use crate::connection::limits::ConnectionLimits;
 use crate::connection::state::ConnectionState;
+use crate::connection::transport::Transport;
+use crate::listener::terms::Terms;
 use crate::service::handler::{RequestHandler, Routed};
 
 /// Maximum number of bytes per read.
@@ -70,9 +68,9 @@ thread_local! {
 pub(super) struct FastPath {
     handler: Arc<RequestHandler>,
     limits: Arc<ConnectionLimits>,
-    /// The address of the peer.
-    peer: IpAddr,
-    slot: Slot,
+    terms: Arc<Terms>,
+    /// Held until the connection ends.
+    _slot: Slot,
     received: Vec<u8>,
     sending: Option<HitWriter>,
     refusing: Option<Refusal>,
@@ -94,8 +92,6 @@ pub(super) struct FastPath {
 /// The side that handles the connection now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// The fast path: a header of the PROXY protocol has to come first.
-    ProxyHeader,
     /// The fast path: hyper has neither a request nor anything to write.
     FastPath,
     /// hyper: it gets this many more bytes of a request head, at least one.
@@ -108,18 +104,14 @@ enum Turn {
 
 impl FastPath {
     pub(super) fn new(handler: Arc<RequestHandler>, place: Place, state: &ConnectionState) -> Self {
-        let Place { limits, peer, slot, excess } = place;
-        let is_proxied = excess.is_none() && limits.client_address.is_proxied(peer);
-        if !is_proxied {
-            state.identify(peer.to_canonical());
-        }
-        let refusing = excess.map(|excess| Refusal::of_excess(excess, &handler, peer));
+        let Place { limits, peer: _, slot, unserved, received, terms } = place;
+        let refusing = unserved.map(|unserved| Refusal::of_unserved(unserved, &handler, state.client()));
         Self {
             handler,
             limits,
-            peer,
-            slot,
-            received: Vec::new(),
+            terms,
+            _slot: slot,
+            received,
             sending: None,
             refusing,
             half_closed: false,
@@ -127,7 +119,7 @@ impl FastPath {
             unflushed: false,
             timer: None,
             lingering_since: None,
-            turn: if is_proxied { Turn::ProxyHeader } else { Turn::FastPath },
+            turn: Turn::FastPath,
             handed: 0,
         }
     }
@@ -135,31 +127,31 @@ impl FastPath {
     /// Reads for hyper. Answers plain requests on the way, and passes on the bytes of all others.
     pub(super) fn poll_read(
         &mut self,
-        socket: &mut TcpStream,
+        transport: &mut Transport,
         state: &ConnectionState,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            if self.poll_send(socket, state, cx)?.is_pending() {
-                return self.poll_left(socket, state, cx);
+            if self.poll_send(transport, state, cx)?.is_pending() {
+                return self.poll_left(transport, state, cx);
             }
             if let Some(refusal) = &mut self.refusing {
-                ready!(refusal.poll_send(socket, cx))?;
+                ready!(refusal.poll_send(transport, cx))?;
                 self.received.clear();
-                ready!(Pin::new(&mut *socket).poll_shutdown(cx))?;
-                return self.poll_linger(socket, state, cx);
+                ready!(Pin::new(&mut *transport).poll_shutdown(cx))?;
+                return self.poll_linger(transport, state, cx);
             }
             match self.turn {
-                Turn::HyperForGood => return self.poll_pass(socket, state, cx, buffer),
-                Turn::Await => return self.poll_end(socket, state, cx),
+                Turn::HyperForGood => return self.poll_pass(transport, state, cx, buffer),
+                Turn::Await => return self.poll_end(transport, state, cx),
                 Turn::Hand(_) => return self.hand(buffer),
                 // The connection shuts down gracefully after this poll. Until then it starts no further request.
                 Turn::FastPath if state.is_draining() => return Poll::Pending,
-                Turn::ProxyHeader => ready!(self.poll_proxy_header(socket, state, cx))?,
                 Turn::FastPath => {
                     let is_more_needed = self.take_head(state);
-                    if is_more_needed && (self.half_closed || ready!(self.poll_receive(socket, cx))? == 0) {
+                    if is_more_needed && (self.half_closed || ready!(self.poll_receive(transport, cx))? == 0)
+                    {
                         self.turn = Turn::HyperForGood;
                     }
                 }
@@ -177,7 +169,8 @@ impl FastPath {
             // hyper closes the connection after the last response.
             RequestHead::Plain(target, length) if !state.is_last() && !state.has_one_left(limits) => {
                 let (client, head) = (state.client(), &self.received[..length]);
-                match self.handler.try_hit(target, client, &limits.client_address, head) {
+                let (rules, front) = (&limits.client_address, &self.terms.front);
+                match self.handler.try_hit(target, client, rules, head, front) {
                     Ok(hit) => {
                         state.count(limits);
                         self.sending = Some(HitWriter::new(hit));
@@ -226,25 +219,30 @@ impl FastPath {
     /// Sends the response of the fast path, if there is one.
     pub(super) fn poll_send(
         &mut self,
-        socket: &mut TcpStream,
+        transport: &mut Transport,
         state: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
-            if sending.poll_turn(socket, cx).is_pending() {
+            if sending.poll_turn(transport.socket(), cx).is_pending() {
                 state.set_sending(true);
                 // The client's socket has room: it is not the client that is slow.
-                state.note_last(false, socket);
+                state.note_last(false, transport.socket());
                 return Poll::Pending;
             }
-            let sent = sending.poll_send(socket, cx);
+            let sent = sending.poll_send(transport, cx);
             if sent.is_pending() {
                 state.held().set(Some(Held::stored(sending.stored())));
             }
-            state.note(&sent, socket);
+            state.note(&sent, transport.socket());
             state.set_sending(sent.is_pending());
             ready!(sent)?;
             if sending.is_done() {
+                // TLS may hold the last bytes.
+                let flushed = Pin::new(&mut *transport).poll_flush(cx);
+                state.note_last(flushed.is_pending(), transport.socket());
+                state.set_sending(flushed.is_pending());
+                ready!(flushed)?;
                 sending.end();
                 self.sending = None;
                 state.answered();
@@ -276,39 +274,6 @@ impl FastPath {
         }
     }
 
-    /// Reads the header of the PROXY protocol, and learns from it who the client is.
-    fn poll_proxy_header(
-        &mut self,
-        socket: &mut TcpStream,
-        state: &ConnectionState,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let problem = match proxy_protocol::read(&self.received) {
-            Header::Partial if self.half_closed => {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            Header::Partial if self.received.len() < self.limits.header_size => {
-                self.half_closed = ready!(self.poll_receive(socket, cx))? == 0;
-                return Poll::Ready(Ok(()));
-            }
-            Header::Complete { client, length } => {
-                let client = client.unwrap_or(self.peer);
-                state.identify(client);
-                self.taken(length);
-                self.slot.identify(client, &self.limits).err().map(|excess| {
-                    self.slot.admission().note(excess, client);
-                    Refusal::of_excess(excess, &self.handler, client)
-                })
-            }
-            Header::Partial | Header::Invalid => {
-                Some(Refusal::of(Invalidity::NotProxied, &self.handler, self.peer))
-            }
-        };
-        self.turn = Turn::FastPath;
-        self.refusing = problem;
-        Poll::Ready(Ok(()))
-    }
-
     /// Hands hyper the next bytes of a request head.
     fn hand(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Turn::Hand(left) = self.turn {
@@ -327,7 +292,7 @@ impl FastPath {
     /// Hands hyper all received bytes, and then reads from the socket.
     fn poll_pass(
         &mut self,
-        socket: &mut TcpStream,
+        transport: &mut Transport,
         state: &ConnectionState,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
@@ -335,13 +300,13 @@ impl FastPath {
         if self.received.is_empty() {
             let before = buffer.filled().len();
             if !self.half_closed {
-                ready!(Pin::new(&mut *socket).poll_read(cx, buffer))?;
+                ready!(Pin::new(&mut *transport).poll_read(cx, buffer))?;
                 self.half_closed = buffer.filled().len() == before && buffer.remaining() > 0;
             }
             // HTTP/2 has ends of its own for each direction.
             let answering = state.is_answering() || self.unflushed;
             return if self.half_closed && answering && state.streams().is_none() {
-                self.poll_half_closed(socket, state, cx)
+                self.poll_half_closed(transport, state, cx)
             } else {
                 Poll::Ready(Ok(()))
             };
@@ -355,16 +320,16 @@ impl FastPath {
     /// Reads while hyper answers, to notice if the client leaves. Keeps the bytes of the next request.
     fn poll_end(
         &mut self,
-        socket: &mut TcpStream,
+        transport: &mut Transport,
         state: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         // Also if bytes of the next request are there: only reading on tells that the client has left.
         while !self.half_closed && self.received.len() < self.limits.header_size {
-            self.half_closed = ready!(self.poll_receive(socket, cx))? == 0;
+            self.half_closed = ready!(self.poll_receive(transport, cx))? == 0;
         }
         if self.half_closed {
-            return self.poll_half_closed(socket, state, cx);
+            return self.poll_half_closed(transport, state, cx);
         }
         // `flushed` wakes the task when hyper has answered.
         Poll::Pending
@@ -376,14 +341,14 @@ impl FastPath {
     /// A client that has taken bytes and has not reset the connection is there, and waits as long as any other.
     fn poll_half_closed(
         &mut self,
-        socket: &TcpStream,
+        transport: &Transport,
         state: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED_WAIT)));
             ready!(timer.as_mut().poll(cx));
-            let is_reset = socket.take_error().is_ok_and(|error| error.is_some());
+            let is_reset = transport.socket().take_error().is_ok_and(|error| error.is_some());
             let is_there = self.wrote_since || state.is_waiting();
             if is_reset || !is_there {
                 return Poll::Ready(Ok(()));
@@ -401,7 +366,7 @@ impl FastPath {
     /// Reads on after the end of the connection if the client still sends, or has announced content.
     pub(super) fn poll_linger(
         &mut self,
-        socket: &mut TcpStream,
+        transport: &mut Transport,
         state: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
@@ -418,7 +383,7 @@ impl FastPath {
         let (quiet, max) =
             if state.is_draining() { (LINGER_QUIET / 5, LINGER_QUIET) } else { (LINGER_QUIET, LINGER_MAX) };
         loop {
-            match self.poll_receive(socket, cx) {
+            match self.poll_receive(transport, cx) {
                 Poll::Ready(Ok(1..)) if since.elapsed() < max => {
                     self.received.clear();
                     self.timer = None;
@@ -438,7 +403,7 @@ impl FastPath {
     /// hyper closes it.
     fn poll_left(
         &mut self,
-        socket: &mut TcpStream,
+        transport: &mut Transport,
         state: &ConnectionState,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
@@ -446,7 +411,7 @@ impl FastPath {
             if self.half_closed || self.received.len() >= self.limits.header_size {
                 return Poll::Pending;
             }
-            match ready!(self.poll_receive(socket, cx)) {
+            match ready!(self.poll_receive(transport, cx)) {
                 // Only reading on tells that the client has left.
                 Ok(1..) => {}
                 // It may have closed one direction only. If it is gone, the next bytes cannot be sent.
@@ -460,11 +425,11 @@ impl FastPath {
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 
-    fn poll_receive(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_receive(&mut self, transport: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let limit = self.limits.header_size.saturating_sub(self.received.len()).clamp(1, READ_BYTES);
         READ.with_borrow_mut(|room| {
             let mut buffer = ReadBuf::new(&mut room[..limit]);
-            ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+            ready!(Pin::new(transport).poll_read(cx, &mut buffer))?;
             self.received.extend_from_slice(buffer.filled());
             Poll::Ready(Ok(buffer.filled().len()))
         })

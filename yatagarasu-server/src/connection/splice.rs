@@ -28,11 +28,14 @@ use yatagarasu_sys::pipe::Pipe;
 use yatagarasu_sys::tcp;
 
 use crate::connection::limits::{ConnectionLimits, WIDE_UNSENT_BYTES};
+use crate::connection::transport::Transport;
 use crate::telemetry::access_log::Entry;
 
 /// State of a connection's output that may bypass the process.
 #[derive(Debug)]
 pub(super) struct SpliceWriter {
+    /// Whether the bytes go over the socket as they are. Those of TLS are encrypted by the process.
+    is_plain: bool,
     /// Maximum number of unsent bytes in the socket, unless it is wide.
     notsent_lowat: Option<u32>,
     socket_memory: Arc<Budget>,
@@ -74,13 +77,14 @@ enum Width {
 impl SpliceWriter {
     /// Bounds the unsent bytes that the kernel holds for a client. The bytes that a slow client does not read then stay
     /// at S3.
-    pub(super) fn of(socket: &TcpStream, limits: &ConnectionLimits) -> Self {
+    pub(super) fn of(transport: &Transport, limits: &ConnectionLimits) -> Self {
         let writer = Self {
+            is_plain: transport.plain().is_some(),
             notsent_lowat: limits.notsent_lowat,
             socket_memory: Arc::clone(&limits.socket_memory),
             held: Mutex::default(),
         };
-        writer.bound(socket);
+        writer.bound(transport.socket());
         writer
     }
 

@@ -12,9 +12,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
-use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+
+use crate::listener::socket::ListeningSocket;
 
 /// The number of the first descriptor that is passed on (`sd_listen_fds(3)`).
 const FIRST: i32 = 3;
@@ -44,12 +45,12 @@ pub enum HandoverError {
 
 /// The listeners of a server, for another process.
 #[derive(Debug, Clone)]
-pub struct Handover(Vec<(&'static str, Weak<TcpListener>)>);
+pub struct Handover(Vec<(String, Weak<ListeningSocket>)>);
 
 impl Handover {
     /// Weak, because a listener that this process does not serve any more must be closed.
-    pub(super) fn new<const N: usize>(listeners: [(&'static str, Weak<TcpListener>); N]) -> Self {
-        Self(listeners.into())
+    pub(super) fn new(listeners: Vec<(String, Weak<ListeningSocket>)>) -> Self {
+        Self(listeners)
     }
 
     /// Starts the program of this process again, with the same arguments, and waits until it serves. Returns its id.
@@ -70,8 +71,8 @@ impl Handover {
         let mut names = Vec::new();
         let mut passed: Vec<OwnedFd> = Vec::new();
         for (name, listener) in &self.0 {
-            let listener: Arc<TcpListener> = listener.upgrade().ok_or(HandoverError::Stopped)?;
-            names.push(*name);
+            let listener: Arc<ListeningSocket> = listener.upgrade().ok_or(HandoverError::Stopped)?;
+            names.push(name.as_str());
             passed.push(listener.as_fd().try_clone_to_owned()?);
         }
         command.stdin(Stdio::null()).env_remove("LISTEN_PID").env("LISTEN_FDS", passed.len().to_string());

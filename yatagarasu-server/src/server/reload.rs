@@ -14,8 +14,11 @@ use yatagarasu_core::{Clock, SystemClock};
 
 use crate::admin::Admin;
 use crate::build::{Memory, StartError, buckets, store_alike};
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, ListenerConfig, SHORT_FORM};
 use crate::connection::limits::ConnectionLimits;
+use crate::listener::Listener;
+use crate::listener::socket::ListenAddress;
+use crate::listener::terms::Terms;
 use crate::service::handler::RequestHandler;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Metrics;
@@ -24,6 +27,7 @@ use crate::telemetry::counters::Metrics;
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) handlers: Vec<Arc<RequestHandler>>,
+    pub(crate) listeners: Arc<[Listener]>,
     /// Weak, because the admin API has the reloader.
     pub(crate) admin: Weak<Admin>,
     pub(crate) metrics: Arc<Metrics>,
@@ -163,16 +167,21 @@ impl Reloader {
         if !fixed.is_empty() {
             return Err(ReloadError::Fixed(fixed));
         }
-        let Parts { handlers, admin, metrics, memory, limits, descriptors, config: running } = &*self.parts;
+        let Parts { handlers, listeners, admin, metrics, memory, limits, descriptors, config: running } =
+            &*self.parts;
         let admin = admin.upgrade().ok_or(ReloadError::Stopped)?;
         let earlier = admin.buckets();
         let made = buckets(&config, memory, earlier.all()).await?;
+        let terms = terms(listeners, &config)?;
         // The last step that may fail.
         let log = AccessLog::start(&config.log)
             .map_err(|(output, cause)| StartError::Log { output: output.name(), cause })?;
         metrics.log_to(log.as_ref());
         memory.limit(&config);
         limits.send_replace(Arc::new(ConnectionLimits::new(&config.server, &memory.sockets, *descriptors)));
+        for ((listener, terms), config) in listeners.iter().zip(terms).zip(&config.server.listeners) {
+            listener.turn_to(config.clone(), terms);
+        }
         for handler in handlers {
             handler.serve(Arc::clone(&made));
         }
@@ -183,10 +192,31 @@ impl Reloader {
     }
 }
 
+/// Reads the files of the listeners. A listener whose configuration stays lets its clients resume their sessions.
+fn terms(listeners: &[Listener], config: &Config) -> Result<Vec<Terms>, StartError> {
+    let load = |(listener, config): (&Listener, &ListenerConfig)| {
+        let loaded =
+            if *listener.config() == *config { listener.terms().again(config) } else { Terms::load(config) };
+        loaded.map_err(|cause| StartError::Tls { key: config.key.clone(), cause })
+    };
+    listeners.iter().zip(&config.server.listeners).map(load).collect()
+}
+
 /// Returns the keys that have changed and cannot.
 fn fixed(before: &Config, after: &Config) -> Vec<&'static str> {
+    let addresses = |config: &Config| -> Vec<_> {
+        config.server.listeners.iter().map(|one| (one.key.clone(), one.address.clone())).collect()
+    };
+    let is_short = |(key, _): &(String, ListenAddress)| key == SHORT_FORM;
+    let [before_all, after_all] = [before, after].map(addresses);
+    let short = [&before_all, &after_all].map(|all| all.iter().find(|one| is_short(one)).cloned());
+    let long = [before_all, after_all].map(|mut all| {
+        all.retain(|one| !is_short(one));
+        all
+    });
     let keys = [
-        ("server.address", before.server.address != after.server.address),
+        ("server.address", short[0] != short[1]),
+        ("the addresses in server.listeners", long[0] != long[1]),
         ("server.threads", before.server.threads != after.server.threads),
         ("admin.address", before.admin.address != after.admin.address),
     ];

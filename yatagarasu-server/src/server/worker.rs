@@ -19,7 +19,8 @@ use crate::connection::admission::{Admission, Admitted, Excess, Slot};
 use crate::connection::idle_reaper::IdleReaper;
 use crate::connection::limits::ConnectionLimits;
 use crate::connection::state::Order;
-use crate::connection::{Place, serve};
+use crate::connection::{Place, Unserved, serve};
+use crate::listener::terms::Terms;
 use crate::server::Phase;
 use crate::service::handler::RequestHandler;
 use crate::telemetry::counters::{Counters, Metrics};
@@ -89,8 +90,9 @@ impl Workers {
     /// Hands a connection to the worker with the fewest connections, unless there are too many.
     pub(super) fn hand(
         &self,
-        socket: TcpStream,
+        socket: StdStream,
         peer: IpAddr,
+        terms: Arc<Terms>,
         admission: &Arc<Admission>,
         limits: &ConnectionLimits,
     ) {
@@ -101,14 +103,9 @@ impl Workers {
         };
         let least = self.0.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
         let worker = least.expect("there is at least one worker");
-        match socket.into_std() {
-            Ok(socket) => {
-                worker.load.fetch_add(1, Ordering::Relaxed);
-                // A worker that has ended drops the connection: the process is shutting down.
-                let _ = worker.sockets.send(Handed::Connection(NewConnection { socket, peer, slot, excess }));
-            }
-            Err(error) => tracing::error!(%error, "a connection cannot be handed over: it is closed"),
-        }
+        worker.load.fetch_add(1, Ordering::Relaxed);
+        // A worker that has ended drops the connection: the process is shutting down.
+        let _ = worker.sockets.send(Handed::Connection(NewConnection { socket, peer, terms, slot, excess }));
     }
 
     /// Waits at most `grace` until all connections have ended, then stops the threads. Returns `true` if all
@@ -185,6 +182,7 @@ enum Handed {
 struct NewConnection {
     socket: StdStream,
     peer: IpAddr,
+    terms: Arc<Terms>,
     slot: Slot,
     excess: Option<Excess>,
 }
@@ -254,14 +252,15 @@ impl Work {
         connections: &mut JoinSet<()>,
         reaper: &mut IdleReaper,
     ) {
-        let NewConnection { socket, peer, slot, excess } = new;
+        let NewConnection { socket, peer, terms, slot, excess } = new;
         let load = Load(Arc::clone(&self.load));
         let socket = match TcpStream::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => return tracing::error!(%error, "a connection cannot be served: it is closed"),
         };
         let counted = self.counters.connected();
-        let place = Place { limits: Arc::clone(limits), peer, slot, excess };
+        let (limits, unserved) = (Arc::clone(limits), excess.map(Unserved::Excess));
+        let place = Place { limits, terms, peer, slot, unserved, received: Vec::new() };
         let serving = serve(socket, Arc::clone(&self.handler), place, reaper.watch());
         connections.spawn(async move {
             serving.await;

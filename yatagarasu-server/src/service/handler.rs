@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::Either;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 use yatagarasu_core::caching::cache_status::Detail;
@@ -23,6 +23,7 @@ use yatagarasu_core::{
 };
 
 use crate::config::StatusKey;
+use crate::listener::terms::Front;
 use crate::service::body::ResponseBody;
 use crate::service::buckets::{Bucket, Buckets};
 use crate::service::client_address::ClientAddress;
@@ -33,6 +34,9 @@ use crate::telemetry::access_log::request::{Asked, Fields};
 use crate::telemetry::access_log::{Entry, Waited};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::request_id::{RequestId, RequestIds};
+
+/// The port of `https://` (RFC 9110 4.2.2).
+const HTTPS: u16 = 443;
 
 /// The response to a plain GET of a stored object, for the fast path to send.
 #[derive(Debug)]
@@ -140,21 +144,33 @@ impl RequestHandler {
         self.served.store(Served::new(buckets));
     }
 
+    /// Returns the counters of the thread.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Answers one request. Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 3.2). `routed` is what
     /// [`try_hit`](Self::try_hit) returned for it, if that has read it.
     ///
-    /// `client` is the client as the connection tells it, and `rules` say what else may.
+    /// `client` is the client as the connection tells it, and `rules` say what else may. `front` is what the listener adds.
     pub(crate) fn answer<B>(
         self: &Arc<Self>,
         request: Request<B>,
         routed: Option<Box<Routed>>,
         client: IpAddr,
         rules: &ClientAddress,
+        front: &Front,
     ) -> Answering {
         let head = request.into_parts().0;
         let headless = head.method == Method::HEAD;
         // hyper would send the body of a response to HEAD over HTTP/2, against RFC 9110 9.3.2.
-        let finish = move |response| if headless { response::without_body(response) } else { response };
+        let hsts = front.hsts.clone();
+        let finish = move |mut response: Response<ResponseBody>| {
+            if let Some(hsts) = hsts {
+                response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
+            }
+            if headless { response::without_body(response) } else { response }
+        };
         let request_id = self.request_ids.of(&head.headers);
         let asked = Asked {
             method: &head.method,
@@ -167,6 +183,12 @@ impl RequestHandler {
         };
         let entry = Entry::begin(&asked, &request_id, &self.counters);
         let mut context = ResponseContext { request_id, key: None, entry, waited: None, changes: None };
+        if let Some(port) = front.https_redirect {
+            return Either::Left(ready(finish(match secure_location(&head, port) {
+                Ok(location) => response::https(&head.method, location, context),
+                Err(reason) => response::problem(&Problem::BadRequest(reason), context),
+            })));
+        }
         let routed = match routed.map_or_else(|| self.route(&head), |routed| Ok(*routed)) {
             Ok(routed) => routed,
             Err(Unrouted::Options) => return Either::Left(ready(finish(response::options(context)))),
@@ -223,7 +245,11 @@ impl RequestHandler {
         client: IpAddr,
         rules: &ClientAddress,
         head: &[u8],
+        front: &Front,
     ) -> Result<Hit, Option<Box<Routed>>> {
+        if front.https_redirect.is_some() {
+            return Err(None);
+        }
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let decoded = decode(path).map_err(|_| None)?;
@@ -245,7 +271,7 @@ impl RequestHandler {
         let looked = match bucket.status_key {
             StatusKey::Shown => None,
             StatusKey::Hidden => match bucket.gateway.try_plain_hit(key) {
-                Ok(hit) => return Ok(self.hit(&served.names[index], &asked, object, hit)),
+                Ok(hit) => return Ok(self.hit(&served.names[index], &asked, object, hit, front)),
                 Err(looked) => Some(looked),
             },
         };
@@ -288,12 +314,12 @@ impl RequestHandler {
         )
     }
 
-    fn hit(&self, bucket: &Arc<str>, asked: &Asked<'_>, object: &str, hit: PlainHit) -> Hit {
+    fn hit(&self, bucket: &Arc<str>, asked: &Asked<'_>, object: &str, hit: PlainHit, front: &Front) -> Hit {
         let request_id = self.request_ids.make();
         let entry = Entry::begin(asked, &request_id, &self.counters)
             .of(bucket, object)
             .answered(StatusCode::OK, hit.handling);
-        let head = response::head(&hit, &request_id);
+        let head = response::head(&hit, front, &request_id);
         Hit { head, stored: hit.stored, entry }
     }
 
@@ -318,6 +344,22 @@ impl RequestHandler {
             Route::Malformed(reason) => Err(Unrouted::Problem(Problem::BadRequest(reason))),
         }
     }
+}
+
+/// Returns the URL of the same resource over TLS, at this port.
+///
+/// # Errors
+///
+/// Returns the reason if the request names no host.
+fn secure_location(head: &Parts, port: u16) -> Result<String, &'static str> {
+    check_host(head)?;
+    let field = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = head.uri.authority().map(Authority::as_str).or(field).filter(|host| !host.is_empty());
+    let authority: Authority =
+        authority.and_then(|text| text.parse().ok()).ok_or("the request names no host to redirect it to")?;
+    let host = authority.host();
+    let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    Ok(if port == HTTPS { format!("https://{host}{path}") } else { format!("https://{host}:{port}{path}") })
 }
 
 async fn carry_out(gateway: &Gateway, task: Task) -> Outcome {

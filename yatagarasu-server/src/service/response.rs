@@ -4,8 +4,11 @@ use std::cell::Cell;
 use std::io::Write;
 use std::sync::Arc;
 
-use http::header::{AGE, CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, VIA};
-use http::{Response, StatusCode};
+use http::header::{
+    AGE, CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    STRICT_TRANSPORT_SECURITY, VIA,
+};
+use http::{Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::hit::PlainHit;
@@ -14,6 +17,7 @@ use yatagarasu_core::http::response_fields::ResponseFields;
 use yatagarasu_core::http::validator::date_field;
 use yatagarasu_core::{CacheStatus, Clock, ObjectKey, Outcome, SystemClock};
 
+use crate::listener::terms::Front;
 use crate::service::body::ResponseBody;
 use crate::service::problem::{ALLOW, Problem};
 use crate::telemetry::access_log::write::millis;
@@ -153,6 +157,26 @@ pub(crate) fn options(context: ResponseContext) -> Response<ResponseBody> {
     response
 }
 
+/// Returns the response that sends a client to the same resource over TLS.
+pub(crate) fn https(method: &Method, location: String, context: ResponseContext) -> Response<ResponseBody> {
+    let ResponseContext { request_id, entry, .. } = context;
+    // Clients may turn other methods into GET, unless the status forbids it (RFC 9110 15.4.2, 15.4.9).
+    let status = match *method {
+        Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
+        _ => StatusCode::PERMANENT_REDIRECT,
+    };
+    let handling = CacheStatus::Own(Detail::Local);
+    let entry = entry.answered(status, handling);
+    let mut response = Response::new(ResponseBody::document(bytes::Bytes::new(), entry));
+    *response.status_mut() = status;
+    match HeaderValue::try_from(location) {
+        Ok(location) => response.headers_mut().insert(LOCATION, location),
+        Err(_) => unreachable!("a URI is a value"),
+    };
+    sign(response.headers_mut(), &handling, None, &request_id);
+    response
+}
+
 /// Returns the gateway's own response to a preflight: the fields of the rules, or none if the request is not allowed.
 pub(crate) fn preflight(
     rules: &CorsRules,
@@ -261,7 +285,7 @@ fn time(head: &mut HeaderMap, waited: Option<&Waited>) {
 }
 
 /// Returns the response head for a plain GET (RFC 9112 4), with the same fields as [`outcome`] gives the same object.
-pub(crate) fn head(hit: &PlainHit, request_id: &RequestId) -> Vec<u8> {
+pub(crate) fn head(hit: &PlainHit, front: &Front, request_id: &RequestId) -> Vec<u8> {
     let mut head = ROOM.take();
     head.reserve(HEAD_BYTES);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
@@ -270,6 +294,9 @@ pub(crate) fn head(hit: &PlainHit, request_id: &RequestId) -> Vec<u8> {
     head.set(AGE, FieldValue::Bytes(digits.format(hit.age.as_secs()).as_bytes()));
     head.set(CONTENT_LENGTH, FieldValue::Bytes(digits.format(hit.stored.length()).as_bytes()));
     sign(&mut head, &hit.handling, None, request_id);
+    if let Some(hsts) = &front.hsts {
+        head.set(STRICT_TRANSPORT_SECURITY, FieldValue::Bytes(hsts.as_bytes()));
+    }
     head.extend_from_slice(b"\r\n");
     head
 }

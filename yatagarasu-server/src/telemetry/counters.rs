@@ -22,6 +22,8 @@ pub(crate) struct Counters {
     pub(crate) send_timeouts: Tally,
     /// Responses ended because of the memory that they held.
     pub(crate) response_memory_cuts: Tally,
+    /// Handshakes of TLS, in the order of [`Handshake::ALL`].
+    pub(crate) handshakes: [Tally; Handshake::ALL.len()],
     connections: AtomicU64,
     /// The access log of the thread, if it is on.
     pub(crate) access_log: ArcSwapOption<AccessLog>,
@@ -70,7 +72,29 @@ impl Metrics {
     }
 }
 
+/// How a handshake of TLS has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    /// The client has got the certificate.
+    Full,
+    /// The client has resumed an earlier session.
+    Resumed,
+    /// There is no session.
+    Failed,
+}
+
+impl Handshake {
+    /// All ends, with their names in metrics.
+    pub(crate) const ALL: [(Self, &str); 3] =
+        [(Self::Full, "full"), (Self::Resumed, "resumed"), (Self::Failed, "failed")];
+}
+
 impl Counters {
+    /// Counts a handshake of TLS.
+    pub(crate) fn shook_hands(&self, end: Handshake) {
+        self.handshakes[end as usize].add(1);
+    }
+
     /// Counts a response that has ended, and the bytes of its body.
     pub(crate) fn responded(&self, status: StatusCode, bytes: u64) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;

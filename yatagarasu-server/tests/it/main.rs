@@ -21,4 +21,5 @@ mod rfc9110;
 mod rfc9111;
 mod rfc9211;
 mod site;
+mod tls;
 mod tls_front;

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use yatagarasu_server::config::Environment;
+use yatagarasu_server::server::ListenAddress;
 use yatagarasu_server::{Config, Server, Stop};
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::{Client, Connection, Response};
@@ -17,7 +18,10 @@ pub(crate) struct Site {
     pub(crate) origin: Origin,
     pub(crate) client: Client,
     pub(crate) admin: Client,
+    /// The address of the first listener for TCP.
     pub(crate) address: SocketAddr,
+    /// Where all listeners for clients listen.
+    pub(crate) addresses: Vec<ListenAddress>,
     stop: Option<oneshot::Sender<Stop>>,
     running: Option<JoinHandle<bool>>,
 }
@@ -107,7 +111,7 @@ impl Site {
     pub(crate) async fn run(origin: Origin, yaml: &str) -> Self {
         let config = Config::from_yaml("test.yaml", yaml, &Environment::default()).unwrap();
         let server = Server::start(&config).await.unwrap();
-        let (address, admin) = (server.address(), server.admin_address());
+        let (address, addresses, admin) = (server.address(), server.addresses(), server.admin_address());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async { stopped.await.unwrap_or(Stop::Now) }));
         let token = config.admin.token.as_ref().map(|token| token.expose().to_owned());
@@ -116,6 +120,7 @@ impl Site {
             client: Client::new(address),
             admin: Client::new(admin).bearing(token),
             address,
+            addresses,
             stop: Some(stop),
             running: Some(running),
         }

@@ -7,6 +7,7 @@ use yatagarasu_core::{ClientControl, ObjectControl};
 use yatagarasu_s3::{AccessDenied, SourceBackend};
 
 use crate::service::client_address::AddressSource;
+use crate::tls::TlsVersion;
 
 /// An enum whose variants have names in a configuration.
 pub(in crate::config) trait Named: Sized + Copy {
@@ -53,6 +54,7 @@ names! {
         Connection = "connection", XForwardedFor = "x-forwarded-for", Forwarded = "forwarded",
         ProxyProtocol = "proxy_protocol"
     }
+    TlsVersion { V1_2 = "1.2", V1_3 = "1.3" }
     ClientControl { Respect = "respect", Ignore = "ignore" }
 }
 

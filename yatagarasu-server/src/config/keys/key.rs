@@ -36,6 +36,8 @@ pub(in crate::config) enum Kind {
     Sections(&'static Section),
     /// A section, or a list of sections.
     Several(&'static Section),
+    /// A section that may be absent as a whole.
+    Optional(&'static Section),
     /// The keys of a section that stands elsewhere in the table, too, and is described there.
     Again(&'static Section),
     /// One of these names, or a section.
@@ -74,6 +76,16 @@ pub(in crate::config) enum Absent {
     Computed(&'static str),
     /// An error.
     Required,
+}
+
+impl Kind {
+    /// Returns the section of a kind that is one.
+    pub(super) const fn inner(self) -> &'static Section {
+        match self {
+            Self::Section(section) => section,
+            _ => panic!("a list has sections"),
+        }
+    }
 }
 
 impl Section {
@@ -148,6 +160,7 @@ impl Key {
             Kind::Section(section)
             | Kind::Sections(section)
             | Kind::Several(section)
+            | Kind::Optional(section)
             | Kind::Again(section)
             | Kind::Either(_, section) => Some(section),
             Kind::Value(_) => None,
@@ -164,7 +177,9 @@ impl Key {
         let kind = match self.kind {
             Kind::Value(kind) => kind,
             Kind::Either(names, _) => return Some(format!("{}, or its keys", alternatives(names))),
-            Kind::Section(_) | Kind::Sections(_) | Kind::Several(_) | Kind::Again(_) => return None,
+            Kind::Section(_) | Kind::Sections(_) | Kind::Several(_) | Kind::Optional(_) | Kind::Again(_) => {
+                return None;
+            }
         };
         match kind {
             Type::Number if self.bounds.rule.is_empty() => Some(format!("up to {}", u16::MAX)),

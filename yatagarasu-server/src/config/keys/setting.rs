@@ -13,9 +13,7 @@ use crate::config::Secret;
 use crate::config::error::ErrorSink;
 use crate::config::keys::choice::{Choice, CorsMode, Named, alternatives};
 use crate::config::keys::key::{Key, Kind, Type};
-use crate::config::keys::{
-    BucketSettings, CorsSettings, FallbackSettings, ResponseHeaderSettings, S3Settings,
-};
+use crate::config::keys::{BucketSettings, CorsSettings, S3Settings};
 use crate::config::units::{ByteSize, Span, write_size, write_span_ms};
 
 /// The placeholder for a secret.
@@ -135,16 +133,27 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Several<T> {
     }
 }
 
-impl Setting for Several<ResponseHeaderSettings> {
-    const KIND: Kind = Kind::Several(&ResponseHeaderSettings::SECTION);
+impl<T: Setting> Setting for Several<T> {
+    const KIND: Kind = Kind::Several(T::KIND.inner());
+
+    fn check(&self, key: &Key, place: &str, complain: ErrorSink<'_>) {
+        for (index, entry) in self.0.iter().enumerate() {
+            entry.check(key, &format!("{place}[{index}]"), complain);
+        }
+    }
 }
 
-impl Setting for Several<FallbackSettings> {
-    const KIND: Kind = Kind::Several(&FallbackSettings::SECTION);
+/// A section that may be absent as a whole.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(in crate::config) struct Optional<T>(pub(in crate::config) Option<T>);
 
-    fn check(&self, _: &Key, place: &str, complain: ErrorSink<'_>) {
-        for (index, fallback) in self.0.iter().enumerate() {
-            fallback.check_bounds(&format!("{place}[{index}]"), complain);
+impl<T: Setting> Setting for Optional<T> {
+    const KIND: Kind = Kind::Optional(T::KIND.inner());
+
+    fn check(&self, key: &Key, place: &str, complain: ErrorSink<'_>) {
+        if let Some(section) = &self.0 {
+            section.check(key, place, complain);
         }
     }
 }

@@ -74,25 +74,46 @@ fn row(key: &Key, indent: usize, text: &mut String) {
     write(text, format_args!("{:indent$}# {}: {}\n", "", key.name, key.example_value()));
     if let Some(inner) = key.section() {
         write(text, format_args!("{:indent$}# With keys:\n{:indent$}# {}:\n", "", "", key.name));
-        for key in inner.keys {
-            for sentence in key.sentences() {
-                comment(&format!("  # {sentence}"), indent, text);
+        keys_of(inner, indent, 2, text);
+    }
+}
+
+/// Appends the keys of a section that is a comment itself, `depth` spaces behind the sign of the comment.
+fn keys_of(section: &Section, indent: usize, depth: usize, text: &mut String) {
+    for key in section.keys {
+        for sentence in key.sentences() {
+            comment_within(&sentence, indent, depth, text);
+        }
+        // The keys of a section that stands elsewhere, too, are there.
+        match key.section().filter(|_| !matches!(key.kind, Kind::Again(_))) {
+            None => write(
+                text,
+                format_args!("{:indent$}# {:depth$}{}: {}\n", "", "", key.name, key.example_value()),
+            ),
+            Some(inner) => {
+                write(text, format_args!("{:indent$}# {:depth$}{}:\n", "", "", key.name));
+                keys_of(inner, indent, depth + 2, text);
             }
-            write(text, format_args!("{:indent$}#   {}: {}\n", "", key.name, key.example_value()));
         }
     }
 }
 
 /// Appends a comment, wrapped.
 fn comment(words: &str, indent: usize, text: &mut String) {
-    let mut line = format!("{:indent$}#", "");
+    wrapped(words, &format!("{:indent$}#", ""), text);
+}
+
+/// Appends a comment on a key that is a comment itself.
+fn comment_within(words: &str, indent: usize, depth: usize, text: &mut String) {
+    wrapped(words, &format!("{:indent$}# {:depth$}#", "", ""), text);
+}
+
+fn wrapped(words: &str, sign: &str, text: &mut String) {
+    let mut line = sign.to_owned();
     for word in words.split(' ') {
         if line.len() + 1 + word.len() > WIDTH {
             write(text, format_args!("{line}\n"));
-            line.truncate(indent + 1);
-            if words.starts_with("  # ") {
-                line.push_str("   #");
-            }
+            line.truncate(sign.len());
         }
         write(&mut line, format_args!(" {word}"));
     }

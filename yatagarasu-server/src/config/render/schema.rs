@@ -37,7 +37,9 @@ fn section(section: &Section, types: &Value) -> Value {
 fn property(key: &Key) -> Value {
     let mut schema = json!({ "description": key.sentences().join(" ") });
     let more = match key.kind {
-        Kind::Section(inner) | Kind::Again(inner) => section(inner, &json!(["object", "null"])),
+        Kind::Section(inner) | Kind::Optional(inner) | Kind::Again(inner) => {
+            section(inner, &json!(["object", "null"]))
+        }
         Kind::Sections(inner) => {
             json!({ "type": "array", "minItems": 1, "items": section(inner, &json!("object")) })
         }

@@ -1,5 +1,7 @@
 //! Prints the effective configuration, as `yatagarasu config show` does.
 
+use std::path::Path;
+
 use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use yaml_rust2::yaml::Hash;
@@ -11,13 +13,15 @@ use yatagarasu_core::source::failover::FailoverCause;
 use yatagarasu_s3::{Access, Addressing};
 
 use crate::config::keys::{
-    ALL, Address, AdminSettings, Again, BucketSettings, CacheSettings, Choice, ClientAddressSettings,
-    CorsMode, CorsSettings, Either, FallbackSettings, Fields, LogSettings, ResponseHeaderSettings,
-    S3Settings, ServerSettings, Settings, Several, TlsSettings,
+    ALL, Address, AdminSettings, Again, BucketSettings, CacheSettings, CertificateSettings, Choice,
+    ClientAddressSettings, CorsMode, CorsSettings, Either, FallbackSettings, Fields, ListenerSettings,
+    ListenerTlsSettings, LogSettings, Optional, ResponseHeaderSettings, S3Settings, ServerSettings, Settings,
+    Several, TlsSettings,
 };
 use crate::config::units::{ByteSize, Span};
 use crate::config::{
-    BucketCache, BucketConfig, Config, FallbackConfig, ForwardedQuery, OriginConfig, Secret, StatusKey,
+    BucketCache, BucketConfig, CertificateFiles, Config, FallbackConfig, ForwardedQuery, ListenerConfig,
+    OriginConfig, SHORT_FORM, Secret, ServerConfig, StatusKey,
 };
 
 /// Returns the effective configuration as YAML, with all defaults and with masked secrets. Leaves out a region that is
@@ -40,7 +44,8 @@ fn settings(config: &Config) -> Settings {
     let (server, admin) = (&config.server, &config.admin);
     Settings {
         server: ServerSettings {
-            address: Address(server.address.to_string()),
+            address: short_form(server).map(|one| Address(one.address.to_string())),
+            listeners: Several(long_forms(server).map(listener).collect()),
             threads: u16::try_from(server.threads).unwrap_or(u16::MAX),
             fill_memory: ByteSize(server.fill_memory),
             response_memory: ByteSize(server.response_memory),
@@ -69,6 +74,30 @@ fn settings(config: &Config) -> Settings {
             access_format: config.log.access_format.as_ref().map(|format| format.written()),
         },
         buckets: config.buckets.iter().map(bucket).collect(),
+    }
+}
+
+fn short_form(server: &ServerConfig) -> Option<&ListenerConfig> {
+    server.listeners.iter().find(|listener| listener.key == SHORT_FORM)
+}
+
+fn long_forms(server: &ServerConfig) -> impl Iterator<Item = &ListenerConfig> {
+    server.listeners.iter().filter(|listener| listener.key != SHORT_FORM)
+}
+
+fn listener(listener: &ListenerConfig) -> ListenerSettings {
+    let path = |path: &Path| Some(path.display().to_string());
+    let certificate =
+        |files: &CertificateFiles| CertificateSettings { cert: path(&files.cert), key: path(&files.key) };
+    ListenerSettings {
+        address: Some(Address(listener.address.to_string())),
+        tls: Optional(listener.tls.as_ref().map(|tls| ListenerTlsSettings {
+            certificates: Several(tls.certificates.iter().map(certificate).collect()),
+            min_version: Choice(tls.min_version),
+            client_ca: tls.client_ca.as_deref().and_then(path),
+            hsts: Span(tls.hsts.unwrap_or_default()),
+        })),
+        https_redirect: listener.https_redirect.unwrap_or(0),
     }
 }
 

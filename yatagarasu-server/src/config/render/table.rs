@@ -5,13 +5,19 @@ use std::collections::BTreeMap;
 use crate::config::keys::{Absent, Key, Kind, Section, Type};
 
 /// Returns a Markdown table for each section below `section`, by the name of the section. Sections under a section are
-/// left out of its table.
-pub(super) fn tables(section: &Section) -> BTreeMap<&'static str, String> {
+/// left out of its table. Those of a listener are named after it: a source has `tls` as well.
+pub(super) fn tables(section: &Section) -> BTreeMap<String, String> {
+    named(section, "")
+}
+
+fn named(section: &Section, place: &str) -> BTreeMap<String, String> {
     let mut tables = BTreeMap::new();
     for key in section.keys {
         if let Some(inner) = key.section().filter(|_| !matches!(key.kind, Kind::Again(_))) {
-            tables.insert(key.name, table(inner));
-            tables.append(&mut self::tables(inner));
+            let name = format!("{place}{}", key.name);
+            let place = if name.starts_with("listeners") { format!("{name}.") } else { String::new() };
+            tables.insert(name, table(inner));
+            tables.append(&mut named(inner, &place));
         }
     }
     tables
@@ -23,7 +29,7 @@ fn table(section: &Section) -> String {
         Kind::Value(kind) => table + &row(key, words(kind)),
         Kind::Either(..) => table + &row(key, "name, or section"),
         Kind::Several(_) => table + &row(key, "section, or list of them"),
-        Kind::Again(_) => table + &row(key, "section"),
+        Kind::Optional(_) | Kind::Again(_) => table + &row(key, "section"),
         Kind::Section(_) | Kind::Sections(_) => table,
     })
 }

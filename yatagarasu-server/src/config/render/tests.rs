@@ -14,7 +14,7 @@ const DOCUMENTATION: &str = include_str!("../../../../docs/src/configuration.md"
 fn rows(section: &Section, place: &str) -> Vec<(String, &'static Key, Type)> {
     let below = |key: &'static Key| match key.kind {
         Kind::Sections(inner) => rows(inner, &format!("{place}/{}/0", key.name)),
-        Kind::Section(inner) | Kind::Several(inner) | Kind::Either(_, inner) => {
+        Kind::Section(inner) | Kind::Several(inner) | Kind::Optional(inner) | Kind::Either(_, inner) => {
             rows(inner, &format!("{place}/{}", key.name))
         }
         // Its keys are in the table already.
@@ -53,9 +53,12 @@ fn every_key_is_in_the_example_the_schema_and_the_documentation() {
         let place = path.replace("/0/", "/items/").replace('/', "/properties/");
         let place = place.replace("/properties/items/", "/items/");
         // A section that may stand in the place of a value is the first of the forms.
-        let place = ["cors", "response_headers", "fallbacks"].iter().fold(place, |place, name| {
-            place.replace(&format!("/{name}/properties/"), &format!("/{name}/anyOf/0/properties/"))
-        });
+        let place = ["cors", "response_headers", "fallbacks", "listeners", "certificates"].iter().fold(
+            place,
+            |place, name| {
+                place.replace(&format!("/{name}/properties/"), &format!("/{name}/anyOf/0/properties/"))
+            },
+        );
         let described = schema.pointer(&place).and_then(|found| found["description"].as_str());
         assert!(described.is_some_and(|text| text.starts_with(key.meaning())), "{path} in the schema");
     }

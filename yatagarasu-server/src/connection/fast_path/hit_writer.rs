@@ -16,6 +16,7 @@ use yatagarasu_sys::pipe::{Pipe, can_share, note_refusal};
 use yatagarasu_sys::shared::SharedPages;
 use yatagarasu_sys::tcp::send_more;
 
+use crate::connection::transport::Transport;
 use crate::service::handler::Hit;
 use crate::service::response;
 use crate::telemetry::access_log::Entry;
@@ -56,13 +57,13 @@ impl HitWriter {
     /// Sends bytes and returns how many the socket took. Waits while the socket is full.
     pub(in crate::connection) fn poll_send(
         &mut self,
-        socket: &mut TcpStream,
+        transport: &mut Transport,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let head = &self.head[self.head_sent..];
         let (segments, offset) = self.rest();
-        let sent = match segments {
-            [Segment::Pages(pages), later @ ..]
+        let sent = match (segments, transport.plain()) {
+            ([Segment::Pages(pages), later @ ..], Some(socket))
                 if can_share() && (!later.is_empty() || pages.len() >= offset + LENT_BYTES_MIN) =>
             {
                 let loan = ZeroCopyChunk { head, content: pages.share(offset), more: !later.is_empty() };
@@ -70,7 +71,7 @@ impl HitWriter {
             }
             _ => {
                 let content = segments.first().map_or(&[][..], |segment| &segment[offset..]);
-                Pin::new(socket).poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(content)])
+                Pin::new(transport).poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(content)])
             }
         };
         let sent = ready!(sent)?;

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
+use crate::connection::Unserved;
 use crate::connection::admission::Excess;
 use crate::connection::fast_path::request_head::Invalidity;
+use crate::connection::transport::Transport;
 use crate::service::handler::{Refused, RequestHandler};
 use crate::service::problem::Problem;
 
@@ -34,18 +35,25 @@ impl Refusal {
                 Problem::BadRequest("the length of the content is invalid or contradictory")
             }
             Invalidity::Connect => Problem::MethodNotAllowed,
-            Invalidity::NotProxied => Problem::BadRequest(
-                "the connection of a proxy has to begin with a header of the PROXY protocol",
-            ),
             Invalidity::TooManyFields => Problem::TooLarge("the request has more than 512 fields".into()),
         };
         Self { refused: handler.refuse(&problem, client), sent: 0 }
     }
 
-    pub(in crate::connection) fn of_excess(excess: Excess, handler: &RequestHandler, client: IpAddr) -> Self {
-        let problem = match excess {
-            Excess::OfClient => Problem::TooMany("the client has too many connections"),
-            Excess::Connections | Excess::Streams | Excess::Resets => Problem::Busy,
+    pub(in crate::connection) fn of_unserved(
+        unserved: Unserved,
+        handler: &RequestHandler,
+        client: IpAddr,
+    ) -> Self {
+        let problem = match unserved {
+            Unserved::Excess(Excess::OfClient) => Problem::TooMany("the client has too many connections"),
+            Unserved::Excess(Excess::Connections | Excess::Streams | Excess::Resets) => Problem::Busy,
+            Unserved::NotProxied => Problem::BadRequest(
+                "the connection of a proxy has to begin with a header of the PROXY protocol",
+            ),
+            Unserved::NotTls => {
+                Problem::BadRequest("this port speaks TLS: ask for https:// instead of http://")
+            }
         };
         Self { refused: handler.refuse(&problem, client), sent: 0 }
     }
@@ -58,12 +66,12 @@ impl Refusal {
     /// Sends the rest.
     pub(in crate::connection) fn poll_send(
         &mut self,
-        socket: &mut TcpStream,
+        transport: &mut Transport,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while self.sent < self.refused.bytes.len() {
-            self.sent += ready!(Pin::new(&mut *socket).poll_write(cx, &self.refused.bytes[self.sent..]))?;
+            self.sent += ready!(Pin::new(&mut *transport).poll_write(cx, &self.refused.bytes[self.sent..]))?;
         }
-        Poll::Ready(Ok(()))
+        Pin::new(transport).poll_flush(cx)
     }
 }

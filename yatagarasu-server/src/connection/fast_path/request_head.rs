@@ -55,8 +55,6 @@ pub(crate) enum Invalidity {
     Framing,
     /// There are more than [`FIELDS_MAX`] header fields.
     TooManyFields,
-    /// They are no header of the PROXY protocol, where one has to be.
-    NotProxied,
 }
 
 /// The effect of a header field.

@@ -42,7 +42,7 @@ impl SpliceStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, SourceError>>> {
         ready!(self.writer.poll_written(cx));
-        let moved = if body.is_movable() { ready!(self.poll_move(body, cx)) } else { None };
+        let moved = if self.moves(body) { ready!(self.poll_move(body, cx)) } else { None };
         let item = match moved {
             Some(moved) => Some(moved),
             None => ready!(Pin::new(&mut *body).poll_next(cx)),
@@ -61,7 +61,7 @@ impl SpliceStream {
     /// Widens both sockets if bytes are moved, enough are to come, and the memory budget allows it.
     fn widen(&mut self, body: &mut ObjectBody) {
         let little = body.remaining().is_some_and(|left| left < WIDE_UNSENT_BYTES.into());
-        if little || !body.is_movable() {
+        if little || !self.moves(body) {
             return;
         }
         let memory = &self.writer.socket_memory;
@@ -73,6 +73,11 @@ impl SpliceStream {
         }
         self.writer.widen(unsent);
         self.wide = true;
+    }
+
+    /// Returns whether the bytes of a body can be moved to the client.
+    fn moves(&self, body: &ObjectBody) -> bool {
+        self.writer.is_plain && body.is_movable()
     }
 
     /// Completes the log entry of the response once its last bytes are written.

@@ -1,9 +1,13 @@
 //! Tests of request heads that are odd or hostile. Each is answered alike, whatever came before it on its connection,
 //! and what follows is never read as a part of it.
 
+use std::net::SocketAddr;
+
 use yatagarasu_testing::client::Connection;
 
 use crate::site::Site;
+use crate::tls::TlsSite;
+use crate::tls::client::tunnel;
 
 /// Requests after which a connection was once read by other rules.
 const BEFORE: [&str; 8] = [
@@ -120,11 +124,24 @@ async fn read(client: &mut Connection) -> Option<(u16, Vec<u8>)> {
 #[tokio::test]
 async fn each_head_is_answered_alike_whatever_came_before() {
     let site = site().await;
+    check_heads(&site, site.address).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_head_is_answered_alike_over_tls() {
+    let secure = TlsSite::start().await;
+    secure.site.put("k", &[], "hello");
+    secure.site.store("/static/k").await;
+    let address = tunnel(&secure.client, secure.secure, "www.example").await;
+    check_heads(&secure.site, address).await;
+}
+
+async fn check_heads(site: &Site, address: SocketAddr) {
     let marker = "GET /static/marker HTTP/1.1\r\nhost: marker\r\n\r\n";
     for (head, status, then) in HEADS {
         for before in BEFORE {
             // What follows is sent at once, so that a wrong end of the head makes it a request, or hides it.
-            let mut client = Connection::send(site.address, before).await;
+            let mut client = Connection::send(address, before).await;
             if !before.is_empty() {
                 read(&mut client).await.expect("an answer to what comes before");
             }

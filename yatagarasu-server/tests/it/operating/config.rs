@@ -61,6 +61,11 @@ fn load_in(yaml: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     Config::from_yaml("f.yaml", yaml, &environment).map_err(|errors| errors.to_string())
 }
 
+/// Returns the addresses for clients.
+fn addresses(config: &Config) -> Vec<String> {
+    config.server.listeners.iter().map(|listener| listener.address.to_string()).collect()
+}
+
 #[test]
 fn the_short_configuration_works_as_it_stands() {
     let config = load(SHORT).unwrap();
@@ -77,7 +82,7 @@ fn the_short_configuration_works_as_it_stands() {
         (assets.origin.source.bucket.as_str(), assets.origin.source.addressing),
         ("assets", Addressing::VirtualHost)
     );
-    assert_eq!(config.server.address.to_string(), "127.0.0.1:8080");
+    assert_eq!(addresses(&config), ["127.0.0.1:8080"]);
     assert!(config.server.threads >= 1);
 }
 
@@ -183,7 +188,7 @@ fn the_environment_overrides_and_fills_in() {
     ];
     let keyed = format!("{SHORT}    s3: {{ access_key: \"${{KEY}}\", secret_key: \"x${{KEY}}\" }}\n");
     let config = load_in(&keyed, &environment).unwrap();
-    assert_eq!((config.server.address.port(), config.server.threads), (80, 5));
+    assert_eq!((&addresses(&config)[0][..], config.server.threads), ("0.0.0.0:80", 5));
     let policy = &config.buckets[0].cache.as_ref().unwrap().policy;
     assert_eq!((policy.ttl.as_secs(), policy.negative.denied, policy.range_fill), (7200, true, true));
     let named = ForwardedFields::Named(vec![http::header::ACCEPT_LANGUAGE]);

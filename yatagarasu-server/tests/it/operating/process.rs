@@ -199,7 +199,7 @@ fn what_cannot_start_says_why_in_one_message_and_exits_with_2() {
     };
     check(
         good.replace("threads: 2", "treads: 2"),
-        &["yatagarasu.yaml: server.treads: unknown key: expected one of address, threads"],
+        &["yatagarasu.yaml: server.treads: unknown key: expected one of address, listeners"],
     );
     check(good.replace("cache: {  }", "cache: { ttl: soon }"), &["buckets[0].cache.ttl", "soon", "\"1h\""]);
     check(good.replace("cache: {  }", "cache: { max_size: 1MB, max_item_size: 2MB }"), &["max_item_size"]);
@@ -396,7 +396,7 @@ async fn who_purges_and_who_is_refused_is_logged() {
     ] {
         assert_eq!(line["message"], message, "{line}");
         assert_eq!(line["reason"].as_str().unwrap_or_default(), reason);
-        assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+        assert_eq!(line["client"], "127.0.0.1", "{line}");
         assert!(!line.to_string().contains("guess"), "{line}");
     }
 }

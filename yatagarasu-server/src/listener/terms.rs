@@ -1,0 +1,79 @@
+//! What a listener does with its connections.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use http::HeaderValue;
+
+use crate::config::ListenerConfig;
+use crate::tls::setup::{TlsConfig, TlsError, TlsSetup};
+
+/// What a listener does with its connections. A reload of the configuration may change it, and so may a file.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// TLS, unless the listener has none.
+    pub(crate) tls: Option<TlsSetup>,
+    /// The files that it was made from, as they were before.
+    pub(super) stamps: Vec<Stamp>,
+    pub(crate) front: Front,
+}
+
+/// What the responses of a listener have beside those of others.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Front {
+    /// `Strict-Transport-Security` (RFC 6797).
+    pub(crate) hsts: Option<HeaderValue>,
+    /// The port of `https://` that every request is redirected to.
+    pub(crate) https_redirect: Option<u16>,
+}
+
+/// What tells whether a file has changed. `None` if it is not there.
+pub(super) type Stamp = Option<(SystemTime, u64, u64)>;
+
+impl Terms {
+    /// Reads the files of a listener.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first thing that is wrong with them.
+    pub(crate) fn load(config: &ListenerConfig) -> Result<Self, TlsError> {
+        Self::with(config, TlsSetup::load)
+    }
+
+    /// Reads the files of the same listener again. Clients can resume their sessions.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first thing that is wrong with them.
+    pub(crate) fn again(&self, config: &ListenerConfig) -> Result<Self, TlsError> {
+        Self::with(config, |tls| match &self.tls {
+            Some(earlier) => earlier.again(tls),
+            None => TlsSetup::load(tls),
+        })
+    }
+
+    fn with(
+        config: &ListenerConfig,
+        load: impl FnOnce(&TlsConfig) -> Result<TlsSetup, TlsError>,
+    ) -> Result<Self, TlsError> {
+        // Before they are read: a change meanwhile is one to come.
+        let stamps = stamps(config);
+        let tls = config.tls.as_ref().map(load).transpose()?;
+        let hsts = config.tls.as_ref().and_then(|tls| tls.hsts).map(|lifetime| {
+            HeaderValue::from_str(&format!("max-age={}", lifetime.as_secs())).expect("digits are a value")
+        });
+        Ok(Self { tls, stamps, front: Front { hsts, https_redirect: config.https_redirect } })
+    }
+}
+
+/// Returns the files of a listener as they are now.
+pub(super) fn stamps(config: &ListenerConfig) -> Vec<Stamp> {
+    let stamp = |path: &PathBuf| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.modified().ok()?, found.len(), found.ino()))
+    };
+    let Some(tls) = &config.tls else { return Vec::new() };
+    let pairs = tls.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
+    pairs.chain(&tls.client_ca).map(stamp).collect()
+}

@@ -1,0 +1,110 @@
+//! Makes the configuration of a listener for rustls.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::server::{ProducesTickets, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig};
+
+use crate::tls::certificate::{Certificate, CertificateError, CertificateFiles, chain};
+use crate::tls::certificates::Certificates;
+use crate::tls::{TlsVersion, provider};
+
+/// The protocols that are offered, the preferred one first (RFC 7301).
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// TLS of a listener, as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The certificates, at least one. The first one is for clients that ask for none of their names.
+    pub certificates: Vec<CertificateFiles>,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// The authorities that have to have issued the certificates of clients. `None` asks clients for none.
+    pub client_ca: Option<PathBuf>,
+    /// How long browsers keep to TLS (RFC 6797 6.1.1). `None` does not tell them to.
+    pub hsts: Option<Duration>,
+}
+
+/// The reason why a listener cannot speak TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate of the server, of which this is the number.
+    #[error("{1}")]
+    Certificate(usize, #[source] CertificateError),
+    /// The authorities of clients.
+    #[error("{0}")]
+    ClientAuthorities(#[source] CertificateError),
+    /// Something else.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[from] rustls::Error),
+}
+
+/// What a listener needs to speak TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsSetup {
+    pub(crate) rustls: Arc<ServerConfig>,
+    pub(crate) certificates: Arc<Certificates>,
+}
+
+impl TlsSetup {
+    /// Reads the files of a configuration. A new listener accepts the sessions of no other one: their clients may have
+    /// shown other certificates.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first thing that is wrong.
+    pub(crate) fn load(config: &TlsConfig) -> Result<Self, TlsError> {
+        Self::with(config, rustls::crypto::aws_lc_rs::Ticketer::new()?)
+    }
+
+    /// Reads the files of the same configuration again. Clients can resume their sessions.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first thing that is wrong.
+    pub(crate) fn again(&self, config: &TlsConfig) -> Result<Self, TlsError> {
+        // With other authorities, clients have to show their certificates again.
+        if config.client_ca.is_some() {
+            return Self::load(config);
+        }
+        Self::with(config, Arc::clone(&self.rustls.ticketer))
+    }
+
+    fn with(config: &TlsConfig, ticketer: Arc<dyn ProducesTickets>) -> Result<Self, TlsError> {
+        let load =
+            |(place, files)| Certificate::load(files).map_err(|error| TlsError::Certificate(place, error));
+        let all = config.certificates.iter().enumerate().map(load).collect::<Result<_, _>>()?;
+        let certificates = Arc::new(Certificates::new(all));
+        let versions = match config.min_version {
+            TlsVersion::V1_2 => &[&TLS13, &TLS12][..],
+            TlsVersion::V1_3 => &[&TLS13],
+        };
+        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
+        let builder = match &config.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let mut roots = RootCertStore::empty();
+                for authority in chain(path).map_err(TlsError::ClientAuthorities)? {
+                    roots.add(authority).map_err(|error| {
+                        let reason = error.to_string();
+                        TlsError::ClientAuthorities(CertificateError::Malformed {
+                            path: path.clone(),
+                            reason,
+                        })
+                    })?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+                let verifier = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut rustls = builder.with_cert_resolver(Arc::clone(&certificates) as _);
+        rustls.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+        // It changes its key by itself, and keeps the one before for the sessions that it has given tickets to.
+        rustls.ticketer = ticketer;
+        Ok(Self { rustls: Arc::new(rustls), certificates })
+    }
+}

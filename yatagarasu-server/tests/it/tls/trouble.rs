@@ -1,0 +1,252 @@
+//! Tests of clients and configurations that do not fit.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use yatagarasu_server::Config;
+use yatagarasu_server::config::Environment;
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::{Connection, plain_get};
+
+use super::{Files, TlsSite};
+use crate::site::{document, until_metric};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_speaks_no_tls_is_told_so() {
+    let secure = TlsSite::start().await;
+    for request in [plain_get("/static/k"), "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "\0\0".to_owned()]
+    {
+        let mut client = Connection::send(secure.secure, &request).await;
+        let head = client.head().await;
+        assert_eq!(head.status, 400, "{request:?}");
+        let text = String::from_utf8(client.rest().await).unwrap();
+        assert!(text.contains("this port speaks TLS"), "{text}");
+    }
+}
+
+/// The limits are those of request heads.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_handshakes_are_ended() {
+    let secure = TlsSite::with("header_timeout: \"400ms\"", "").await;
+    let mut hello = Vec::new();
+    let mut session = rustls_client();
+    session.write_tls(&mut hello).unwrap();
+    for sent in [0, 1, 5, hello.len() - 1, hello.len()] {
+        let mut client = TcpStream::connect(secure.secure).await.unwrap();
+        client.write_all(&hello[..sent]).await.unwrap();
+        let mut rest = Vec::new();
+        // With the whole hello the server's answer comes before.
+        timeout(PATIENCE, client.read_to_end(&mut rest)).await.expect("an end").unwrap();
+        assert_eq!(rest.is_empty(), sent < hello.len(), "{sent}");
+    }
+    until_metric(&secure.site.admin, "yatagarasu_connections", |open| open == 0).await;
+}
+
+fn rustls_client() -> rustls::ClientConnection {
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    rustls::ClientConnection::new(config.into(), "www.example".try_into().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_after_a_hello_ends_the_connection() {
+    let secure = TlsSite::start().await;
+    for nonsense in [&b"\x16\x03\x01\x00\x05hello"[..], b"\x16\xff\xff\xff\xff\xff", b"\x16\x03\x01\xff\xffx"]
+    {
+        let mut client = TcpStream::connect(secure.secure).await.unwrap();
+        client.write_all(nonsense).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        let _ = timeout(PATIENCE, client.read_to_end(&mut rest)).await.expect("an end");
+        assert!(rest.len() < 16, "an alert, if anything: {rest:?}");
+    }
+    assert!(secure.client.get(secure.secure, "www.example", "/nowhere").await.is_ok());
+    until_metric(&secure.site.admin, "yatagarasu_tls_handshakes_total{result=\"failed\"}", |count| {
+        count == 3
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limits_of_connections_hold_over_tls() {
+    let secure = TlsSite::with("connections_max: 1", "").await;
+    let held = secure.client.connect(secure.secure, "www.example").await.unwrap();
+    // The answer comes before the request.
+    let mut refused = secure.client.connect(secure.secure, "www.example").await.unwrap();
+    let mut head = [0; 12];
+    timeout(PATIENCE, refused.read_exact(&mut head)).await.expect("an answer").unwrap();
+    assert_eq!(&head, b"HTTP/1.1 503");
+    drop(held);
+    let served =
+        async { while secure.client.get(secure.secure, "www.example", "/nowhere").await.is_err() {} };
+    timeout(PATIENCE, served).await.expect("a place");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_waits_for_no_handshake() {
+    let mut secure = TlsSite::start().await;
+    let _silent = TcpStream::connect(secure.secure).await.unwrap();
+    let running = secure.client.get(secure.secure, "www.example", "/nowhere").await;
+    assert_eq!(running.unwrap().response.status, 404);
+    let stopped = timeout(Duration::from_secs(10), secure.site.stop()).await.expect("no wait");
+    assert!(stopped.unwrap());
+}
+
+/// Returns the errors of a configuration with this listener.
+fn errors(listener: &str) -> String {
+    let bucket = ["  - { name: \"a\", path_prefix: \"/a\" }\n".to_owned()];
+    let yaml = document(&format!("listeners: [{listener}]"), &bucket);
+    Config::from_yaml("f.yaml", &yaml, &Environment::default()).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_wrong_with_certificates_is_said_where_it_is() {
+    let files = Files::new();
+    files.make("good", &["www.example"]);
+    files.make("other", &["www.example"]);
+    std::fs::copy(files.path("other.pem"), files.path("mixed.pem")).unwrap();
+    std::fs::copy(files.path("good.key"), files.path("mixed.key")).unwrap();
+    for (name, cert, key) in [
+        ("empty", "", ""),
+        ("nokey", "good", "nonsense"),
+        (
+            "encrypted",
+            "good",
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        ),
+        ("broken", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "good"),
+    ] {
+        for (end, text) in [("pem", cert), ("key", key)] {
+            let file = format!("{name}.{end}");
+            if text == "good" {
+                std::fs::copy(files.path(&format!("good.{end}")), files.path(&file)).unwrap();
+            } else {
+                files.write(&file, text);
+            }
+        }
+    }
+    let tls = "f.yaml: server.listeners[0].tls";
+    for (name, key, message) in [
+        ("missing", "cert", "cannot be read: No such file or directory"),
+        ("mixed", "key", "is not the key of the certificate in"),
+        ("empty", "cert", "has no certificate in PEM"),
+        ("nokey", "key", "has no private key in PEM"),
+        ("encrypted", "key", "is encrypted: decrypt it"),
+        ("broken", "cert", "it has no certificate of X.509"),
+    ] {
+        let found = errors(&files.listener(&["good", name], ""));
+        let place = format!("{tls}.certificates[1].{key}: ");
+        assert!(found.starts_with(&place) && found.contains(message), "{name}: {found}");
+    }
+    let found = errors(&files.listener(&["good"], "client_ca: \"/none.pem\""));
+    assert!(found.starts_with(&format!("{tls}.client_ca: `/none.pem` cannot be read")), "{found}");
+    let found = errors(&files.listener(&["good"], &format!("client_ca: {:?}", files.path("good.key"))));
+    assert!(found.contains(".tls.client_ca: ") && found.contains("has no certificate"), "{found}");
+}
+
+#[test]
+fn listeners_that_do_not_fit_are_errors() {
+    let files = Files::new();
+    files.make("good", &["www.example"]);
+    let entry = files.entry("good");
+    for (listener, expected) in [
+        (
+            "{ }".to_owned(),
+            "server.listeners[0].address: expected `IP:PORT` such as \"0.0.0.0:443\", or `unix:/PATH`",
+        ),
+        ("{ address: \"x\" }".to_owned(), "server.listeners[0].address: expected `IP:PORT`"),
+        (
+            "{ address: \"unix:x\" }".to_owned(),
+            "server.listeners[0].address: expected `unix:` and an absolute path",
+        ),
+        (
+            "{ address: \"127.0.0.1:0\", tls: { } }".to_owned(),
+            "server.listeners[0].tls.certificates: expected at least one",
+        ),
+        (
+            "{ address: \"127.0.0.1:0\", tls: { certificates: { cert: \"/x\" } } }".to_owned(),
+            "server.listeners[0].tls.certificates[0].key: expected the path of a file in PEM",
+        ),
+        (
+            format!(
+                "{{ address: \"127.0.0.1:0\", https_redirect: 443, tls: {{ certificates: [{entry}] }} }}"
+            ),
+            "server.listeners[0].https_redirect: has no effect on a listener with `tls`",
+        ),
+        (
+            format!(
+                "{{ address: \"127.0.0.1:0\", tls: {{ certificates: [{entry}], min_version: \"1.1\" }} }}"
+            ),
+            "server.listeners[0].tls.min_version: expected `1.2` or `1.3`, found `1.1`",
+        ),
+        (
+            "{ address: \"127.0.0.1:7\" }, { address: \"0.0.0.0:7\" }".to_owned(),
+            "server.listeners[1].address: `0.0.0.0:7` is taken by server.listeners[0] already",
+        ),
+        (
+            "{ address: \"unix:/a\" }, { address: \"unix:/a\" }".to_owned(),
+            "server.listeners[1].address: `unix:/a` is taken by server.listeners[0] already",
+        ),
+    ] {
+        let found = errors(&listener);
+        assert!(found.contains(&format!("f.yaml: {expected}")), "{listener}: {found}");
+    }
+}
+
+#[test]
+fn certificates_that_clients_refuse_are_warned_of() {
+    let files = Files::new();
+    let date = rcgen::date_time_ymd;
+    let soon = time_of(3);
+    for (name, hosts, begins, ends, expected) in [
+        (
+            "old",
+            vec!["www.example"],
+            date(2000, 1, 1),
+            date(2001, 1, 1),
+            Some("has expired at 2001-01-01T00:00:00Z"),
+        ),
+        ("soon", vec!["www.example"], date(2000, 1, 1), soon, Some("expires at 20")),
+        (
+            "early",
+            vec!["www.example"],
+            date(2999, 1, 1),
+            date(2999, 2, 1),
+            Some("is valid from 2999-01-01T00:00:00Z on"),
+        ),
+        ("nameless", vec![], date(2000, 1, 1), date(2999, 1, 1), Some("names no host")),
+        ("good", vec!["www.example"], date(2000, 1, 1), date(2999, 1, 1), None),
+    ] {
+        let names: Vec<_> = hosts.into_iter().map(str::to_owned).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        (params.not_before, params.not_after) = (begins, ends);
+        let signing_key = rcgen::KeyPair::generate().unwrap();
+        files.keep(
+            name,
+            &rcgen::CertifiedKey { cert: params.self_signed(&signing_key).unwrap(), signing_key },
+        );
+        let bucket = ["  - { name: \"a\", path_prefix: \"/a\" }\n".to_owned()];
+        let yaml = document(&format!("listeners: [{}]", files.listener(&[name], "")), &bucket);
+        let config = Config::from_yaml("f.yaml", &yaml, &Environment::default()).unwrap();
+        let warnings = config.warnings().join("\n");
+        match expected {
+            None => assert_eq!(warnings, ""),
+            Some(text) => assert!(
+                warnings.starts_with("server.listeners[0].tls.certificates[0].cert: ")
+                    && warnings.contains(text),
+                "{name}: {warnings}"
+            ),
+        }
+    }
+}
+
+/// Returns the date in so many days.
+fn time_of(days: u32) -> time::OffsetDateTime {
+    (std::time::SystemTime::now() + Duration::from_secs(u64::from(days) * 86_400)).into()
+}
