@@ -97,6 +97,7 @@ impl Bench {
     pub(crate) fn setting(&self) -> Setting<'_> {
         Setting {
             source: self.source.plain(),
+            identity: self.source.identity(),
             threads: 1,
             cores: vec![self.cores.proxy],
             load: self.cores.load,

@@ -19,6 +19,10 @@ pub(crate) enum Case {
     StreamTlsRate,
     Http2Hit1k,
     Http2Hit100k,
+    TlsHit1k,
+    TlsHit100k,
+    TlsHandshake,
+    TlsResumption,
     StalledMemory,
     StalledSockets,
     StalledAfter,
@@ -95,6 +99,10 @@ impl Case {
             Self::StreamTlsRate => "8 streams, source over TLS: rate",
             Self::Http2Hit1k => "hit over HTTP/2, 1 KiB: CPU",
             Self::Http2Hit100k => "hit over HTTP/2, 100 KiB: CPU",
+            Self::TlsHit1k => "hit over TLS, 1 KiB: CPU",
+            Self::TlsHit100k => "hit over TLS, 100 KiB: CPU",
+            Self::TlsHandshake => "connection over TLS, and a hit: CPU",
+            Self::TlsResumption => "resumed connection over TLS, and a hit: CPU",
             Self::StalledMemory => "stalled stream: process memory",
             Self::StalledSockets => "stalled stream: socket buffers",
             Self::StalledAfter => "5 s after they left: over idle",
@@ -126,7 +134,15 @@ impl Case {
             Self::Hit1k | Self::Hit10k | Self::Hit100k | Self::Hit1m | Self::Mixed | Self::Misses => {
                 "requests/s"
             }
-            Self::P99 | Self::Http2Hit1k | Self::Http2Hit100k | Self::MissP50 | Self::MissP99 => "us",
+            Self::P99
+            | Self::Http2Hit1k
+            | Self::Http2Hit100k
+            | Self::TlsHit1k
+            | Self::TlsHit100k
+            | Self::TlsHandshake
+            | Self::TlsResumption
+            | Self::MissP50
+            | Self::MissP99 => "us",
             Self::Stream1Cpu
             | Self::Stream8Cpu
             | Self::StreamTlsCpu
@@ -164,6 +180,10 @@ impl Case {
             | Self::StreamTlsCpu
             | Self::Http2Hit1k
             | Self::Http2Hit100k
+            | Self::TlsHit1k
+            | Self::TlsHit100k
+            | Self::TlsHandshake
+            | Self::TlsResumption
             | Self::StalledMemory
             | Self::StalledSockets
             | Self::StalledAfter
@@ -205,6 +225,10 @@ impl Case {
             // Rates of 1.3, 1.5 and 2 times as much.
             Self::Http2Hit1k => vec![of(Peer::Nginx, 0.77, 0.5)],
             Self::Http2Hit100k => vec![of(Peer::Nginx, 0.67, 0.5)],
+            // Rates of 1.2 and 1.0 times as much.
+            Self::TlsHit1k | Self::TlsHit100k | Self::TlsHandshake | Self::TlsResumption => {
+                vec![of(Peer::Nginx, 0.83, 0.67), of(Peer::Haproxy, 1.0, 0.83)]
+            }
             Self::HitRatio => vec![of(Peer::Varnish, 1.0, 1.05)],
             // What a byte of memory is does not depend on the machine.
             Self::StalledMemory => vec![itself(48.0, Some(32.0))],

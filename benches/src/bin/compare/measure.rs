@@ -15,6 +15,7 @@ mod stalled;
 mod start;
 mod stream;
 mod threads;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -63,6 +64,7 @@ pub(crate) async fn all(bench: &Bench, outcomes: &mut Vec<Outcome>) {
             | Row::Stream1
             | Row::Stream8
             | Row::Http2
+            | Row::Tls
             | Row::Miss
             | Row::Threads
             | Row::Misses
@@ -87,6 +89,7 @@ async fn together(bench: &Bench, outcomes: &mut Vec<Outcome>) {
             Row::Stream1 => stream::measure(bench, &running, 1, Case::Stream1Cpu, Case::Stream1Rate).await,
             Row::Stream8 => stream::measure(bench, &running, 8, Case::Stream8Cpu, Case::Stream8Rate).await,
             Row::Http2 => http2::measure(bench, &running).await,
+            Row::Tls => tls::measure(bench, &running).await,
             Row::Miss => miss::measure(bench, &running).await,
             Row::Threads => threads::measure(bench, &running).await,
             Row::Misses => vec![misses::measure(bench, &running).await],
@@ -131,14 +134,15 @@ type Taken<S> = BTreeMap<Peer, anyhow::Result<Vec<S>>>;
 
 /// Samples all proxies in turn, so that drift of the machine affects all of them alike. A proxy's first error ends its
 /// turns.
-async fn in_turn<S>(
+async fn in_turn<'a, S>(
     bench: &Bench,
-    running: &[Running],
+    running: impl IntoIterator<Item = &'a Running>,
     sample: impl AsyncFn(&Running) -> anyhow::Result<S>,
 ) -> Taken<S> {
+    let running: Vec<&Running> = running.into_iter().collect();
     let mut taken: Taken<S> = running.iter().map(|running| (running.peer, Ok(Vec::new()))).collect();
     for _ in 0..bench.samples {
-        for running in running {
+        for running in &running {
             let Some(Ok(samples)) = taken.get_mut(&running.peer) else { continue };
             match bounded(bench, bench.duration * 3, sample(running)).await {
                 Ok(sample) => samples.push(sample),
@@ -153,13 +157,14 @@ async fn in_turn<S>(
     taken
 }
 
-/// Measures the proxies one after the other, each alone and freshly started.
+/// Measures those of these proxies that are to be measured one after the other, each alone and freshly started.
 async fn alone<T>(
     bench: &Bench,
+    peers: &[Peer],
     measure: impl AsyncFn(&Installed) -> anyhow::Result<T>,
 ) -> Vec<(Peer, anyhow::Result<T>)> {
     let mut measured = Vec::new();
-    for installed in &bench.peers {
+    for installed in bench.peers.iter().filter(|installed| peers.contains(&installed.peer)) {
         measured.push((installed.peer, bounded(bench, SLACK, measure(installed)).await));
     }
     measured

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
-use crate::source::Upstream;
+use crate::source::{Identity, Upstream};
 
 /// Search path for programs, independent of the environment: servers are often not in a user's `PATH`.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -40,7 +40,11 @@ pub(crate) struct Place<'a> {
     pub(crate) address: SocketAddr,
     /// Second address, for proxies that need one.
     pub(crate) second: SocketAddr,
+    /// Address to speak TLS on.
+    pub(crate) tls: SocketAddr,
     pub(crate) source: Upstream<'a>,
+    /// The certificate for clients.
+    pub(crate) identity: &'a Identity,
     /// Number of threads that serve.
     pub(crate) threads: usize,
     /// Whether requests are logged.

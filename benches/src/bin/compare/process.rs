@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::load::{Checking, Connection, Wanted};
 use crate::machine;
 use crate::peer::{AccessLog, Installed, PATH, Peer, Place};
-use crate::source::Upstream;
+use crate::source::{Identity, Upstream};
 
 pub(crate) use group::Group;
 pub(crate) use sockets::Sockets;
@@ -40,6 +40,8 @@ const LOOK: Duration = Duration::from_micros(200);
 #[derive(Debug)]
 pub(crate) struct Setting<'a> {
     pub(crate) source: Upstream<'a>,
+    /// The certificate for clients.
+    pub(crate) identity: &'a Identity,
     /// Number of threads that serve.
     pub(crate) threads: usize,
     /// Cores of the proxy.
@@ -60,6 +62,8 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// Address where it speaks HTTP/2 with prior knowledge.
     pub(crate) http2: SocketAddr,
+    /// Address where it speaks TLS, if it can.
+    pub(crate) tls: SocketAddr,
     /// Time from its start to the first connection it accepted.
     pub(crate) listening_after: Duration,
     /// Time from its start to the end of its first response, an object of 1 KiB.
@@ -75,8 +79,19 @@ impl Running {
         let folder = folder::create().context("there is no temporary folder")?;
         let address = port::free().context("there is no free port")?;
         let second = port::free().context("there is no free port")?;
-        let &Setting { source, threads, access_log, cache_mb, .. } = setting;
-        let place = Place { folder: folder.path(), address, second, source, threads, access_log, cache_mb };
+        let tls = port::free().context("there is no free port")?;
+        let &Setting { source, identity, threads, access_log, cache_mb, .. } = setting;
+        let place = Place {
+            folder: folder.path(),
+            address,
+            second,
+            tls,
+            source,
+            identity,
+            threads,
+            access_log,
+            cache_mb,
+        };
         let mut command = peer.command(program, place)?;
         let log = File::create(folder.path().join("log")).context("the log cannot be written")?;
         command.env_clear().env("PATH", PATH).current_dir(folder.path()).process_group(0);
@@ -86,7 +101,7 @@ impl Running {
         let (listening_after, answering_after) = (Duration::ZERO, Duration::ZERO);
         let http2 = peer.http2_address(&place);
         let mut running =
-            Self { peer: *peer, address, http2, listening_after, answering_after, child, folder };
+            Self { peer: *peer, address, http2, tls, listening_after, answering_after, child, folder };
         running.until_listening(begun).await?;
         running.listening_after = begun.elapsed();
         running.until_answering(begun).await?;

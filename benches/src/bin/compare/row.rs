@@ -34,6 +34,8 @@ pub(crate) enum Row {
     StreamTls,
     /// Hits of 1 and 100 KiB over HTTP/2: CPU
     Http2,
+    /// Hits of 1 and 100 KiB over TLS, and handshakes: CPU
+    Tls,
     /// Latency that a miss adds to a request sent to the source itself
     Miss,
     /// Hits with two threads of the server, compared with one
@@ -75,6 +77,7 @@ impl Row {
             | Self::Stream1
             | Self::Stream8
             | Self::Http2
+            | Self::Tls
             | Self::Miss
             | Self::Threads
             | Self::Misses
@@ -105,7 +108,8 @@ impl Row {
             | Self::Stream1
             | Self::Stream8
             | Self::Misses => taken * peers * samples,
-            Self::Http2 => taken * 2 * peers * samples,
+            Self::Http2 => taken * 2 * 2 * samples,
+            Self::Tls => taken * 4 * peers * samples,
             Self::StreamTls => taken * peers * samples + Duration::from_secs(2) * peers,
             Self::Ratio => Duration::from_secs(20) * 2,
             Self::Threads => taken * 2 * samples,
@@ -113,7 +117,8 @@ impl Row {
             Self::Miss => Duration::from_secs(2) * (peers + 1),
             Self::Stalled => Duration::from_secs(14) * peers,
             Self::Crowd | Self::CrowdFull | Self::CrowdFast | Self::CrowdMany => {
-                (Duration::from_secs(5) + Duration::from_secs(3) * samples) * peers
+                let measured = if self == Self::Crowd { 3 } else { 2 };
+                (Duration::from_secs(5) + Duration::from_secs(3) * samples) * peers.min(measured)
             }
             Self::Idle => Duration::from_secs(6) * peers,
             Self::Start => Duration::from_secs(12) * peers,

@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use objects::{BUCKET, MIXED, Object, SMALL};
 pub(crate) use pattern::Cursor;
-use tls::Identity;
+pub(crate) use tls::Identity;
 
 /// Connections that the kernel may queue for the source to accept.
 const BACKLOG: u32 = 4096;
@@ -95,9 +95,14 @@ impl Source {
         Upstream { address: self.plain, certificate: None }
     }
 
+    /// Returns the certificate of the source, which the proxies have as well.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Returns the source over TLS 1.2 and 1.3.
     pub(crate) fn over_tls(&self) -> Upstream<'_> {
-        Upstream { address: self.over_tls, certificate: Some(self.identity.file()) }
+        Upstream { address: self.over_tls, certificate: Some(&self.identity.cert_file) }
     }
 
     /// Returns the number of requests received so far.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -10,8 +11,8 @@ use super::{Checking, Connection, Pick, Wanted, Window};
 
 /// Requests objects of `wanted` at random over all connections until the window ends. Returns the number of responses
 /// received within it.
-pub(crate) async fn closed(
-    connections: Vec<Connection>,
+pub(crate) async fn closed<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    connections: Vec<Connection<S>>,
     wanted: &Arc<[Wanted]>,
     window: Window,
 ) -> anyhow::Result<u64> {
@@ -26,8 +27,8 @@ pub(crate) async fn closed(
     Ok(answers)
 }
 
-async fn client(
-    mut connection: Connection,
+async fn client<S: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<S>,
     wanted: Arc<[Wanted]>,
     window: Window,
     mut pick: Pick,

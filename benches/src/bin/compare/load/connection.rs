@@ -2,13 +2,16 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::Poll;
 
 use anyhow::{Context, bail};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::response::{Checking, Response};
 use super::wanted::Wanted;
@@ -23,7 +26,7 @@ thread_local! {
 
 /// A connection that stays open from one request to the next.
 #[derive(Debug)]
-pub(crate) struct Connection(TcpStream);
+pub(crate) struct Connection<S = TcpStream>(S);
 
 impl Connection {
     /// Connects to `address`.
@@ -59,6 +62,17 @@ impl Connection {
         Ok(Self(stream))
     }
 
+    /// Speaks TLS over the connection.
+    pub(crate) async fn secured(
+        self,
+        connector: &TlsConnector,
+    ) -> anyhow::Result<Connection<TlsStream<TcpStream>>> {
+        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+        connector.connect(name, self.0).await.map(Connection).context("no TLS")
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends a request and receives the whole response.
     pub(crate) async fn exchange(&mut self, wanted: &Wanted, checking: Checking) -> anyhow::Result<()> {
         self.send(wanted).await?;
@@ -69,7 +83,8 @@ impl Connection {
 
     /// Sends a request.
     pub(crate) async fn send(&mut self, wanted: &Wanted) -> anyhow::Result<()> {
-        self.0.write_all(&wanted.request).await.context("a request cannot be sent")
+        self.0.write_all(&wanted.request).await.context("a request cannot be sent")?;
+        self.0.flush().await.context("a request cannot be sent")
     }
 
     /// Receives at least one and at most `at_most` bytes of a response. Returns whether the response is complete.

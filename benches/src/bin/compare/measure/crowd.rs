@@ -26,15 +26,23 @@ pub(super) struct Shape {
     streams: u32,
     /// Bytes that each of them takes in a second.
     rate: u64,
+    peers: &'static [Peer],
     cases: &'static [(Case, Figure)],
 }
 
 /// Returns a figure of a measured crowd.
 type Figure = fn(&Crowd) -> f64;
 
+/// Varnish holds a thread for each stream, and breaks them off.
+const STREAMERS: &[Peer] = &[Peer::Yatagarasu, Peer::Nginx, Peer::Haproxy];
+
+/// The proxy that the bounds are about.
+const FASTEST: &[Peer] = &[Peer::Yatagarasu, Peer::Haproxy];
+
 pub(super) const THOUSAND: Shape = Shape {
     streams: 1_000,
     rate: 1_000_000,
+    peers: STREAMERS,
     cases: &[
         (Case::CrowdP50, |crowd| crowd.p50_ms),
         (Case::CrowdP99, |crowd| crowd.p99_ms),
@@ -46,14 +54,23 @@ pub(super) const THOUSAND: Shape = Shape {
 pub(super) const FULL: Shape = Shape {
     streams: 2_000,
     rate: 1_000_000,
+    peers: FASTEST,
     cases: &[(Case::CrowdFullP99, |crowd| crowd.p99_ms), (Case::CrowdFullCpu, |crowd| crowd.cpu)],
 };
 
-pub(super) const FAST: Shape =
-    Shape { streams: 100, rate: 10_000_000, cases: &[(Case::CrowdFastCpu, |crowd| crowd.cpu)] };
+pub(super) const FAST: Shape = Shape {
+    streams: 100,
+    rate: 10_000_000,
+    peers: FASTEST,
+    cases: &[(Case::CrowdFastCpu, |crowd| crowd.cpu)],
+};
 
-pub(super) const MANY: Shape =
-    Shape { streams: 4_000, rate: 100_000, cases: &[(Case::CrowdManyCpu, |crowd| crowd.cpu)] };
+pub(super) const MANY: Shape = Shape {
+    streams: 4_000,
+    rate: 100_000,
+    peers: FASTEST,
+    cases: &[(Case::CrowdManyCpu, |crowd| crowd.cpu)],
+};
 
 /// Most bytes a streaming client reads at a time.
 const PIECE: usize = 64 * 1024;
@@ -92,7 +109,8 @@ struct Timed {
 
 /// Measures hits of 10 KiB at a steady rate beside the streams. Every byte of the streams is checked.
 pub(super) async fn measure(bench: &Bench, shape: &Shape) -> Vec<Outcome> {
-    let measured = alone(bench, async |installed: &Installed| one(bench, installed, shape).await).await;
+    let measured =
+        alone(bench, shape.peers, async |installed: &Installed| one(bench, installed, shape).await).await;
     shape.cases.iter().map(|(case, figure)| outcome(*case, &measured, *figure)).collect()
 }
 

@@ -6,7 +6,7 @@ use super::stalled::at_rest;
 use crate::bench::Bench;
 use crate::case::Case;
 use crate::load::{Checking, Connection, Wanted};
-use crate::peer::Installed;
+use crate::peer::{Installed, Peer};
 use crate::report::{Cell, Outcome};
 use crate::statistics::real;
 
@@ -15,7 +15,7 @@ const CONNECTIONS: u32 = 5_000;
 
 /// Measures the memory of idle connections after each has received a hit.
 pub(super) async fn measure(bench: &Bench) -> Vec<Outcome> {
-    let measured = alone(bench, async |installed: &Installed| one(bench, installed).await).await;
+    let measured = alone(bench, &Peer::ALL, async |installed: &Installed| one(bench, installed).await).await;
     let cell = |measured: anyhow::Result<f64>| match measured {
         Ok(value) => Cell::Measured { value, detail: String::new() },
         Err(error) => Cell::Failed(format!("{error:#}")),

@@ -42,7 +42,7 @@ struct Stalled {
 
 /// Measures the memory and the socket buffers of a stalled stream, and the memory kept after the clients have left.
 pub(super) async fn measure(bench: &Bench) -> Vec<Outcome> {
-    let measured = alone(bench, async |installed: &Installed| one(bench, installed).await).await;
+    let measured = alone(bench, &Peer::ALL, async |installed: &Installed| one(bench, installed).await).await;
     vec![
         outcome(Case::StalledMemory, &measured, |stalled| Cell::Measured {
             value: stalled.memory_kib,

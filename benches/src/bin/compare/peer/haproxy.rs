@@ -31,6 +31,7 @@ defaults
 
 frontend public
     bind ADDRESS backlog 4096
+    bind SECURE backlog 4096 ssl crt BOTH
     http-request cache-use objects
     http-response cache-store objects
     default_backend source
@@ -43,6 +44,8 @@ pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Comman
     let file = place.folder.join("haproxy.cfg");
     let configuration = CONFIGURATION
         .replace("ADDRESS", &place.address.to_string())
+        .replace("SECURE", &place.tls.to_string())
+        .replace("BOTH", &place.identity.both_file.display().to_string())
         .replace("SOURCE", &place.source.address.to_string())
         .replace("TLS", if place.source.certificate.is_some() { "ssl verify none" } else { "" });
     fs::write(&file, configuration).context("haproxy.cfg cannot be written")?;

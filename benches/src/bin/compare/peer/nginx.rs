@@ -49,6 +49,10 @@ http {
     server {
         listen ADDRESS backlog=4096;
         listen HTTP2 http2 backlog=4096;
+        listen SECURE ssl backlog=4096;
+        ssl_certificate CERT_FILE;
+        ssl_certificate_key KEY_FILE;
+        ssl_session_cache shared:sessions:10m;
         location / {
             proxy_pass SCHEME://source;
             proxy_ssl_protocols TLSv1.2 TLSv1.3;
@@ -74,6 +78,9 @@ pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Comman
         .replace("FOLDER", &place.folder.display().to_string())
         .replace("ADDRESS", &place.address.to_string())
         .replace("HTTP2", &place.second.to_string())
+        .replace("SECURE", &place.tls.to_string())
+        .replace("CERT_FILE", &place.identity.cert_file.display().to_string())
+        .replace("KEY_FILE", &place.identity.key_file.display().to_string())
         .replace("SCHEME", if place.source.certificate.is_some() { "https" } else { "http" })
         .replace("SOURCE", &place.source.address.to_string());
     fs::write(&file, configuration).context("nginx.conf cannot be written")?;

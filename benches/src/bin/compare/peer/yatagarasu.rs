@@ -12,7 +12,10 @@ use crate::source::BUCKET;
 /// The server signs its requests, as S3 requires; the peers do not.
 const CONFIGURATION: &str = r#"
 server:
-  address: "ADDRESS"
+  listeners:
+    - address: "ADDRESS"
+    - address: "SECURE"
+      tls: { certificates: { cert: "CERT_FILE", key: "KEY_FILE" } }
   threads: THREADS
   shutdown_grace: "1s"
 admin:
@@ -44,6 +47,9 @@ pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Comman
     let file = place.folder.join("yatagarasu.yaml");
     let configuration = CONFIGURATION
         .replace("ADDRESS", &place.address.to_string())
+        .replace("SECURE", &place.tls.to_string())
+        .replace("CERT_FILE", &place.identity.cert_file.display().to_string())
+        .replace("KEY_FILE", &place.identity.key_file.display().to_string())
         .replace("ADMIN", &place.second.to_string())
         .replace("SOURCE", &endpoint)
         .replace("TLS", &tls)

@@ -1,23 +1,27 @@
-//! The certificate of the source, and its side of TLS.
+//! The certificate of the source and of the proxies, and the source's side of TLS.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::ServerConfig;
+use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tempfile::TempDir;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// A certificate for 127.0.0.1, which signs itself, and its key. The certificate is also in a file.
+/// A certificate for 127.0.0.1, which signs itself, and its key, also in files.
 #[derive(Debug)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
-    file: PathBuf,
-    /// Holds the file until the end.
+    /// The files of the certificate, of the key, and of both.
+    pub(crate) cert_file: PathBuf,
+    pub(crate) key_file: PathBuf,
+    pub(crate) both_file: PathBuf,
+    /// Holds the files until the end.
     _folder: TempDir,
 }
 
@@ -27,15 +31,35 @@ impl Identity {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["127.0.0.1".to_owned()]).context("there is no certificate")?;
         let folder = TempDir::new().context("there is no temporary folder")?;
-        let file = folder.path().join("source.pem");
-        fs::write(&file, cert.pem()).context("the certificate cannot be written")?;
-        let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
-        Ok(Self { certificate: cert.der().clone(), key, file, _folder: folder })
+        let file = |name: &str, text: String| {
+            let file = folder.path().join(name);
+            fs::write(&file, text).context("the certificate cannot be written")?;
+            anyhow::Ok(file)
+        };
+        Ok(Self {
+            certificate: cert.der().clone(),
+            key: PrivateKeyDer::Pkcs8(signing_key.serialize_der().into()),
+            cert_file: file("cert.pem", cert.pem())?,
+            key_file: file("key.pem", signing_key.serialize_pem())?,
+            both_file: file("both.pem", cert.pem() + &signing_key.serialize_pem())?,
+            _folder: folder,
+        })
     }
 
-    /// Returns the file of the certificate.
-    pub(super) fn file(&self) -> &Path {
-        &self.file
+    /// Returns what connects to a proxy over TLS, with or without resuming sessions.
+    pub(crate) fn connector(&self, resumes: bool) -> anyhow::Result<TlsConnector> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).context("the certificate is not accepted")?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .context("there is no version of TLS")?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        if !resumes {
+            config.resumption = Resumption::disabled();
+        }
+        Ok(TlsConnector::from(Arc::new(config)))
     }
 
     /// Returns what accepts connections over TLS.
