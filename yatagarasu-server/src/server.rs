@@ -46,7 +46,7 @@ use crate::trim::keep_small;
 
 use handover::Handover;
 use reload::{Parts, Reloader};
-use worker::Workers;
+use worker::{Accepted, Workers};
 
 /// The setting of the listener for operators, which is also its name for another process.
 const ADMIN: &str = "admin.address";
@@ -107,15 +107,18 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let mut given = Given::take()?;
+        let admin_address = ListenAddress::Tcp(config.admin.address);
+        let public = config.server.listeners.iter().map(|listener| listener.address.clone());
+        let wanted: Vec<_> = public.chain([admin_address.clone()]).collect();
         let (mut listeners, mut sockets) = (Vec::new(), Vec::new());
         for listener in &config.server.listeners {
             let terms = Terms::load(listener)
                 .map_err(|cause| StartError::Tls { key: listener.key.clone(), cause })?;
-            sockets.push(Arc::new(given.listen(&listener.key, &listener.address)?));
+            sockets.push(Arc::new(given.listen(&listener.key, &listener.address, &wanted)?));
             listeners.push(Listener::new(listener.clone(), terms));
         }
         let listeners: Arc<[_]> = listeners.into();
-        let admin_listener = Arc::new(given.listen(ADMIN, &ListenAddress::Tcp(config.admin.address))?);
+        let admin_listener = Arc::new(given.listen(ADMIN, &admin_address, &wanted)?);
         given.end()?;
         let (metrics, memory) = (Arc::new(Metrics::new(config.server.threads.max(1))), Memory::new(config));
         let buckets = buckets(config, &memory, &[]).await?;
@@ -198,6 +201,9 @@ impl Server {
     pub async fn run(self, until: impl Future<Output = Stop>) -> bool {
         let Self { listeners, sockets, admin_listener, admin, workers, admission, phase, parts } = self;
         let (handed_over, mut is_handed_over) = watch::channel(false);
+        for socket in &sockets {
+            socket.leave(false);
+        }
         let operators = async {
             tokio::select! {
                 () = admin.serve(&admin_listener) => {}
@@ -209,17 +215,13 @@ impl Server {
         };
         let served = async {
             {
-                let accepting = join_all(listeners.iter().zip(&sockets).map(async |(listener, socket)| {
-                    let hand = |accepted, peer| {
-                        let terms = listener.terms();
-                        workers.hand(accepted, peer, terms, &admission, &parts.limits.borrow());
-                    };
-                    accept(&listener.config().key, socket, hand).await;
-                }));
+                let accepting = accept_all(&listeners, &sockets, |accepted| {
+                    workers.hand(accepted, &admission, &parts.limits.borrow());
+                });
                 let (mut accepting, trimming) = (pin!(accepting), keep_small(|| workers.connections()));
                 let stop = tokio::select! {
                     never = watch_over(|| workers.beat()) => match never {},
-                    _ = &mut accepting => Stop::Now,
+                    () = &mut accepting => Stop::Now,
                     () = trimming => Stop::Now,
                     () = renew(&listeners) => Stop::Now,
                     stop = until => stop,
@@ -242,9 +244,9 @@ impl Server {
                     }
                     Stop::Drain | Stop::Now => {}
                 }
-                if stop != Stop::HandedOver {
+                if stop == Stop::HandedOver {
                     for socket in &sockets {
-                        socket.remove();
+                        socket.leave(true);
                     }
                 }
             }
@@ -262,4 +264,15 @@ impl Server {
             never = operators => match never {},
         }
     }
+}
+
+/// Accepts connections of all listeners forever.
+async fn accept_all(listeners: &[Listener], sockets: &[Arc<ListeningSocket>], hand: impl Fn(Accepted)) {
+    let accepting = listeners.iter().zip(sockets).map(async |(listener, socket)| {
+        let take = |accepted, peer| {
+            hand(Accepted { socket: accepted, peer, is_local: socket.is_local(), terms: listener.terms() });
+        };
+        accept(&listener.config().key, socket, take).await;
+    });
+    join_all(accepting).await;
 }

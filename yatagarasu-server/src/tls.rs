@@ -9,7 +9,15 @@ pub(crate) mod setup;
 
 use std::sync::Arc;
 
+use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
+
+/// The suites that are preferred.
+const FIRST: [CipherSuite; 3] = [
+    CipherSuite::TLS13_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+];
 
 /// A version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +28,10 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Returns the cryptography of all listeners.
+/// Returns the cryptography of all listeners. AES with keys of 128 bits comes first: it is strong enough, and the hash of
+/// its suite takes a third of the time, which is most of what a resumed handshake needs.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| !FIRST.contains(&suite.suite()));
+    Arc::new(provider)
 }

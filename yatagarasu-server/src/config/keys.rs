@@ -133,7 +133,7 @@ rows! {
         /// certificate are refused then.
         client_ca: Option<String> = null, else Computed("clients need no certificate"), such as "/etc/ssl/clients.pem";
         /// How long browsers that have been here come back over TLS only (`Strict-Transport-Security`).
-        hsts: Span = 0, bounds Bounds::ANY.or_zero("for as long as they like");
+        hsts: Span = 0, bounds Bounds::from(1_000).or_zero("for as long as they like");
     }
 
     /// A certificate and its key.

@@ -81,6 +81,7 @@ impl Config {
             errors.add(key, message);
         }
         text::clean(&mut root, "", &mut |key, message| errors.add(key, message));
+        keep_sections(&mut root, &Settings::SECTION);
         strip_nothing(&mut root);
         refuse_lists(&mut root, &Settings::SECTION, "", &mut errors);
         let settings = deserialize(root, &mut errors);
@@ -156,6 +157,23 @@ impl Errors {
     fn end(mut self) -> ConfigErrors {
         self.list.sort();
         ConfigErrors(self.list)
+    }
+}
+
+/// Puts an empty section under keys without a value that switch something on (`tls:`). The section says what it needs.
+fn keep_sections(value: &mut Value, section: &Section) {
+    match &mut value.kind {
+        ValueKind::Table(table) => {
+            for key in section.keys {
+                let (Some(inner), Some(value)) = (key.section(), table.get_mut(key.name)) else { continue };
+                if value.kind == ValueKind::Nil && matches!(key.kind, Kind::Optional(_)) {
+                    value.kind = ValueKind::Table(Map::new());
+                }
+                keep_sections(value, inner);
+            }
+        }
+        ValueKind::Array(entries) => entries.iter_mut().for_each(|entry| keep_sections(entry, section)),
+        _ => {}
     }
 }
 

@@ -196,8 +196,11 @@ fn admin(
 
 /// Returns `true` if two addresses are the same, or one is a part of the other.
 fn overlap(first: SocketAddr, second: SocketAddr) -> bool {
-    let is_all = first.ip().is_unspecified() || second.ip().is_unspecified();
-    first.port() == second.port() && first.port() != 0 && (first == second || is_all)
+    // `[::]` takes the clients of IPv4 as well.
+    let covers =
+        |one: SocketAddr, other: SocketAddr| one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4());
+    let is_part = first == second || covers(first, second) || covers(second, first);
+    first.port() == second.port() && first.port() != 0 && is_part
 }
 
 fn address(given: &Address, key: &str, complain: ErrorSink<'_>) -> Option<SocketAddr> {

@@ -78,15 +78,22 @@ pub(crate) struct Slot {
 }
 
 impl Admission {
-    /// Decides about a new connection from `peer`.
-    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, limits: &ConnectionLimits) -> Admitted {
+    /// Decides about a new connection from `peer`. `is_local` says that it came over a Unix socket, as those of a proxy on
+    /// this machine do.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        is_local: bool,
+        limits: &ConnectionLimits,
+    ) -> Admitted {
         let mut slot = Slot { admission: Arc::clone(self), client: None, refused: false };
         let open = self.open.fetch_add(1, Ordering::Relaxed);
         if open >= limits.connections_max {
             return slot.refused(Excess::Connections, peer, limits);
         }
         // A proxy has the connections of many clients.
-        if !limits.client_address.trusts(peer)
+        if !is_local
+            && !limits.client_address.trusts(peer)
             && let Err(excess) = slot.identify(peer, limits)
         {
             return slot.refused(excess, peer, limits);
@@ -198,7 +205,7 @@ mod tests {
     #[test]
     fn places_are_free_again_when_connections_end() {
         let (admission, limits) = (Arc::<Admission>::default(), limits(2, 9));
-        let admit = || admission.admit(address("192.0.2.1"), &limits);
+        let admit = || admission.admit(address("192.0.2.1"), false, &limits);
         let first = admit();
         let second = admit();
         assert!(matches!((&first, &second), (Admitted::Served(_), Admitted::Served(_))));
@@ -214,7 +221,7 @@ mod tests {
     #[test]
     fn a_client_has_its_own_limit() {
         let (admission, limits) = (Arc::<Admission>::default(), limits(100, 1));
-        let served = |text: &str| match admission.admit(address(text), &limits) {
+        let served = |text: &str| match admission.admit(address(text), false, &limits) {
             Admitted::Served(slot) => Some(slot),
             Admitted::Refused(_, Excess::OfClient) => None,
             other => panic!("{other:?}"),
@@ -225,15 +232,17 @@ mod tests {
         assert!(served("2001:db8::2").is_some());
         let _mapped = served("::ffff:192.0.2.1").expect("the first");
         assert!(served("192.0.2.1").is_none());
+        let local = admission.admit(address("192.0.2.1"), true, &limits);
+        assert!(matches!(local, Admitted::Served(_)), "a proxy has many clients");
     }
 
     #[test]
     fn few_are_refused_with_a_response_at_a_time() {
         let (admission, limits) = (Arc::<Admission>::default(), limits(9, 0));
-        let refused: Vec<_> = (0..2).map(|_| admission.admit(address("::1"), &limits)).collect();
+        let refused: Vec<_> = (0..2).map(|_| admission.admit(address("::1"), false, &limits)).collect();
         assert!(refused.iter().all(|one| matches!(one, Admitted::Refused(..))));
-        assert!(matches!(admission.admit(address("::1"), &limits), Admitted::Closed));
+        assert!(matches!(admission.admit(address("::1"), false, &limits), Admitted::Closed));
         drop(refused);
-        assert!(matches!(admission.admit(address("::1"), &limits), Admitted::Refused(..)));
+        assert!(matches!(admission.admit(address("::1"), false, &limits), Admitted::Refused(..)));
     }
 }

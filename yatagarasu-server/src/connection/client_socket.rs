@@ -39,6 +39,13 @@ impl ClientSocket {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.fast_path.poll_send(&mut self.transport, &self.state, cx)
     }
+
+    /// Records that bytes that TLS has taken wait for the client.
+    fn note_tail(&self, flushed: &Poll<io::Result<()>>) {
+        if flushed.is_pending() {
+            self.state.note_last(true, self.transport.socket());
+        }
+    }
 }
 
 impl AsyncRead for ClientSocket {
@@ -80,7 +87,9 @@ impl AsyncWrite for ClientSocket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
-        ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+        let flushed = Pin::new(&mut self.transport).poll_flush(cx);
+        self.note_tail(&flushed);
+        ready!(flushed)?;
         let Self { transport, fast_path, writer, state } = &mut *self;
         let socket = transport.socket();
         // hyper flushes the socket only if its own buffer is empty. So all that the stream has returned is written.
@@ -93,8 +102,11 @@ impl AsyncWrite for ClientSocket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
-        ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
+        let shut = Pin::new(&mut self.transport).poll_shutdown(cx);
+        self.note_tail(&shut);
+        ready!(shut)?;
         let Self { transport, fast_path, state, .. } = &mut *self;
+        state.note_last(false, transport.socket());
         fast_path.poll_linger(transport, state, cx)
     }
 }

@@ -30,7 +30,6 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use yatagarasu_core::gateway::outcome::held::Held;
 
-use crate::connection::Place;
 use crate::connection::admission::Slot;
 use crate::connection::fast_path::hit_writer::HitWriter;
 use crate::connection::fast_path::refusal::Refusal;
@@ -38,7 +37,8 @@ use crate::connection::fast_path::request_head::{Invalidity, RequestHead, escape
 use crate::connection::limits::ConnectionLimits;
 use crate::connection::state::ConnectionState;
 use crate::connection::transport::Transport;
-use crate::listener::terms::Terms;
+use crate::connection::{Place, Unserved};
+use crate::listener::terms::{Front, Terms};
 use crate::service::handler::{RequestHandler, Routed};
 
 /// Maximum number of bytes per read.
@@ -105,7 +105,11 @@ enum Turn {
 impl FastPath {
     pub(super) fn new(handler: Arc<RequestHandler>, place: Place, state: &ConnectionState) -> Self {
         let Place { limits, peer: _, slot, unserved, received, terms } = place;
-        let refusing = unserved.map(|unserved| Refusal::of_unserved(unserved, &handler, state.client()));
+        let refusing = unserved.map(|unserved| {
+            // Over TLS, unless the client does not speak it.
+            let front = if unserved == Unserved::NotTls { &Front::default() } else { &terms.front };
+            Refusal::of_unserved(unserved, &handler, state.client(), front)
+        });
         Self {
             handler,
             limits,
@@ -162,15 +166,16 @@ impl FastPath {
     /// Begins the answer to the request at the front of the received bytes, or decides who gives it. Returns `true` if
     /// its head is incomplete.
     fn take_head(&mut self, state: &ConnectionState) -> bool {
-        let limits = &self.limits;
+        let (limits, front) = (&self.limits, &self.terms.front);
         let refusal = match RequestHead::of(&self.received) {
             RequestHead::Partial if self.received.len() < limits.header_size => return true,
-            RequestHead::Partial => Refusal::too_large(limits.header_size, &self.handler, state.client()),
+            RequestHead::Partial => {
+                Refusal::too_large(limits.header_size, &self.handler, state.client(), front)
+            }
             // hyper closes the connection after the last response.
             RequestHead::Plain(target, length) if !state.is_last() && !state.has_one_left(limits) => {
                 let (client, head) = (state.client(), &self.received[..length]);
-                let (rules, front) = (&limits.client_address, &self.terms.front);
-                match self.handler.try_hit(target, client, rules, head, front) {
+                match self.handler.try_hit(target, client, &limits.client_address, head, front) {
                     Ok(hit) => {
                         state.count(limits);
                         self.sending = Some(HitWriter::new(hit));
@@ -192,7 +197,7 @@ impl FastPath {
                 if length <= limits.header_size {
                     return false;
                 }
-                Refusal::too_large(limits.header_size, &self.handler, state.client())
+                Refusal::too_large(limits.header_size, &self.handler, state.client(), front)
             }
             RequestHead::Upgrade(length) => {
                 let head = without_upgrade(&self.received[..length]);
@@ -203,8 +208,8 @@ impl FastPath {
                 self.turn = Turn::HyperForGood;
                 return false;
             }
-            RequestHead::Http2 => Refusal::of(Invalidity::NotHttp, &self.handler, state.client()),
-            RequestHead::Invalid(invalidity) => Refusal::of(invalidity, &self.handler, state.client()),
+            RequestHead::Http2 => Refusal::of(Invalidity::NotHttp, &self.handler, state.client(), front),
+            RequestHead::Invalid(invalidity) => Refusal::of(invalidity, &self.handler, state.client(), front),
         };
         self.refusing = Some(refusal);
         false
@@ -224,29 +229,35 @@ impl FastPath {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
-            if sending.poll_turn(transport.socket(), cx).is_pending() {
-                state.set_sending(true);
-                // The client's socket has room: it is not the client that is slow.
-                state.note_last(false, transport.socket());
-                return Poll::Pending;
+            if !sending.is_done() {
+                if sending.poll_turn(transport.socket(), cx).is_pending() {
+                    state.set_sending(true);
+                    // The client's socket has room: it is not the client that is slow.
+                    state.note_last(false, transport.socket());
+                    return Poll::Pending;
+                }
+                let sent = sending.poll_send(transport, cx);
+                if sent.is_pending() {
+                    state.held().set(Some(Held::stored(sending.stored())));
+                }
+                state.note(&sent, transport.socket());
+                state.set_sending(sent.is_pending());
+                ready!(sent)?;
+                if !sending.is_done() {
+                    continue;
+                }
             }
-            let sent = sending.poll_send(transport, cx);
-            if sent.is_pending() {
+            // TLS may hold the last bytes.
+            let flushed = Pin::new(&mut *transport).poll_flush(cx);
+            if flushed.is_pending() {
                 state.held().set(Some(Held::stored(sending.stored())));
             }
-            state.note(&sent, transport.socket());
-            state.set_sending(sent.is_pending());
-            ready!(sent)?;
-            if sending.is_done() {
-                // TLS may hold the last bytes.
-                let flushed = Pin::new(&mut *transport).poll_flush(cx);
-                state.note_last(flushed.is_pending(), transport.socket());
-                state.set_sending(flushed.is_pending());
-                ready!(flushed)?;
-                sending.end();
-                self.sending = None;
-                state.answered();
-            }
+            state.note_last(flushed.is_pending(), transport.socket());
+            state.set_sending(flushed.is_pending());
+            ready!(flushed)?;
+            sending.end();
+            self.sending = None;
+            state.answered();
         }
         Poll::Ready(Ok(()))
     }

@@ -3,19 +3,20 @@
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
-use rustls::{HandshakeKind, ServerConfig};
+use rustls::HandshakeKind;
+use rustls::server::Acceptor;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 
 use crate::connection::opening::proxy_protocol::Header;
 use crate::connection::state::{ConnectionState, Order};
 use crate::connection::transport::{Prefixed, Transport};
 use crate::connection::{Place, Unserved};
 use crate::telemetry::counters::{Counters, Handshake};
+use crate::tls::setup::TlsSetup;
 
 pub(crate) mod proxy_protocol;
 
@@ -36,8 +37,8 @@ pub(super) async fn open(
     state: &ConnectionState,
     counters: &Counters,
 ) -> Option<Transport> {
-    let is_proxied = place.unserved.is_none() && place.limits.client_address.is_proxied(place.peer);
-    let tls = place.terms.tls.as_ref().map(|tls| Arc::clone(&tls.rustls));
+    let is_proxied = place.limits.client_address.is_proxied(place.peer);
+    let tls = place.terms.tls.clone();
     if !is_proxied {
         state.identify(place.peer.to_canonical());
         if tls.is_none() {
@@ -93,6 +94,8 @@ async fn read_header(socket: &mut TcpStream, place: &mut Place) -> Option<Option
 fn identify(client: Option<IpAddr>, place: &mut Place, state: &ConnectionState) {
     state.identify(client.unwrap_or(place.peer));
     match client {
+        // It exceeds another limit already.
+        _ if place.unserved.is_some() => {}
         None => place.unserved = Some(Unserved::NotProxied),
         Some(client) => {
             if let Err(excess) = place.slot.identify(client, &place.limits) {
@@ -104,7 +107,7 @@ fn identify(client: Option<IpAddr>, place: &mut Place, state: &ConnectionState) 
 }
 
 async fn handshake(
-    tls: Arc<ServerConfig>,
+    tls: TlsSetup,
     mut socket: TcpStream,
     place: &mut Place,
     state: &ConnectionState,
@@ -114,32 +117,41 @@ async fn handshake(
         place.received.reserve(FIRST_BYTES);
         socket.read_buf(&mut place.received).await.ok()?;
     }
-    match place.received.first() {
-        None => return None,
-        Some(&HANDSHAKE) => {}
-        Some(_) => {
-            // It gets an answer that a client without TLS can read.
-            place.unserved = Some(Unserved::NotTls);
-            return Some(Transport::Plain(socket));
-        }
+    if *place.received.first()? != HANDSHAKE {
+        // It gets an answer that a client without TLS can read.
+        place.unserved.get_or_insert(Unserved::NotTls);
+        return Some(Transport::Plain(socket));
     }
+    let mut end = Ending { counters, end: Handshake::Failed };
     let socket = Prefixed::new(std::mem::take(&mut place.received), socket);
-    let accepting = TlsAcceptor::from(tls).accept_with(socket, |session| {
-        session.set_buffer_limit(Some(TLS_BUFFER_BYTES));
-    });
-    match accepting.await {
+    let accepted = async {
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let config = tls.for_client(&begun.client_hello(), place.unserved.is_none());
+        begun.into_stream_with(config, |session| session.set_buffer_limit(Some(TLS_BUFFER_BYTES))).await
+    };
+    match accepted.await {
         Ok(stream) => {
-            let kind = match stream.get_ref().1.handshake_kind() {
+            end.end = match stream.get_ref().1.handshake_kind() {
                 Some(HandshakeKind::Resumed) => Handshake::Resumed,
                 Some(_) | None => Handshake::Full,
             };
-            counters.shook_hands(kind);
             Some(Transport::Tls(Box::new(stream)))
         }
         Err(error) => {
-            counters.shook_hands(Handshake::Failed);
             tracing::debug!(client = %state.client(), %error, "a TLS handshake has failed");
             None
         }
+    }
+}
+
+/// Counts a handshake when dropped, also if it is ended because the client is too slow.
+struct Ending<'a> {
+    counters: &'a Counters,
+    end: Handshake,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.counters.shook_hands(self.end);
     }
 }

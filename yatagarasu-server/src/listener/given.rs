@@ -1,13 +1,14 @@
 //! Listeners that this process was given at its start.
 
+use std::mem;
 use std::net::TcpListener as StdTcpListener;
 use std::os::unix::net::UnixListener as StdUnixListener;
 
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 
 use crate::build::StartError;
-use crate::listener::socket::{ListenAddress, ListeningSocket};
+use crate::listener::socket::{ListenAddress, ListeningSocket, UnixSocket};
 
 /// Listeners that this process was given at its start: by systemd (socket activation), or by the process that it
 /// replaces.
@@ -23,6 +24,8 @@ impl Given {
     #[expect(clippy::disallowed_methods, reason = "no configuration: the supervisor says what it passes on")]
     pub(crate) fn take() -> Result<Self, StartError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        // systemd keeps its sockets, and their files, beyond this process. Another process leaves them to this one.
+        let is_kept = std::env::var_os("LISTEN_PID").is_some();
         let mut given = ListenFd::from_env();
         let mut names = names.split(':');
         let mut listeners = Vec::new();
@@ -30,7 +33,7 @@ impl Given {
             // A socket of the other kind is left at its place.
             let unix = given.take_unix_listener(index).ok().flatten();
             let listener = match unix {
-                Some(listener) => Some(adopt_unix(listener)),
+                Some(listener) => Some(adopt_unix(listener, is_kept)),
                 None => given.take_tcp_listener(index).map_err(StartError::Given)?.map(adopt_tcp),
             };
             let name = names.next().unwrap_or_default().to_owned();
@@ -41,15 +44,21 @@ impl Given {
         Ok(Self(listeners))
     }
 
-    /// Returns the listener for the setting `key`: the one with this name, else the one on this address, else a new one.
+    /// Returns the listener for the setting `key`: the one on this address, else one with this name, else a new one. A
+    /// listener on an address of `wanted` is for the setting with that address, whatever its name is: settings in a list
+    /// change their places.
     pub(crate) fn listen(
         &mut self,
         key: &str,
         address: &ListenAddress,
+        wanted: &[ListenAddress],
     ) -> Result<ListeningSocket, StartError> {
-        let is_named = |(name, _): &(String, ListeningSocket)| name == key;
         let is_at = |(_, listener): &(String, ListeningSocket)| listener.address() == *address;
-        match self.0.iter().position(is_named).or_else(|| self.0.iter().position(is_at)) {
+        let is_named = |(name, listener): &(String, ListeningSocket)| {
+            let at = listener.address();
+            name == key && !wanted.contains(&at) && mem::discriminant(&at) == mem::discriminant(address)
+        };
+        match self.0.iter().position(is_at).or_else(|| self.0.iter().position(is_named)) {
             Some(index) => Ok(self.0.swap_remove(index).1),
             None => ListeningSocket::bind(address).map_err(|cause| StartError::Bind {
                 key: key.to_owned(),
@@ -77,8 +86,7 @@ fn adopt_tcp(listener: StdTcpListener) -> std::io::Result<ListeningSocket> {
     TcpListener::from_std(listener).map(ListeningSocket::Tcp)
 }
 
-fn adopt_unix(listener: StdUnixListener) -> std::io::Result<ListeningSocket> {
-    listener.set_nonblocking(true)?;
+fn adopt_unix(listener: StdUnixListener, is_kept: bool) -> std::io::Result<ListeningSocket> {
     let path = listener.local_addr()?.as_pathname().unwrap_or_else(|| "".as_ref()).to_owned();
-    UnixListener::from_std(listener).map(|listener| ListeningSocket::Unix(listener, path))
+    UnixSocket::adopt(listener, path, is_kept).map(ListeningSocket::Unix)
 }

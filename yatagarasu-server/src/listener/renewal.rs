@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use yatagarasu_core::{Clock, SystemClock};
 
 use crate::listener::Listener;
@@ -13,6 +13,9 @@ use crate::listener::terms::{Stamp, stamps};
 /// Time between two looks at the files. They are polled: the files of a secret in Kubernetes are links to a folder that
 /// is replaced, which no watch on them reports.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// Time after which files that could not be used are tried again although they have not changed.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// Looks at the files of the listeners for ever.
 pub(crate) async fn renew(listeners: &[Listener]) {
@@ -30,13 +33,14 @@ struct Watch<'a> {
     listener: &'a Listener,
     /// The files at the last look.
     seen: Vec<Stamp>,
-    /// Files that could not be used. They are not tried again before they change.
-    unusable: Vec<Stamp>,
+    /// Files that could not be used, and when. They are tried again when they change, or after some time: the fault may
+    /// lie elsewhere.
+    unusable: Option<(Vec<Stamp>, Instant)>,
 }
 
 impl<'a> Watch<'a> {
     fn new(listener: &'a Listener) -> Self {
-        Self { listener, seen: Vec::new(), unusable: Vec::new() }
+        Self { listener, seen: Vec::new(), unusable: None }
     }
 
     /// Reads the files if they have changed since they were read, and not since the last look: a certificate and its
@@ -46,7 +50,9 @@ impl<'a> Watch<'a> {
         let now = stamps(&config);
         let is_settled = now == self.seen;
         self.seen = now;
-        if self.seen == terms.stamps || !is_settled || self.seen == self.unusable {
+        let is_unusable =
+            self.unusable.as_ref().is_some_and(|(files, at)| *files == self.seen && at.elapsed() < RETRY);
+        if self.seen == terms.stamps || !is_settled || is_unusable {
             return;
         }
         let listener = &*config.key;
@@ -64,7 +70,7 @@ impl<'a> Watch<'a> {
             Err(error) => {
                 tracing::error!(listener, %error, "a changed certificate cannot be used: the one before stays");
                 self.listener.renewals[1].fetch_add(1, Ordering::Relaxed);
-                self.unusable.clone_from(&self.seen);
+                self.unusable = Some((self.seen.clone(), Instant::now()));
             }
         }
     }

@@ -5,12 +5,13 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream as StdTcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 /// Number of connections that the kernel may queue until they are accepted.
@@ -47,7 +48,50 @@ impl fmt::Display for ListenAddress {
 #[derive(Debug)]
 pub(crate) enum ListeningSocket {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixSocket),
+}
+
+/// A listener on the path of a Unix socket. Dropping it removes the file, if the file is its own.
+#[derive(Debug)]
+pub(crate) struct UnixSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and number of the file, if nobody else has made it. Another process may have put its own there.
+    own: Option<(u64, u64)>,
+    /// Whether another process serves it from now on.
+    is_left: AtomicBool,
+}
+
+impl UnixSocket {
+    fn new(listener: StdUnixListener, path: PathBuf) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let (listener, own) = (UnixListener::from_std(listener)?, identity(&path));
+        Ok(Self { listener, path, own, is_left: AtomicBool::new(false) })
+    }
+
+    /// Takes a listener that another process has made. It still serves it, until this one is known to. `is_kept` says that
+    /// the file stays in any case.
+    pub(super) fn adopt(listener: StdUnixListener, path: PathBuf, is_kept: bool) -> io::Result<Self> {
+        let mut adopted = Self::new(listener, path)?;
+        adopted.is_left = AtomicBool::new(true);
+        if is_kept {
+            adopted.own = None;
+        }
+        Ok(adopted)
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        if self.own.is_some() && !self.is_left.load(Ordering::Relaxed) && identity(&self.path) == self.own {
+            // Somebody may have removed it already.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 impl ListeningSocket {
@@ -55,7 +99,7 @@ impl ListeningSocket {
     pub(crate) fn bind(address: &ListenAddress) -> io::Result<Self> {
         match address {
             ListenAddress::Tcp(address) => bind_tcp(*address).map(Self::Tcp),
-            ListenAddress::Unix(path) => bind_unix(path).map(|listener| Self::Unix(listener, path.clone())),
+            ListenAddress::Unix(path) => UnixSocket::new(bind_unix(path)?, path.clone()).map(Self::Unix),
         }
     }
 
@@ -65,32 +109,37 @@ impl ListeningSocket {
             Self::Tcp(listener) => {
                 ListenAddress::Tcp(listener.local_addr().expect("a listener has an address"))
             }
-            Self::Unix(_, path) => ListenAddress::Unix(path.clone()),
+            Self::Unix(socket) => ListenAddress::Unix(socket.path.clone()),
         }
     }
 
     /// Waits for a connection. Returns its socket, which does not block, and the address of the peer.
     ///
     /// A Unix socket is returned as one of TCP: all that is asked of one is reading, writing and waiting, and options
-    /// that it does not have change nothing. Its peer is this machine.
+    /// that it does not have change nothing. Its peer is this machine. Closing it is no reset: a body of unknown length
+    /// over HTTP/1.0 that breaks off looks whole to a client on a Unix socket.
     pub(crate) async fn accept(&self) -> io::Result<(StdTcpStream, IpAddr)> {
         match self {
             Self::Tcp(listener) => {
                 let (socket, peer) = listener.accept().await?;
                 Ok((socket.into_std()?, peer.ip()))
             }
-            Self::Unix(listener, _) => {
-                let (socket, _) = listener.accept().await?;
+            Self::Unix(socket) => {
+                let (socket, _) = socket.listener.accept().await?;
                 Ok((StdTcpStream::from(OwnedFd::from(socket.into_std()?)), Ipv4Addr::LOCALHOST.into()))
             }
         }
     }
 
-    /// Removes the file of a Unix socket that nobody listens on from now on.
-    pub(crate) fn remove(&self) {
-        if let Self::Unix(_, path) = self {
-            // Somebody may have removed it already.
-            let _ = fs::remove_file(path);
+    /// Returns whether it is a Unix socket.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    /// Records whether another process serves a Unix socket from now on, and has its file.
+    pub(crate) fn leave(&self, is_left: bool) {
+        if let Self::Unix(socket) = self {
+            socket.is_left.store(is_left, Ordering::Relaxed);
         }
     }
 }
@@ -99,7 +148,7 @@ impl AsFd for ListeningSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener, _) => listener.as_fd(),
+            Self::Unix(socket) => socket.listener.as_fd(),
         }
     }
 }
@@ -117,15 +166,21 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
     // A process that was killed has left its socket behind. Anything else at the path stays.
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    if is_socket && StdUnixStream::connect(path).is_err_and(refused) {
+    if is_socket && is_abandoned(path)? {
         fs::remove_file(path)?;
     }
     let listener = StdUnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
-    listener.set_nonblocking(true)?;
-    UnixListener::from_std(listener)
+    Ok(listener)
+}
+
+/// Returns `true` if nobody listens on a Unix socket. Does not wait for one who does not accept.
+fn is_abandoned(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let connected = socket.connect(&SockAddr::unix(path)?);
+    Ok(connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }

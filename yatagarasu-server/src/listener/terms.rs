@@ -29,7 +29,7 @@ pub(crate) struct Front {
 }
 
 /// What tells whether a file has changed. `None` if it is not there.
-pub(super) type Stamp = Option<(SystemTime, u64, u64)>;
+pub(super) type Stamp = Option<(SystemTime, [i64; 2], u64, u64)>;
 
 impl Terms {
     /// Reads the files of a listener.
@@ -71,7 +71,8 @@ impl Terms {
 pub(super) fn stamps(config: &ListenerConfig) -> Vec<Stamp> {
     let stamp = |path: &PathBuf| {
         let found = std::fs::metadata(path).ok()?;
-        Some((found.modified().ok()?, found.len(), found.ino()))
+        // A change of the permissions changes `ctime` only.
+        Some((found.modified().ok()?, [found.ctime(), found.ctime_nsec()], found.len(), found.ino()))
     };
     let Some(tls) = &config.tls else { return Vec::new() };
     let pairs = tls.certificates.iter().flat_map(|files| [&files.cert, &files.key]);

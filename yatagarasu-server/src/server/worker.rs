@@ -88,15 +88,9 @@ impl Workers {
     }
 
     /// Hands a connection to the worker with the fewest connections, unless there are too many.
-    pub(super) fn hand(
-        &self,
-        socket: StdStream,
-        peer: IpAddr,
-        terms: Arc<Terms>,
-        admission: &Arc<Admission>,
-        limits: &ConnectionLimits,
-    ) {
-        let (slot, excess) = match admission.admit(peer, limits) {
+    pub(super) fn hand(&self, accepted: Accepted, admission: &Arc<Admission>, limits: &ConnectionLimits) {
+        let Accepted { socket, peer, is_local, terms } = accepted;
+        let (slot, excess) = match admission.admit(peer, is_local, limits) {
             Admitted::Served(slot) => (slot, None),
             Admitted::Refused(slot, excess) => (slot, Some(excess)),
             Admitted::Closed => return,
@@ -169,6 +163,16 @@ impl Worker {
 #[expect(clippy::disallowed_methods, reason = "ends with the runtime of the worker")]
 fn divide_into_turns() {
     tokio::spawn(turns::divide());
+}
+
+/// A connection that a listener has accepted.
+pub(super) struct Accepted {
+    pub(super) socket: StdStream,
+    /// The address of the peer.
+    pub(super) peer: IpAddr,
+    /// Whether it came over a Unix socket.
+    pub(super) is_local: bool,
+    pub(super) terms: Arc<Terms>,
 }
 
 /// What is handed to a worker.

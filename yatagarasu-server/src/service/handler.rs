@@ -282,10 +282,10 @@ impl RequestHandler {
     }
 
     /// Returns the response to bytes that are no request.
-    pub(crate) fn refuse(&self, problem: &Problem<'_>, client: IpAddr) -> Refused {
+    pub(crate) fn refuse(&self, problem: &Problem<'_>, client: IpAddr, front: &Front) -> Refused {
         let request_id = self.request_ids.make();
         let entry = self.unread(&request_id, client);
-        let (bytes, mut entry) = response::refusal(problem, &request_id, entry);
+        let (bytes, mut entry) = response::refusal(problem, front, &request_id, entry);
         entry.ended();
         Refused { bytes, _entry: entry }
     }
@@ -351,15 +351,19 @@ impl RequestHandler {
 /// # Errors
 ///
 /// Returns the reason if the request names no host.
-fn secure_location(head: &Parts, port: u16) -> Result<String, &'static str> {
+fn secure_location(head: &Parts, port: u16) -> Result<HeaderValue, &'static str> {
     check_host(head)?;
     let field = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let authority = head.uri.authority().map(Authority::as_str).or(field).filter(|host| !host.is_empty());
-    let authority: Authority =
-        authority.and_then(|text| text.parse().ok()).ok_or("the request names no host to redirect it to")?;
-    let host = authority.host();
+    let authority = head.uri.authority().map(Authority::as_str).or(field);
+    let authority: Option<Authority> = authority.and_then(|text| text.parse().ok());
+    let host = authority.as_ref().map(Authority::host).filter(|host| !host.is_empty());
+    let host = host.ok_or("the request names no host to redirect it to")?;
+    // `OPTIONS *` asks about the server.
     let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    Ok(if port == HTTPS { format!("https://{host}{path}") } else { format!("https://{host}:{port}{path}") })
+    let path = if path.starts_with('/') { path } else { "/" };
+    let port = if port == HTTPS { String::new() } else { format!(":{port}") };
+    HeaderValue::try_from(format!("https://{host}{port}{path}"))
+        .map_err(|_| "the target of the request has bytes that no URL has")
 }
 
 async fn carry_out(gateway: &Gateway, task: Task) -> Outcome {

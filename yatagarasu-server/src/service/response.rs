@@ -128,11 +128,17 @@ fn rendered(
 
 /// Returns the whole response to bytes that are no request, as it goes over the wire, and the entry of the access log.
 /// The connection ends with it.
-pub(crate) fn refusal(problem: &Problem<'_>, request_id: &RequestId, entry: Entry) -> (Vec<u8>, Entry) {
+pub(crate) fn refusal(
+    problem: &Problem<'_>,
+    front: &Front,
+    request_id: &RequestId,
+    entry: Entry,
+) -> (Vec<u8>, Entry) {
     let handling = CacheStatus::Own(Detail::Local);
     let (mut head, document) = problem.render(request_id).into_parts();
     let mut entry = entry.invalid(problem.detail()).answered(head.status, handling);
     sign(&mut head.headers, &handling, None, request_id);
+    head.headers.extend(front.hsts.clone().map(|hsts| (STRICT_TRANSPORT_SECURITY, hsts)));
     head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     head.headers.insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
     let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
@@ -158,7 +164,11 @@ pub(crate) fn options(context: ResponseContext) -> Response<ResponseBody> {
 }
 
 /// Returns the response that sends a client to the same resource over TLS.
-pub(crate) fn https(method: &Method, location: String, context: ResponseContext) -> Response<ResponseBody> {
+pub(crate) fn https(
+    method: &Method,
+    location: HeaderValue,
+    context: ResponseContext,
+) -> Response<ResponseBody> {
     let ResponseContext { request_id, entry, .. } = context;
     // Clients may turn other methods into GET, unless the status forbids it (RFC 9110 15.4.2, 15.4.9).
     let status = match *method {
@@ -169,10 +179,7 @@ pub(crate) fn https(method: &Method, location: String, context: ResponseContext)
     let entry = entry.answered(status, handling);
     let mut response = Response::new(ResponseBody::document(bytes::Bytes::new(), entry));
     *response.status_mut() = status;
-    match HeaderValue::try_from(location) {
-        Ok(location) => response.headers_mut().insert(LOCATION, location),
-        Err(_) => unreachable!("a URI is a value"),
-    };
+    response.headers_mut().insert(LOCATION, location);
     sign(response.headers_mut(), &handling, None, &request_id);
     response
 }
@@ -289,14 +296,15 @@ pub(crate) fn head(hit: &PlainHit, front: &Front, request_id: &RequestId) -> Vec
     let mut head = ROOM.take();
     head.reserve(HEAD_BYTES);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    // Clients go by the first one, if S3 sends one as well (RFC 6797 8.1).
+    if let Some(hsts) = &front.hsts {
+        head.set(STRICT_TRANSPORT_SECURITY, FieldValue::Bytes(hsts.as_bytes()));
+    }
     head.extend_from_slice(hit.stored.meta().lines());
     let mut digits = itoa::Buffer::new();
     head.set(AGE, FieldValue::Bytes(digits.format(hit.age.as_secs()).as_bytes()));
     head.set(CONTENT_LENGTH, FieldValue::Bytes(digits.format(hit.stored.length()).as_bytes()));
     sign(&mut head, &hit.handling, None, request_id);
-    if let Some(hsts) = &front.hsts {
-        head.set(STRICT_TRANSPORT_SECURITY, FieldValue::Bytes(hsts.as_bytes()));
-    }
     head.extend_from_slice(b"\r\n");
     head
 }

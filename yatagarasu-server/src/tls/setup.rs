@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::server::{ProducesTickets, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ProducesTickets, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{CipherSuite, RootCertStore, ServerConfig};
 
 use crate::tls::certificate::{Certificate, CertificateError, CertificateFiles, chain};
 use crate::tls::certificates::Certificates;
@@ -14,6 +14,13 @@ use crate::tls::{TlsVersion, provider};
 
 /// The protocols that are offered, the preferred one first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The suites that clients without instructions for AES prefer.
+const CHACHA: [CipherSuite; 3] = [
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
 
 /// TLS of a listener, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +52,12 @@ pub enum TlsError {
 /// What a listener needs to speak TLS.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsSetup {
-    pub(crate) rustls: Arc<ServerConfig>,
+    /// For most clients.
+    usual: Arc<ServerConfig>,
+    /// For clients that prefer `ChaCha20`, because their processors have no instructions for AES.
+    chacha: Arc<ServerConfig>,
+    /// For clients that are refused, by a response of HTTP/1.1.
+    refusing: Arc<ServerConfig>,
     pub(crate) certificates: Arc<Certificates>,
 }
 
@@ -70,7 +82,7 @@ impl TlsSetup {
         if config.client_ca.is_some() {
             return Self::load(config);
         }
-        Self::with(config, Arc::clone(&self.rustls.ticketer))
+        Self::with(config, Arc::clone(&self.usual.ticketer))
     }
 
     fn with(config: &TlsConfig, ticketer: Arc<dyn ProducesTickets>) -> Result<Self, TlsError> {
@@ -105,6 +117,22 @@ impl TlsSetup {
         rustls.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
         // It changes its key by itself, and keeps the one before for the sessions that it has given tickets to.
         rustls.ticketer = ticketer;
-        Ok(Self { rustls: Arc::new(rustls), certificates })
+        // Most clients speak HTTP/2 and open one connection, and each ticket costs.
+        rustls.send_tls13_tickets = 1;
+        let chacha = Arc::new(rustls.clone());
+        rustls.ignore_client_order = true;
+        let mut refusing = rustls.clone();
+        refusing.alpn_protocols.retain(|protocol| protocol != b"h2");
+        Ok(Self { usual: Arc::new(rustls), chacha, refusing: Arc::new(refusing), certificates })
+    }
+
+    /// Returns the configuration for a client that has begun a handshake.
+    pub(crate) fn for_client(&self, hello: &ClientHello<'_>, is_served: bool) -> Arc<ServerConfig> {
+        let preferred = hello.cipher_suites().first();
+        Arc::clone(match preferred {
+            _ if !is_served => &self.refusing,
+            Some(suite) if CHACHA.contains(suite) => &self.chacha,
+            Some(_) | None => &self.usual,
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 mod certificates;
 pub(crate) mod client;
+mod documentation;
 mod listeners;
 mod renewal;
 mod serving;

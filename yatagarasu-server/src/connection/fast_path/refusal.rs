@@ -11,6 +11,7 @@ use crate::connection::Unserved;
 use crate::connection::admission::Excess;
 use crate::connection::fast_path::request_head::Invalidity;
 use crate::connection::transport::Transport;
+use crate::listener::terms::Front;
 use crate::service::handler::{Refused, RequestHandler};
 use crate::service::problem::Problem;
 
@@ -26,6 +27,7 @@ impl Refusal {
         invalidity: Invalidity,
         handler: &RequestHandler,
         client: IpAddr,
+        front: &Front,
     ) -> Self {
         let problem = match invalidity {
             Invalidity::NotHttp => Problem::BadRequest("the bytes are no HTTP request"),
@@ -37,13 +39,14 @@ impl Refusal {
             Invalidity::Connect => Problem::MethodNotAllowed,
             Invalidity::TooManyFields => Problem::TooLarge("the request has more than 512 fields".into()),
         };
-        Self { refused: handler.refuse(&problem, client), sent: 0 }
+        Self { refused: handler.refuse(&problem, client, front), sent: 0 }
     }
 
     pub(in crate::connection) fn of_unserved(
         unserved: Unserved,
         handler: &RequestHandler,
         client: IpAddr,
+        front: &Front,
     ) -> Self {
         let problem = match unserved {
             Unserved::Excess(Excess::OfClient) => Problem::TooMany("the client has too many connections"),
@@ -55,12 +58,17 @@ impl Refusal {
                 Problem::BadRequest("this port speaks TLS: ask for https:// instead of http://")
             }
         };
-        Self { refused: handler.refuse(&problem, client), sent: 0 }
+        Self { refused: handler.refuse(&problem, client, front), sent: 0 }
     }
 
-    pub(in crate::connection) fn too_large(max: usize, handler: &RequestHandler, client: IpAddr) -> Self {
+    pub(in crate::connection) fn too_large(
+        max: usize,
+        handler: &RequestHandler,
+        client: IpAddr,
+        front: &Front,
+    ) -> Self {
         let problem = Problem::TooLarge(format!("the request head is longer than {max} bytes").into());
-        Self { refused: handler.refuse(&problem, client), sent: 0 }
+        Self { refused: handler.refuse(&problem, client, front), sent: 0 }
     }
 
     /// Sends the rest.

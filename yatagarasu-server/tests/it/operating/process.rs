@@ -97,7 +97,8 @@ impl Process {
             start.push(log.recv().expect("the server starts"));
         }
         let serving = start.last().expect("there is one");
-        let listens = |key| serving[key].as_str().unwrap().parse().unwrap();
+        // The first one, of several.
+        let listens = |key| serving[key].as_str().unwrap().split(", ").next().unwrap().parse().unwrap();
         let (address, admin) = (listens("address"), listens("admin"));
         Self { child, start, address, admin, log, folder }
     }

@@ -34,6 +34,8 @@ async fn requests_are_redirected_to_tls() {
         (usual, "GET / HTTP/1.1\r\nhost: [::1]:80", 301, "https://[::1]/"),
         (usual, "GET http://www.example/x HTTP/1.1\r\nhost: www.example", 301, "https://www.example/x"),
         (other, "GET /x HTTP/1.1\r\nhost: www.example", 301, "https://www.example:8443/x"),
+        (usual, "OPTIONS * HTTP/1.1\r\nhost: www.example", 308, "https://www.example/"),
+        (usual, "GET /x HTTP/1.1\r\nhost: :80", 400, ""),
         (usual, "GET /x HTTP/1.1", 400, ""),
         (usual, "GET /x HTTP/1.0", 400, ""),
         (usual, "GET /x HTTP/1.1\r\nhost: a/b", 400, ""),
@@ -121,4 +123,79 @@ async fn the_proxy_protocol_comes_before_tls() {
     let answer = Client::new(process.address).get("/static/k").await;
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("PROXY protocol"), "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_on_a_unix_socket_has_the_connections_of_many_clients() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("http.sock");
+    let server =
+        format!("listeners: [{{ address: \"unix:{}\" }}], connections_per_client: 1", path.display());
+    let _site = run(Origin::start().await, &server).await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = UnixStream::connect(&path).await.unwrap();
+        client.write_all(plain_get("/nowhere").as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        timeout(PATIENCE, client.read_exact(&mut status)).await.unwrap().unwrap();
+        assert_eq!(&status, b"HTTP/1.1 404");
+        clients.push(client);
+    }
+}
+
+/// An upgrade: another order of the listeners in the file, and the process is told to hand over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_gets_each_listener_by_its_address() {
+    let (files, origin) = (Files::new(), Origin::start().await);
+    origin.objects().put("k", &[], "hello");
+    let certificate = files.make("www", &["www.example"]);
+    let ports = [free_port().await, free_port().await];
+    let path = files.path("http.sock");
+    let secure = files.listener(&["www"], "").replace("127.0.0.1:0", &format!("127.0.0.1:{}", ports[0]));
+    let redirecting = format!("{{ address: \"127.0.0.1:{}\", https_redirect: 443 }}", ports[1]);
+    let unix = format!("{{ address: \"unix:{}\" }}", path.display());
+    let entry = bucket(&origin.endpoint(), "assets", "/static", "", "");
+    let yaml = |listeners: [&str; 3]| {
+        let yaml = document(
+            &format!("drain: 0, listeners: [{}]", listeners.join(", ")),
+            std::slice::from_ref(&entry),
+        );
+        yaml.replace("address: \"127.0.0.1:0\", threads: 2, ", "threads: 2, ")
+    };
+    let mut process = Process::start(&yaml([&secure, &redirecting, &unix]), &[]);
+    process.rewrite(&yaml([&redirecting, &unix, &secure]));
+    process.signal("-USR2");
+    let line =
+        process.log().find(|line| line["message"].as_str().unwrap_or_default().starts_with("handed over"));
+    let successor: u32 = line.expect("a successor")["process"].as_u64().unwrap().try_into().unwrap();
+    timeout(PATIENCE, async {
+        while process.ended().is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("an end");
+    let client = TlsClient::trusting(&[certificate]);
+    let address = format!("127.0.0.1:{}", ports[0]).parse().unwrap();
+    assert_eq!(client.get(address, "www.example", "/static/k").await.unwrap().response.status, 200);
+    let plain = format!("127.0.0.1:{}", ports[1]).parse().unwrap();
+    assert_eq!(Connection::get(plain, "/static/k").await.head().await.status, 301);
+    let mut local = UnixStream::connect(&path).await.expect("its file is still there");
+    local.write_all(plain_get("/static/k").as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    timeout(PATIENCE, local.read_exact(&mut status)).await.unwrap().unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    crate::operating::process::signal("-TERM", successor);
+    timeout(PATIENCE, async {
+        while path.exists() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it is removed");
+}
+
+/// Returns a port that nobody listens on.
+async fn free_port() -> u16 {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }

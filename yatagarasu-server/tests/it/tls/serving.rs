@@ -134,6 +134,10 @@ async fn hsts_is_on_every_response_and_only_over_tls() {
         }
         secure.site.store("/static/k").await;
     }
+    // What is no request gets it, too.
+    let address = tunnel(&secure.client, secure.secure, NAME).await;
+    let refused = Connection::send(address, "nonsense\r\n\r\n").await.head().await;
+    assert_eq!((refused.status, refused.field("strict-transport-security")), (400, "max-age=31536000"));
     let plain = secure.site.client.get("/static/k").await;
     assert_eq!((plain.field("x-cache"), plain.field("strict-transport-security")), ("HIT", ""));
 }

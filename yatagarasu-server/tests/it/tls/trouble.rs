@@ -98,6 +98,65 @@ async fn a_server_that_stops_waits_for_no_handshake() {
     assert!(stopped.unwrap());
 }
 
+/// A refused connection gets the response of HTTP/1.1, whatever its client prefers, and a proxy's header is read first.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_gets_an_answer_that_it_can_read() {
+    let secure = TlsSite::with("connections_max: 1", "").await;
+    let _held = secure.client.connect(secure.secure, "www.example").await.unwrap();
+    let client = secure.client.offering(&[b"h2", b"http/1.1"]);
+    let mut refused = client.connect(secure.secure, "www.example").await.unwrap();
+    assert_eq!(refused.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let mut head = [0; 12];
+    timeout(PATIENCE, refused.read_exact(&mut head)).await.expect("an answer").unwrap();
+    assert_eq!(&head, b"HTTP/1.1 503");
+    let rules = "connections_max: 1, client_address: { from: \"proxy_protocol\", trusted: [\"127.0.0.1\"] }";
+    let secure = TlsSite::with(rules, "").await;
+    let header = b"PROXY TCP4 192.0.2.7 127.0.0.1 1 2\r\n";
+    let mut held = Vec::new();
+    for status in [None, Some(b"HTTP/1.1 503")] {
+        let mut socket = TcpStream::connect(secure.secure).await.unwrap();
+        socket.write_all(header).await.unwrap();
+        let mut stream = secure.client.over(socket, "www.example").await.unwrap();
+        if let Some(status) = status {
+            timeout(PATIENCE, stream.read_exact(&mut head)).await.expect("an answer").unwrap();
+            assert_eq!(&head, status);
+        }
+        held.push(stream);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_take_nothing_over_tls_are_let_go() {
+    let secure = TlsSite::with("send_timeout: \"500ms\", header_timeout: \"2s\"", "").await;
+    secure.site.origin.objects().put_pattern("large", 64 << 20);
+    // A hit whose last bytes fit into the buffer of TLS, and not into the socket.
+    secure.site.put("hit", &[], vec![7; 1_000_000]);
+    secure.site.store("/static/hit").await;
+    let mut stalled = Vec::new();
+    for (protocol, path, times) in
+        [("http/1.1", "/media/large", 1), ("http/1.1", "/static/hit", 20), ("h2", "/media/large", 1)]
+    {
+        let client = secure.client.offering(&[protocol.as_bytes()]);
+        let mut stream = client.connect(secure.secure, "www.example").await.unwrap();
+        if protocol == "h2" {
+            // The preface, settings with the largest windows, and a GET of the stream 1.
+            let path = [&[0x04, path.len().to_le_bytes()[0]], path.as_bytes()].concat();
+            let block = [&[0x82, 0x86, 0x41, 0x01, b'a'][..], &path].concat();
+            let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff];
+            let window = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0];
+            let headers = [&[0, 0, block.len().to_le_bytes()[0], 1, 5, 0, 0, 0, 1], &block[..]].concat();
+            let all = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings, &window, &headers].concat();
+            stream.write_all(&all).await.unwrap();
+        } else {
+            stream.write_all(plain_get(path).repeat(times).as_bytes()).await.unwrap();
+        }
+        stream.flush().await.unwrap();
+        stalled.push(stream);
+    }
+    until_metric(&secure.site.admin, "yatagarasu_send_timeouts_total", |count| count == 3).await;
+    until_metric(&secure.site.admin, "yatagarasu_connections", |open| open == 0).await;
+}
+
 /// Returns the errors of a configuration with this listener.
 fn errors(listener: &str) -> String {
     let bucket = ["  - { name: \"a\", path_prefix: \"/a\" }\n".to_owned()];
@@ -184,6 +243,14 @@ fn listeners_that_do_not_fit_are_errors() {
                 "{{ address: \"127.0.0.1:0\", tls: {{ certificates: [{entry}], min_version: \"1.1\" }} }}"
             ),
             "server.listeners[0].tls.min_version: expected `1.2` or `1.3`, found `1.1`",
+        ),
+        (
+            "{ address: \"127.0.0.1:0\", tls: }".to_owned(),
+            "server.listeners[0].tls.certificates: expected at least one",
+        ),
+        (
+            "{ address: \"127.0.0.1:7\" }, { address: \"[::]:7\" }".to_owned(),
+            "server.listeners[1].address: `[::]:7` is taken by server.listeners[0] already",
         ),
         (
             "{ address: \"127.0.0.1:7\" }, { address: \"0.0.0.0:7\" }".to_owned(),
