@@ -188,7 +188,10 @@ async fn bucket(
     };
     Ok(Bucket {
         name: settings.name.as_str().into(),
+        hosts: settings.hosts.clone(),
         path_prefix: settings.path_prefix.clone(),
+        key_prefix: settings.key_prefix.clone(),
+        site: settings.site.clone().map(Arc::new),
         forward_query: settings.forward_query.clone(),
         status_key: settings.cache.as_ref().map_or(StatusKey::Hidden, |cache| cache.status_key),
         cors: settings.cors.clone(),

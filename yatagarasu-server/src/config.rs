@@ -20,6 +20,8 @@ mod units;
 mod validate;
 
 pub use crate::listener::socket::ListenAddress;
+pub use crate::service::router::{HostPattern, KeyPrefix};
+pub use crate::service::site::Site;
 pub use crate::tls::TlsVersion;
 pub use crate::tls::certificate::CertificateFiles;
 pub use crate::tls::setup::TlsConfig;

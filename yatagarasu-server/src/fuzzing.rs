@@ -11,7 +11,7 @@ use percent_encoding::percent_encode_byte;
 use crate::config::{Config, Environment, show};
 use crate::connection::fast_path::request_head::{RequestHead, escaped, without_upgrade};
 use crate::connection::opening::proxy_protocol::{self, Header};
-use crate::service::router::{Route, Routes, decode};
+use crate::service::router::{KeyPrefix, Place, Route, Routes, decode};
 use heard::heard;
 
 /// A request that may follow another one on its connection.
@@ -60,15 +60,17 @@ fn comes_in_pieces(head: &[u8]) {
 /// Takes the path of a request.
 pub fn path(input: &[u8]) {
     let Ok(path) = str::from_utf8(input) else { return };
-    let routes = Routes::new(PREFIXES.into_iter());
-    let found = match routes.find(path) {
+    let none = KeyPrefix::default();
+    let place = |path_prefix| Place { hosts: &[], path_prefix, key_prefix: &none, index: None };
+    let routes = Routes::new(PREFIXES.into_iter().map(place));
+    let found = match routes.find(None, path) {
         Route::Object(bucket, key) => Some((bucket, key.to_string())),
-        Route::Nowhere | Route::Malformed(_) => None,
+        Route::Folder | Route::Nowhere | Route::Misdirected | Route::Malformed(_) => None,
     };
     assert_eq!(found, routed(path));
     let Ok(decoded) = decode(path) else { return };
     let escaped: String = decoded.bytes().skip(1).map(percent_encode_byte).collect();
-    assert_eq!(routes.find(&format!("/{escaped}")), routes.find(path));
+    assert_eq!(routes.find(None, &format!("/{escaped}")), routes.find(None, path));
 }
 
 const PREFIXES: [&str; 4] = ["/", "/a", "/a/b", "/\u{e9}/"];

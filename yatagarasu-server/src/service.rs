@@ -1,8 +1,9 @@
 //! What a request gets: the service between client connections and the gateways of the buckets.
 //!
-//! The [`router`] decodes a path and finds the [bucket](buckets) and the key. The [`handler`] of a thread asks the
-//! bucket's gateway and turns its outcome into a [`response`] with a [`body`], or into a [`problem`] document. The
-//! [`client_address`] is that of a client behind proxies.
+//! The [`router`] decodes a path and finds the [bucket](buckets) and the key, by the host too. The [`handler`] of a thread
+//! asks the bucket's gateway and turns its outcome into a [`response`] with a [`body`], or into a [`problem`] document. A
+//! [`site`] says what is served in the place of an object that is not there. The [`client_address`] is that of a client
+//! behind proxies.
 
 pub(crate) mod body;
 pub mod buckets;
@@ -11,3 +12,4 @@ pub(crate) mod handler;
 pub(crate) mod problem;
 pub(crate) mod response;
 pub(crate) mod router;
+pub(crate) mod site;

@@ -150,10 +150,15 @@ pub(super) async fn answer_method(
     head: &Parts,
     client: IpAddr,
 ) -> Response<Full<Bytes>> {
-    let (bucket, key) = match buckets.route(head.uri.path()) {
+    let field = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = head.uri.authority().map(http::uri::Authority::as_str).or(field);
+    let (bucket, key) = match buckets.route(host, head.uri.path()) {
         Route::Object(index, key) => (index, key),
-        Route::Nowhere => {
+        Route::Nowhere | Route::Folder => {
             return problem(StatusCode::NOT_FOUND, "no bucket's `path_prefix` and key match this path");
+        }
+        Route::Misdirected => {
+            return problem(StatusCode::NOT_FOUND, "no bucket is for this host: send `Host` as clients do");
         }
         Route::Malformed(reason) => return problem(StatusCode::BAD_REQUEST, reason),
     };

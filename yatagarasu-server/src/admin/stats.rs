@@ -15,6 +15,7 @@ pub(super) fn stats(buckets: &Buckets, memory: &Memory) -> Value {
             let (stats, usage) = (bucket.gateway.stats(), bucket.gateway.usage());
             json!({
                 "bucket": *bucket.name,
+                "hosts": bucket.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "path_prefix": bucket.path_prefix,
                 "objects": usage.objects,
                 "bytes": usage.bytes,

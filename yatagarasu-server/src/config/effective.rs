@@ -17,6 +17,8 @@ use crate::config::ForwardedQuery;
 use crate::config::render::caching;
 use crate::listener::socket::ListenAddress;
 use crate::service::client_address::ClientAddress;
+use crate::service::router::{HostPattern, KeyPrefix};
+use crate::service::site::Site;
 use crate::telemetry::access_log::format::Format;
 use crate::telemetry::log::output::Destination;
 use crate::tls::certificate::{Certificate, CertificateFiles};
@@ -118,6 +120,12 @@ pub struct LogConfig {
 pub struct BucketConfig {
     /// The name of the bucket in logs, metrics and the admin API.
     pub name: String,
+    /// The hosts that it is for. None stands for all.
+    pub hosts: Vec<HostPattern>,
+    /// What stands before its keys at S3.
+    pub key_prefix: KeyPrefix,
+    /// What it serves as a website, if it is one.
+    pub site: Option<Site>,
     /// The URL path prefix: `/`, or `/one/or/more` segments without a slash at the end.
     pub path_prefix: String,
     /// The source of its objects.

@@ -185,7 +185,17 @@ rows! {
         name: Option<String> = null, else Required, such as "assets", bounds Bounds::rule("not empty, and used once");
         /// The URL path of the bucket: `/static`, `/a/b`, or `/` for all paths. The longest matching prefix wins.
         path_prefix: Option<String> = null, else Required, such as "/static",
-            bounds Bounds::rule("not escaped, and used once; no `//`, `.` or `..` segment, no `%`, `?` or `#`");
+            bounds Bounds::rule("not escaped, and used once for each host; no `//`, `.` or `..` segment, no `%`, `?` or `#`");
+        /// The hosts that the bucket is for: names, or `*.` and a name for all with one label before it. The most specific
+        /// host wins over the longest `path_prefix`. Without hosts, the bucket is for all.
+        hosts: Vec<String> = [], such as ["www.example.com", "*.example.org"],
+            bounds Bounds::rule("names or addresses, without a port");
+        /// What stands before the keys at S3: `/css/a.css` leads to `sites/www/css/a.css`. `{host}` is the host of the request,
+        /// and `{label}` the label that the `*` of `hosts` stands for.
+        key_prefix: String = "", such as "sites/{host}/",
+            bounds Bounds::rule("the beginning of a key; no `.` or `..` segment");
+        /// The pages of a website. Without the section, a path is a key and nothing else.
+        site: Optional<SiteSettings> = null, else Computed("no website"), such as { "not_found": "404.html" };
         /// The connection to S3.
         s3: S3Settings = {};
         /// Further sources of the same objects, which are asked in order: another region or store where S3 cannot
@@ -205,6 +215,20 @@ rows! {
         response_headers: Several<ResponseHeaderSettings> = [];
         /// The cache of the bucket.
         cache: CacheSettings = {};
+    }
+
+    /// A website.
+    struct SiteSettings, "the keys of `site`" {
+        /// The name of the page of a folder: `/a/` is the object `a/index.html`, and `/a` redirects there if that exists.
+        index: String = "index.html", bounds Bounds::rule("a name without `/`; an empty one for no such pages");
+        /// Whether `/about` is the object `about.html`, if there is no object `about`.
+        clean_urls: bool = false;
+        /// The object that browsers get that go to a path which is no object and no file: the page of an application that
+        /// reads the path itself.
+        spa: Option<String> = null, else Computed("none"), such as "index.html", bounds Bounds::rule("a key at S3");
+        /// The object that clients get, with 404, if there is no object.
+        not_found: Option<String> = null, else Computed("a document in JSON"), such as "404.html",
+            bounds Bounds::rule("a key at S3");
     }
 
     /// A further source of the objects of a bucket.

@@ -9,6 +9,7 @@ pub(super) mod credential_chain;
 mod fields;
 mod forward;
 mod listeners;
+mod routing;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -57,13 +58,10 @@ pub(super) fn validate(
     if settings.buckets.is_empty() {
         complain("buckets", "expected at least one bucket with `name` and `path_prefix`");
     }
-    // Compares names and prefixes as written, so that duplicates are found even if a bucket has another error.
+    // Compares names as written, so that duplicates are found even if a bucket has another error.
     let named = settings.buckets.iter().map(|bucket| bucket.name.clone());
     unique(named, "name", complain);
-    let prefixes = settings.buckets.iter().map(|bucket| bucket.path_prefix.as_deref());
-    let prefixes =
-        prefixes.map(|prefix| prefix.filter(|prefix| prefix.starts_with('/')).map(bucket::one_form));
-    unique(prefixes, "path_prefix", complain);
+    routing::distinct(&settings.buckets, complain);
     let mut buckets = Vec::new();
     for (index, bucket) in settings.buckets.into_iter().enumerate() {
         buckets.push(bucket::bucket(bucket, &format!("buckets[{index}]"), complain));

@@ -1,5 +1,6 @@
 //! The buckets that a server serves, and their routes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use yatagarasu_core::Gateway;
@@ -9,7 +10,8 @@ use yatagarasu_core::source::failover::FailoverCounters;
 
 use crate::build::origin::Origin;
 use crate::config::{BucketConfig, ForwardedQuery, StatusKey};
-use crate::service::router::{Route, Routes};
+use crate::service::router::{HostPattern, KeyPrefix, Place, Route, Routes};
+use crate::service::site::Site;
 use crate::telemetry::failures::Failures;
 
 /// A bucket that is served.
@@ -17,8 +19,14 @@ use crate::telemetry::failures::Failures;
 pub struct Bucket {
     /// Its name in the configuration.
     pub name: Arc<str>,
+    /// The hosts that it is for. None stands for all.
+    pub hosts: Vec<HostPattern>,
     /// The prefix of its paths.
     pub path_prefix: String,
+    /// What stands before its keys at S3.
+    pub key_prefix: KeyPrefix,
+    /// What it serves as a website, if it is one.
+    pub site: Option<Arc<Site>>,
     /// The query parameters that are forwarded to the source.
     pub forward_query: ForwardedQuery,
     /// Whether `Cache-Status` shows the cache key.
@@ -49,7 +57,13 @@ pub struct Buckets {
 impl Buckets {
     /// Serves `buckets`, each under its prefix.
     pub fn new(buckets: Vec<Arc<Bucket>>) -> Self {
-        let routes = Routes::new(buckets.iter().map(|bucket| bucket.path_prefix.as_str()));
+        let places = buckets.iter().map(|bucket| Place {
+            hosts: &bucket.hosts,
+            path_prefix: &bucket.path_prefix,
+            key_prefix: &bucket.key_prefix,
+            index: bucket.site.as_ref().and_then(|site| site.index.as_deref()),
+        });
+        let routes = Routes::new(places);
         Self { buckets, routes }
     }
 
@@ -58,13 +72,18 @@ impl Buckets {
         &self.buckets
     }
 
-    /// Returns the route of a path, as it is in the request.
-    pub(crate) fn route(&self, path: &str) -> Route {
-        self.routes.find(path)
+    /// Returns the route of a host and a path, as they are in the request.
+    pub(crate) fn route(&self, host: Option<&str>, path: &str) -> Route {
+        self.routes.find(host, path)
     }
 
-    /// Returns the bucket of a decoded path and the rest of the path, which may be an invalid key.
-    pub(crate) fn split<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
-        self.routes.split(path)
+    /// Returns whether the host of a request matters.
+    pub(crate) fn are_by_host(&self) -> bool {
+        self.routes.is_by_host()
+    }
+
+    /// Returns the bucket of a host and a decoded path, and the key at S3, which may be invalid.
+    pub(crate) fn split<'a>(&self, host: Option<&str>, path: &'a str) -> Option<(usize, Cow<'a, str>)> {
+        self.routes.split(host, path)
     }
 }

@@ -30,6 +30,7 @@ use crate::service::client_address::ClientAddress;
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
 use crate::service::router::{Route, cache_key, decode, forwarded_query, is_host};
+use crate::service::site::{self, Instead, Visit};
 use crate::telemetry::access_log::request::{Asked, Fields};
 use crate::telemetry::access_log::{Entry, Waited};
 use crate::telemetry::counters::Counters;
@@ -106,12 +107,26 @@ pub(crate) struct Routed {
 enum Unrouted {
     Problem(Problem<'static>),
     Options,
+    /// What it asks for is at this reference, or nowhere for this reason.
+    Elsewhere(Result<HeaderValue, Problem<'static>>),
+}
+
+impl Unrouted {
+    fn answer(self, method: &Method, context: ResponseContext) -> Response<ResponseBody> {
+        match self {
+            Self::Options => response::options(context),
+            Self::Elsewhere(Ok(location)) => response::moved(method, location, context),
+            Self::Elsewhere(Err(problem)) | Self::Problem(problem) => response::problem(&problem, context),
+        }
+    }
 }
 
 /// What a gateway still has to do for a request.
 enum Task {
     Object(Box<PendingRequest>),
     Preflight(ObjectRequest, Arc<SourceTrace>),
+    /// Nothing: the cache knows that the object is not there.
+    Missing(Outcome),
 }
 
 impl Task {
@@ -120,6 +135,7 @@ impl Task {
         match self {
             Self::Object(pending) => pending.trace(),
             Self::Preflight(_, trace) => Arc::clone(trace),
+            Self::Missing(_) => Arc::default(),
         }
     }
 }
@@ -183,18 +199,13 @@ impl RequestHandler {
         };
         let entry = Entry::begin(&asked, &request_id, &self.counters);
         let mut context = ResponseContext { request_id, key: None, entry, waited: None, changes: None };
-        if let Some(port) = front.https_redirect {
-            return Either::Left(ready(finish(match secure_location(&head, port) {
-                Ok(location) => response::https(&head.method, location, context),
-                Err(reason) => response::problem(&Problem::BadRequest(reason), context),
-            })));
-        }
-        let routed = match routed.map_or_else(|| self.route(&head), |routed| Ok(*routed)) {
+        let routed = match front.https_redirect {
+            Some(port) => Err(Unrouted::Elsewhere(secure_location(&head, port))),
+            None => routed.map_or_else(|| self.route(&head), |routed| Ok(*routed)),
+        };
+        let routed = match routed {
             Ok(routed) => routed,
-            Err(Unrouted::Options) => return Either::Left(ready(finish(response::options(context)))),
-            Err(Unrouted::Problem(problem)) => {
-                return Either::Left(ready(finish(response::problem(&problem, context))));
-            }
+            Err(unrouted) => return Either::Left(ready(finish(unrouted.answer(&head.method, context)))),
         };
         let Routed { served: all, bucket, question, method, key, looked } = routed;
         let (served, name) = (all.bucket(bucket), &all.names[bucket]);
@@ -202,6 +213,8 @@ impl RequestHandler {
             context.key = Some(shown(name, &key));
         }
         context.entry = context.entry.of(name, key.object.as_str());
+        let visit = served.site.as_ref().map(|site| Visit::new(site, method, &key.object, &head));
+        let http_method = head.method;
         let mut headers = head.headers;
         if let (Cors::Off, Question::Preflight) = (&served.cors, question) {
             return Either::Left(ready(finish(response::options(context))));
@@ -218,19 +231,16 @@ impl RequestHandler {
         let task = match question {
             Question::Preflight => Task::Preflight(request, Arc::default()),
             Question::Object => match served.gateway.try_hit(request, looked) {
-                Ok(outcome) => return Either::Left(ready(finish(response::outcome(outcome, context)))),
+                Ok(outcome) if visit.is_none() || !site::is_missing(&outcome) => {
+                    return Either::Left(ready(finish(response::outcome(outcome, context))));
+                }
+                Ok(outcome) => Task::Missing(outcome),
                 Err(pending) => Task::Object(pending),
             },
         };
-        let gateway = served.gateway.clone();
-        Either::Right(Box::pin(async move {
-            let (begun, trace) = (Instant::now(), task.trace());
-            let outcome = carry_out(&gateway, task).await;
-            if let CacheStatus::Forwarded(_) = outcome.handling {
-                context.waited = Some(Waited { time: begun.elapsed(), trace });
-            }
-            finish(response::outcome(outcome, context))
-        }))
+        let visit = visit.filter(|_| question == Question::Object).map(|visit| (visit, http_method));
+        let answering = settle(served.gateway.clone(), task, visit, context);
+        Either::Right(Box::pin(async move { finish(answering.await) }))
     }
 
     /// Serves a plain GET of `target` if the whole object is stored and fresh.
@@ -254,8 +264,6 @@ impl RequestHandler {
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let decoded = decode(path).map_err(|_| None)?;
         let served = self.served.load();
-        let (index, object) = served.buckets.split(&decoded).ok_or(None)?;
-        let bucket = served.bucket(index);
         let asked = Asked {
             method: &Method::GET,
             path,
@@ -265,6 +273,9 @@ impl RequestHandler {
             peer: Some((client, rules)),
             fields: Fields::Head(head),
         };
+        let host = if served.buckets.are_by_host() { asked.host() } else { None };
+        let (index, object) = served.buckets.split(host.as_deref(), &decoded).ok_or(None)?;
+        let (object, bucket) = (&*object, served.bucket(index));
         let query = forwarded_query(query, &bucket.forward_query);
         // `object` may be an invalid key, but no object is stored under such a key.
         let key = KeyRef { object, query: query.as_deref(), origin: None, variant: None };
@@ -335,12 +346,19 @@ impl RequestHandler {
             _ => return Err(Unrouted::Problem(Problem::MethodNotAllowed)),
         };
         let served = self.served.load_full();
-        match served.buckets.route(head.uri.path()) {
+        let field = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = head.uri.authority().map(Authority::as_str).or(field);
+        match served.buckets.route(host, head.uri.path()) {
             Route::Object(bucket, object) => {
                 let key = cache_key(object, head.uri.query(), &served.bucket(bucket).forward_query);
                 Ok(Routed { served, bucket, question, method, key, looked: None })
             }
+            Route::Folder => {
+                let location = site::folder(head.uri.path(), head.uri.query());
+                Err(Unrouted::Elsewhere(location.ok_or(Problem::NoSuchPrefix)))
+            }
             Route::Nowhere => Err(Unrouted::Problem(Problem::NoSuchPrefix)),
+            Route::Misdirected => Err(Unrouted::Problem(Problem::Misdirected)),
             Route::Malformed(reason) => Err(Unrouted::Problem(Problem::BadRequest(reason))),
         }
     }
@@ -351,25 +369,48 @@ impl RequestHandler {
 /// # Errors
 ///
 /// Returns the reason if the request names no host.
-fn secure_location(head: &Parts, port: u16) -> Result<HeaderValue, &'static str> {
-    check_host(head)?;
+fn secure_location(head: &Parts, port: u16) -> Result<HeaderValue, Problem<'static>> {
+    check_host(head).map_err(Problem::BadRequest)?;
     let field = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = head.uri.authority().map(Authority::as_str).or(field);
     let authority: Option<Authority> = authority.and_then(|text| text.parse().ok());
     let host = authority.as_ref().map(Authority::host).filter(|host| !host.is_empty());
-    let host = host.ok_or("the request names no host to redirect it to")?;
+    let host = host.ok_or(Problem::BadRequest("the request names no host to redirect it to"))?;
     // `OPTIONS *` asks about the server.
     let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let path = if path.starts_with('/') { path } else { "/" };
     let port = if port == HTTPS { String::new() } else { format!(":{port}") };
     HeaderValue::try_from(format!("https://{host}{port}{path}"))
-        .map_err(|_| "the target of the request has bytes that no URL has")
+        .map_err(|_| Problem::BadRequest("the target of the request has bytes that no URL has"))
+}
+
+/// Carries out a task, and looks for what a website has in the place of an object that is not there.
+async fn settle(
+    gateway: Gateway,
+    task: Task,
+    visit: Option<(Visit, Method)>,
+    mut context: ResponseContext,
+) -> Response<ResponseBody> {
+    let (begun, trace) = (Instant::now(), task.trace());
+    let mut outcome = carry_out(&gateway, task).await;
+    if let CacheStatus::Forwarded(_) = outcome.handling {
+        context.waited = Some(Waited { time: begun.elapsed(), trace });
+    }
+    if let Some((visit, method)) = visit.filter(|_| site::is_missing(&outcome)) {
+        match visit.instead(&gateway).await {
+            Instead::Nothing => {}
+            Instead::Redirect(location) => return response::moved(&method, location, context),
+            Instead::Page(page) => outcome = page,
+        }
+    }
+    response::outcome(outcome, context)
 }
 
 async fn carry_out(gateway: &Gateway, task: Task) -> Outcome {
     match task {
         Task::Object(pending) => gateway.finish(pending).await,
         Task::Preflight(request, trace) => gateway.preflight(&request, &trace).await,
+        Task::Missing(outcome) => outcome,
     }
 }
 

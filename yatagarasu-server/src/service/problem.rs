@@ -31,6 +31,8 @@ pub(crate) enum Problem<'a> {
     Busy,
     /// No bucket has a prefix of the path.
     NoSuchPrefix,
+    /// No bucket is for the host (RFC 9110 15.5.20).
+    Misdirected,
     /// The gateway is read-only.
     MethodNotAllowed,
     /// The request has `only-if-cached`, and no usable response is stored.
@@ -56,6 +58,7 @@ impl<'a> Problem<'a> {
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoSuchPrefix => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Source(error) => error.consequences().status,
@@ -69,6 +72,7 @@ impl<'a> Problem<'a> {
             Self::TooLarge(reason) => reason,
             Self::Busy => "the server has as many clients as it takes: try again soon",
             Self::NoSuchPrefix => "nothing is served at this path",
+            Self::Misdirected => "nothing is served for this host",
             Self::MethodNotAllowed => "this gateway only reads: use GET, HEAD or OPTIONS",
             Self::OnlyIfCached => "nothing stored may be used, and only that was asked for",
             Self::Source(error) => match error.kind() {
@@ -120,7 +124,11 @@ impl<'a> Problem<'a> {
             Self::TooMany(_) | Self::Busy => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
             }
-            Self::BadRequest(_) | Self::TooLarge(_) | Self::NoSuchPrefix | Self::OnlyIfCached => {}
+            Self::BadRequest(_)
+            | Self::TooLarge(_)
+            | Self::NoSuchPrefix
+            | Self::Misdirected
+            | Self::OnlyIfCached => {}
         }
     }
 

@@ -163,8 +163,8 @@ pub(crate) fn options(context: ResponseContext) -> Response<ResponseBody> {
     response
 }
 
-/// Returns the response that sends a client to the same resource over TLS.
-pub(crate) fn https(
+/// Returns the response that sends a client to another URL for good.
+pub(crate) fn moved(
     method: &Method,
     location: HeaderValue,
     context: ResponseContext,

@@ -1,48 +1,106 @@
-//! Maps the path and the query of a request to a bucket, a key and the forwarded query.
+//! Maps the host, the path and the query of a request to a bucket, a key and the forwarded query.
+
+mod host;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use percent_encoding::percent_decode_str;
 use yatagarasu_core::object::key::KeyError;
 use yatagarasu_core::{CacheKey, ObjectKey};
 
 use crate::config::ForwardedQuery;
+use host::without_port;
 
-/// The result of routing a path.
+pub use host::{HostPattern, KeyPrefix};
+
+/// The result of routing a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// An object in the bucket with this index.
     Object(usize, ObjectKey),
+    /// The folder of a website, without the slash at its end.
+    Folder,
     /// No bucket or no key.
     Nowhere,
+    /// No bucket is for the host.
+    Misdirected,
     /// The path is malformed, for this reason.
     Malformed(&'static str),
 }
 
-/// The path prefixes of all buckets, longest first, with the indexes of the buckets.
-#[derive(Debug)]
-pub(crate) struct Routes(Vec<(String, usize)>);
+/// What leads to a bucket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// The hosts that it is for. None stands for all.
+    pub(crate) hosts: &'a [HostPattern],
+    /// `/`, or for example `/a/b` without a trailing slash.
+    pub(crate) path_prefix: &'a str,
+    pub(crate) key_prefix: &'a KeyPrefix,
+    /// The name of the page of a folder.
+    pub(crate) index: Option<&'a str>,
+}
+
+/// Path prefixes, longest first, with the indexes of the buckets.
+type Paths = Vec<(String, usize)>;
+
+/// The ways to all buckets. The most specific host comes first: a name, a wildcard, any; then the longest prefix.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    exact: HashMap<String, Paths>,
+    /// By the name that the wildcard is below.
+    below: HashMap<String, Paths>,
+    any: Paths,
+    /// What stands before the keys of each bucket, and the name of the page of a folder.
+    keys: Vec<(KeyPrefix, Option<String>)>,
+    /// Whether the host of a request matters.
+    is_by_host: bool,
+}
 
 impl Routes {
-    /// Takes the prefixes in the order of the buckets: `/`, or for example `/a/b` without a trailing slash.
-    pub(crate) fn new<'a>(prefixes: impl Iterator<Item = &'a str>) -> Self {
-        let mut routes: Vec<_> =
-            prefixes.map(|prefix| prefix.trim_end_matches('/').to_owned()).zip(0..).collect();
-        routes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Self(routes)
+    /// Takes the places in the order of the buckets.
+    pub(crate) fn new<'a>(places: impl Iterator<Item = Place<'a>>) -> Self {
+        let mut routes = Self::default();
+        for (number, Place { hosts, path_prefix, key_prefix, index }) in places.enumerate() {
+            let path = (path_prefix.trim_end_matches('/').to_owned(), number);
+            for host in hosts {
+                let paths = match host {
+                    HostPattern::Exact(name) => routes.exact.entry(name.clone()),
+                    HostPattern::Below(parent) => routes.below.entry(parent.clone()),
+                };
+                paths.or_default().push(path.clone());
+            }
+            if hosts.is_empty() {
+                routes.any.push(path);
+            }
+            routes.is_by_host |= !hosts.is_empty() || key_prefix.has_host();
+            routes.keys.push((key_prefix.clone(), index.map(str::to_owned)));
+        }
+        let all = routes.exact.values_mut().chain(routes.below.values_mut()).chain([&mut routes.any]);
+        for paths in all {
+            paths.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        }
+        routes
     }
 
-    /// Returns the route of a request's path. Decodes the path once and takes the longest matching prefix.
-    pub(crate) fn find(&self, path: &str) -> Route {
+    /// Returns whether the host of a request matters.
+    pub(crate) fn is_by_host(&self) -> bool {
+        self.is_by_host
+    }
+
+    /// Returns the route of a request's host and path. Decodes the path once and takes the longest matching prefix.
+    pub(crate) fn find(&self, host: Option<&str>, path: &str) -> Route {
         let path = match decode(path) {
             Ok(path) => without_dots(path),
             Err(reason) => return Route::Malformed(reason),
         };
-        let found = self.split(&path);
+        let found = self.split(host, &path);
         // A malformed path is reported as such even if no bucket has its prefix.
-        let key = found.map_or_else(|| path.trim_start_matches('/'), |(_, key)| key);
-        match (ObjectKey::parse(key), found) {
-            (Ok(key), Some((index, _))) => Route::Object(index, key),
+        let key = found.as_ref().map_or_else(|| path.trim_start_matches('/'), |(_, key)| key);
+        match (ObjectKey::parse(key), found.as_ref()) {
+            (_, None) if !self.knows(host) => Route::Misdirected,
+            (_, None) if self.is_folder(host, &path) => Route::Folder,
+            (Ok(key), Some((index, _))) => Route::Object(*index, key),
             (Ok(_) | Err(KeyError::Empty), _) => Route::Nowhere,
             (Err(KeyError::TooLong), _) => Route::Malformed("the key is longer than 1024 bytes"),
             (Err(KeyError::DotSegment), _) => Route::Malformed("the path has a `..` segment"),
@@ -50,13 +108,48 @@ impl Routes {
         }
     }
 
-    /// Returns the bucket with the longest prefix of a decoded path, and the rest of the path, which may be an invalid
-    /// key.
-    pub(crate) fn split<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
-        self.0.iter().find_map(|(prefix, index)| {
-            let key = path.strip_prefix(prefix.as_str())?.strip_prefix('/')?;
-            Some((*index, key))
+    /// Returns the bucket with the longest prefix of a decoded path for a host, and the key at S3, which may be invalid.
+    pub(crate) fn split<'a>(&self, host: Option<&str>, path: &'a str) -> Option<(usize, Cow<'a, str>)> {
+        let host = if self.is_by_host { host.map(without_port) } else { None };
+        let host = host.as_deref();
+        self.paths(host).find_map(|paths| {
+            let (index, rest) = paths.iter().find_map(|(prefix, index)| {
+                let rest = path.strip_prefix(prefix.as_str())?.strip_prefix('/')?;
+                Some((*index, rest))
+            })?;
+            let (key_prefix, page) = &self.keys[index];
+            let is_folder = rest.is_empty() || rest.ends_with('/');
+            match page {
+                Some(page) if is_folder => {
+                    let key = key_prefix.key(host, rest)?.into_owned() + page;
+                    Some((index, Cow::Owned(key)))
+                }
+                // The folder of a prefix is no object.
+                None if rest.is_empty() => Some((index, Cow::Borrowed(""))),
+                Some(_) | None => Some((index, key_prefix.key(host, rest)?)),
+            }
         })
+    }
+
+    /// Returns whether a decoded path is the prefix of a website, without a slash at its end.
+    fn is_folder(&self, host: Option<&str>, path: &str) -> bool {
+        let host = host.map(without_port);
+        let is_prefix = |(prefix, index): &(String, usize)| prefix == path && self.keys[*index].1.is_some();
+        self.paths(host.as_deref()).any(|paths| paths.iter().any(is_prefix))
+    }
+
+    /// Returns whether any bucket is for a host.
+    fn knows(&self, host: Option<&str>) -> bool {
+        let host = host.map(without_port);
+        self.paths(host.as_deref()).next().is_some()
+    }
+
+    /// Returns the prefixes that are for a host, the most specific ones first.
+    fn paths(&self, host: Option<&str>) -> impl Iterator<Item = &Paths> {
+        let host = host.filter(|_| self.is_by_host);
+        let exact = host.and_then(|host| self.exact.get(host));
+        let below = host.and_then(|host| self.below.get(host.split_once('.')?.1));
+        exact.into_iter().chain(below).chain(Some(&self.any).filter(|any| !any.is_empty()))
     }
 }
 
@@ -154,14 +247,78 @@ mod tests {
     use super::*;
 
     fn routes() -> Routes {
-        Routes::new(["/media", "/static", "/static/img", "/st\u{e9}"].into_iter())
+        by_path(&["/media", "/static", "/static/img", "/st\u{e9}"])
+    }
+
+    fn by_path(prefixes: &[&str]) -> Routes {
+        let none = KeyPrefix::default();
+        Routes::new(prefixes.iter().map(|path_prefix| Place {
+            hosts: &[],
+            path_prefix,
+            key_prefix: &none,
+            index: None,
+        }))
+    }
+
+    #[test]
+    fn the_most_specific_host_comes_first_and_then_the_longest_prefix() {
+        let pattern = |text: &str| HostPattern::parse(text).unwrap();
+        let buckets = [
+            (vec!["www.example.com"], "/", ""),
+            (vec!["www.example.com", "a.example.org"], "/img", "pictures/"),
+            (vec!["*.example.org"], "/", "sites/{label}/"),
+            (vec!["a.example.org"], "/", "a/"),
+            (vec!["*.example.net"], "/img", "{host}/"),
+        ];
+        let made: Vec<_> = buckets
+            .iter()
+            .map(|(hosts, path, key)| {
+                let hosts: Vec<_> = hosts.iter().map(|host| pattern(host)).collect();
+                (hosts, *path, KeyPrefix::parse(key).unwrap())
+            })
+            .collect();
+        let place = |(hosts, path_prefix, key_prefix)| Place { hosts, path_prefix, key_prefix, index: None };
+        let places = made.iter().map(|(hosts, path, key)| (&hosts[..], *path, key)).map(place);
+        let closed = Routes::new(places.clone());
+        let none = KeyPrefix::default();
+        let default = Place { hosts: &[], path_prefix: "/", key_prefix: &none, index: None };
+        let open = Routes::new(places.chain([default]));
+        for (host, path, expected, beyond) in [
+            ("www.example.com", "/k", Some((0, "k")), None),
+            ("WWW.example.com:8080", "/img/k", Some((1, "pictures/k")), None),
+            ("www.example.com.", "/imgs/k", Some((0, "imgs/k")), None),
+            ("a.example.org", "/img/k", Some((1, "pictures/k")), None),
+            ("a.example.org", "/k", Some((3, "a/k")), None),
+            ("b.example.org", "/img/k", Some((2, "sites/b/img/k")), None),
+            ("b.c.example.org", "/k", None, Some((5, "k"))),
+            ("example.org", "/k", None, Some((5, "k"))),
+            ("x.example.net", "/img/k", Some((4, "x.example.net/k")), None),
+            ("x.example.net", "/k", None, Some((5, "k"))),
+            ("nobody.example", "/k", None, Some((5, "k"))),
+        ] {
+            let found = |routes: &Routes| match routes.find(Some(host), path) {
+                Route::Object(index, key) => Ok((index, key.to_string())),
+                Route::Folder => Err("folder"),
+                Route::Nowhere => Err("nowhere"),
+                Route::Misdirected => Err("misdirected"),
+                Route::Malformed(reason) => Err(reason),
+            };
+            let owned = |(index, key): (usize, &str)| (index, key.to_owned());
+            let lost = if host == "x.example.net" { "nowhere" } else { "misdirected" };
+            assert_eq!(found(&closed), expected.map(owned).ok_or(lost), "{host}{path}");
+            assert_eq!(found(&open), expected.or(beyond).map(owned).ok_or(""), "{host}{path}");
+        }
+        assert_eq!(closed.find(None, "/k"), Route::Misdirected);
+        assert!(matches!(open.find(None, "/k"), Route::Object(5, _)));
     }
 
     #[track_caller]
     fn check(path: &str, expected: Result<(usize, &str), &str>) {
-        let found = match routes().find(path) {
+        let found = match routes().find(Some("any"), path) {
             Route::Object(index, key) => Ok((index, key.to_string())),
+            Route::Folder => Err("folder".to_owned()),
             Route::Nowhere => Err("nowhere".to_owned()),
+            Route::Misdirected => Err("misdirected".to_owned()),
             Route::Malformed(_) => Err("malformed".to_owned()),
         };
         let found = found.as_ref().map(|(index, key)| (*index, key.as_str())).map_err(String::as_str);
@@ -176,6 +333,30 @@ mod tests {
         check("/static//a//", Ok((1, "/a//")));
         check("/st%C3%A9/%2Ba+%2520", Ok((3, "+a+%20")));
         check("/static%2Fa", Ok((1, "a")));
+    }
+
+    #[test]
+    fn folders_of_a_website_have_a_page() {
+        let prefix = KeyPrefix::parse("site/").unwrap();
+        let place =
+            |path_prefix| Place { hosts: &[], path_prefix, key_prefix: &prefix, index: Some("index.html") };
+        let routes = Routes::new([place("/"), place("/docs")].into_iter());
+        for (path, index, key) in [
+            ("/", 0, "site/index.html"),
+            ("/a/", 0, "site/a/index.html"),
+            ("/a", 0, "site/a"),
+            ("/docs/", 1, "site/index.html"),
+            ("/docs/a/", 1, "site/a/index.html"),
+        ] {
+            assert_eq!(
+                routes.find(None, path),
+                Route::Object(index, ObjectKey::parse(key).unwrap()),
+                "{path}"
+            );
+        }
+        let routes = Routes::new([place("/docs")].into_iter());
+        assert_eq!(routes.find(None, "/docs"), Route::Folder);
+        assert_eq!(routes.find(None, "/doc"), Route::Nowhere);
     }
 
     #[test]
@@ -253,7 +434,7 @@ mod tests {
         fn whatever_is_escaped_is_found(key in "[^\0]{1,40}") {
             prop_assume!(ObjectKey::parse(&key).is_ok());
             let escaped = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC);
-            let route = Routes::new(["/"].into_iter()).find(&format!("/{escaped}"));
+            let route = by_path(&["/"]).find(None, &format!("/{escaped}"));
             prop_assert_eq!(route, Route::Object(0, ObjectKey::parse(&key).unwrap()));
         }
     }

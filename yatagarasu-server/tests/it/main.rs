@@ -20,6 +20,8 @@ mod rfc5861;
 mod rfc9110;
 mod rfc9111;
 mod rfc9211;
+mod routing;
 mod site;
 mod tls;
 mod tls_front;
+mod website;

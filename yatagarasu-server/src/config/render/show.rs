@@ -6,23 +6,24 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlEmitter};
-use yatagarasu_core::ForwardedFields;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::FieldRule;
 use yatagarasu_core::source::failover::FailoverCause;
+use yatagarasu_core::{ForwardedFields, ObjectKey};
 use yatagarasu_s3::{Access, Addressing};
 
 use crate::config::keys::{
     ALL, Address, AdminSettings, Again, BucketSettings, CacheSettings, CertificateSettings, Choice,
     ClientAddressSettings, CorsMode, CorsSettings, Either, FallbackSettings, Fields, ListenerSettings,
     ListenerTlsSettings, LogSettings, Optional, ResponseHeaderSettings, S3Settings, ServerSettings, Settings,
-    Several, TlsSettings,
+    Several, SiteSettings, TlsSettings,
 };
 use crate::config::units::{ByteSize, Span};
 use crate::config::{
     BucketCache, BucketConfig, CertificateFiles, Config, FallbackConfig, ForwardedQuery, ListenerConfig,
     OriginConfig, SHORT_FORM, Secret, ServerConfig, StatusKey,
 };
+use crate::service::site::Site;
 
 /// Returns the effective configuration as YAML, with all defaults and with masked secrets. Leaves out a region that is
 /// only found when the source is built.
@@ -129,6 +130,9 @@ fn bucket(bucket: &BucketConfig) -> BucketSettings {
     BucketSettings {
         name: Some(bucket.name.clone()),
         path_prefix: Some(bucket.path_prefix.clone()),
+        hosts: bucket.hosts.iter().map(ToString::to_string).collect(),
+        key_prefix: bucket.key_prefix.as_str().to_owned(),
+        site: Optional(bucket.site.as_ref().map(site)),
         s3: S3Settings {
             forward_headers: match &bucket.forward_headers {
                 ForwardedFields::Named(names) => names.iter().map(ToString::to_string).collect(),
@@ -145,6 +149,16 @@ fn bucket(bucket: &BucketConfig) -> BucketSettings {
         hide_headers: bucket.response_fields.hidden().map(str::to_owned).collect(),
         response_headers: Several(bucket.response_fields.rules().map(rule).collect()),
         cache: bucket.cache.as_ref().map(cache).unwrap_or_default(),
+    }
+}
+
+fn site(site: &Site) -> SiteSettings {
+    let key = |key: &ObjectKey| key.as_str().to_owned();
+    SiteSettings {
+        index: site.index.clone().unwrap_or_default(),
+        clean_urls: site.clean_urls,
+        spa: site.spa.as_ref().map(key),
+        not_found: site.not_found.as_ref().map(key),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use yatagarasu_core::ObjectKey;
 use yatagarasu_core::source::failover::FailoverCause;
 use yatagarasu_core::source::healing::RetryPolicy;
 use yatagarasu_s3::{
@@ -10,10 +11,11 @@ use yatagarasu_s3::{
 };
 
 use crate::config::error::ErrorSink;
-use crate::config::keys::{Again, BucketSettings, FallbackSettings, S3Settings};
+use crate::config::keys::{Again, BucketSettings, FallbackSettings, S3Settings, SiteSettings};
 use crate::config::text::check_field_value;
-use crate::config::validate::{cache, cors, fields, forward, socket_bytes};
+use crate::config::validate::{cache, cors, fields, forward, routing, socket_bytes};
 use crate::config::{BucketConfig, FallbackConfig, OriginConfig, Secret};
+use crate::service::site::Site;
 
 /// Validates one bucket. Reports every error to `complain`. Returns `None` if the error leaves no value to go on with.
 pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_>) -> Option<BucketConfig> {
@@ -22,6 +24,10 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
         complain(&format!("{key}.name"), "expected the bucket's name");
     }
     let path_prefix = path_prefix(settings.path_prefix.as_deref(), &format!("{key}.path_prefix"), complain);
+    let hosts = routing::hosts(&settings.hosts, &format!("{key}.hosts"), complain);
+    let key_prefix =
+        routing::key_prefix(&settings.key_prefix, hosts.as_deref(), &format!("{key}.key_prefix"), complain);
+    let site = settings.site.0.as_ref().map(|settings| site(settings, &format!("{key}.site"), complain));
     let s3 = &settings.s3;
     let forward_headers =
         forward::headers(&s3.forward_headers, &format!("{key}.s3.forward_headers"), complain);
@@ -37,7 +43,13 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
     let response_fields = fields::response(&settings.hide_headers, &settings.response_headers, key, complain);
     Some(BucketConfig {
         name: name?,
+        hosts: hosts?,
         path_prefix: path_prefix?,
+        key_prefix: key_prefix?,
+        site: match site {
+            None => None,
+            Some(site) => Some(site?),
+        },
         origin: origin?,
         fallbacks: fallbacks.into_iter().collect::<Option<_>>()?,
         forward_headers: forward_headers?,
@@ -46,6 +58,26 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
         cors: cors?,
         cache,
     })
+}
+
+fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<Site> {
+    let SiteSettings { index, clean_urls, spa, not_found } = settings;
+    let is_name = !index.contains('/') && !matches!(index.as_str(), "." | "..");
+    if !is_name {
+        let message = format!("expected a name without `/` such as \"index.html\", found `{index}`");
+        complain(&format!("{key}.index"), &message);
+    }
+    let mut page = |given: &Option<String>, name: &str| match given.as_deref().map(ObjectKey::parse) {
+        None => Some(None),
+        Some(Ok(page)) => Some(Some(page)),
+        Some(Err(error)) => {
+            complain(&format!("{key}.{name}"), &format!("expected the key of an object at S3: {error}"));
+            None
+        }
+    };
+    let (spa, not_found) = (page(spa, "spa"), page(not_found, "not_found"));
+    let index = Some(index.clone()).filter(|index| !index.is_empty());
+    is_name.then_some(Site { index, clean_urls: *clean_urls, spa: spa?, not_found: not_found? })
 }
 
 /// Validates a path prefix and returns it in canonical form, so that `/static` and `/static/` compare equal.

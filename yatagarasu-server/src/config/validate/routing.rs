@@ -1,0 +1,74 @@
+//! Validates what leads to a bucket: its hosts, and what stands before its keys.
+
+use std::collections::HashMap;
+
+use yatagarasu_core::ObjectKey;
+
+use crate::config::error::ErrorSink;
+use crate::config::keys::BucketSettings;
+use crate::config::validate::bucket::one_form;
+use crate::service::router::{HostPattern, KeyPrefix};
+
+/// Maximum length of what stands before a key. A key has 1,024 bytes at most.
+const KEY_PREFIX_BYTES_MAX: usize = 512;
+
+/// Returns the hosts of a bucket.
+pub(super) fn hosts(given: &[String], key: &str, complain: ErrorSink<'_>) -> Option<Vec<HostPattern>> {
+    let parsed = given.iter().enumerate().map(|(index, text)| {
+        let parsed = HostPattern::parse(text);
+        parsed
+            .map_err(|reason| complain(&format!("{key}[{index}]"), &format!("{reason}; found `{text}`")))
+            .ok()
+    });
+    // All errors, and not the first only.
+    let parsed: Vec<_> = parsed.collect();
+    parsed.into_iter().collect()
+}
+
+/// Returns what stands before the keys of a bucket with these hosts.
+pub(super) fn key_prefix(
+    given: &str,
+    hosts: Option<&[HostPattern]>,
+    key: &str,
+    complain: ErrorSink<'_>,
+) -> Option<KeyPrefix> {
+    let prefix = KeyPrefix::parse(given).map_err(|reason| complain(key, &reason)).ok()?;
+    let has_dot = given.split('/').any(|segment| matches!(segment, "." | ".."));
+    let is_key = given.is_empty() || ObjectKey::parse(given).is_ok();
+    if has_dot || given.starts_with('/') || !is_key || given.len() > KEY_PREFIX_BYTES_MAX {
+        let message = format!("expected the beginning of a key such as \"sites/www/\", found `{given}`");
+        complain(key, &message);
+        return None;
+    }
+    let are_wild = |hosts: &[HostPattern]| {
+        !hosts.is_empty() && hosts.iter().all(|host| matches!(host, HostPattern::Below(_)))
+    };
+    if prefix.has_label() && hosts.is_some_and(|hosts| !are_wild(hosts)) {
+        complain(key, "`{label}` is what the `*` in `hosts` stands for: each host has to begin with `*.`");
+        return None;
+    }
+    Some(prefix)
+}
+
+/// Reports buckets that others hide: with the same prefix for the same host.
+pub(super) fn distinct(buckets: &[BucketSettings], complain: ErrorSink<'_>) {
+    let mut seen = HashMap::new();
+    for (index, bucket) in buckets.iter().enumerate() {
+        // As written, so that duplicates are found even if a bucket has another error.
+        let Some(prefix) = bucket.path_prefix.as_deref().filter(|prefix| prefix.starts_with('/')) else {
+            continue;
+        };
+        let prefix = one_form(prefix);
+        let named = bucket.hosts.iter().filter_map(|host| HostPattern::parse(host).ok()).map(Some);
+        let hosts: Vec<_> = if bucket.hosts.is_empty() { vec![None] } else { named.collect() };
+        let taken = hosts.into_iter().find_map(|host| {
+            let first = *seen.entry((host.clone(), prefix.clone())).or_insert(index);
+            (first != index).then_some((host, first))
+        });
+        if let Some((host, first)) = taken {
+            let host = host.map(|host| format!(" for the host `{host}`")).unwrap_or_default();
+            let message = format!("`{prefix}` is taken by buckets[{first}] already{host}");
+            complain(&format!("buckets[{index}].path_prefix"), &message);
+        }
+    }
+}

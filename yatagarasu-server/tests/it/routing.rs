@@ -1,0 +1,220 @@
+//! Tests of what leads to a bucket: hosts, path prefixes, and what stands before keys.
+
+use std::fmt::Write;
+
+use yatagarasu_server::Config;
+use yatagarasu_server::config::Environment;
+use yatagarasu_testing::client::{Connection, Http2};
+use yatagarasu_testing::origin::Origin;
+
+use crate::site::{Site, bucket, document};
+use crate::tls::client::TlsClient;
+use crate::tls::{Files, tcp};
+
+/// Returns a bucket with further keys.
+fn entry(origin: &Origin, name: &str, prefix: &str, keys: &[&str]) -> String {
+    let mut entry =
+        bucket(&origin.endpoint(), name, prefix, "", "max_item_size: \"1MB\", max_size: \"64MB\"");
+    for key in keys {
+        writeln!(entry, "    {key}").unwrap();
+    }
+    entry
+}
+
+/// Sends a GET for a host. Returns the status, the content, and whether it was a hit.
+async fn get(site: &Site, host: &str, path: &str) -> (u16, String, bool) {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    let mut client = Connection::send(site.address, request).await;
+    let head = client.head().await;
+    let length = head.field("content-length").parse().unwrap_or(0);
+    let content = String::from_utf8(client.take(length).await).unwrap();
+    (head.status, content, head.field("x-cache") == "HIT")
+}
+
+async fn sites(with_default: bool) -> Site {
+    let origin = Origin::start().await;
+    for key in ["k", "www/k", "www/img/k", "sites/a/k", "sites/b/k", "hosts/x.example.net/k"] {
+        origin.objects().put(key, &[], key.to_owned());
+    }
+    let mut buckets = vec![
+        entry(
+            &origin,
+            "www",
+            "/",
+            &["hosts: [\"www.example.com\", \"example.com\"]", "key_prefix: \"www/\""],
+        ),
+        entry(&origin, "many", "/", &["hosts: [\"*.example.org\"]", "key_prefix: \"sites/{label}/\""]),
+        entry(&origin, "hosts", "/", &["hosts: [\"*.example.net\"]", "key_prefix: \"hosts/{host}/\""]),
+    ];
+    if with_default {
+        buckets.push(entry(&origin, "other", "/", &[]));
+    }
+    Site::run(origin, &document("", &buckets)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_and_the_path_pick_the_bucket_and_the_key() {
+    let site = sites(true).await;
+    for (host, path, key) in [
+        ("www.example.com", "/k", "www/k"),
+        ("example.com:8080", "/img/k", "www/img/k"),
+        ("WWW.EXAMPLE.COM.", "/k", "www/k"),
+        ("a.example.org", "/k", "sites/a/k"),
+        ("b.example.org", "/k", "sites/b/k"),
+        ("x.example.net", "/k", "hosts/x.example.net/k"),
+        ("a.b.example.org", "/k", "k"),
+        ("127.0.0.1", "/k", "k"),
+        ("other.example", "/www/k", "www/k"),
+    ] {
+        // Until it is stored: by the slow path and by the fast one.
+        let (status, content, _) = get(&site, host, path).await;
+        assert_eq!((status, content.as_str()), (200, key), "{host}{path}");
+        loop {
+            let (status, content, is_hit) = get(&site, host, path).await;
+            assert_eq!((status, content.as_str()), (200, key), "{host}{path}");
+            if is_hit {
+                break;
+            }
+        }
+    }
+    assert_eq!(get(&site, "c.example.org", "/k").await.0, 404);
+    let answer = Http2::connect(site.address).await.get("/k").await.unwrap();
+    assert_eq!((answer.status, answer.text()), (200, "k"), "127.0.0.1 is the authority");
+    // An absolute target overrides the field.
+    let request = "GET http://a.example.org/k HTTP/1.1\r\nhost: www.example.com\r\n\r\n";
+    let mut client = Connection::send(site.address, request).await;
+    assert_eq!(client.head().await.status, 200);
+    assert_eq!(client.take("sites/a/k".len()).await, b"sites/a/k");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_nobody_serves_are_misdirected() {
+    let site = sites(false).await;
+    assert_eq!(get(&site, "www.example.com", "/k").await.0, 200);
+    for host in [
+        "other.example",
+        "example.org",
+        "a.b.example.org",
+        "127.0.0.1",
+        "..",
+        "..example.org",
+        "a%2f..example.net",
+    ] {
+        let (status, content, _) = get(&site, host, "/k").await;
+        assert!(
+            status == 421 && content.contains("nothing is served for this host"),
+            "{host}: {status} {content}"
+        );
+    }
+    let no_host = Connection::send(site.address, "GET /k HTTP/1.0\r\n\r\n").await.head().await;
+    assert_eq!(no_host.status, 421);
+    let asked: Vec<_> = site.origin.requests().into_iter().map(|request| request.target).collect();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purges_and_statistics_know_hosts() {
+    let origin = Origin::start().await;
+    origin.objects().put("www/k", &[], "1");
+    origin.objects().put("k", &[], "2");
+    let buckets = [
+        entry(&origin, "www", "/", &["hosts: [\"www.example.com\"]", "key_prefix: \"www/\""]),
+        entry(&origin, "other", "/", &[]),
+    ];
+    let yaml = document("", &buckets).replace("admin: { address", "admin: { token: \"t\", address");
+    let site = Site::run(origin, &yaml).await;
+    let store = async |host| while !get(&site, host, "/k").await.2 {};
+    store("www.example.com").await;
+    store("other.example").await;
+    let purge = async |host: &str| {
+        let request = format!(
+            "PURGE /k HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer t\r\nconnection: close\r\n\r\n"
+        );
+        let answer = Connection::send(site.admin.address(), request).await.end().await;
+        String::from_utf8(answer).unwrap()
+    };
+    let answer = purge("www.example.com").await;
+    assert!(answer.trim_end().ends_with("{\"purged\":1}"), "{answer}");
+    assert!(!get(&site, "www.example.com", "/k").await.2);
+    assert!(get(&site, "other.example", "/k").await.2, "another object");
+    store("www.example.com").await;
+    // By key it is the key at S3.
+    let purged = site.purge("{\"bucket\": \"www\", \"key\": \"www/k\"}").await;
+    assert_eq!(purged.json()["purged"], 1);
+    let stats = site.admin.get("/stats").await.json();
+    assert_eq!(stats["buckets"][0]["hosts"], serde_json::json!(["www.example.com"]));
+    assert_eq!(stats["buckets"][1]["hosts"], serde_json::json!([]));
+}
+
+/// The certificate is chosen by one name, and the bucket by the other, which is the same for every honest client.
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_work_over_tls_and_http2() {
+    let (origin, files) = (Origin::start().await, Files::new());
+    origin.objects().put("a/k", &[], "of a");
+    origin.objects().put("b/k", &[], "of b");
+    let certificate = files.make("any", &["*.example.org"]);
+    let buckets = [
+        entry(&origin, "a", "/", &["hosts: [\"a.example.org\"]", "key_prefix: \"a/\""]),
+        entry(&origin, "b", "/", &["hosts: [\"b.example.org\"]", "key_prefix: \"b/\""]),
+    ];
+    let server = format!("listeners: [{}]", files.listener(&["any"], ""));
+    let site = Site::run(origin, &document(&server, &buckets)).await;
+    for protocol in [&b"h2"[..], b"http/1.1"] {
+        let client = TlsClient::trusting(std::slice::from_ref(&certificate)).offering(&[protocol]);
+        for (name, status, content) in
+            [("a.example.org", 200, "of a"), ("b.example.org", 200, "of b"), ("c.example.org", 421, "")]
+        {
+            let answer = client.get(tcp(&site, 1), name, "/k").await.unwrap().response;
+            assert_eq!(answer.status, status, "{name}");
+            assert!(status != 200 || answer.text() == content, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let errors = |buckets: &[&str]| {
+        let buckets: Vec<_> =
+            buckets.iter().map(|keys| format!("  - {{ path_prefix: \"/a/\", {keys} }}\n")).collect();
+        let loaded = Config::from_yaml("f.yaml", &document("", &buckets), &Environment::default());
+        loaded.map(|_| ()).map_err(|errors| errors.to_string())
+    };
+    for (keys, expected) in [
+        (
+            "hosts: [\"https://a\"]",
+            "buckets[0].hosts[0]: expected a host without `https://`; found `https://a`",
+        ),
+        ("hosts: [\"a\", \"a:80\"]", "buckets[0].hosts[1]: expected a host without a port; found `a:80`"),
+        ("hosts: [\"a.*.b\"]", "buckets[0].hosts[0]: expected `*` as the first label only"),
+        (
+            "key_prefix: \"/a/\"",
+            "buckets[0].key_prefix: expected the beginning of a key such as \"sites/www/\", found `/a/`",
+        ),
+        ("key_prefix: \"a/../b/\"", "buckets[0].key_prefix: expected the beginning of a key"),
+        ("key_prefix: \"{name}/\"", "buckets[0].key_prefix: expected `{host}` or `{label}`, found `{name}`"),
+        (
+            "key_prefix: \"{label}/\"",
+            "buckets[0].key_prefix: `{label}` is what the `*` in `hosts` stands for",
+        ),
+        ("hosts: [\"*.a\", \"b.a\"], key_prefix: \"{label}/\"", "buckets[0].key_prefix: `{label}` is"),
+    ] {
+        let found = errors(&[&format!("name: a, {keys}")]).unwrap_err();
+        assert!(found.starts_with(&format!("f.yaml: {expected}")), "{keys}: {found}");
+    }
+    for (first, second, expected) in [
+        ("", "", Some("buckets[1].path_prefix: `/a` is taken by buckets[0] already")),
+        (
+            "hosts: [x, y]",
+            "hosts: [z, Y]",
+            Some("buckets[1].path_prefix: `/a` is taken by buckets[0] already for the host `y`"),
+        ),
+        ("hosts: [x]", "", None),
+        ("hosts: [x]", "hosts: [\"*.x\"]", None),
+    ] {
+        let found = errors(&[&format!("name: a, {first}"), &format!("name: b, {second}")]);
+        match expected {
+            None => assert_eq!(found, Ok(()), "{first} {second}"),
+            Some(expected) => assert_eq!(found, Err(format!("f.yaml: {expected}")), "{first} {second}"),
+        }
+    }
+}

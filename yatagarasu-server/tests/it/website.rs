@@ -1,0 +1,214 @@
+//! Tests of buckets that are websites: pages of folders, clean URLs, applications in the browser, and pages for what is
+//! not there.
+
+use std::fmt::Write;
+
+use yatagarasu_server::Config;
+use yatagarasu_server::config::Environment;
+use yatagarasu_testing::client::Response;
+use yatagarasu_testing::origin::Origin;
+
+use crate::site::{Site, bucket, document};
+use crate::tls::Files;
+use crate::tls::client::TlsClient;
+
+const PAGE: (&str, &str) = ("content-type", "text/html");
+
+/// What a browser sends when it goes to a page.
+const NAVIGATION: [(&str, &str); 1] = [("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")];
+
+/// Starts a gateway with a website under `/` and another one under `/docs`, with these keys of `site`.
+async fn website(site: &str) -> Site {
+    let origin = Origin::start().await;
+    for key in [
+        "index.html",
+        "about.html",
+        "a/index.html",
+        "a/b.html",
+        "app.js",
+        "404.html",
+        "app.html",
+        "docs/index.html",
+    ] {
+        origin.objects().put(key, &[PAGE], key.to_owned());
+    }
+    // The marker of a folder, as some tools make it.
+    origin.objects().put("a/", &[], "");
+    let cache = "max_item_size: \"1MB\", max_size: \"64MB\", negative_ttl: \"1m\"";
+    let mut root = bucket(&origin.endpoint(), "www", "/", "", cache);
+    writeln!(root, "    site: {{ {site} }}").unwrap();
+    let mut docs = bucket(&origin.endpoint(), "docs", "/docs", "", cache);
+    docs.push_str("    site: {}\n    key_prefix: \"docs/\"\n    hosts: [\"docs.example\"]\n");
+    let yaml = document("", &[root, docs]);
+    Site::run(origin, &yaml).await
+}
+
+async fn get(site: &Site, path: &str) -> Response {
+    site.client.get(path).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_its_page_and_a_path_without_the_slash_leads_there() {
+    let site = website("").await;
+    for (path, key) in
+        [("/", "index.html"), ("/a/", "a/index.html"), ("/a/b.html", "a/b.html"), ("/app.js", "app.js")]
+    {
+        for _ in 0..3 {
+            let answer = get(&site, path).await;
+            assert_eq!((answer.status, answer.text()), (200, key), "{path}");
+        }
+        site.store(path).await;
+    }
+    for (path, location) in [("/a", "/a/"), ("/a?b=c&d", "/a/?b=c&d"), ("/%61", "/%61/")] {
+        for _ in 0..2 {
+            let answer = get(&site, path).await;
+            assert_eq!((answer.status, answer.field("location")), (301, location), "{path}");
+        }
+    }
+    let head = site.client.send("HEAD", "/a", &[], bytes::Bytes::new()).await;
+    assert_eq!((head.status, head.field("location")), (301, "/a/"));
+    for path in ["/none", "/none/", "/about", "//a", "/a/b", "/a/index.html/"] {
+        let answer = get(&site, path).await;
+        assert_eq!(
+            (answer.status, answer.field("content-type")),
+            (404, "application/problem+json"),
+            "{path}"
+        );
+    }
+    let docs = [("host", "docs.example")];
+    let answer = site.client.get_with("/docs/", &docs).await;
+    assert_eq!((answer.status, answer.text()), (200, "docs/index.html"));
+    let answer = site.client.get_with("/docs?x", &docs).await;
+    assert_eq!((answer.status, answer.field("location")), (301, "/docs/?x"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_name_or_none_is_the_page_of_a_folder() {
+    let site = website("index: \"b.html\"").await;
+    assert_eq!(get(&site, "/a/").await.text(), "a/b.html");
+    assert_eq!(get(&site, "/").await.status, 404);
+    let site = website("index: \"\"").await;
+    assert_eq!(get(&site, "/a/").await.status, 200, "the marker");
+    assert_eq!((get(&site, "/a").await.status, get(&site, "/").await.status), (404, 404));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clean_urls_are_pages_with_their_ranges_and_conditions() {
+    let site = website("clean_urls: true").await;
+    for (path, key) in [("/about", "about.html"), ("/a/b", "a/b.html"), ("/about.html", "about.html")] {
+        for _ in 0..2 {
+            let answer = get(&site, path).await;
+            assert_eq!((answer.status, answer.text()), (200, key), "{path}");
+        }
+    }
+    let part = site.client.get_with("/about", &[("range", "bytes=0-4")]).await;
+    assert_eq!((part.status, part.text()), (206, "about"));
+    let tag = part.field("etag").to_owned();
+    assert_eq!(site.client.get_with("/about", &[("if-none-match", &tag)]).await.status, 304);
+    assert_eq!(get(&site, "/a").await.status, 301);
+    assert_eq!((get(&site, "/about/").await.status, get(&site, "/none").await.status), (404, 404));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_has_a_page_with_its_status() {
+    let site = website("not_found: \"404.html\"").await;
+    for path in ["/none", "/none/", "/none.css", "/a/none"] {
+        for fields in
+            [&[][..], &[("range", "bytes=0-1")], &[("if-none-match", "*")], &[("if-match", "\"x\"")]]
+        {
+            let answer = site.client.get_with(path, fields).await;
+            assert_eq!((answer.status, answer.text()), (404, "404.html"), "{path} {fields:?}");
+            assert_eq!(answer.field("content-type"), "text/html");
+            for name in ["etag", "last-modified", "accept-ranges", "content-range"] {
+                assert_eq!(answer.field(name), "", "{name}");
+            }
+        }
+        let head = site.client.send("HEAD", path, &[], bytes::Bytes::new()).await;
+        assert_eq!((head.status, head.field("content-length"), head.body.len()), (404, "8", 0));
+    }
+    assert_eq!(get(&site, "/a").await.status, 301);
+    assert_eq!(get(&site, "/%zz").await.field("content-type"), "application/problem+json");
+    let asked = site.origin.asked("404.html").len();
+    assert_eq!(asked, 1, "it is stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_not_there_either_is_no_endless_search() {
+    let site = website("not_found: \"none.html\", spa: \"none.html\", clean_urls: true").await;
+    let answer = site.client.get_with("/none", &NAVIGATION).await;
+    assert_eq!((answer.status, answer.field("content-type")), (404, "application/problem+json"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_gets_the_paths_that_are_no_files() {
+    let site = website("spa: \"app.html\", not_found: \"404.html\"").await;
+    for path in ["/users/7", "/none/", "/v1.2/x"] {
+        let answer = site.client.get_with(path, &NAVIGATION).await;
+        assert_eq!((answer.status, answer.text()), (200, "app.html"), "{path}");
+        assert!(answer.headers.get_all("vary").iter().any(|value| value == "Accept"), "{:?}", answer.headers);
+    }
+    for (path, fields) in
+        [("/none.js", &NAVIGATION[..]), ("/users/7", &[("accept", "application/json")]), ("/users/7", &[])]
+    {
+        let answer = site.client.get_with(path, fields).await;
+        assert_eq!((answer.status, answer.text()), (404, "404.html"), "{path} {fields:?}");
+    }
+    assert_eq!(site.client.get_with("/app.js", &NAVIGATION).await.text(), "app.js");
+}
+
+/// Faults of S3 are not what is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_no_pages() {
+    let site = website("spa: \"app.html\", not_found: \"404.html\"").await;
+    site.origin.answer("broken", [yatagarasu_testing::origin::Reply::status(500)]);
+    let answer = site.client.get_with("/broken", &NAVIGATION).await;
+    assert_eq!((answer.status, answer.field("content-type")), (502, "application/problem+json"));
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    for (site, expected) in [
+        ("index: \"a/b\"", "site.index: expected a name without `/` such as \"index.html\", found `a/b`"),
+        ("not_found: \"../x\"", "site.not_found: expected the key of an object at S3"),
+        ("spa: \"\"", "site.spa: expected the key of an object at S3"),
+        ("indx: \"x\"", "site.indx: unknown key: expected one of index, clean_urls, spa, not_found"),
+    ] {
+        let yaml = document("", &[format!("  - {{ name: a, path_prefix: /a, site: {{ {site} }} }}\n")]);
+        let found = Config::from_yaml("f.yaml", &yaml, &Environment::default()).unwrap_err().to_string();
+        assert!(found.starts_with(&format!("f.yaml: buckets[0].{expected}")), "{site}: {found}");
+    }
+}
+
+const MANUAL: &str = include_str!("../../../docs/src/website.md");
+
+/// The configurations of the page on websites are loaded and run, in front of an S3 server of the test.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_configuration_on_the_page_serves_what_it_says() {
+    let blocks: Vec<_> =
+        MANUAL.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 3);
+    for (block, host, key) in [
+        (blocks[0], "www.example.com", "www/index.html"),
+        (blocks[1], "any.example", "index.html"),
+        (blocks[2], "a.example.org", "customers/a/index.html"),
+    ] {
+        let (files, origin) = (Files::new(), Origin::start().await);
+        files.make("www.example.com", &["www.example.com"]);
+        origin.objects().put(key, &[PAGE], "home");
+        let source = bucket(&origin.endpoint(), "x", "/x", "", "");
+        let source = source.lines().find_map(|line| line.trim().strip_prefix("s3: ")).unwrap();
+        let here = block.replace("0.0.0.0:443", "127.0.0.1:0").replace("0.0.0.0:80", "127.0.0.1:0");
+        let here = here.replace("/etc/yatagarasu", files.path("").to_str().unwrap().trim_end_matches('/'));
+        let here = here.replace("{ bucket: \"websites\" }", source);
+        let server = if here.contains("server:") { "" } else { "server: { address: \"127.0.0.1:0\" }\n" };
+        let yaml = format!("admin: {{ address: \"127.0.0.1:0\" }}\n{server}{here}");
+        let site = Site::run(origin, &yaml).await;
+        let answer = if server.is_empty() {
+            let client = TlsClient::trusting(&[files.certificate("www.example.com")]);
+            client.get(site.address, host, "/").await.unwrap().response
+        } else {
+            site.client.get_with("/", &[("host", host)]).await
+        };
+        assert_eq!((answer.status, answer.text()), (200, "home"), "{block}");
+    }
+}
