@@ -193,7 +193,7 @@ rows! {
         /// What stands before the keys at S3: `/css/a.css` leads to `sites/www/css/a.css`. `{host}` is the host of the request,
         /// and `{label}` the label that the `*` of `hosts` stands for.
         key_prefix: String = "", such as "sites/{host}/",
-            bounds Bounds::rule("the beginning of a key; no `.` or `..` segment");
+            bounds Bounds::rule("a folder, with a `/` at its end; no `.` or `..` segment");
         /// The pages of a website. Without the section, a path is a key and nothing else.
         site: Optional<SiteSettings> = null, else Computed("no website"), such as { "not_found": "404.html" };
         /// The connection to S3.

@@ -213,7 +213,7 @@ impl RequestHandler {
             context.key = Some(shown(name, &key));
         }
         context.entry = context.entry.of(name, key.object.as_str());
-        let visit = served.site.as_ref().map(|site| Visit::new(site, method, &key.object, &head));
+        let visit = served.site.as_ref().and_then(|site| Visit::new(site, method, &key.object, &head));
         let http_method = head.method;
         let mut headers = head.headers;
         if let (Cors::Off, Question::Preflight) = (&served.cors, question) {
@@ -400,7 +400,13 @@ async fn settle(
         match visit.instead(&gateway).await {
             Instead::Nothing => {}
             Instead::Redirect(location) => return response::moved(&method, location, context),
-            Instead::Page(page) => outcome = page,
+            Instead::Page(page, key) => {
+                outcome = page;
+                // The rules are those for what is served.
+                if let Some(changes) = &mut context.changes {
+                    changes.key = key;
+                }
+            }
         }
     }
     response::outcome(outcome, context)

@@ -169,7 +169,7 @@ pub(crate) fn moved(
     location: HeaderValue,
     context: ResponseContext,
 ) -> Response<ResponseBody> {
-    let ResponseContext { request_id, entry, .. } = context;
+    let ResponseContext { request_id, entry, changes, .. } = context;
     // Clients may turn other methods into GET, unless the status forbids it (RFC 9110 15.4.2, 15.4.9).
     let status = match *method {
         Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
@@ -180,6 +180,7 @@ pub(crate) fn moved(
     let mut response = Response::new(ResponseBody::document(bytes::Bytes::new(), entry));
     *response.status_mut() = status;
     response.headers_mut().insert(LOCATION, location);
+    changes.inspect(|changes| changes.apply(response.headers_mut()));
     sign(response.headers_mut(), &handling, None, &request_id);
     response
 }

@@ -41,6 +41,14 @@ pub(crate) struct Place<'a> {
     pub(crate) index: Option<&'a str>,
 }
 
+/// What a path leads to.
+enum Located<'a> {
+    /// The bucket with this index, and the key at S3, which may be invalid.
+    Key(usize, Cow<'a, str>),
+    /// The folder of a website, without the slash at its end.
+    Folder,
+}
+
 /// Path prefixes, longest first, with the indexes of the buckets.
 type Paths = Vec<(String, usize)>;
 
@@ -94,12 +102,15 @@ impl Routes {
             Ok(path) => without_dots(path),
             Err(reason) => return Route::Malformed(reason),
         };
-        let found = self.split(host, &path);
+        let found = match self.locate(host, &path) {
+            Some(Located::Folder) => return Route::Folder,
+            Some(Located::Key(index, key)) => Some((index, key)),
+            None => None,
+        };
         // A malformed path is reported as such even if no bucket has its prefix.
         let key = found.as_ref().map_or_else(|| path.trim_start_matches('/'), |(_, key)| key);
         match (ObjectKey::parse(key), found.as_ref()) {
             (_, None) if !self.knows(host) => Route::Misdirected,
-            (_, None) if self.is_folder(host, &path) => Route::Folder,
             (Ok(key), Some((index, _))) => Route::Object(*index, key),
             (Ok(_) | Err(KeyError::Empty), _) => Route::Nowhere,
             (Err(KeyError::TooLong), _) => Route::Malformed("the key is longer than 1024 bytes"),
@@ -110,32 +121,33 @@ impl Routes {
 
     /// Returns the bucket with the longest prefix of a decoded path for a host, and the key at S3, which may be invalid.
     pub(crate) fn split<'a>(&self, host: Option<&str>, path: &'a str) -> Option<(usize, Cow<'a, str>)> {
+        match self.locate(host, path)? {
+            Located::Key(index, key) => Some((index, key)),
+            Located::Folder => None,
+        }
+    }
+
+    fn locate<'a>(&self, host: Option<&str>, path: &'a str) -> Option<Located<'a>> {
         let host = if self.is_by_host { host.map(without_port) } else { None };
         let host = host.as_deref();
         self.paths(host).find_map(|paths| {
-            let (index, rest) = paths.iter().find_map(|(prefix, index)| {
-                let rest = path.strip_prefix(prefix.as_str())?.strip_prefix('/')?;
-                Some((*index, rest))
-            })?;
+            let below = |(prefix, index): &(String, usize)| {
+                let rest = path.strip_prefix(prefix.as_str())?;
+                let is_prefix = rest.is_empty() && self.keys[*index].1.is_some();
+                (is_prefix || rest.starts_with('/')).then_some((*index, rest))
+            };
+            let (index, rest) = paths.iter().find_map(below)?;
+            let Some(rest) = rest.strip_prefix('/') else { return Some(Located::Folder) };
             let (key_prefix, page) = &self.keys[index];
             let is_folder = rest.is_empty() || rest.ends_with('/');
-            match page {
-                Some(page) if is_folder => {
-                    let key = key_prefix.key(host, rest)?.into_owned() + page;
-                    Some((index, Cow::Owned(key)))
-                }
+            let key = match page {
+                Some(page) if is_folder => Cow::Owned(key_prefix.key(host, rest)?.into_owned() + page),
                 // The folder of a prefix is no object.
-                None if rest.is_empty() => Some((index, Cow::Borrowed(""))),
-                Some(_) | None => Some((index, key_prefix.key(host, rest)?)),
-            }
+                None if rest.is_empty() => Cow::Borrowed(""),
+                Some(_) | None => key_prefix.key(host, rest)?,
+            };
+            Some(Located::Key(index, key))
         })
-    }
-
-    /// Returns whether a decoded path is the prefix of a website, without a slash at its end.
-    fn is_folder(&self, host: Option<&str>, path: &str) -> bool {
-        let host = host.map(without_port);
-        let is_prefix = |(prefix, index): &(String, usize)| prefix == path && self.keys[*index].1.is_some();
-        self.paths(host.as_deref()).any(|paths| paths.iter().any(is_prefix))
     }
 
     /// Returns whether any bucket is for a host.
@@ -357,6 +369,9 @@ mod tests {
         let routes = Routes::new([place("/docs")].into_iter());
         assert_eq!(routes.find(None, "/docs"), Route::Folder);
         assert_eq!(routes.find(None, "/doc"), Route::Nowhere);
+        let routes = Routes::new([place("/"), place("/docs")].into_iter());
+        assert_eq!(routes.find(None, "/docs"), Route::Folder, "before the shorter prefix");
+        assert!(matches!(routes.find(None, "/docsx"), Route::Object(0, _)));
     }
 
     #[test]

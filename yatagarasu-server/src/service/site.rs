@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, ACCEPT_RANGES, ETAG, LAST_MODIFIED, VARY};
+use http::header::{
+    ACCEPT, ACCEPT_RANGES, AGE, CACHE_CONTROL, ETAG, EXPIRES, HeaderName, IF_RANGE, LAST_MODIFIED, ORIGIN,
+    RANGE, VARY,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use yatagarasu_core::{CacheKey, Gateway, GatewayError, Method, ObjectKey, Outcome, Request};
+use yatagarasu_core::http::fields::drop_hops;
+use yatagarasu_core::{CacheKey, ErrorKind, Gateway, GatewayError, Method, ObjectKey, Outcome, Request};
 
 /// What a bucket serves as a website.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub(super) struct Visit {
     site: Arc<Site>,
     method: Method,
     key: ObjectKey,
-    /// The fields of the request, if a page may be what it asks for.
+    /// The fields of the request, if a page may be what it asks for; else those about the page that it is from.
     headers: HeaderMap,
     /// Path and query, as they were sent.
     target: Uri,
@@ -41,14 +45,25 @@ pub(super) enum Instead {
     Nothing,
     /// A redirect to this reference.
     Redirect(HeaderValue),
-    /// Another object.
-    Page(Outcome),
+    /// Another object, with its key, or the reason why it cannot be served.
+    Page(Outcome, ObjectKey),
 }
 
-/// Returns `true` if S3 has said that there is no such object.
+/// The result of a look for an object.
+enum Found {
+    Object(Outcome),
+    /// There is no such object.
+    Missing,
+    /// S3 cannot say, or a condition of the request does not hold.
+    Failed(Outcome),
+}
+
+/// Returns `true` if S3 has said that there is no such object. A bucket that is not there is a fault.
 pub(super) fn is_missing(outcome: &Outcome) -> bool {
     match &outcome.reply {
-        Err(GatewayError::Source(error)) => error.consequences().status == StatusCode::NOT_FOUND,
+        Err(GatewayError::Source(error)) => {
+            matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unexplained(StatusCode::NOT_FOUND))
+        }
         Ok(_) | Err(GatewayError::OnlyIfCached) => false,
     }
 }
@@ -62,69 +77,105 @@ pub(super) fn folder(path: &str, query: Option<&str>) -> Option<HeaderValue> {
 }
 
 impl Visit {
-    /// Records a request for `key`.
-    pub(super) fn new(site: &Arc<Site>, method: Method, key: &ObjectKey, head: &Parts) -> Self {
-        let accepts_page =
-            |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("text/html"));
-        Self {
-            site: Arc::clone(site),
-            method,
-            key: key.clone(),
-            headers: if site.clean_urls { head.headers.clone() } else { HeaderMap::new() },
-            target: head.uri.clone(),
-            is_navigation: head.headers.get_all(ACCEPT).iter().any(accepts_page),
+    /// Records a request for `key`. Returns `None` if nothing but that may be looked for.
+    pub(super) fn new(site: &Arc<Site>, method: Method, key: &ObjectKey, head: &Parts) -> Option<Self> {
+        let says = |name: HeaderName, word: &str| {
+            let mut values = head.headers.get_all(name).iter();
+            values.any(|value| value.to_str().is_ok_and(|value| value.contains(word)))
+        };
+        if says(CACHE_CONTROL, "only-if-cached") {
+            return None;
         }
+        let mut headers = HeaderMap::new();
+        if site.clean_urls || site.spa.is_some() {
+            headers = head.headers.clone();
+            drop_hops(&mut headers);
+        } else if let Some(origin) = head.headers.get(ORIGIN) {
+            headers.insert(ORIGIN, origin.clone());
+        }
+        let (site, key, target) = (Arc::clone(site), key.clone(), head.uri.clone());
+        Some(Self { site, method, key, headers, target, is_navigation: says(ACCEPT, "text/html") })
     }
 
-    /// Looks for what is served in the place of the object.
+    /// Looks for what is served in the place of the object. Goes on only where S3 says that there is no object.
     pub(super) async fn instead(self, gateway: &Gateway) -> Instead {
-        let Self { site, method, key, headers, target, is_navigation } = self;
-        let path = target.path();
-        let key = key.as_str();
+        let key = self.key.as_str();
+        let (site, path) = (&self.site, self.target.path());
         let is_file = key.rsplit('/').next().is_some_and(|name| name.contains('.'));
-        let get = async |key: ObjectKey, method, headers| {
-            let request = Request { method, key: CacheKey::new(key, None), headers };
-            let outcome = gateway.execute(&request).await;
-            outcome.reply.is_ok().then_some(outcome)
-        };
-        if !is_file {
-            let page = ObjectKey::parse(&format!("{key}.html")).ok().filter(|_| site.clean_urls);
-            if let Some(page) = page
-                && let Some(outcome) = get(page, method, headers).await
-            {
-                return Instead::Page(outcome);
+        let page = ObjectKey::parse(&format!("{key}.html")).ok().filter(|_| site.clean_urls && !is_file);
+        if let Some(page) = page {
+            match look(gateway, &page, self.method, self.headers.clone()).await {
+                Found::Object(outcome) | Found::Failed(outcome) => return Instead::Page(outcome, page),
+                Found::Missing => {}
             }
         }
-        if let Some(index) = &site.index
-            && !path.ends_with('/')
-            && let Some(location) = folder(path, target.query())
+        if let Some(index) = site.index.as_ref().filter(|_| !path.ends_with('/'))
+            && let Some(location) = folder(path, self.target.query())
             && let Ok(page) = ObjectKey::parse(&format!("{key}/{index}"))
-            && get(page, Method::Head, HeaderMap::new()).await.is_some()
         {
-            return Instead::Redirect(location);
+            match look(gateway, &page, Method::Head, HeaderMap::new()).await {
+                Found::Object(_) => return Instead::Redirect(location),
+                Found::Failed(outcome) => return Instead::Page(outcome, page),
+                Found::Missing => {}
+            }
         }
-        if let Some(page) = site.spa.clone().filter(|_| is_navigation && (!is_file || path.ends_with('/')))
-            && let Some(mut outcome) = get(page, method, HeaderMap::new()).await
+        if self.is_navigation
+            && (!is_file || path.ends_with('/'))
+            && let Some(page) = site.spa.clone()
         {
-            by_accept(&mut outcome);
-            return Instead::Page(outcome);
+            match look(gateway, &page, self.method, without_ranges(self.headers.clone())).await {
+                Found::Object(mut outcome) => {
+                    by_accept(&mut outcome);
+                    return Instead::Page(outcome, page);
+                }
+                Found::Failed(outcome) => return Instead::Page(outcome, page),
+                Found::Missing => {}
+            }
         }
-        if let Some(page) = site.not_found.clone()
-            && let Some(mut outcome) = get(page, method, HeaderMap::new()).await
-            && let Ok(reply) = &mut outcome.reply
-        {
+        self.not_found(gateway).await
+    }
+
+    /// Looks for the page that says that there is nothing. If it cannot be served, a document says so.
+    async fn not_found(self, gateway: &Gateway) -> Instead {
+        let Some(page) = self.site.not_found.clone() else { return Instead::Nothing };
+        let mut headers = HeaderMap::new();
+        headers.extend(self.headers.get(ORIGIN).map(|origin| (ORIGIN, origin.clone())));
+        let Found::Object(mut outcome) = look(gateway, &page, self.method, headers).await else {
+            return Instead::Nothing;
+        };
+        if let Ok(reply) = &mut outcome.reply {
             reply.status = StatusCode::NOT_FOUND;
             // They are of the page, and not of what was asked for.
-            for name in [ETAG, LAST_MODIFIED, ACCEPT_RANGES] {
+            for name in [ETAG, LAST_MODIFIED, ACCEPT_RANGES, EXPIRES, AGE] {
                 reply.headers.remove(name);
             }
-            if site.spa.is_some() {
-                by_accept(&mut outcome);
-            }
-            return Instead::Page(outcome);
+            // The object may come at any time.
+            reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        Instead::Nothing
+        if self.site.spa.is_some() {
+            by_accept(&mut outcome);
+        }
+        Instead::Page(outcome, page)
     }
+}
+
+async fn look(gateway: &Gateway, key: &ObjectKey, method: Method, headers: HeaderMap) -> Found {
+    let request = Request { method, key: CacheKey::new(key.clone(), None), headers };
+    let outcome = gateway.execute(&request).await;
+    if outcome.reply.is_ok() {
+        Found::Object(outcome)
+    } else if is_missing(&outcome) {
+        Found::Missing
+    } else {
+        Found::Failed(outcome)
+    }
+}
+
+/// Returns the fields of a request for the whole of something else.
+fn without_ranges(mut headers: HeaderMap) -> HeaderMap {
+    headers.remove(RANGE);
+    headers.remove(IF_RANGE);
+    headers
 }
 
 /// Tells caches that others get another page.

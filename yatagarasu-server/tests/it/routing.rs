@@ -188,9 +188,11 @@ fn what_does_not_fit_is_an_error() {
         ("hosts: [\"a.*.b\"]", "buckets[0].hosts[0]: expected `*` as the first label only"),
         (
             "key_prefix: \"/a/\"",
-            "buckets[0].key_prefix: expected the beginning of a key such as \"sites/www/\", found `/a/`",
+            "buckets[0].key_prefix: expected a folder with a `/` at its end such as \"sites/www/\", found `/a/`",
         ),
-        ("key_prefix: \"a/../b/\"", "buckets[0].key_prefix: expected the beginning of a key"),
+        ("key_prefix: \"a/../b/\"", "buckets[0].key_prefix: expected a folder with a `/` at its end"),
+        ("key_prefix: \"sites\"", "buckets[0].key_prefix: expected a folder with a `/` at its end"),
+        ("key_prefix: \"a}/\"", "buckets[0].key_prefix: expected `{` before `}`"),
         ("key_prefix: \"{name}/\"", "buckets[0].key_prefix: expected `{host}` or `{label}`, found `{name}`"),
         (
             "key_prefix: \"{label}/\"",

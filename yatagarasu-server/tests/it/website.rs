@@ -6,7 +6,7 @@ use std::fmt::Write;
 use yatagarasu_server::Config;
 use yatagarasu_server::config::Environment;
 use yatagarasu_testing::client::Response;
-use yatagarasu_testing::origin::Origin;
+use yatagarasu_testing::origin::{Origin, Reply};
 
 use crate::site::{Site, bucket, document};
 use crate::tls::Files;
@@ -119,7 +119,8 @@ async fn what_is_not_there_has_a_page_with_its_status() {
             let answer = site.client.get_with(path, fields).await;
             assert_eq!((answer.status, answer.text()), (404, "404.html"), "{path} {fields:?}");
             assert_eq!(answer.field("content-type"), "text/html");
-            for name in ["etag", "last-modified", "accept-ranges", "content-range"] {
+            assert_eq!(answer.field("cache-control"), "no-store", "the object may come at any time");
+            for name in ["etag", "last-modified", "accept-ranges", "content-range", "age", "expires"] {
                 assert_eq!(answer.field(name), "", "{name}");
             }
         }
@@ -156,13 +157,66 @@ async fn an_application_gets_the_paths_that_are_no_files() {
     assert_eq!(site.client.get_with("/app.js", &NAVIGATION).await.text(), "app.js");
 }
 
-/// Faults of S3 are not what is not there.
+/// Faults of S3 are not what is not there, wherever they come in the search.
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_are_no_pages() {
-    let site = website("spa: \"app.html\", not_found: \"404.html\"").await;
-    site.origin.answer("broken", [yatagarasu_testing::origin::Reply::status(500)]);
-    let answer = site.client.get_with("/broken", &NAVIGATION).await;
-    assert_eq!((answer.status, answer.field("content-type")), (502, "application/problem+json"));
+    let site = website("spa: \"app.html\", not_found: \"404.html\", clean_urls: true").await;
+    for (path, broken) in [("/x", "x"), ("/y", "y.html"), ("/z", "z/index.html")] {
+        let fails = Reply::status(500);
+        site.origin.answer(broken, [fails.clone(), fails.clone(), fails]);
+        let answer = site.client.get_with(path, &NAVIGATION).await;
+        assert_eq!(
+            (answer.status, answer.field("content-type")),
+            (502, "application/problem+json"),
+            "{broken}"
+        );
+    }
+    // Without the page, a document says that there is nothing.
+    let site = website("not_found: \"404.html\"").await;
+    site.origin.answer("404.html", [Reply::status(500)]);
+    let answer = get(&site, "/none").await;
+    assert_eq!((answer.status, answer.field("content-type")), (404, "application/problem+json"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_and_ranges_of_pages_are_those_of_the_pages() {
+    let site = website("spa: \"app.html\", clean_urls: true").await;
+    let failed = site.client.get_with("/about", &[("if-match", "\"x\"")]).await;
+    assert_eq!(failed.status, 412);
+    assert_eq!(site.client.get_with("/about", &[("range", "bytes=900-")]).await.status, 416);
+    let whole = site.client.get_with("/users/7", &[NAVIGATION[0], ("range", "bytes=0-1")]).await;
+    assert_eq!((whole.status, whole.text()), (200, "app.html"), "no part of another thing");
+    let tag = whole.field("etag").to_owned();
+    let same = site.client.get_with("/users/8", &[NAVIGATION[0], ("if-none-match", &tag)]).await;
+    assert_eq!(same.status, 304, "the browser has the application");
+    let asked = site.origin.requests().len();
+    let cached =
+        site.client.get_with("/users/7", &[NAVIGATION[0], ("cache-control", "only-if-cached")]).await;
+    assert!(cached.status == 404 || cached.status == 504, "{}", cached.status);
+    assert_eq!(site.origin.requests().len(), asked, "S3 is not asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_for_fields_are_those_for_what_is_served() {
+    let origin = Origin::start().await;
+    for key in ["about.html", "a/index.html", "404.html"] {
+        origin.objects().put(key, &[PAGE], key.to_owned());
+    }
+    let keys = "site: { clean_urls: true, not_found: \"404.html\" }\ncors: { allow_origins: [\"https://app.example\"] }\n\
+                response_headers: { keys: \"*.html\", set: { content-security-policy: \"default-src 'self'\" } }";
+    let site = Site::of_bucket(origin, keys, "", "").await;
+    let fields = [("origin", "https://app.example")];
+    for (path, status, policy) in [
+        ("/static/about", 200, true),
+        ("/static/none", 404, true),
+        ("/static/a", 301, false),
+        ("/static/a/", 200, true),
+    ] {
+        let answer = site.client.get_with(path, &fields).await;
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.field("content-security-policy") == "default-src 'self'", policy, "{path}");
+        assert_eq!(answer.field("access-control-allow-origin"), "https://app.example", "{path}");
+    }
 }
 
 #[test]

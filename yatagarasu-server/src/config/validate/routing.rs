@@ -35,8 +35,11 @@ pub(super) fn key_prefix(
     let prefix = KeyPrefix::parse(given).map_err(|reason| complain(key, &reason)).ok()?;
     let has_dot = given.split('/').any(|segment| matches!(segment, "." | ".."));
     let is_key = given.is_empty() || ObjectKey::parse(given).is_ok();
-    if has_dot || given.starts_with('/') || !is_key || given.len() > KEY_PREFIX_BYTES_MAX {
-        let message = format!("expected the beginning of a key such as \"sites/www/\", found `{given}`");
+    let is_folder = given.is_empty() || given.ends_with('/');
+    if has_dot || given.starts_with('/') || !is_folder || !is_key || given.len() > KEY_PREFIX_BYTES_MAX {
+        // Without the slash, the path `/b` of the host `a` would lead to the keys of the host `ab`.
+        let message =
+            format!("expected a folder with a `/` at its end such as \"sites/www/\", found `{given}`");
         complain(key, &message);
         return None;
     }

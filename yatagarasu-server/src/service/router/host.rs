@@ -25,7 +25,10 @@ impl HostPattern {
             Some(parent) if is_name(parent) => Ok(Self::Below(parent.to_owned())),
             Some(_) => Err("expected a name after `*.`, as in `*.example.org`"),
             None if name.contains('*') => Err("expected `*` as the first label only, as in `*.example.org`"),
-            None if is_name(&name) || is_ipv6(&name) => Ok(Self::Exact(name)),
+            None if is_name(&name) => Ok(Self::Exact(name)),
+            None if name.starts_with('[') => {
+                ipv6(&name).map(Self::Exact).ok_or("expected an address such as `[::1]`")
+            }
             None if text.contains("//") => Err("expected a host without `https://`"),
             None if text.contains(':') => Err("expected a host without a port"),
             None => Err("expected a host such as `www.example.com`, or `*.example.org`"),
@@ -50,9 +53,10 @@ pub(super) fn is_name(text: &str) -> bool {
     text.split('.').all(is_label)
 }
 
-fn is_ipv6(text: &str) -> bool {
-    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    inner.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+/// Returns an address in brackets in the form of RFC 5952.
+fn ipv6(text: &str) -> Option<String> {
+    let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+    inner.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"))
 }
 
 /// Returns a host as it stands in a request in the form of the patterns: without a port, without a dot at its end, and in
@@ -110,6 +114,9 @@ impl KeyPrefix {
         if !rest.is_empty() {
             parts.push(Part::Text(rest.to_owned()));
         }
+        if parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains('}'))) {
+            return Err("expected `{` before `}`".to_owned());
+        }
         Ok(Self { text: text.to_owned(), parts })
     }
 
@@ -160,6 +167,7 @@ mod tests {
             ("localhost", "localhost"),
             ("127.0.0.1", "127.0.0.1"),
             ("[::1]", "[::1]"),
+            ("[0:0::1]", "[::1]"),
             ("a_b.example", "a_b.example"),
         ] {
             assert_eq!(HostPattern::parse(text).unwrap().to_string(), shown);

@@ -129,6 +129,7 @@ fn the_example_begins_with_the_short_configuration_and_says_the_defaults() {
                 "session_token:",
                 "token:",
                 "ca_file:",
+                "site:",
                 "access_output:",
                 "access_format:",
             ]
