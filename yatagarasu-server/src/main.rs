@@ -102,7 +102,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         let file = arguments.config.clone();
         let reloader = server.reloading(move || Config::load(&file, &Environment::of_process()));
         let addresses: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
-        tracing::info!(address = addresses.join(", "), admin = %server.admin_address(), open_files_max, "serving");
+        tracing::info!(address = %addresses.join(", "), admin = %server.admin_address(), open_files_max, "serving");
         supervisor::ready(tell_predecessor());
         let handover = server.handover();
         let until = async {
