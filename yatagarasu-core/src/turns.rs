@@ -7,7 +7,7 @@
 //! the bodies of the queue move one piece each, first come first served and a few at once, until that turn is over. A
 //! hit therefore waits for one turn at most.
 //!
-//! Only what bodies do counts: beside a thousand busy hits, a turn of bodies is as long as alone. The first piece of a
+//! A turn counts the work of bodies only, so it is as long beside a thousand busy hits as without them. The first piece of a
 //! body, and all until it has moved [`FREE_BYTES`], wait for no turn and count for none. Most bodies are no longer.
 //!
 //! On a thread where [`divide`] does not run, no body ever waits.

@@ -174,7 +174,7 @@ impl Server {
         Arc::clone(self.admin.reloader.get_or_init(|| reloader))
     }
 
-    /// Returns where the server listens for clients, in the order of the configuration.
+    /// Returns the addresses of the listeners for clients, in the order of the configuration.
     pub fn addresses(&self) -> Vec<ListenAddress> {
         self.sockets.iter().map(|socket| socket.address()).collect()
     }
@@ -201,6 +201,7 @@ impl Server {
     pub async fn run(self, until: impl Future<Output = Stop>) -> bool {
         let Self { listeners, sockets, admin_listener, admin, workers, admission, phase, parts } = self;
         let (handed_over, mut is_handed_over) = watch::channel(false);
+        // From now on, the files of the Unix sockets that another process has passed on are those of this one.
         for socket in &sockets {
             socket.leave(false);
         }
@@ -241,13 +242,11 @@ impl Server {
                         handed_over.send_replace(true);
                         phase.send_replace(Phase::Draining);
                         sleep(drain).await;
+                        for socket in &sockets {
+                            socket.leave(true);
+                        }
                     }
                     Stop::Drain | Stop::Now => {}
-                }
-                if stop == Stop::HandedOver {
-                    for socket in &sockets {
-                        socket.leave(true);
-                    }
                 }
             }
             drop(sockets);

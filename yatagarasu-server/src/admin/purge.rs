@@ -18,7 +18,7 @@ use yatagarasu_core::{ObjectKey, Purge, Selector};
 
 use crate::admin::{document, problem};
 use crate::service::buckets::{Bucket, Buckets};
-use crate::service::router::Route;
+use crate::service::router::{Route, host_of};
 
 /// The method that purges the object at a path of the public listener.
 pub(super) const METHOD: &str = "PURGE";
@@ -150,9 +150,7 @@ pub(super) async fn answer_method(
     head: &Parts,
     client: IpAddr,
 ) -> Response<Full<Bytes>> {
-    let field = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = head.uri.authority().map(http::uri::Authority::as_str).or(field);
-    let (bucket, key) = match buckets.route(host, head.uri.path()) {
+    let (bucket, key) = match buckets.route(host_of(head), head.uri.path()) {
         Route::Object(index, key) => (index, key),
         Route::Nowhere | Route::Folder => {
             return problem(StatusCode::NOT_FOUND, "no bucket's `path_prefix` and key match this path");

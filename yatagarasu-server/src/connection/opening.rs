@@ -61,7 +61,7 @@ pub(super) async fn open(
     until_told(state, opening).await
 }
 
-/// Returns what `opening` returns, or `None` once the connection has an order to end.
+/// Runs `opening`. Returns `None` if the connection gets an order to end first.
 async fn until_told<T>(state: &ConnectionState, opening: impl Future<Output = Option<T>>) -> Option<T> {
     let mut opening = pin!(opening);
     poll_fn(|cx| match state.poll_order(cx) {

@@ -103,7 +103,7 @@ impl ListeningSocket {
         }
     }
 
-    /// Returns where it listens.
+    /// Returns the address that it listens on.
     pub(crate) fn address(&self) -> ListenAddress {
         match self {
             Self::Tcp(listener) => {

@@ -1,7 +1,7 @@
 //! Applies another configuration to a running server, as a whole or not at all.
 //!
 //! No request is dropped: each keeps the buckets that it was routed to. A bucket keeps its cache if what it stores, and
-//! under which keys, stays the same. Listeners and threads cannot change.
+//! under which keys, stays the same. The addresses of listeners and the number of threads cannot change.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -29,7 +29,7 @@ use crate::service::buckets::{Bucket, Buckets};
 use crate::service::client_address::ClientAddress;
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
-use crate::service::router::{Route, cache_key, decode, forwarded_query, is_host};
+use crate::service::router::{Route, cache_key, decode, forwarded_query, host_of, is_host};
 use crate::service::site::{self, Instead, Visit};
 use crate::telemetry::access_log::request::{Asked, Fields};
 use crate::telemetry::access_log::{Entry, Waited};
@@ -179,12 +179,12 @@ impl RequestHandler {
     ) -> Answering {
         let head = request.into_parts().0;
         let headless = head.method == Method::HEAD;
-        // hyper would send the body of a response to HEAD over HTTP/2, against RFC 9110 9.3.2.
         let hsts = front.hsts.clone();
         let finish = move |mut response: Response<ResponseBody>| {
             if let Some(hsts) = hsts {
                 response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
             }
+            // hyper would send the body of a response to HEAD over HTTP/2, against RFC 9110 9.3.2.
             if headless { response::without_body(response) } else { response }
         };
         let request_id = self.request_ids.of(&head.headers);
@@ -346,9 +346,7 @@ impl RequestHandler {
             _ => return Err(Unrouted::Problem(Problem::MethodNotAllowed)),
         };
         let served = self.served.load_full();
-        let field = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = head.uri.authority().map(Authority::as_str).or(field);
-        match served.buckets.route(host, head.uri.path()) {
+        match served.buckets.route(host_of(head), head.uri.path()) {
             Route::Object(bucket, object) => {
                 let key = cache_key(object, head.uri.query(), &served.bucket(bucket).forward_query);
                 Ok(Routed { served, bucket, question, method, key, looked: None })
@@ -371,9 +369,7 @@ impl RequestHandler {
 /// Returns the reason if the request names no host.
 fn secure_location(head: &Parts, port: u16) -> Result<HeaderValue, Problem<'static>> {
     check_host(head).map_err(Problem::BadRequest)?;
-    let field = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let authority = head.uri.authority().map(Authority::as_str).or(field);
-    let authority: Option<Authority> = authority.and_then(|text| text.parse().ok());
+    let authority: Option<Authority> = host_of(head).and_then(|text| text.parse().ok());
     let host = authority.as_ref().map(Authority::host).filter(|host| !host.is_empty());
     let host = host.ok_or(Problem::BadRequest("the request names no host to redirect it to"))?;
     // `OPTIONS *` asks about the server.
@@ -420,7 +416,7 @@ async fn carry_out(gateway: &Gateway, task: Task) -> Outcome {
     }
 }
 
-/// Checks the host that the request is for, although all hosts are served alike: a proxy in front may read the fields
+/// Checks the host that the request is for, also where no bucket has hosts: a proxy in front may read the fields
 /// differently (RFC 9112 3.2, RFC 9113 8.3.1).
 ///
 /// # Errors

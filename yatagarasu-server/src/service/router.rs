@@ -5,6 +5,9 @@ mod host;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::Authority;
 use percent_encoding::percent_decode_str;
 use yatagarasu_core::object::key::KeyError;
 use yatagarasu_core::{CacheKey, ObjectKey};
@@ -163,6 +166,13 @@ impl Routes {
         let below = host.and_then(|host| self.below.get(host.split_once('.')?.1));
         exact.into_iter().chain(below).chain(Some(&self.any).filter(|any| !any.is_empty()))
     }
+}
+
+/// Returns the host that a request is for, as it stands in the request: that of the target before that of the field
+/// (RFC 9112 3.2.2).
+pub(crate) fn host_of(head: &Parts) -> Option<&str> {
+    let field = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    head.uri.authority().map(Authority::as_str).or_else(field)
 }
 
 /// Returns `true` if a field value is a host with an optional port (RFC 9110 7.2, RFC 3986 3.2.2). An empty one is valid

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT, ACCEPT_RANGES, AGE, CACHE_CONTROL, ETAG, EXPIRES, HeaderName, IF_RANGE, LAST_MODIFIED, ORIGIN,
-    RANGE, VARY,
+    ACCEPT, ACCEPT_RANGES, AGE, CACHE_CONTROL, ETAG, EXPIRES, IF_RANGE, LAST_MODIFIED, ORIGIN, RANGE, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use yatagarasu_core::caching::cache_control::RequestControl;
 use yatagarasu_core::http::fields::drop_hops;
 use yatagarasu_core::{CacheKey, ErrorKind, Gateway, GatewayError, Method, ObjectKey, Outcome, Request};
 
@@ -79,13 +79,12 @@ pub(super) fn folder(path: &str, query: Option<&str>) -> Option<HeaderValue> {
 impl Visit {
     /// Records a request for `key`. Returns `None` if nothing but that may be looked for.
     pub(super) fn new(site: &Arc<Site>, method: Method, key: &ObjectKey, head: &Parts) -> Option<Self> {
-        let says = |name: HeaderName, word: &str| {
-            let mut values = head.headers.get_all(name).iter();
-            values.any(|value| value.to_str().is_ok_and(|value| value.contains(word)))
-        };
-        if says(CACHE_CONTROL, "only-if-cached") {
+        if RequestControl::of(&head.headers).only_if_cached {
             return None;
         }
+        let accepts_page =
+            |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("text/html"));
+        let is_navigation = head.headers.get_all(ACCEPT).iter().any(accepts_page);
         let mut headers = HeaderMap::new();
         if site.clean_urls || site.spa.is_some() {
             headers = head.headers.clone();
@@ -94,7 +93,7 @@ impl Visit {
             headers.insert(ORIGIN, origin.clone());
         }
         let (site, key, target) = (Arc::clone(site), key.clone(), head.uri.clone());
-        Some(Self { site, method, key, headers, target, is_navigation: says(ACCEPT, "text/html") })
+        Some(Self { site, method, key, headers, target, is_navigation })
     }
 
     /// Looks for what is served in the place of the object. Goes on only where S3 says that there is no object.

@@ -11,7 +11,7 @@ use crate::tls::setup::{TlsError, TlsSetup};
 /// The address if the configuration has none.
 const DEFAULT: &str = "127.0.0.1:8080";
 
-/// What begins the path of a Unix socket.
+/// The text before the path of a Unix socket.
 const UNIX: &str = "unix:";
 
 /// Returns the listeners: that of `server.address` first, and then those of `server.listeners`.

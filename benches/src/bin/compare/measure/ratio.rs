@@ -18,7 +18,7 @@ use crate::report::{Cell, Outcome};
 use crate::source::SMALL;
 use crate::statistics::real;
 
-/// Bound of Varnish's cache in MiB: a fifth of all objects. What it keeps about each object is not in it.
+/// Bound of Varnish's cache in MiB: a fifth of all objects. Varnish does not count its bookkeeping in it.
 const VARNISH_MB: u64 = 48;
 
 /// Requests for objects of rank k are in proportion to 1 / k^0.9.
