@@ -61,11 +61,20 @@ fn comes_in_pieces(head: &[u8]) {
 pub fn path(input: &[u8]) {
     let Ok(path) = str::from_utf8(input) else { return };
     let none = KeyPrefix::default();
-    let place = |path_prefix| Place { hosts: &[], path_prefix, key_prefix: &none, index: None };
+    let place = |path_prefix| Place {
+        hosts: &[],
+        path_prefix,
+        key_prefix: &none,
+        keeps_path_prefix: false,
+        rewrites: &[],
+        index: None,
+    };
     let routes = Routes::new(PREFIXES.into_iter().map(place));
     let found = match routes.find(None, path) {
         Route::Object(bucket, key) => Some((bucket, key.to_string())),
-        Route::Folder | Route::Nowhere | Route::Misdirected | Route::Malformed(_) => None,
+        Route::Folder | Route::Redirect(..) | Route::Nowhere | Route::Misdirected | Route::Malformed(_) => {
+            None
+        }
     };
     assert_eq!(found, routed(path));
     let Ok(decoded) = decode(path) else { return };

@@ -155,6 +155,9 @@ pub(super) async fn answer_method(
         Route::Nowhere | Route::Folder => {
             return problem(StatusCode::NOT_FOUND, "no bucket's `path_prefix` and key match this path");
         }
+        Route::Redirect(..) => {
+            return problem(StatusCode::NOT_FOUND, "this path is a redirect, and no object");
+        }
         Route::Misdirected => {
             return problem(StatusCode::NOT_FOUND, "no bucket is for this host: send `Host` as clients do");
         }

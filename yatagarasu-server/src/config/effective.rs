@@ -17,7 +17,7 @@ use crate::config::ForwardedQuery;
 use crate::config::render::caching;
 use crate::listener::socket::ListenAddress;
 use crate::service::client_address::ClientAddress;
-use crate::service::router::{HostPattern, KeyPrefix};
+use crate::service::router::{HostPattern, KeyPrefix, Rewrite};
 use crate::service::site::Site;
 use crate::telemetry::access_log::format::Format;
 use crate::telemetry::log::output::Destination;
@@ -124,6 +124,10 @@ pub struct BucketConfig {
     pub hosts: Vec<HostPattern>,
     /// What stands before its keys at S3.
     pub key_prefix: KeyPrefix,
+    /// Whether its keys are without the path prefix.
+    pub strip_prefix: bool,
+    /// The rules that lead its paths to others.
+    pub rewrites: Vec<Rewrite>,
     /// What it serves as a website, if it is one.
     pub site: Option<Site>,
     /// The URL path prefix: `/`, or `/one/or/more` segments without a slash at the end.

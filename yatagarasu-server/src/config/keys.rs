@@ -27,7 +27,7 @@ use crate::tls::TlsVersion;
 use bounds::Bounds;
 use key::Absent::{Computed, Required};
 
-pub(super) use choice::{Choice, CorsMode};
+pub(super) use choice::{Choice, CorsMode, RewriteStatus};
 pub(super) use key::{Absent, Key, Kind, Section, Type};
 pub(super) use setting::{Address, Again, Either, Fields, MASKED, Optional, Several};
 
@@ -194,6 +194,10 @@ rows! {
         /// and `{label}` the label that the `*` of `hosts` stands for.
         key_prefix: String = "", such as "sites/{host}/",
             bounds Bounds::rule("a folder, with a `/` at its end; no `.` or `..` segment");
+        /// Whether `path_prefix` is left out of the keys. With `false`, `/static/a` is the key `static/a`.
+        strip_prefix: bool = true;
+        /// Rules that lead paths to other ones. The first one that is for a path applies.
+        rewrite: Several<RewriteSettings> = [];
         /// The pages of a website. Without the section, a path is a key and nothing else.
         site: Optional<SiteSettings> = null, else Computed("no website"), such as { "not_found": "404.html" };
         /// The connection to S3.
@@ -215,6 +219,19 @@ rows! {
         response_headers: Several<ResponseHeaderSettings> = [];
         /// The cache of the bucket.
         cache: CacheSettings = {};
+    }
+
+    /// A rule that leads paths to other ones.
+    struct RewriteSettings, "the keys of `rewrite`, or a list of them" {
+        /// The path, as in the URL. `{name}` stands for some characters between two slashes; at the end, for the rest of the
+        /// path.
+        from: Option<String> = null, else Required, such as "/old/{rest}",
+            bounds Bounds::rule("a path below `path_prefix`, not escaped");
+        /// What it leads to, with the same names in braces.
+        to: Option<String> = null, else Required, such as "/new/{rest}",
+            bounds Bounds::rule("a path below `path_prefix`; with a `status`, any path or `https://HOST/...`");
+        /// The status of a redirect, which keeps the query. With `none`, the client gets what is at the other path.
+        status: Choice<RewriteStatus> = "none";
     }
 
     /// A website.

@@ -61,6 +61,8 @@ impl Buckets {
             hosts: &bucket.hosts,
             path_prefix: &bucket.path_prefix,
             key_prefix: &bucket.key_prefix,
+            keeps_path_prefix: !bucket.config.strip_prefix,
+            rewrites: &bucket.config.rewrites,
             index: bucket.site.as_ref().and_then(|site| site.index.as_deref()),
         });
         let routes = Routes::new(places);

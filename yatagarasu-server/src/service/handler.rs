@@ -29,6 +29,7 @@ use crate::service::buckets::{Bucket, Buckets};
 use crate::service::client_address::ClientAddress;
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
+use crate::service::router::rewrite::with_query;
 use crate::service::router::{Route, cache_key, decode, forwarded_query, host_of, is_host};
 use crate::service::site::{self, Instead, Visit};
 use crate::telemetry::access_log::request::{Asked, Fields};
@@ -107,6 +108,8 @@ pub(crate) struct Routed {
 enum Unrouted {
     Problem(Problem<'static>),
     Options,
+    /// A redirect to this reference.
+    Redirect(StatusCode, HeaderValue),
     /// What it asks for is at this reference, or nowhere for this reason.
     Elsewhere(Result<HeaderValue, Problem<'static>>),
 }
@@ -115,6 +118,7 @@ impl Unrouted {
     fn answer(self, method: &Method, context: ResponseContext) -> Response<ResponseBody> {
         match self {
             Self::Options => response::options(context),
+            Self::Redirect(status, location) => response::redirect(status, location, context),
             Self::Elsewhere(Ok(location)) => response::moved(method, location, context),
             Self::Elsewhere(Err(problem)) | Self::Problem(problem) => response::problem(&problem, context),
         }
@@ -354,6 +358,9 @@ impl RequestHandler {
             Route::Folder => {
                 let location = site::folder(head.uri.path(), head.uri.query());
                 Err(Unrouted::Elsewhere(location.ok_or(Problem::NoSuchPrefix)))
+            }
+            Route::Redirect(status, location) => {
+                Err(Unrouted::Redirect(status, with_query(location, head.uri.query())))
             }
             Route::Nowhere => Err(Unrouted::Problem(Problem::NoSuchPrefix)),
             Route::Misdirected => Err(Unrouted::Problem(Problem::Misdirected)),

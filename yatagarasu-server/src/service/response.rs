@@ -169,12 +169,21 @@ pub(crate) fn moved(
     location: HeaderValue,
     context: ResponseContext,
 ) -> Response<ResponseBody> {
-    let ResponseContext { request_id, entry, changes, .. } = context;
     // Clients may turn other methods into GET, unless the status forbids it (RFC 9110 15.4.2, 15.4.9).
     let status = match *method {
         Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
         _ => StatusCode::PERMANENT_REDIRECT,
     };
+    redirect(status, location, context)
+}
+
+/// Returns the response that sends a client to another URL.
+pub(crate) fn redirect(
+    status: StatusCode,
+    location: HeaderValue,
+    context: ResponseContext,
+) -> Response<ResponseBody> {
+    let ResponseContext { request_id, entry, changes, .. } = context;
     let handling = CacheStatus::Own(Detail::Local);
     let entry = entry.answered(status, handling);
     let mut response = Response::new(ResponseBody::document(bytes::Bytes::new(), entry));

@@ -1,6 +1,8 @@
 //! Maps the host, the path and the query of a request to a bucket, a key and the forwarded query.
 
 mod host;
+mod keys;
+pub(crate) mod rewrite;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,14 +10,17 @@ use std::collections::HashMap;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
+use http::{HeaderValue, StatusCode};
 use percent_encoding::percent_decode_str;
 use yatagarasu_core::object::key::KeyError;
 use yatagarasu_core::{CacheKey, ObjectKey};
 
 use crate::config::ForwardedQuery;
-use host::without_port;
+use keys::{Keys, Located};
 
+pub(crate) use host::without_port;
 pub use host::{HostPattern, KeyPrefix};
+pub(crate) use rewrite::Rewrite;
 
 /// The result of routing a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub(crate) enum Route {
     Object(usize, ObjectKey),
     /// The folder of a website, without the slash at its end.
     Folder,
+    /// Another reference, with the status that says so.
+    Redirect(StatusCode, HeaderValue),
     /// No bucket or no key.
     Nowhere,
     /// No bucket is for the host.
@@ -40,16 +47,11 @@ pub(crate) struct Place<'a> {
     /// `/`, or for example `/a/b` without a trailing slash.
     pub(crate) path_prefix: &'a str,
     pub(crate) key_prefix: &'a KeyPrefix,
+    /// Whether the keys have the path prefix, too.
+    pub(crate) keeps_path_prefix: bool,
+    pub(crate) rewrites: &'a [Rewrite],
     /// The name of the page of a folder.
     pub(crate) index: Option<&'a str>,
-}
-
-/// What a path leads to.
-enum Located<'a> {
-    /// The bucket with this index, and the key at S3, which may be invalid.
-    Key(usize, Cow<'a, str>),
-    /// The folder of a website, without the slash at its end.
-    Folder,
 }
 
 /// Path prefixes, longest first, with the indexes of the buckets.
@@ -62,8 +64,8 @@ pub(crate) struct Routes {
     /// By the name that the wildcard is below.
     below: HashMap<String, Paths>,
     any: Paths,
-    /// What stands before the keys of each bucket, and the name of the page of a folder.
-    keys: Vec<(KeyPrefix, Option<String>)>,
+    /// The keys of each bucket.
+    keys: Vec<Keys>,
     /// Whether the host of a request matters.
     is_by_host: bool,
 }
@@ -72,20 +74,20 @@ impl Routes {
     /// Takes the places in the order of the buckets.
     pub(crate) fn new<'a>(places: impl Iterator<Item = Place<'a>>) -> Self {
         let mut routes = Self::default();
-        for (number, Place { hosts, path_prefix, key_prefix, index }) in places.enumerate() {
-            let path = (path_prefix.trim_end_matches('/').to_owned(), number);
-            for host in hosts {
+        for (number, place) in places.enumerate() {
+            let path = (place.path_prefix.trim_end_matches('/').to_owned(), number);
+            for host in place.hosts {
                 let paths = match host {
                     HostPattern::Exact(name) => routes.exact.entry(name.clone()),
                     HostPattern::Below(parent) => routes.below.entry(parent.clone()),
                 };
                 paths.or_default().push(path.clone());
             }
-            if hosts.is_empty() {
+            if place.hosts.is_empty() {
                 routes.any.push(path);
             }
-            routes.is_by_host |= !hosts.is_empty() || key_prefix.has_host();
-            routes.keys.push((key_prefix.clone(), index.map(str::to_owned)));
+            routes.is_by_host |= !place.hosts.is_empty() || place.key_prefix.has_host();
+            routes.keys.push(Keys::new(&place));
         }
         let all = routes.exact.values_mut().chain(routes.below.values_mut()).chain([&mut routes.any]);
         for paths in all {
@@ -105,51 +107,42 @@ impl Routes {
             Ok(path) => without_dots(path),
             Err(reason) => return Route::Malformed(reason),
         };
-        let found = match self.locate(host, &path) {
-            Some(Located::Folder) => return Route::Folder,
-            Some(Located::Key(index, key)) => Some((index, key)),
-            None => None,
+        let found = self.locate(host, &path);
+        // A malformed path is reported as such even if no bucket has its prefix, or a redirect is for it.
+        let key = match &found {
+            Some((_, Located::Key(key))) => key,
+            _ => path.trim_start_matches('/'),
         };
-        // A malformed path is reported as such even if no bucket has its prefix.
-        let key = found.as_ref().map_or_else(|| path.trim_start_matches('/'), |(_, key)| key);
-        match (ObjectKey::parse(key), found.as_ref()) {
-            (_, None) if !self.knows(host) => Route::Misdirected,
-            (Ok(key), Some((index, _))) => Route::Object(*index, key),
-            (Ok(_) | Err(KeyError::Empty), _) => Route::Nowhere,
-            (Err(KeyError::TooLong), _) => Route::Malformed("the key is longer than 1024 bytes"),
-            (Err(KeyError::DotSegment), _) => Route::Malformed("the path has a `..` segment"),
-            (Err(KeyError::Nul), _) => Route::Malformed("the path has a NUL byte"),
+        let key = match ObjectKey::parse(key) {
+            _ if found.is_none() && !self.knows(host) => return Route::Misdirected,
+            Ok(key) => Some(key),
+            Err(KeyError::Empty) => None,
+            Err(KeyError::TooLong) => return Route::Malformed("the key is longer than 1024 bytes"),
+            Err(KeyError::DotSegment) => return Route::Malformed("the path has a `..` segment"),
+            Err(KeyError::Nul) => return Route::Malformed("the path has a NUL byte"),
+        };
+        match (found, key) {
+            (Some((_, Located::Folder)), _) => Route::Folder,
+            (Some((_, Located::Redirect(status, location))), _) => Route::Redirect(status, location),
+            (Some((index, Located::Key(_))), Some(key)) => Route::Object(index, key),
+            (Some((_, Located::Key(_))) | None, _) => Route::Nowhere,
         }
     }
 
     /// Returns the bucket with the longest prefix of a decoded path for a host, and the key at S3, which may be invalid.
     pub(crate) fn split<'a>(&self, host: Option<&str>, path: &'a str) -> Option<(usize, Cow<'a, str>)> {
         match self.locate(host, path)? {
-            Located::Key(index, key) => Some((index, key)),
-            Located::Folder => None,
+            (index, Located::Key(key)) => Some((index, key)),
+            (_, Located::Folder | Located::Redirect(..)) => None,
         }
     }
 
-    fn locate<'a>(&self, host: Option<&str>, path: &'a str) -> Option<Located<'a>> {
+    fn locate<'a>(&self, host: Option<&str>, path: &'a str) -> Option<(usize, Located<'a>)> {
         let host = if self.is_by_host { host.map(without_port) } else { None };
         let host = host.as_deref();
         self.paths(host).find_map(|paths| {
-            let below = |(prefix, index): &(String, usize)| {
-                let rest = path.strip_prefix(prefix.as_str())?;
-                let is_prefix = rest.is_empty() && self.keys[*index].1.is_some();
-                (is_prefix || rest.starts_with('/')).then_some((*index, rest))
-            };
-            let (index, rest) = paths.iter().find_map(below)?;
-            let Some(rest) = rest.strip_prefix('/') else { return Some(Located::Folder) };
-            let (key_prefix, page) = &self.keys[index];
-            let is_folder = rest.is_empty() || rest.ends_with('/');
-            let key = match page {
-                Some(page) if is_folder => Cow::Owned(key_prefix.key(host, rest)?.into_owned() + page),
-                // The folder of a prefix is no object.
-                None if rest.is_empty() => Cow::Borrowed(""),
-                Some(_) | None => key_prefix.key(host, rest)?,
-            };
-            Some(Located::Key(index, key))
+            let (_, index) = paths.iter().find(|(_, index)| self.keys[*index].is_for(path))?;
+            Some((*index, self.keys[*index].locate(host, path)?))
         })
     }
 
@@ -274,12 +267,16 @@ mod tests {
 
     fn by_path(prefixes: &[&str]) -> Routes {
         let none = KeyPrefix::default();
-        Routes::new(prefixes.iter().map(|path_prefix| Place {
-            hosts: &[],
-            path_prefix,
-            key_prefix: &none,
-            index: None,
-        }))
+        Routes::new(prefixes.iter().map(|path_prefix| place(&[], path_prefix, &none, None)))
+    }
+
+    fn place<'a>(
+        hosts: &'a [HostPattern],
+        path_prefix: &'a str,
+        key_prefix: &'a KeyPrefix,
+        index: Option<&'a str>,
+    ) -> Place<'a> {
+        Place { hosts, path_prefix, key_prefix, keeps_path_prefix: false, rewrites: &[], index }
     }
 
     #[test]
@@ -299,11 +296,10 @@ mod tests {
                 (hosts, *path, KeyPrefix::parse(key).unwrap())
             })
             .collect();
-        let place = |(hosts, path_prefix, key_prefix)| Place { hosts, path_prefix, key_prefix, index: None };
-        let places = made.iter().map(|(hosts, path, key)| (&hosts[..], *path, key)).map(place);
+        let places = made.iter().map(|(hosts, path, key)| place(hosts, path, key, None));
         let closed = Routes::new(places.clone());
         let none = KeyPrefix::default();
-        let default = Place { hosts: &[], path_prefix: "/", key_prefix: &none, index: None };
+        let default = place(&[], "/", &none, None);
         let open = Routes::new(places.chain([default]));
         for (host, path, expected, beyond) in [
             ("www.example.com", "/k", Some((0, "k")), None),
@@ -321,6 +317,7 @@ mod tests {
             let found = |routes: &Routes| match routes.find(Some(host), path) {
                 Route::Object(index, key) => Ok((index, key.to_string())),
                 Route::Folder => Err("folder"),
+                Route::Redirect(..) => Err("redirect"),
                 Route::Nowhere => Err("nowhere"),
                 Route::Misdirected => Err("misdirected"),
                 Route::Malformed(reason) => Err(reason),
@@ -339,6 +336,7 @@ mod tests {
         let found = match routes().find(Some("any"), path) {
             Route::Object(index, key) => Ok((index, key.to_string())),
             Route::Folder => Err("folder".to_owned()),
+            Route::Redirect(..) => Err("redirect".to_owned()),
             Route::Nowhere => Err("nowhere".to_owned()),
             Route::Misdirected => Err("misdirected".to_owned()),
             Route::Malformed(_) => Err("malformed".to_owned()),
@@ -360,8 +358,7 @@ mod tests {
     #[test]
     fn folders_of_a_website_have_a_page() {
         let prefix = KeyPrefix::parse("site/").unwrap();
-        let place =
-            |path_prefix| Place { hosts: &[], path_prefix, key_prefix: &prefix, index: Some("index.html") };
+        let place = |path_prefix| place(&[], path_prefix, &prefix, Some("index.html"));
         let routes = Routes::new([place("/"), place("/docs")].into_iter());
         for (path, index, key) in [
             ("/", 0, "site/index.html"),
@@ -382,6 +379,37 @@ mod tests {
         let routes = Routes::new([place("/"), place("/docs")].into_iter());
         assert_eq!(routes.find(None, "/docs"), Route::Folder, "before the shorter prefix");
         assert!(matches!(routes.find(None, "/docsx"), Route::Object(0, _)));
+    }
+
+    #[test]
+    fn rewritten_paths_lead_on_in_their_bucket() {
+        let key_prefix = KeyPrefix::parse("site/").unwrap();
+        let rule = |from: &str, to: &str, status| {
+            let from = rewrite::PathPattern::parse(from).unwrap();
+            let to = rewrite::Target::parse(to, &from).unwrap();
+            Rewrite { from, to, status }
+        };
+        let rewrites = [
+            rule("/docs/old/{rest}", "/docs/new/{rest}", None),
+            rule("/docs/gone/{rest}", "/other/{rest}", Some(StatusCode::FOUND)),
+        ];
+        let docs = Place { rewrites: &rewrites, ..place(&[], "/docs", &key_prefix, Some("index.html")) };
+        let none = KeyPrefix::default();
+        let kept = Place { keeps_path_prefix: true, ..place(&[], "/kept/x", &none, None) };
+        let routes = Routes::new([docs, kept].into_iter());
+        let object = |index, key: &str| Route::Object(index, ObjectKey::parse(key).unwrap());
+        assert_eq!(routes.find(None, "/docs/old/a%20b"), object(0, "site/new/a b"));
+        assert_eq!(routes.find(None, "/docs/old/"), object(0, "site/new/index.html"));
+        assert_eq!(routes.find(None, "/docs/older"), object(0, "site/older"));
+        assert_eq!(routes.find(None, "/kept/x/a"), object(1, "kept/x/a"));
+        assert_eq!(routes.find(None, "/kept/x/"), Route::Nowhere);
+        let elsewhere = Route::Redirect(StatusCode::FOUND, HeaderValue::from_static("/other/a%20b"));
+        assert_eq!(routes.find(None, "/docs/gone/a%20b"), elsewhere);
+        for path in ["/docs/old/../a", "/docs/gone/../a", "/docs/gone/%00"] {
+            assert!(matches!(routes.find(None, path), Route::Malformed(_)), "{path}");
+        }
+        assert_eq!(routes.split(None, "/docs/gone/a"), None);
+        assert_eq!(routes.split(None, "/docs/old/a").unwrap().1, "site/new/a");
     }
 
     #[test]

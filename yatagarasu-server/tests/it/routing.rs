@@ -171,6 +171,42 @@ async fn hosts_work_over_tls_and_http2() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rewritten_paths_lead_to_other_objects_or_redirect() {
+    let origin = Origin::start().await;
+    for key in ["static/new/a b", "static/k", "www/k"] {
+        origin.objects().put(key, &[], key.to_owned());
+    }
+    let rules = "rewrite: [{ from: \"/static/old/{rest}\", to: \"/static/new/{rest}\" }, \
+                 { from: \"/static/moved/{year}/{name}.html\", to: \"/blog/{name}?y={year}\", status: 302 }, \
+                 { from: \"/static/shop/{rest}\", to: \"https://shop.example/{rest}\", status: \"308\" }, \
+                 { from: \"/static/fixed\", to: \"/static/k\", status: none }]";
+    let kept = entry(&origin, "kept", "/static", &["strip_prefix: false", rules]);
+    let site = Site::run(origin, &document("", &[kept])).await;
+    for (path, key) in
+        [("/static/old/a%20b", "static/new/a b"), ("/static/fixed", "static/k"), ("/static/k", "static/k")]
+    {
+        while !get(&site, "any", path).await.2 {}
+        let (status, content, _) = get(&site, "any", path).await;
+        assert_eq!((status, content.as_str()), (200, key), "{path}");
+    }
+    assert_eq!(site.origin.asked("static/k").len(), 1, "two paths of one object");
+    for (path, status, location) in [
+        ("/static/moved/2020/a%22b.html", 302, "/blog/a%22b?y=2020"),
+        ("/static/moved/2020/a.html?q", 302, "/blog/a?y=2020"),
+        ("/static/shop//evil/?q=1", 308, "https://shop.example//evil/?q=1"),
+        ("/static/shop/", 308, "https://shop.example/"),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let answer = site.client.send(method, path, &[], bytes::Bytes::new()).await;
+            assert_eq!((answer.status, answer.field("location")), (status, location), "{method} {path}");
+            assert!(answer.field("x-request-id") != "", "{path}");
+        }
+    }
+    assert_eq!(get(&site, "any", "/static/moved/2020/a/b.html").await.0, 404);
+    assert_eq!(get(&site, "any", "/static/shop/../k").await.0, 400);
+}
+
 #[test]
 fn what_does_not_fit_is_an_error() {
     let errors = |buckets: &[&str]| {
@@ -192,6 +228,27 @@ fn what_does_not_fit_is_an_error() {
         ),
         ("key_prefix: \"a/../b/\"", "buckets[0].key_prefix: expected a folder with a `/` at its end"),
         ("key_prefix: \"sites\"", "buckets[0].key_prefix: expected a folder with a `/` at its end"),
+        (
+            "rewrite: { from: \"/b/{x}\", to: \"/a/\" }",
+            "buckets[0].rewrite.from: expected a path below `/a/`, which is the bucket's; found `/b/{x}`",
+        ),
+        (
+            "rewrite: [{ from: \"/a/b\", to: \"/b\" }, {}]",
+            "buckets[0].rewrite[0].to: expected a path below `/a/`, which is the bucket's; found `/b`: set `status`",
+        ),
+        (
+            "rewrite: [{ from: \"/a/b\", to: \"/a/c\" }, {}]",
+            "buckets[0].rewrite[1].from: expected a path such as",
+        ),
+        ("rewrite: { from: \"/a/b\", to: \"/{x}\" }", "buckets[0].rewrite.to: `{x}` is not in `from`"),
+        (
+            "rewrite: { from: \"/a/b\", to: \"/a/b?c\", status: 301 }",
+            "buckets[0].rewrite: redirects without an end: `/a/b` leads to `/a/b?c`, and on",
+        ),
+        (
+            "rewrite: { from: \"/a/b\", to: \"/\", status: 200 }",
+            "buckets[0].rewrite.status: expected `none`, `301`, `302`",
+        ),
         ("key_prefix: \"a}/\"", "buckets[0].key_prefix: expected `{` before `}`"),
         ("key_prefix: \"{name}/\"", "buckets[0].key_prefix: expected `{host}` or `{label}`, found `{name}`"),
         (

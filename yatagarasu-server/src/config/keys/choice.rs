@@ -1,5 +1,6 @@
 //! Values that are one of several names.
 
+use http::StatusCode;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 use yatagarasu_cache::{CacheBackend, EvictionPolicy};
@@ -54,6 +55,10 @@ names! {
         Connection = "connection", XForwardedFor = "x-forwarded-for", Forwarded = "forwarded",
         ProxyProtocol = "proxy_protocol"
     }
+    RewriteStatus {
+        Inside = "none", MovedPermanently = "301", Found = "302", SeeOther = "303", TemporaryRedirect = "307",
+        PermanentRedirect = "308"
+    }
     TlsVersion { V1_2 = "1.2", V1_3 = "1.3" }
     ClientControl { Respect = "respect", Ignore = "ignore" }
 }
@@ -65,6 +70,30 @@ pub(in crate::config) enum CorsMode {
     Pass,
     /// Nobody.
     Off,
+}
+
+/// Whether a rewritten path is a redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum RewriteStatus {
+    /// No: the gateway serves the other path.
+    Inside,
+    MovedPermanently,
+    Found,
+    SeeOther,
+    TemporaryRedirect,
+    PermanentRedirect,
+}
+
+impl RewriteStatus {
+    /// Returns the status of the redirect.
+    pub(in crate::config) fn code(self) -> Option<StatusCode> {
+        self.name().parse().ok()
+    }
+
+    /// Returns the choice for the status of a redirect.
+    pub(in crate::config) fn of(status: Option<StatusCode>) -> Self {
+        status.and_then(|status| Self::named(status.as_str())).unwrap_or(Self::Inside)
+    }
 }
 
 /// The value of a key that takes one of several names.

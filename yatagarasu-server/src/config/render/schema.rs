@@ -4,7 +4,7 @@
 //! text with `${NAME}` may expand to any value. A key without a value counts as absent. Rules for several keys, and
 //! those in words, are left to the loader.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use crate::config::keys::{Absent, Key, Kind, Section, Settings, Type};
 use crate::config::units::{ByteSize, Span};
@@ -94,7 +94,13 @@ fn forms(key: &Key, kind: Type) -> Vec<Value> {
         ],
         Type::Size => quantity(key, 1, ByteSize::UNITS),
         Type::Duration => quantity(key, 1_000, Span::UNITS),
-        Type::Choice(names) => vec![json!({ "enum": names }), text(&names.join("|"))],
+        Type::Choice(names) => {
+            // YAML reads `301` and `1.2` as numbers.
+            let numbers = names.iter().filter_map(|name| serde_json::from_str::<Number>(name).ok());
+            let values: Vec<Value> =
+                names.iter().map(|&name| json!(name)).chain(numbers.map(Value::Number)).collect();
+            vec![json!({ "enum": values }), text(&names.join("|"))]
+        }
         Type::Names => vec![json!({ "type": "array", "items": any_text })],
         Type::Fields => vec![json!({ "type": "object", "additionalProperties": any_text })],
         Type::Statuses(statuses) => {

@@ -15,14 +15,15 @@ use yatagarasu_s3::{Access, Addressing};
 use crate::config::keys::{
     ALL, Address, AdminSettings, Again, BucketSettings, CacheSettings, CertificateSettings, Choice,
     ClientAddressSettings, CorsMode, CorsSettings, Either, FallbackSettings, Fields, ListenerSettings,
-    ListenerTlsSettings, LogSettings, Optional, ResponseHeaderSettings, S3Settings, ServerSettings, Settings,
-    Several, SiteSettings, TlsSettings,
+    ListenerTlsSettings, LogSettings, Optional, ResponseHeaderSettings, RewriteSettings, RewriteStatus,
+    S3Settings, ServerSettings, Settings, Several, SiteSettings, TlsSettings,
 };
 use crate::config::units::{ByteSize, Span};
 use crate::config::{
     BucketCache, BucketConfig, CertificateFiles, Config, FallbackConfig, ForwardedQuery, ListenerConfig,
     OriginConfig, SHORT_FORM, Secret, ServerConfig, StatusKey,
 };
+use crate::service::router::Rewrite;
 use crate::service::site::Site;
 
 /// Returns the effective configuration as YAML, with all defaults and with masked secrets. Leaves out a region that is
@@ -132,6 +133,8 @@ fn bucket(bucket: &BucketConfig) -> BucketSettings {
         path_prefix: Some(bucket.path_prefix.clone()),
         hosts: bucket.hosts.iter().map(ToString::to_string).collect(),
         key_prefix: bucket.key_prefix.as_str().to_owned(),
+        strip_prefix: bucket.strip_prefix,
+        rewrite: Several(bucket.rewrites.iter().map(rewrite).collect()),
         site: Optional(bucket.site.as_ref().map(site)),
         s3: S3Settings {
             forward_headers: match &bucket.forward_headers {
@@ -149,6 +152,14 @@ fn bucket(bucket: &BucketConfig) -> BucketSettings {
         hide_headers: bucket.response_fields.hidden().map(str::to_owned).collect(),
         response_headers: Several(bucket.response_fields.rules().map(rule).collect()),
         cache: bucket.cache.as_ref().map(cache).unwrap_or_default(),
+    }
+}
+
+fn rewrite(rule: &Rewrite) -> RewriteSettings {
+    RewriteSettings {
+        from: Some(rule.from.to_string()),
+        to: Some(rule.to.to_string()),
+        status: Choice(RewriteStatus::of(rule.status)),
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
     let hosts = routing::hosts(&settings.hosts, &format!("{key}.hosts"), complain);
     let key_prefix =
         routing::key_prefix(&settings.key_prefix, hosts.as_deref(), &format!("{key}.key_prefix"), complain);
+    let rewrites =
+        routing::rewrites(&settings.rewrite, path_prefix.as_deref(), &format!("{key}.rewrite"), complain);
     let site = settings.site.0.as_ref().map(|settings| site(settings, &format!("{key}.site"), complain));
     let s3 = &settings.s3;
     let forward_headers =
@@ -46,6 +48,8 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
         hosts: hosts?,
         path_prefix: path_prefix?,
         key_prefix: key_prefix?,
+        strip_prefix: settings.strip_prefix,
+        rewrites: rewrites?,
         site: match site {
             None => None,
             Some(site) => Some(site?),

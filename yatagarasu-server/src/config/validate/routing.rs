@@ -1,13 +1,14 @@
-//! Validates what leads to a bucket: its hosts, and what stands before its keys.
+//! Validates what leads to a bucket: its hosts, what stands before its keys, and the paths that lead to others.
 
 use std::collections::HashMap;
 
 use yatagarasu_core::ObjectKey;
 
 use crate::config::error::ErrorSink;
-use crate::config::keys::BucketSettings;
+use crate::config::keys::{BucketSettings, Choice, RewriteSettings, Several};
 use crate::config::validate::bucket::one_form;
-use crate::service::router::{HostPattern, KeyPrefix};
+use crate::service::router::rewrite::{PathPattern, Target, endless};
+use crate::service::router::{HostPattern, KeyPrefix, Rewrite};
 
 /// Maximum length of what stands before a key. A key has 1,024 bytes at most.
 const KEY_PREFIX_BYTES_MAX: usize = 512;
@@ -51,6 +52,58 @@ pub(super) fn key_prefix(
         return None;
     }
     Some(prefix)
+}
+
+/// Returns the rules that lead the paths of a bucket to others.
+pub(super) fn rewrites(
+    given: &Several<RewriteSettings>,
+    path_prefix: Option<&str>,
+    key: &str,
+    complain: ErrorSink<'_>,
+) -> Option<Vec<Rewrite>> {
+    let rules = given.0.iter().enumerate().map(|(index, rule)| {
+        let place = if given.0.len() == 1 { key.to_owned() } else { format!("{key}[{index}]") };
+        rewrite(rule, path_prefix?, &place, complain)
+    });
+    // All errors, and not the first only.
+    let rules: Vec<_> = rules.collect();
+    let rules: Vec<_> = rules.into_iter().collect::<Option<_>>()?;
+    if let Some(index) = endless(&rules) {
+        let rule = &rules[index];
+        complain(key, &format!("redirects without an end: `{}` leads to `{}`, and on", rule.from, rule.to));
+    }
+    Some(rules)
+}
+
+fn rewrite(rule: &RewriteSettings, path_prefix: &str, key: &str, complain: ErrorSink<'_>) -> Option<Rewrite> {
+    let RewriteSettings { from, to, status: Choice(status) } = rule;
+    let (from_key, to_key) = (format!("{key}.from"), format!("{key}.to"));
+    let Some(from) = from else {
+        complain(&from_key, "expected a path such as \"/old/{rest}\"");
+        return None;
+    };
+    let Some(to) = to else {
+        complain(&to_key, "expected a path such as \"/new/{rest}\"");
+        return None;
+    };
+    let pattern = PathPattern::parse(from).map_err(|reason| complain(&from_key, &reason)).ok()?;
+    let target = Target::parse(to, &pattern).map_err(|reason| complain(&to_key, &reason)).ok()?;
+    let folder = format!("{}/", path_prefix.trim_end_matches('/'));
+    if !pattern.beginning().starts_with(&folder) {
+        complain(
+            &from_key,
+            &format!("expected a path below `{folder}`, which is the bucket's; found `{from}`"),
+        );
+        return None;
+    }
+    if status.code().is_none() && (!target.is_path() || !target.beginning().starts_with(&folder)) {
+        let message = format!(
+            "expected a path below `{folder}`, which is the bucket's; found `{to}`: set `status` to redirect there"
+        );
+        complain(&to_key, &message);
+        return None;
+    }
+    Some(Rewrite { from: pattern, to: target, status: status.code() })
 }
 
 /// Reports buckets that others hide: with the same prefix for the same host.

@@ -61,7 +61,7 @@ fn ipv6(text: &str) -> Option<String> {
 
 /// Returns a host as it stands in a request in the form of the patterns: without a port, without a dot at its end, and in
 /// lower case.
-pub(super) fn without_port(host: &str) -> Cow<'_, str> {
+pub(crate) fn without_port(host: &str) -> Cow<'_, str> {
     let host = host.trim();
     let end = match host.rfind(']') {
         Some(bracket) => bracket + 1,

@@ -146,6 +146,8 @@ fn the_schema_accepts_whatever_loads() {
         json!("http://h"),
         json!([]),
         json!({}),
+        json!(301),
+        json!(1.2),
         json!([404]),
         json!(["403", 404]),
         json!([405]),
