@@ -13,6 +13,7 @@ use crate::build::origin::Origin;
 use crate::config::{BucketConfig, Config, StatusKey};
 use crate::listener::socket::ListenAddress;
 use crate::service::buckets::{Bucket, Buckets};
+use crate::service::site::Website;
 use crate::telemetry::failures::{Failures, Reported};
 use crate::tls::setup::TlsError;
 
@@ -191,7 +192,7 @@ async fn bucket(
         hosts: settings.hosts.clone(),
         path_prefix: settings.path_prefix.clone(),
         key_prefix: settings.key_prefix.clone(),
-        site: settings.site.clone().map(Arc::new),
+        site: settings.site.clone().map(|site| Arc::new(Website::new(site, settings.key_prefix.clone()))),
         forward_query: settings.forward_query.clone(),
         status_key: settings.cache.as_ref().map_or(StatusKey::Hidden, |cache| cache.status_key),
         cors: settings.cors.clone(),

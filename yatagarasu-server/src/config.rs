@@ -21,7 +21,7 @@ mod validate;
 
 pub use crate::listener::socket::ListenAddress;
 pub use crate::service::router::{HostPattern, KeyPrefix};
-pub use crate::service::site::Site;
+pub use crate::service::site::{ErrorClass, Site};
 pub use crate::tls::TlsVersion;
 pub use crate::tls::certificate::CertificateFiles;
 pub use crate::tls::setup::TlsConfig;

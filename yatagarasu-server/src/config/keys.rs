@@ -242,10 +242,15 @@ rows! {
         clean_urls: bool = false;
         /// The object that browsers get that go to a path which is no object and no file: the page of an application that
         /// reads the path itself.
-        spa: Option<String> = null, else Computed("none"), such as "index.html", bounds Bounds::rule("a key at S3");
+        spa: Option<String> = null, else Computed("none"), such as "index.html",
+            bounds Bounds::rule("a key below `key_prefix`");
         /// The object that clients get, with 404, if there is no object.
         not_found: Option<String> = null, else Computed("a document in JSON"), such as "404.html",
-            bounds Bounds::rule("a key at S3");
+            bounds Bounds::rule("a key below `key_prefix`");
+        /// The objects that clients get with other errors, by status: `403`, or `4xx` and `5xx` for all. They are kept in
+        /// memory, for when S3 cannot be reached.
+        errors: Fields = {}, such as { "403": "403.html", "5xx": "5xx.html" },
+            bounds Bounds::rule("statuses from 400, except 404, and keys below `key_prefix`, of up to 256 KiB");
     }
 
     /// A further source of the objects of a bucket.

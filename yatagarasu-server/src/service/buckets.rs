@@ -11,7 +11,7 @@ use yatagarasu_core::source::failover::FailoverCounters;
 use crate::build::origin::Origin;
 use crate::config::{BucketConfig, ForwardedQuery, StatusKey};
 use crate::service::router::{HostPattern, KeyPrefix, Place, Route, Routes};
-use crate::service::site::Site;
+use crate::service::site::Website;
 use crate::telemetry::failures::Failures;
 
 /// A bucket that is served.
@@ -26,7 +26,7 @@ pub struct Bucket {
     /// What stands before its keys at S3.
     pub key_prefix: KeyPrefix,
     /// What it serves as a website, if it is one.
-    pub site: Option<Arc<Site>>,
+    pub site: Option<Arc<Website>>,
     /// The query parameters that are forwarded to the source.
     pub forward_query: ForwardedQuery,
     /// Whether `Cache-Status` shows the cache key.
@@ -63,7 +63,7 @@ impl Buckets {
             key_prefix: &bucket.key_prefix,
             keeps_path_prefix: !bucket.config.strip_prefix,
             rewrites: &bucket.config.rewrites,
-            index: bucket.site.as_ref().and_then(|site| site.index.as_deref()),
+            index: bucket.site.as_ref().and_then(|site| site.index()),
         });
         let routes = Routes::new(places);
         Self { buckets, routes }

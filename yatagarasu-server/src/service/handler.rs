@@ -31,7 +31,7 @@ use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
 use crate::service::router::rewrite::with_query;
 use crate::service::router::{Route, cache_key, decode, forwarded_query, host_of, is_host};
-use crate::service::site::{self, Instead, Visit};
+use crate::service::site::{self, Instead, REDIRECT, Visit};
 use crate::telemetry::access_log::request::{Asked, Fields};
 use crate::telemetry::access_log::{Entry, Waited};
 use crate::telemetry::counters::Counters;
@@ -118,7 +118,9 @@ impl Unrouted {
     fn answer(self, method: &Method, context: ResponseContext) -> Response<ResponseBody> {
         match self {
             Self::Options => response::options(context),
-            Self::Redirect(status, location) => response::redirect(status, location, context),
+            Self::Redirect(status, location) => {
+                response::redirect(status, location, CacheStatus::Own(Detail::Local), context)
+            }
             Self::Elsewhere(Ok(location)) => response::moved(method, location, context),
             Self::Elsewhere(Err(problem)) | Self::Problem(problem) => response::problem(&problem, context),
         }
@@ -129,8 +131,8 @@ impl Unrouted {
 enum Task {
     Object(Box<PendingRequest>),
     Preflight(ObjectRequest, Arc<SourceTrace>),
-    /// Nothing: the cache knows that the object is not there.
-    Missing(Outcome),
+    /// Nothing: the cache knows that there is no object, or that it leads elsewhere.
+    Known(Outcome),
 }
 
 impl Task {
@@ -139,7 +141,7 @@ impl Task {
         match self {
             Self::Object(pending) => pending.trace(),
             Self::Preflight(_, trace) => Arc::clone(trace),
-            Self::Missing(_) => Arc::default(),
+            Self::Known(_) => Arc::default(),
         }
     }
 }
@@ -217,7 +219,8 @@ impl RequestHandler {
             context.key = Some(shown(name, &key));
         }
         context.entry = context.entry.of(name, key.object.as_str());
-        let visit = served.site.as_ref().and_then(|site| Visit::new(site, method, &key.object, &head));
+        let visit = served.site.as_ref().filter(|_| question == Question::Object);
+        let visit = visit.map(|site| Visit::new(site, method, &key.object, &head, &served.gateway));
         let http_method = head.method;
         let mut headers = head.headers;
         if let (Cors::Off, Question::Preflight) = (&served.cors, question) {
@@ -235,14 +238,14 @@ impl RequestHandler {
         let task = match question {
             Question::Preflight => Task::Preflight(request, Arc::default()),
             Question::Object => match served.gateway.try_hit(request, looked) {
-                Ok(outcome) if visit.is_none() || !site::is_missing(&outcome) => {
+                Ok(outcome) if !visit.as_ref().is_some_and(|visit| visit.changes(&outcome)) => {
                     return Either::Left(ready(finish(response::outcome(outcome, context))));
                 }
-                Ok(outcome) => Task::Missing(outcome),
+                Ok(outcome) => Task::Known(outcome),
                 Err(pending) => Task::Object(pending),
             },
         };
-        let visit = visit.filter(|_| question == Question::Object).map(|visit| (visit, http_method));
+        let visit = visit.map(|visit| (visit, http_method));
         let answering = settle(served.gateway.clone(), task, visit, context);
         Either::Right(Box::pin(async move { finish(answering.await) }))
     }
@@ -286,6 +289,10 @@ impl RequestHandler {
         let looked = match bucket.status_key {
             StatusKey::Shown => None,
             StatusKey::Hidden => match bucket.gateway.try_plain_hit(key) {
+                // An object of a website may be a redirect.
+                Ok(hit) if bucket.site.is_some() && hit.stored.meta().values(REDIRECT).next().is_some() => {
+                    None
+                }
                 Ok(hit) => return Ok(self.hit(&served.names[index], &asked, object, hit, front)),
                 Err(looked) => Some(looked),
             },
@@ -387,7 +394,7 @@ fn secure_location(head: &Parts, port: u16) -> Result<HeaderValue, Problem<'stat
         .map_err(|_| Problem::BadRequest("the target of the request has bytes that no URL has"))
 }
 
-/// Carries out a task, and looks for what a website has in the place of an object that is not there.
+/// Carries out a task, and looks for what a website has in the place of an object.
 async fn settle(
     gateway: Gateway,
     task: Task,
@@ -399,16 +406,25 @@ async fn settle(
     if let CacheStatus::Forwarded(_) = outcome.handling {
         context.waited = Some(Waited { time: begun.elapsed(), trace });
     }
-    if let Some((visit, method)) = visit.filter(|_| site::is_missing(&outcome)) {
-        match visit.instead(&gateway).await {
-            Instead::Nothing => {}
-            Instead::Redirect(location) => return response::moved(&method, location, context),
+    if let Some((visit, method)) = visit.filter(|(visit, _)| visit.changes(&outcome)) {
+        match visit.instead(outcome, &gateway).await {
+            Instead::Nothing(same) => outcome = same,
+            Instead::Folder(location) => return response::moved(&method, location, context),
+            Instead::Moved(location, handling) => {
+                return response::redirect(StatusCode::MOVED_PERMANENTLY, location, handling, context);
+            }
             Instead::Page(page, key) => {
                 outcome = page;
                 // The rules are those for what is served.
                 if let Some(changes) = &mut context.changes {
                     changes.key = key;
                 }
+            }
+            Instead::Error(handling, error, page) => {
+                if let Some(changes) = &mut context.changes {
+                    changes.key = page.key.clone();
+                }
+                return response::error_page(&error.into(), handling, &page, context);
             }
         }
     }
@@ -419,7 +435,7 @@ async fn carry_out(gateway: &Gateway, task: Task) -> Outcome {
     match task {
         Task::Object(pending) => gateway.finish(pending).await,
         Task::Preflight(request, trace) => gateway.preflight(&request, &trace).await,
-        Task::Missing(outcome) => outcome,
+        Task::Known(outcome) => outcome,
     }
 }
 

@@ -15,11 +15,12 @@ use yatagarasu_core::gateway::hit::PlainHit;
 use yatagarasu_core::http::cors::CorsRules;
 use yatagarasu_core::http::response_fields::ResponseFields;
 use yatagarasu_core::http::validator::date_field;
-use yatagarasu_core::{CacheStatus, Clock, ObjectKey, Outcome, SystemClock};
+use yatagarasu_core::{CacheStatus, Clock, GatewayError, ObjectKey, Outcome, SystemClock};
 
 use crate::listener::terms::Front;
 use crate::service::body::ResponseBody;
 use crate::service::problem::{ALLOW, Problem};
+use crate::service::site::Page;
 use crate::telemetry::access_log::write::millis;
 use crate::telemetry::access_log::{Entry, Waited};
 use crate::telemetry::request_id::{RequestId, X_REQUEST_ID};
@@ -111,13 +112,38 @@ pub(crate) fn problem(problem: &Problem<'_>, context: ResponseContext) -> Respon
     rendered(problem, CacheStatus::Own(Detail::Local), ResponseContext { entry, ..context })
 }
 
+/// Returns the response with the page of a website for an error.
+pub(crate) fn error_page(
+    refusal: &GatewayError,
+    handling: CacheStatus,
+    page: &Page,
+    context: ResponseContext,
+) -> Response<ResponseBody> {
+    let problem = Problem::of(refusal);
+    let mut response = problem.render(&context.request_id).map(|_| page.content.clone());
+    for (name, value) in &page.headers {
+        response.headers_mut().insert(name.clone(), value.clone());
+    }
+    let entry = context.entry.refused(refusal);
+    local(response, handling.beside(problem.status()), ResponseContext { entry, ..context })
+}
+
 fn rendered(
     problem: &Problem<'_>,
     handling: CacheStatus,
     context: ResponseContext,
 ) -> Response<ResponseBody> {
+    let response = problem.render(&context.request_id);
+    local(response, handling, context)
+}
+
+/// Returns a response with a document of the gateway.
+fn local(
+    response: Response<bytes::Bytes>,
+    handling: CacheStatus,
+    context: ResponseContext,
+) -> Response<ResponseBody> {
     let ResponseContext { request_id, key, entry, waited, changes } = context;
-    let response = problem.render(&request_id);
     let entry = entry.waited(waited.as_ref()).answered(response.status(), handling);
     let mut response = response.map(|document| ResponseBody::document(document, entry));
     changes.inspect(|changes| changes.apply(response.headers_mut()));
@@ -174,17 +200,17 @@ pub(crate) fn moved(
         Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
         _ => StatusCode::PERMANENT_REDIRECT,
     };
-    redirect(status, location, context)
+    redirect(status, location, CacheStatus::Own(Detail::Local), context)
 }
 
 /// Returns the response that sends a client to another URL.
 pub(crate) fn redirect(
     status: StatusCode,
     location: HeaderValue,
+    handling: CacheStatus,
     context: ResponseContext,
 ) -> Response<ResponseBody> {
     let ResponseContext { request_id, entry, changes, .. } = context;
-    let handling = CacheStatus::Own(Detail::Local);
     let entry = entry.answered(status, handling);
     let mut response = Response::new(ResponseBody::document(bytes::Bytes::new(), entry));
     *response.status_mut() = status;

@@ -1,17 +1,26 @@
-//! Websites: what clients get in the place of an object that is not there.
+//! Websites: what clients get in the place of an object that is not there, or that cannot be had.
+//!
+//! A [`Visit`] goes along with a request to a website and looks for what is served [instead](Instead). Pages for errors are
+//! [`kept`] in memory, because S3 may be what fails.
+
+mod kept;
+mod visit;
 
 use std::sync::Arc;
 
-use http::header::{
-    ACCEPT, ACCEPT_RANGES, AGE, CACHE_CONTROL, ETAG, EXPIRES, IF_RANGE, LAST_MODIFIED, ORIGIN, RANGE, VARY,
-};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use yatagarasu_core::caching::cache_control::RequestControl;
-use yatagarasu_core::http::fields::drop_hops;
-use yatagarasu_core::{CacheKey, ErrorKind, Gateway, GatewayError, Method, ObjectKey, Outcome, Request};
+use http::{HeaderValue, StatusCode};
+use yatagarasu_core::{ErrorKind, Gateway, GatewayError, ObjectKey, Outcome};
 
-/// What a bucket serves as a website.
+use crate::service::router::KeyPrefix;
+use kept::KeptPages;
+
+pub(super) use kept::Page;
+pub(super) use visit::{Instead, Visit};
+
+/// The field by which an object is a redirect ("Configuring a webpage redirect", Amazon S3 User Guide).
+pub(super) const REDIRECT: &str = "x-amz-website-redirect-location";
+
+/// What a bucket serves as a website. The pages stand below the bucket's key prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
     /// The name of the page of a folder. `None` if folders have none.
@@ -22,44 +31,86 @@ pub struct Site {
     pub spa: Option<ObjectKey>,
     /// The page for what is not there.
     pub not_found: Option<ObjectKey>,
+    /// The pages for other errors.
+    pub errors: Vec<(ErrorClass, ObjectKey)>,
 }
 
-/// A request to a website, as far as it matters if the object is not there.
+/// The statuses that a page is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ErrorClass {
+    /// One status.
+    Status(u16),
+    /// All statuses with this first digit.
+    Hundred(u16),
+}
+
+impl ErrorClass {
+    /// Parses `403`, `4xx` or `5xx`. Returns `None` for what is no error, and for 404, which is not an error of a website.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "4xx" | "5xx" => text[..1].parse().ok().map(Self::Hundred),
+            "404" => None,
+            _ => text.parse().ok().filter(|status| (400..600).contains(status)).map(Self::Status),
+        }
+    }
+
+    fn holds(self, status: StatusCode) -> bool {
+        match self {
+            Self::Status(one) => status.as_u16() == one,
+            Self::Hundred(digit) => status.as_u16() / 100 == digit,
+        }
+    }
+}
+
+impl std::fmt::Display for ErrorClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "{status}"),
+            Self::Hundred(digit) => write!(f, "{digit}xx"),
+        }
+    }
+}
+
+/// A bucket that is served as a website.
 #[derive(Debug)]
-pub(super) struct Visit {
-    site: Arc<Site>,
-    method: Method,
-    key: ObjectKey,
-    /// The fields of the request, if a page may be what it asks for; else those about the page that it is from.
-    headers: HeaderMap,
-    /// Path and query, as they were sent.
-    target: Uri,
-    /// Whether a browser goes to a page, and does not fetch a part of one.
-    is_navigation: bool,
+pub struct Website {
+    site: Site,
+    key_prefix: KeyPrefix,
+    pages: Arc<KeptPages>,
 }
 
-/// What is served in the place of an object that is not there.
-#[derive(Debug)]
-pub(super) enum Instead {
-    /// Nothing.
-    Nothing,
-    /// A redirect to this reference.
-    Redirect(HeaderValue),
-    /// Another object, with its key, or the reason why it cannot be served.
-    Page(Outcome, ObjectKey),
-}
+impl Website {
+    /// Serves a site whose keys have this prefix.
+    pub fn new(site: Site, key_prefix: KeyPrefix) -> Self {
+        Self { site, key_prefix, pages: Arc::default() }
+    }
 
-/// The result of a look for an object.
-enum Found {
-    Object(Outcome),
-    /// There is no such object.
-    Missing,
-    /// S3 cannot say, or a condition of the request does not hold.
-    Failed(Outcome),
+    /// Returns the name of the page of a folder.
+    pub(super) fn index(&self) -> Option<&str> {
+        self.site.index.as_deref()
+    }
+
+    /// Returns the key of a page at S3 for the host of a request.
+    fn page(&self, host: Option<&str>, page: &ObjectKey) -> Option<ObjectKey> {
+        ObjectKey::parse(&self.key_prefix.key(host, page.as_str())?).ok()
+    }
+
+    /// Returns the key of the page for an error. A single status goes before a class.
+    fn error_page(&self, host: Option<&str>, status: StatusCode) -> Option<ObjectKey> {
+        let of = |page: &&(ErrorClass, ObjectKey)| page.0.holds(status);
+        self.page(host, &self.site.errors.iter().filter(of).min_by_key(|(class, _)| *class)?.1)
+    }
+
+    /// Has the pages for errors read, so that they are there when they are needed.
+    fn prepare(&self, host: Option<&str>, gateway: &Gateway) {
+        for page in self.site.errors.iter().filter_map(|(_, page)| self.page(host, page)) {
+            self.pages.get(&page, gateway);
+        }
+    }
 }
 
 /// Returns `true` if S3 has said that there is no such object. A bucket that is not there is a fault.
-pub(super) fn is_missing(outcome: &Outcome) -> bool {
+fn is_missing(outcome: &Outcome) -> bool {
     match &outcome.reply {
         Err(GatewayError::Source(error)) => {
             matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unexplained(StatusCode::NOT_FOUND))
@@ -74,114 +125,6 @@ pub(super) fn folder(path: &str, query: Option<&str>) -> Option<HeaderValue> {
     let is_path = path.starts_with('/') && !path[1..].starts_with(['/', '\\']);
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     HeaderValue::try_from(format!("{path}/{query}")).ok().filter(|_| is_path)
-}
-
-impl Visit {
-    /// Records a request for `key`. Returns `None` if nothing but that may be looked for.
-    pub(super) fn new(site: &Arc<Site>, method: Method, key: &ObjectKey, head: &Parts) -> Option<Self> {
-        if RequestControl::of(&head.headers).only_if_cached {
-            return None;
-        }
-        let accepts_page =
-            |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("text/html"));
-        let is_navigation = head.headers.get_all(ACCEPT).iter().any(accepts_page);
-        let mut headers = HeaderMap::new();
-        if site.clean_urls || site.spa.is_some() {
-            headers = head.headers.clone();
-            drop_hops(&mut headers);
-        } else if let Some(origin) = head.headers.get(ORIGIN) {
-            headers.insert(ORIGIN, origin.clone());
-        }
-        let (site, key, target) = (Arc::clone(site), key.clone(), head.uri.clone());
-        Some(Self { site, method, key, headers, target, is_navigation })
-    }
-
-    /// Looks for what is served in the place of the object. Goes on only where S3 says that there is no object.
-    pub(super) async fn instead(self, gateway: &Gateway) -> Instead {
-        let key = self.key.as_str();
-        let (site, path) = (&self.site, self.target.path());
-        let is_file = key.rsplit('/').next().is_some_and(|name| name.contains('.'));
-        let page = ObjectKey::parse(&format!("{key}.html")).ok().filter(|_| site.clean_urls && !is_file);
-        if let Some(page) = page {
-            match look(gateway, &page, self.method, self.headers.clone()).await {
-                Found::Object(outcome) | Found::Failed(outcome) => return Instead::Page(outcome, page),
-                Found::Missing => {}
-            }
-        }
-        if let Some(index) = site.index.as_ref().filter(|_| !path.ends_with('/'))
-            && let Some(location) = folder(path, self.target.query())
-            && let Ok(page) = ObjectKey::parse(&format!("{key}/{index}"))
-        {
-            match look(gateway, &page, Method::Head, HeaderMap::new()).await {
-                Found::Object(_) => return Instead::Redirect(location),
-                Found::Failed(outcome) => return Instead::Page(outcome, page),
-                Found::Missing => {}
-            }
-        }
-        if self.is_navigation
-            && (!is_file || path.ends_with('/'))
-            && let Some(page) = site.spa.clone()
-        {
-            match look(gateway, &page, self.method, without_ranges(self.headers.clone())).await {
-                Found::Object(mut outcome) => {
-                    by_accept(&mut outcome);
-                    return Instead::Page(outcome, page);
-                }
-                Found::Failed(outcome) => return Instead::Page(outcome, page),
-                Found::Missing => {}
-            }
-        }
-        self.not_found(gateway).await
-    }
-
-    /// Looks for the page that says that there is nothing. If it cannot be served, a document says so.
-    async fn not_found(self, gateway: &Gateway) -> Instead {
-        let Some(page) = self.site.not_found.clone() else { return Instead::Nothing };
-        let mut headers = HeaderMap::new();
-        headers.extend(self.headers.get(ORIGIN).map(|origin| (ORIGIN, origin.clone())));
-        let Found::Object(mut outcome) = look(gateway, &page, self.method, headers).await else {
-            return Instead::Nothing;
-        };
-        if let Ok(reply) = &mut outcome.reply {
-            reply.status = StatusCode::NOT_FOUND;
-            // They are of the page, and not of what was asked for.
-            for name in [ETAG, LAST_MODIFIED, ACCEPT_RANGES, EXPIRES, AGE] {
-                reply.headers.remove(name);
-            }
-            // The object may come at any time.
-            reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        }
-        if self.site.spa.is_some() {
-            by_accept(&mut outcome);
-        }
-        Instead::Page(outcome, page)
-    }
-}
-
-async fn look(gateway: &Gateway, key: &ObjectKey, method: Method, headers: HeaderMap) -> Found {
-    let request = Request { method, key: CacheKey::new(key.clone(), None), headers };
-    let outcome = gateway.execute(&request).await;
-    if outcome.reply.is_ok() {
-        Found::Object(outcome)
-    } else if is_missing(&outcome) {
-        Found::Missing
-    } else {
-        Found::Failed(outcome)
-    }
-}
-
-/// Returns the fields of a request for the whole of something else.
-fn without_ranges(mut headers: HeaderMap) -> HeaderMap {
-    headers.remove(RANGE);
-    headers.remove(IF_RANGE);
-    headers
-}
-
-/// Tells caches that others get another page.
-fn by_accept(outcome: &mut Outcome) {
-    if let Ok(reply) = &mut outcome.reply {
-        reply.headers.append(VARY, HeaderValue::from_static("Accept"));
-    }
 }
 
 #[cfg(test)]

@@ -225,7 +225,14 @@ fn what_does_not_fit_is_an_error() {
         ("index: \"a/b\"", "site.index: expected a name without `/` such as \"index.html\", found `a/b`"),
         ("not_found: \"../x\"", "site.not_found: expected the key of an object at S3"),
         ("spa: \"\"", "site.spa: expected the key of an object at S3"),
-        ("indx: \"x\"", "site.indx: unknown key: expected one of index, clean_urls, spa, not_found"),
+        (
+            "errors: { 404: \"a\" }",
+            "site.errors.404: expected a status such as `403`, or `4xx` or `5xx`, found `404`; \
+            the page for 404 is `not_found`",
+        ),
+        ("errors: { 200: \"a\" }", "site.errors.200: expected a status such as `403`"),
+        ("errors: { 5xx: \"../a\" }", "site.errors.5xx: expected the key of an object at S3"),
+        ("indx: \"x\"", "site.indx: unknown key: expected one of index, clean_urls, spa, not_found, errors"),
     ] {
         let yaml = document("", &[format!("  - {{ name: a, path_prefix: /a, site: {{ {site} }} }}\n")]);
         let found = Config::from_yaml("f.yaml", &yaml, &Environment::default()).unwrap_err().to_string();
@@ -264,5 +271,127 @@ async fn each_configuration_on_the_page_serves_what_it_says() {
             site.client.get_with("/", &[("host", host)]).await
         };
         assert_eq!((answer.status, answer.text()), (200, "home"), "{block}");
+    }
+}
+
+/// Asks until the answer has this content, as what is read in the background has to arrive first.
+async fn until(site: &Site, path: &str, fields: &[(&str, &str)], content: &str) -> Response {
+    loop {
+        let answer = site.client.get_with(path, fields).await;
+        if answer.text() == content {
+            return answer;
+        }
+        assert_eq!(answer.field("content-type"), "application/problem+json", "{path}");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn refused(status: u16, code: &str) -> Reply {
+    let document = format!("<Error><Code>{code}</Code></Error>");
+    Reply::ok(document).of_status(status).with("content-type", "application/xml")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_have_pages_with_their_status() {
+    let site = website("errors: { 403: \"about.html\", 5xx: \"a/b.html\", 4xx: \"404.html\" }").await;
+    let fields: [&[(&str, &str)]; 4] =
+        [&[], &[("range", "bytes=0-1")], &[("if-none-match", "*")], &[("if-modified-since", "x")]];
+    for (status, code, page) in [
+        (403, "AccessDenied", "about.html"),
+        (503, "ServiceUnavailable", "a/b.html"),
+        (500, "InternalError", "a/b.html"),
+    ] {
+        let shown = if status == 500 { 502 } else { status };
+        site.origin.decide(move |request| request.target.ends_with("/secret").then(|| refused(status, code)));
+        for fields in fields {
+            let answer = until(&site, "/secret", fields, page).await;
+            assert_eq!(answer.status, shown, "{fields:?}");
+            assert_eq!(answer.field("content-type"), "text/html");
+            assert_eq!(answer.field("cache-control"), "no-store");
+            for name in ["etag", "content-range", "last-modified", "age"] {
+                assert_eq!(answer.field(name), "", "{name}");
+            }
+        }
+        let head = site.client.send("HEAD", "/secret", &[], bytes::Bytes::new()).await;
+        assert_eq!((head.status, head.body.len()), (shown, 0));
+        assert_eq!(head.field("content-length"), page.len().to_string());
+    }
+    assert_eq!(site.origin.asked("about.html").len(), 1, "it is stored");
+    // Programs read these.
+    let part = site.client.get_with("/app.js", &[("range", "bytes=100-")]).await;
+    assert_eq!((part.status, part.field("content-type")), (416, "application/problem+json"));
+    let answer = site.client.get_with("/app.js", &[("if-match", "\"x\"")]).await;
+    assert_eq!((answer.status, answer.field("content-type")), (412, "application/problem+json"));
+    assert_eq!(get(&site, "/none").await.text(), "404.html", "a class has 404, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_for_failures_is_there_while_s3_is_not() {
+    let site = website("errors: { 5xx: \"about.html\" }").await;
+    site.origin.decide(|request| request.target.ends_with("/down").then(|| refused(503, "SlowDown")));
+    until(&site, "/down", &[], "about.html").await;
+    site.origin.decide(|_| Some(refused(503, "ServiceUnavailable")));
+    site.purge("{\"all\": true}").await;
+    for path in ["/app.js", "/none", "/a"] {
+        let answer = get(&site, path).await;
+        assert_eq!((answer.status, answer.text()), (503, "about.html"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_may_be_a_redirect() {
+    let site = website("clean_urls: true").await;
+    let put = |key: &str, location: &str| {
+        site.origin.objects().put(key, &[("x-amz-website-redirect-location", location)], "moved");
+    };
+    put("old", "/new?x");
+    put("old.css", "https://cdn.example/a.css");
+    put("clean.html", "/clean/");
+    put("bad", "javascript:alert(1)");
+    for (path, location) in
+        [("/old", "/new?x"), ("/old.css", "https://cdn.example/a.css"), ("/clean", "/clean/")]
+    {
+        for _ in 0..20 {
+            let answer = get(&site, path).await;
+            assert_eq!(
+                (answer.status, answer.field("location"), answer.text()),
+                (301, location, ""),
+                "{path}"
+            );
+        }
+        let head = site.client.send("HEAD", path, &[], bytes::Bytes::new()).await;
+        assert_eq!((head.status, head.field("location")), (301, location));
+        let part = site.client.get_with(path, &[("range", "bytes=0-1")]).await;
+        assert_eq!((part.status, part.field("location")), (301, location));
+    }
+    assert_eq!(site.origin.asked("old").len(), 1, "it is stored");
+    let answer = get(&site, "/bad").await;
+    assert_eq!((answer.status, answer.text()), (200, "moved"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_host_has_pages_of_its_own() {
+    let origin = Origin::start().await;
+    for host in ["a", "b"] {
+        for page in ["404.html", "5xx.html", "app.html"] {
+            origin.objects().put(&format!("sites/{host}/{page}"), &[PAGE], format!("{page} of {host}"));
+        }
+    }
+    let mut many = bucket(&origin.endpoint(), "many", "/", "", "max_item_size: \"1MB\", max_size: \"64MB\"");
+    many.push_str("    hosts: [\"*.example\"]\n    key_prefix: \"sites/{label}/\"\n");
+    many.push_str(
+        "    site: { not_found: \"404.html\", spa: \"app.html\", errors: { 5xx: \"5xx.html\" } }\n",
+    );
+    let site = Site::run(origin, &document("", &[many])).await;
+    site.origin.decide(|request| request.target.ends_with("/down").then(|| refused(503, "SlowDown")));
+    for host in ["a", "b"] {
+        let name = format!("{host}.example:80");
+        let fields = [("host", name.as_str()), NAVIGATION[0]];
+        let answer = site.client.get_with("/none", &fields[..1]).await;
+        assert_eq!((answer.status, answer.text()), (404, &*format!("404.html of {host}")));
+        let answer = site.client.get_with("/users/7", &fields).await;
+        assert_eq!((answer.status, answer.text()), (200, &*format!("app.html of {host}")));
+        let answer = until(&site, "/down", &fields[..1], &format!("5xx.html of {host}")).await;
+        assert_eq!(answer.status, 503);
     }
 }

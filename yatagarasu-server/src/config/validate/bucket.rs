@@ -15,7 +15,7 @@ use crate::config::keys::{Again, BucketSettings, FallbackSettings, S3Settings, S
 use crate::config::text::check_field_value;
 use crate::config::validate::{cache, cors, fields, forward, routing, socket_bytes};
 use crate::config::{BucketConfig, FallbackConfig, OriginConfig, Secret};
-use crate::service::site::Site;
+use crate::service::site::{ErrorClass, Site};
 
 /// Validates one bucket. Reports every error to `complain`. Returns `None` if the error leaves no value to go on with.
 pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_>) -> Option<BucketConfig> {
@@ -65,23 +65,37 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
 }
 
 fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<Site> {
-    let SiteSettings { index, clean_urls, spa, not_found } = settings;
+    let SiteSettings { index, clean_urls, spa, not_found, errors } = settings;
     let is_name = !index.contains('/') && !matches!(index.as_str(), "." | "..");
     if !is_name {
         let message = format!("expected a name without `/` such as \"index.html\", found `{index}`");
         complain(&format!("{key}.index"), &message);
     }
-    let mut page = |given: &Option<String>, name: &str| match given.as_deref().map(ObjectKey::parse) {
-        None => Some(None),
-        Some(Ok(page)) => Some(Some(page)),
-        Some(Err(error)) => {
+    let mut page = |given: &str, name: &str| {
+        ObjectKey::parse(given).map_err(|error| {
             complain(&format!("{key}.{name}"), &format!("expected the key of an object at S3: {error}"));
-            None
-        }
+        })
     };
-    let (spa, not_found) = (page(spa, "spa"), page(not_found, "not_found"));
+    let spa = spa.as_deref().map(|given| page(given, "spa")).transpose();
+    let not_found = not_found.as_deref().map(|given| page(given, "not_found")).transpose();
+    let errors = errors.0.iter().map(|(status, given)| {
+        Some((ErrorClass::parse(status), page(given, &format!("errors.{status}")).ok()?, status))
+    });
+    let errors: Vec<_> = errors.collect();
+    let mut classes = Vec::new();
+    for (class, page, status) in errors.into_iter().collect::<Option<Vec<_>>>()? {
+        let Some(class) = class else {
+            let hint = if status == "404" { "; the page for 404 is `not_found`" } else { "" };
+            let message =
+                format!("expected a status such as `403`, or `4xx` or `5xx`, found `{status}`{hint}");
+            complain(&format!("{key}.errors.{status}"), &message);
+            return None;
+        };
+        classes.push((class, page));
+    }
     let index = Some(index.clone()).filter(|index| !index.is_empty());
-    is_name.then_some(Site { index, clean_urls: *clean_urls, spa: spa?, not_found: not_found? })
+    let (spa, not_found) = (spa.ok()?, not_found.ok()?);
+    is_name.then_some(Site { index, clean_urls: *clean_urls, spa, not_found, errors: classes })
 }
 
 /// Validates a path prefix and returns it in canonical form, so that `/static` and `/static/` compare equal.

@@ -137,7 +137,7 @@ impl KeyPrefix {
 
     /// Returns the key at S3 for the rest of a path. Returns `None` if the prefix needs the name of a host, and the
     /// request has none.
-    pub(super) fn key<'a>(&self, host: Option<&str>, rest: &'a str) -> Option<Cow<'a, str>> {
+    pub(crate) fn key<'a>(&self, host: Option<&str>, rest: &'a str) -> Option<Cow<'a, str>> {
         if self.parts.is_empty() {
             return Some(Cow::Borrowed(rest));
         }

@@ -62,8 +62,8 @@ impl PathPattern {
             return Err("expected text between two names in braces".to_owned());
         }
         names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("`{{{}}}` stands there twice", twice[0]));
+        if let Some([twice, _]) = names.array_windows().find(|[one, other]| one == other) {
+            return Err(format!("`{{{twice}}}` stands there twice"));
         }
         match parts.first() {
             Some(Part::Text(text)) if text.starts_with('/') => Ok(Self(parts)),
@@ -335,7 +335,9 @@ pub(crate) fn endless(rules: &[Rewrite]) -> Option<usize> {
             let Some((rule, captures)) = matching.filter(|(rule, _)| is_redirect(rule)) else { return false };
             let next = rule.to.path(&captures);
             // A query or a fragment is no part of the next path.
-            path = next.split(['?', '#']).next().unwrap_or_default().to_owned();
+            let end = next.find(['?', '#']).unwrap_or(next.len());
+            path = next;
+            path.truncate(end);
         }
         true
     })
