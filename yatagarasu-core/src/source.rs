@@ -7,6 +7,7 @@ pub mod error;
 pub mod failover;
 pub mod healing;
 pub mod hedge;
+pub mod list;
 pub mod resume;
 pub mod retry;
 pub mod timeout;
@@ -22,6 +23,7 @@ use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
+use crate::source::list::{ListPage, Listing};
 use crate::source::trace::SourceTrace;
 
 /// An object, or the requested part of one, as a source opens it.
@@ -56,6 +58,10 @@ pub trait ObjectSource: Send + Sync + Debug {
     /// Forwards a CORS preflight request (`OPTIONS`), which asks if a page of another origin may access an
     /// object. Returns the fields of the answer.
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError>;
+
+    /// Lists the objects of the source, page by page. A page has every object once that is there all the time, in the
+    /// order of the keys. The fields and the query of the request have no effect.
+    async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError>;
 
     /// Checks that the source can serve requests now: it is reachable, the bucket exists, and the credentials are
     /// accepted.

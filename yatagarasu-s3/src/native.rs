@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{Method, Response, StatusCode};
+use yatagarasu_core::source::list::{ListPage, Listing};
 use yatagarasu_core::{
     Answer, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
 };
 
 use crate::client::address::escape;
 use crate::client::headers::end_to_end;
+use crate::client::listing::list;
 use crate::client::preflight::preflight;
 use crate::client::probe::probe;
 use crate::client::response::object_meta;
@@ -65,6 +67,10 @@ impl ObjectSource for NativeSource {
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         preflight(&self.sender, key, request).await
+    }
+
+    async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
+        list(&self.sender, listing, request).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

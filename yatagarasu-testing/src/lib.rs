@@ -15,6 +15,7 @@ pub mod client;
 mod clock;
 pub mod conformance;
 mod corpus;
+mod listing;
 mod memory_cache;
 mod memory_source;
 #[cfg(any(feature = "client", feature = "origin"))]

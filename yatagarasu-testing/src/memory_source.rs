@@ -13,6 +13,7 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::conformance::SourceBed;
+use crate::listing::page_of;
 use yatagarasu_core::http::conditional::{Verdict, evaluate, range_applies};
 use yatagarasu_core::http::content_range::content_range;
 use yatagarasu_core::http::method::Method;
@@ -22,6 +23,7 @@ use yatagarasu_core::object::key::ObjectKey;
 use yatagarasu_core::object::meta::ObjectMeta;
 use yatagarasu_core::source::body::ObjectBody;
 use yatagarasu_core::source::error::{ErrorKind, ErrorResponse, SourceError};
+use yatagarasu_core::source::list::{ListPage, Listed, Listing};
 use yatagarasu_core::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// A source with objects in memory. Counts its requests. Clones share the objects and the counters.
@@ -118,6 +120,19 @@ impl ObjectSource for MemorySource {
 
     async fn preflight(&self, _: &ObjectKey, _: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         Err(SourceError::new(ErrorKind::Denied))
+    }
+
+    async fn list(&self, listing: &Listing, _: &SourceRequest) -> Result<ListPage, SourceError> {
+        let objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = |headers: &HeaderMap, name| headers.get(name)?.to_str().ok().map(str::to_owned);
+        let listed = objects.iter().map(|(key, (headers, content))| Listed {
+            key: key.clone(),
+            size: content.len() as u64,
+            modified: text(headers, header::LAST_MODIFIED)
+                .and_then(|date| httpdate::parse_http_date(&date).ok()),
+            etag: text(headers, header::ETAG),
+        });
+        Ok(page_of(listed.collect(), listing))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

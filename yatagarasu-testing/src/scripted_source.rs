@@ -13,6 +13,7 @@ use yatagarasu_core::object::key::ObjectKey;
 use yatagarasu_core::object::meta::ObjectMeta;
 use yatagarasu_core::source::body::ObjectBody;
 use yatagarasu_core::source::error::SourceError;
+use yatagarasu_core::source::list::{ListPage, Listing};
 use yatagarasu_core::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// A source that hands each request to the test. The test answers it.
@@ -118,6 +119,10 @@ impl ObjectSource for ScriptedSource {
             Answer::Object(object) => Ok(object.meta),
             Answer::NotModified(_) => Err(SourceError::broken("not modified, to a preflight")),
         }
+    }
+
+    async fn list(&self, _: &Listing, _: &SourceRequest) -> Result<ListPage, SourceError> {
+        Err(SourceError::unavailable("no test scripts a list"))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

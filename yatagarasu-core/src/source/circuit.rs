@@ -15,6 +15,7 @@ use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
 use crate::source::consequences::Retry;
 use crate::source::error::{ErrorKind, SourceError};
+use crate::source::list::{ListPage, Listing};
 use crate::source::trace::SourceTrace;
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
@@ -324,6 +325,10 @@ impl ObjectSource for Guarded {
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         self.0.ask(request, self.0.inner.preflight(key, request)).await
+    }
+
+    async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
+        self.0.ask(request, self.0.inner.list(listing, request)).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -3,8 +3,10 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::{iter, ptr};
 
 use async_trait::async_trait;
+use http::StatusCode;
 
 use crate::log_limit::LogLimit;
 use crate::object::key::ObjectKey;
@@ -12,6 +14,7 @@ use crate::object::meta::ObjectMeta;
 use crate::source::circuit::Guarded;
 use crate::source::consequences::StaleInstead;
 use crate::source::error::{ErrorKind, SourceError};
+use crate::source::list::{ListPage, Listing};
 use crate::source::trace::SourceTrace;
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
@@ -62,6 +65,13 @@ impl FailoverCounters {
     }
 }
 
+/// The source of a page that is not the first one of a list, with its number and what to ask it for.
+struct Continued<'a> {
+    source: &'a dyn ObjectSource,
+    index: usize,
+    listing: Listing,
+}
+
 impl Failover {
     /// Creates the source of the bucket `name`: `first`, and `others` where it fails.
     pub fn new(
@@ -108,6 +118,22 @@ impl Failover {
         Err(error)
     }
 
+    fn sources(&self) -> impl Iterator<Item = &Arc<dyn ObjectSource>> {
+        iter::once(&self.first.source).chain(self.others.iter().map(|other| &other.source))
+    }
+
+    /// Returns whom to ask for a page that is not the first one.
+    fn continued(&self, listing: &Listing) -> Result<Option<Continued<'_>>, SourceError> {
+        let Some(continuation) = &listing.continuation else { return Ok(None) };
+        let source = continuation.split_once(':').and_then(|(index, own)| {
+            let index = index.parse().ok()?;
+            let listing = Listing { continuation: Some(own.to_owned()), ..listing.clone() };
+            Some(Continued { source: &**self.sources().nth(index)?, listing, index })
+        });
+        let unknown = || SourceError::new(ErrorKind::Invalid(StatusCode::BAD_REQUEST));
+        source.map(Some).ok_or_else(unknown)
+    }
+
     /// Returns `true` if a further source is up that is asked where the first one fails.
     fn bridges_an_outage(&self) -> bool {
         self.others
@@ -133,6 +159,11 @@ fn cause_of(error: &SourceError) -> Option<FailoverCause> {
         _ if error.consequences().stale == StaleInstead::Allowed => Some(FailoverCause::Unavailable),
         _ => None,
     }
+}
+
+/// Returns the page of the source of this number, which its continuation names.
+fn numbered(page: ListPage, index: usize) -> ListPage {
+    ListPage { next: page.next.map(|own| format!("{index}:{own}")), ..page }
 }
 
 /// Returns the error of two sources of which neither has answered.
@@ -161,6 +192,19 @@ impl ObjectSource for Failover {
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         self.ask(request, |source| source.preflight(key, request)).await
+    }
+
+    /// Asks one source after the other for the first page. The next ones are of the source that has sent it.
+    async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
+        if let Some(Continued { source, listing, index }) = self.continued(listing)? {
+            return source.list(&listing, request).await.map(|page| numbered(page, index));
+        }
+        let ask = async |source: &dyn ObjectSource| {
+            let page = source.list(listing, request).await?;
+            let index = self.sources().position(|known| ptr::addr_eq(&raw const **known, source));
+            Ok(numbered(page, index.unwrap_or_default()))
+        };
+        self.ask(request, ask).await
     }
 
     /// Succeeds if a source can answer.

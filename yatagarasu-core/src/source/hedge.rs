@@ -15,6 +15,7 @@ use crate::object::meta::ObjectMeta;
 use crate::source::consequences::Retry;
 use crate::source::error::SourceError;
 use crate::source::healing::Healing;
+use crate::source::list::{ListPage, Listing};
 use crate::source::trace::SourceTrace;
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 use latencies::Latencies;
@@ -123,6 +124,10 @@ impl ObjectSource for Hedging {
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         self.inner.preflight(key, request).await
+    }
+
+    async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
+        self.inner.list(listing, request).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

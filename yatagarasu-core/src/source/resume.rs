@@ -12,6 +12,7 @@ use crate::object::meta::ObjectMeta;
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
 use crate::source::healing::Healing;
+use crate::source::list::{ListPage, Listing};
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 use body::ResumedBody;
 use rest::Rest;
@@ -68,6 +69,10 @@ impl ObjectSource for Resuming {
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         self.0.inner.preflight(key, request).await
+    }
+
+    async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
+        self.0.inner.list(listing, request).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -17,6 +17,7 @@ use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
 use crate::source::error::{ErrorKind, SourceError};
 use crate::source::healing::Healing;
+use crate::source::list::{ListPage, Listing};
 use crate::source::trace::SourceTrace;
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
@@ -108,6 +109,10 @@ impl ObjectSource for Retrying {
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         self.repeated(request, || self.inner.preflight(key, request)).await
+    }
+
+    async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
+        self.repeated(request, || self.inner.list(listing, request)).await
     }
 
     /// Asks once: who probes does so again and again.

@@ -16,6 +16,7 @@ use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
 use crate::source::body::{ObjectBody, Spliced};
 use crate::source::error::SourceError;
+use crate::source::list::{ListPage, Listing};
 use crate::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// Limits the time a source may stay silent.
@@ -70,6 +71,10 @@ impl ObjectSource for Timed {
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         self.within(self.inner.preflight(key, request)).await
+    }
+
+    async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
+        self.within(self.inner.list(listing, request)).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use yatagarasu_core::source::list::{ListPage, Listing};
 use yatagarasu_core::{
     Answer, BucketPolicy, ErrorKind, Gateway, Method, Object, ObjectKey, ObjectMeta, ObjectSource,
     SourceError, SourceRequest,
@@ -225,6 +226,10 @@ impl ObjectSource for Panicking {
 
     async fn preflight(&self, _: &ObjectKey, _: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         unreachable!("not asked");
+    }
+
+    async fn list(&self, _: &Listing, _: &SourceRequest) -> Result<ListPage, SourceError> {
+        unreachable!("not asked")
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -13,6 +13,7 @@ use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use yatagarasu_core::source::list::{ListPage, Listing};
 use yatagarasu_core::{
     Answer, BucketPolicy, CachePolicy, ErrorKind, ForwardedFields, Method, Negative, Object, ObjectBody,
     ObjectKey, ObjectMeta, ObjectSource, Request, SourceError, SourceRequest,
@@ -316,6 +317,10 @@ impl ObjectSource for Making {
     }
 
     async fn preflight(&self, _: &ObjectKey, _: &SourceRequest) -> Result<ObjectMeta, SourceError> {
+        unreachable!("not asked")
+    }
+
+    async fn list(&self, _: &Listing, _: &SourceRequest) -> Result<ListPage, SourceError> {
         unreachable!("not asked")
     }
 

@@ -10,6 +10,7 @@ use futures_core::Stream;
 use http::header;
 use tokio::sync::Semaphore;
 use yatagarasu_core::clock::Moment;
+use yatagarasu_core::source::list::{ListPage, Listing};
 use yatagarasu_core::{
     Admission, Answer, CacheEntry, CacheKey, KeyRef, Object, ObjectBody, ObjectCache, ObjectKey, ObjectMeta,
     ObjectSource, Selector, SourceError, SourceRequest, Usage,
@@ -162,6 +163,10 @@ impl ObjectSource for TurnstileSource {
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         self.inner.preflight(key, request).await
+    }
+
+    async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
+        self.inner.list(listing, request).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

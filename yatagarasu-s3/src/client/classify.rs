@@ -20,6 +20,7 @@ pub(crate) struct Asked {
 pub(crate) enum What {
     Get,
     Head,
+    List,
     Preflight,
 }
 

@@ -1,7 +1,7 @@
 //! Reads the XML document of an S3 error response.
 
 use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesRef, Event};
 
 /// Maximum number of bytes read of an error document.
 pub(crate) const ERROR_BYTES_MAX: usize = 64 * 1024;
@@ -36,13 +36,7 @@ impl ErrorDocument {
                 Ok(Event::CData(text)) => found.append(&element, &String::from_utf8_lossy(&text)),
                 // An entity is an event of its own: text comes before and after it.
                 Ok(Event::GeneralRef(entity)) => {
-                    let resolved = if let Ok(Some(character)) = entity.resolve_char_ref() {
-                        character.to_string()
-                    } else {
-                        let name = String::from_utf8_lossy(&entity);
-                        quick_xml::escape::resolve_predefined_entity(&name).unwrap_or_default().to_owned()
-                    };
-                    found.append(&element, &resolved);
+                    found.append(&element, &resolved(&entity));
                 }
                 Ok(Event::End(_)) => element.clear(),
                 Ok(Event::Eof) | Err(_) => break,
@@ -67,6 +61,15 @@ impl ErrorDocument {
         let room = TEXT_CHARS_MAX.saturating_sub(field.chars().count());
         field.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(room));
     }
+}
+
+/// Returns the text that an entity stands for.
+pub(crate) fn resolved(entity: &BytesRef<'_>) -> String {
+    if let Ok(Some(character)) = entity.resolve_char_ref() {
+        return character.to_string();
+    }
+    let name = String::from_utf8_lossy(entity);
+    quick_xml::escape::resolve_predefined_entity(&name).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

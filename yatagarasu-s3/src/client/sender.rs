@@ -48,7 +48,7 @@ pub(crate) struct BucketClient {
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
-    /// The object's key, percent-encoded.
+    /// The object's key, percent-encoded. Empty for a list.
     pub(crate) key: String,
     /// The query, percent-encoded.
     pub(crate) query: Option<Arc<str>>,
@@ -87,7 +87,10 @@ impl BucketClient {
     ///
     /// Returns any other refusal as an error.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response<BodyReader>, SourceError> {
-        let asked = Asked::of(&outgoing.method, &outgoing.headers, outgoing.query.as_deref());
+        let mut asked = Asked::of(&outgoing.method, &outgoing.headers, outgoing.query.as_deref());
+        if outgoing.key.is_empty() {
+            asked.method = What::List;
+        }
         let mut address = self.address();
         let (mut tried, mut explaining) = (Vec::with_capacity(TRIES_MAX), true);
         loop {
@@ -114,11 +117,11 @@ impl BucketClient {
             }
             let bare = refusal.error.kind() == ErrorKind::Unexplained(StatusCode::BAD_REQUEST);
             if !(bare && asked.method == What::Head && explaining) {
-                return Err(self.as_configured(refusal.error));
+                return Err(self.as_configured(asked, refusal.error));
             }
             explaining = false;
             match self.explained(&outgoing).await {
-                Some(error) => return Err(self.as_configured(error)),
+                Some(error) => return Err(self.as_configured(asked, error)),
                 // It could be mended on the way.
                 None => address = self.address(),
             }
@@ -203,8 +206,11 @@ impl BucketClient {
         Box::pin(self.send(get)).await.err()
     }
 
-    /// Applies `access_denied`.
-    fn as_configured(&self, error: SourceError) -> SourceError {
+    /// Applies `access_denied`. A list that is refused is not an object that is missing.
+    fn as_configured(&self, asked: Asked, error: SourceError) -> SourceError {
+        if asked.method == What::List {
+            return error;
+        }
         match (self.access_denied, error.kind()) {
             (AccessDenied::NotFound, ErrorKind::Denied)
                 if error.response().is_some_and(|response| response.code == "AccessDenied") =>

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 use yatagarasu_core::source::consequences::Fault;
+use yatagarasu_core::source::list::{ListPage, Listing};
 use yatagarasu_core::{Answer, Object, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest};
 
 /// Time between two warnings about the same fault, and time without a failure after which it has ended. One broken
@@ -72,14 +73,14 @@ impl Failures {
         self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn saw<T>(&self, key: &ObjectKey, answer: &Result<T, SourceError>) {
+    fn saw<T>(&self, key: &str, answer: &Result<T, SourceError>) {
         match answer {
             Ok(_) => self.succeeded(),
             Err(error) => self.failed(key, error),
         }
     }
 
-    fn failed(&self, key: &ObjectKey, error: &SourceError) {
+    fn failed(&self, key: &str, error: &SourceError) {
         let fault = error.consequences().fault;
         let index = FAULTS.iter().position(|(one, _)| *one == fault).expect("all are listed");
         self.counts[index].fetch_add(1, Ordering::Relaxed);
@@ -94,7 +95,7 @@ impl Failures {
             }
         };
         // The key comes from a client. As text it is quoted and escaped.
-        let (now, bucket, key) = (Instant::now(), &*self.bucket, key.as_str());
+        let (now, bucket) = (Instant::now(), &*self.bucket);
         match episode {
             None => {
                 tracing::warn!(%error, bucket, key, "{what}");
@@ -150,11 +151,11 @@ impl Reported {
 impl ObjectSource for Reported {
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
         let answer = self.source.get(key, request).await;
-        self.failures.saw(key, &answer);
+        self.failures.saw(key.as_str(), &answer);
         Ok(match answer? {
             Answer::Object(Object { meta, body }) => {
                 let (failures, key) = (Arc::clone(&self.failures), key.clone());
-                let body = body.on_failure(move |error| failures.failed(&key, error));
+                let body = body.on_failure(move |error| failures.failed(key.as_str(), error));
                 Answer::Object(Object { meta, body })
             }
             Answer::NotModified(meta) => Answer::NotModified(meta),
@@ -167,14 +168,20 @@ impl ObjectSource for Reported {
         request: &SourceRequest,
     ) -> Result<Answer<ObjectMeta>, SourceError> {
         let answer = self.source.head(key, request).await;
-        self.failures.saw(key, &answer);
+        self.failures.saw(key.as_str(), &answer);
         answer
     }
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         let answer = self.source.preflight(key, request).await;
-        self.failures.saw(key, &answer);
+        self.failures.saw(key.as_str(), &answer);
         answer
+    }
+
+    async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
+        let page = self.source.list(listing, request).await;
+        self.failures.saw(&listing.prefix, &page);
+        page
     }
 
     /// Readiness tells of its own failures.
@@ -192,8 +199,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_fault_lasts_until_no_request_has_met_it_for_a_minute() {
         let failures = Failures::new("assets".into());
-        let key = ObjectKey::parse("k").unwrap();
-        let fails = |kind| failures.saw(&key, &Err::<(), _>(SourceError::new(kind)));
+        let fails = |kind| failures.saw("k", &Err::<(), _>(SourceError::new(kind)));
         let episode =
             |episode: &Option<Episode>| episode.as_ref().map(|episode| (episode.errors, episode.unlogged));
         let source = || episode(&failures.lasting().source);
@@ -203,7 +209,7 @@ mod tests {
         fails(ErrorKind::Broken);
         assert_eq!((source(), gateway()), (Some((2, 1)), Some((1, 0))), "each fault has its own lines");
         // A good object among bad ones ends nothing.
-        failures.saw(&key, &Ok(()));
+        failures.saw("k", &Ok(()));
         assert_eq!(source(), Some((2, 1)));
         tokio::time::advance(PERIOD / 2).await;
         fails(ErrorKind::Unavailable);
@@ -213,7 +219,7 @@ mod tests {
         fails(ErrorKind::Unavailable);
         assert_eq!(source(), Some((4, 0)), "a line a minute");
         tokio::time::advance(PERIOD).await;
-        failures.saw(&key, &Ok(()));
+        failures.saw("k", &Ok(()));
         assert_eq!(source(), None);
         fails(ErrorKind::Invalid(http::StatusCode::BAD_REQUEST));
         assert_eq!(failures.counts(), [1, 1, 1, 4]);

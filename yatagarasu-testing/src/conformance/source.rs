@@ -1,5 +1,6 @@
 //! The conformance suite of the `ObjectSource` trait.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::odd_keys;
 use yatagarasu_core::object::key::ObjectKey;
 use yatagarasu_core::source::error::{ErrorKind, SourceError};
+use yatagarasu_core::source::list::{Listed, Listing, Pages};
 use yatagarasu_core::source::{Answer, Object, ObjectSource, SourceRequest};
 
 /// A source under test, and a way to store objects in it.
@@ -42,6 +44,8 @@ pub async fn source_conformance(bed: &dyn SourceBed) {
     missing_objects_are_not_found(bed).await;
     bodies_of_every_size_come_byte_for_byte(bed).await;
     odd_keys_are_fetched_byte_for_byte(bed).await;
+    lists_have_every_object_once(bed).await;
+    lists_have_folders(bed).await;
     bed.source().probe().await.expect("the source is reachable");
 }
 
@@ -130,6 +134,67 @@ async fn odd_keys_are_fetched_byte_for_byte(bed: &dyn SourceBed) {
             other => panic!("{odd:?}: {other:?}"),
         };
         assert_eq!(read(object).await, format!("{index}").as_bytes(), "{odd:?}");
+    }
+}
+
+/// Reads all pages of a list.
+async fn listed(bed: &dyn SourceBed, listing: &Listing) -> (Vec<Listed>, Vec<String>) {
+    let source = bed.source();
+    let mut pages = Pages::new(&*source, listing.clone(), SourceRequest::default());
+    let (mut objects, mut folders) = (Vec::new(), Vec::new());
+    while let Some(page) = pages.next().await {
+        let page = page.expect("the source lists");
+        assert!(page.objects.len() + page.folders.len() <= usize::from(listing.keys_max));
+        objects.extend(page.objects);
+        folders.extend(page.folders);
+    }
+    (objects, folders)
+}
+
+async fn lists_have_every_object_once(bed: &dyn SourceBed) {
+    let mut expected: Vec<_> = odd_keys().iter().map(|odd| format!("list/{odd}")).collect();
+    expected.retain(|key| ObjectKey::parse(key).is_ok());
+    for (index, key) in expected.iter().enumerate() {
+        bed.put(key, &FIELDS[..2], vec![0; index].into()).await;
+    }
+    let sizes: HashMap<_, _> = expected.iter().cloned().zip(0..).collect();
+    expected.sort();
+    for keys_max in [1000, 7] {
+        let listing = Listing { prefix: "list/".to_owned(), keys_max, ..Listing::default() };
+        let (objects, folders) = listed(bed, &listing).await;
+        assert!(folders.is_empty(), "{folders:?}");
+        let keys: Vec<_> = objects.iter().map(|object| &*object.key).collect();
+        assert_eq!(keys, expected, "{keys_max} a page");
+        for object in objects {
+            assert_eq!(object.size, sizes[&object.key], "{:?}", object.key);
+            assert!(object.modified.is_some() && object.etag.is_some(), "{object:?}");
+        }
+    }
+    let listing = Listing { prefix: "nothing has this/".to_owned(), keys_max: 1000, ..Listing::default() };
+    assert_eq!(listed(bed, &listing).await, (Vec::new(), Vec::new()));
+}
+
+async fn lists_have_folders(bed: &dyn SourceBed) {
+    for key in ["tree/a", "tree/b/1", "tree/b/2", "tree/b/c/3", "tree/d e+/4", "tree/f", "tree/g/", "trees"] {
+        bed.put(key, &FIELDS[..2], Bytes::from_static(b"x")).await;
+    }
+    for (prefix, keys, expected) in [
+        ("tree/", vec!["tree/a", "tree/f"], vec!["tree/b/", "tree/d e+/", "tree/g/"]),
+        ("tree/b/", vec!["tree/b/1", "tree/b/2"], vec!["tree/b/c/"]),
+        ("tree/g/", vec!["tree/g/"], vec![]),
+        ("tree", vec!["trees"], vec!["tree/"]),
+    ] {
+        for keys_max in [1000, 2, 1] {
+            let delimiter = Some("/".to_owned());
+            let listing = Listing { prefix: prefix.to_owned(), delimiter, keys_max, ..Listing::default() };
+            let (objects, folders) = listed(bed, &listing).await;
+            let found: Vec<_> = objects.iter().map(|object| &*object.key).collect();
+            assert_eq!(
+                (found, folders.iter().map(|folder| &**folder).collect()),
+                (keys.clone(), expected.clone()),
+                "{prefix}"
+            );
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use yatagarasu_core::http::conditional::{Verdict, evaluate, range_applies};
 use yatagarasu_core::http::content_range::{content_range, unsatisfied_range};
 use yatagarasu_core::http::range::requested;
 use yatagarasu_core::http::validator::Validators;
+use yatagarasu_core::source::list::Listed;
 
 use super::content::{Content, pattern};
 
@@ -94,6 +95,23 @@ impl MemoryObjects {
 
     fn objects(&self) -> MutexGuard<'_, HashMap<String, Arc<Stored>>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns all objects.
+    pub(super) fn listed(&self, bucket: &str) -> S3Result<Vec<Listed>> {
+        if bucket != BUCKET {
+            return Err(s3_error!(NoSuchBucket));
+        }
+        let text = |stored: &Stored, name| stored.headers.get(name)?.to_str().ok().map(str::to_owned);
+        let objects = self.objects();
+        let listed = objects.iter().map(|(key, stored)| Listed {
+            key: key.clone(),
+            size: stored.content.length(),
+            modified: text(stored, header::LAST_MODIFIED)
+                .and_then(|date| httpdate::parse_http_date(&date).ok()),
+            etag: text(stored, header::ETAG),
+        });
+        Ok(listed.collect())
     }
 
     /// Evaluates the conditions and the range of a request. Returns the object, the requested part, and the value of

@@ -6,14 +6,17 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderMap, HeaderValue};
 use s3s::dto::{
-    ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Metadata, Timestamp,
+    CommonPrefix, ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
+    ListObjectsV2Input, ListObjectsV2Output, Metadata, Object, Timestamp,
 };
 use s3s::{S3, S3Request, S3Response, S3Result};
 use yatagarasu_core::Method;
+use yatagarasu_core::source::list::{Listed, Listing};
 
 use super::MemoryObjects;
+use crate::listing::page_of;
 
-/// Reads objects. Everything else is not implemented.
+/// Reads and lists objects. Everything else is not implemented.
 pub(super) struct Operations(pub(super) Arc<MemoryObjects>);
 
 #[async_trait::async_trait]
@@ -55,6 +58,44 @@ impl S3 for Operations {
         response.headers = others(&stored.headers);
         Ok(response)
     }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = request.input;
+        let is_escaped = input.encoding_type.as_ref().is_some_and(|encoding| encoding.as_str() == "url");
+        let form = |text: String| if is_escaped { escaped(&text) } else { text };
+        let listing = Listing {
+            prefix: input.prefix.unwrap_or_default(),
+            delimiter: input.delimiter,
+            continuation: input.continuation_token,
+            keys_max: input.max_keys.and_then(|keys| keys.try_into().ok()).unwrap_or(1000),
+        };
+        let page = page_of(self.0.listed(&input.bucket)?, &listing);
+        let object = |object: Listed| Object {
+            key: Some(form(object.key)),
+            size: i64::try_from(object.size).ok(),
+            last_modified: object.modified.map(Timestamp::from),
+            e_tag: object.etag.map(|etag| ETag::Strong(etag.trim_matches('"').to_owned())),
+            ..Object::default()
+        };
+        let folder = |prefix: String| CommonPrefix { prefix: Some(form(prefix)) };
+        Ok(S3Response::new(ListObjectsV2Output {
+            is_truncated: Some(page.next.is_some()),
+            next_continuation_token: page.next,
+            encoding_type: input.encoding_type,
+            contents: Some(page.objects.into_iter().map(object).collect()),
+            common_prefixes: Some(page.folders.into_iter().map(folder).collect()),
+            name: Some(input.bucket),
+            ..ListObjectsV2Output::default()
+        }))
+    }
+}
+
+/// Escapes a text as S3 does if it is asked to (`encoding-type=url`).
+fn escaped(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// Returns the value of a field that `s3s` has a typed member for. All other fields are set on the response

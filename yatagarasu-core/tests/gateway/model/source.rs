@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
 use yatagarasu_core::clock::Moment;
+use yatagarasu_core::source::list::{ListPage, Listing};
 use yatagarasu_core::{
     Admission, Answer, CacheEntry, CacheKey, Clock, ErrorKind, KeyRef, Method, Object, ObjectBody,
     ObjectCache, ObjectKey, ObjectMeta, ObjectSource, Selector, SourceError, SourceRequest, Usage,
@@ -192,6 +193,10 @@ impl ObjectSource for ModelSource {
 
     async fn preflight(&self, _: &ObjectKey, _: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         Err(SourceError::unavailable("no page asks the model"))
+    }
+
+    async fn list(&self, _: &Listing, _: &SourceRequest) -> Result<ListPage, SourceError> {
+        Err(SourceError::unavailable("nobody lists the model"))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
