@@ -13,6 +13,7 @@ use crate::build::origin::Origin;
 use crate::config::{BucketConfig, Config, StatusKey};
 use crate::listener::socket::ListenAddress;
 use crate::service::buckets::{Bucket, Buckets};
+use crate::service::listing::{ListingFormat, WithListings};
 use crate::service::site::Website;
 use crate::telemetry::failures::{Failures, Reported};
 use crate::tls::setup::TlsError;
@@ -170,7 +171,9 @@ async fn bucket(
         |earlier| Arc::clone(&earlier.failures),
     );
     let failover = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.failover));
-    let source = Arc::new(Reported::new(source(settings, &origins, &failover), Arc::clone(&failures)));
+    let source: Arc<dyn ObjectSource> =
+        Arc::new(Reported::new(source(settings, &origins, &failover), Arc::clone(&failures)));
+    let source = with_listings(settings, source);
     let policy = BucketPolicy {
         cache: settings.cache.as_ref().map(|cache| cache.policy.clone()),
         forward_headers: settings.forward_headers.clone(),
@@ -203,6 +206,16 @@ async fn bucket(
         failures,
         config: settings.clone(),
     })
+}
+
+/// Adds the lists of folders, if the bucket has any.
+fn with_listings(settings: &BucketConfig, source: Arc<dyn ObjectSource>) -> Arc<dyn ObjectSource> {
+    let site = settings.site.as_ref().filter(|site| site.listing != ListingFormat::Off);
+    let Some(index) = site.and_then(|site| site.index.as_deref()) else { return source };
+    // The root of the website, as far as its depth goes.
+    let path_prefix = if settings.strip_prefix { "" } else { settings.path_prefix.trim_end_matches('/') };
+    let root = format!("{}{path_prefix}", settings.key_prefix.as_str());
+    Arc::new(WithListings::new(source, settings.name.as_str().into(), index, &root))
 }
 
 /// Returns the source of a bucket: its only one, or one that asks the others where it fails.

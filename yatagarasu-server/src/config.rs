@@ -20,6 +20,7 @@ mod units;
 mod validate;
 
 pub use crate::listener::socket::ListenAddress;
+pub use crate::service::listing::ListingFormat;
 pub use crate::service::router::{HostPattern, KeyPrefix};
 pub use crate::service::site::{ErrorClass, Site};
 pub use crate::tls::TlsVersion;

@@ -2,13 +2,14 @@
 //!
 //! The [`router`] decodes a path and finds the [bucket](buckets) and the key, by the host too. The [`handler`] of a thread
 //! asks the bucket's gateway and turns its outcome into a [`response`] with a [`body`], or into a [`problem`] document. A
-//! [`site`] says what is served in the place of an object that is not there. The [`client_address`] is that of a client
+//! [`site`] says what is served in the place of an object that is not there, for example a [`listing`]. The [`client_address`] is that of a client
 //! behind proxies.
 
 pub(crate) mod body;
 pub mod buckets;
 pub mod client_address;
 pub(crate) mod handler;
+pub(crate) mod listing;
 pub(crate) mod problem;
 pub(crate) mod response;
 pub(crate) mod router;

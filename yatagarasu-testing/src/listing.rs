@@ -8,13 +8,14 @@ enum Item {
     Folder(String),
 }
 
-/// Returns a page of all objects. The continuation is the last key or folder of the page before, with a sign that shows
+/// Returns a page of all objects, or `None` for a continuation of another source. The continuation is the last key or folder of the page before, with a sign that shows
 /// whether it is passed on as it is.
-pub(crate) fn page_of(mut objects: Vec<Listed>, listing: &Listing) -> ListPage {
+pub(crate) fn page_of(mut objects: Vec<Listed>, listing: &Listing) -> Option<ListPage> {
     objects.sort_by(|one, other| one.key.cmp(&other.key));
-    let after = listing.continuation.as_ref().map(|continuation| {
-        continuation.strip_prefix("after &").expect("a continuation of this source").to_owned()
-    });
+    let after = match &listing.continuation {
+        Some(continuation) => Some(continuation.strip_prefix("after &")?.to_owned()),
+        None => None,
+    };
     let mut items: Vec<(String, Item)> = Vec::new();
     for object in objects.into_iter().filter(|object| object.key.starts_with(&listing.prefix)) {
         let rest = &object.key[listing.prefix.len()..];
@@ -38,5 +39,5 @@ pub(crate) fn page_of(mut objects: Vec<Listed>, listing: &Listing) -> ListPage {
             Item::Folder(folder) => page.folders.push(folder),
         }
     }
-    page
+    Some(page)
 }

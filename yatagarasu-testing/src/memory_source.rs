@@ -132,7 +132,8 @@ impl ObjectSource for MemorySource {
                 .and_then(|date| httpdate::parse_http_date(&date).ok()),
             etag: text(headers, header::ETAG),
         });
-        Ok(page_of(listed.collect(), listing))
+        page_of(listed.collect(), listing)
+            .ok_or_else(|| SourceError::new(ErrorKind::Invalid(StatusCode::BAD_REQUEST)))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

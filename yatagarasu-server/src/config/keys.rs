@@ -23,6 +23,7 @@ use yatagarasu_s3::{AccessDenied, SourceBackend};
 use crate::config::Secret;
 use crate::config::units::{ByteSize, Span};
 use crate::service::client_address::AddressSource;
+use crate::service::listing::ListingFormat;
 use crate::tls::TlsVersion;
 use bounds::Bounds;
 use key::Absent::{Computed, Required};
@@ -247,6 +248,9 @@ rows! {
         /// The object that clients get, with 404, if there is no object.
         not_found: Option<String> = null, else Computed("a document in JSON"), such as "404.html",
             bounds Bounds::rule("a key below `key_prefix`");
+        /// Whether folders without a page of their own are listed: `html` for people, and in JSON for clients that accept that
+        /// rather than HTML; `json` for programs alone. The gateway needs the permission to list the bucket.
+        listing: Choice<ListingFormat> = "off";
         /// The objects that clients get with other errors, by status: `403`, or `4xx` and `5xx` for all. They are kept in
         /// memory, for when S3 cannot be reached.
         errors: Fields = {}, such as { "403": "403.html", "5xx": "5xx.html" },

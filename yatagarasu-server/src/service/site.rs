@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 use yatagarasu_core::{ErrorKind, Gateway, GatewayError, ObjectKey, Outcome};
 
+use crate::service::listing::ListingFormat;
 use crate::service::router::KeyPrefix;
 use kept::KeptPages;
 
@@ -31,6 +32,8 @@ pub struct Site {
     pub spa: Option<ObjectKey>,
     /// The page for what is not there.
     pub not_found: Option<ObjectKey>,
+    /// Whether and how folders without a page are listed.
+    pub listing: ListingFormat,
     /// The pages for other errors.
     pub errors: Vec<(ErrorClass, ObjectKey)>,
 }

@@ -14,6 +14,7 @@ mod healing;
 mod hostile;
 mod joining;
 mod life;
+mod listing;
 mod operating;
 mod requests;
 mod rfc5861;

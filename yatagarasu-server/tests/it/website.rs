@@ -230,9 +230,14 @@ fn what_does_not_fit_is_an_error() {
             "site.errors.404: expected a status such as `403`, or `4xx` or `5xx`, found `404`; \
             the page for 404 is `not_found`",
         ),
+        ("index: \"\", listing: html", "site.listing: needs `index`"),
+        ("listing: xml", "site.listing: expected `off`, `html` or `json`, found `xml`"),
         ("errors: { 200: \"a\" }", "site.errors.200: expected a status such as `403`"),
         ("errors: { 5xx: \"../a\" }", "site.errors.5xx: expected the key of an object at S3"),
-        ("indx: \"x\"", "site.indx: unknown key: expected one of index, clean_urls, spa, not_found, errors"),
+        (
+            "indx: \"x\"",
+            "site.indx: unknown key: expected one of index, clean_urls, spa, not_found, listing, errors",
+        ),
     ] {
         let yaml = document("", &[format!("  - {{ name: a, path_prefix: /a, site: {{ {site} }} }}\n")]);
         let found = Config::from_yaml("f.yaml", &yaml, &Environment::default()).unwrap_err().to_string();
@@ -247,11 +252,12 @@ const MANUAL: &str = include_str!("../../../docs/src/website.md");
 async fn each_configuration_on_the_page_serves_what_it_says() {
     let blocks: Vec<_> =
         MANUAL.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    assert_eq!(blocks.len(), 3);
-    for (block, host, key) in [
-        (blocks[0], "www.example.com", "www/index.html"),
-        (blocks[1], "any.example", "index.html"),
-        (blocks[2], "a.example.org", "customers/a/index.html"),
+    assert_eq!(blocks.len(), 4);
+    for (block, host, path, key, content) in [
+        (blocks[0], "www.example.com", "/", "www/index.html", "home"),
+        (blocks[1], "any.example", "/downloads/2026/", "2026/a.txt", "<a href=\"./a.txt\">a.txt</a>"),
+        (blocks[2], "any.example", "/", "index.html", "home"),
+        (blocks[3], "a.example.org", "/", "customers/a/index.html", "home"),
     ] {
         let (files, origin) = (Files::new(), Origin::start().await);
         files.make("www.example.com", &["www.example.com"]);
@@ -266,11 +272,11 @@ async fn each_configuration_on_the_page_serves_what_it_says() {
         let site = Site::run(origin, &yaml).await;
         let answer = if server.is_empty() {
             let client = TlsClient::trusting(&[files.certificate("www.example.com")]);
-            client.get(site.address, host, "/").await.unwrap().response
+            client.get(site.address, host, path).await.unwrap().response
         } else {
-            site.client.get_with("/", &[("host", host)]).await
+            site.client.get_with(path, &[("host", host)]).await
         };
-        assert_eq!((answer.status, answer.text()), (200, "home"), "{block}");
+        assert!(answer.status == 200 && answer.text().contains(content), "{block}: {}", answer.text());
     }
 }
 

@@ -9,7 +9,7 @@ use s3s::dto::{
     CommonPrefix, ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
     ListObjectsV2Input, ListObjectsV2Output, Metadata, Object, Timestamp,
 };
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use yatagarasu_core::Method;
 use yatagarasu_core::source::list::{Listed, Listing};
 
@@ -72,7 +72,8 @@ impl S3 for Operations {
             continuation: input.continuation_token,
             keys_max: input.max_keys.and_then(|keys| keys.try_into().ok()).unwrap_or(1000),
         };
-        let page = page_of(self.0.listed(&input.bucket)?, &listing);
+        let page =
+            page_of(self.0.listed(&input.bucket)?, &listing).ok_or_else(|| s3_error!(InvalidArgument))?;
         let object = |object: Listed| Object {
             key: Some(form(object.key)),
             size: i64::try_from(object.size).ok(),

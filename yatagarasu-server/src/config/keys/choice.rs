@@ -8,6 +8,7 @@ use yatagarasu_core::{ClientControl, ObjectControl};
 use yatagarasu_s3::{AccessDenied, SourceBackend};
 
 use crate::service::client_address::AddressSource;
+use crate::service::listing::ListingFormat;
 use crate::tls::TlsVersion;
 
 /// An enum whose variants have names in a configuration.
@@ -55,6 +56,7 @@ names! {
         Connection = "connection", XForwardedFor = "x-forwarded-for", Forwarded = "forwarded",
         ProxyProtocol = "proxy_protocol"
     }
+    ListingFormat { Off = "off", Html = "html", Json = "json" }
     RewriteStatus {
         Inside = "none", MovedPermanently = "301", Found = "302", SeeOther = "303", TemporaryRedirect = "307",
         PermanentRedirect = "308"
@@ -102,7 +104,11 @@ pub(in crate::config) struct Choice<T>(pub(in crate::config) T);
 
 impl<'de, T: Named> Deserialize<'de> for Choice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
+        let mut name = String::deserialize(deserializer)?;
+        // YAML reads an unquoted `off` as a boolean.
+        if name == "false" && T::NAMES.contains(&"off") {
+            "off".clone_into(&mut name);
+        }
         let unknown = || D::Error::custom(format!("expected {}, found `{name}`", alternatives(T::NAMES)));
         T::named(&name).map(Self).ok_or_else(unknown)
     }

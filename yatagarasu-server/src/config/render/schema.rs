@@ -97,8 +97,12 @@ fn forms(key: &Key, kind: Type) -> Vec<Value> {
         Type::Choice(names) => {
             // YAML reads `301` and `1.2` as numbers.
             let numbers = names.iter().filter_map(|name| serde_json::from_str::<Number>(name).ok());
-            let values: Vec<Value> =
-                names.iter().map(|&name| json!(name)).chain(numbers.map(Value::Number)).collect();
+            let values: Vec<Value> = names
+                .iter()
+                .map(|&name| json!(name))
+                .chain(numbers.map(Value::Number))
+                .chain(names.contains(&"off").then_some(Value::Bool(false)))
+                .collect();
             vec![json!({ "enum": values }), text(&names.join("|"))]
         }
         Type::Names => vec![json!({ "type": "array", "items": any_text })],

@@ -170,6 +170,7 @@ fn site(site: &Site) -> SiteSettings {
         clean_urls: site.clean_urls,
         spa: site.spa.as_ref().map(key),
         not_found: site.not_found.as_ref().map(key),
+        listing: Choice(site.listing),
         errors: Fields(site.errors.iter().map(|(class, page)| (class.to_string(), key(page))).collect()),
     }
 }

@@ -15,6 +15,7 @@ use crate::config::keys::{Again, BucketSettings, FallbackSettings, S3Settings, S
 use crate::config::text::check_field_value;
 use crate::config::validate::{cache, cors, fields, forward, routing, socket_bytes};
 use crate::config::{BucketConfig, FallbackConfig, OriginConfig, Secret};
+use crate::service::listing::ListingFormat;
 use crate::service::site::{ErrorClass, Site};
 
 /// Validates one bucket. Reports every error to `complain`. Returns `None` if the error leaves no value to go on with.
@@ -65,7 +66,7 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
 }
 
 fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<Site> {
-    let SiteSettings { index, clean_urls, spa, not_found, errors } = settings;
+    let SiteSettings { index, clean_urls, spa, not_found, errors, listing } = settings;
     let is_name = !index.contains('/') && !matches!(index.as_str(), "." | "..");
     if !is_name {
         let message = format!("expected a name without `/` such as \"index.html\", found `{index}`");
@@ -95,7 +96,21 @@ fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<S
     }
     let index = Some(index.clone()).filter(|index| !index.is_empty());
     let (spa, not_found) = (spa.ok()?, not_found.ok()?);
-    is_name.then_some(Site { index, clean_urls: *clean_urls, spa, not_found, errors: classes })
+    if index.is_none() && listing.0 != ListingFormat::Off {
+        complain(
+            &format!("{key}.listing"),
+            "needs `index`: it is the name that a page in the place of a list has",
+        );
+        return None;
+    }
+    is_name.then_some(Site {
+        index,
+        clean_urls: *clean_urls,
+        spa,
+        not_found,
+        listing: listing.0,
+        errors: classes,
+    })
 }
 
 /// Validates a path prefix and returns it in canonical form, so that `/static` and `/static/` compare equal.

@@ -7,14 +7,19 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 use yatagarasu_core::caching::cache_control::RequestControl;
 use yatagarasu_core::http::fields::drop_hops;
 use yatagarasu_core::{
     CacheKey, CacheStatus, ErrorKind, Gateway, GatewayError, Method, ObjectKey, Outcome, Request, SourceError,
 };
 
+use crate::service::listing::{ListingFormat, ListingRequest};
 use crate::service::router::{host_of, without_port};
 use crate::service::site::{Page, REDIRECT, Website, folder, is_missing};
+
+/// Maximum length of the name of a page of a list.
+const CONTINUATION_BYTES_MAX: usize = 2048;
 
 /// A request to a website, as far as it matters if the object is not there.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(in crate::service) struct Visit {
     target: Uri,
     /// Whether a browser goes to a page, and does not fetch a part of one.
     is_navigation: bool,
+    /// Whether the client would rather have JSON than HTML.
+    wants_json: bool,
     /// Whether S3 may not be asked.
     only_if_cached: bool,
 }
@@ -70,11 +77,14 @@ impl Visit {
         let host = host_of(head).map(|host| without_port(host).into_owned());
         website.prepare(host.as_deref(), gateway);
         let site = &website.site;
-        let accepts_page =
-            |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("text/html"));
-        let is_navigation = head.headers.get_all(ACCEPT).iter().any(accepts_page);
+        let accepts = |media_type| {
+            let has = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains(media_type));
+            head.headers.get_all(ACCEPT).iter().any(has)
+        };
+        let is_navigation = accepts("text/html");
+        let wants_json = !is_navigation && accepts("application/json");
         let mut headers = HeaderMap::new();
-        if site.clean_urls || site.spa.is_some() {
+        if site.clean_urls || site.spa.is_some() || site.listing != ListingFormat::Off {
             headers = head.headers.clone();
             drop_hops(&mut headers);
         } else if let Some(origin) = head.headers.get(ORIGIN) {
@@ -82,7 +92,7 @@ impl Visit {
         }
         let only_if_cached = RequestControl::of(&head.headers).only_if_cached;
         let (website, key, target) = (Arc::clone(website), key.clone(), head.uri.clone());
-        Self { website, method, key, host, headers, target, is_navigation, only_if_cached }
+        Self { website, method, key, host, headers, target, is_navigation, wants_json, only_if_cached }
     }
 
     /// Returns whether something else may be served in the place of this outcome.
@@ -155,6 +165,17 @@ impl Visit {
                 Found::Failed(outcome) => return self.of_failed(outcome, gateway).await,
                 Found::Missing => {}
             }
+            let listing = self.listing(&page, Method::Head, HeaderMap::new(), gateway).await;
+            if matches!(listing, Some(Found::Object(_))) {
+                return Instead::Folder(location);
+            }
+        }
+        if path.ends_with('/') {
+            match self.listing(&self.key, self.method, self.headers.clone(), gateway).await {
+                Some(Found::Object(outcome)) => return Instead::Page(outcome, self.key),
+                Some(Found::Failed(outcome)) => return self.of_failed(outcome, gateway).await,
+                Some(Found::Missing) | None => {}
+            }
         }
         if self.is_navigation
             && (!is_file || path.ends_with('/'))
@@ -171,6 +192,28 @@ impl Visit {
             }
         }
         self.not_found(missing, gateway).await
+    }
+
+    /// Looks for the list of the folder whose page is `page`. Returns `None` if folders are not listed.
+    async fn listing(
+        &self,
+        page: &ObjectKey,
+        method: Method,
+        headers: HeaderMap,
+        gateway: &Gateway,
+    ) -> Option<Found> {
+        let is_html = match self.website.site.listing {
+            ListingFormat::Off => return None,
+            ListingFormat::Html => !self.wants_json,
+            ListingFormat::Json => false,
+        };
+        let asked = ListingRequest { is_html, continuation: continuation(self.target.query()) };
+        let key = CacheKey::new(page.clone(), Some(asked.query()));
+        let mut found = look_for(gateway, key, method, headers).await;
+        if let (Found::Object(outcome), ListingFormat::Html) = (&mut found, self.website.site.listing) {
+            by_accept(outcome);
+        }
+        Some(found)
     }
 
     /// Looks for the page that says that there is nothing. If it cannot be served, a document says so.
@@ -199,8 +242,19 @@ impl Visit {
     }
 }
 
+/// Returns the page of a list that a query names.
+fn continuation(query: Option<&str>) -> Option<String> {
+    let value = query?.split('&').find_map(|pair| pair.strip_prefix("continuation="))?;
+    let token = percent_decode_str(value).decode_utf8().ok()?;
+    Some(token.into_owned()).filter(|token| token.len() <= CONTINUATION_BYTES_MAX)
+}
+
 async fn look(gateway: &Gateway, key: &ObjectKey, method: Method, headers: HeaderMap) -> Found {
-    let request = Request { method, key: CacheKey::new(key.clone(), None), headers };
+    look_for(gateway, CacheKey::new(key.clone(), None), method, headers).await
+}
+
+async fn look_for(gateway: &Gateway, key: CacheKey, method: Method, headers: HeaderMap) -> Found {
+    let request = Request { method, key, headers };
     let outcome = gateway.execute(&request).await;
     if outcome.reply.is_ok() {
         Found::Object(outcome)

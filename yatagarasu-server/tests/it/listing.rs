@@ -1,0 +1,216 @@
+//! Tests of lists of folders: for people, for programs, page by page, and stored like objects.
+
+use std::fmt::Write;
+
+use yatagarasu_testing::client::Response;
+use yatagarasu_testing::origin::{Origin, Reply, Request};
+
+use crate::site::{Site, bucket, document};
+
+const FILES: [&str; 9] = [
+    "index/index.html",
+    "docs/a.txt",
+    "docs/sub/b.txt",
+    "docs/sub/deep/c.txt",
+    "docs/<i>&\"x\".txt",
+    "docs/a b+c?#%.txt",
+    "docs/javascript:alert(1)",
+    "marker/",
+    "full/x",
+];
+
+/// Starts a gateway that lists the folders below `root` under `prefix`.
+async fn lists(prefix: &str, root: &str, keys: &str, cache: &str) -> Site {
+    let origin = Origin::start().await;
+    for key in FILES {
+        origin.objects().put(&format!("{root}{key}"), &[("content-type", "text/plain")], key.to_owned());
+    }
+    let mut entry = bucket(
+        &origin.endpoint(),
+        "files",
+        prefix,
+        "",
+        &format!("max_item_size: \"1MB\", max_size: \"64MB\"{cache}"),
+    );
+    writeln!(entry, "    key_prefix: \"{root}\"\n    site: {{ {keys} }}").unwrap();
+    Site::run(origin, &document("", &[entry])).await
+}
+
+async fn get(site: &Site, path: &str) -> Response {
+    site.client.get(path).await
+}
+
+/// Returns the links of a page, in their order.
+fn links(page: &str) -> Vec<&str> {
+    page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect()
+}
+
+fn is_list(request: &Request) -> bool {
+    request.query.contains("list-type=2")
+}
+
+fn asked(site: &Site) -> usize {
+    site.origin.requests().iter().filter(|request| is_list(request)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_without_a_page_is_listed_and_each_link_leads_to_what_it_names() {
+    for (prefix, root) in [("", ""), ("/files", "some/root/")] {
+        let site = lists(if prefix.is_empty() { "/" } else { prefix }, root, "listing: html", "").await;
+        let top = get(&site, &format!("{prefix}/")).await;
+        assert_eq!((top.status, top.field("content-type")), (200, "text/html; charset=utf-8"));
+        assert_eq!(top.field("content-security-policy"), "default-src 'none'; style-src 'unsafe-inline'");
+        assert_eq!(links(&top.text()), ["./docs/", "./full/", "./index/", "./marker/"]);
+        let docs = get(&site, &format!("{prefix}/docs/")).await;
+        let page = docs.text();
+        // The way up, the folder above, the folders, and the objects.
+        assert_eq!(links(page)[..3], ["../", "../", "./sub/"]);
+        assert_eq!(links(page).len(), 7, "{page}");
+        assert!(!page.contains("<i>"), "{page}");
+        for link in &links(page)[3..] {
+            let object = get(&site, &format!("{prefix}/docs/{}", &link[2..])).await;
+            assert_eq!(object.status, 200, "{link}");
+            assert!(object.text().starts_with("docs/"), "{link}");
+        }
+        let deep = get(&site, &format!("{prefix}/docs/sub/deep/")).await;
+        assert_eq!(links(deep.text()), ["../../../", "../../", "../", "../", "./c.txt"]);
+        let page = get(&site, &format!("{prefix}/index/")).await;
+        assert_eq!(page.text(), "index/index.html", "a page goes first");
+        let folder = get(&site, &format!("{prefix}/docs/sub?x")).await;
+        assert_eq!((folder.status, folder.field("location")), (301, &*format!("{prefix}/docs/sub/?x")));
+        for path in ["/none/", "/none", "/doc/", "/docs/a.txt/"] {
+            assert_eq!(get(&site, &format!("{prefix}{path}")).await.status, 404, "{path}");
+        }
+        let marker = get(&site, &format!("{prefix}/marker/")).await;
+        assert_eq!((marker.status, links(marker.text())), (200, vec!["../", "../"]), "no download");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_get_json() {
+    let site = lists("/", "", "listing: html", "").await;
+    let answer = site.client.get_with("/docs/", &[("accept", "application/json")]).await;
+    assert_eq!((answer.status, answer.field("content-type")), (200, "application/json"));
+    assert!(answer.headers.get_all("vary").iter().any(|value| value == "Accept"));
+    let list = answer.json();
+    assert_eq!(list["path"], "docs/");
+    assert_eq!(list["folders"], serde_json::json!(["sub/"]));
+    let names: Vec<_> = list["objects"].as_array().unwrap().iter().map(|object| &object["name"]).collect();
+    assert_eq!(names, ["<i>&\"x\".txt", "a b+c?#%.txt", "a.txt", "javascript:alert(1)"]);
+    assert_eq!(list["objects"][2]["size"], 10);
+    assert_eq!(list["objects"][2]["modified"], "1994-11-06T08:49:37Z");
+    assert_eq!(list["continuation"], serde_json::Value::Null);
+    let browser = [("accept", "text/html,application/json;q=0.9")];
+    assert_eq!(
+        site.client.get_with("/docs/", &browser).await.field("content-type"),
+        "text/html; charset=utf-8"
+    );
+    let site = lists("/", "", "listing: json", "").await;
+    let answer = site.client.get_with("/docs/", &browser).await;
+    assert_eq!(answer.field("content-type"), "application/json");
+    assert!(!answer.headers.get_all("vary").iter().any(|value| value == "Accept"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_stored_validated_and_purged_like_an_object() {
+    let site = lists("/", "", "listing: html", ", negative_ttl: \"1m\"").await;
+    let first = loop {
+        let answer = get(&site, "/docs/").await;
+        if answer.field("x-cache") == "HIT" {
+            break answer;
+        }
+    };
+    assert_eq!(asked(&site), 1, "{:?}", site.origin.requests());
+    assert_eq!(first.field("cache-control"), "max-age=10");
+    let tag = first.field("etag").to_owned();
+    assert_eq!(site.client.get_with("/docs/", &[("if-none-match", &tag)]).await.status, 304);
+    let part = site.client.get_with("/docs/", &[("range", "bytes=0-14")]).await;
+    assert_eq!((part.status, part.text()), (206, "<!doctype html>"));
+    let head = site.client.head("/docs/").await;
+    assert_eq!((head.status, head.field("etag"), head.body.len()), (200, &*tag, 0));
+    assert_eq!(asked(&site), 1);
+    for (selector, key) in [
+        ("{\"bucket\": \"files\", \"prefix\": \"docs/\"}", "docs/new1"),
+        ("{\"tag\": \"listing\"}", "docs/new2"),
+        ("{\"all\": true}", "docs/new3"),
+    ] {
+        site.origin.objects().put(key, &[], "new");
+        assert!(!get(&site, "/docs/").await.text().contains(key), "still stored");
+        site.purge(selector).await;
+        let link = format!("\"./{}\"", &key["docs/".len()..]);
+        assert!(get(&site, "/docs/").await.text().contains(&link), "{selector}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_has_pages() {
+    let site = lists("/", "", "listing: html", "").await;
+    for number in 0..2_345 {
+        site.origin.objects().put(&format!("many/{number:04}"), &[], "x");
+    }
+    let (mut found, mut path, mut pages) = (Vec::new(), "/many/".to_owned(), 0);
+    loop {
+        let answer = get(&site, &path).await;
+        let page = answer.text().to_owned();
+        found.extend(links(&page).into_iter().filter_map(|link| link.strip_prefix("./")).map(str::to_owned));
+        pages += 1;
+        match links(&page).into_iter().find(|link| link.starts_with('?')) {
+            Some(next) => path = format!("/many/{next}"),
+            None => break,
+        }
+    }
+    // The pages after the first one lead back to it.
+    found.retain(|name| !name.is_empty());
+    let expected: Vec<_> = (0..2_345).map(|number| format!("{number:04}")).collect();
+    assert_eq!((found, pages), (expected, 3));
+    let json = [("accept", "application/json")];
+    let list = site.client.get_with("/many/", &json).await.json();
+    let token = list["continuation"].as_str().unwrap().replace(' ', "%20").replace('&', "%26");
+    let next = site.client.get_with(&format!("/many/?x=y&continuation={token}"), &json).await.json();
+    assert_eq!(next["objects"][0]["name"], "1000");
+    assert_eq!(get(&site, "/many/?continuation=nonsense").await.status, 400);
+    let long = format!("/many/?continuation={}", "x".repeat(3000));
+    assert_eq!(get(&site, &long).await.status, 200, "as if there were none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_listed_is_forbidden_and_what_fails_is_no_folder() {
+    let site = lists("/", "", "listing: html, spa: \"full/x\", not_found: \"full/x\"", "").await;
+    let refuse = |status, code: &'static str| {
+        move |request: &Request| {
+            let document = format!("<Error><Code>{code}</Code></Error>");
+            is_list(request)
+                .then(|| Reply::ok(document).of_status(status).with("content-type", "application/xml"))
+        }
+    };
+    for (status, code, expected) in
+        [(403, "AccessDenied", 403), (503, "SlowDown", 503), (500, "InternalError", 502)]
+    {
+        site.origin.decide(refuse(status, code));
+        let answer = site.client.get_with("/docs/", &[("accept", "text/html")]).await;
+        assert_eq!(
+            (answer.status, answer.field("content-type")),
+            (expected, "application/problem+json"),
+            "{code}"
+        );
+    }
+    for document in
+        ["", "<html></html>", "<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>"]
+    {
+        site.origin.decide(move |request| is_list(request).then(|| Reply::ok(document.to_owned())));
+        assert_eq!(get(&site, "/docs/").await.status, 502, "{document}");
+    }
+    site.origin.decide(|_| None);
+    assert_eq!(get(&site, "/docs/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_listed_unless_it_is_configured() {
+    for keys in ["", "listing: off", "listing: \"off\""] {
+        let site = lists("/", "", keys, "").await;
+        for path in ["/docs/", "/docs", "/", "/docs/?continuation=x", "/docs/?listing=html"] {
+            assert_eq!(get(&site, path).await.status, 404, "{path}");
+        }
+        assert_eq!(asked(&site), 0);
+    }
+}
