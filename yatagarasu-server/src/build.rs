@@ -13,6 +13,7 @@ use crate::build::origin::Origin;
 use crate::config::{BucketConfig, Config, StatusKey};
 use crate::listener::socket::ListenAddress;
 use crate::service::buckets::{Bucket, Buckets};
+use crate::service::content_types::WithContentTypes;
 use crate::service::listing::{ListingFormat, WithListings};
 use crate::service::site::Website;
 use crate::telemetry::failures::{Failures, Reported};
@@ -173,7 +174,7 @@ async fn bucket(
     let failover = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.failover));
     let source: Arc<dyn ObjectSource> =
         Arc::new(Reported::new(source(settings, &origins, &failover), Arc::clone(&failures)));
-    let source = with_listings(settings, source);
+    let source = of_site(settings, source);
     let policy = BucketPolicy {
         cache: settings.cache.as_ref().map(|cache| cache.policy.clone()),
         forward_headers: settings.forward_headers.clone(),
@@ -208,14 +209,22 @@ async fn bucket(
     })
 }
 
-/// Adds the lists of folders, if the bucket has any.
-fn with_listings(settings: &BucketConfig, source: Arc<dyn ObjectSource>) -> Arc<dyn ObjectSource> {
-    let site = settings.site.as_ref().filter(|site| site.listing != ListingFormat::Off);
-    let Some(index) = site.and_then(|site| site.index.as_deref()) else { return source };
-    // The root of the website, as far as its depth goes.
-    let path_prefix = if settings.strip_prefix { "" } else { settings.path_prefix.trim_end_matches('/') };
-    let root = format!("{}{path_prefix}", settings.key_prefix.as_str());
-    Arc::new(WithListings::new(source, settings.name.as_str().into(), index, &root))
+/// Returns the source of a website: with lists of folders and types for objects without one, if it has them.
+fn of_site(settings: &BucketConfig, mut source: Arc<dyn ObjectSource>) -> Arc<dyn ObjectSource> {
+    let Some(site) = &settings.site else { return source };
+    if site.content_types {
+        source = Arc::new(WithContentTypes(source));
+    }
+    match site.index.as_deref().filter(|_| site.listing != ListingFormat::Off) {
+        None => source,
+        Some(index) => {
+            // The root of the website, as far as its depth goes.
+            let path_prefix =
+                if settings.strip_prefix { "" } else { settings.path_prefix.trim_end_matches('/') };
+            let root = format!("{}{path_prefix}", settings.key_prefix.as_str());
+            Arc::new(WithListings::new(source, settings.name.as_str().into(), index, &root))
+        }
+    }
 }
 
 /// Returns the source of a bucket: its only one, or one that asks the others where it fails.

@@ -8,6 +8,7 @@
 pub(crate) mod body;
 pub mod buckets;
 pub mod client_address;
+pub(crate) mod content_types;
 pub(crate) mod handler;
 pub(crate) mod listing;
 pub(crate) mod problem;

@@ -162,6 +162,15 @@ impl ObjectMeta {
         Self { fields: Fields::Stored(stored), uncertain_end: self.uncertain_end }
     }
 
+    /// Returns the same fields, with this one in the place of others of its name.
+    #[must_use]
+    pub fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        let uncertain_end = self.uncertain_end;
+        let mut headers = self.into_headers();
+        headers.insert(name, value);
+        Self { uncertain_end, ..Self::new(headers) }
+    }
+
     /// Returns the memory that the fields take beside this value, in bytes.
     pub fn weight(&self) -> usize {
         match &self.fields {

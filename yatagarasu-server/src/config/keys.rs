@@ -248,6 +248,8 @@ rows! {
         /// The object that clients get, with 404, if there is no object.
         not_found: Option<String> = null, else Computed("a document in JSON"), such as "404.html",
             bounds Bounds::rule("a key below `key_prefix`");
+        /// Whether objects that S3 has no type for (`binary/octet-stream`) get one by the extension of their keys.
+        content_types: bool = true;
         /// Whether folders without a page of their own are listed: `html` for people, and in JSON for clients that accept that
         /// rather than HTML; `json` for programs alone. The gateway needs the permission to list the bucket.
         listing: Choice<ListingFormat> = "off";

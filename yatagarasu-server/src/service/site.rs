@@ -32,6 +32,8 @@ pub struct Site {
     pub spa: Option<ObjectKey>,
     /// The page for what is not there.
     pub not_found: Option<ObjectKey>,
+    /// Whether objects without a type have one by their extension.
+    pub content_types: bool,
     /// Whether and how folders without a page are listed.
     pub listing: ListingFormat,
     /// The pages for other errors.

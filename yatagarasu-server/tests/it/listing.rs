@@ -60,7 +60,7 @@ async fn a_folder_without_a_page_is_listed_and_each_link_leads_to_what_it_names(
         let top = get(&site, &format!("{prefix}/")).await;
         assert_eq!((top.status, top.field("content-type")), (200, "text/html; charset=utf-8"));
         assert_eq!(top.field("content-security-policy"), "default-src 'none'; style-src 'unsafe-inline'");
-        assert_eq!(links(&top.text()), ["./docs/", "./full/", "./index/", "./marker/"]);
+        assert_eq!(links(top.text()), ["./docs/", "./full/", "./index/", "./marker/"]);
         let docs = get(&site, &format!("{prefix}/docs/")).await;
         let page = docs.text();
         // The way up, the folder above, the folders, and the objects.

@@ -236,7 +236,7 @@ fn what_does_not_fit_is_an_error() {
         ("errors: { 5xx: \"../a\" }", "site.errors.5xx: expected the key of an object at S3"),
         (
             "indx: \"x\"",
-            "site.indx: unknown key: expected one of index, clean_urls, spa, not_found, listing, errors",
+            "site.indx: unknown key: expected one of index, clean_urls, spa, not_found, content_types, listing, errors",
         ),
     ] {
         let yaml = document("", &[format!("  - {{ name: a, path_prefix: /a, site: {{ {site} }} }}\n")]);
@@ -252,11 +252,12 @@ const MANUAL: &str = include_str!("../../../docs/src/website.md");
 async fn each_configuration_on_the_page_serves_what_it_says() {
     let blocks: Vec<_> =
         MANUAL.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     for (block, host, path, key, content) in [
         (blocks[0], "www.example.com", "/", "www/index.html", "home"),
         (blocks[1], "any.example", "/downloads/2026/", "2026/a.txt", "<a href=\"./a.txt\">a.txt</a>"),
         (blocks[2], "any.example", "/", "index.html", "home"),
+        (blocks[4], "any.example", "/", "index.html", "home"),
         (blocks[3], "a.example.org", "/", "customers/a/index.html", "home"),
     ] {
         let (files, origin) = (Files::new(), Origin::start().await);
@@ -400,4 +401,37 @@ async fn each_host_has_pages_of_its_own() {
         let answer = until(&site, "/down", &fields[..1], &format!("5xx.html of {host}")).await;
         assert_eq!(answer.status, 503);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_type_gets_one_by_its_extension() {
+    let put = |site: &Site| {
+        let unknown = ("content-type", "binary/octet-stream");
+        for (key, fields) in [
+            ("page.html", &[unknown, ("cache-control", "no-cache")][..]),
+            ("a.css", &[unknown]),
+            ("b.css", &[("content-type", "text/plain")]),
+            ("none", &[unknown]),
+        ] {
+            site.origin.objects().put(key, fields, "x");
+        }
+    };
+    let site = website("").await;
+    put(&site);
+    for (path, expected) in [
+        ("/page.html", "text/html; charset=utf-8"),
+        ("/a.css", "text/css; charset=utf-8"),
+        ("/b.css", "text/plain"),
+        ("/none", "binary/octet-stream"),
+    ] {
+        assert_eq!(site.client.head(path).await.field("content-type"), expected, "HEAD {path}");
+        // From S3, from the cache, and after a validation.
+        for _ in 0..5 {
+            let answer = get(&site, path).await;
+            assert_eq!((answer.status, answer.field("content-type")), (200, expected), "{path}");
+        }
+    }
+    let site = website("content_types: false").await;
+    put(&site);
+    assert_eq!(get(&site, "/a.css").await.field("content-type"), "binary/octet-stream");
 }

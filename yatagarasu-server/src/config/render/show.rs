@@ -171,6 +171,7 @@ fn site(site: &Site) -> SiteSettings {
         spa: site.spa.as_ref().map(key),
         not_found: site.not_found.as_ref().map(key),
         listing: Choice(site.listing),
+        content_types: site.content_types,
         errors: Fields(site.errors.iter().map(|(class, page)| (class.to_string(), key(page))).collect()),
     }
 }

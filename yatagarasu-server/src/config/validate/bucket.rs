@@ -66,7 +66,7 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
 }
 
 fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<Site> {
-    let SiteSettings { index, clean_urls, spa, not_found, errors, listing } = settings;
+    let SiteSettings { index, clean_urls, spa, not_found, errors, listing, content_types } = settings;
     let is_name = !index.contains('/') && !matches!(index.as_str(), "." | "..");
     if !is_name {
         let message = format!("expected a name without `/` such as \"index.html\", found `{index}`");
@@ -109,6 +109,7 @@ fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<S
         spa,
         not_found,
         listing: listing.0,
+        content_types: *content_types,
         errors: classes,
     })
 }
