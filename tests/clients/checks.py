@@ -29,6 +29,7 @@ FILLED = "fill"  # stored; a range fetches the whole object
 VALIDATED = "fresh"  # stored, and validated each time
 OPEN = "open"  # stored, with rules for CORS
 CLOSED = "closed"  # stored, without CORS
+SITE = "site"  # a website with lists of folders
 ALL = (STREAMED, CACHED, FILLED, VALIDATED)
 
 _checks = []

@@ -5,7 +5,7 @@ import re
 import time
 
 import checks
-from checks import ALL, CACHED, STREAMED, VALIDATED, check, command, equal, folder, holds, local, url
+from checks import ALL, CACHED, SITE, STREAMED, VALIDATED, check, command, equal, folder, holds, local, url
 
 
 def wget(*arguments, status=0, where=None):
@@ -98,6 +98,20 @@ def _():
         words = wget("--no-if-modified-since", *arguments, where=where, status=8)
         holds(checks.body_bytes() - before < 1000, "only the error has a body the second time")
         holds(not re.search(r"->", words), f"nothing was saved: {words!r}")
+
+
+@check("--mirror of a list of a folder fetches all that is below it")
+def _():
+    files = {"a.txt": b"a", "sub folder/b+c.txt": b"b", "sub folder/deep/100%.bin": os.urandom(30_000), "\u00fc & 'x'.txt": b"u"}
+    for name, body in files.items():
+        checks.put(f"wget/list/{name}", body)
+    for _ in range(2):
+        where = folder()
+        wget("--mirror", "-np", "-nH", "--cut-dirs=3", url(SITE, "wget/list/"), where=where)
+        found = {path.relative_to(where).as_posix() for path in where.rglob("*") if path.is_file()}
+        equal(found - {"index.html", "sub folder/index.html", "sub folder/deep/index.html"}, set(files), "the files")
+        for name, body in files.items():
+            equal((where / name).read_bytes(), body, name)
 
 
 @check("--spider tells what is there and what is missing")
