@@ -113,7 +113,10 @@ impl WithListings {
             continuation: asked.continuation,
             keys_max: KEYS_MAX,
         };
-        let list = self.inner.list(&listing, request).await.inspect_err(|error| self.explain(error))?;
+        let mut list = self.inner.list(&listing, request).await.inspect_err(|error| self.explain(error))?;
+        // The names on the page are what follows the prefix.
+        list.objects.retain(|object| object.key.starts_with(prefix));
+        list.folders.retain(|folder| folder.starts_with(prefix));
         let way: Vec<_> = prefix.split_terminator('/').skip(self.depth).collect();
         if list.objects.is_empty() && list.folders.is_empty() && !way.is_empty() {
             return Err(SourceError::new(ErrorKind::NotFound));

@@ -200,8 +200,14 @@ async fn what_may_not_be_listed_is_forbidden_and_what_fails_is_no_folder() {
         site.origin.decide(move |request| is_list(request).then(|| Reply::ok(document.to_owned())));
         assert_eq!(get(&site, "/docs/").await.status, 502, "{document}");
     }
+    // A store that does not know prefixes.
+    let foreign = "<ListBucketResult><Contents><Key>\u{e9}</Key><Size>1</Size></Contents><Contents><Key>docs/own</Key>\
+                   <Size>1</Size></Contents><CommonPrefixes><Prefix>x/</Prefix></CommonPrefixes></ListBucketResult>";
+    site.origin.decide(move |request| is_list(request).then(|| Reply::ok(foreign)));
+    assert_eq!(links(get(&site, "/docs/").await.text()), ["../", "../", "./own"]);
+    site.purge("{\"all\": true}").await;
     site.origin.decide(|_| None);
-    assert_eq!(get(&site, "/docs/").await.status, 200);
+    assert_eq!(links(get(&site, "/docs/").await.text()).len(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
