@@ -9,6 +9,7 @@ pub(crate) mod body;
 pub mod buckets;
 pub mod client_address;
 pub(crate) mod content_types;
+mod download;
 pub(crate) mod handler;
 pub(crate) mod listing;
 pub(crate) mod problem;

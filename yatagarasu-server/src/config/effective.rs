@@ -126,6 +126,8 @@ pub struct BucketConfig {
     pub key_prefix: KeyPrefix,
     /// Whether its keys are without the path prefix.
     pub strip_prefix: bool,
+    /// Whether `?download` has browsers save an object.
+    pub download: bool,
     /// The rules that lead its paths to others.
     pub rewrites: Vec<Rewrite>,
     /// What it serves as a website, if it is one.

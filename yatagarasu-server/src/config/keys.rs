@@ -199,6 +199,9 @@ rows! {
         strip_prefix: bool = true;
         /// Rules that lead paths to other ones. The first one that is for a path applies.
         rewrite: Several<RewriteSettings> = [];
+        /// Whether `?download` has browsers save an object, under its own name, and `?download=NAME` under this one
+        /// (`Content-Disposition`).
+        download: bool = false;
         /// The pages of a website. Without the section, a path is a key and nothing else.
         site: Optional<SiteSettings> = null, else Computed("no website"), such as { "not_found": "404.html" };
         /// The connection to S3.

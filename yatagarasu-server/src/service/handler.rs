@@ -27,6 +27,7 @@ use crate::listener::terms::Front;
 use crate::service::body::ResponseBody;
 use crate::service::buckets::{Bucket, Buckets};
 use crate::service::client_address::ClientAddress;
+use crate::service::download;
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
 use crate::service::router::rewrite::with_query;
@@ -221,8 +222,7 @@ impl RequestHandler {
         context.entry = context.entry.of(name, key.object.as_str());
         let visit = served.site.as_ref().filter(|_| question == Question::Object);
         let visit = visit.map(|site| Visit::new(site, method, &key.object, &head, &served.gateway));
-        let http_method = head.method;
-        let mut headers = head.headers;
+        let (http_method, target, mut headers) = (head.method, head.uri, head.headers);
         if let (Cors::Off, Question::Preflight) = (&served.cors, question) {
             return Either::Left(ready(finish(response::options(context))));
         }
@@ -232,7 +232,9 @@ impl RequestHandler {
             return Either::Left(ready(finish(response)));
         }
         let fields = Arc::clone(&served.response_fields);
-        context.changes = Some(Changes { fields, key: key.object.clone(), cors });
+        let asked = target.query().filter(|_| served.config.download);
+        let disposition = download::disposition(asked, key.object.as_str());
+        context.changes = Some(Changes { fields, key: key.object.clone(), disposition, cors });
         drop_hops(&mut headers);
         let request = ObjectRequest { method, key, headers };
         let task = match question {
@@ -283,6 +285,9 @@ impl RequestHandler {
         let host = if served.buckets.are_by_host() { asked.host() } else { None };
         let (index, object) = served.buckets.split(host.as_deref(), &decoded).ok_or(None)?;
         let (object, bucket) = (&*object, served.bucket(index));
+        if bucket.config.download && download::is_asked(query) {
+            return Err(None);
+        }
         let query = forwarded_query(query, &bucket.forward_query);
         // `object` may be an invalid key, but no object is stored under such a key.
         let key = KeyRef { object, query: query.as_deref(), origin: None, variant: None };

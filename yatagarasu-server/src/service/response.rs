@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use http::header::{
-    AGE, CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    AGE, CONNECTION, CONTENT_DISPOSITION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION,
     STRICT_TRANSPORT_SECURITY, VIA,
 };
 use http::{Method, Response, StatusCode};
@@ -68,6 +68,8 @@ pub(crate) struct Changes {
     pub(crate) fields: Arc<ResponseFields>,
     /// The object's key.
     pub(crate) key: ObjectKey,
+    /// The `Content-Disposition` that the client has asked for.
+    pub(crate) disposition: Option<HeaderValue>,
     /// The bucket's own rules for pages of other origins, and the page's origin.
     pub(crate) cors: Option<(Arc<CorsRules>, Option<HeaderValue>)>,
 }
@@ -92,7 +94,12 @@ pub(crate) fn outcome(outcome: Outcome, context: ResponseContext) -> Response<Re
             let mut response = Response::new(ResponseBody::reply(reply.body, entry));
             *response.status_mut() = reply.status;
             *response.headers_mut() = reply.headers;
-            changes.inspect(|changes| changes.apply(response.headers_mut()));
+            if let Some(changes) = changes {
+                changes.apply(response.headers_mut());
+                if let Some(disposition) = changes.disposition {
+                    response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
+                }
+            }
             sign(response.headers_mut(), &handling, key.as_deref(), &request_id);
             time(response.headers_mut(), waited.as_ref());
             response

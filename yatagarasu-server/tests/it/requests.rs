@@ -166,3 +166,33 @@ async fn a_request_says_once_whom_it_is_for() {
         assert!(answer.starts_with(status), "{head}: {answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_has_a_name_where_it_is_configured() {
+    for (keys, is_on) in [("download: true", true), ("download: false", false), ("", false)] {
+        let origin = Origin::start().await;
+        origin.objects().put("a/b c.txt", &[("content-disposition", "inline")], "hello");
+        let mut entry =
+            bucket(&origin.endpoint(), "static", "/static", "", "max_item_size: \"1MB\", max_size: \"64MB\"");
+        entry.extend(["    ", keys, "\n"]);
+        let site = Site::run(origin, &document("", &[entry])).await;
+        site.store("/static/a/b%20c.txt").await;
+        let own = "attachment; filename=\"b c.txt\"; filename*=UTF-8''b%20c.txt";
+        let given = "attachment; filename=\"x.y\"; filename*=UTF-8''x.y";
+        for (query, expected) in
+            [("", "inline"), ("?v=1", "inline"), ("?download", own), ("?v=1&download=x.y", given)]
+        {
+            let expected = if is_on { expected } else { "inline" };
+            let path = format!("/static/a/b%20c.txt{query}");
+            for answer in [site.client.get(&path).await, site.client.head(&path).await] {
+                assert_eq!((answer.status, answer.field("content-disposition")), (200, expected), "{path}");
+                assert_eq!(answer.field("x-cache"), "HIT");
+            }
+            let part = site.client.get_with(&path, &[("range", "bytes=1-2")]).await;
+            assert_eq!((part.status, part.text(), part.field("content-disposition")), (206, "el", expected));
+        }
+        let missing = site.client.get("/static/none?download").await;
+        assert_eq!((missing.status, missing.field("content-disposition")), (404, ""));
+        assert_eq!(site.origin.asked("a/b c.txt").len(), 1);
+    }
+}

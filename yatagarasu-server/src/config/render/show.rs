@@ -134,6 +134,7 @@ fn bucket(bucket: &BucketConfig) -> BucketSettings {
         hosts: bucket.hosts.iter().map(ToString::to_string).collect(),
         key_prefix: bucket.key_prefix.as_str().to_owned(),
         strip_prefix: bucket.strip_prefix,
+        download: bucket.download,
         rewrite: Several(bucket.rewrites.iter().map(rewrite).collect()),
         site: Optional(bucket.site.as_ref().map(site)),
         s3: S3Settings {

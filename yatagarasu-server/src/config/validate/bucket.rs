@@ -51,6 +51,7 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
         key_prefix: key_prefix?,
         strip_prefix: settings.strip_prefix,
         rewrites: rewrites?,
+        download: settings.download,
         site: match site {
             None => None,
             Some(site) => Some(site?),
