@@ -15,14 +15,14 @@ use futures_util::TryStreamExt;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Response, StatusCode};
 use rusoto_core::{ByteStream, Client, Region};
-use rusoto_s3::{GetObjectRequest, HeadObjectRequest, ListObjectsV2Request, S3, S3Client};
+use rusoto_s3::{GetObjectRequest, HeadObjectRequest, S3, S3Client};
 use yatagarasu_core::source::list::{ListPage, Listing};
 use yatagarasu_core::{
     Answer, Object, ObjectBody, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest,
 };
 
 use crate::client::headers::end_to_end;
-use crate::client::listing::{RawObject, RawPage, query};
+use crate::client::listing::list;
 use crate::client::preflight::preflight;
 use crate::client::probe::probe;
 use crate::client::response::object_meta;
@@ -106,29 +106,8 @@ impl ObjectSource for RusotoSource {
     }
 
     async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
-        // The query is ours, because rusoto writes it in an order and with escapes of its own.
-        let asked = SourceRequest { query: Some(query(listing)), ..request.clone() };
-        let (client, dispatch) = self.client(&asked);
-        let input = ListObjectsV2Request { bucket: self.bucket.clone(), ..ListObjectsV2Request::default() };
-        let output = client.list_objects_v2(input).await;
-        dispatch.head()?;
-        let output =
-            output.map_err(|error| SourceError::broken(format!("a list is no document of S3: {error}")))?;
-        let object = |object: rusoto_s3::Object| RawObject {
-            key: object.key.unwrap_or_default(),
-            size: object.size.map(|size| size.to_string()).unwrap_or_default(),
-            modified: object.last_modified.unwrap_or_default(),
-            etag: object.e_tag.unwrap_or_default(),
-        };
-        let folders = output.common_prefixes.unwrap_or_default().into_iter();
-        RawPage {
-            encoding: output.encoding_type.unwrap_or_default(),
-            truncated: output.is_truncated.unwrap_or_default().to_string(),
-            next: output.next_continuation_token.unwrap_or_default(),
-            objects: output.contents.unwrap_or_default().into_iter().map(object).collect(),
-            folders: folders.map(|folder| folder.prefix.unwrap_or_default()).collect(),
-        }
-        .read()
+        // rusoto panics on numbers that it cannot parse, and reads a page of any length.
+        list(&self.sender, listing, request).await
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

@@ -191,12 +191,16 @@ async fn bucket(
         };
         Gateway::new(source, cache, policy, common.clone())
     };
+    let website = earlier.and_then(|earlier| earlier.site.as_deref());
     Ok(Bucket {
         name: settings.name.as_str().into(),
         hosts: settings.hosts.clone(),
         path_prefix: settings.path_prefix.clone(),
         key_prefix: settings.key_prefix.clone(),
-        site: settings.site.clone().map(|site| Arc::new(Website::new(site, settings.key_prefix.clone()))),
+        site: settings
+            .site
+            .clone()
+            .map(|site| Arc::new(Website::new(site, settings.key_prefix.clone(), website))),
         forward_query: settings.forward_query.clone(),
         status_key: settings.cache.as_ref().map_or(StatusKey::Hidden, |cache| cache.status_key),
         cors: settings.cors.clone(),

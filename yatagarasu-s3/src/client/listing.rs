@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::Method;
+use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -32,10 +32,14 @@ pub(crate) async fn list(
         method: Method::GET,
         key: String::new(),
         query: Some(query(listing)),
-        headers: request.headers.clone(),
+        // Those of a client are about what is made of the list.
+        headers: HeaderMap::new(),
         traffic: request.traffic,
     };
-    let content = sender.send(outgoing).await?.into_parts().1;
+    let (head, content) = sender.send(outgoing).await?.into_parts();
+    if head.status != StatusCode::OK {
+        return Err(SourceError::broken("a status that is none of a list"));
+    }
     let mut body = ObjectBody::new(Box::pin(content), None);
     let mut document = Vec::new();
     while let Some(chunk) = body.next().await {
@@ -48,7 +52,7 @@ pub(crate) async fn list(
 }
 
 /// Returns the query of a request for a page. Keys come escaped, because XML has no form for all of their characters.
-pub(crate) fn query(listing: &Listing) -> Arc<str> {
+fn query(listing: &Listing) -> Arc<str> {
     let Listing { prefix, delimiter, continuation, keys_max } = listing;
     let mut query = String::new();
     let mut add = |name: &str, value: &str| {
@@ -73,20 +77,20 @@ pub(crate) fn query(listing: &Listing) -> Arc<str> {
 
 /// The elements of a page, as they were sent.
 #[derive(Debug, Default)]
-pub(crate) struct RawPage {
-    pub(crate) encoding: String,
-    pub(crate) truncated: String,
-    pub(crate) next: String,
-    pub(crate) objects: Vec<RawObject>,
-    pub(crate) folders: Vec<String>,
+struct RawPage {
+    encoding: String,
+    truncated: String,
+    next: String,
+    objects: Vec<RawObject>,
+    folders: Vec<String>,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct RawObject {
-    pub(crate) key: String,
-    pub(crate) size: String,
-    pub(crate) modified: String,
-    pub(crate) etag: String,
+struct RawObject {
+    key: String,
+    size: String,
+    modified: String,
+    etag: String,
 }
 
 impl RawPage {
@@ -118,7 +122,7 @@ impl RawPage {
     /// # Errors
     ///
     /// Returns an error if an object has no key or no size, or the next page is not named.
-    pub(crate) fn read(self) -> Result<ListPage, SourceError> {
+    fn read(self) -> Result<ListPage, SourceError> {
         let is_escaped = self.encoding.trim() == "url";
         let decode = |text: &str| decoded(text, is_escaped).map(Cow::into_owned);
         let object = |raw: &RawObject| {

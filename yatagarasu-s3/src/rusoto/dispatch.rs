@@ -64,12 +64,8 @@ impl DispatchSignedRequest for Dispatch {
     fn dispatch(&self, request: SignedRequest, _: Option<Duration>) -> DispatchSignedRequestFuture {
         let method = Method::from_bytes(request.method().as_bytes()).expect("rusoto sends valid methods");
         let path = request.canonical_path();
-        // A list is asked of the bucket itself, with or without a slash at its end.
-        let key = if path == self.prefix.trim_end_matches('/') {
-            String::new()
-        } else {
-            path.strip_prefix(&self.prefix).expect("rusoto asks for the bucket it was given").to_owned()
-        };
+        let key =
+            path.strip_prefix(&self.prefix).expect("rusoto asks for the bucket it was given").to_owned();
         let headers = self.headers(&request);
         let (sender, query, head) =
             (Arc::clone(&self.sender), self.request.query.clone(), Arc::clone(&self.head));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::Either;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, STRICT_TRANSPORT_SECURITY};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, HOST, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -221,7 +221,7 @@ impl RequestHandler {
         }
         context.entry = context.entry.of(name, key.object.as_str());
         let visit = served.site.as_ref().filter(|_| question == Question::Object);
-        let visit = visit.map(|site| Visit::new(site, method, &key.object, &head, &served.gateway));
+        let visit = visit.map(|site| Visit::new(site, method, &key.object, &head));
         let (http_method, target, mut headers) = (head.method, head.uri, head.headers);
         if let (Cors::Off, Question::Preflight) = (&served.cors, question) {
             return Either::Left(ready(finish(response::options(context))));
@@ -240,7 +240,9 @@ impl RequestHandler {
         let task = match question {
             Question::Preflight => Task::Preflight(request, Arc::default()),
             Question::Object => match served.gateway.try_hit(request, looked) {
-                Ok(outcome) if !visit.as_ref().is_some_and(|visit| visit.changes(&outcome)) => {
+                Ok(outcome)
+                    if !visit.as_ref().is_some_and(|visit| visit.changes(&outcome, &served.gateway)) =>
+                {
                     return Either::Left(ready(finish(response::outcome(outcome, context))));
                 }
                 Ok(outcome) => Task::Known(outcome),
@@ -411,12 +413,17 @@ async fn settle(
     if let CacheStatus::Forwarded(_) = outcome.handling {
         context.waited = Some(Waited { time: begun.elapsed(), trace });
     }
-    if let Some((visit, method)) = visit.filter(|(visit, _)| visit.changes(&outcome)) {
+    if let Some((visit, method)) = visit.filter(|(visit, _)| visit.changes(&outcome, &gateway)) {
         match visit.instead(outcome, &gateway).await {
             Instead::Nothing(same) => outcome = same,
             Instead::Folder(location) => return response::moved(&method, location, context),
-            Instead::Moved(location, handling) => {
-                return response::redirect(StatusCode::MOVED_PERMANENTLY, location, handling, context);
+            Instead::Moved { location, lifetime, handling } => {
+                let status = StatusCode::MOVED_PERMANENTLY;
+                let mut response = response::redirect(status, location, handling, context);
+                if let Some(lifetime) = lifetime {
+                    response.headers_mut().entry(CACHE_CONTROL).or_insert(lifetime);
+                }
+                return response;
             }
             Instead::Page(page, key) => {
                 outcome = page;

@@ -85,9 +85,10 @@ pub struct Website {
 }
 
 impl Website {
-    /// Serves a site whose keys have this prefix.
-    pub fn new(site: Site, key_prefix: KeyPrefix) -> Self {
-        Self { site, key_prefix, pages: Arc::default() }
+    /// Serves a site whose keys have this prefix. Keeps the pages that `earlier` has, as S3 may be down.
+    pub fn new(site: Site, key_prefix: KeyPrefix, earlier: Option<&Self>) -> Self {
+        let pages = earlier.map(|earlier| Arc::clone(&earlier.pages)).unwrap_or_default();
+        Self { site, key_prefix, pages }
     }
 
     /// Returns the name of the page of a folder.

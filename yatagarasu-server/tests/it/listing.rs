@@ -193,6 +193,9 @@ async fn what_may_not_be_listed_is_forbidden_and_what_fails_is_no_folder() {
             (expected, "application/problem+json"),
             "{code}"
         );
+        // Without permission nothing is known of the folder; what fails is no answer.
+        let folder = get(&site, "/docs").await;
+        assert_eq!(folder.status, if status == 403 { 404 } else { expected }, "{code}");
     }
     for document in
         ["", "<html></html>", "<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>"]
@@ -218,5 +221,66 @@ async fn nothing_is_listed_unless_it_is_configured() {
             assert_eq!(get(&site, path).await.status, 404, "{path}");
         }
         assert_eq!(asked(&site), 0);
+    }
+}
+
+/// A rewritten path ends in a slash where its key does not, or is not a folder's.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_folders_are_listed_whatever_a_path_is_rewritten_to() {
+    let origin = Origin::start().await;
+    for key in ["users/alice/x", "users/admin.csv", "manual/index.html"] {
+        origin.objects().put(key, &[], key.to_owned());
+    }
+    let mut entry =
+        bucket(&origin.endpoint(), "files", "/", "", "max_item_size: \"1MB\", max_size: \"64MB\"");
+    entry
+        .push_str("    site: { listing: html }\n    rewrite: [{ from: \"/u/{id}/\", to: \"/users/{id}\" }, ");
+    entry.push_str(
+        "{ from: \"/x/{rest}\", to: \"/users/{rest}index.html\" }, { from: \"/docs\", to: \"/manual\" }]\n",
+    );
+    let site = Site::run(origin, &document("", &[entry])).await;
+    for path in ["/u/a/", "/x/a", "/x/a/b", "/docs"] {
+        assert_eq!(get(&site, path).await.status, 404, "{path}");
+    }
+    assert_eq!(links(get(&site, "/x/alice/").await.text()), ["../../", "../", "../", "./x"]);
+    assert_eq!(get(&site, "/manual").await.status, 301);
+}
+
+/// S3 says nothing about other origins in a list. The gateway took that for a refusal of all objects.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_teaches_nothing_about_other_origins() {
+    let site = lists("/", "", "listing: json", "").await;
+    site.origin.decide(|request| {
+        (request.key == "data").then(|| match request.field("origin") {
+            "https://app.example" => Reply::ok("x")
+                .with("access-control-allow-origin", "https://app.example")
+                .with("vary", "origin"),
+            _ => Reply::ok("x").with("vary", "origin"),
+        })
+    });
+    let app = [("origin", "https://app.example")];
+    for _ in 0..3 {
+        assert_eq!(site.client.get_with("/data", &[("origin", "https://other.example")]).await.status, 200);
+        assert_eq!(site.client.get_with("/docs/", &app).await.status, 200);
+        let answer = site.client.get_with("/data", &app).await;
+        assert_eq!(answer.field("access-control-allow-origin"), "https://app.example");
+    }
+}
+
+/// Ranges and conditions are about the page, and not about S3's document.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_the_client_reaches_s3_with_a_list() {
+    let site = lists("/", "", "listing: html", ", enabled: false").await;
+    let fields = [
+        ("range", "bytes=0-9"),
+        ("if-none-match", "\"x\""),
+        ("if-modified-since", "x"),
+        ("accept", "text/html"),
+    ];
+    assert_eq!(site.client.get_with("/docs/", &fields).await.status, 200);
+    let lists: Vec<_> = site.origin.requests().into_iter().filter(is_list).collect();
+    assert_eq!(lists.len(), 1);
+    for name in ["range", "if-none-match", "if-modified-since", "accept"] {
+        assert_eq!(lists[0].field(name), "", "{name}");
     }
 }

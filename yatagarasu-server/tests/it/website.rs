@@ -355,6 +355,10 @@ async fn an_object_may_be_a_redirect() {
     put("old.css", "https://cdn.example/a.css");
     put("clean.html", "/clean/");
     put("bad", "javascript:alert(1)");
+    let fields = [("x-amz-website-redirect-location", "/x"), ("cache-control", "max-age=60")];
+    site.origin.objects().put("short", &fields, "");
+    let answer = site.client.get_with("/short", &[("range", "bytes=0-")]).await;
+    assert_eq!((answer.status, answer.field("cache-control")), (301, "max-age=60"));
     for (path, location) in
         [("/old", "/new?x"), ("/old.css", "https://cdn.example/a.css"), ("/clean", "/clean/")]
     {
@@ -368,8 +372,10 @@ async fn an_object_may_be_a_redirect() {
         }
         let head = site.client.send("HEAD", path, &[], bytes::Bytes::new()).await;
         assert_eq!((head.status, head.field("location")), (301, location));
-        let part = site.client.get_with(path, &[("range", "bytes=0-1")]).await;
-        assert_eq!((part.status, part.field("location")), (301, location));
+        for field in [("range", "bytes=0-1"), ("range", "bytes=100-"), ("if-match", "\"x\"")] {
+            let part = site.client.get_with(path, &[field]).await;
+            assert_eq!((part.status, part.field("location")), (301, location), "{path} {field:?}");
+        }
     }
     assert_eq!(site.origin.asked("old").len(), 1, "it is stored");
     let answer = get(&site, "/bad").await;

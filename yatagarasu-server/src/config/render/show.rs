@@ -124,7 +124,9 @@ pub(in crate::config) fn caching(config: &BucketConfig) -> Value {
     take("cache", "status_key");
     // The changes to fields are made when an object is stored.
     let fields = [&tree["hide_headers"], &tree["response_headers"]];
-    json!([s3, tree["cors"], fields, config.cache.as_ref().map(|_| &tree["cache"])])
+    // So are types.
+    let content_types = &tree["site"]["content_types"];
+    json!([s3, tree["cors"], fields, content_types, config.cache.as_ref().map(|_| &tree["cache"])])
 }
 
 fn bucket(bucket: &BucketConfig) -> BucketSettings {

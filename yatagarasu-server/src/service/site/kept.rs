@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderName};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use yatagarasu_core::{CacheKey, Gateway, Method, ObjectKey, Outcome, Request};
+use yatagarasu_core::{CacheKey, Gateway, LogLimit, Method, ObjectKey, Outcome, Request};
 
 use crate::service::site::is_missing;
 
@@ -16,13 +17,16 @@ use crate::service::site::is_missing;
 const PAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// Maximum number of kept pages of a bucket. Hosts may have pages of their own.
-const PAGES_MAX: usize = 256;
+const PAGES_MAX: usize = 64;
+
+/// Maximum number of pages that are read in the background at one time.
+const READS_MAX: usize = 8;
 
 /// After this time a page is asked for again, through the cache.
 const LIFETIME: Duration = Duration::from_secs(10);
 
 /// The fields of a page that go with its content into an error.
-const FIELDS: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_LANGUAGE];
+const FIELDS: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
 
 /// A page as it was read last.
 #[derive(Debug)]
@@ -34,13 +38,19 @@ pub(crate) struct Page {
 }
 
 /// The kept pages of a bucket.
-#[derive(Debug, Default)]
-pub(super) struct KeptPages(Mutex<HashMap<ObjectKey, Kept>>);
+#[derive(Debug)]
+pub(super) struct KeptPages {
+    pages: Mutex<HashMap<ObjectKey, Kept>>,
+    reads: Arc<Semaphore>,
+    too_long: LogLimit,
+}
 
 #[derive(Debug)]
 struct Kept {
     /// When it was last asked for.
     asked: Instant,
+    /// Whether the source has answered once.
+    is_known: bool,
     /// `None` if there is none, or as long as it has not arrived.
     page: Option<Arc<Page>>,
 }
@@ -52,6 +62,13 @@ enum Read {
     Nothing,
     /// Nobody knows.
     Failed,
+}
+
+impl Default for KeptPages {
+    fn default() -> Self {
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        Self { pages: Mutex::default(), reads, too_long: LogLimit::default() }
+    }
 }
 
 impl KeptPages {
@@ -67,10 +84,12 @@ impl KeptPages {
             return kept.page.clone();
         }
         if pages.len() >= PAGES_MAX {
-            let oldest = pages.iter().min_by_key(|(_, kept)| kept.asked).map(|(key, _)| key.clone());
+            // Pages that are there stay longer than those that are not.
+            let oldest = pages.iter().min_by_key(|(_, kept)| (kept.page.is_some(), kept.asked));
+            let oldest = oldest.map(|(key, _)| key.clone());
             oldest.and_then(|key| pages.remove(&key));
         }
-        pages.insert(key.clone(), Kept { asked: now, page: None });
+        pages.insert(key.clone(), Kept { asked: now, is_known: false, page: None });
         self.refresh(key, gateway);
         None
     }
@@ -80,13 +99,16 @@ impl KeptPages {
         if let Some(page) = self.get(key, gateway) {
             return Some(page);
         }
+        if self.pages().get(key).is_some_and(|kept| kept.is_known) {
+            return None;
+        }
         // The cache has both wait for one response of S3.
-        self.take(key, read(key, gateway).await)
+        self.take(key, self.read(key, gateway).await)
     }
 
     fn pages(&self) -> MutexGuard<'_, HashMap<ObjectKey, Kept>> {
         // Nothing below can panic with a map that is half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[expect(
@@ -94,10 +116,12 @@ impl KeptPages {
         reason = "it ends with the response, for which the source has limits"
     )]
     fn refresh(self: &Arc<Self>, key: &ObjectKey, gateway: &Gateway) {
+        let Ok(permit) = Arc::clone(&self.reads).try_acquire_owned() else { return };
         let (pages, key, gateway) = (Arc::clone(self), key.clone(), gateway.clone());
         tokio::spawn(async move {
-            let result = read(&key, &gateway).await;
+            let result = pages.read(&key, &gateway).await;
             pages.take(&key, result);
+            drop(permit);
         });
     }
 
@@ -105,6 +129,7 @@ impl KeptPages {
     fn take(&self, key: &ObjectKey, result: Read) -> Option<Arc<Page>> {
         let mut pages = self.pages();
         let kept = pages.get_mut(key)?;
+        kept.is_known |= !matches!(result, Read::Failed);
         match result {
             Read::Page(page) => kept.page = Some(Arc::new(page)),
             Read::Nothing => kept.page = None,
@@ -112,28 +137,31 @@ impl KeptPages {
         }
         kept.page.clone()
     }
-}
 
-async fn read(key: &ObjectKey, gateway: &Gateway) -> Read {
-    let cache_key = CacheKey::new(key.clone(), None);
-    let request = Request { method: Method::Get, key: cache_key, headers: HeaderMap::new() };
-    let outcome = gateway.execute(&request).await;
-    let is_missing = is_missing(&outcome);
-    let Outcome { reply: Ok(mut reply), .. } = outcome else {
-        return if is_missing { Read::Nothing } else { Read::Failed };
-    };
-    let mut content = BytesMut::new();
-    while let Some(chunk) = reply.body.next().await {
-        let Ok(chunk) = chunk else { return Read::Failed };
-        if content.len() + chunk.len() > PAGE_BYTES_MAX {
-            tracing::warn!(
-                key = key.as_str(),
-                "a page for errors has more than {PAGE_BYTES_MAX} bytes: it is not used"
-            );
-            return Read::Nothing;
+    async fn read(&self, key: &ObjectKey, gateway: &Gateway) -> Read {
+        let cache_key = CacheKey::new(key.clone(), None);
+        let request = Request { method: Method::Get, key: cache_key, headers: HeaderMap::new() };
+        let outcome = gateway.execute(&request).await;
+        let is_missing = is_missing(&outcome);
+        let Outcome { reply: Ok(mut reply), .. } = outcome else {
+            return if is_missing { Read::Nothing } else { Read::Failed };
+        };
+        let mut content = BytesMut::new();
+        while let Some(chunk) = reply.body.next().await {
+            let Ok(chunk) = chunk else { return Read::Failed };
+            if content.len() + chunk.len() > PAGE_BYTES_MAX {
+                if let Some(times) = self.too_long.due() {
+                    tracing::warn!(
+                        key = key.as_str(),
+                        times,
+                        "a page for errors has more than {PAGE_BYTES_MAX} bytes: it is not used"
+                    );
+                }
+                return Read::Nothing;
+            }
+            content.extend_from_slice(&chunk);
         }
-        content.extend_from_slice(&chunk);
+        let fields = FIELDS.into_iter().filter_map(|name| Some((name.clone(), reply.headers.remove(name)?)));
+        Read::Page(Page { key: key.clone(), headers: fields.collect(), content: content.freeze() })
     }
-    let fields = FIELDS.into_iter().filter_map(|name| Some((name.clone(), reply.headers.remove(name)?)));
-    Read::Page(Page { key: key.clone(), headers: fields.collect(), content: content.freeze() })
 }

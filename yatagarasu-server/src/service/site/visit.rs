@@ -48,8 +48,8 @@ pub(in crate::service) enum Instead {
     Nothing(Outcome),
     /// The folder of that name, at this reference.
     Folder(HeaderValue),
-    /// A redirect that the object asks for, and how the cache has handled the request.
-    Moved(HeaderValue, CacheStatus),
+    /// A redirect that the object asks for, with its `Cache-Control`, and how the cache has handled the request.
+    Moved { location: HeaderValue, lifetime: Option<HeaderValue>, handling: CacheStatus },
     /// Another object, with its key, or the reason why it cannot be served.
     Page(Outcome, ObjectKey),
     /// A page for an error.
@@ -72,10 +72,8 @@ impl Visit {
         method: Method,
         key: &ObjectKey,
         head: &Parts,
-        gateway: &Gateway,
     ) -> Self {
         let host = host_of(head).map(|host| without_port(host).into_owned());
-        website.prepare(host.as_deref(), gateway);
         let site = &website.site;
         let accepts = |media_type| {
             let has = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains(media_type));
@@ -96,25 +94,45 @@ impl Visit {
     }
 
     /// Returns whether something else may be served in the place of this outcome.
-    pub(in crate::service) fn changes(&self, outcome: &Outcome) -> bool {
+    pub(in crate::service) fn changes(&self, outcome: &Outcome, gateway: &Gateway) -> bool {
         match &outcome.reply {
-            Ok(reply) => reply.headers.contains_key(REDIRECT),
-            Err(GatewayError::OnlyIfCached) => false,
-            Err(GatewayError::Source(error)) => {
-                (is_missing(outcome) && !self.only_if_cached) || self.error_page(error).is_some()
+            Ok(reply) => {
+                // A host without any object has no pages either.
+                if !self.only_if_cached {
+                    self.website.prepare(self.host.as_deref(), gateway);
+                }
+                reply.headers.contains_key(REDIRECT)
             }
+            Err(GatewayError::Source(error)) if !self.only_if_cached => {
+                is_missing(outcome) || is_about_content(error) || self.error_page(error).is_some()
+            }
+            Err(GatewayError::Source(_) | GatewayError::OnlyIfCached) => false,
         }
     }
 
     /// Looks for what is served in the place of the object.
     pub(in crate::service) async fn instead(self, outcome: Outcome, gateway: &Gateway) -> Instead {
-        if let Some(location) = redirect(&outcome) {
-            return Instead::Moved(location, outcome.handling);
+        if let Some(moved) = redirect(&outcome) {
+            return moved;
         }
-        if is_missing(&outcome) && !self.only_if_cached {
+        if is_missing(&outcome) {
             return self.of_missing(outcome, gateway).await;
         }
-        self.of_failed(outcome, gateway).await
+        let key = self.key.clone();
+        self.of_object(&key, outcome, gateway).await
+    }
+
+    /// Returns what is served if a look for the object `key` has failed.
+    async fn of_object(&self, key: &ObjectKey, outcome: Outcome, gateway: &Gateway) -> Instead {
+        let Err(GatewayError::Source(error)) = &outcome.reply else { return Instead::Nothing(outcome) };
+        if !is_about_content(error) {
+            return self.of_failed(outcome, gateway).await;
+        }
+        // A redirect usually has no content that a range or a condition could be about.
+        match look(gateway, key, Method::Head, HeaderMap::new()).await {
+            Found::Object(object) => redirect(&object).unwrap_or(Instead::Nothing(outcome)),
+            Found::Missing | Found::Failed(_) => Instead::Nothing(outcome),
+        }
     }
 
     /// Returns the page for what cannot be had.
@@ -134,12 +152,18 @@ impl Visit {
         }
     }
 
-    /// Returns the key of the page for an error. Those that a condition or a range of the request has are for programs.
+    /// Returns the key of the page for an error. Those about a condition or a range of the request are for programs.
     fn error_page(&self, error: &SourceError) -> Option<ObjectKey> {
-        match error.kind() {
-            ErrorKind::PreconditionFailed | ErrorKind::RangeNotSatisfiable { .. } => None,
-            _ => self.website.error_page(self.host.as_deref(), error.consequences().status),
+        if is_about_content(error) {
+            return None;
         }
+        self.website.error_page(self.host.as_deref(), error.consequences().status)
+    }
+
+    /// Returns whether the path ends as the key does. A rewritten one may not, and says nothing about folders then.
+    fn is_named_like_its_key(&self) -> bool {
+        let path = percent_decode_str(self.target.path()).decode_utf8_lossy();
+        path.rsplit('/').next() == self.key.as_str().rsplit('/').next()
     }
 
     /// Looks for what is served in the place of an object that is not there. Goes on only where S3 says that there is no
@@ -152,11 +176,12 @@ impl Visit {
         if let Some(page) = page {
             match look(gateway, &page, self.method, self.headers.clone()).await {
                 Found::Object(outcome) => return page_or_redirect(outcome, page),
-                Found::Failed(outcome) => return self.of_failed(outcome, gateway).await,
+                Found::Failed(outcome) => return self.of_object(&page, outcome, gateway).await,
                 Found::Missing => {}
             }
         }
-        if let Some(index) = site.index.as_ref().filter(|_| !path.ends_with('/'))
+        if let Some(index) =
+            site.index.as_ref().filter(|_| !path.ends_with('/') && self.is_named_like_its_key())
             && let Some(location) = folder(path, self.target.query())
             && let Ok(page) = ObjectKey::parse(&format!("{key}/{index}"))
         {
@@ -165,9 +190,16 @@ impl Visit {
                 Found::Failed(outcome) => return self.of_failed(outcome, gateway).await,
                 Found::Missing => {}
             }
-            let listing = self.listing(&page, Method::Head, HeaderMap::new(), gateway).await;
-            if matches!(listing, Some(Found::Object(_))) {
-                return Instead::Folder(location);
+            // The whole list, so that it is stored for the next request, which comes soon.
+            match self.listing(&page, Method::Get, HeaderMap::new(), gateway).await {
+                Some(Found::Object(list)) => {
+                    read_to_end(list).await;
+                    return Instead::Folder(location);
+                }
+                Some(Found::Failed(outcome)) if !is_refused(&outcome) => {
+                    return self.of_failed(outcome, gateway).await;
+                }
+                Some(Found::Failed(_) | Found::Missing) | None => {}
             }
         }
         if path.ends_with('/') {
@@ -202,6 +234,11 @@ impl Visit {
         headers: HeaderMap,
         gateway: &Gateway,
     ) -> Option<Found> {
+        // The key of a folder is that of its page. A rewritten path may lead elsewhere.
+        let folder = page.as_str().strip_suffix(self.website.site.index.as_deref()?)?;
+        if !folder.is_empty() && !folder.ends_with('/') {
+            return None;
+        }
         let is_html = match self.website.site.listing {
             ListingFormat::Off => return None,
             ListingFormat::Html => !self.wants_json,
@@ -209,6 +246,9 @@ impl Visit {
         };
         let asked = ListingRequest { is_html, continuation: continuation(self.target.query()) };
         let key = CacheKey::new(page.clone(), Some(asked.query()));
+        let mut headers = headers;
+        // S3 says nothing of other origins there, which must not be taken for a refusal of all objects.
+        headers.remove(ORIGIN);
         let mut found = look_for(gateway, key, method, headers).await;
         if let (Found::Object(outcome), ListingFormat::Html) = (&mut found, self.website.site.listing) {
             by_accept(outcome);
@@ -265,18 +305,40 @@ async fn look_for(gateway: &Gateway, key: CacheKey, method: Method, headers: Hea
     }
 }
 
-/// Returns the reference that an object with metadata of a redirect leads to.
-fn redirect(outcome: &Outcome) -> Option<HeaderValue> {
-    let location = outcome.reply.as_ref().ok()?.headers.get(REDIRECT)?;
+/// Returns the redirect that an object with metadata of one asks for.
+fn redirect(outcome: &Outcome) -> Option<Instead> {
+    let headers = &outcome.reply.as_ref().ok()?.headers;
+    let location = headers.get(REDIRECT)?;
     let text = location.to_str().ok()?;
     let is_url = ["http://", "https://", "/"].iter().any(|beginning| text.starts_with(beginning));
-    Some(location.clone()).filter(|_| is_url)
+    let (location, lifetime) = (location.clone(), headers.get(CACHE_CONTROL).cloned());
+    is_url.then_some(Instead::Moved { location, lifetime, handling: outcome.handling })
 }
 
 fn page_or_redirect(outcome: Outcome, page: ObjectKey) -> Instead {
     match redirect(&outcome) {
-        Some(location) => Instead::Moved(location, outcome.handling),
+        Some(moved) => moved,
         None => Instead::Page(outcome, page),
+    }
+}
+
+/// Returns `true` if a condition or a range of the request does not fit the object.
+fn is_about_content(error: &SourceError) -> bool {
+    matches!(error.kind(), ErrorKind::PreconditionFailed | ErrorKind::RangeNotSatisfiable { .. })
+}
+
+/// Returns `true` if S3 does not allow it.
+fn is_refused(outcome: &Outcome) -> bool {
+    let kind = outcome.reply.as_ref().err().and_then(|error| match error {
+        GatewayError::Source(error) => Some(error.kind()),
+        GatewayError::OnlyIfCached => None,
+    });
+    matches!(kind, Some(ErrorKind::Denied | ErrorKind::Unexplained(_)))
+}
+
+async fn read_to_end(outcome: Outcome) {
+    if let Ok(mut reply) = outcome.reply {
+        while let Some(Ok(_)) = reply.body.next().await {}
     }
 }
 
