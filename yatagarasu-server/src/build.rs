@@ -143,7 +143,7 @@ pub(crate) async fn buckets(
         let earlier = earlier.iter().find(|bucket| *bucket.name == *settings.name);
         buckets.push(Arc::new(bucket(settings, &common, earlier.map(Arc::as_ref)).await?));
     }
-    Ok(Arc::new(Buckets::new(buckets)))
+    Ok(Arc::new(Buckets::new(buckets, config.server.own.clone())))
 }
 
 /// Returns `true` if what is stored for `one` can be served for `other`.

@@ -129,7 +129,9 @@ impl Server {
         let limits = Arc::new(ConnectionLimits::new(&config.server, &memory.sockets, descriptors));
         let ((limits, limited), (phase, phases)) = (watch::channel(limits), watch::channel(Phase::Serving));
         let (running, config_running) = watch::channel(Arc::new(config.clone()));
-        let handler = |counters| Arc::new(RequestHandler::new(Arc::clone(&buckets), Arc::clone(counters)));
+        let handler = |counters| {
+            Arc::new(RequestHandler::new(Arc::clone(&buckets), Arc::clone(counters), phases.clone()))
+        };
         let handlers: Vec<_> = metrics.threads().iter().map(handler).collect();
         let workers = Workers::start(&handlers, &metrics, &limited, &phases).map_err(StartError::Thread)?;
         let admission = Arc::<Admission>::default();

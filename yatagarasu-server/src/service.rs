@@ -3,7 +3,7 @@
 //! The [`router`] decodes a path and finds the [bucket](buckets) and the key, by the host too. The [`handler`] of a thread
 //! asks the bucket's gateway and turns its outcome into a [`response`] with a [`body`], or into a [`problem`] document. A
 //! [`site`] says what is served in the place of an object that is not there, for example a [`listing`]. The [`client_address`] is that of a client
-//! behind proxies.
+//! behind proxies. Some paths have answers of the gateway's [`own`].
 
 pub(crate) mod body;
 pub mod buckets;
@@ -12,6 +12,7 @@ pub(crate) mod content_types;
 mod download;
 pub(crate) mod handler;
 pub(crate) mod listing;
+pub mod own;
 pub(crate) mod problem;
 pub(crate) mod response;
 pub(crate) mod router;

@@ -17,6 +17,7 @@ use crate::config::ForwardedQuery;
 use crate::config::render::caching;
 use crate::listener::socket::ListenAddress;
 use crate::service::client_address::ClientAddress;
+use crate::service::own::OwnAnswers;
 use crate::service::router::{HostPattern, KeyPrefix, Rewrite};
 use crate::service::site::Site;
 use crate::telemetry::access_log::format::Format;
@@ -67,6 +68,8 @@ pub struct ServerConfig {
     pub http2_resets_max: Option<u32>,
     /// Where the address of a client comes from.
     pub client_address: ClientAddress,
+    /// The paths that the gateway answers itself.
+    pub own: OwnAnswers,
     /// Timeout for a client's complete request head. It also applies to idle connections.
     pub header_timeout: Duration,
     /// Time after which a response ends if its client takes nothing of it. `None` means no limit.

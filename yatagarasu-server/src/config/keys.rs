@@ -97,6 +97,12 @@ rows! {
         http2_resets_max: u32 = 500, bounds Bounds::ANY.or_zero("for no limit");
         /// Where the address of a client comes from, for the log and the limits.
         client_address: ClientAddressSettings = {};
+        /// A path at which every listener, for all hosts, says whether the server is ready: 200, or 503 once it stops. No bucket is
+        /// asked, so that load balancers take no server out because S3 is slow.
+        health_path: Option<String> = null, else Computed("none"), such as "/healthz",
+            bounds Bounds::rule("a path, as it stands in requests");
+        /// Paths that the gateway answers itself, for all hosts and before any bucket, such as `/robots.txt`.
+        answers: Several<AnswerSettings> = [];
         /// The time a client has to send a complete request head. A connection that is idle for this long is closed.
         header_timeout: Span = "60s", bounds TIME_LIMIT;
         /// How long a client may take nothing of its response. The server then resets the connection.
@@ -108,6 +114,19 @@ rows! {
         drain: Span = "5s", bounds Bounds::ANY.or_zero("for not at all");
         /// How long running responses may continue after that, or after SIGINT.
         shutdown_grace: Span = "30s";
+    }
+
+    /// An answer of the gateway itself.
+    struct AnswerSettings, "the keys of `answers`, or a list of them" {
+        /// The path that it is for.
+        path: Option<String> = null, else Required, such as "/robots.txt",
+            bounds Bounds::rule("a path, as it stands in requests, and used once");
+        /// Its status.
+        status: u16 = 200, bounds Bounds::rule("200 to 599, without redirects and 304");
+        /// The type of its content.
+        content_type: String = "text/plain; charset=utf-8", bounds Bounds::rule("a value of `Content-Type`");
+        /// Its content.
+        content: String = "", such as "User-agent: *", bounds Bounds::rule("up to 64 KiB; empty with the status 204");
     }
 
     /// A listener for clients.

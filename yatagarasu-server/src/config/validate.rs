@@ -2,6 +2,7 @@
 //!
 //! The bounds of single values are in the table of keys. The checks here are those of several keys, and of texts.
 
+mod answers;
 mod bucket;
 mod cache;
 mod cors;
@@ -88,6 +89,7 @@ fn unique(values: impl Iterator<Item = Option<String>>, key: &str, complain: Err
 fn server(settings: &ServerSettings, complain: ErrorSink<'_>) -> Option<ServerConfig> {
     let listeners = listeners::listeners(settings, complain);
     let client_address = client_address(&settings.client_address, complain);
+    let own = answers::own(settings, complain);
     let limit = |count: u32| Some(count).filter(|count| *count > 0);
     Some(ServerConfig {
         listeners: listeners?,
@@ -98,6 +100,7 @@ fn server(settings: &ServerSettings, complain: ErrorSink<'_>) -> Option<ServerCo
         http2_streams_per_second: limit(settings.http2_streams_per_second),
         http2_resets_max: limit(settings.http2_resets_max),
         client_address: client_address?,
+        own: own?,
         threads: match settings.threads {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             threads => threads.into(),

@@ -10,6 +10,7 @@ use yatagarasu_core::source::failover::FailoverCounters;
 
 use crate::build::origin::Origin;
 use crate::config::{BucketConfig, ForwardedQuery, StatusKey};
+use crate::service::own::OwnAnswers;
 use crate::service::router::{HostPattern, KeyPrefix, Place, Route, Routes};
 use crate::service::site::Website;
 use crate::telemetry::failures::Failures;
@@ -50,13 +51,14 @@ pub struct Bucket {
 /// All buckets and the routes to them.
 #[derive(Debug)]
 pub struct Buckets {
-    buckets: Vec<Arc<Bucket>>,
+    all: Vec<Arc<Bucket>>,
     routes: Routes,
+    own: OwnAnswers,
 }
 
 impl Buckets {
-    /// Serves `buckets`, each under its prefix.
-    pub fn new(buckets: Vec<Arc<Bucket>>) -> Self {
+    /// Serves `buckets`, each under its prefix, and `own` before them.
+    pub fn new(buckets: Vec<Arc<Bucket>>, own: OwnAnswers) -> Self {
         let places = buckets.iter().map(|bucket| Place {
             hosts: &bucket.hosts,
             path_prefix: &bucket.path_prefix,
@@ -66,12 +68,17 @@ impl Buckets {
             index: bucket.site.as_ref().and_then(|site| site.index()),
         });
         let routes = Routes::new(places);
-        Self { buckets, routes }
+        Self { all: buckets, routes, own }
     }
 
     /// Returns the buckets, in the order of the configuration.
     pub fn all(&self) -> &[Arc<Bucket>] {
-        &self.buckets
+        &self.all
+    }
+
+    /// Returns the paths that no bucket is asked about.
+    pub(crate) fn own(&self) -> &OwnAnswers {
+        &self.own
     }
 
     /// Returns the route of a host and a path, as they are in the request.

@@ -11,6 +11,7 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, HOST, ORIGIN, S
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::PendingRequest;
@@ -24,10 +25,12 @@ use yatagarasu_core::{
 
 use crate::config::StatusKey;
 use crate::listener::terms::Front;
+use crate::server::Phase;
 use crate::service::body::ResponseBody;
 use crate::service::buckets::{Bucket, Buckets};
 use crate::service::client_address::ClientAddress;
 use crate::service::download;
+use crate::service::own::{OwnAnswer, OwnAnswers};
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
 use crate::service::router::rewrite::with_query;
@@ -72,6 +75,7 @@ pub(crate) struct RequestHandler {
     served: ArcSwap<Served>,
     request_ids: RequestIds,
     counters: Arc<Counters>,
+    phase: watch::Receiver<Phase>,
 }
 
 /// The buckets that a thread serves. A request keeps to those that it was routed to.
@@ -108,6 +112,7 @@ pub(crate) struct Routed {
 /// The answer to a request for no object.
 enum Unrouted {
     Problem(Problem<'static>),
+    Own(OwnAnswer),
     Options,
     /// A redirect to this reference.
     Redirect(StatusCode, HeaderValue),
@@ -118,6 +123,7 @@ enum Unrouted {
 impl Unrouted {
     fn answer(self, method: &Method, context: ResponseContext) -> Response<ResponseBody> {
         match self {
+            Self::Own(answer) => response::own(answer, context),
             Self::Options => response::options(context),
             Self::Redirect(status, location) => {
                 response::redirect(status, location, CacheStatus::Own(Detail::Local), context)
@@ -157,9 +163,9 @@ enum Question {
 }
 
 impl RequestHandler {
-    /// Creates the handler of one thread. `counters` count its requests.
-    pub(crate) fn new(buckets: Arc<Buckets>, counters: Arc<Counters>) -> Self {
-        Self { served: ArcSwap::new(Served::new(buckets)), request_ids: RequestIds::new(), counters }
+    /// Creates the handler of one thread. `counters` count its requests, and `phase` is that of the server.
+    pub(crate) fn new(buckets: Arc<Buckets>, counters: Arc<Counters>, phase: watch::Receiver<Phase>) -> Self {
+        Self { served: ArcSwap::new(Served::new(buckets)), request_ids: RequestIds::new(), counters, phase }
     }
 
     /// Serves other buckets from now on.
@@ -207,7 +213,10 @@ impl RequestHandler {
         let entry = Entry::begin(&asked, &request_id, &self.counters);
         let mut context = ResponseContext { request_id, key: None, entry, waited: None, changes: None };
         let routed = match front.https_redirect {
-            Some(port) => Err(Unrouted::Elsewhere(secure_location(&head, port))),
+            Some(port) if !self.served.load().buckets.own().is_health(head.uri.path()) => {
+                Err(Unrouted::Elsewhere(secure_location(&head, port)))
+            }
+            Some(_) => self.route(&head),
             None => routed.map_or_else(|| self.route(&head), |routed| Ok(*routed)),
         };
         let routed = match routed {
@@ -275,6 +284,9 @@ impl RequestHandler {
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let decoded = decode(path).map_err(|_| None)?;
         let served = self.served.load();
+        if served.buckets.own().have(path) {
+            return Err(None);
+        }
         let asked = Asked {
             method: &Method::GET,
             path,
@@ -352,6 +364,19 @@ impl RequestHandler {
         Hit { head, stored: hit.stored, entry }
     }
 
+    /// Returns the gateway's own answer to a path.
+    fn own(&self, own: &OwnAnswers, path: &str) -> Option<OwnAnswer> {
+        if !own.is_health(path) {
+            return own.answers.get(path).cloned();
+        }
+        Some(match *self.phase.borrow() {
+            Phase::Serving => OwnAnswer::line(StatusCode::OK, "ok\n"),
+            Phase::Draining | Phase::Stopping => {
+                OwnAnswer::line(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n")
+            }
+        })
+    }
+
     /// Routes a request head to a bucket and a key.
     fn route(&self, head: &Parts) -> Result<Routed, Unrouted> {
         check_host(head).map_err(|reason| Unrouted::Problem(Problem::BadRequest(reason)))?;
@@ -364,6 +389,11 @@ impl RequestHandler {
             _ => return Err(Unrouted::Problem(Problem::MethodNotAllowed)),
         };
         let served = self.served.load_full();
+        if question == Question::Object
+            && let Some(answer) = self.own(served.buckets.own(), head.uri.path())
+        {
+            return Err(Unrouted::Own(answer));
+        }
         match served.buckets.route(host_of(head), head.uri.path()) {
             Route::Object(bucket, object) => {
                 let key = cache_key(object, head.uri.query(), &served.bucket(bucket).forward_query);

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use http::header::{
-    AGE, CONNECTION, CONTENT_DISPOSITION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    STRICT_TRANSPORT_SECURITY, VIA,
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap,
+    HeaderName, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY, VIA,
 };
 use http::{Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -19,6 +19,7 @@ use yatagarasu_core::{CacheStatus, Clock, GatewayError, ObjectKey, Outcome, Syst
 
 use crate::listener::terms::Front;
 use crate::service::body::ResponseBody;
+use crate::service::own::OwnAnswer;
 use crate::service::problem::{ALLOW, Problem};
 use crate::service::site::Page;
 use crate::telemetry::access_log::write::millis;
@@ -194,6 +195,18 @@ pub(crate) fn options(context: ResponseContext) -> Response<ResponseBody> {
     response.headers_mut().insert(http::header::ALLOW, ALLOW);
     sign(response.headers_mut(), &handling, None, &request_id);
     response
+}
+
+/// Returns the response with an answer of the gateway itself.
+pub(crate) fn own(answer: OwnAnswer, context: ResponseContext) -> Response<ResponseBody> {
+    let OwnAnswer { status, content_type, content } = answer;
+    let mut response = Response::new(content);
+    *response.status_mut() = status;
+    if status != StatusCode::NO_CONTENT {
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+    }
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    local(response, CacheStatus::Own(Detail::Local), context)
 }
 
 /// Returns the response that sends a client to another URL for good.

@@ -16,6 +16,7 @@ mod joining;
 mod life;
 mod listing;
 mod operating;
+mod own;
 mod requests;
 mod rfc5861;
 mod rfc9110;

@@ -13,16 +13,17 @@ use yatagarasu_core::{ForwardedFields, ObjectKey};
 use yatagarasu_s3::{Access, Addressing};
 
 use crate::config::keys::{
-    ALL, Address, AdminSettings, Again, BucketSettings, CacheSettings, CertificateSettings, Choice,
-    ClientAddressSettings, CorsMode, CorsSettings, Either, FallbackSettings, Fields, ListenerSettings,
-    ListenerTlsSettings, LogSettings, Optional, ResponseHeaderSettings, RewriteSettings, RewriteStatus,
-    S3Settings, ServerSettings, Settings, Several, SiteSettings, TlsSettings,
+    ALL, Address, AdminSettings, Again, AnswerSettings, BucketSettings, CacheSettings, CertificateSettings,
+    Choice, ClientAddressSettings, CorsMode, CorsSettings, Either, FallbackSettings, Fields,
+    ListenerSettings, ListenerTlsSettings, LogSettings, Optional, ResponseHeaderSettings, RewriteSettings,
+    RewriteStatus, S3Settings, ServerSettings, Settings, Several, SiteSettings, TlsSettings,
 };
 use crate::config::units::{ByteSize, Span};
 use crate::config::{
     BucketCache, BucketConfig, CertificateFiles, Config, FallbackConfig, ForwardedQuery, ListenerConfig,
     OriginConfig, SHORT_FORM, Secret, ServerConfig, StatusKey,
 };
+use crate::service::own::{OwnAnswer, OwnAnswers};
 use crate::service::router::Rewrite;
 use crate::service::site::Site;
 
@@ -63,6 +64,8 @@ fn settings(config: &Config) -> Settings {
                 from: Choice(server.client_address.from),
                 trusted: server.client_address.trusted.iter().map(ToString::to_string).collect(),
             },
+            health_path: server.own.health_path.clone(),
+            answers: Several(answers(&server.own)),
             header_timeout: Span(server.header_timeout),
             send_timeout: Span(server.send_timeout.unwrap_or_default()),
             send_rate_min: ByteSize(server.send_rate_min),
@@ -77,6 +80,20 @@ fn settings(config: &Config) -> Settings {
         },
         buckets: config.buckets.iter().map(bucket).collect(),
     }
+}
+
+/// Returns the answers by path, always in the same order.
+fn answers(own: &OwnAnswers) -> Vec<AnswerSettings> {
+    let mut answers: Vec<_> = own.answers.iter().collect();
+    answers.sort_by_key(|(path, _)| *path);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let answer = |(path, answer): (&String, &OwnAnswer)| AnswerSettings {
+        path: Some(path.clone()),
+        status: answer.status.as_u16(),
+        content_type: text(answer.content_type.as_bytes()),
+        content: text(&answer.content),
+    };
+    answers.into_iter().map(answer).collect()
 }
 
 fn short_form(server: &ServerConfig) -> Option<&ListenerConfig> {

@@ -53,11 +53,12 @@ fn every_key_is_in_the_example_the_schema_and_the_documentation() {
         let place = path.replace("/0/", "/items/").replace('/', "/properties/");
         let place = place.replace("/properties/items/", "/items/");
         // A section that may stand in the place of a value is the first of the forms.
-        let place = ["cors", "response_headers", "fallbacks", "listeners", "certificates", "rewrite"]
-            .iter()
-            .fold(place, |place, name| {
-                place.replace(&format!("/{name}/properties/"), &format!("/{name}/anyOf/0/properties/"))
-            });
+        let place =
+            ["cors", "response_headers", "fallbacks", "listeners", "certificates", "rewrite", "answers"]
+                .iter()
+                .fold(place, |place, name| {
+                    place.replace(&format!("/{name}/properties/"), &format!("/{name}/anyOf/0/properties/"))
+                });
         let described = schema.pointer(&place).and_then(|found| found["description"].as_str());
         assert!(described.is_some_and(|text| text.starts_with(key.meaning())), "{path} in the schema");
     }
