@@ -1,6 +1,6 @@
 //! What a request gets: the service between client connections and the gateways of the buckets.
 //!
-//! The [`router`] decodes a path and finds the [bucket](buckets) and the key, by the host too. The [`handler`] of a thread
+//! The [`target`] of a request names its host. The [`router`] decodes a path and finds the [bucket](buckets) and the key, by the host too. The [`handler`] of a thread
 //! asks the bucket's gateway and turns its outcome into a [`response`] with a [`body`], or into a [`problem`] document. A
 //! [`site`] says what is served in the place of an object that is not there, for example a [`listing`]. The [`client_address`] is that of a client
 //! behind proxies. Some paths have answers of the gateway's [`own`].
@@ -17,3 +17,4 @@ pub(crate) mod problem;
 pub(crate) mod response;
 pub(crate) mod router;
 pub(crate) mod site;
+pub(crate) mod target;

@@ -18,7 +18,8 @@ use yatagarasu_core::{ObjectKey, Purge, Selector};
 
 use crate::admin::{document, problem};
 use crate::service::buckets::{Bucket, Buckets};
-use crate::service::router::{Route, host_of};
+use crate::service::router::Route;
+use crate::service::target::host_of;
 
 /// The method that purges the object at a path of the public listener.
 pub(super) const METHOD: &str = "PURGE";

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::Either;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, HOST, ORIGIN, STRICT_TRANSPORT_SECURITY};
+use http::header::{CACHE_CONTROL, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -34,15 +34,13 @@ use crate::service::own::{OwnAnswer, OwnAnswers};
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
 use crate::service::router::rewrite::with_query;
-use crate::service::router::{Route, cache_key, decode, forwarded_query, host_of, is_host};
+use crate::service::router::{Route, cache_key, decode, forwarded_query};
 use crate::service::site::{self, Instead, REDIRECT, Visit};
+use crate::service::target::{check_host, host_of, is_preflight, secure_location};
 use crate::telemetry::access_log::request::{Asked, Fields};
 use crate::telemetry::access_log::{Entry, Waited};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::request_id::{RequestId, RequestIds};
-
-/// The port of `https://` (RFC 9110 4.2.2).
-const HTTPS: u16 = 443;
 
 /// The response to a plain GET of a stored object, for the fast path to send.
 #[derive(Debug)]
@@ -413,24 +411,6 @@ impl RequestHandler {
     }
 }
 
-/// Returns the URL of the same resource over TLS, at this port.
-///
-/// # Errors
-///
-/// Returns the reason if the request names no host.
-fn secure_location(head: &Parts, port: u16) -> Result<HeaderValue, Problem<'static>> {
-    check_host(head).map_err(Problem::BadRequest)?;
-    let authority: Option<Authority> = host_of(head).and_then(|text| text.parse().ok());
-    let host = authority.as_ref().map(Authority::host).filter(|host| !host.is_empty());
-    let host = host.ok_or(Problem::BadRequest("the request names no host to redirect it to"))?;
-    // `OPTIONS *` asks about the server.
-    let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let path = if path.starts_with('/') { path } else { "/" };
-    let port = if port == HTTPS { String::new() } else { format!(":{port}") };
-    HeaderValue::try_from(format!("https://{host}{port}{path}"))
-        .map_err(|_| Problem::BadRequest("the target of the request has bytes that no URL has"))
-}
-
 /// Carries out a task, and looks for what a website has in the place of an object.
 async fn settle(
     gateway: Gateway,
@@ -479,42 +459,6 @@ async fn carry_out(gateway: &Gateway, task: Task) -> Outcome {
         Task::Preflight(request, trace) => gateway.preflight(&request, &trace).await,
         Task::Known(outcome) => outcome,
     }
-}
-
-/// Checks the host that the request is for, also where no bucket has hosts: a proxy in front may read the fields
-/// differently (RFC 9112 3.2, RFC 9113 8.3.1).
-///
-/// # Errors
-///
-/// Returns the reason if it is missing, invalid or contradictory.
-fn check_host(head: &Parts) -> Result<(), &'static str> {
-    let hosts = head.headers.get_all(HOST);
-    match hosts.iter().count() {
-        1 => {}
-        0 if head.version != Version::HTTP_11 => {}
-        _ => return Err("expected one Host field"),
-    }
-    if !hosts.iter().all(|host| is_host(host.as_bytes())) {
-        return Err("the Host field names no host");
-    }
-    let is_http = |scheme: &str| ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    if head.uri.scheme_str().is_some_and(|scheme| !is_http(scheme)) {
-        return Err("the target of the request is neither a path nor an `http` URL");
-    }
-    let Some(authority) = head.uri.authority() else { return Ok(()) };
-    if !is_host(authority.as_str().as_bytes()) {
-        return Err("the target of the request names no host");
-    }
-    let differs = |host: &HeaderValue| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
-    // Over HTTP/1 the target of a request overrides the field.
-    if head.version == Version::HTTP_2 && hosts.iter().any(differs) {
-        return Err("the Host field contradicts `:authority`");
-    }
-    Ok(())
-}
-
-fn is_preflight(head: &Parts) -> bool {
-    head.headers.contains_key(ORIGIN) && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Returns the cache key as it is shown to clients.

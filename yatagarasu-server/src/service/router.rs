@@ -7,9 +7,6 @@ pub(crate) mod rewrite;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use http::header::HOST;
-use http::request::Parts;
-use http::uri::Authority;
 use http::{HeaderValue, StatusCode};
 use percent_encoding::percent_decode_str;
 use yatagarasu_core::object::key::KeyError;
@@ -159,32 +156,6 @@ impl Routes {
         let below = host.and_then(|host| self.below.get(host.split_once('.')?.1));
         exact.into_iter().chain(below).chain(Some(&self.any).filter(|any| !any.is_empty()))
     }
-}
-
-/// Returns the host that a request is for, as it stands in the request: that of the target before that of the field
-/// (RFC 9112 3.2.2).
-pub(crate) fn host_of(head: &Parts) -> Option<&str> {
-    let field = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
-    head.uri.authority().map(Authority::as_str).or_else(field)
-}
-
-/// Returns `true` if a field value is a host with an optional port (RFC 9110 7.2, RFC 3986 3.2.2). An empty one is valid
-/// for a target without an authority.
-pub(crate) fn is_host(value: &[u8]) -> bool {
-    let value = value.trim_ascii();
-    let (host, port) = match value.strip_prefix(b"[") {
-        Some(rest) => match rest.iter().position(|&byte| byte == b']') {
-            Some(end) => (&rest[..end], &rest[end + 1..]),
-            None => return false,
-        },
-        None => match value.iter().position(|&byte| byte == b':') {
-            Some(colon) => value.split_at(colon),
-            None => (value, &b""[..]),
-        },
-    };
-    let named = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:".contains(byte);
-    let port = port.strip_prefix(b":").unwrap_or(port);
-    host.iter().all(named) && port.iter().all(u8::is_ascii_digit)
 }
 
 /// Percent-decodes a path once.
@@ -444,16 +415,6 @@ mod tests {
         check("/static/b/.", Ok((1, "b/")));
         check("/static/.", Err("nowhere"));
         check("/static/.hidden/...", Ok((1, ".hidden/...")));
-    }
-
-    #[test]
-    fn a_host_is_a_name_or_an_address_with_a_port() {
-        for host in ["a.example", "a.example:80", "127.0.0.1:8080", "[::1]", "[::1]:80", "", "a_b", "a:"] {
-            assert!(is_host(host.as_bytes()), "{host}");
-        }
-        for other in ["a b", "a/b", "a@b", "a:b", "[::1", "a\\b", "a:80:80", "\u{e9}", "<a>", "[::1]x"] {
-            assert!(!is_host(other.as_bytes()), "{other}");
-        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use httparse::{Header, Status};
 use yatagarasu_core::http::fields::is_immaterial;
 
 use crate::connection::limits::FIELDS_MAX;
-use crate::service::router::is_host;
+use crate::service::target::is_host;
 
 /// Number of header fields that are parsed without an allocation.
 const FIELDS_TYPICAL: usize = 64;

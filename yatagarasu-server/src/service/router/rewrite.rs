@@ -5,6 +5,8 @@ use std::fmt;
 use http::{HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::service::target::is_host;
+
 /// Maximum number of captures in a rule.
 const CAPTURES_MAX: usize = 16;
 
@@ -214,7 +216,7 @@ impl Target {
             // What is captured must not name the host.
             Some(("http" | "https", rest)) => {
                 let host = rest.split('/').next().unwrap_or_default();
-                let is_host = !host.is_empty() && super::is_host(host.as_bytes());
+                let is_host = !host.is_empty() && is_host(host.as_bytes());
                 is_host
                     .then(|| &rest[host.len()..])
                     .filter(|path| path.starts_with('/') || (path.is_empty() && parts.len() == 1))

@@ -15,8 +15,9 @@ use yatagarasu_core::{
 };
 
 use crate::service::listing::{ListingFormat, ListingRequest};
-use crate::service::router::{host_of, without_port};
+use crate::service::router::without_port;
 use crate::service::site::{Page, REDIRECT, Website, folder, is_missing};
+use crate::service::target::host_of;
 
 /// Maximum length of the name of a page of a list.
 const CONTINUATION_BYTES_MAX: usize = 2048;
