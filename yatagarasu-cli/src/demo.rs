@@ -8,6 +8,7 @@ mod announcement;
 mod content;
 mod examples;
 mod files;
+mod folder;
 mod located;
 mod s3;
 mod samples;

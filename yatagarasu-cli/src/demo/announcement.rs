@@ -36,6 +36,7 @@ impl fmt::Display for Announcement<'_> {
         let Self { admin, s3, content, .. } = self;
         writeln!(f, "An S3 server with one bucket, `{BUCKET}`, and the gateway in front of it:\n")?;
         writeln!(f, "  gateway    {}", self.first_url())?;
+        writeln!(f, "  browser    http://{}/ (a website; folders without a page are listed)", self.gateway)?;
         writeln!(f, "  admin API  http://{admin}")?;
         writeln!(f, "  S3 server  http://{s3} (signed requests only)")?;
         writeln!(f, "  its keys   AWS_ACCESS_KEY_ID={}", self.keys.access_key)?;

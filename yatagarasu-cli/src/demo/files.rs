@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use http::header::{self, HeaderMap, HeaderValue};
 use s3s::dto::{
-    ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range as S3Range, Timestamp,
+    ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input,
+    ListObjectsV2Output, Range as S3Range, Timestamp,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
@@ -14,6 +15,7 @@ use yatagarasu_core::http::conditional::{Verdict, evaluate, range_applies};
 use yatagarasu_core::http::content_range::unsatisfied_range;
 use yatagarasu_core::http::range::requested;
 
+use super::folder::page;
 use super::located::{Located, locate};
 use super::sidecars::BUCKET;
 use super::sidecars::Sidecars;
@@ -86,6 +88,16 @@ impl S3 for ReadOnlyFiles {
         response.output.e_tag = Some(ETag::Strong(found.tag().to_owned()));
         response.output.last_modified = Some(Timestamp::from(found.modified()));
         Ok(response)
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        if request.input.bucket != BUCKET {
+            return Err(s3_error!(NoSuchBucket));
+        }
+        page(&self.objects, request.input).await.map(S3Response::new)
     }
 }
 

@@ -77,7 +77,7 @@ async fn accept(listener: TcpListener, service: S3Service) {
     }
 }
 
-/// Allows signed requests to read objects, and rejects everything else.
+/// Allows signed requests to read and list objects, and rejects everything else.
 struct ReadOnly;
 
 #[async_trait::async_trait]
@@ -87,8 +87,8 @@ impl S3Access for ReadOnly {
             return Err(s3_error!(AccessDenied, "requests must be signed"));
         }
         match context.s3_op().name() {
-            "GetObject" | "HeadObject" => Ok(()),
-            _ => Err(s3_error!(AccessDenied, "objects can be read, nothing else")),
+            "GetObject" | "HeadObject" | "ListObjectsV2" => Ok(()),
+            _ => Err(s3_error!(AccessDenied, "objects can be read and listed, nothing else")),
         }
     }
 }

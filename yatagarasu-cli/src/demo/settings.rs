@@ -27,6 +27,8 @@ admin:
 buckets:
   - name: "{BUCKET}"
     path_prefix: "/"
+    site:
+      listing: html
     s3:
       endpoint: "http://{s3}"
       region: "us-east-1"

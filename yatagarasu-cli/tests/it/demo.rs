@@ -120,7 +120,16 @@ async fn samples_are_served_signed_stored_and_streamed() {
 
     assert_eq!(gateway.get("/notes/read%20me.txt").await.status, 200);
     assert_eq!(gateway.get("/missing").await.status, 404);
-    assert_eq!(gateway.get("/notes").await.status, 404, "a folder is no object");
+    let page = gateway.get("/").await;
+    assert!(page.status == 200 && page.text().contains("It works"), "{page:?}");
+    let folder = gateway.get("/notes").await;
+    assert_eq!((folder.status, folder.field("location")), (301, "/notes/"), "a folder is no object");
+    let list = gateway.get("/notes/").await;
+    assert!(
+        list.status == 200 && list.text().contains("<a href=\"./read%20me.txt\">read me.txt</a>"),
+        "{list:?}"
+    );
+    assert_eq!(gateway.get("/none/").await.status, 404);
     assert_eq!(demo.client("S3 server").get("/demo/hello.txt").await.status, 403, "nobody signed");
     assert_eq!(demo.commands("curl").count(), 8, "{:#?}", demo.announced);
     demo.stop();
@@ -186,8 +195,12 @@ async fn a_folder_is_served_and_left_as_it_is() {
     let gateway = demo.client("gateway");
     let page = gateway.get("/sub/page.html").await;
     assert_eq!((page.status, page.field("content-type"), page.text()), (200, "text/html", "<p>"));
-    for path in ["/out", "/sub", "/sub/", "/sub//page.html", "/missing"] {
+    for path in ["/out", "/out/", "/sub//page.html", "/missing", "/missing/"] {
         assert_eq!(gateway.get(path).await.status, 404, "{path}");
+    }
+    let list = gateway.get("/").await;
+    for (name, is_listed) in [("./sub/", true), ("./a%20b.txt", true), ("out", false), ("secret", false)] {
+        assert_eq!(list.text().contains(&format!("\"{name}")), is_listed, "{name} in {}", list.text());
     }
     assert_eq!(gateway.get("/..%2fsecret").await.status, 400);
 
