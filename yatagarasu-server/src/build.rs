@@ -181,7 +181,8 @@ async fn bucket(
         cors: settings.cors.clone(),
         response_fields: Arc::clone(&settings.response_fields),
     };
-    let gateway = if let Some(earlier) = earlier.filter(|earlier| store_alike(&earlier.config, settings)) {
+    let alike = earlier.filter(|earlier| store_alike(&earlier.config, settings));
+    let gateway = if let Some(earlier) = alike {
         earlier.gateway.renewed(source, policy)
     } else {
         let cache: Arc<dyn ObjectCache> = match &settings.cache {
@@ -191,7 +192,7 @@ async fn bucket(
         };
         Gateway::new(source, cache, policy, common.clone())
     };
-    let website = earlier.and_then(|earlier| earlier.site.as_deref());
+    let website = alike.and_then(|earlier| earlier.site.as_deref());
     Ok(Bucket {
         name: settings.name.as_str().into(),
         hosts: settings.hosts.clone(),

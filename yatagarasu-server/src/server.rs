@@ -67,6 +67,8 @@ pub enum Stop {
 pub(crate) enum Phase {
     /// Serves.
     Serving,
+    /// Another process serves the same addresses. Ends each HTTP/1 connection with its next response.
+    HandedOver,
     /// Serves, but is not ready, and ends each HTTP/1 connection with its next response.
     Draining,
     /// Accepts nothing, ends idle connections, and lets running responses end.
@@ -242,7 +244,7 @@ impl Server {
                     }
                     Stop::HandedOver => {
                         handed_over.send_replace(true);
-                        phase.send_replace(Phase::Draining);
+                        phase.send_replace(Phase::HandedOver);
                         sleep(drain).await;
                         for socket in &sockets {
                             socket.leave(true);

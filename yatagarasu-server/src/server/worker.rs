@@ -242,7 +242,7 @@ impl Work {
                 }
                 Ok(()) = phase.changed() => reaper.tell(match *phase.borrow_and_update() {
                     Phase::Serving => Order::Serve,
-                    Phase::Draining => Order::Last,
+                    Phase::HandedOver | Phase::Draining => Order::Last,
                     Phase::Stopping => Order::Drain,
                 }),
             }

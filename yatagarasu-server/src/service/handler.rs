@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::Either;
-use http::header::{CACHE_CONTROL, ORIGIN, STRICT_TRANSPORT_SECURITY};
+use http::header::{ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -368,7 +368,8 @@ impl RequestHandler {
             return own.answers.get(path).cloned();
         }
         Some(match *self.phase.borrow() {
-            Phase::Serving => OwnAnswer::line(StatusCode::OK, "ok\n"),
+            // The addresses are served, by this process or the other one.
+            Phase::Serving | Phase::HandedOver => OwnAnswer::line(StatusCode::OK, "ok\n"),
             Phase::Draining | Phase::Stopping => {
                 OwnAnswer::line(StatusCode::SERVICE_UNAVAILABLE, "the server stops\n")
             }
@@ -387,10 +388,11 @@ impl RequestHandler {
             _ => return Err(Unrouted::Problem(Problem::MethodNotAllowed)),
         };
         let served = self.served.load_full();
-        if question == Question::Object
-            && let Some(answer) = self.own(served.buckets.own(), head.uri.path())
-        {
-            return Err(Unrouted::Own(answer));
+        if let Some(answer) = self.own(served.buckets.own(), head.uri.path()) {
+            return Err(match question {
+                Question::Object => Unrouted::Own(answer),
+                Question::Preflight => Unrouted::Options,
+            });
         }
         match served.buckets.route(host_of(head), head.uri.path()) {
             Route::Object(bucket, object) => {
@@ -430,8 +432,8 @@ async fn settle(
             Instead::Moved { location, lifetime, handling } => {
                 let status = StatusCode::MOVED_PERMANENTLY;
                 let mut response = response::redirect(status, location, handling, context);
-                if let Some(lifetime) = lifetime {
-                    response.headers_mut().entry(CACHE_CONTROL).or_insert(lifetime);
+                for (name, value) in lifetime {
+                    response.headers_mut().entry(name).or_insert(value);
                 }
                 return response;
             }

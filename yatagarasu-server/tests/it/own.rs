@@ -39,13 +39,17 @@ async fn no_bucket_is_asked_for_what_the_gateway_answers_itself() {
         }
     }
     assert_eq!(site.client.send("POST", "/healthz", &[], Bytes::new()).await.status, 405);
-    for path in ["/.well-known/x", "/robots.txt/x"] {
+    let preflight =
+        [("host", "www.example"), ("origin", "https://a.example"), ("access-control-request-method", "GET")];
+    let answer = site.client.send("OPTIONS", "/healthz", &preflight, Bytes::new()).await;
+    assert_eq!((answer.status, answer.field("access-control-allow-origin")), (204, ""));
+    // What is the same path once decoded is the bucket's: paths are compared as they stand in requests.
+    for path in ["/.well-known/x", "/robots.txt/x", "/%72obots.txt"] {
         let answer = site.client.get_with(path, &[("host", "www.example")]).await;
         assert_eq!((answer.status, answer.text()), (200, "of the bucket"), "{path}");
     }
-    // What is the same path once decoded is the bucket's: paths are compared as they stand in requests.
     let asked: Vec<_> = site.origin.requests().into_iter().map(|request| request.key).collect();
-    assert_eq!(asked, [".well-known/x", "robots.txt/x"]);
+    assert_eq!(asked, [".well-known/x", "robots.txt/x", "robots.txt"]);
 }
 
 /// A load balancer asks the listener that it sends clients to, also one that only redirects.
@@ -73,6 +77,8 @@ fn what_is_no_answer_is_an_error() {
     for (keys, expected) in [
         ("health_path: \"healthz\"", "server.health_path: expected a path as it stands in requests"),
         ("answers: { content: x }", "server.answers.path: expected a path as it stands in requests"),
+        ("answers: { path: \"/a<b\" }", "server.answers.path: expected a path as it stands in requests"),
+        ("answers: { path: \"/a?b\" }", "server.answers.path: expected a path as it stands in requests"),
         ("answers: [{ path: \"/a\" }, { path: \"/a b\" }]", "server.answers[1].path: expected a path"),
         (
             "answers: [{ path: \"/a\" }, { path: \"/a\" }]",

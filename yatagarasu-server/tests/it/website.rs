@@ -359,6 +359,8 @@ async fn an_object_may_be_a_redirect() {
     site.origin.objects().put("short", &fields, "");
     let answer = site.client.get_with("/short", &[("range", "bytes=0-")]).await;
     assert_eq!((answer.status, answer.field("cache-control")), (301, "max-age=60"));
+    while get(&site, "/short").await.field("x-cache") != "HIT" {}
+    assert!(!get(&site, "/short").await.field("age").is_empty(), "it is as old as the object");
     for (path, location) in
         [("/old", "/new?x"), ("/old.css", "https://cdn.example/a.css"), ("/clean", "/clean/")]
     {

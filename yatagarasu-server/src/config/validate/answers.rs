@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode};
 
 use crate::config::error::ErrorSink;
@@ -38,8 +39,9 @@ pub(super) fn own(settings: &ServerSettings, complain: ErrorSink<'_>) -> Option<
 }
 
 fn checked(path: &str, key: &str, complain: ErrorSink<'_>) -> Option<String> {
+    let parsed = path.parse::<PathAndQuery>();
     let is_path =
-        path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+        path.starts_with('/') && parsed.is_ok_and(|parsed| parsed.as_str() == path && parsed.path() == path);
     if !is_path {
         let message =
             format!("expected a path as it stands in requests, such as \"/robots.txt\", found `{path}`");

@@ -77,20 +77,22 @@ impl KeptPages {
         let now = Instant::now();
         let mut pages = self.pages();
         if let Some(kept) = pages.get_mut(key) {
-            if now.duration_since(kept.asked) >= LIFETIME {
+            if now.duration_since(kept.asked) >= LIFETIME && self.refresh(key, gateway) {
                 kept.asked = now;
-                self.refresh(key, gateway);
             }
             return kept.page.clone();
         }
+        if !self.refresh(key, gateway) {
+            return None;
+        }
         if pages.len() >= PAGES_MAX {
-            // Pages that are there stay longer than those that are not.
-            let oldest = pages.iter().min_by_key(|(_, kept)| (kept.page.is_some(), kept.asked));
+            // What is known not to be there goes first.
+            let is_there = |kept: &Kept| !kept.is_known || kept.page.is_some();
+            let oldest = pages.iter().min_by_key(|(_, kept)| (is_there(kept), kept.asked));
             let oldest = oldest.map(|(key, _)| key.clone());
             oldest.and_then(|key| pages.remove(&key));
         }
         pages.insert(key.clone(), Kept { asked: now, is_known: false, page: None });
-        self.refresh(key, gateway);
         None
     }
 
@@ -111,31 +113,35 @@ impl KeptPages {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads a page in the background. Returns `false` if enough others are read.
     #[expect(
         clippy::disallowed_methods,
         reason = "it ends with the response, for which the source has limits"
     )]
-    fn refresh(self: &Arc<Self>, key: &ObjectKey, gateway: &Gateway) {
-        let Ok(permit) = Arc::clone(&self.reads).try_acquire_owned() else { return };
+    fn refresh(self: &Arc<Self>, key: &ObjectKey, gateway: &Gateway) -> bool {
+        let Ok(permit) = Arc::clone(&self.reads).try_acquire_owned() else { return false };
         let (pages, key, gateway) = (Arc::clone(self), key.clone(), gateway.clone());
         tokio::spawn(async move {
             let result = pages.read(&key, &gateway).await;
             pages.take(&key, result);
             drop(permit);
         });
+        true
     }
 
-    /// Records what was read, and returns what is kept now.
+    /// Records what was read if the page is still kept. Returns the page that is there now.
     fn take(&self, key: &ObjectKey, result: Read) -> Option<Arc<Page>> {
         let mut pages = self.pages();
-        let kept = pages.get_mut(key)?;
-        kept.is_known |= !matches!(result, Read::Failed);
-        match result {
-            Read::Page(page) => kept.page = Some(Arc::new(page)),
-            Read::Nothing => kept.page = None,
-            Read::Failed => {}
+        let kept = pages.get_mut(key);
+        let page = match result {
+            Read::Page(page) => Some(Arc::new(page)),
+            Read::Nothing => None,
+            Read::Failed => return kept.and_then(|kept| kept.page.clone()),
+        };
+        if let Some(kept) = kept {
+            (kept.is_known, kept.page) = (true, page.clone());
         }
-        kept.page.clone()
+        page
     }
 
     async fn read(&self, key: &ObjectKey, gateway: &Gateway) -> Read {

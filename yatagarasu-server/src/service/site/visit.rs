@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT, ACCEPT_RANGES, AGE, CACHE_CONTROL, ETAG, EXPIRES, IF_RANGE, LAST_MODIFIED, ORIGIN, RANGE, VARY,
+    ACCEPT, ACCEPT_RANGES, AGE, CACHE_CONTROL, DATE, ETAG, EXPIRES, IF_RANGE, LAST_MODIFIED, ORIGIN, RANGE,
+    VARY,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use yatagarasu_core::caching::cache_control::RequestControl;
 use yatagarasu_core::http::fields::drop_hops;
@@ -49,8 +50,8 @@ pub(in crate::service) enum Instead {
     Nothing(Outcome),
     /// The folder of that name, at this reference.
     Folder(HeaderValue),
-    /// A redirect that the object asks for, with its `Cache-Control`, and how the cache has handled the request.
-    Moved { location: HeaderValue, lifetime: Option<HeaderValue>, handling: CacheStatus },
+    /// A redirect that the object asks for, with the fields about its lifetime, and how the cache has handled the request.
+    Moved { location: HeaderValue, lifetime: Vec<(HeaderName, HeaderValue)>, handling: CacheStatus },
     /// Another object, with its key, or the reason why it cannot be served.
     Page(Outcome, ObjectKey),
     /// A page for an error.
@@ -312,7 +313,9 @@ fn redirect(outcome: &Outcome) -> Option<Instead> {
     let location = headers.get(REDIRECT)?;
     let text = location.to_str().ok()?;
     let is_url = ["http://", "https://", "/"].iter().any(|beginning| text.starts_with(beginning));
-    let (location, lifetime) = (location.clone(), headers.get(CACHE_CONTROL).cloned());
+    let of_lifetime = [CACHE_CONTROL, EXPIRES, AGE, DATE].into_iter();
+    let lifetime = of_lifetime.filter_map(|name| Some((name.clone(), headers.get(&name)?.clone()))).collect();
+    let location = location.clone();
     is_url.then_some(Instead::Moved { location, lifetime, handling: outcome.handling })
 }
 
