@@ -27,6 +27,7 @@ async fn stored() -> (Origin, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_process_takes_over_and_no_client_is_refused() {
     let (_s3, yaml) = stored().await;
+    let yaml = yaml.replace("server: {", "server: { health_path: \"/healthz\",");
     let mut first = Process::start(&yaml, &[]);
     let done = Arc::new(AtomicBool::new(false));
     let mut load = JoinSet::new();
@@ -38,6 +39,8 @@ async fn another_process_takes_over_and_no_client_is_refused() {
                 let mut requests = 0;
                 while !done.load(Ordering::Relaxed) {
                     assert_eq!(client.get("/static/k").await.body, "hello");
+                    // A load balancer must not take the successor out.
+                    assert_eq!(client.get("/healthz").await.status, 200);
                     requests += 1;
                     // So slowly that the ports of this machine last.
                     tokio::time::sleep(Duration::from_millis(1)).await;
