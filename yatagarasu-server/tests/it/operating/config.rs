@@ -132,6 +132,7 @@ fn the_example_begins_with_the_short_configuration_and_says_the_defaults() {
                 "site:",
                 "access_output:",
                 "access_format:",
+                "health_path:",
             ]
             .iter()
             .any(|key| line.trim_start().starts_with(key))
