@@ -65,7 +65,7 @@ impl FailoverCounters {
     }
 }
 
-/// The source of a page that is not the first one of a list, with its number and what to ask it for.
+/// The source that a list continues with, its number, and the request for it.
 struct Continued<'a> {
     source: &'a dyn ObjectSource,
     index: usize,

@@ -413,7 +413,7 @@ impl RequestHandler {
     }
 }
 
-/// Carries out a task, and looks for what a website has in the place of an object.
+/// Carries out a task. If a website has something to serve instead, serves that.
 async fn settle(
     gateway: Gateway,
     task: Task,

@@ -13,6 +13,7 @@ use yatagarasu_core::{ErrorKind, Gateway, GatewayError, ObjectKey, Outcome};
 
 use crate::service::listing::ListingFormat;
 use crate::service::router::KeyPrefix;
+use crate::service::router::rewrite::is_other_host;
 use kept::KeptPages;
 
 pub(super) use kept::Page;
@@ -128,7 +129,7 @@ fn is_missing(outcome: &Outcome) -> bool {
 /// Returns the reference to a path with a slash at its end. Returns `None` for a path that a browser may take for a host
 /// (`//host`, `/\host`).
 pub(super) fn folder(path: &str, query: Option<&str>) -> Option<HeaderValue> {
-    let is_path = path.starts_with('/') && !path[1..].starts_with(['/', '\\']);
+    let is_path = path.starts_with('/') && !is_other_host(path);
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     HeaderValue::try_from(format!("{path}/{query}")).ok().filter(|_| is_path)
 }

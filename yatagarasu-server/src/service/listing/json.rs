@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::service::listing::Page;
 
-/// Returns the document. Names are those in the folder, without what leads there.
+/// Returns the document. It names objects and folders without the folder's own path.
 pub(super) fn render(page: &Page<'_>) -> String {
     let name = |key: &str| key[page.prefix.len()..].to_owned();
     let objects = page.list.objects.iter().filter(|object| object.key != page.prefix).map(|object| {

@@ -140,10 +140,7 @@ impl PathPattern {
 
     /// Returns the text before the first capture.
     pub(crate) fn beginning(&self) -> &str {
-        match self.0.first() {
-            Some(Part::Text(text)) => text,
-            _ => "",
-        }
+        beginning(&self.0)
     }
 }
 
@@ -159,6 +156,14 @@ impl Part {
             Self::Text(_) => None,
             Self::Segment(name) | Self::Rest(name) => Some(name),
         }
+    }
+}
+
+/// Returns the text before the first name in braces.
+fn beginning(parts: &[Part]) -> &str {
+    match parts.first() {
+        Some(Part::Text(text)) => text,
+        _ => "",
     }
 }
 
@@ -208,10 +213,7 @@ impl Target {
         if let Some(name) = parts.iter().filter_map(Part::name).find(|name| !from.has(name)) {
             return Err(format!("`{{{name}}}` is not in `from`"));
         }
-        let beginning = match parts.first() {
-            Some(Part::Text(text)) => text.as_str(),
-            _ => "",
-        };
+        let beginning = beginning(&parts);
         let path = match beginning.split_once("://") {
             // What is captured must not name the host.
             Some(("http" | "https", rest)) => {
@@ -267,10 +269,7 @@ impl Target {
 
     /// Returns the text before the first capture.
     pub(crate) fn beginning(&self) -> &str {
-        match self.0.first() {
-            Some(Part::Text(text)) => text,
-            _ => "",
-        }
+        beginning(&self.0)
     }
 }
 
@@ -280,12 +279,12 @@ impl fmt::Display for Target {
     }
 }
 
-/// Returns whether browsers take a path for a host: `//host`, `/\host`.
+/// Returns `true` if browsers take the path for a host: `//host`, `/\host`.
 pub(crate) fn is_other_host(path: &str) -> bool {
     path.get(1..).is_some_and(|rest| rest.starts_with(['/', '\\']))
 }
 
-/// Removes what makes a path a host for browsers.
+/// Returns a reference with one slash at its front: browsers take two for a host.
 fn one_slash(reference: &str) -> String {
     match reference.strip_prefix('/') {
         Some(rest) => format!("/{}", rest.trim_start_matches(['/', '\\'])),
