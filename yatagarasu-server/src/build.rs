@@ -15,7 +15,7 @@ use crate::listener::socket::ListenAddress;
 use crate::service::buckets::{Bucket, Buckets};
 use crate::service::content_types::WithContentTypes;
 use crate::service::listing::{ListingFormat, WithListings};
-use crate::service::site::Website;
+use crate::service::site::{SitePlace, Website};
 use crate::telemetry::failures::{Failures, Reported};
 use crate::tls::setup::TlsError;
 
@@ -198,10 +198,7 @@ async fn bucket(
         hosts: settings.hosts.clone(),
         path_prefix: settings.path_prefix.clone(),
         key_prefix: settings.key_prefix.clone(),
-        site: settings
-            .site
-            .clone()
-            .map(|site| Arc::new(Website::new(site, settings.key_prefix.clone(), website))),
+        site: settings.site.clone().map(|site| Arc::new(Website::new(site, place(settings), website))),
         forward_query: settings.forward_query.clone(),
         status_key: settings.cache.as_ref().map_or(StatusKey::Hidden, |cache| cache.status_key),
         cors: settings.cors.clone(),
@@ -212,6 +209,14 @@ async fn bucket(
         failures,
         config: settings.clone(),
     })
+}
+
+fn place(settings: &BucketConfig) -> SitePlace {
+    SitePlace {
+        path: settings.path_prefix.clone(),
+        keeps_path: !settings.strip_prefix,
+        keys: settings.key_prefix.clone(),
+    }
 }
 
 /// Returns the source of a website: with lists of folders and types for objects without one, if it has them.

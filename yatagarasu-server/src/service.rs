@@ -1,8 +1,8 @@
 //! What a request gets: the service between client connections and the gateways of the buckets.
 //!
 //! The [`target`] of a request names its host. The [`router`] decodes a path and finds the [bucket](buckets) and the key, by the host too. The [`handler`] of a thread
-//! asks the bucket's gateway and turns its outcome into a [`response`] with a [`body`], or into a [`problem`] document. A
-//! [`site`] says what is served in the place of an object that is not there, for example a [`listing`]. The [`client_address`] is that of a client
+//! asks the bucket's gateway, at once or in a [`task`], and turns its outcome into a [`response`] with a [`body`], or into a
+//! [`problem`] document. A [`site`] says what is served in the place of an object that is not there, for example a [`listing`]. The [`client_address`] is that of a client
 //! behind proxies. Some paths have answers of the gateway's [`own`].
 
 pub(crate) mod body;
@@ -18,3 +18,4 @@ pub(crate) mod response;
 pub(crate) mod router;
 pub(crate) mod site;
 pub(crate) mod target;
+mod task;

@@ -21,6 +21,13 @@ pub const HOP_BY_HOP: [&str; 10] = [
     "upgrade",
 ];
 
+/// Returns `true` for a field of a response that the gateway writes itself, or that is for one hop only. The others say
+/// something that an operator or a website may say otherwise.
+pub fn is_own_of_responses(name: &HeaderName) -> bool {
+    let own = [header::AGE, header::CONTENT_LENGTH, header::CONTENT_RANGE, header::DATE, header::VIA];
+    own.contains(name) || name.as_str() == "cache-status" || HOP_BY_HOP.contains(&name.as_str())
+}
+
 /// More fields that are never forwarded, even if a bucket asks for them: the client's identity, and fields that the
 /// gateway sets itself.
 const NEVER: [&str; 9] = [

@@ -12,16 +12,11 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use yatagarasu_core::caching::cache_status::Detail;
-use yatagarasu_core::gateway::PendingRequest;
 use yatagarasu_core::gateway::hit::{Looked, PlainHit};
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::fields::drop_hops;
-use yatagarasu_core::{
-    CacheEntry, CacheKey, CacheStatus, Gateway, KeyRef, ObjectKey, Outcome, Request as ObjectRequest,
-    SourceTrace,
-};
+use yatagarasu_core::{CacheEntry, CacheKey, CacheStatus, KeyRef, ObjectKey, Request as ObjectRequest};
 
 use crate::config::StatusKey;
 use crate::listener::terms::Front;
@@ -34,11 +29,12 @@ use crate::service::own::{OwnAnswer, OwnAnswers};
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
 use crate::service::router::rewrite::with_query;
-use crate::service::router::{Route, cache_key, decode, forwarded_query};
-use crate::service::site::{self, Instead, REDIRECT, Visit};
+use crate::service::router::{Route, cache_key, decode, forwarded_query, without_port};
+use crate::service::site::{self, REDIRECT, Visit};
 use crate::service::target::{check_host, host_of, is_preflight, secure_location};
+use crate::service::task::{Task, settle};
+use crate::telemetry::access_log::Entry;
 use crate::telemetry::access_log::request::{Asked, Fields};
-use crate::telemetry::access_log::{Entry, Waited};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::request_id::{RequestId, RequestIds};
 
@@ -132,25 +128,6 @@ impl Unrouted {
     }
 }
 
-/// What a gateway still has to do for a request.
-enum Task {
-    Object(Box<PendingRequest>),
-    Preflight(ObjectRequest, Arc<SourceTrace>),
-    /// Nothing: the cache knows that there is no object, or that it leads elsewhere.
-    Known(Outcome),
-}
-
-impl Task {
-    /// Returns the trace of the requests to the source that are made for it.
-    fn trace(&self) -> Arc<SourceTrace> {
-        match self {
-            Self::Object(pending) => pending.trace(),
-            Self::Preflight(_, trace) => Arc::clone(trace),
-            Self::Known(_) => Arc::default(),
-        }
-    }
-}
-
 /// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
@@ -209,7 +186,7 @@ impl RequestHandler {
             fields: Fields::Map(&head.headers),
         };
         let entry = Entry::begin(&asked, &request_id, &self.counters);
-        let mut context = ResponseContext { request_id, key: None, entry, waited: None, changes: None };
+        let context = ResponseContext { request_id, key: None, entry, waited: None, changes: None };
         let routed = match front.https_redirect {
             Some(port) if !self.served.load().buckets.own().is_health(head.uri.path()) => {
                 Err(Unrouted::Elsewhere(secure_location(&head, port)))
@@ -221,6 +198,18 @@ impl RequestHandler {
             Ok(routed) => routed,
             Err(unrouted) => return Either::Left(ready(finish(unrouted.answer(&head.method, context)))),
         };
+        match Self::answer_routed(routed, head, context) {
+            Either::Left(response) => Either::Left(ready(finish(response))),
+            Either::Right(settling) => Either::Right(Box::pin(async move { finish(settling.await) })),
+        }
+    }
+
+    /// Answers a request for an object, or returns the future of the response if that takes more than the cache.
+    fn answer_routed(
+        routed: Routed,
+        head: Parts,
+        mut context: ResponseContext,
+    ) -> Either<Response<ResponseBody>, impl Future<Output = Response<ResponseBody>> + Send> {
         let Routed { served: all, bucket, question, method, key, looked } = routed;
         let (served, name) = (all.bucket(bucket), &all.names[bucket]);
         if served.status_key == StatusKey::Shown {
@@ -228,37 +217,38 @@ impl RequestHandler {
         }
         context.entry = context.entry.of(name, key.object.as_str());
         let visit = served.site.as_ref().filter(|_| question == Question::Object);
-        let visit = visit.map(|site| Visit::new(site, method, &key.object, &head));
+        let mut visit = visit.map(|site| Visit::new(site, method, &key.object, &head));
+        let is_ruled = visit.as_mut().is_some_and(|visit| visit.is_ruled(&served.gateway));
         let (http_method, target, mut headers) = (head.method, head.uri, head.headers);
         if let (Cors::Off, Question::Preflight) = (&served.cors, question) {
-            return Either::Left(ready(finish(response::options(context))));
+            return Either::Left(response::options(context));
         }
         let cors = served.cors.rules().map(|rules| (Arc::clone(rules), headers.get(ORIGIN).cloned()));
         if let (Some((rules, _)), Question::Preflight) = (&cors, question) {
-            let response = response::preflight(rules, &headers, context);
-            return Either::Left(ready(finish(response)));
+            return Either::Left(response::preflight(rules, &headers, context));
         }
         let fields = Arc::clone(&served.response_fields);
         let asked = target.query().filter(|_| served.config.download);
         let disposition = download::disposition(asked, key.object.as_str());
-        context.changes = Some(Changes { fields, key: key.object.clone(), disposition, cors });
+        let of_site = visit.as_ref().and_then(Visit::fields);
+        context.changes = Some(Changes { fields, key: key.object.clone(), of_site, disposition, cors });
         drop_hops(&mut headers);
         let request = ObjectRequest { method, key, headers };
         let task = match question {
             Question::Preflight => Task::Preflight(request, Arc::default()),
+            Question::Object if is_ruled => Task::Ruled(request),
             Question::Object => match served.gateway.try_hit(request, looked) {
                 Ok(outcome)
                     if !visit.as_ref().is_some_and(|visit| visit.changes(&outcome, &served.gateway)) =>
                 {
-                    return Either::Left(ready(finish(response::outcome(outcome, context))));
+                    return Either::Left(response::outcome(outcome, context));
                 }
                 Ok(outcome) => Task::Known(outcome),
                 Err(pending) => Task::Object(pending),
             },
         };
         let visit = visit.map(|visit| (visit, http_method));
-        let answering = settle(served.gateway.clone(), task, visit, context);
-        Either::Right(Box::pin(async move { finish(answering.await) }))
+        Either::Right(settle(served.gateway.clone(), task, visit, context))
     }
 
     /// Serves a plain GET of `target` if the whole object is stored and fresh.
@@ -299,6 +289,12 @@ impl RequestHandler {
         let (object, bucket) = (&*object, served.bucket(index));
         if bucket.config.download && download::is_asked(query) {
             return Err(None);
+        }
+        if let Some(site) = &bucket.site {
+            let host = host.as_deref().map(without_port);
+            if !site.is_plain(host.as_deref(), &decoded, object, &bucket.gateway) {
+                return Err(None);
+            }
         }
         let query = forwarded_query(query, &bucket.forward_query);
         // `object` may be an invalid key, but no object is stored under such a key.
@@ -410,56 +406,6 @@ impl RequestHandler {
             Route::Misdirected => Err(Unrouted::Problem(Problem::Misdirected)),
             Route::Malformed(reason) => Err(Unrouted::Problem(Problem::BadRequest(reason))),
         }
-    }
-}
-
-/// Carries out a task. If a website has something to serve instead, serves that.
-async fn settle(
-    gateway: Gateway,
-    task: Task,
-    visit: Option<(Visit, Method)>,
-    mut context: ResponseContext,
-) -> Response<ResponseBody> {
-    let (begun, trace) = (Instant::now(), task.trace());
-    let mut outcome = carry_out(&gateway, task).await;
-    if let CacheStatus::Forwarded(_) = outcome.handling {
-        context.waited = Some(Waited { time: begun.elapsed(), trace });
-    }
-    if let Some((visit, method)) = visit.filter(|(visit, _)| visit.changes(&outcome, &gateway)) {
-        match visit.instead(outcome, &gateway).await {
-            Instead::Nothing(same) => outcome = same,
-            Instead::Folder(location) => return response::moved(&method, location, context),
-            Instead::Moved { location, lifetime, handling } => {
-                let status = StatusCode::MOVED_PERMANENTLY;
-                let mut response = response::redirect(status, location, handling, context);
-                for (name, value) in lifetime {
-                    response.headers_mut().entry(name).or_insert(value);
-                }
-                return response;
-            }
-            Instead::Page(page, key) => {
-                outcome = page;
-                // The rules are those for what is served.
-                if let Some(changes) = &mut context.changes {
-                    changes.key = key;
-                }
-            }
-            Instead::Error(handling, error, page) => {
-                if let Some(changes) = &mut context.changes {
-                    changes.key = page.key.clone();
-                }
-                return response::error_page(&error.into(), handling, &page, context);
-            }
-        }
-    }
-    response::outcome(outcome, context)
-}
-
-async fn carry_out(gateway: &Gateway, task: Task) -> Outcome {
-    match task {
-        Task::Object(pending) => gateway.finish(pending).await,
-        Task::Preflight(request, trace) => gateway.preflight(&request, &trace).await,
-        Task::Known(outcome) => outcome,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::service::body::ResponseBody;
 use crate::service::own::OwnAnswer;
 use crate::service::problem::{ALLOW, Problem};
 use crate::service::site::Page;
+use crate::service::site::rules::fields::PathFields;
 use crate::telemetry::access_log::write::millis;
 use crate::telemetry::access_log::{Entry, Waited};
 use crate::telemetry::request_id::{RequestId, X_REQUEST_ID};
@@ -69,6 +70,8 @@ pub(crate) struct Changes {
     pub(crate) fields: Arc<ResponseFields>,
     /// The object's key.
     pub(crate) key: ObjectKey,
+    /// What the rules of a website change about the fields.
+    pub(crate) of_site: Option<PathFields>,
     /// The `Content-Disposition` that the client has asked for.
     pub(crate) disposition: Option<HeaderValue>,
     /// The bucket's own rules for pages of other origins, and the page's origin.
@@ -78,6 +81,9 @@ pub(crate) struct Changes {
 impl Changes {
     fn apply(&self, headers: &mut HeaderMap) {
         self.fields.apply(Some(self.key.as_str()), headers);
+        if let Some(fields) = &self.of_site {
+            fields.apply(headers);
+        }
         if let Some((rules, origin)) = &self.cors {
             rules.write(origin.as_ref(), headers);
         }

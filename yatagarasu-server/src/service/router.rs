@@ -183,7 +183,7 @@ pub(crate) fn decode(path: &str) -> Result<Cow<'_, str>, &'static str> {
 
 /// Removes the `.` segments of a decoded path, as browsers and servers of files do (RFC 3986 5.2.4): `apt` asks for
 /// `/debian/./Packages.gz`.
-fn without_dots(path: Cow<'_, str>) -> Cow<'_, str> {
+pub(crate) fn without_dots(path: Cow<'_, str>) -> Cow<'_, str> {
     if !path.contains("/.") {
         return path;
     }

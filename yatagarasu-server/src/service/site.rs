@@ -1,22 +1,27 @@
 //! Websites: what clients get in the place of an object that is not there, or that cannot be had.
 //!
-//! A [`Visit`] goes along with a request to a website and looks for what is served [instead](Instead). Pages for errors are
-//! [`kept`] in memory, because S3 may be what fails.
+//! A [`Visit`] goes along with a request to a website and looks for what is served [instead](Instead). A website may bring
+//! [`rules`] with it. They and the [`page`]s for errors are [`kept`] in memory, because S3 may be what fails.
 
 mod kept;
+mod page;
+pub(super) mod rules;
 mod visit;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
 use yatagarasu_core::{ErrorKind, Gateway, GatewayError, ObjectKey, Outcome};
 
 use crate::service::listing::ListingFormat;
-use crate::service::router::KeyPrefix;
-use crate::service::router::rewrite::is_other_host;
-use kept::KeptPages;
+use crate::service::router::rewrite::{escaped_path, is_other_host};
+use crate::service::router::{KeyPrefix, without_dots};
+use kept::{KeptObjects, Known};
+use rules::fields::FieldRules;
+use rules::redirects::{Precedence, Redirects};
 
-pub(super) use kept::Page;
+pub(super) use page::Page;
 pub(super) use visit::{Instead, Visit};
 
 /// The field by which an object is a redirect ("Configuring a webpage redirect", Amazon S3 User Guide).
@@ -39,6 +44,21 @@ pub struct Site {
     pub listing: ListingFormat,
     /// The pages for other errors.
     pub errors: Vec<(ErrorClass, ObjectKey)>,
+    /// The object with redirects.
+    pub redirects: Option<ObjectKey>,
+    /// The object with fields of responses.
+    pub headers: Option<ObjectKey>,
+}
+
+/// Where a website is: which paths lead to it, and where its keys begin.
+#[derive(Debug, Clone)]
+pub struct SitePlace {
+    /// The prefix of its paths: `/`, or for example `/a/b`.
+    pub path: String,
+    /// Whether the keys have the path prefix, too.
+    pub keeps_path: bool,
+    /// What stands before the keys.
+    pub keys: KeyPrefix,
 }
 
 /// The statuses that a page is for.
@@ -81,15 +101,26 @@ impl std::fmt::Display for ErrorClass {
 #[derive(Debug)]
 pub struct Website {
     site: Site,
-    key_prefix: KeyPrefix,
-    pages: Arc<KeptPages>,
+    place: SitePlace,
+    pages: Arc<KeptObjects<Page>>,
+    redirects: Arc<KeptObjects<Redirects>>,
+    fields: Arc<KeptObjects<FieldRules>>,
+}
+
+/// The rules of a website for one host, as they were read last.
+#[derive(Debug)]
+pub(super) struct SiteRules {
+    pub(super) redirects: Option<Arc<Redirects>>,
+    pub(super) fields: Option<Arc<FieldRules>>,
 }
 
 impl Website {
-    /// Serves a site whose keys have this prefix. Keeps the pages that `earlier` has, as S3 may be down.
-    pub fn new(site: Site, key_prefix: KeyPrefix, earlier: Option<&Self>) -> Self {
+    /// Serves a site that is at `place`. Keeps what `earlier` has read, as S3 may be down.
+    pub fn new(site: Site, place: SitePlace, earlier: Option<&Self>) -> Self {
         let pages = earlier.map(|earlier| Arc::clone(&earlier.pages)).unwrap_or_default();
-        Self { site, key_prefix, pages }
+        let redirects = earlier.map(|earlier| Arc::clone(&earlier.redirects)).unwrap_or_default();
+        let fields = earlier.map(|earlier| Arc::clone(&earlier.fields)).unwrap_or_default();
+        Self { site, place, pages, redirects, fields }
     }
 
     /// Returns the name of the page of a folder.
@@ -99,7 +130,80 @@ impl Website {
 
     /// Returns the key of a page at S3 for the host of a request.
     fn page(&self, host: Option<&str>, page: &ObjectKey) -> Option<ObjectKey> {
-        ObjectKey::parse(&self.key_prefix.key(host, page.as_str())?).ok()
+        ObjectKey::parse(&self.place.keys.key(host, page.as_str())?).ok()
+    }
+
+    /// Returns the key at S3 of a decoded path that begins at the root of the website.
+    fn key_at(&self, host: Option<&str>, path: &str) -> Option<ObjectKey> {
+        let prefix = if self.place.keeps_path { self.prefix() } else { "" };
+        let page = self.site.index.as_deref().filter(|_| path.ends_with('/')).unwrap_or_default();
+        let name = format!("{prefix}{}{page}", without_dots(Cow::Borrowed(path)));
+        ObjectKey::parse(&self.place.keys.key(host, name.strip_prefix('/')?)?).ok()
+    }
+
+    /// Returns the part of a decoded path that begins at the root of the website.
+    fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
+        path.strip_prefix(self.prefix()).filter(|rest| rest.starts_with('/'))
+    }
+
+    /// Returns the reference for clients to a path that begins at the root of the website. A URL stays as it is.
+    fn reference(&self, location: HeaderValue) -> HeaderValue {
+        let path = location.to_str().ok().filter(|text| text.starts_with('/'));
+        let escaped = path.map(|path| escaped_path(self.prefix()) + path);
+        escaped.and_then(|text| HeaderValue::try_from(text).ok()).unwrap_or(location)
+    }
+
+    /// Returns the prefix of its paths, without a slash at its end.
+    fn prefix(&self) -> &str {
+        self.place.path.trim_end_matches('/')
+    }
+
+    /// Returns whether it brings rules with it.
+    fn has_rules(&self) -> bool {
+        self.site.redirects.is_some() || self.site.headers.is_some()
+    }
+
+    /// Returns the objects with its rules for a host: about paths, and about fields.
+    pub(super) fn rule_keys(&self, host: Option<&str>) -> [Option<ObjectKey>; 2] {
+        [&self.site.redirects, &self.site.headers].map(|key| self.page(host, key.as_ref()?))
+    }
+
+    /// Returns whether the object `key` is one with rules. As static hosts do, the gateway does not serve them.
+    fn is_rules(&self, host: Option<&str>, key: &str) -> bool {
+        self.rule_keys(host).iter().flatten().any(|rules| rules.as_str() == key)
+    }
+
+    /// Returns the rules for a host. Returns `None` until they have been read.
+    pub(super) fn rules(&self, host: Option<&str>, gateway: &Gateway) -> Option<SiteRules> {
+        let [redirects, fields] = self.rule_keys(host);
+        let redirects = redirects.map_or(Known::Nothing, |key| self.redirects.get(&key, gateway));
+        let fields = fields.map_or(Known::Nothing, |key| self.fields.get(&key, gateway));
+        if matches!(redirects, Known::Unread) || matches!(fields, Known::Unread) {
+            return None;
+        }
+        Some(SiteRules { redirects: redirects.object(), fields: fields.object() })
+    }
+
+    /// Returns the rules for a host, and waits for them.
+    async fn read_rules(&self, host: Option<&str>, gateway: &Gateway) -> SiteRules {
+        let [redirects, fields] = self.rule_keys(host);
+        let redirects = async { self.redirects.wait(&redirects?, gateway).await };
+        let fields = async { self.fields.wait(&fields?, gateway).await };
+        let (redirects, fields) = tokio::join!(redirects, fields);
+        SiteRules { redirects, fields }
+    }
+
+    /// Returns whether no rule has a say in the response with the object `key` to a decoded path.
+    pub(super) fn is_plain(&self, host: Option<&str>, path: &str, key: &str, gateway: &Gateway) -> bool {
+        if !self.has_rules() {
+            return true;
+        }
+        let Some(rules) = self.rules(host, gateway) else { return false };
+        let path = without_dots(Cow::Borrowed(path));
+        let Some(path) = self.below(&path) else { return false };
+        let ruled = rules.redirects.is_some_and(|rules| rules.find(path, Precedence::RuleFirst).is_some());
+        let changed = rules.fields.is_some_and(|rules| rules.are_for(path));
+        !ruled && !changed && !self.is_rules(host, key)
     }
 
     /// Returns the key of the page for an error. A single status goes before a class.

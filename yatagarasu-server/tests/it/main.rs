@@ -24,6 +24,7 @@ mod rfc9111;
 mod rfc9211;
 mod routing;
 mod site;
+mod site_rules;
 mod tls;
 mod tls_front;
 mod website;

@@ -192,6 +192,8 @@ fn site(site: &Site) -> SiteSettings {
         not_found: site.not_found.as_ref().map(key),
         listing: Choice(site.listing),
         content_types: site.content_types,
+        redirects: site.redirects.as_ref().map(key),
+        headers: site.headers.as_ref().map(key),
         errors: Fields(site.errors.iter().map(|(class, page)| (class.to_string(), key(page))).collect()),
     }
 }

@@ -67,7 +67,17 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
 }
 
 fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<Site> {
-    let SiteSettings { index, clean_urls, spa, not_found, errors, listing, content_types } = settings;
+    let SiteSettings {
+        index,
+        clean_urls,
+        spa,
+        not_found,
+        errors,
+        listing,
+        content_types,
+        redirects,
+        headers,
+    } = settings;
     let is_name = !index.contains('/') && !matches!(index.as_str(), "." | "..");
     if !is_name {
         let message = format!("expected a name without `/` such as \"index.html\", found `{index}`");
@@ -80,6 +90,8 @@ fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<S
     };
     let spa = spa.as_deref().map(|given| page(given, "spa")).transpose();
     let not_found = not_found.as_deref().map(|given| page(given, "not_found")).transpose();
+    let redirects = redirects.as_deref().map(|given| page(given, "redirects")).transpose();
+    let headers = headers.as_deref().map(|given| page(given, "headers")).transpose();
     let errors = errors.0.iter().map(|(status, given)| {
         Some((ErrorClass::parse(status), page(given, &format!("errors.{status}")).ok()?, status))
     });
@@ -96,7 +108,7 @@ fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<S
         classes.push((class, page));
     }
     let index = Some(index.clone()).filter(|index| !index.is_empty());
-    let (spa, not_found) = (spa.ok()?, not_found.ok()?);
+    let (spa, not_found, redirects, headers) = (spa.ok()?, not_found.ok()?, redirects.ok()?, headers.ok()?);
     if index.is_none() && listing.0 != ListingFormat::Off {
         complain(
             &format!("{key}.listing"),
@@ -112,6 +124,8 @@ fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<S
         listing: listing.0,
         content_types: *content_types,
         errors: classes,
+        redirects,
+        headers,
     })
 }
 

@@ -1,15 +1,11 @@
 //! Validates header fields that a configuration names: those to hide, to remove and to set.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use yatagarasu_core::http::fields::HOP_BY_HOP;
+use yatagarasu_core::http::fields::{HOP_BY_HOP, is_own_of_responses};
 use yatagarasu_core::http::response_fields::{FieldRule, Pattern, ResponseFields};
 
 use crate::config::error::ErrorSink;
 use crate::config::keys::{Fields, ResponseHeaderSettings, Several};
-
-/// Fields of a response that the gateway writes itself, because they say how it was cached and how long it is.
-const OWN: [HeaderName; 5] =
-    [header::AGE, header::CONTENT_LENGTH, header::CONTENT_RANGE, header::DATE, header::VIA];
 
 /// Fields of a request that the gateway writes itself.
 const OF_REQUESTS: [HeaderName; 9] = [
@@ -48,8 +44,7 @@ pub(super) fn response(
         };
         let keys = pattern(&rule.keys, &format!("{place}.keys"), complain);
         let remove = patterns(&rule.remove, &format!("{place}.remove"), complain);
-        let own = |name: &HeaderName| OWN.contains(name) || name.as_str() == "cache-status";
-        let set = map(&rule.set, &format!("{place}.set"), &own, complain);
+        let set = map(&rule.set, &format!("{place}.set"), &is_own_of_responses, complain);
         parsed.push((|| Some(FieldRule { keys: keys?, remove: remove?, set: set? }))());
     }
     Some(ResponseFields::new(hidden?, parsed.into_iter().collect::<Option<_>>()?))

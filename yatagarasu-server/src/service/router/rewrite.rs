@@ -241,14 +241,14 @@ impl Target {
     }
 
     /// Returns the reference for a redirect.
-    fn reference(&self, captures: &Captures<'_>) -> Option<HeaderValue> {
-        let reference = self.filled(captures, |text| utf8_percent_encode(text, PATH).to_string());
+    pub(crate) fn reference(&self, captures: &Captures<'_>) -> Option<HeaderValue> {
+        let reference = self.filled(captures, escaped_path);
         let reference = one_slash(&reference);
         HeaderValue::try_from(reference).ok()
     }
 
     /// Returns the decoded path.
-    fn path(&self, captures: &Captures<'_>) -> String {
+    pub(crate) fn path(&self, captures: &Captures<'_>) -> String {
         self.filled(captures, str::to_owned)
     }
 
@@ -277,6 +277,11 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         show(&self.0, f)
     }
+}
+
+/// Returns a decoded path as it stands in a reference.
+pub(crate) fn escaped_path(path: &str) -> String {
+    utf8_percent_encode(path, PATH).to_string()
 }
 
 /// Returns `true` if browsers take the path for a host: `//host`, `/\host`.
@@ -311,6 +316,11 @@ pub(crate) enum Rewritten {
 }
 
 impl Rewrite {
+    /// Returns where it leads from, and where to if it is a redirect.
+    fn hop(&self) -> Hop<'_> {
+        (&self.from, self.status.map(|_| &self.to))
+    }
+
     /// Returns what the rule makes of a decoded path. Returns `None` if it is not for it.
     pub(crate) fn apply(&self, path: &str) -> Option<Rewritten> {
         let captures = self.from.captures(path)?;
@@ -328,13 +338,24 @@ pub(crate) fn rewritten(rules: &[Rewrite], path: &str) -> Option<Rewritten> {
 
 /// Returns the number of the first redirect that leads back to itself, or on and on.
 pub(crate) fn endless(rules: &[Rewrite]) -> Option<usize> {
-    let is_redirect = |rule: &Rewrite| rule.status.is_some() && rule.to.is_path();
-    rules.iter().enumerate().filter(|(_, rule)| is_redirect(rule)).map(|(index, _)| index).find(|&index| {
-        let mut path = rules[index].from.sample();
+    let hops: Vec<_> = rules.iter().map(Rewrite::hop).collect();
+    endless_hops(&hops)
+}
+
+/// A step of a client. Without a target it is the last one.
+pub(crate) type Hop<'a> = (&'a PathPattern, Option<&'a Target>);
+
+/// Returns the number of the first redirect that leads back to itself, or on and on.
+pub(crate) fn endless_hops(hops: &[Hop<'_>]) -> Option<usize> {
+    let is_redirect = |to: Option<&Target>| to.is_some_and(Target::is_path);
+    (0..hops.len()).filter(|&index| is_redirect(hops[index].1)).find(|&index| {
+        let mut path = hops[index].0.sample();
         for _ in 0..=REDIRECTS_MAX {
-            let matching = rules.iter().find_map(|rule| Some((rule, rule.from.captures(&path)?)));
-            let Some((rule, captures)) = matching.filter(|(rule, _)| is_redirect(rule)) else { return false };
-            let next = rule.to.path(&captures);
+            let matching = hops.iter().find_map(|(from, to)| Some((*to, from.captures(&path)?)));
+            let Some((Some(to), captures)) = matching.filter(|(to, _)| is_redirect(*to)) else {
+                return false;
+            };
+            let next = to.path(&captures);
             // A query or a fragment is no part of the next path.
             let end = next.find(['?', '#']).unwrap_or(next.len());
             path = next;

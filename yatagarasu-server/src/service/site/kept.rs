@@ -1,4 +1,4 @@
-//! Pages that are kept beside the cache, so that they are there when S3 is not.
+//! Objects that are kept beside the cache, so that they are there when S3 is not: pages for errors, and files of rules.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,145 +6,187 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderName};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use yatagarasu_core::{CacheKey, Gateway, LogLimit, Method, ObjectKey, Outcome, Request};
 
 use crate::service::site::is_missing;
 
-/// Maximum length of a kept page.
-const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Maximum length of a kept object.
+const BYTES_MAX: usize = 256 * 1024;
 
-/// Maximum number of kept pages of a bucket. Hosts may have pages of their own.
-const PAGES_MAX: usize = 64;
+/// Maximum number of kept objects of a bucket and a kind. Hosts may have objects of their own.
+const OBJECTS_MAX: usize = 64;
 
-/// Maximum number of pages that are read in the background at one time.
+/// Maximum number of objects that are read in the background at one time.
 const READS_MAX: usize = 8;
 
-/// After this time a page is asked for again, through the cache.
+/// After this time an object is asked for again, through the cache.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-/// The fields of a page that go with its content into an error.
-const FIELDS: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
+/// After this time an object is asked for again if that has failed.
+const RETRY: Duration = Duration::from_secs(1);
 
-/// A page as it was read last.
-#[derive(Debug)]
-pub(crate) struct Page {
-    pub(crate) key: ObjectKey,
-    /// Those fields that say what the content is.
-    pub(crate) headers: HeaderMap,
-    pub(crate) content: Bytes,
+/// A kind of object that is kept.
+pub(super) trait KeptObject: PartialEq + Send + Sync + 'static {
+    /// What it is, for the log.
+    const WHAT: &'static str;
+
+    /// Makes it of the object `key`.
+    fn read(key: &ObjectKey, headers: HeaderMap, content: Bytes) -> Self;
+
+    /// Logs what is to be said of it. Called when it is new.
+    fn announce(&self, _key: &ObjectKey) {}
 }
 
-/// The kept pages of a bucket.
+/// The kept objects of a bucket, of one kind.
 #[derive(Debug)]
-pub(super) struct KeptPages {
-    pages: Mutex<HashMap<ObjectKey, Kept>>,
+pub(super) struct KeptObjects<T> {
+    objects: Mutex<HashMap<ObjectKey, Kept<T>>>,
     reads: Arc<Semaphore>,
     too_long: LogLimit,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Kept<T> {
     /// When it was last asked for.
     asked: Instant,
-    /// Whether the source has answered once.
-    is_known: bool,
+    state: State,
     /// `None` if there is none, or as long as it has not arrived.
-    page: Option<Arc<Page>>,
+    object: Option<Arc<T>>,
 }
 
-/// The result of reading a page.
-enum Read {
-    Page(Page),
-    /// There is no such page, or it is too long.
+/// What is known of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing yet: it is being read.
+    Unread,
+    /// Nothing yet: it could not be read.
+    Failed,
+    /// The source has answered.
+    Known,
+}
+
+/// An object as far as it is known.
+#[derive(Debug)]
+pub(super) enum Known<T> {
+    /// Nothing is known of it yet.
+    Unread,
+    /// There is none, or it cannot be had.
+    Nothing,
+    /// It was this when it was read last.
+    Object(Arc<T>),
+}
+
+impl<T> Known<T> {
+    /// Returns the object if there is one.
+    pub(super) fn object(self) -> Option<Arc<T>> {
+        match self {
+            Self::Object(object) => Some(object),
+            Self::Unread | Self::Nothing => None,
+        }
+    }
+}
+
+/// The result of reading an object.
+enum Read<T> {
+    Object(T),
+    /// There is no such object, or it is too long.
     Nothing,
     /// Nobody knows.
     Failed,
 }
 
-impl Default for KeptPages {
+impl<T> Default for KeptObjects<T> {
     fn default() -> Self {
         let reads = Arc::new(Semaphore::new(READS_MAX));
-        Self { pages: Mutex::default(), reads, too_long: LogLimit::default() }
+        Self { objects: Mutex::default(), reads, too_long: LogLimit::default() }
     }
 }
 
-impl KeptPages {
-    /// Returns the page if it is kept. If it is not, or has not been asked for in a while, it is read in the background.
-    pub(super) fn get(self: &Arc<Self>, key: &ObjectKey, gateway: &Gateway) -> Option<Arc<Page>> {
+impl<T: KeptObject> KeptObjects<T> {
+    /// Returns the object as far as it is known. If it is not, or has not been asked for in a while, it is read in the
+    /// background.
+    pub(super) fn get(self: &Arc<Self>, key: &ObjectKey, gateway: &Gateway) -> Known<T> {
         let now = Instant::now();
-        let mut pages = self.pages();
-        if let Some(kept) = pages.get_mut(key) {
-            if now.duration_since(kept.asked) >= LIFETIME && self.refresh(key, gateway) {
+        let mut objects = self.objects();
+        if let Some(kept) = objects.get_mut(key) {
+            let lifetime = if kept.state == State::Failed { RETRY } else { LIFETIME };
+            if now.duration_since(kept.asked) >= lifetime && self.refresh(key, gateway) {
                 kept.asked = now;
             }
-            return kept.page.clone();
+            return kept.known();
         }
         if !self.refresh(key, gateway) {
-            return None;
+            return Known::Unread;
         }
-        if pages.len() >= PAGES_MAX {
+        if objects.len() >= OBJECTS_MAX {
             // What is known not to be there goes first.
-            let is_there = |kept: &Kept| !kept.is_known || kept.page.is_some();
-            let oldest = pages.iter().min_by_key(|(_, kept)| (is_there(kept), kept.asked));
+            let is_there = |kept: &Kept<T>| kept.state != State::Known || kept.object.is_some();
+            let oldest = objects.iter().min_by_key(|(_, kept)| (is_there(kept), kept.asked));
             let oldest = oldest.map(|(key, _)| key.clone());
-            oldest.and_then(|key| pages.remove(&key));
+            oldest.and_then(|key| objects.remove(&key));
         }
-        pages.insert(key.clone(), Kept { asked: now, is_known: false, page: None });
-        None
+        objects.insert(key.clone(), Kept { asked: now, state: State::Unread, object: None });
+        Known::Unread
     }
 
-    /// Returns the page if it is kept, and waits for it otherwise.
-    pub(super) async fn wait(self: &Arc<Self>, key: &ObjectKey, gateway: &Gateway) -> Option<Arc<Page>> {
-        if let Some(page) = self.get(key, gateway) {
-            return Some(page);
+    /// Returns the object if there is one, and waits for it if nothing is known of it yet.
+    pub(super) async fn wait(self: &Arc<Self>, key: &ObjectKey, gateway: &Gateway) -> Option<Arc<T>> {
+        match self.get(key, gateway) {
+            // The cache has both wait for one response of S3.
+            Known::Unread => self.take(key, self.read(key, gateway).await),
+            known => known.object(),
         }
-        if self.pages().get(key).is_some_and(|kept| kept.is_known) {
-            return None;
-        }
-        // The cache has both wait for one response of S3.
-        self.take(key, self.read(key, gateway).await)
     }
 
-    fn pages(&self) -> MutexGuard<'_, HashMap<ObjectKey, Kept>> {
+    fn objects(&self) -> MutexGuard<'_, HashMap<ObjectKey, Kept<T>>> {
         // Nothing below can panic with a map that is half changed.
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads a page in the background. Returns `false` if enough others are read.
+    /// Reads an object in the background. Returns `false` if enough others are read.
     #[expect(
         clippy::disallowed_methods,
         reason = "it ends with the response, for which the source has limits"
     )]
     fn refresh(self: &Arc<Self>, key: &ObjectKey, gateway: &Gateway) -> bool {
         let Ok(permit) = Arc::clone(&self.reads).try_acquire_owned() else { return false };
-        let (pages, key, gateway) = (Arc::clone(self), key.clone(), gateway.clone());
+        let (objects, key, gateway) = (Arc::clone(self), key.clone(), gateway.clone());
         tokio::spawn(async move {
-            let result = pages.read(&key, &gateway).await;
-            pages.take(&key, result);
+            let result = objects.read(&key, &gateway).await;
+            objects.take(&key, result);
             drop(permit);
         });
         true
     }
 
-    /// Records what was read if the page is still kept. Returns the page that is there now.
-    fn take(&self, key: &ObjectKey, result: Read) -> Option<Arc<Page>> {
-        let mut pages = self.pages();
-        let kept = pages.get_mut(key);
-        let page = match result {
-            Read::Page(page) => Some(Arc::new(page)),
+    /// Records what was read if the object is still kept. Returns the object that is there now.
+    fn take(&self, key: &ObjectKey, result: Read<T>) -> Option<Arc<T>> {
+        let mut objects = self.objects();
+        let kept = objects.get_mut(key);
+        let same = |new: &T| kept.as_ref().and_then(|kept| kept.object.clone()).filter(|old| **old == *new);
+        let object = match result {
+            Read::Object(object) => Some(same(&object).unwrap_or_else(|| {
+                object.announce(key);
+                Arc::new(object)
+            })),
             Read::Nothing => None,
-            Read::Failed => return kept.and_then(|kept| kept.page.clone()),
+            Read::Failed => {
+                let kept = kept?;
+                if kept.state == State::Unread {
+                    kept.state = State::Failed;
+                }
+                return kept.object.clone();
+            }
         };
         if let Some(kept) = kept {
-            (kept.is_known, kept.page) = (true, page.clone());
+            (kept.state, kept.object) = (State::Known, object.clone());
         }
-        page
+        object
     }
 
-    async fn read(&self, key: &ObjectKey, gateway: &Gateway) -> Read {
+    async fn read(&self, key: &ObjectKey, gateway: &Gateway) -> Read<T> {
         let cache_key = CacheKey::new(key.clone(), None);
         let request = Request { method: Method::Get, key: cache_key, headers: HeaderMap::new() };
         let outcome = gateway.execute(&request).await;
@@ -155,19 +197,25 @@ impl KeptPages {
         let mut content = BytesMut::new();
         while let Some(chunk) = reply.body.next().await {
             let Ok(chunk) = chunk else { return Read::Failed };
-            if content.len() + chunk.len() > PAGE_BYTES_MAX {
+            if content.len() + chunk.len() > BYTES_MAX {
                 if let Some(times) = self.too_long.due() {
-                    tracing::warn!(
-                        key = key.as_str(),
-                        times,
-                        "a page for errors has more than {PAGE_BYTES_MAX} bytes: it is not used"
-                    );
+                    let (what, key) = (T::WHAT, key.as_str());
+                    tracing::warn!(key, times, "{what} has more than {BYTES_MAX} bytes: it is not used");
                 }
                 return Read::Nothing;
             }
             content.extend_from_slice(&chunk);
         }
-        let fields = FIELDS.into_iter().filter_map(|name| Some((name.clone(), reply.headers.remove(name)?)));
-        Read::Page(Page { key: key.clone(), headers: fields.collect(), content: content.freeze() })
+        Read::Object(T::read(key, reply.headers, content.freeze()))
+    }
+}
+
+impl<T> Kept<T> {
+    fn known(&self) -> Known<T> {
+        match (self.state, &self.object) {
+            (_, Some(object)) => Known::Object(Arc::clone(object)),
+            (State::Unread, None) => Known::Unread,
+            (State::Failed | State::Known, None) => Known::Nothing,
+        }
     }
 }

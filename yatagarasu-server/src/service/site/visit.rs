@@ -1,5 +1,7 @@
 //! A request to a website, and what is served in the place of its object.
 
+mod ruled;
+
 use std::sync::Arc;
 
 use http::header::{
@@ -17,7 +19,8 @@ use yatagarasu_core::{
 
 use crate::service::listing::{ListingFormat, ListingRequest};
 use crate::service::router::without_port;
-use crate::service::site::{Page, REDIRECT, Website, folder, is_missing};
+use crate::service::site::rules::redirects::Precedence;
+use crate::service::site::{Page, REDIRECT, SiteRules, Website, folder, is_missing};
 use crate::service::target::host_of;
 
 /// Maximum length of the name of a page of a list.
@@ -41,6 +44,8 @@ pub(in crate::service) struct Visit {
     wants_json: bool,
     /// Whether S3 may not be asked.
     only_if_cached: bool,
+    /// The rules that the website brings with it, once they are known.
+    rules: Option<SiteRules>,
 }
 
 /// What is served in the place of an object.
@@ -52,6 +57,8 @@ pub(in crate::service) enum Instead {
     Folder(HeaderValue),
     /// A redirect that the object asks for, with the fields about its lifetime, and how the cache has handled the request.
     Moved { location: HeaderValue, lifetime: Vec<(HeaderName, HeaderValue)>, handling: CacheStatus },
+    /// A redirect by a rule.
+    Redirect(StatusCode, HeaderValue),
     /// Another object, with its key, or the reason why it cannot be served.
     Page(Outcome, ObjectKey),
     /// A page for an error.
@@ -84,7 +91,8 @@ impl Visit {
         let is_navigation = accepts("text/html");
         let wants_json = !is_navigation && accepts("application/json");
         let mut headers = HeaderMap::new();
-        if site.clean_urls || site.spa.is_some() || site.listing != ListingFormat::Off {
+        let has_pages = site.clean_urls || site.spa.is_some() || site.redirects.is_some();
+        if has_pages || site.listing != ListingFormat::Off {
             headers = head.headers.clone();
             drop_hops(&mut headers);
         } else if let Some(origin) = head.headers.get(ORIGIN) {
@@ -92,7 +100,8 @@ impl Visit {
         }
         let only_if_cached = RequestControl::of(&head.headers).only_if_cached;
         let (website, key, target) = (Arc::clone(website), key.clone(), head.uri.clone());
-        Self { website, method, key, host, headers, target, is_navigation, wants_json, only_if_cached }
+        let rules = None;
+        Self { website, method, key, host, headers, target, is_navigation, wants_json, only_if_cached, rules }
     }
 
     /// Returns whether something else may be served in the place of this outcome.
@@ -144,7 +153,7 @@ impl Visit {
         let pages = &self.website.pages;
         let page = if error.consequences().status.is_server_error() {
             // S3 may need its time to fail once more.
-            pages.get(&key, gateway)
+            pages.get(&key, gateway).object()
         } else {
             pages.wait(&key, gateway).await
         };
@@ -211,6 +220,9 @@ impl Visit {
                 Some(Found::Missing) | None => {}
             }
         }
+        if let Some(ruled) = self.rule(Precedence::ObjectsFirst) {
+            return self.follow(ruled, gateway).await;
+        }
         if self.is_navigation
             && (!is_file || path.ends_with('/'))
             && let Some(page) = site.spa.as_ref()
@@ -259,17 +271,26 @@ impl Visit {
     }
 
     /// Looks for the page that says that there is nothing. If it cannot be served, a document says so.
-    async fn not_found(self, missing: Outcome, gateway: &Gateway) -> Instead {
+    async fn not_found(&self, missing: Outcome, gateway: &Gateway) -> Instead {
         let site = &self.website.site;
         let page = site.not_found.as_ref().and_then(|page| self.website.page(self.host.as_deref(), page));
         let Some(page) = page else { return self.of_failed(missing, gateway).await };
-        let mut headers = HeaderMap::new();
-        headers.extend(self.headers.get(ORIGIN).map(|origin| (ORIGIN, origin.clone())));
-        let Found::Object(mut outcome) = look(gateway, &page, self.method, headers).await else {
+        let Some(mut instead) = self.page_with(StatusCode::NOT_FOUND, &page, gateway).await else {
             return self.of_failed(missing, gateway).await;
         };
+        if let (Instead::Page(outcome, _), Some(_)) = (&mut instead, &site.spa) {
+            by_accept(outcome);
+        }
+        instead
+    }
+
+    /// Returns a page with a status that says that there is no object. Returns `None` if it cannot be served.
+    async fn page_with(&self, status: StatusCode, page: &ObjectKey, gateway: &Gateway) -> Option<Instead> {
+        let mut headers = HeaderMap::new();
+        headers.extend(self.headers.get(ORIGIN).map(|origin| (ORIGIN, origin.clone())));
+        let Found::Object(mut outcome) = look(gateway, page, self.method, headers).await else { return None };
         if let Ok(reply) = &mut outcome.reply {
-            reply.status = StatusCode::NOT_FOUND;
+            reply.status = status;
             // They are of the page, and not of what was asked for.
             for name in [ETAG, LAST_MODIFIED, ACCEPT_RANGES, EXPIRES, AGE] {
                 reply.headers.remove(name);
@@ -277,10 +298,7 @@ impl Visit {
             // The object may come at any time.
             reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        if site.spa.is_some() {
-            by_accept(&mut outcome);
-        }
-        Instead::Page(outcome, page)
+        Some(Instead::Page(outcome, page.clone()))
     }
 }
 

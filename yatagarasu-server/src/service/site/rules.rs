@@ -1,0 +1,63 @@
+//! Rules that a website brings with it, as objects in the form that static hosts have made common: [`redirects`] and
+//! header [`fields`].
+//!
+//! Their paths begin at the root of the website, so that the rules are good for any prefix. A line that cannot be read is left out
+//! and named with its number: in the log when the object is read, and by `yatagarasu explain`.
+
+pub(in crate::service) mod fields;
+pub(in crate::service) mod redirects;
+
+use yatagarasu_core::ObjectKey;
+
+/// Maximum number of unreadable lines that the log names for one object.
+const LOGGED_MAX: usize = 10;
+
+/// A line that is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadLine {
+    /// Its number, from 1.
+    pub(crate) line: usize,
+    /// What is wrong with it.
+    pub(crate) reason: String,
+}
+
+/// Logs the lines of an object that are left out.
+fn announce(key: &ObjectKey, bad: &[BadLine]) {
+    for BadLine { line, reason } in bad.iter().take(LOGGED_MAX) {
+        tracing::warn!(key = key.as_str(), line, "a rule of a website is left out: {reason}");
+    }
+    if let Some(others) = bad.len().checked_sub(LOGGED_MAX).filter(|others| *others > 0) {
+        tracing::warn!(key = key.as_str(), others, "further rules of a website are left out");
+    }
+}
+
+/// Returns the lines of a file with their numbers, without comments and empty ones.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate();
+    let trimmed = numbered.map(|(index, line)| (index + 1, line.trim()));
+    trimmed.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::HeaderMap;
+
+    use super::fields::FieldRules;
+    use super::redirects::Redirects;
+    use super::*;
+    use crate::service::site::kept::KeptObject;
+
+    const MANUAL: &str = include_str!("../../../../docs/src/website.md");
+
+    #[test]
+    fn the_files_in_the_documentation_have_no_bad_lines() {
+        let blocks: Vec<_> =
+            MANUAL.split("```text\n").skip(1).map(|block| block.split("```").next()).collect();
+        let [Some(redirects), Some(fields)] = *blocks.as_slice() else { panic!("expected two files") };
+        let key = ObjectKey::parse("k").expect("a key");
+        let redirects = Redirects::read(&key, HeaderMap::new(), Bytes::from_static(redirects.as_bytes()));
+        let fields = FieldRules::read(&key, HeaderMap::new(), Bytes::from_static(fields.as_bytes()));
+        assert_eq!((redirects.bad, fields.bad), (Vec::new(), Vec::new()));
+    }
+}

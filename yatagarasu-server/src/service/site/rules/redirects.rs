@@ -1,0 +1,323 @@
+//! `_redirects`: each line has a path, where it leads, and a status.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
+use yatagarasu_core::ObjectKey;
+
+use crate::service::router::rewrite::{Hop, Part, PathPattern, Target, endless_hops};
+use crate::service::site::kept::KeptObject;
+use crate::service::site::rules::{BadLine, announce, lines};
+
+/// Maximum number of rules that count if there is no object. Further ones are left out.
+const RULES_MAX: usize = 2000;
+
+/// Maximum number of rules that count before objects do: every request is compared with them.
+const RULES_FIRST_MAX: usize = 100;
+
+/// The name under which `*` is put into a target.
+const SPLAT: &str = "splat";
+
+/// The rules of a website about its paths. The first that is for a path counts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Redirects {
+    rules: Vec<Rule>,
+    pub(crate) bad: Vec<BadLine>,
+}
+
+/// A rule about a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rule {
+    /// The number of its line.
+    pub(crate) line: usize,
+    from: PathPattern,
+    to: Target,
+    action: Action,
+    precedence: Precedence,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    /// It redirects with this status.
+    Redirect(StatusCode),
+    /// It serves another page with this status.
+    Page(StatusCode),
+}
+
+/// Whether a rule or an object goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precedence {
+    /// The rule counts if there is no object.
+    ObjectsFirst,
+    /// The rule counts whether or not there is an object (`301!`).
+    RuleFirst,
+}
+
+/// What a rule makes of a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ruled {
+    /// A redirect. The reference is a path of the website, or a URL.
+    Redirect(StatusCode, HeaderValue),
+    /// The page at this decoded path, with this status.
+    Page(StatusCode, String),
+}
+
+impl Redirects {
+    /// Reads the rules of a file.
+    fn parse(text: &str) -> Self {
+        let mut redirects = Self::default();
+        for (line, text) in lines(text) {
+            match Rule::parse(line, text).and_then(|rule| redirects.add(rule)) {
+                Ok(()) => {}
+                Err(reason) => redirects.bad.push(BadLine { line, reason }),
+            }
+        }
+        redirects.drop_endless();
+        redirects.bad.sort_by_key(|bad| bad.line);
+        redirects
+    }
+
+    fn add(&mut self, rule: Rule) -> Result<(), String> {
+        let of_kind = self.rules.iter().filter(|known| known.precedence == rule.precedence).count();
+        let (most, kind) = match rule.precedence {
+            Precedence::RuleFirst => (RULES_FIRST_MAX, " with `!`"),
+            Precedence::ObjectsFirst => (RULES_MAX, ""),
+        };
+        if of_kind >= most {
+            return Err(format!("there are {most} rules{kind} already"));
+        }
+        self.rules.push(rule);
+        Ok(())
+    }
+
+    /// Leaves out the rules that lead on and on. A rule that counts only if there is no object ends where one is.
+    fn drop_endless(&mut self) {
+        loop {
+            let always = |rule: &&Rule| rule.precedence == Precedence::RuleFirst;
+            let hops: Vec<_> = self.rules.iter().filter(always).map(Rule::hop).collect();
+            let lines: Vec<_> = self.rules.iter().filter(always).map(|rule| rule.line).collect();
+            let Some(index) = endless_hops(&hops) else { return };
+            let line = lines[index];
+            self.rules.retain(|rule| rule.line != line);
+            self.bad
+                .push(BadLine { line, reason: "the redirect leads back to itself, or on and on".to_owned() });
+        }
+    }
+
+    /// Returns the first rule of this precedence for a decoded path.
+    pub(crate) fn find(&self, path: &str, precedence: Precedence) -> Option<(&Rule, Ruled)> {
+        let mut rules = self.rules.iter().filter(|rule| rule.precedence == precedence);
+        rules.find_map(|rule| Some((rule, rule.apply(path)?)))
+    }
+}
+
+impl KeptObject for Redirects {
+    const WHAT: &'static str = "a file of redirects";
+
+    fn read(_key: &ObjectKey, _headers: HeaderMap, content: Bytes) -> Self {
+        Self::parse(&String::from_utf8_lossy(&content))
+    }
+
+    fn announce(&self, key: &ObjectKey) {
+        announce(key, &self.bad);
+    }
+}
+
+impl Rule {
+    fn hop(&self) -> Hop<'_> {
+        let is_redirect = matches!(self.action, Action::Redirect(_));
+        (&self.from, Some(&self.to).filter(|_| is_redirect))
+    }
+
+    fn parse(line: usize, text: &str) -> Result<Self, String> {
+        let words = text.split_whitespace().take_while(|word| !word.starts_with('#'));
+        let words: Vec<_> = words.collect();
+        let (from, to, status) = match *words.as_slice() {
+            [from, to] => (from, to, "301"),
+            [from, to, status] => (from, to, status),
+            _ => {
+                return Err("expected a path, where it leads, and a status, such as `/old /new 301`; \
+                            conditions are not supported"
+                    .to_owned());
+            }
+        };
+        let precedence = if status.ends_with('!') { Precedence::RuleFirst } else { Precedence::ObjectsFirst };
+        let action = action(status.trim_end_matches('!'))?;
+        let from = pattern(from)?;
+        let to = target(to, action, &from)?;
+        Ok(Self { line, from, to, action, precedence })
+    }
+
+    fn apply(&self, path: &str) -> Option<Ruled> {
+        // With and without a slash at its end, a path is the same page.
+        let other = match path.strip_suffix('/') {
+            Some(without) => without.to_owned(),
+            None => format!("{path}/"),
+        };
+        let captures = self.from.captures(path).or_else(|| self.from.captures(&other))?;
+        Some(match self.action {
+            Action::Redirect(status) => Ruled::Redirect(status, self.to.reference(&captures)?),
+            Action::Page(status) => Ruled::Page(status, self.to.path(&captures)),
+        })
+    }
+}
+
+fn action(status: &str) -> Result<Action, String> {
+    match status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok()) {
+        Some(status) => match status.as_u16() {
+            301 | 302 | 303 | 307 | 308 => Ok(Action::Redirect(status)),
+            200 | 404 | 410 => Ok(Action::Page(status)),
+            _ => Err(format!("expected 301, 302, 303, 307, 308, 200, 404 or 410, found `{status}`")),
+        },
+        None => Err(format!(
+            "expected a status such as 301, or `301!`, found `{status}`; conditions are not supported"
+        )),
+    }
+}
+
+/// Parses a path with `:name` for a segment and `*` for the rest at its end.
+pub(super) fn pattern(text: &str) -> Result<PathPattern, String> {
+    if !text.starts_with('/') {
+        return Err(format!("expected a path of the website, found `{text}`"));
+    }
+    let (text, splat) = match text.strip_suffix('*') {
+        Some(before) => (before, Some(Part::Rest(SPLAT.to_owned()))),
+        None => (text, None),
+    };
+    if text.contains('*') {
+        return Err("`*` stands only at the end of a path".to_owned());
+    }
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    PathPattern::new(parts(text, decode).into_iter().chain(splat).collect())
+}
+
+/// Parses a path or a URL with `:name` and `:splat`.
+fn target(text: &str, action: Action, from: &PathPattern) -> Result<Target, String> {
+    let made = match action {
+        Action::Page(_) if !text.starts_with('/') => {
+            return Err(format!(
+                "expected a path of the website, as only redirects lead to others; found `{text}`"
+            ));
+        }
+        Action::Page(_) => {
+            let path = text.split(['?', '#']).next().unwrap_or_default();
+            parts(path, |text| percent_decode_str(text).decode_utf8_lossy().into_owned())
+        }
+        Action::Redirect(_) => parts(text, |text| utf8_percent_encode(text, CONTROLS).to_string()),
+    };
+    let unknown = made.iter().find_map(|part| match part {
+        Part::Segment(name) | Part::Rest(name) if !from.has(name) => Some(name),
+        _ => None,
+    });
+    match unknown {
+        Some(name) => Err(format!("`:{name}` is not in the path before")),
+        None => Target::new(made, from),
+    }
+}
+
+/// Splits a text at its `:name`s. `form` is how the text between them is written.
+fn parts(text: &str, form: impl Fn(&str) -> String) -> Vec<Part> {
+    let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
+    while let Some(colon) = rest.find(':') {
+        let after = &rest[colon + 1..];
+        let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+        // The port of a URL is no name.
+        let is_name = after.starts_with(|c: char| c.is_ascii_alphabetic());
+        literal.push_str(&rest[..colon]);
+        if is_name {
+            if !literal.is_empty() {
+                parts.push(Part::Text(form(&literal)));
+                literal.clear();
+            }
+            parts.push(Part::Segment(after[..end].to_owned()));
+            rest = &after[end..];
+        } else {
+            literal.push(':');
+            rest = after;
+        }
+    }
+    literal.push_str(rest);
+    if !literal.is_empty() {
+        parts.push(Part::Text(form(&literal)));
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(rules: &str, path: &str, expected: Option<(u16, &str)>) {
+        let redirects = Redirects::parse(rules);
+        assert_eq!(redirects.bad, [], "{rules}");
+        let found = [Precedence::RuleFirst, Precedence::ObjectsFirst];
+        let found = found.iter().find_map(|precedence| redirects.find(path, *precedence));
+        let found = found.map(|(_, ruled)| match ruled {
+            Ruled::Redirect(status, to) => (status.as_u16(), to.to_str().unwrap().to_owned()),
+            Ruled::Page(status, path) => (status.as_u16(), path),
+        });
+        let found = found.as_ref().map(|(status, to)| (*status, to.as_str()));
+        assert_eq!(found, expected, "{rules} {path}");
+    }
+
+    #[test]
+    fn the_first_rule_for_a_path_counts() {
+        check("/a /b", "/a", Some((301, "/b")));
+        check("/a /b 302\n/a /c 301", "/a", Some((302, "/b")));
+        check("# all\n\n  /a\t/b  307   # why", "/a/", Some((307, "/b")));
+        check("\u{feff}/a/ /b 308\r\n/c /d 303\r\n", "/c", Some((303, "/d")));
+        check("/a /b", "/ab", None);
+        check("/blog/* /news/:splat", "/blog/2020/x", Some((301, "/news/2020/x")));
+        check("/blog/* /news/:splat", "/blog", Some((301, "/news/")));
+        check("/:year/:slug.html /p/:slug?y=:year 302", "/2020/x.html", Some((302, "/p/x?y=2020")));
+        check(
+            "/* https://new.example:8443/:splat 301!",
+            "/a b",
+            Some((301, "https://new.example:8443/a%20b")),
+        );
+        check("/caf%C3%A9 /th\u{e9}", "/caf\u{e9}", Some((301, "/th%C3%A9")));
+        check("/app/* /app/index.html?x#y 200", "/app/x/y", Some((200, "/app/index.html")));
+        check("/gone /gone.html 410", "/gone", Some((410, "/gone.html")));
+        check("/* /404.html 404", "/x", Some((404, "/404.html")));
+        // An object is there, and ends it.
+        check("/* /index.html 302", "/x", Some((302, "/index.html")));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_named() {
+        let text = "/a\n\
+                    # fine\n\
+                    old /b\n\
+                    /a /b 500\n\
+                    /a /b x\n\
+                    /a /b 301 Country=de\n\
+                    /store id=:id /b/:id 301\n\
+                    /a/*/b /c\n\
+                    /a /b/:c\n\
+                    /a https://b.example/ 200\n\
+                    /a //b.example/\n\
+                    /good /better\n\
+                    /:a:b /c\n\
+                    https://a.example/* /b\n\
+                    /x/* /x/y/:splat 301!\n\
+                    /y /z 301!\n\
+                    /z /y 301!";
+        let redirects = Redirects::parse(text);
+        let lines: Vec<_> = redirects.bad.iter().map(|bad| bad.line).collect();
+        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16], "{:#?}", redirects.bad);
+        assert_eq!(redirects.rules.len(), 2);
+        assert_eq!(redirects.find("/good", Precedence::ObjectsFirst).unwrap().0.line, 12);
+    }
+
+    #[test]
+    fn rules_are_bounded() {
+        let text = "/a /b\n".repeat(RULES_MAX + 1);
+        let redirects = Redirects::parse(&text);
+        assert_eq!((redirects.rules.len(), redirects.bad.len()), (RULES_MAX, 1));
+        assert_eq!(redirects.bad[0].line, RULES_MAX + 1);
+        let first = Redirects::parse(&"/a /b 301!\n".repeat(RULES_FIRST_MAX + 1));
+        assert_eq!((first.rules.len(), first.bad.len()), (RULES_FIRST_MAX, 1));
+    }
+}

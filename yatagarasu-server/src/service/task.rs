@@ -1,0 +1,100 @@
+//! What is still to do for a request that is not answered at once.
+
+use std::sync::Arc;
+
+use http::{Method, Response, StatusCode};
+use tokio::time::Instant;
+use yatagarasu_core::caching::cache_status::Detail;
+use yatagarasu_core::gateway::PendingRequest;
+use yatagarasu_core::{CacheStatus, Gateway, Outcome, Request, SourceTrace};
+
+use crate::service::body::ResponseBody;
+use crate::service::response::{self, ResponseContext};
+use crate::service::site::{Instead, Visit};
+use crate::telemetry::access_log::Waited;
+
+/// What a gateway still has to do for a request.
+pub(super) enum Task {
+    Object(Box<PendingRequest>),
+    Preflight(Request, Arc<SourceTrace>),
+    /// Nothing: the cache knows that there is no object, or that it leads elsewhere.
+    Known(Outcome),
+    /// An object, unless a rule of the website has another one served.
+    Ruled(Request),
+}
+
+impl Task {
+    /// Returns the trace of the requests to the source that are made for it.
+    fn trace(&self) -> Arc<SourceTrace> {
+        match self {
+            Self::Object(pending) => pending.trace(),
+            Self::Preflight(_, trace) => Arc::clone(trace),
+            Self::Known(_) | Self::Ruled(_) => Arc::default(),
+        }
+    }
+}
+
+/// Carries out a task. If a website has something to serve instead, serves that.
+pub(super) async fn settle(
+    gateway: Gateway,
+    task: Task,
+    mut visit: Option<(Visit, Method)>,
+    mut context: ResponseContext,
+) -> Response<ResponseBody> {
+    let (begun, trace) = (Instant::now(), task.trace());
+    let outcome = match (task, &mut visit) {
+        (Task::Ruled(request), Some((visit, method))) => {
+            visit.read_rules(&gateway).await;
+            if let Some(changes) = &mut context.changes {
+                changes.of_site = visit.fields();
+            }
+            if let Some(instead) = visit.by_rule(&gateway).await {
+                return served_instead(instead, method, context);
+            }
+            gateway.execute(&request).await
+        }
+        (Task::Ruled(request), None) => gateway.execute(&request).await,
+        (Task::Object(pending), _) => gateway.finish(pending).await,
+        (Task::Preflight(request, trace), _) => gateway.preflight(&request, &trace).await,
+        (Task::Known(outcome), _) => outcome,
+    };
+    if let CacheStatus::Forwarded(_) = outcome.handling {
+        context.waited = Some(Waited { time: begun.elapsed(), trace });
+    }
+    match visit.filter(|(visit, _)| visit.changes(&outcome, &gateway)) {
+        Some((visit, method)) => served_instead(visit.instead(outcome, &gateway).await, &method, context),
+        None => response::outcome(outcome, context),
+    }
+}
+
+/// Returns the response with what a website serves in the place of an object.
+fn served_instead(instead: Instead, method: &Method, mut context: ResponseContext) -> Response<ResponseBody> {
+    match instead {
+        Instead::Nothing(same) => response::outcome(same, context),
+        Instead::Folder(location) => response::moved(method, location, context),
+        Instead::Redirect(status, location) => {
+            response::redirect(status, location, CacheStatus::Own(Detail::Local), context)
+        }
+        Instead::Moved { location, lifetime, handling } => {
+            let status = StatusCode::MOVED_PERMANENTLY;
+            let mut response = response::redirect(status, location, handling, context);
+            for (name, value) in lifetime {
+                response.headers_mut().entry(name).or_insert(value);
+            }
+            response
+        }
+        Instead::Page(page, key) => {
+            // The rules are those for what is served.
+            if let Some(changes) = &mut context.changes {
+                changes.key = key;
+            }
+            response::outcome(page, context)
+        }
+        Instead::Error(handling, error, page) => {
+            if let Some(changes) = &mut context.changes {
+                changes.key = page.key.clone();
+            }
+            response::error_page(&error.into(), handling, &page, context)
+        }
+    }
+}
