@@ -25,9 +25,33 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Shows statistics of a running server, and purges its caches.
     Cache(CacheArguments),
+    /// Says what a request would get from a server, and why, without asking S3.
+    Explain(ExplainArguments),
     /// Runs the gateway with a built-in S3 server, to try it out.
     #[cfg(feature = "demo")]
     Demo(DemoArguments),
+}
+
+/// A request to explain.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// The URL of the request, or a path for any listener.
+    pub(crate) url: String,
+    /// The method of the request.
+    #[arg(long, short = 'X', default_value = "GET")]
+    pub(crate) method: String,
+    /// A header field of the request, as `Name: value`. May be given several times.
+    #[arg(long = "header", short = 'H', value_name = "FIELD", value_parser = crate::explain::header)]
+    pub(crate) headers: Vec<(String, String)>,
+    /// Answers from this configuration file instead of a running server.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The server to connect to.
+    #[command(flatten)]
+    pub(crate) server: AdminArguments,
 }
 
 /// A command about configuration files.
@@ -234,6 +258,10 @@ mod tests {
         check("cache purge --tag ", false);
         check("cache stats --wide", true);
         check("cache stats --wide --json", false);
+        check("explain /a -H Host:a.example --header Range:bytes=0-1 --json", true);
+        check("explain https://a.example/ -X HEAD --config f.yaml", true);
+        check("explain /a --header Host", false);
+        check("explain", false);
         check("demo --address localhost:0 --admin-address [::1]:0", true);
         check("demo --address nowhere", false);
     }

@@ -1,4 +1,5 @@
-//! The `yatagarasu` command: checks configurations, inspects and purges the caches of a server, and runs a demo.
+//! The `yatagarasu` command: checks configurations, inspects and purges the caches of a server,
+//! explains what requests get, and runs a demo.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -6,6 +7,7 @@ mod cache;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod explain;
 mod stdout;
 mod words;
 
@@ -19,6 +21,7 @@ use tokio::runtime::{Builder, Runtime};
 use args::{Arguments, Command};
 use cache::error::AdminError;
 use config::ConfigCommandError;
+use explain::ExplainError;
 
 /// Exit status of a `cache` command that the server, or what is at its URL, did not carry out.
 const FAILED: u8 = 1;
@@ -51,6 +54,10 @@ fn run(command: &Command) -> anyhow::Result<()> {
             let text = runtime()?.block_on(cache::run(arguments))?;
             stdout::print(&text).context(stdout::FAILED)
         }
+        Command::Explain(arguments) => {
+            let text = runtime()?.block_on(explain::run(arguments))?;
+            stdout::print(&text).context(stdout::FAILED)
+        }
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => Ok(runtime()?.block_on(demo::run(arguments))?),
     }
@@ -61,7 +68,11 @@ fn failure_status(error: &anyhow::Error) -> u8 {
         Some(ConfigCommandError::Admin(error)) => Some(error),
         _ => None,
     };
-    match error.downcast_ref::<AdminError>().or(of_config) {
+    let of_explain = match error.downcast_ref::<ExplainError>() {
+        Some(ExplainError::Admin(error)) => Some(error),
+        _ => None,
+    };
+    match error.downcast_ref::<AdminError>().or(of_config).or(of_explain) {
         Some(error) if !error.is_of_usage() => FAILED,
         Some(_) | None => NOT_STARTED,
     }

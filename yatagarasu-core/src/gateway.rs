@@ -5,10 +5,11 @@
 //! what takes longer goes on with what was found and decided. [`forward`] says which request fields reach the source;
 //! [`representation`] makes the reply: conditions, ranges and fields. [`store`] keeps the order between stores and
 //! purges, [`origin`] chooses the copy for pages of other origins, [`preflight`]
-//! passes CORS preflights, and [`stats`] counts. The result is one
+//! passes CORS preflights, [`explain`] tells operators what a request would get, and [`stats`] counts. The result is one
 //! [`outcome`](outcome::Outcome).
 
 pub mod decision;
+pub mod explain;
 mod fill;
 pub mod forward;
 pub mod hit;
@@ -37,6 +38,7 @@ use crate::caching::origins::Origins;
 use crate::caching::policy::BucketPolicy;
 use crate::clock::Clock;
 use crate::gateway::decision::{Decision, decide};
+use crate::gateway::explain::Explanation;
 use crate::gateway::outcome::{GatewayError, Outcome};
 use crate::gateway::request::Request;
 use crate::source::ObjectSource;
@@ -200,6 +202,11 @@ impl Gateway {
         let hit = self.shared.try_plain_hit(key)?;
         self.shared.stats.count_handling(&hit.handling);
         Ok(hit)
+    }
+
+    /// Says what a request would get now. Asks no source, and counts nothing.
+    pub fn explain(&self, request: Request) -> Explanation {
+        self.shared.explain(request)
     }
 
     /// Answers a CORS preflight request, which asks if a page of another origin may make a request. `trace` records

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, RwLock};
 
-use yatagarasu_core::{Clock, ObjectSource};
+use yatagarasu_core::{Clock, ObjectKey, ObjectSource};
 
-use crate::client::address::{Address, AddressError};
+use crate::client::address::{Address, AddressError, escape};
 use crate::client::sender::BucketClient;
 use crate::client::sign::Signer;
 use crate::client::skew::Skew;
@@ -49,6 +49,12 @@ impl BuiltSource {
     /// Returns the URL of the bucket, as requests use it.
     pub fn url(&self) -> String {
         self.sender.address().locate("", None).map(|uri| uri.to_string()).unwrap_or_default()
+    }
+
+    /// Returns the URL of an object, as requests use it. `query` is percent-encoded.
+    pub fn url_of(&self, key: &ObjectKey, query: Option<&str>) -> String {
+        let uri = self.sender.address().locate(&escape(key), query);
+        uri.map(|uri| uri.to_string()).unwrap_or_default()
     }
 
     /// Returns the region that requests are signed for.

@@ -2,10 +2,13 @@
 //!
 //! [`token`] decides who may ask for more than health and readiness, and [`guesses`] slows down whoever has to guess it.
 //! [`ready`] asks the sources, [`stats`] and `metrics` show the counters, [`purge`] drops stored objects or marks them
-//! stale, and [`reload`] shows the configuration and has it read again.
+//! stale, [`reload`] shows the configuration and has it read again, and [`explain`] says what a request would get. Orders come
+//! in JSON, as [`order`]s.
 
+mod explain;
 mod guesses;
 pub(crate) mod metrics;
+mod order;
 mod purge;
 mod ready;
 mod reload;
@@ -167,7 +170,7 @@ impl Admin {
             ("/ready", true) if token.is_none() && !trusted => self.unauthorized(&head, client),
             ("/ready", true) if *self.state.phase.borrow() > Phase::Serving => ready::stopping(),
             ("/ready", true) => self.readiness.answer(buckets.all(), trusted).await,
-            ("/stats" | "/metrics" | "/purge" | "/config" | "/reload", _) if !trusted => {
+            ("/stats" | "/metrics" | "/purge" | "/config" | "/reload" | "/explain", _) if !trusted => {
                 self.unauthorized(&head, client)
             }
             ("/stats", true) => document(StatusCode::OK, &stats::stats(&buckets, &self.state.memory)),
@@ -181,10 +184,14 @@ impl Admin {
             ("/reload", false) if head.method == Method::POST => {
                 reload::answer(self.reloader.get(), &head.headers, client).await
             }
+            ("/explain", false) if head.method == Method::POST => {
+                explain::answer(&buckets, &self.state.listeners, &head.headers, body).await
+            }
             ("/health" | "/ready" | "/stats" | "/metrics" | "/config", false) => not_allowed("GET, HEAD"),
-            ("/purge" | "/reload", _) => not_allowed("POST"),
+            ("/purge" | "/reload" | "/explain", _) => not_allowed("POST"),
             _ => {
-                let detail = "there are /health, /ready, /stats, /metrics, /config, /reload and /purge here";
+                let detail =
+                    "there are /health, /ready, /stats, /metrics, /config, /reload, /explain and /purge here";
                 problem(StatusCode::NOT_FOUND, detail)
             }
         }

@@ -128,6 +128,15 @@ impl Memory {
     }
 }
 
+/// Creates the buckets of a configuration for a look at them. Sends no request to any source.
+///
+/// # Errors
+///
+/// Returns the first thing that keeps a server with this configuration from starting.
+pub async fn buckets_of(config: &Config) -> Result<Arc<Buckets>, StartError> {
+    buckets(config, &Memory::new(config), &[]).await
+}
+
 /// Creates the buckets of a configuration. Sends no request to any source.
 ///
 /// Buckets of `earlier` with the same name pass on what stays valid: the cache if it holds the same objects in the same

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use yatagarasu_core::innermost;
+use yatagarasu_server::service::explain::{Asked, Explanation};
 
 use super::connector::connector;
 use super::error::AdminError;
@@ -113,6 +114,13 @@ impl AdminClient {
     pub(crate) async fn reload(&self) -> Result<Reloaded, AdminError> {
         let request = Request::post(format!("{}/reload", self.url)).header(CONTENT_TYPE, "application/json");
         self.ask(request, Bytes::new()).await
+    }
+
+    /// Returns what a request would get from the server.
+    pub(crate) async fn explain(&self, asked: &Asked) -> Result<Explanation, AdminError> {
+        let request = Request::post(format!("{}/explain", self.url)).header(CONTENT_TYPE, "application/json");
+        let order = serde_json::to_string(asked).expect("its keys are texts");
+        self.ask(request, order.into()).await
     }
 
     /// Returns the configuration that the server runs with.

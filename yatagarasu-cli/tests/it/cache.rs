@@ -227,3 +227,55 @@ async fn a_server_reads_its_configuration_again_and_shows_it() {
     assert_eq!((said.status, said.stdout.as_str()), (1, ""));
     assert!(said.stderr.contains("test.yaml: server.treads: unknown key"), "{}", said.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_or_a_file_says_what_a_request_would_get() {
+    let site = Site::start("token: s3cret").await;
+    site.fetch(&["/static/a"]).await;
+    while site.x_cache("/static/a").await != "HIT" {}
+    let asked = site.s3.requests().len();
+    let server = ["--admin", site.admin.as_str(), "--token", "s3cret"];
+    let explain = |arguments: &[&str]| run(&[&["explain"][..], arguments].concat());
+    let of_server = |arguments: &[&str]| explain(&[arguments, &server[..]].concat());
+    let said = of_server(&["/static/a"]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
+    for line in [
+        "GET /static/a\n",
+        "\nbucket    assets  (it is for all hosts, and `/static` is the longest prefix of the path)\n",
+        "\nkey       a  (the path below the prefix)\n",
+        "\ndecision  serve  (",
+        "\nstored    object, 1 bytes, ",
+    ] {
+        assert!(said.stdout.contains(line), "{line:?}: {}", said.stdout);
+    }
+    let said = of_server(&["/static/a", "-H", "Cache-Control: no-cache"]);
+    assert!(said.stdout.contains("\n          if-none-match: \""), "{}", said.stdout);
+    let said = of_server(&["/media/b c", "-X", "HEAD", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!((&json["bucket"]["is"], &json["decision"]["is"]), (&"videos".into(), &"pass".into()));
+    assert_eq!(site.s3.requests().len(), asked, "S3 is asked nothing");
+    let said = of_server(&["ftp://a/"]);
+    assert_eq!((said.status, said.stdout.as_str()), (1, ""));
+    assert!(said.stderr.contains("expected a URL such as"), "{}", said.stderr);
+    let said = explain(&["/a", "--admin", &site.admin, "--token", "wrong"]);
+    assert!(said.status == 1 && said.stderr.contains("admin.token"), "{said:?}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f.yaml");
+    std::fs::write(&file, "buckets: [{ name: a, path_prefix: /x, s3: { bucket: b, region: eu-west-1 } }]\n")
+        .unwrap();
+    let file = file.to_str().unwrap();
+    let said = explain(&["http://any.example:8080/x/k", "--config", file]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
+    assert!(said.stdout.contains("\nlistener  127.0.0.1:8080  ("), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("\nS3        GET https://b.s3.eu-west-1.amazonaws.com/k\n"),
+        "{}",
+        said.stdout
+    );
+    assert!(said.stdout.contains("nothing is stored yet"), "{}", said.stdout);
+    let said = explain(&["/x", "--config", "/nowhere.yaml"]);
+    assert!(said.status == 2 && said.stderr.contains("/nowhere.yaml"), "{said:?}");
+    let said = explain(&["x", "--config", file]);
+    assert!(said.status == 2 && said.stderr.contains("expected a URL such as"), "{said:?}");
+}

@@ -3,34 +3,24 @@
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
-use tokio::time::timeout;
 use yatagarasu_core::{ObjectKey, Purge, Selector};
 
-use crate::admin::{document, problem};
+use crate::admin::{document, order, problem};
 use crate::service::buckets::{Bucket, Buckets};
 use crate::service::router::Route;
 use crate::service::target::host_of;
 
 /// The method that purges the object at a path of the public listener.
 pub(super) const METHOD: &str = "PURGE";
-
-/// Maximum length of a request body.
-const BYTES_MAX: usize = 64 * 1024;
-
-/// Longest wait for a complete request body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-const JSON: &[u8] = b"application/json";
 
 /// A PURGE request with this field, unless its value is `0`, only marks objects stale.
 const SOFT_PURGE: HeaderName = HeaderName::from_static("soft-purge");
@@ -85,17 +75,6 @@ impl Order {
     }
 }
 
-/// Returns `true` if a request says that it has JSON. A browser sends that, or the method PURGE, to another origin only
-/// after a preflight, so that no web page can give orders.
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.as_bytes().get(..JSON.len()));
-    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(JSON))
-}
-
-pub(super) fn not_json() -> Response<Full<Bytes>> {
-    problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected `Content-Type: application/json`")
-}
-
 /// Purges the objects that the JSON body selects. Returns a response with their number.
 pub(super) async fn answer(
     buckets: &ArcSwap<Buckets>,
@@ -103,23 +82,9 @@ pub(super) async fn answer(
     body: Incoming,
     client: IpAddr,
 ) -> Response<Full<Bytes>> {
-    if !is_json(headers) {
-        return not_json();
-    }
-    let body = Limited::new(body, BYTES_MAX).collect();
-    let Ok(body) = timeout(BODY_TIMEOUT, body).await else {
-        return problem(StatusCode::REQUEST_TIMEOUT, "the body did not come within 30 s");
-    };
-    let body = match body {
-        Ok(body) => body,
-        Err(error) if error.is::<LengthLimitError>() => {
-            return problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB");
-        }
-        Err(_) => return problem(StatusCode::BAD_REQUEST, "the body could not be read to its end"),
-    };
-    let order: Order = match serde_json::from_slice(&body.to_bytes()) {
+    let order: Order = match order::read(headers, body, EXPECTED).await {
         Ok(order) => order,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("{error}; {EXPECTED}")),
+        Err(refused) => return refused,
     };
     let (selector, how) = match order.read() {
         Ok(read) => read,

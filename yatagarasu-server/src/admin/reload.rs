@@ -9,7 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::admin::purge::{is_json, not_json};
+use crate::admin::order::{is_json, not_json};
 use crate::admin::{document, problem};
 use crate::config::{Config, show};
 use crate::server::reload::Reloader;

@@ -10,7 +10,7 @@ use futures_util::future::Either;
 use http::header::{ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::watch;
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::hit::{Looked, PlainHit};
@@ -24,14 +24,13 @@ use crate::server::Phase;
 use crate::service::body::ResponseBody;
 use crate::service::buckets::{Bucket, Buckets};
 use crate::service::client_address::ClientAddress;
+use crate::service::destination::{Destination, Question, Unrouted};
 use crate::service::download;
 use crate::service::own::{OwnAnswer, OwnAnswers};
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
-use crate::service::router::rewrite::with_query;
-use crate::service::router::{Route, cache_key, decode, forwarded_query, without_port};
-use crate::service::site::{self, REDIRECT, Visit};
-use crate::service::target::{check_host, host_of, is_preflight, secure_location};
+use crate::service::router::{decode, forwarded_query, without_port};
+use crate::service::site::{REDIRECT, Visit};
 use crate::service::task::{Task, settle};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::access_log::request::{Asked, Fields};
@@ -91,50 +90,13 @@ impl Served {
     }
 }
 
-/// A request for an object in the bucket with this index.
+/// A request for an object of one of these buckets.
 #[derive(Debug)]
 pub(crate) struct Routed {
     served: Arc<Served>,
-    bucket: usize,
-    question: Question,
-    method: yatagarasu_core::Method,
-    key: CacheKey,
+    destination: Destination,
     /// The entry under the key, if it was looked up.
     looked: Option<Looked>,
-}
-
-/// The answer to a request for no object.
-enum Unrouted {
-    Problem(Problem<'static>),
-    Own(OwnAnswer),
-    Options,
-    /// A redirect to this reference.
-    Redirect(StatusCode, HeaderValue),
-    /// What it asks for is at this reference, or nowhere for this reason.
-    Elsewhere(Result<HeaderValue, Problem<'static>>),
-}
-
-impl Unrouted {
-    fn answer(self, method: &Method, context: ResponseContext) -> Response<ResponseBody> {
-        match self {
-            Self::Own(answer) => response::own(answer, context),
-            Self::Options => response::options(context),
-            Self::Redirect(status, location) => {
-                response::redirect(status, location, CacheStatus::Own(Detail::Local), context)
-            }
-            Self::Elsewhere(Ok(location)) => response::moved(method, location, context),
-            Self::Elsewhere(Err(problem)) | Self::Problem(problem) => response::problem(&problem, context),
-        }
-    }
-}
-
-/// The kind of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Question {
-    /// A request for an object or its header fields.
-    Object,
-    /// A preflight of a page of another origin (Fetch, "CORS-preflight request").
-    Preflight,
 }
 
 impl RequestHandler {
@@ -187,16 +149,18 @@ impl RequestHandler {
         };
         let entry = Entry::begin(&asked, &request_id, &self.counters);
         let context = ResponseContext { request_id, key: None, entry, waited: None, changes: None };
-        let routed = match front.https_redirect {
-            Some(port) if !self.served.load().buckets.own().is_health(head.uri.path()) => {
-                Err(Unrouted::Elsewhere(secure_location(&head, port)))
-            }
-            Some(_) => self.route(&head),
-            None => routed.map_or_else(|| self.route(&head), |routed| Ok(*routed)),
+        let secured = front.https_redirect;
+        let secured = secured.and_then(|port| Unrouted::secured(&head, port, &self.served.load().buckets));
+        let routed = match (secured, routed) {
+            (Some(elsewhere), _) => Err(elsewhere),
+            (None, Some(routed)) => Ok(*routed),
+            (None, None) => self.route(&head),
         };
         let routed = match routed {
             Ok(routed) => routed,
-            Err(unrouted) => return Either::Left(ready(finish(unrouted.answer(&head.method, context)))),
+            Err(unrouted) => {
+                return Either::Left(ready(finish(self.answer_unrouted(unrouted, &head, context))));
+            }
         };
         match Self::answer_routed(routed, head, context) {
             Either::Left(response) => Either::Left(ready(finish(response))),
@@ -210,7 +174,8 @@ impl RequestHandler {
         head: Parts,
         mut context: ResponseContext,
     ) -> Either<Response<ResponseBody>, impl Future<Output = Response<ResponseBody>> + Send> {
-        let Routed { served: all, bucket, question, method, key, looked } = routed;
+        let Routed { served: all, destination, looked } = routed;
+        let Destination { bucket, question, method, key } = destination;
         let (served, name) = (all.bucket(bucket), &all.names[bucket]);
         if served.status_key == StatusKey::Shown {
             context.key = Some(shown(name, &key));
@@ -312,8 +277,8 @@ impl RequestHandler {
         };
         let key = CacheKey::new(ObjectKey::parse(object).map_err(|_| None)?, query);
         let (question, method) = (Question::Object, yatagarasu_core::Method::Get);
-        let served = Arc::clone(&served);
-        Err(Some(Box::new(Routed { served, bucket: index, question, method, key, looked })))
+        let destination = Destination { bucket: index, question, method, key };
+        Err(Some(Box::new(Routed { served: Arc::clone(&served), destination, looked })))
     }
 
     /// Returns the response to bytes that are no request.
@@ -358,6 +323,28 @@ impl RequestHandler {
         Hit { head, stored: hit.stored, entry }
     }
 
+    /// Answers a request that is for no object.
+    fn answer_unrouted(
+        &self,
+        unrouted: Unrouted,
+        head: &Parts,
+        context: ResponseContext,
+    ) -> Response<ResponseBody> {
+        match unrouted {
+            Unrouted::Own => match self.own(self.served.load().buckets.own(), head.uri.path()) {
+                Some(answer) => response::own(answer, context),
+                // Another configuration is served by now.
+                None => response::problem(&Problem::NoSuchPrefix, context),
+            },
+            Unrouted::Options => response::options(context),
+            Unrouted::Redirect(status, location) => {
+                response::redirect(status, location, CacheStatus::Own(Detail::Local), context)
+            }
+            Unrouted::Moved(location) => response::moved(&head.method, location, context),
+            Unrouted::Problem(problem) => response::problem(&problem, context),
+        }
+    }
+
     /// Returns the gateway's own answer to a path.
     fn own(&self, own: &OwnAnswers, path: &str) -> Option<OwnAnswer> {
         if !own.is_health(path) {
@@ -374,38 +361,9 @@ impl RequestHandler {
 
     /// Routes a request head to a bucket and a key.
     fn route(&self, head: &Parts) -> Result<Routed, Unrouted> {
-        check_host(head).map_err(|reason| Unrouted::Problem(Problem::BadRequest(reason)))?;
-        let (method, question) = match head.method {
-            Method::GET => (yatagarasu_core::Method::Get, Question::Object),
-            Method::HEAD => (yatagarasu_core::Method::Head, Question::Object),
-            // The method that a preflight asks about is in a field of its own.
-            Method::OPTIONS if is_preflight(head) => (yatagarasu_core::Method::Get, Question::Preflight),
-            Method::OPTIONS => return Err(Unrouted::Options),
-            _ => return Err(Unrouted::Problem(Problem::MethodNotAllowed)),
-        };
         let served = self.served.load_full();
-        if let Some(answer) = self.own(served.buckets.own(), head.uri.path()) {
-            return Err(match question {
-                Question::Object => Unrouted::Own(answer),
-                Question::Preflight => Unrouted::Options,
-            });
-        }
-        match served.buckets.route(host_of(head), head.uri.path()) {
-            Route::Object(bucket, object) => {
-                let key = cache_key(object, head.uri.query(), &served.bucket(bucket).forward_query);
-                Ok(Routed { served, bucket, question, method, key, looked: None })
-            }
-            Route::Folder => {
-                let location = site::folder(head.uri.path(), head.uri.query());
-                Err(Unrouted::Elsewhere(location.ok_or(Problem::NoSuchPrefix)))
-            }
-            Route::Redirect(status, location) => {
-                Err(Unrouted::Redirect(status, with_query(location, head.uri.query())))
-            }
-            Route::Nowhere => Err(Unrouted::Problem(Problem::NoSuchPrefix)),
-            Route::Misdirected => Err(Unrouted::Problem(Problem::Misdirected)),
-            Route::Malformed(reason) => Err(Unrouted::Problem(Problem::BadRequest(reason))),
-        }
+        let destination = Destination::of(&served.buckets, head)?;
+        Ok(Routed { served, destination, looked: None })
     }
 }
 

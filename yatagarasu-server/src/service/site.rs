@@ -6,6 +6,7 @@
 mod kept;
 mod page;
 pub(super) mod rules;
+mod seen;
 mod visit;
 
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ use rules::fields::FieldRules;
 use rules::redirects::{Precedence, Redirects};
 
 pub(super) use page::Page;
+pub(super) use seen::{RulesSeen, SeenFile};
 pub(super) use visit::{Instead, Visit};
 
 /// The field by which an object is a redirect ("Configuring a webpage redirect", Amazon S3 User Guide).
@@ -147,7 +149,7 @@ impl Website {
     }
 
     /// Returns the reference for clients to a path that begins at the root of the website. A URL stays as it is.
-    fn reference(&self, location: HeaderValue) -> HeaderValue {
+    pub(super) fn reference(&self, location: HeaderValue) -> HeaderValue {
         let path = location.to_str().ok().filter(|text| text.starts_with('/'));
         let escaped = path.map(|path| escaped_path(self.prefix()) + path);
         escaped.and_then(|text| HeaderValue::try_from(text).ok()).unwrap_or(location)
@@ -164,7 +166,7 @@ impl Website {
     }
 
     /// Returns the objects with its rules for a host: about paths, and about fields.
-    pub(super) fn rule_keys(&self, host: Option<&str>) -> [Option<ObjectKey>; 2] {
+    fn rule_keys(&self, host: Option<&str>) -> [Option<ObjectKey>; 2] {
         [&self.site.redirects, &self.site.headers].map(|key| self.page(host, key.as_ref()?))
     }
 
@@ -174,7 +176,7 @@ impl Website {
     }
 
     /// Returns the rules for a host. Returns `None` until they have been read.
-    pub(super) fn rules(&self, host: Option<&str>, gateway: &Gateway) -> Option<SiteRules> {
+    fn rules(&self, host: Option<&str>, gateway: &Gateway) -> Option<SiteRules> {
         let [redirects, fields] = self.rule_keys(host);
         let redirects = redirects.map_or(Known::Nothing, |key| self.redirects.get(&key, gateway));
         let fields = fields.map_or(Known::Nothing, |key| self.fields.get(&key, gateway));

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod config;
 mod credentials;
+mod explain;
 pub(crate) mod logging;
 mod messages;
 pub(crate) mod process;

@@ -107,6 +107,11 @@ impl FillTable {
         self.running().get(key).map(|fill| FillReader::new(good_enough(fill, outlived)))
     }
 
+    /// Returns whether a fill of `key` runs.
+    pub(in crate::gateway) fn is_running(&self, key: &CacheKey) -> bool {
+        self.running().contains_key(key)
+    }
+
     /// Returns since when the running fill of `key` waits for the source.
     pub(in crate::gateway) fn asking_since(&self, key: &CacheKey) -> Option<Instant> {
         self.running().get(key).and_then(|fill| fill.asking_since())

@@ -131,6 +131,11 @@ impl<T: KeptObject> KeptObjects<T> {
         Known::Unread
     }
 
+    /// Returns the object as far as it is known. Reads nothing.
+    pub(super) fn peek(&self, key: &ObjectKey) -> Known<T> {
+        self.objects().get(key).map_or(Known::Unread, Kept::known)
+    }
+
     /// Returns the object if there is one, and waits for it if nothing is known of it yet.
     pub(super) async fn wait(self: &Arc<Self>, key: &ObjectKey, gateway: &Gateway) -> Option<Arc<T>> {
         match self.get(key, gateway) {

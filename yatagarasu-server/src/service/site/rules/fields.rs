@@ -22,6 +22,8 @@ pub(crate) struct FieldRules {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Rule {
+    /// The number of its line.
+    line: usize,
     path: PathPattern,
     changes: Vec<(HeaderName, Change)>,
 }
@@ -50,7 +52,7 @@ impl FieldRules {
         for (line, text) in lines(text) {
             let parsed = match text.split_whitespace().next() {
                 Some(word) if word.contains("://") || word.starts_with('/') => {
-                    let begun = rules.begin(text);
+                    let begun = rules.begin(line, text);
                     skipped = begun.is_err();
                     begun
                 }
@@ -64,11 +66,11 @@ impl FieldRules {
         rules
     }
 
-    fn begin(&mut self, path: &str) -> Result<(), String> {
+    fn begin(&mut self, line: usize, path: &str) -> Result<(), String> {
         if self.rules.len() >= RULES_MAX {
             return Err(format!("there are {RULES_MAX} paths already"));
         }
-        self.rules.push(Rule { path: pattern(path)?, changes: Vec::new() });
+        self.rules.push(Rule { line, path: pattern(path)?, changes: Vec::new() });
         Ok(())
     }
 
@@ -92,6 +94,17 @@ impl FieldRules {
         }
         rule.changes.push((parsed, change));
         Ok(())
+    }
+
+    /// Returns the number of paths.
+    pub(crate) fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Returns the lines of the rules that are for a decoded path.
+    pub(crate) fn lines_for(&self, path: &str) -> Vec<usize> {
+        let rules = self.rules.iter().filter(|rule| rule.path.captures(path).is_some());
+        rules.map(|rule| rule.line).collect()
     }
 
     /// Returns whether a rule is for a decoded path.
@@ -187,13 +200,13 @@ mod tests {
         let rules = FieldRules::parse(text);
         let lines: Vec<_> = rules.bad.iter().map(|bad| bad.line).collect();
         assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 10], "{:#?}", rules.bad);
-        assert_eq!(rules.rules.len(), 2);
+        assert_eq!(rules.len(), 2);
         assert!(rules.are_for("/d") && !rules.are_for("/b"));
     }
 
     #[test]
     fn rules_are_bounded() {
         let rules = FieldRules::parse(&"/a\n  X-A: 1\n".repeat(RULES_MAX + 1));
-        assert_eq!((rules.rules.len(), rules.bad.len()), (RULES_MAX, 1));
+        assert_eq!((rules.len(), rules.bad.len()), (RULES_MAX, 1));
     }
 }

@@ -105,6 +105,11 @@ impl Redirects {
         }
     }
 
+    /// Returns the number of rules.
+    pub(crate) fn len(&self) -> usize {
+        self.rules.len()
+    }
+
     /// Returns the first rule of this precedence for a decoded path.
     pub(crate) fn find(&self, path: &str, precedence: Precedence) -> Option<(&Rule, Ruled)> {
         let mut rules = self.rules.iter().filter(|rule| rule.precedence == precedence);
@@ -307,7 +312,7 @@ mod tests {
         let redirects = Redirects::parse(text);
         let lines: Vec<_> = redirects.bad.iter().map(|bad| bad.line).collect();
         assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16], "{:#?}", redirects.bad);
-        assert_eq!(redirects.rules.len(), 2);
+        assert_eq!(redirects.len(), 2);
         assert_eq!(redirects.find("/good", Precedence::ObjectsFirst).unwrap().0.line, 12);
     }
 
@@ -315,9 +320,9 @@ mod tests {
     fn rules_are_bounded() {
         let text = "/a /b\n".repeat(RULES_MAX + 1);
         let redirects = Redirects::parse(&text);
-        assert_eq!((redirects.rules.len(), redirects.bad.len()), (RULES_MAX, 1));
+        assert_eq!((redirects.len(), redirects.bad.len()), (RULES_MAX, 1));
         assert_eq!(redirects.bad[0].line, RULES_MAX + 1);
         let first = Redirects::parse(&"/a /b 301!\n".repeat(RULES_FIRST_MAX + 1));
-        assert_eq!((first.rules.len(), first.bad.len()), (RULES_FIRST_MAX, 1));
+        assert_eq!((first.len(), first.bad.len()), (RULES_FIRST_MAX, 1));
     }
 }

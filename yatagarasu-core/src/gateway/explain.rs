@@ -1,0 +1,112 @@
+//! Says what a request would get, without asking the source.
+
+use std::time::Duration;
+
+use crate::cache::entry::{CacheEntry, EntryKind};
+use crate::caching::freshness::{Freshness, FreshnessTerms};
+use crate::gateway::decision::{Decision, decide};
+use crate::gateway::lookup::{Attempt, LookupResult, RequestContext};
+use crate::gateway::request::Request;
+use crate::gateway::{Shared, forward};
+use crate::source::SourceRequest;
+
+/// What the gateway would do for a request now.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The action.
+    pub decision: Decision,
+    /// Whether a fill of the same object runs, which the request would join.
+    pub is_filling: bool,
+    /// The entry that was looked at.
+    pub stored: Option<StoredState>,
+    /// What the source would be asked.
+    pub asked: Option<SourceRequest>,
+}
+
+/// The state of a stored entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredState {
+    /// What it is.
+    pub content: StoredContent,
+    /// The bytes of the object.
+    pub length: u64,
+    /// Its age (RFC 9111 4.2.3).
+    pub age: Duration,
+    /// Whether it is fresh.
+    pub freshness: Freshness,
+    /// The terms of its use.
+    pub terms: FreshnessTerms,
+    /// Whether it is one of several variants (RFC 9111 4.1).
+    pub is_variant: bool,
+}
+
+/// What a stored entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredContent {
+    /// A whole object.
+    Whole,
+    /// A part of an object.
+    Part,
+    /// An error of the source, such as that there is no such object.
+    Error,
+    /// A note that the object is not storable.
+    Unstorable,
+}
+
+impl Shared {
+    /// Looks a request up and decides, but acts on nothing.
+    pub(super) fn explain(&self, request: Request) -> Explanation {
+        let (context, now) = (RequestContext::new(request, self), self.clock.now());
+        let found = self.look(&context, None);
+        let decision = decide(self.facts(&context, &found, now));
+        let asked = self.asked(&context, &found, decision);
+        let state = |stored: &CacheEntry| {
+            Some(StoredState {
+                content: match stored.kind() {
+                    EntryKind::Full(_) => StoredContent::Whole,
+                    EntryKind::Partial(_) => StoredContent::Part,
+                    EntryKind::Negative(_) => StoredContent::Error,
+                    EntryKind::HitForPass => StoredContent::Unstorable,
+                    EntryKind::VaryMarker(_) => return None,
+                },
+                length: stored.length(),
+                age: stored.age(now),
+                freshness: stored.freshness(now),
+                terms: stored.terms(),
+                is_variant: found.is_variant(),
+            })
+        };
+        let stored = found.stored.as_deref().and_then(state);
+        let is_filling = match decision {
+            Decision::Fill(reason) | Decision::Join(reason) => {
+                let attempt = Attempt { context: &context, found, reason };
+                self.fills.is_running(attempt.key())
+            }
+            _ => false,
+        };
+        Explanation { decision, is_filling, stored, asked }
+    }
+
+    /// Returns what the source would be asked for a decision.
+    fn asked(
+        &self,
+        context: &RequestContext,
+        found: &LookupResult,
+        decision: Decision,
+    ) -> Option<SourceRequest> {
+        match decision {
+            Decision::Serve | Decision::Decline => None,
+            Decision::Fill(_) | Decision::ServeAndRevalidate => {
+                let asked = forward::fill(&context.request, &self.policy);
+                let whole = found.object().filter(|stored| stored.whole().is_some());
+                Some(match whole {
+                    Some(stored) => forward::validating(asked, stored.meta()),
+                    None => asked,
+                })
+            }
+            Decision::Join(_) | Decision::PassAndKeep(_) | Decision::Pass(_) => {
+                Some(forward::pass(&context.request, &self.policy))
+            }
+        }
+    }
+}
