@@ -12,6 +12,12 @@ use crate::http::validator::{EntityTag, TagList, Validators, date, date_field};
 use crate::object::meta::ObjectMeta;
 use crate::source::{SourceRequest, Traffic};
 
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// How much of `tracestate` has to be passed on (W3C Trace Context 3.3.1.5). A longer one stays here.
+const TRACE_STATE_BYTES_MAX: usize = 512;
+
 /// Adds the conditions that revalidate the stored object to a request for the whole object (RFC 9111 4.3.1).
 ///
 /// A strong tag goes alone: it says all, and some sources let a date win over it (against RFC 9110 13.1.3).
@@ -131,7 +137,41 @@ fn forwarded(request: &Request, policy: &BucketPolicy) -> SourceRequest {
             forwarded.for_each(&mut copy);
         }
     }
+    pass_trace(&request.headers, &mut headers);
     SourceRequest { headers, query: request.key.query.clone(), traffic: Traffic::Shared, trace: None }
+}
+
+/// Passes the trace of a request on, so that the logs of a source can be found by it (W3C Trace Context 3). What several
+/// clients wait for has the trace of the one that began it.
+fn pass_trace(from: &HeaderMap, to: &mut HeaderMap) {
+    let mut parents = from.get_all(&TRACE_PARENT).iter();
+    let (Some(parent), None) = (parents.next(), parents.next()) else { return };
+    // A source must not refuse, because of what one client sends, a request that others wait for.
+    if !is_trace_parent(parent.as_bytes()) {
+        return;
+    }
+    to.insert(TRACE_PARENT, parent.clone());
+    to.remove(TRACE_STATE);
+    let state = from.get_all(&TRACE_STATE);
+    if state.iter().map(HeaderValue::len).sum::<usize>() <= TRACE_STATE_BYTES_MAX {
+        for value in state {
+            to.append(TRACE_STATE, value.clone());
+        }
+    }
+}
+
+/// Returns `true` for a `traceparent` of a known form: version, trace, parent and flags in lower-case hexadecimal digits (W3C
+/// Trace Context 3.2.2).
+fn is_trace_parent(value: &[u8]) -> bool {
+    let is_dash = |index: usize| matches!(index, 2 | 35 | 52);
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    value.len() == 55
+        && !value.starts_with(b"ff")
+        && value.iter().enumerate().all(
+            |(index, &byte)| {
+                if is_dash(index) { byte == b'-' } else { is_digit(byte) }
+            },
+        )
 }
 
 #[cfg(test)]
@@ -185,6 +225,26 @@ mod tests {
         let silent = BucketPolicy { cors: Cors::Off, ..all };
         assert_eq!(names(&fill(&asked, &silent)), ["accept-language", "x-end"]);
         assert_eq!(names(&pass(&asked, &silent)), ["accept-language", "if-none-match", "x-end"]);
+    }
+
+    #[test]
+    fn traces_are_passed_on_if_they_are_ones() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let check = |fields: &[(&'static str, &str)], expected: usize| {
+            let mut asked = request(Method::Get, "k");
+            for (name, value) in fields {
+                asked.headers.append(*name, value.parse().unwrap());
+            }
+            assert_eq!(fill(&asked, &BucketPolicy::default()).headers.len(), expected, "{fields:?}");
+        };
+        check(&[("traceparent", parent)], 1);
+        check(&[("traceparent", parent), ("tracestate", "a=1"), ("tracestate", "b=2")], 3);
+        check(&[("traceparent", parent), ("tracestate", &"a".repeat(513))], 1);
+        check(&[("tracestate", "a=1")], 0);
+        check(&[("traceparent", parent), ("traceparent", parent)], 0);
+        for other in [&parent[..54], &parent.to_uppercase(), &parent.replacen("00", "ff", 1), "x"] {
+            check(&[("traceparent", other)], 0);
+        }
     }
 
     #[test]

@@ -115,6 +115,8 @@ async fn nothing_of_the_client_reaches_s3_but_what_is_meant_to() {
             ("cookie", "session=1"),
             ("x-amz-acl", "public-read"),
             ("accept-language", "de"),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("tracestate", "rojo=00f067aa0ba902b7"),
             ("origin", "https://example.com"),
             ("range", "bytes=0-3"),
             ("if-none-match", "\"x\""),
@@ -124,9 +126,14 @@ async fn nothing_of_the_client_reaches_s3_but_what_is_meant_to() {
     let mut exchange = site.origin.next().await;
     let request = exchange.request.to_ascii_lowercase();
     assert!(request.starts_with("get /bucket/k?v=1&versionid=a%2fb http/1.1\r\n"), "{request}");
-    for sent in
-        ["origin: https://example.com", "range: bytes=0-3", "if-none-match: \"x\"", "aws4-hmac-sha256"]
-    {
+    for sent in [
+        "origin: https://example.com",
+        "range: bytes=0-3",
+        "if-none-match: \"x\"",
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "tracestate: rojo=00f067aa0ba902b7",
+        "aws4-hmac-sha256",
+    ] {
         assert!(request.contains(sent), "{sent} in {request}");
     }
     for kept in ["of-the-client", "cookie", "x-amz-acl", "accept-language", "x-id"] {
