@@ -34,7 +34,7 @@ fn gateway(source: &MemorySource) -> Gateway {
         Arc::new(source.clone()),
         yatagarasu_cache::build(&config).expect("foyer is compiled in"),
         BucketPolicy { cache: Some(policy), ..BucketPolicy::default() },
-        Common { budget: Arc::new(Budget::new(256 << 20)), clock: Arc::new(SystemClock) },
+        Common::new(Arc::new(Budget::new(256 << 20)), Arc::new(SystemClock)),
     )
 }
 

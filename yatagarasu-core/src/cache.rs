@@ -150,6 +150,18 @@ pub struct KeyRef<'a> {
     pub variant: Option<&'a str>,
 }
 
+impl KeyRef<'_> {
+    /// Returns a copy of the key. Returns `None` if that of the object is invalid.
+    pub fn to_key(self) -> Option<CacheKey> {
+        Some(CacheKey {
+            object: ObjectKey::parse(self.object).ok()?,
+            query: self.query.map(Into::into),
+            origin: self.origin.map(Into::into),
+            variant: self.variant.map(Into::into),
+        })
+    }
+}
+
 impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.object.hash(state);

@@ -7,6 +7,7 @@
 
 pub mod cache_control;
 pub mod cache_status;
+pub mod compression;
 pub mod freshen;
 pub mod freshness;
 pub mod origins;

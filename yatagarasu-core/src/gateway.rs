@@ -4,10 +4,11 @@
 //! revalidate it, to join or begin a [`fill`], or to [`pass`] the request to the source. A [`hit`] is served at once;
 //! what takes longer goes on with what was found and decided. [`forward`] says which request fields reach the source;
 //! [`representation`] makes the reply: conditions, ranges and fields. [`store`] keeps the order between stores and
-//! purges, [`origin`] chooses the copy for pages of other origins, [`preflight`]
+//! purges, [`coded`] chooses the content coding, [`origin`] the copy for pages of other origins, [`preflight`]
 //! passes CORS preflights, [`explain`] tells operators what a request would get, and [`stats`] counts. The result is one
 //! [`outcome`](outcome::Outcome).
 
+mod coded;
 pub mod decision;
 pub mod explain;
 mod fill;
@@ -30,10 +31,11 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::Budget;
-use crate::cache::entry::{CacheEntry, EntryKind};
+use crate::cache::entry::CacheEntry;
 use crate::cache::reuse::serves_on_error;
 use crate::cache::{KeyRef, ObjectCache, Purge, Selector, Usage};
 use crate::caching::cache_status::{CacheStatus, Detail, ForwardReason, Forwarding, Provenance};
+use crate::caching::compression::{Compressor, NoCompressor};
 use crate::caching::origins::Origins;
 use crate::caching::policy::BucketPolicy;
 use crate::clock::Clock;
@@ -41,14 +43,16 @@ use crate::gateway::decision::{Decision, decide};
 use crate::gateway::explain::Explanation;
 use crate::gateway::outcome::{GatewayError, Outcome};
 use crate::gateway::request::Request;
+use crate::http::coding::Accepted;
 use crate::source::ObjectSource;
 use crate::source::consequences::StaleInstead;
 use crate::source::error::SourceError;
 use crate::source::trace::SourceTrace;
 
+use coded::Coder;
 use fill::join::{Begin, Trials};
 use fill::table::FillTable;
-use hit::{Looked, PlainHit, serve};
+use hit::{Looked, PlainHit};
 use lookup::{Attempt, LookupResult, RequestContext};
 use pass::Keep;
 use stats::GatewayStats;
@@ -80,6 +84,15 @@ pub struct Common {
     pub budget: Arc<Budget>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// What compresses stored objects.
+    pub compressor: Arc<dyn Compressor>,
+}
+
+impl Common {
+    /// Has nothing compressed.
+    pub fn new(budget: Arc<Budget>, clock: Arc<dyn Clock>) -> Self {
+        Self { budget, clock, compressor: Arc::new(NoCompressor) }
+    }
 }
 
 /// Answers requests for the objects of one bucket.
@@ -104,6 +117,7 @@ struct Shared {
     budget: Arc<Budget>,
     clock: Arc<dyn Clock>,
     stats: Arc<stats::Counters>,
+    coder: Arc<Coder>,
 }
 
 impl Gateway {
@@ -114,7 +128,8 @@ impl Gateway {
         policy: BucketPolicy,
         common: Common,
     ) -> Self {
-        let Common { budget, clock } = common;
+        let Common { budget, clock, compressor } = common;
+        let coder = Arc::new(Coder::new(compressor));
         let (storage, fills, stats) = (Storage::new(cache), Arc::default(), Arc::default());
         let (origins, asking) = (Arc::default(), Arc::default());
         Self {
@@ -128,6 +143,7 @@ impl Gateway {
                 budget,
                 clock,
                 stats,
+                coder,
             }),
         }
     }
@@ -138,7 +154,7 @@ impl Gateway {
     /// The objects of `source` must be the same, and `policy` must store them in the same way, under the same keys.
     #[must_use]
     pub fn renewed(&self, source: Arc<dyn ObjectSource>, policy: BucketPolicy) -> Self {
-        let Shared { storage, fills, origins, asking, budget, clock, stats, .. } = &*self.shared;
+        let Shared { storage, fills, origins, asking, budget, clock, stats, coder, .. } = &*self.shared;
         Self {
             shared: Arc::new(Shared {
                 source,
@@ -150,6 +166,7 @@ impl Gateway {
                 budget: Arc::clone(budget),
                 clock: Arc::clone(clock),
                 stats: Arc::clone(stats),
+                coder: Arc::clone(coder),
             }),
         }
     }
@@ -190,7 +207,8 @@ impl Gateway {
         }
     }
 
-    /// Returns the stored object that answers a GET of `key`. The request counts as answered if one is returned.
+    /// Returns the stored object that answers a GET of `key` from a client that accepts these codings. The request counts as
+    /// answered if one is returned.
     ///
     /// The request must have only [immaterial](crate::http::fields::is_immaterial) fields.
     ///
@@ -198,8 +216,8 @@ impl Gateway {
     ///
     /// Returns what was found if [`try_hit`](Self::try_hit) would not serve the whole object from it, or if the object
     /// has variants.
-    pub fn try_plain_hit(&self, key: KeyRef<'_>) -> Result<PlainHit, Looked> {
-        let hit = self.shared.try_plain_hit(key)?;
+    pub fn try_plain_hit(&self, key: KeyRef<'_>, accepted: Accepted) -> Result<PlainHit, Looked> {
+        let hit = self.shared.try_plain_hit(key, accepted)?;
         self.shared.stats.count_handling(&hit.handling);
         Ok(hit)
     }
@@ -327,12 +345,15 @@ impl Shared {
         trials: &mut Trials,
     ) -> Option<Outcome> {
         let (request, now, stored) = (&context.request, self.clock.now(), found.stored.clone());
+        let key = found.key(context).clone();
         let attempt = |reason| Attempt { context, found, reason };
         match (decision, stored) {
-            (Decision::Serve, Some(stored)) => Some(serve(request, stored, now, Detail::MaxStale)),
+            (Decision::Serve, Some(stored)) => {
+                Some(self.serve(&key, request, &stored, now, Detail::MaxStale))
+            }
             (Decision::ServeAndRevalidate, Some(stored)) => {
                 self.revalidate(&attempt(ForwardReason::Stale));
-                Some(serve(request, stored, now, Detail::WhileRevalidating))
+                Some(self.serve(&key, request, &stored, now, Detail::WhileRevalidating))
             }
             (Decision::Decline | Decision::Serve | Decision::ServeAndRevalidate, _) => Some(decline()),
             (Decision::Fill(reason), _) => self.join(&attempt(reason), Begin::Object, trials).await,
@@ -349,7 +370,7 @@ impl Shared {
     /// Serves the stored object because the source failed (RFC 5861 4). Returns `None` if stale service is not
     /// allowed, the error is not transient, or the object is not stored whole.
     fn stale_instead(
-        &self,
+        self: &Arc<Self>,
         attempt: &Attempt<'_>,
         error: &SourceError,
         mut forwarding: Forwarding,
@@ -364,21 +385,21 @@ impl Shared {
     }
 
     /// Serves the stored object if it may bridge a failure of the source.
-    fn bridge(&self, attempt: &Attempt<'_>, mut forwarding: Forwarding) -> Option<Outcome> {
+    fn bridge(self: &Arc<Self>, attempt: &Attempt<'_>, mut forwarding: Forwarding) -> Option<Outcome> {
         // Looked up again: it may have been purged or replaced while the request waited.
         let stored = self.storage.lookup(attempt.key().borrowed());
         let stored = stored.filter(|stored| self.bridges(attempt.context, stored))?;
         let now = self.clock.now();
         forwarding.freshness = Some(stored.freshness(now));
         forwarding.provenance = Provenance::Stale;
-        let reply = representation::stored(attempt.request(), stored, now);
+        let reply = self.represent(attempt.key(), attempt.request(), &stored, now);
         Some(Outcome { handling: CacheStatus::Forwarded(forwarding), reply })
     }
 
     /// Returns `true` if a stored object may be served because its source fails.
     fn bridges(&self, context: &RequestContext, stored: &CacheEntry) -> bool {
         // A partial entry may lack the bytes the client asks for.
-        let whole = matches!(stored.kind(), EntryKind::Full(_));
+        let whole = stored.whole().is_some();
         whole && serves_on_error(stored, self.clock.now(), &context.control)
     }
 }

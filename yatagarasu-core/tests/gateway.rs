@@ -8,6 +8,8 @@
 
 #[path = "gateway/bed.rs"]
 mod bed;
+#[path = "gateway/coded.rs"]
+mod coded;
 #[path = "gateway/collapse.rs"]
 mod collapse;
 #[path = "gateway/conformance.rs"]

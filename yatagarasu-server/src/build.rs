@@ -6,10 +6,12 @@ use std::iter;
 use std::sync::Arc;
 
 use yatagarasu_core::Budget;
+use yatagarasu_core::caching::compression::Compressor;
 use yatagarasu_core::source::failover::{Failover, FailoverCounters};
 use yatagarasu_core::{BucketPolicy, Common, Gateway, ObjectCache, ObjectSource, SystemClock};
 
 use crate::build::origin::Origin;
+use crate::compression::Background;
 use crate::config::{BucketConfig, Config, StatusKey};
 use crate::listener::socket::ListenAddress;
 use crate::service::buckets::{Bucket, Buckets};
@@ -103,13 +105,15 @@ fn bind_reason(address: &ListenAddress, cause: &std::io::Error) -> String {
     }
 }
 
-/// Memory budgets that all buckets and all connections share.
+/// Budgets, and what works on stored objects: shared by all buckets and all connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
     /// For objects that are being fetched.
     pub(crate) fills: Arc<Budget>,
     /// For the socket buffers of fast streams.
     pub(crate) sockets: Arc<Budget>,
+    /// What compresses stored objects.
+    compressor: Arc<dyn Compressor>,
 }
 
 impl Memory {
@@ -118,6 +122,7 @@ impl Memory {
         Self {
             fills: Arc::new(Budget::new(config.server.fill_memory)),
             sockets: Arc::new(Budget::new(config.server.socket_memory)),
+            compressor: Arc::new(Background::default()),
         }
     }
 
@@ -146,7 +151,8 @@ pub(crate) async fn buckets(
     memory: &Memory,
     earlier: &[Arc<Bucket>],
 ) -> Result<Arc<Buckets>, StartError> {
-    let common = Common { budget: Arc::clone(&memory.fills), clock: Arc::new(SystemClock) };
+    let (budget, compressor) = (Arc::clone(&memory.fills), Arc::clone(&memory.compressor));
+    let common = Common { budget, clock: Arc::new(SystemClock), compressor };
     let mut buckets = Vec::new();
     for settings in &config.buckets {
         let earlier = earlier.iter().find(|bucket| *bucket.name == *settings.name);
@@ -189,6 +195,7 @@ async fn bucket(
         forward_headers: settings.forward_headers.clone(),
         cors: settings.cors.clone(),
         response_fields: Arc::clone(&settings.response_fields),
+        compression: settings.compression.clone(),
     };
     let alike = earlier.filter(|earlier| store_alike(&earlier.config, settings));
     let gateway = if let Some(earlier) = alike {

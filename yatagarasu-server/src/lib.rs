@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod build;
+mod compression;
 pub mod config;
 mod connection;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -38,6 +38,11 @@ pub fn release_free_memory() {
     system::release_free_memory();
 }
 
+/// Lets all other threads run before the calling one, where threads have priorities of their own (Linux).
+pub fn yield_to_other_threads() {
+    system::yield_to_other_threads();
+}
+
 /// Returns whether the process was started with SIGHUP ignored, as by `nohup`.
 pub fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

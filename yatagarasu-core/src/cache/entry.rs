@@ -1,6 +1,7 @@
 //! The entry that a cache holds under one key: an object, parts of one, or a note about one.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use http::header::HeaderName;
 
 use crate::caching::freshness::{Exchange, Freshness, FreshnessTerms, StaleUse, initial_age};
 use crate::clock::Moment;
+use crate::http::coding::Coding;
 use crate::object::meta::ObjectMeta;
 use crate::source::error::SourceError;
 
@@ -15,6 +17,10 @@ use crate::cache::once::OnceNumber;
 use crate::cache::partial::Parts;
 use crate::cache::retired::Retired;
 use crate::cache::segments::Segments;
+
+/// What a form takes beside its fields and its content: the entry with its reference counts, and what the allocator adds to
+/// each of its allocations.
+const FORM_BYTES: usize = size_of::<CacheEntry>() + 64;
 
 /// A cache entry: the content, its header fields and the terms of its use.
 #[derive(Debug, Clone)]
@@ -67,6 +73,8 @@ impl Times {
 pub enum EntryKind {
     /// All bytes of the object.
     Full(Segments),
+    /// All bytes of the object, and the object in other content codings.
+    Coded(Box<Forms>),
     /// Some bytes of the object: a partial entry (RFC 9111 3.3).
     Partial(Parts),
     /// The error of the source: a negative entry, such as a remembered 404 or 403.
@@ -75,6 +83,24 @@ pub enum EntryKind {
     VaryMarker(Vec<HeaderName>),
     /// A note that the object is not stored, so requests are passed at once and do not wait for a fill.
     HitForPass,
+}
+
+/// An object, and its forms in content codings.
+#[derive(Debug, Clone)]
+pub struct Forms {
+    /// All bytes of the object itself.
+    pub whole: Segments,
+    /// The forms, in the order in which they were made.
+    pub forms: Vec<Form>,
+}
+
+/// An object in a content coding.
+#[derive(Debug, Clone)]
+pub struct Form {
+    /// The coding.
+    pub coding: Coding,
+    /// The entry to serve in the object's place. `None` if it would hardly be shorter.
+    pub stored: Option<Arc<CacheEntry>>,
 }
 
 impl CacheEntry {
@@ -107,8 +133,10 @@ impl CacheEntry {
     /// Records that its cache holds it no more, or does not take it. Its bytes are counted as
     /// [retired](crate::cache::retired::retired_bytes) until it is dropped.
     pub fn retire(&self) {
+        self.forms().iter().filter_map(|form| form.stored.as_ref()).for_each(|form| form.retire());
         self.retired.set(match &self.kind {
             EntryKind::Full(segments) => segments.allocated() as u64,
+            EntryKind::Coded(forms) => forms.whole.allocated() as u64,
             EntryKind::Partial(parts) => parts.allocated() as u64,
             EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => 0,
         });
@@ -138,6 +166,7 @@ impl CacheEntry {
     pub fn whole(&self) -> Option<&Segments> {
         match &self.kind {
             EntryKind::Full(segments) => Some(segments),
+            EntryKind::Coded(forms) => Some(&forms.whole),
             EntryKind::Partial(_)
             | EntryKind::Negative(_)
             | EntryKind::VaryMarker(_)
@@ -145,10 +174,27 @@ impl CacheEntry {
         }
     }
 
+    /// Returns the forms of the object in other content codings.
+    pub fn forms(&self) -> &[Form] {
+        match &self.kind {
+            EntryKind::Coded(forms) => &forms.forms,
+            EntryKind::Full(_)
+            | EntryKind::Partial(_)
+            | EntryKind::Negative(_)
+            | EntryKind::VaryMarker(_)
+            | EntryKind::HitForPass => &[],
+        }
+    }
+
+    /// Returns the form of the object in a content coding.
+    pub fn form(&self, coding: Coding) -> Option<&Form> {
+        self.forms().iter().find(|form| form.coding == coding)
+    }
+
     /// Returns `true` if the entry has bytes of an object, whole or partial. All other entries are notes.
     pub fn is_object(&self) -> bool {
         match self.kind {
-            EntryKind::Full(_) | EntryKind::Partial(_) => true,
+            EntryKind::Full(_) | EntryKind::Coded(_) | EntryKind::Partial(_) => true,
             EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => false,
         }
     }
@@ -157,6 +203,7 @@ impl CacheEntry {
     pub fn length(&self) -> u64 {
         match &self.kind {
             EntryKind::Full(segments) => segments.length(),
+            EntryKind::Coded(forms) => forms.whole.length(),
             EntryKind::Partial(parts) => parts.complete_length(),
             EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => 0,
         }
@@ -166,6 +213,7 @@ impl CacheEntry {
     pub fn covers(&self, range: &Range<u64>) -> bool {
         match &self.kind {
             EntryKind::Full(segments) => range.end <= segments.length(),
+            EntryKind::Coded(forms) => range.end <= forms.whole.length(),
             EntryKind::Partial(parts) => parts.covers(range),
             EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => false,
         }
@@ -177,6 +225,7 @@ impl CacheEntry {
     pub fn slice(&self, range: &Range<u64>) -> Bytes {
         match &self.kind {
             EntryKind::Full(segments) => segments.slice(range),
+            EntryKind::Coded(forms) => forms.whole.slice(range),
             EntryKind::Partial(parts) => parts.slice(range),
             EntryKind::Negative(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => Bytes::new(),
         }
@@ -221,6 +270,7 @@ impl CacheEntry {
     pub fn weight(&self) -> usize {
         let content = match &self.kind {
             EntryKind::Full(segments) => segments.allocated(),
+            EntryKind::Coded(forms) => forms.weight(),
             EntryKind::Partial(parts) => parts.allocated(),
             EntryKind::VaryMarker(names) => {
                 names.iter().map(|name| name.as_str().len() + size_of::<HeaderName>()).sum()
@@ -229,5 +279,14 @@ impl CacheEntry {
             EntryKind::HitForPass => 0,
         };
         self.meta.weight() + content
+    }
+}
+
+impl Forms {
+    /// Returns the memory of the content and of the forms, in bytes.
+    fn weight(&self) -> usize {
+        let entries = self.forms.iter().filter_map(|form| form.stored.as_ref());
+        let of_forms: usize = entries.map(|form| FORM_BYTES + form.weight()).sum();
+        size_of::<Self>() + self.forms.capacity() * size_of::<Form>() + self.whole.allocated() + of_forms
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 
+use crate::caching::compression::Compression;
 use crate::http::cors::Cors;
 use crate::http::response_fields::ResponseFields;
 
@@ -19,6 +20,8 @@ pub struct BucketPolicy {
     pub cors: Cors,
     /// The changes to the fields of responses.
     pub response_fields: Arc<ResponseFields>,
+    /// The content codings of stored objects. `None` turns them off.
+    pub compression: Option<Arc<Compression>>,
 }
 
 /// The client's request fields that are forwarded to a source.

@@ -63,7 +63,7 @@ impl Shared {
         let state = |stored: &CacheEntry| {
             Some(StoredState {
                 content: match stored.kind() {
-                    EntryKind::Full(_) => StoredContent::Whole,
+                    EntryKind::Full(_) | EntryKind::Coded(_) => StoredContent::Whole,
                     EntryKind::Partial(_) => StoredContent::Part,
                     EntryKind::Negative(_) => StoredContent::Error,
                     EntryKind::HitForPass => StoredContent::Unstorable,

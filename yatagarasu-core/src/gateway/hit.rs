@@ -4,17 +4,18 @@ use crate::clock::Moment;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::KeyRef;
 use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::reuse::reuse;
+use crate::cache::{CacheKey, KeyRef};
 use crate::caching::cache_control::RequestControl;
 use crate::caching::cache_status::{CacheStatus, Detail};
 use crate::caching::freshness::Freshness;
 use crate::gateway::decision::{Caching, Decision, Leave, RequestFacts, Scope, Stored, decide};
 use crate::gateway::lookup::RequestContext;
-use crate::gateway::outcome::Outcome;
+use crate::gateway::outcome::{GatewayError, Outcome, Reply};
 use crate::gateway::request::Request;
 use crate::gateway::{PendingRequest, Shared, representation};
+use crate::http::coding::Accepted;
 use crate::http::method::Method;
 
 /// A fresh hit that is sent whole, returned by [`Gateway::try_plain_hit`](crate::Gateway::try_plain_hit).
@@ -34,7 +35,7 @@ pub struct Looked(pub(super) Option<Arc<CacheEntry>>);
 
 impl Shared {
     pub(super) fn try_hit(
-        &self,
+        self: &Arc<Self>,
         request: Request,
         looked: Option<Looked>,
     ) -> Result<Outcome, Box<PendingRequest>> {
@@ -43,30 +44,54 @@ impl Shared {
         match (decide(self.facts(&context, &found, now)), &found.stored) {
             (Decision::Serve, Some(stored)) => {
                 let handling = hit(stored, now, Detail::MaxStale);
-                let reply = representation::stored_in_place(context.request, Arc::clone(stored), now);
+                let form = self.form(found.key(&context), stored, &context.request.headers);
+                let reply = representation::stored_in_place(context.request, form, now);
                 Ok(Outcome { handling, reply })
             }
             (decision, _) => Err(Box::new(PendingRequest { context, found, decision })),
         }
     }
 
-    /// Like [`try_hit`](Self::try_hit), for a request that consists of a key alone.
-    pub(super) fn try_plain_hit(&self, key: KeyRef<'_>) -> Result<PlainHit, Looked> {
+    /// Like [`try_hit`](Self::try_hit), for a request that consists of a key and the accepted codings alone.
+    pub(super) fn try_plain_hit(
+        self: &Arc<Self>,
+        key: KeyRef<'_>,
+        accepted: Accepted,
+    ) -> Result<PlainHit, Looked> {
         let stored = self.storage.lookup(key);
         let now = self.clock.now();
         match stored {
             Some(stored) if answers_plainly(&stored, now) => {
                 let handling = hit(&stored, now, Detail::MaxStale);
-                Ok(PlainHit { age: stored.age(now), handling, stored })
+                let form = self.accepted_form(|| key.to_key(), &stored, accepted);
+                Ok(PlainHit { age: stored.age(now), handling, stored: form })
             }
             stored => Err(Looked(stored)),
         }
     }
-}
 
-/// Serves the stored entry. `detail` is the reason to report if the entry is stale.
-pub(super) fn serve(request: &Request, stored: Arc<CacheEntry>, now: Moment, detail: Detail) -> Outcome {
-    Outcome { handling: hit(&stored, now, detail), reply: representation::stored(request, stored, now) }
+    /// Serves the stored entry. `detail` is the reason to report if the entry is stale.
+    pub(super) fn serve(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        request: &Request,
+        stored: &Arc<CacheEntry>,
+        now: Moment,
+        detail: Detail,
+    ) -> Outcome {
+        Outcome { handling: hit(stored, now, detail), reply: self.represent(key, request, stored, now) }
+    }
+
+    /// Answers a request from the stored entry under `key`.
+    pub(super) fn represent(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        request: &Request,
+        stored: &Arc<CacheEntry>,
+        now: Moment,
+    ) -> Result<Reply, GatewayError> {
+        representation::stored(request, self.form(key, stored, &request.headers), now)
+    }
 }
 
 /// Returns `true` if the entry answers a plain GET: with all its bytes, and as it is.

@@ -178,7 +178,7 @@ impl Shared {
     /// Collects the facts that [`decide`](crate::gateway::decision::decide) decides from.
     pub(super) fn facts(&self, context: &RequestContext, found: &LookupResult, now: Moment) -> RequestFacts {
         let stored = found.fact(context, now);
-        let known_small = found.object().is_some_and(|stored| matches!(stored.kind(), EntryKind::Full(_)));
+        let known_small = found.object().is_some_and(|stored| stored.whole().is_some());
         let (caching, scope) = match &self.policy.cache {
             Some(policy) => (Caching::On, context.scope(known_small, policy)),
             None => (Caching::Off, Scope::Whole),
@@ -244,7 +244,7 @@ impl Attempt<'_> {
 
     /// Returns the key of the entry, or the key it would be stored under as far as is known.
     pub(super) fn key(&self) -> &CacheKey {
-        self.found.variant.as_ref().unwrap_or_else(|| self.context.key())
+        self.found.key(self.context)
     }
 }
 
@@ -252,6 +252,11 @@ impl LookupResult {
     /// Returns the entry if it holds an object, whole or in part.
     pub(super) fn object(&self) -> Option<&Arc<CacheEntry>> {
         self.stored.as_ref().filter(|stored| stored.is_object())
+    }
+
+    /// Returns the key of the entry, or the key it would be stored under as far as is known.
+    pub(super) fn key<'a>(&'a self, context: &'a RequestContext) -> &'a CacheKey {
+        self.variant.as_ref().unwrap_or_else(|| context.key())
     }
 
     /// Returns whether the object has variants, and the entry is one of them.
@@ -264,7 +269,7 @@ impl LookupResult {
         let Some(stored) = &self.stored else { return Stored::Nothing(self.missing) };
         let reuse = reuse(stored, now, &context.control);
         match (stored.kind(), reuse) {
-            (EntryKind::Full(_), reuse) => Stored::Usable(reuse),
+            (EntryKind::Full(_) | EntryKind::Coded(_), reuse) => Stored::Usable(reuse),
             (EntryKind::Partial(_), _) if !context.within(stored) => Stored::Nothing(ForwardReason::Partial),
             // Only whole objects are revalidated.
             (EntryKind::Partial(_) | EntryKind::Negative(_), Reuse::WhileRevalidating) => {

@@ -210,7 +210,8 @@ impl Shared {
         let meta = meta.to_store(&withheld(&meta.headers()), exchange.dated, &shape);
         match decide(&meta, exchange, policy, Asker::Anyone) {
             Storable::Whole { terms, .. } | Storable::UnknownLength { terms } => {
-                Some(CacheEntry::new(meta, stored.kind().clone(), exchange, terms))
+                let updated = CacheEntry::new(meta, stored.kind().clone(), exchange, terms);
+                Some(self.recoded(stored, updated, key))
             }
             Storable::No(_) => None,
         }

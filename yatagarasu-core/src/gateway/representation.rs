@@ -99,9 +99,11 @@ pub(super) fn stored_in_place(
 fn check(stored: &CacheEntry) -> Result<(), GatewayError> {
     match stored.kind() {
         EntryKind::Negative(error) => Err(GatewayError::Source(error.clone())),
-        EntryKind::Full(_) | EntryKind::Partial(_) | EntryKind::VaryMarker(_) | EntryKind::HitForPass => {
-            Ok(())
-        }
+        EntryKind::Full(_)
+        | EntryKind::Coded(_)
+        | EntryKind::Partial(_)
+        | EntryKind::VaryMarker(_)
+        | EntryKind::HitForPass => Ok(()),
     }
 }
 

@@ -116,6 +116,24 @@ impl Storage {
         StorePermit { order: Arc::clone(&self.order), number, key }
     }
 
+    /// Stores what `update` returns for the entry under `key`, unless it is being purged. It must be the same answer of the
+    /// source in another form.
+    pub(super) fn replace(
+        &self,
+        key: &CacheKey,
+        update: impl FnOnce(&Arc<CacheEntry>) -> Option<Arc<CacheEntry>>,
+    ) {
+        let order = lock(&self.order);
+        let Some(current) = self.lookup(key.borrowed()) else { return };
+        let Some(entry) = update(&current) else { return };
+        if order.purging.iter().any(|(_, selector)| selector.selects(key.object.as_str(), &entry)) {
+            return;
+        }
+        if let Admission::Declined = self.cache.store(key.clone(), Arc::clone(&entry)) {
+            entry.retire();
+        }
+    }
+
     /// Drops the entries that `selector` selects, or marks them stale. Returns the number of objects. `detach`
     /// must keep later requests from joining the fills that are running.
     pub(super) async fn purge(

@@ -1,8 +1,12 @@
 //! What an operator changes about the header fields of responses.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 pub use glob::{Pattern, PatternError};
+
+use crate::http::coding::{CodedTypes, varies_by_coding, vary_by_coding};
 
 /// The name that stands in `Vary`.
 const ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
@@ -14,6 +18,8 @@ pub struct ResponseFields {
     hidden: Vec<NamePattern>,
     rules: Vec<FieldRule>,
     vary: VaryOrigin,
+    /// The types of objects that some clients get in a content coding, which `Vary` says.
+    coded: Option<Arc<CodedTypes>>,
 }
 
 /// A pattern of field names. Most are plain names, and comparing those takes no time.
@@ -74,13 +80,19 @@ impl ResponseFields {
     /// Hides fields whose names match `hidden`, and applies all rules that match.
     pub fn new(hidden: Vec<Pattern>, rules: Vec<FieldRule>) -> Self {
         let hidden = hidden.into_iter().map(NamePattern::from).collect();
-        Self { hidden, rules, vary: VaryOrigin::default() }
+        Self { hidden, rules, vary: VaryOrigin::default(), coded: None }
     }
 
     /// Returns the same changes, with another `Vary`.
     #[must_use]
     pub fn varying(self, vary: VaryOrigin) -> Self {
         Self { vary, ..self }
+    }
+
+    /// Returns the same changes, for a bucket that sends objects of these types in content codings.
+    #[must_use]
+    pub fn coding(self, types: Option<Arc<CodedTypes>>) -> Self {
+        Self { coded: types, ..self }
     }
 
     /// Returns the names that are hidden.
@@ -126,6 +138,9 @@ impl ResponseFields {
         let named = if self.drops(key, &header::VARY) { varies(&set) } else { varies(own) };
         if self.vary == VaryOrigin::Always && !named {
             set.append(header::VARY, ORIGIN);
+        }
+        if self.coded.as_ref().is_some_and(|types| types.are_for(own)) && !varies_by_coding(own) {
+            vary_by_coding(&mut set);
         }
         set.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
@@ -176,6 +191,16 @@ mod tests {
         check(&fields, "a/b.html", &given, &[("etag", "e"), ("x-frame-options", "DENY")]);
         let kept = [("etag", "e"), ("x-amz-meta-a", "1"), ("x-frame-options", "x")];
         check(&fields, "a/b.css", &given, &kept);
+    }
+
+    #[test]
+    fn codings_are_named_once_for_what_may_have_one() {
+        let types = Arc::new(CodedTypes(vec![pattern("text/*")]));
+        let fields = ResponseFields::default().coding(Some(types)).varying(VaryOrigin::Always);
+        let both = [("content-type", "text/css"), ("vary", "Accept-Encoding"), ("vary", "Origin")];
+        check(&fields, "k", &[("content-type", "text/css")], &both);
+        check(&fields, "k", &both, &both);
+        check(&fields, "k", &[("content-type", "a/b")], &[("content-type", "a/b"), ("vary", "Origin")]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Bed {
             source,
             Arc::new(MemoryCache::new(1 << 20)),
             policy,
-            Common { budget: Arc::clone(&budget), clock: Arc::new(clock.clone()) },
+            Common::new(Arc::clone(&budget), Arc::new(clock.clone())),
         );
         Self { gateway, clock, budget }
     }

@@ -264,8 +264,7 @@ async fn memory_of_what_the_cache_declines_is_reserved_until_the_last_reader_has
     let budget = Arc::new(Budget::new(ITEM_MAX));
     let policy = BucketPolicy { cache: Some(cache_policy()), ..BucketPolicy::default() };
     let (cache, clock) = (Arc::new(MemoryCache::new(0)), Arc::new(ManualClock::default()));
-    let gateway =
-        Gateway::new(Arc::new(source), cache, policy, Common { budget: Arc::clone(&budget), clock });
+    let gateway = Gateway::new(Arc::new(source), cache, policy, Common::new(Arc::clone(&budget), clock));
     let client = tokio::spawn(async move { gateway.execute(&request(Method::Get, "k")).await });
     let source = scripts.recv().await.unwrap().open(&FIVE);
     let unread = client.await.unwrap();

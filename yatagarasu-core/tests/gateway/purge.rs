@@ -246,7 +246,7 @@ impl Scenario {
             Arc::new(TurnstileSource { inner, turnstile: Arc::clone(turnstile), lengths: self.lengths }),
             Arc::new(TurnstileCache { inner: MemoryCache::new(1 << 20), turnstile: Arc::clone(turnstile) }),
             BucketPolicy { cache: Some(cache), forward_headers, ..BucketPolicy::default() },
-            Common { budget: Arc::new(Budget::new(1 << 20)), clock: Arc::new(clock.clone()) },
+            Common::new(Arc::new(Budget::new(1 << 20)), Arc::new(clock.clone())),
         )
     }
 

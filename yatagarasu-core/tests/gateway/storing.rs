@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use futures_core::Stream;
 use http::StatusCode;
 use yatagarasu_core::clock::{Clock, Moment};
+use yatagarasu_core::http::coding::Accepted;
 use yatagarasu_core::http::fields::is_immaterial;
 use yatagarasu_core::{
     Admission, BucketPolicy, Budget, CacheEntry, CacheKey, CachePolicy, Common, ErrorKind, Gateway,
@@ -94,7 +95,8 @@ async fn what_is_immaterial_changes_no_answer() {
     let (bed, _) = filled();
     let _ = answer(&bed, Method::Get, &[]).await;
     settle().await;
-    let plain = bed.gateway.try_plain_hit(cache_key("k").borrowed()).expect("it is stored");
+    let plain =
+        bed.gateway.try_plain_hit(cache_key("k").borrowed(), Accepted::default()).expect("it is stored");
     for name in ["accept", "Accept-Encoding", "cookie", "pragma", "sec-fetch-mode", "x-forwarded-for", "via"]
     {
         assert!(is_immaterial(name), "{name}");
@@ -133,16 +135,13 @@ async fn an_object_of_several_segments_is_recalled_as_well() {
     let cache = CachePolicy::new(1 << 20, Duration::from_secs(60));
     let policy = BucketPolicy { cache: Some(cache), ..BucketPolicy::default() };
     let (cache, clock) = (Arc::new(MemoryCache::new(1 << 22)), Arc::new(ManualClock::default()));
-    let gateway = Gateway::new(
-        Arc::new(source),
-        cache,
-        policy,
-        Common { budget: Arc::new(Budget::new(1 << 20)), clock },
-    );
+    let gateway =
+        Gateway::new(Arc::new(source), cache, policy, Common::new(Arc::new(Budget::new(1 << 20)), clock));
     let mut first = gateway.execute(&request(Method::Get, "long")).await.reply.unwrap();
     assert!(crate::bed::read(&mut first.body).await.unwrap() == content);
     settle().await;
-    let recalled = gateway.try_plain_hit(cache_key("long").borrowed()).expect("it is stored");
+    let recalled =
+        gateway.try_plain_hit(cache_key("long").borrowed(), Accepted::default()).expect("it is stored");
     let (segments, offset) = recalled.stored.whole().expect("all of it").from(0);
     assert_eq!((segments.len(), offset), (3, 0));
     assert!(segments.iter().flat_map(|segment| segment.iter()).eq(&content));
@@ -275,7 +274,7 @@ async fn a_client_has_its_last_byte_before_the_object_is_stored() {
     });
     let policy = BucketPolicy { cache: Some(cache_policy()), ..BucketPolicy::default() };
     let (budget, clock) = (Arc::new(Budget::new(1 << 20)), Arc::new(ManualClock::default()));
-    let gateway = Gateway::new(Arc::new(source), Arc::clone(&cache) as _, policy, Common { budget, clock });
+    let gateway = Gateway::new(Arc::new(source), Arc::clone(&cache) as _, policy, Common::new(budget, clock));
     let client = {
         let gateway = gateway.clone();
         tokio::spawn(async move { gateway.execute(&request(Method::Get, "k")).await })
@@ -368,7 +367,10 @@ async fn an_object_put_together_from_parts_is_served_as_any_other() {
         answer(&bed, Method::Get, &[("range", range)]).await;
         settle().await;
     }
-    let hit = bed.gateway.try_plain_hit(cache_key("k").borrowed()).expect("all of it is stored");
+    let hit = bed
+        .gateway
+        .try_plain_hit(cache_key("k").borrowed(), Accepted::default())
+        .expect("all of it is stored");
     assert_eq!(hit.stored.slice(&(0..10)), &b"0123456789"[..]);
     let lines = String::from_utf8_lossy(hit.stored.meta().lines()).into_owned();
     assert!(lines.contains("etag: \"e\"\r\n") && !lines.contains("content-range"), "{lines}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use yatagarasu_cache::CacheConfig;
+use yatagarasu_core::caching::compression::Compression;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::ResponseFields;
 use yatagarasu_core::source::failover::FailoverCause;
@@ -149,6 +150,10 @@ pub struct BucketConfig {
     pub cors: Cors,
     /// The changes to the fields of responses.
     pub response_fields: Arc<ResponseFields>,
+    /// The content codings, or `None` if objects are sent as they are.
+    pub compression: Option<Arc<Compression>>,
+    /// Whether objects in a content coding beside an object are served in its place.
+    pub precompressed: bool,
     /// The cache, or `None` if caching is off.
     pub cache: Option<BucketCache>,
 }

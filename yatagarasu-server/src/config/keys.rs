@@ -240,8 +240,29 @@ rows! {
         ], bounds Bounds::rule("names of fields, with `*`");
         /// Further changes to the fields of responses. A list has a rule for each set of keys, and all that match apply.
         response_headers: Several<ResponseHeaderSettings> = [];
+        /// Content codings for clients that accept them (brotli, zstd, gzip). Without the section, objects are sent as they
+        /// are.
+        compression: Optional<CompressionSettings> = null, else Computed("none"), such as { "min_size": "1KiB" };
         /// The cache of the bucket.
         cache: CacheSettings = {};
+    }
+
+    /// Content codings.
+    struct CompressionSettings, "the keys of `compression`" {
+        /// The codings that clients may get. Of those that a client likes alike, it gets the first of `br`, `zstd`, `gzip`.
+        codings: Vec<String> = ["br", "zstd", "gzip"], bounds Bounds::rule("`br`, `zstd`, `gzip`; at least one");
+        /// Whether `app.js.br`, `app.js.zst` and `app.js.gz` are served in the place of `app.js`, if they are there.
+        precompressed: bool = false;
+        /// Whether stored objects are compressed, once and in the background, with what other work leaves of the processor.
+        compress: bool = true;
+        /// The types of the objects, with `*` for any characters.
+        types: Vec<String> = [
+            "text/*", "*+json", "*+xml", "application/javascript", "application/json", "application/manifest+json",
+            "application/wasm", "application/xml", "application/x-javascript", "application/vnd.ms-fontobject",
+            "font/otf", "font/ttf", "image/bmp", "image/svg+xml", "image/x-icon"
+        ], bounds Bounds::rule("media types, with `*`");
+        /// The smallest object that is compressed.
+        min_size: ByteSize = "1KiB";
     }
 
     /// A rule that leads paths to other ones.

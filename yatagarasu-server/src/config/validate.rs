@@ -5,6 +5,7 @@
 mod answers;
 mod bucket;
 mod cache;
+mod compression;
 mod cors;
 pub(super) mod credential_chain;
 mod fields;

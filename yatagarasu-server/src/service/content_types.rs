@@ -23,7 +23,7 @@ fn typed(meta: ObjectMeta, key: &ObjectKey) -> ObjectMeta {
 }
 
 /// Returns the type by the extension of a key. What is packed has the type of the package.
-fn of_key(key: &str) -> Option<HeaderValue> {
+pub(super) fn of_key(key: &str) -> Option<HeaderValue> {
     let name = key.rsplit('/').next().unwrap_or(key);
     let media_type = mime_guess::from_path(name).first()?;
     let is_text = media_type.type_() == mime_guess::mime::TEXT

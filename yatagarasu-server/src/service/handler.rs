@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::Either;
-use http::header::{ORIGIN, STRICT_TRANSPORT_SECURITY};
+use http::header::{ACCEPT_ENCODING, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::watch;
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::hit::{Looked, PlainHit};
+use yatagarasu_core::http::coding::Accepted;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::fields::drop_hops;
 use yatagarasu_core::{CacheEntry, CacheKey, CacheStatus, KeyRef, ObjectKey, Request as ObjectRequest};
@@ -27,6 +28,7 @@ use crate::service::client_address::ClientAddress;
 use crate::service::destination::{Destination, Question, Unrouted};
 use crate::service::download;
 use crate::service::own::{OwnAnswer, OwnAnswers};
+use crate::service::precompressed::Precompressed;
 use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
 use crate::service::router::{decode, forwarded_query, without_port};
@@ -198,10 +200,12 @@ impl RequestHandler {
         let of_site = visit.as_ref().and_then(Visit::fields);
         context.changes = Some(Changes { fields, key: key.object.clone(), of_site, disposition, cors });
         drop_hops(&mut headers);
+        let coded = Precompressed::of(served, key.object.as_str(), &headers);
         let request = ObjectRequest { method, key, headers };
         let task = match question {
             Question::Preflight => Task::Preflight(request, Arc::default()),
-            Question::Object if is_ruled => Task::Ruled(request),
+            Question::Object if is_ruled => Task::Ruled(request, coded),
+            Question::Object if coded.is_some() => Task::Coded(request, coded),
             Question::Object => match served.gateway.try_hit(request, looked) {
                 Ok(outcome)
                     if !visit.as_ref().is_some_and(|visit| visit.changes(&outcome, &served.gateway)) =>
@@ -255,6 +259,10 @@ impl RequestHandler {
         if bucket.config.download && download::is_asked(query) {
             return Err(None);
         }
+        let accepted = || Accepted::parse(asked.fields.all(&ACCEPT_ENCODING).into_iter());
+        if Precompressed::accepted(bucket, object, accepted).is_some() {
+            return Err(None);
+        }
         if let Some(site) = &bucket.site {
             let host = host.as_deref().map(without_port);
             if !site.is_plain(host.as_deref(), &decoded, object, &bucket.gateway) {
@@ -262,11 +270,12 @@ impl RequestHandler {
             }
         }
         let query = forwarded_query(query, &bucket.forward_query);
+        let accepted = bucket.config.compression.as_ref().map(|_| accepted()).unwrap_or_default();
         // `object` may be an invalid key, but no object is stored under such a key.
         let key = KeyRef { object, query: query.as_deref(), origin: None, variant: None };
         let looked = match bucket.status_key {
             StatusKey::Shown => None,
-            StatusKey::Hidden => match bucket.gateway.try_plain_hit(key) {
+            StatusKey::Hidden => match bucket.gateway.try_plain_hit(key, accepted) {
                 // An object of a website may be a redirect.
                 Ok(hit) if bucket.site.is_some() && hit.stored.meta().values(REDIRECT).next().is_some() => {
                     None

@@ -9,6 +9,7 @@ use yatagarasu_core::gateway::PendingRequest;
 use yatagarasu_core::{CacheStatus, Gateway, Outcome, Request, SourceTrace};
 
 use crate::service::body::ResponseBody;
+use crate::service::precompressed::Precompressed;
 use crate::service::response::{self, ResponseContext};
 use crate::service::site::{Instead, Visit};
 use crate::telemetry::access_log::Waited;
@@ -19,8 +20,10 @@ pub(super) enum Task {
     Preflight(Request, Arc<SourceTrace>),
     /// Nothing: the cache knows that there is no object, or that it leads elsewhere.
     Known(Outcome),
-    /// An object, unless a rule of the website has another one served.
-    Ruled(Request),
+    /// An object, or that in a content coding.
+    Coded(Request, Option<Precompressed>),
+    /// The same, unless a rule of the website has another one served.
+    Ruled(Request, Option<Precompressed>),
 }
 
 impl Task {
@@ -29,7 +32,7 @@ impl Task {
         match self {
             Self::Object(pending) => pending.trace(),
             Self::Preflight(_, trace) => Arc::clone(trace),
-            Self::Known(_) | Self::Ruled(_) => Arc::default(),
+            Self::Known(_) | Self::Coded(..) | Self::Ruled(..) => Arc::default(),
         }
     }
 }
@@ -43,7 +46,7 @@ pub(super) async fn settle(
 ) -> Response<ResponseBody> {
     let (begun, trace) = (Instant::now(), task.trace());
     let outcome = match (task, &mut visit) {
-        (Task::Ruled(request), Some((visit, method))) => {
+        (Task::Ruled(request, coded), Some((visit, method))) => {
             visit.read_rules(&gateway).await;
             if let Some(changes) = &mut context.changes {
                 changes.of_site = visit.fields();
@@ -51,9 +54,11 @@ pub(super) async fn settle(
             if let Some(instead) = visit.by_rule(&gateway).await {
                 return served_instead(instead, method, context);
             }
-            gateway.execute(&request).await
+            object(&gateway, &request, coded).await
         }
-        (Task::Ruled(request), None) => gateway.execute(&request).await,
+        (Task::Ruled(request, coded) | Task::Coded(request, coded), _) => {
+            object(&gateway, &request, coded).await
+        }
         (Task::Object(pending), _) => gateway.finish(pending).await,
         (Task::Preflight(request, trace), _) => gateway.preflight(&request, &trace).await,
         (Task::Known(outcome), _) => outcome,
@@ -65,6 +70,16 @@ pub(super) async fn settle(
         Some((visit, method)) => served_instead(visit.instead(outcome, &gateway).await, &method, context),
         None => response::outcome(outcome, context),
     }
+}
+
+/// Returns the outcome of a request for an object: in a content coding, if it is there in one.
+async fn object(gateway: &Gateway, request: &Request, coded: Option<Precompressed>) -> Outcome {
+    if let Some(coded) = coded
+        && let Some(outcome) = coded.find(gateway, request).await
+    {
+        return outcome;
+    }
+    gateway.execute(request).await
 }
 
 /// Returns the response with what a website serves in the place of an object.

@@ -7,6 +7,7 @@
 )]
 
 mod caching;
+mod compression;
 mod connections;
 mod errors;
 mod forward_proxy;

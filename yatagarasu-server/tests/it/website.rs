@@ -253,14 +253,15 @@ const MANUAL: &str = include_str!("../../../docs/src/website.md");
 async fn each_configuration_on_the_page_serves_what_it_says() {
     let blocks: Vec<_> =
         MANUAL.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 7);
     for (block, host, path, key, content) in [
         (blocks[0], "www.example.com", "/", "www/index.html", "home"),
         (blocks[1], "any.example", "/downloads/2026/", "2026/a.txt", "<a href=\"./a.txt\">a.txt</a>"),
         (blocks[2], "any.example", "/", "index.html", "home"),
         (blocks[3], "any.example", "/", "index.html", "home"),
-        (blocks[5], "any.example", "/", "index.html", "home"),
-        (blocks[4], "a.example.org", "/", "customers/a/index.html", "home"),
+        (blocks[4], "any.example", "/", "index.html", "home"),
+        (blocks[6], "any.example", "/", "index.html", "home"),
+        (blocks[5], "a.example.org", "/", "customers/a/index.html", "home"),
     ] {
         let (files, origin) = (Files::new(), Origin::start().await);
         files.make("www.example.com", &["www.example.com"]);

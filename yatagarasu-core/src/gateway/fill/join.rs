@@ -7,7 +7,7 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
 
 use crate::cache::CacheKey;
-use crate::cache::entry::{CacheEntry, EntryKind};
+use crate::cache::entry::CacheEntry;
 use crate::cache::reuse::{Reuse, reuse};
 use crate::caching::cache_status::{CacheStatus, Detail, Forwarding, Provenance};
 use crate::caching::freshness::Freshness;
@@ -16,7 +16,6 @@ use crate::gateway::fill::reader::{FillReader, Opened};
 use crate::gateway::fill::state::{Completed, Fill, Head};
 use crate::gateway::fill::table::{Claim, Join, Known};
 use crate::gateway::fill::task::FillTask;
-use crate::gateway::hit::serve;
 use crate::gateway::lookup::{Attempt, RequestContext, Selecting};
 use crate::gateway::outcome::{GatewayError, Outcome, Reply};
 use crate::gateway::pass::Keep;
@@ -186,7 +185,7 @@ impl Shared {
     fn claim(&self, attempt: &Attempt<'_>) -> Option<Claim> {
         let permit = self.storage.permit(attempt.key().clone());
         let stored = self.storage.lookup(permit.key().borrowed());
-        let stored = stored.filter(|stored| matches!(stored.kind(), EntryKind::Full(_)));
+        let stored = stored.filter(|stored| stored.whole().is_some());
         let is_new = |stored: &Arc<CacheEntry>| {
             let known = attempt.found.stored.as_ref().is_some_and(|found| Arc::ptr_eq(found, stored));
             !known && matches!(stored.freshness(self.clock.now()), Freshness::Fresh(_))
@@ -247,14 +246,14 @@ impl Shared {
     /// Serves an object that has just been stored. Passes to the source if the object does not suit the request.
     async fn just_stored(self: &Arc<Self>, attempt: &Attempt<'_>, stored: &Arc<CacheEntry>) -> Outcome {
         if self.suits(attempt.context, stored) {
-            return serve(attempt.request(), Arc::clone(stored), self.clock.now(), Detail::MaxStale);
+            return self.serve(attempt.key(), attempt.request(), stored, self.clock.now(), Detail::MaxStale);
         }
         self.pass(attempt, Forwarding::new(attempt.reason), Keep::Storable).await
     }
 
     /// Answers from a completed fill.
     fn completed(
-        &self,
+        self: &Arc<Self>,
         attempt: &Attempt<'_>,
         reader: &FillReader,
         completed: Completed,
@@ -270,7 +269,7 @@ impl Shared {
             forwarding.freshness = Some(stored.freshness(now));
             forwarding.status = Some(StatusCode::NOT_MODIFIED);
             forwarding.provenance = Provenance::Confirmed;
-            representation::stored(attempt.request(), stored, now)
+            self.represent(attempt.key(), attempt.request(), &stored, now)
         };
         Outcome { handling: CacheStatus::Forwarded(forwarding), reply }
     }
@@ -302,7 +301,12 @@ impl Shared {
     }
 
     /// Serves stale if allowed; otherwise returns the error.
-    fn failed(&self, attempt: &Attempt<'_>, error: SourceError, mut forwarding: Forwarding) -> Outcome {
+    fn failed(
+        self: &Arc<Self>,
+        attempt: &Attempt<'_>,
+        error: SourceError,
+        mut forwarding: Forwarding,
+    ) -> Outcome {
         if let Some(stale) = self.stale_instead(attempt, &error, forwarding) {
             return stale;
         }

@@ -185,7 +185,7 @@ fn completed(
     }
     let is_later = number <= exchange.number;
     let (parts, meta) = match same.as_ref().map(|same| (same.kind(), same.meta())) {
-        Some((EntryKind::Full(_), _)) => return None,
+        Some((EntryKind::Full(_) | EntryKind::Coded(_), _)) => return None,
         Some((EntryKind::Partial(known), meta)) if is_later => {
             (known.joined(&new)?, freshened(meta, part.meta()))
         }

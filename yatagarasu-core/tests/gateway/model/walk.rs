@@ -80,7 +80,7 @@ impl<'t> Walk<'t> {
             Arc::new(source.clone()),
             Arc::new(DawdlingCache::new(dice.pick(&[1 << 20, 1 << 20, 5000]), pauses)),
             policy.clone(),
-            Common { budget: Arc::clone(&budget), clock: Arc::new(clock.clone()) },
+            Common::new(Arc::clone(&budget), Arc::new(clock.clone())),
         );
         Self { dice, trail, clock, source, gateway, budget, policy, book: Book::default(), clients: 0 }
     }

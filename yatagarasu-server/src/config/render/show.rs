@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlEmitter};
+use yatagarasu_core::caching::compression::Compression;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::FieldRule;
 use yatagarasu_core::source::failover::FailoverCause;
@@ -14,9 +15,9 @@ use yatagarasu_s3::{Access, Addressing};
 
 use crate::config::keys::{
     ALL, Address, AdminSettings, Again, AnswerSettings, BucketSettings, CacheSettings, CertificateSettings,
-    Choice, ClientAddressSettings, CorsMode, CorsSettings, Either, FallbackSettings, Fields,
-    ListenerSettings, ListenerTlsSettings, LogSettings, Optional, ResponseHeaderSettings, RewriteSettings,
-    RewriteStatus, S3Settings, ServerSettings, Settings, Several, SiteSettings, TlsSettings,
+    Choice, ClientAddressSettings, CompressionSettings, CorsMode, CorsSettings, Either, FallbackSettings,
+    Fields, ListenerSettings, ListenerTlsSettings, LogSettings, Optional, ResponseHeaderSettings,
+    RewriteSettings, RewriteStatus, S3Settings, ServerSettings, Settings, Several, SiteSettings, TlsSettings,
 };
 use crate::config::units::{ByteSize, Span};
 use crate::config::{
@@ -143,7 +144,16 @@ pub(in crate::config) fn caching(config: &BucketConfig) -> Value {
     let fields = [&tree["hide_headers"], &tree["response_headers"]];
     // So are types.
     let content_types = &tree["site"]["content_types"];
-    json!([s3, tree["cors"], fields, content_types, config.cache.as_ref().map(|_| &tree["cache"])])
+    // So is `Vary`.
+    let compression = &tree["compression"];
+    json!([
+        s3,
+        tree["cors"],
+        fields,
+        content_types,
+        compression,
+        config.cache.as_ref().map(|_| &tree["cache"])
+    ])
 }
 
 fn bucket(bucket: &BucketConfig) -> BucketSettings {
@@ -171,7 +181,20 @@ fn bucket(bucket: &BucketConfig) -> BucketSettings {
         cors: cors(&bucket.cors),
         hide_headers: bucket.response_fields.hidden().map(str::to_owned).collect(),
         response_headers: Several(bucket.response_fields.rules().map(rule).collect()),
+        compression: Optional(
+            bucket.compression.as_ref().map(|given| compression(given, bucket.precompressed)),
+        ),
         cache: bucket.cache.as_ref().map(cache).unwrap_or_default(),
+    }
+}
+
+fn compression(compression: &Compression, precompressed: bool) -> CompressionSettings {
+    CompressionSettings {
+        codings: compression.codings.iter().map(|coding| coding.name().to_owned()).collect(),
+        precompressed,
+        compress: compression.compress,
+        types: compression.types.0.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+        min_size: ByteSize(compression.bytes_min),
     }
 }
 

@@ -13,7 +13,7 @@ use yatagarasu_s3::{
 use crate::config::error::ErrorSink;
 use crate::config::keys::{Again, BucketSettings, FallbackSettings, S3Settings, SiteSettings};
 use crate::config::text::check_field_value;
-use crate::config::validate::{cache, cors, fields, forward, routing, socket_bytes};
+use crate::config::validate::{cache, compression, cors, fields, forward, routing, socket_bytes};
 use crate::config::{BucketConfig, FallbackConfig, OriginConfig, Secret};
 use crate::service::listing::ListingFormat;
 use crate::service::site::{ErrorClass, Site};
@@ -43,6 +43,16 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
     let fallbacks: Vec<_> = fallbacks.collect();
     let cache = cache::cache(&settings.cache, &format!("{key}.cache"), complain);
     let cors = cors::cors(&settings.cors, &format!("{key}.cors"), complain);
+    let section = settings.compression.0.as_ref();
+    let precompressed = section.is_some_and(|section| section.precompressed);
+    let compression = section.map(|section| {
+        compression::compression(section, &format!("{key}.compression"), complain).map(Arc::new)
+    });
+    let compression = match compression {
+        None => Some(None),
+        Some(given) => given.map(Some),
+    };
+    let coded = compression.clone().flatten().map(|compression| Arc::clone(&compression.types));
     let response_fields = fields::response(&settings.hide_headers, &settings.response_headers, key, complain);
     Some(BucketConfig {
         name: name?,
@@ -60,7 +70,9 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
         fallbacks: fallbacks.into_iter().collect::<Option<_>>()?,
         forward_headers: forward_headers?,
         forward_query: forward_query?,
-        response_fields: Arc::new(cors.as_ref()?.applied_to(response_fields?)),
+        response_fields: Arc::new(cors.as_ref()?.applied_to(response_fields?.coding(coded))),
+        compression: compression?,
+        precompressed,
         cors: cors?,
         cache,
     })

@@ -60,7 +60,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns all values of a field.
-    fn all(&self, name: &HeaderName) -> Vec<&'a [u8]> {
+    pub(crate) fn all(&self, name: &HeaderName) -> Vec<&'a [u8]> {
         match self {
             Self::None => Vec::new(),
             Self::Map(headers) => headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect(),

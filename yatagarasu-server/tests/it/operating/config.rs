@@ -130,6 +130,7 @@ fn the_example_begins_with_the_short_configuration_and_says_the_defaults() {
                 "token:",
                 "ca_file:",
                 "site:",
+                "compression:",
                 "access_output:",
                 "access_format:",
                 "health_path:",

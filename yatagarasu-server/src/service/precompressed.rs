@@ -1,0 +1,82 @@
+//! Objects that stand beside others in a content coding: `app.js.br` for `app.js`.
+
+use http::StatusCode;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, RANGE,
+};
+use yatagarasu_core::http::coding::{Accepted, Coding, vary_by_coding};
+use yatagarasu_core::{CacheKey, Gateway, ObjectKey, Outcome, Reply, Request};
+
+use crate::service::buckets::Bucket;
+use crate::service::content_types;
+
+/// Request fields about the bytes of an object, which are those of the object itself.
+const OF_BYTES: [HeaderName; 4] = [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE];
+
+/// Types that say nothing of what is packed.
+const PACKED: [&str; 8] = [
+    "binary/octet-stream",
+    "application/octet-stream",
+    "application/gzip",
+    "application/x-gzip",
+    "application/zstd",
+    "application/x-zstd",
+    "application/brotli",
+    "application/x-brotli",
+];
+
+/// The codings of an object that a client may get, the best one first.
+#[derive(Debug)]
+pub(super) struct Precompressed(Vec<Coding>);
+
+impl Precompressed {
+    /// Returns the codings to look for. Returns `None` if the object is served as it is.
+    pub(super) fn of(bucket: &Bucket, key: &str, headers: &HeaderMap) -> Option<Self> {
+        if OF_BYTES.iter().any(|name| headers.contains_key(name)) {
+            return None;
+        }
+        Self::accepted(bucket, key, || Accepted::of(headers))
+    }
+
+    /// Returns the codings to look for, for a client that accepts these.
+    pub(super) fn accepted(bucket: &Bucket, key: &str, accepted: impl FnOnce() -> Accepted) -> Option<Self> {
+        let compression = bucket.config.compression.as_ref().filter(|_| bucket.config.precompressed)?;
+        content_types::of_key(key).filter(|value| compression.types.have(value.as_bytes()))?;
+        let codings: Vec<_> = compression.codings_for(accepted()).collect();
+        (!codings.is_empty()).then_some(Self(codings))
+    }
+
+    /// Looks for the object in one of the codings. Returns `None` if there is none, or S3 cannot say.
+    pub(super) async fn find(&self, gateway: &Gateway, request: &Request) -> Option<Outcome> {
+        for coding in &self.0 {
+            let object = ObjectKey::parse(&format!("{}{}", request.key.object, coding.extension())).ok()?;
+            let key = CacheKey::new(object, request.key.query.clone());
+            let beside = Request { method: request.method, key, headers: request.headers.clone() };
+            let mut outcome = gateway.execute(&beside).await;
+            if let Ok(reply) = &mut outcome.reply {
+                describe(reply, *coding, &request.key.object);
+                return Some(outcome);
+            }
+        }
+        None
+    }
+}
+
+/// Writes the fields of an object that is sent in the place of `object`.
+fn describe(reply: &mut Reply, coding: Coding, object: &ObjectKey) {
+    vary_by_coding(&mut reply.headers);
+    // Ranges are those of the object itself.
+    reply.headers.remove(ACCEPT_RANGES);
+    if reply.status == StatusCode::NOT_MODIFIED {
+        return;
+    }
+    reply.headers.insert(CONTENT_ENCODING, coding.value());
+    let is_packed = reply.headers.get(CONTENT_TYPE).is_none_or(|value| {
+        let essence = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+        PACKED.iter().any(|packed| essence.trim_ascii().eq_ignore_ascii_case(packed.as_bytes()))
+    });
+    if let Some(value) = content_types::of_key(object.as_str()).filter(|_| is_packed) {
+        reply.headers.insert(CONTENT_TYPE, value);
+    }
+}
