@@ -198,6 +198,18 @@ pub(crate) struct DemoArguments {
     /// The address the gateway listens on.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080", value_parser = listen_address)]
     pub(crate) address: SocketAddr,
+    /// Serves HTTPS, too, with a certificate of an authority that is made for this run.
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// The address the gateway listens on for HTTPS.
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:8443",
+        requires = "tls",
+        value_parser = listen_address
+    )]
+    pub(crate) tls_address: SocketAddr,
     /// The address the admin API listens on.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9090", value_parser = listen_address)]
     pub(crate) admin_address: SocketAddr,
@@ -263,6 +275,8 @@ mod tests {
         check("explain /a --header Host", false);
         check("explain", false);
         check("demo --address localhost:0 --admin-address [::1]:0", true);
+        check("demo --tls --tls-address [::1]:0", true);
+        check("demo --tls-address [::1]:0", false);
         check("demo --address nowhere", false);
     }
 

@@ -2,9 +2,10 @@
 //!
 //! [`content`] chooses the folder: the user's, or [`samples`] in a temporary one. [`files`] serves it read-only through
 //! the [`s3`] server, with entity tags in [`sidecars`]; [`located`] finds the file of a key. [`settings`] makes the
-//! gateway's configuration, and [`announcement`] prints what to try, with [`examples`] of the objects there are.
+//! gateway's configuration, [`certificates`] a certificate for `--tls`, and [`announcement`] prints what to try, with [`examples`] of the objects there are.
 
 mod announcement;
+mod certificates;
 mod content;
 mod examples;
 mod files;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 
 use tokio::net::TcpListener;
+use yatagarasu_server::server::ListenAddress;
 use yatagarasu_server::signals::{Ignored, Signals};
 use yatagarasu_server::telemetry::log::{FilterError, Format, Log};
 use yatagarasu_server::{Config, Server, StartError, Stop};
@@ -30,6 +32,7 @@ use crate::args::DemoArguments;
 use crate::stdout;
 
 use announcement::Announcement;
+use certificates::Certificates;
 use content::Content;
 use files::ReadOnlyFiles;
 use s3::{Keys, S3Server};
@@ -78,6 +81,9 @@ pub(crate) enum DemoError {
         #[source]
         cause: io::Error,
     },
+    /// The certificates cannot be made.
+    #[error("--tls: the certificates cannot be made: {0}")]
+    Certificates(Box<dyn std::error::Error + Send + Sync>),
     /// The signal handlers cannot be installed.
     #[error("signals cannot be waited for")]
     Signals(#[source] io::Error),
@@ -109,12 +115,14 @@ async fn serve(arguments: &DemoArguments) -> Result<(), DemoError> {
         started = Demo::start(arguments) => started?,
     };
     stdout::print(&demo.announcement().to_string()).map_err(DemoError::Stdout)?;
-    let Demo { gateway, s3, content, .. } = demo;
+    let Demo { gateway, s3, content, certificates, .. } = demo;
     if !gateway.run(stop).await {
         tracing::warn!("running responses were cut off");
     }
     drop(s3);
-    content.remove().map_err(|cause| DemoError::Content { doing: "removed", cause })?;
+    let unremoved = |cause| DemoError::Content { doing: "removed", cause };
+    certificates.map_or(Ok(()), Certificates::remove).map_err(unremoved)?;
+    content.remove().map_err(unremoved)?;
     stdout::print(STOPPED).map_err(DemoError::Stdout)
 }
 
@@ -126,6 +134,7 @@ struct Demo {
     keys: Keys,
     s3_address: SocketAddr,
     content: Content,
+    certificates: Option<Certificates>,
 }
 
 impl Demo {
@@ -137,7 +146,13 @@ impl Demo {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DemoError::S3)?;
         let s3_address = listener.local_addr().map_err(DemoError::S3)?;
         let keys = Keys::random();
-        let config = settings::config(arguments, s3_address, &keys)?;
+        let certificates = if arguments.tls {
+            let addresses = [Ipv4Addr::LOCALHOST.into(), arguments.tls_address.ip()];
+            Some(Certificates::make(&addresses).map_err(DemoError::Certificates)?)
+        } else {
+            None
+        };
+        let config = settings::config(arguments, s3_address, &keys, certificates.as_ref())?;
         let gateway = Server::start(&config).await.map_err(not_started)?;
         let unmade = |cause| DemoError::Content { doing: "made", cause };
         let dir = arguments.dir.clone();
@@ -145,7 +160,7 @@ impl Demo {
         let content = content.await.expect("making files does not panic").map_err(unmade)?;
         let files = ReadOnlyFiles::new(content.root(), content.objects()).map_err(unmade)?;
         let s3 = S3Server::start(listener, files, &keys);
-        Ok(Self { config, gateway, s3, keys, s3_address, content })
+        Ok(Self { config, gateway, s3, keys, s3_address, content, certificates })
     }
 
     fn announcement(&self) -> Announcement<'_> {
@@ -154,12 +169,23 @@ impl Demo {
             admin: self.gateway.admin_address(),
             s3: self.s3_address,
             content: &self.content,
+            certificates: self.certificates.as_ref(),
+            secure: self.secure_address(),
             token: self.config.admin.token.as_ref(),
             keys: &self.keys,
             program: std::env::args_os()
                 .next()
                 .map_or("yatagarasu".to_owned(), |program| program.to_string_lossy().into_owned()),
         }
+    }
+
+    /// Returns the address of the listener with TLS.
+    fn secure_address(&self) -> Option<SocketAddr> {
+        self.certificates.as_ref()?;
+        self.gateway.addresses().into_iter().find_map(|address| match address {
+            ListenAddress::Tcp(address) if address != self.gateway.address() => Some(address),
+            ListenAddress::Tcp(_) | ListenAddress::Unix(_) => None,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use yatagarasu_server::config::Secret;
 
+use super::certificates::Certificates;
 use super::content::Content;
 use super::s3::Keys;
 use super::settings::TOKEN;
@@ -25,6 +26,9 @@ pub(super) struct Announcement<'a> {
     pub(super) admin: SocketAddr,
     pub(super) s3: SocketAddr,
     pub(super) content: &'a Content,
+    pub(super) certificates: Option<&'a Certificates>,
+    /// Where the gateway speaks TLS.
+    pub(super) secure: Option<SocketAddr>,
     pub(super) token: Option<&'a Secret>,
     pub(super) keys: &'a Keys,
     /// The path by which this program was called.
@@ -37,6 +41,10 @@ impl fmt::Display for Announcement<'_> {
         writeln!(f, "An S3 server with one bucket, `{BUCKET}`, and the gateway in front of it:\n")?;
         writeln!(f, "  gateway    {}", self.first_url())?;
         writeln!(f, "  browser    http://{}/ (a website; folders without a page are listed)", self.gateway)?;
+        if let (Some(certificates), Some(secure)) = (self.certificates, self.secure) {
+            writeln!(f, "  with TLS   https://localhost:{}/ (TLS 1.2 and 1.3, HTTP/2)", secure.port())?;
+            writeln!(f, "  its CA     {} (for this run only)", certificates.authority().display())?;
+        }
         writeln!(f, "  admin API  http://{admin}")?;
         writeln!(f, "  S3 server  http://{s3} (signed requests only)")?;
         writeln!(f, "  its keys   AWS_ACCESS_KEY_ID={}", self.keys.access_key)?;
@@ -64,6 +72,14 @@ impl Announcement<'_> {
             add("a range: the first five bytes", format!("curl {show} -r 0-4 {url}"));
             let condition = quoted(&format!("If-None-Match: \"{tag}\""));
             add("a condition: nothing new (304)", format!("curl -i -H {condition} {url}"));
+        }
+        if let (Some(small), Some(certificates), Some(secure)) =
+            (&examples.small, self.certificates, self.secure)
+        {
+            let (key, show) = (utf8_percent_encode(&small.key, KEY), show(&small.key));
+            let authority = quoted(&certificates.authority().to_string_lossy());
+            let url = format!("https://localhost:{}/{key}", secure.port());
+            add("the same over TLS and HTTP/2", format!("curl {show} --cacert {authority} {url}"));
         }
         if let Some(large) = &examples.large {
             let url = self.url(&large.key);

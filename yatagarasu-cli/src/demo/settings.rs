@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use serde_json::json;
 use yatagarasu_server::Config;
 use yatagarasu_server::config::Environment;
 
 use super::DemoError;
+use super::certificates::Certificates;
 use super::s3::Keys;
 use super::sidecars::BUCKET;
 use crate::args::DemoArguments;
@@ -14,13 +16,18 @@ use crate::args::DemoArguments;
 pub(super) const TOKEN: &str = "YATAGARASU_ADMIN_TOKEN";
 
 /// Returns the gateway's configuration, loaded from YAML like that of a server.
-pub(super) fn config(arguments: &DemoArguments, s3: SocketAddr, keys: &Keys) -> Result<Config, DemoError> {
+pub(super) fn config(
+    arguments: &DemoArguments,
+    s3: SocketAddr,
+    keys: &Keys,
+    certificates: Option<&Certificates>,
+) -> Result<Config, DemoError> {
     let process = Environment::of_process();
     let environment: Environment = process.get(TOKEN).map(|token| (TOKEN, token)).into_iter().collect();
     let yaml = format!(
         r#"
 server:
-  address: "{address}"
+  listeners: {listeners}
   shutdown_grace: "2s"
 admin:
   address: "{admin}"
@@ -38,7 +45,7 @@ buckets:
       max_item_size: "10MB"
       max_size: "256MB"
 "#,
-        address = arguments.address,
+        listeners = listeners(arguments, certificates),
         admin = arguments.admin_address,
         access_key = keys.access_key,
         secret_key = keys.secret_key,
@@ -55,10 +62,21 @@ buckets:
     })
 }
 
+/// Returns the listeners as a list of YAML.
+fn listeners(arguments: &DemoArguments, certificates: Option<&Certificates>) -> serde_json::Value {
+    let plain = json!({ "address": arguments.address.to_string() });
+    let secure = certificates.map(|certificates| {
+        let files = json!({ "cert": certificates.certificate(), "key": certificates.key() });
+        json!({ "address": arguments.tls_address.to_string(), "tls": { "certificates": files } })
+    });
+    std::iter::once(plain).chain(secure).collect()
+}
+
 /// Returns the option that sets a configuration key, or the key itself if no option does.
 pub(super) fn option(key: &str) -> &str {
     match key {
-        "server.address" => "--address",
+        "server.listeners" | "server.listeners[0]" | "server.listeners[0].address" => "--address",
+        "server.listeners[1]" | "server.listeners[1].address" => "--tls-address",
         "admin.address" => "--admin-address",
         "admin.token" => TOKEN,
         other => other,

@@ -1,11 +1,16 @@
 //! The `demo` command: starting, serving, the printed commands, and stopping.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 use yatagarasu_testing::client::{Client, Connection};
 
@@ -132,6 +137,32 @@ async fn samples_are_served_signed_stored_and_streamed() {
     assert_eq!(gateway.get("/none/").await.status, 404);
     assert_eq!(demo.client("S3 server").get("/demo/hello.txt").await.status, 403, "nobody signed");
     assert_eq!(demo.commands("curl").count(), 8, "{:#?}", demo.announced);
+    demo.stop();
+}
+
+#[tokio::test]
+async fn https_is_served_with_an_authority_of_its_own() {
+    let demo = Demo::start(&["--tls", "--tls-address", "127.0.0.1:0"]);
+    let command = demo.commands("curl").find(|command| command.contains("--cacert")).unwrap();
+    let words: Vec<_> = command.split(' ').collect();
+    let [.., authority, url] = *words.as_slice() else { panic!("{command}") };
+    let (address, path) = url.strip_prefix("https://").unwrap().split_once('/').unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let port = address.rsplit_once(':').unwrap().1;
+    let socket = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    let mut stream = StreamOwned::new(connection, socket);
+    write!(stream, "GET /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("Hello"), "{answer}");
+    assert_eq!(demo.client("gateway").get("/hello.txt").await.status, 200, "without TLS, too");
     demo.stop();
 }
 
