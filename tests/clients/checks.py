@@ -21,6 +21,7 @@ S3_LOG = pathlib.Path(os.environ["CLIENTS_S3_LOG"])
 FILES = pathlib.Path(os.environ["CLIENTS_FILES"])  # the objects of fill.py, under their keys
 BUCKET = "clients"
 PORT = int(GATEWAY.rsplit(":", 1)[1])
+TLS_PORT = int(os.environ["CLIENTS_TLS_PORT"])  # of the listener with TLS
 
 # The prefixes of the gateway. All of them show the same bucket of S3.
 STREAMED = "media"  # no cache
