@@ -10,6 +10,7 @@ import io
 import json
 import pathlib
 import re
+import shutil
 import struct
 import zlib
 
