@@ -229,6 +229,7 @@ impl Server {
                     () = &mut accepting => Stop::Now,
                     () = trimming => Stop::Now,
                     () = renew(&listeners) => Stop::Now,
+                    () = keep_certificates(&listeners) => Stop::Now,
                     stop = until => stop,
                 };
                 let drain = parts.config.borrow().server.drain;
@@ -278,4 +279,14 @@ async fn accept_all(listeners: &[Listener], sockets: &[Arc<ListeningSocket>], ha
         accept(&listener.config().key, socket, take).await;
     });
     join_all(accepting).await;
+}
+
+/// Has the certificates of listeners renewed by their authorities, for ever.
+async fn keep_certificates(listeners: &[Listener]) {
+    #[cfg(feature = "acme")]
+    crate::tls::acme::keeper::keep(listeners).await;
+    #[cfg(not(feature = "acme"))]
+    let _ = listeners;
+    // There may be no listener.
+    pending::<()>().await;
 }

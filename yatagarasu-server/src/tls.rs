@@ -1,8 +1,9 @@
 //! TLS towards clients: the certificates, and which of them a client gets.
 //!
 //! A [`certificate`] is read from two files. The [`certificates`] of a listener are selected by the name that a client
-//! asks for. [`setup`] makes the configuration of a listener for rustls from them.
+//! asks for. Those of [`acme`] are issued by an authority by itself. [`setup`] makes the configuration of a listener for rustls from them.
 
+pub(crate) mod acme;
 pub(crate) mod certificate;
 pub(crate) mod certificates;
 pub(crate) mod setup;

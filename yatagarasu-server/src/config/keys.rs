@@ -145,8 +145,11 @@ rows! {
     struct ListenerTlsSettings, "the keys of `tls`" {
         /// The certificates with their keys. The name that a client asks for (SNI) selects one by the names in it; the
         /// first one is for all others. Files that change are read again.
-        certificates: Several<CertificateSettings> = [], else Required,
+        certificates: Several<CertificateSettings> = [], else Computed("none; needed without `acme`"),
             such as [{ "cert": "/etc/ssl/www.pem", "key": "/etc/ssl/www.key" }], bounds Bounds::rule("at least one");
+        /// A certificate that an authority such as Let's Encrypt issues by itself (ACME), and renews.
+        acme: Optional<AcmeSettings> = null, else Computed("none"),
+            such as { "domains": ["www.example.com"], "storage": "/var/lib/yatagarasu/acme", "accept_terms": true };
         /// The oldest version of TLS that is spoken.
         min_version: Choice<TlsVersion> = "1.2";
         /// A file with the authorities, in PEM, that have to have issued the certificates of clients. Clients without a
@@ -154,6 +157,26 @@ rows! {
         client_ca: Option<String> = null, else Computed("clients need no certificate"), such as "/etc/ssl/clients.pem";
         /// How long browsers that have been here come back over TLS only (`Strict-Transport-Security`).
         hsts: Span = 0, bounds Bounds::from(1_000).or_zero("for as long as they like");
+    }
+
+    /// A certificate that an authority issues.
+    struct AcmeSettings, "the keys of `acme`" {
+        /// The names of the hosts that it is for. Port 443 of each has to lead to this listener: the authority makes sure of the
+        /// names by it (TLS-ALPN-01).
+        domains: Option<Vec<String>> = null, else Required, such as ["www.example.com", "example.com"],
+            bounds Bounds::rule("names, at least one; no addresses and no wildcards");
+        /// The folder for the account, the certificate and its key. It is made if it is missing, for its owner alone. Keep it: an
+        /// authority issues few certificates for one name in a week.
+        storage: Option<String> = null, else Required, such as "/var/lib/yatagarasu/acme",
+            bounds Bounds::rule("an absolute path");
+        /// Whether the operator accepts the terms of service of the authority.
+        accept_terms: bool = false, bounds Bounds::rule("`true`");
+        /// URLs by which the authority may reach the operator.
+        contact: Vec<String> = [], such as ["mailto:webmaster@example.com"], bounds Bounds::rule("`mailto:` URLs");
+        /// The directory of the authority (RFC 8555 7.1.1).
+        directory: String = "https://acme-v02.api.letsencrypt.org/directory", bounds Bounds::rule("an `https` URL");
+        /// A file with the authority, in PEM, of the directory's own certificate, if that is not a public one.
+        ca_file: Option<String> = null, else Computed("those of the system"), such as "/etc/ssl/acme-ca.pem";
     }
 
     /// A certificate and its key.

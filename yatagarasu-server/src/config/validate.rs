@@ -2,6 +2,7 @@
 //!
 //! The bounds of single values are in the table of keys. The checks here are those of several keys, and of texts.
 
+mod acme;
 mod answers;
 mod bucket;
 mod cache;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use http::HeaderValue;
 
 use crate::config::ListenerConfig;
+use crate::tls::acme::AcmeConfig;
 use crate::tls::setup::{TlsConfig, TlsError, TlsSetup};
 
 /// What a listener does with its connections. A reload of the configuration may change it, and so may a file.
@@ -75,6 +76,8 @@ pub(super) fn stamps(config: &ListenerConfig) -> Vec<Stamp> {
         Some((found.modified().ok()?, [found.ctime(), found.ctime_nsec()], found.len(), found.ino()))
     };
     let Some(tls) = &config.tls else { return Vec::new() };
-    let pairs = tls.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
+    let issued = tls.acme.as_ref().map(AcmeConfig::files);
+    let all = tls.certificates.iter().chain(&issued);
+    let pairs = all.flat_map(|files| [&files.cert, &files.key]);
     pairs.chain(&tls.client_ca).map(stamp).collect()
 }

@@ -97,8 +97,14 @@ impl Certificate {
     /// Returns what is wrong with the files. The dates are not checked: a server with an old certificate still serves
     /// those who accept it.
     pub(crate) fn load(files: &CertificateFiles) -> Result<Self, CertificateError> {
-        let chain = chain(&files.cert)?;
-        let key = key(&files.key)?;
+        Self::of(chain(&files.cert)?, key(&files.key)?, files)
+    }
+
+    fn of(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        files: &CertificateFiles,
+    ) -> Result<Self, CertificateError> {
         let malformed =
             |path: &Path, reason: String| CertificateError::Malformed { path: path.to_owned(), reason };
         let (_, leaf) = X509Certificate::from_der(&chain[0])
@@ -118,6 +124,31 @@ impl Certificate {
             ends: date(validity.not_after.timestamp()),
             certified: Arc::new(certified),
         })
+    }
+
+    /// Takes a certificate that was made here, with its key in PKCS#8.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with it. `file` is where it would be.
+    #[cfg(feature = "acme")]
+    pub(super) fn made(
+        file: PathBuf,
+        certificate: CertificateDer<'static>,
+        key: &[u8],
+    ) -> Result<Self, CertificateError> {
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.to_vec());
+        Self::of(vec![certificate], key.into(), &CertificateFiles { cert: file.clone(), key: file })
+    }
+
+    /// Returns when it begins.
+    pub(crate) fn begins(&self) -> SystemTime {
+        self.begins
+    }
+
+    /// Returns whether it is for a host.
+    pub(crate) fn is_for(&self, name: &str) -> bool {
+        self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
     /// Returns when it ends.

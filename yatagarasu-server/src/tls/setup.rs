@@ -8,6 +8,7 @@ use rustls::server::{ClientHello, ProducesTickets, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, RootCertStore, ServerConfig};
 
+use crate::tls::acme::{AcmeConfig, challenges};
 use crate::tls::certificate::{Certificate, CertificateError, CertificateFiles, chain};
 use crate::tls::certificates::Certificates;
 use crate::tls::{TlsVersion, provider};
@@ -25,8 +26,10 @@ const CHACHA: [CipherSuite; 3] = [
 /// TLS of a listener, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// The certificates, at least one. The first one is for clients that ask for none of their names.
+    /// The certificates. The first one is for clients that ask for none of their names.
     pub certificates: Vec<CertificateFiles>,
+    /// The certificate that an authority issues by itself. Without it there is one of `certificates` at least.
+    pub acme: Option<AcmeConfig>,
     /// The oldest version that is spoken.
     pub min_version: TlsVersion,
     /// The authorities that have to have issued the certificates of clients. `None` asks clients for none.
@@ -41,6 +44,9 @@ pub enum TlsError {
     /// A certificate of the server, of which this is the number.
     #[error("{1}")]
     Certificate(usize, #[source] CertificateError),
+    /// The certificate of an authority.
+    #[error("{0}")]
+    Acme(#[source] CertificateError),
     /// The authorities of clients.
     #[error("{0}")]
     ClientAuthorities(#[source] CertificateError),
@@ -88,7 +94,10 @@ impl TlsSetup {
     fn with(config: &TlsConfig, ticketer: Arc<dyn ProducesTickets>) -> Result<Self, TlsError> {
         let load =
             |(place, files)| Certificate::load(files).map_err(|error| TlsError::Certificate(place, error));
-        let all = config.certificates.iter().enumerate().map(load).collect::<Result<_, _>>()?;
+        let mut all: Vec<_> = config.certificates.iter().enumerate().map(load).collect::<Result<_, _>>()?;
+        if let Some(acme) = &config.acme {
+            all.push(acme.load().map_err(TlsError::Acme)?);
+        }
         let certificates = Arc::new(Certificates::new(all));
         let versions = match config.min_version {
             TlsVersion::V1_2 => &[&TLS13, &TLS12][..],
@@ -128,6 +137,9 @@ impl TlsSetup {
 
     /// Returns the configuration for a client that has begun a handshake.
     pub(crate) fn for_client(&self, hello: &ClientHello<'_>, is_served: bool) -> Arc<ServerConfig> {
+        if let Some(config) = challenges::for_authority(hello) {
+            return config;
+        }
         let preferred = hello.cipher_suites().first();
         Arc::clone(match preferred {
             _ if !is_served => &self.refusing,

@@ -14,10 +14,11 @@ use yatagarasu_core::{ForwardedFields, ObjectKey};
 use yatagarasu_s3::{Access, Addressing};
 
 use crate::config::keys::{
-    ALL, Address, AdminSettings, Again, AnswerSettings, BucketSettings, CacheSettings, CertificateSettings,
-    Choice, ClientAddressSettings, CompressionSettings, CorsMode, CorsSettings, Either, FallbackSettings,
-    Fields, ListenerSettings, ListenerTlsSettings, LogSettings, Optional, ResponseHeaderSettings,
-    RewriteSettings, RewriteStatus, S3Settings, ServerSettings, Settings, Several, SiteSettings, TlsSettings,
+    ALL, AcmeSettings, Address, AdminSettings, Again, AnswerSettings, BucketSettings, CacheSettings,
+    CertificateSettings, Choice, ClientAddressSettings, CompressionSettings, CorsMode, CorsSettings, Either,
+    FallbackSettings, Fields, ListenerSettings, ListenerTlsSettings, LogSettings, Optional,
+    ResponseHeaderSettings, RewriteSettings, RewriteStatus, S3Settings, ServerSettings, Settings, Several,
+    SiteSettings, TlsSettings,
 };
 use crate::config::units::{ByteSize, Span};
 use crate::config::{
@@ -27,6 +28,7 @@ use crate::config::{
 use crate::service::own::{OwnAnswer, OwnAnswers};
 use crate::service::router::Rewrite;
 use crate::service::site::Site;
+use crate::tls::acme::AcmeConfig;
 
 /// Returns the effective configuration as YAML, with all defaults and with masked secrets. Leaves out a region that is
 /// only found when the source is built.
@@ -113,11 +115,23 @@ fn listener(listener: &ListenerConfig) -> ListenerSettings {
         address: Some(Address(listener.address.to_string())),
         tls: Optional(listener.tls.as_ref().map(|tls| ListenerTlsSettings {
             certificates: Several(tls.certificates.iter().map(certificate).collect()),
+            acme: Optional(tls.acme.as_ref().map(acme)),
             min_version: Choice(tls.min_version),
             client_ca: tls.client_ca.as_deref().and_then(path),
             hsts: Span(tls.hsts.unwrap_or_default()),
         })),
         https_redirect: listener.https_redirect.unwrap_or(0),
+    }
+}
+
+fn acme(acme: &AcmeConfig) -> AcmeSettings {
+    AcmeSettings {
+        domains: Some(acme.domains.clone()),
+        storage: Some(acme.storage.display().to_string()),
+        accept_terms: true,
+        contact: acme.contact.clone(),
+        directory: acme.directory.clone(),
+        ca_file: acme.ca_file.as_ref().map(|path| path.display().to_string()),
     }
 }
 

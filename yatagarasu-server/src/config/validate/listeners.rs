@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::error::ErrorSink;
 use crate::config::keys::{Address, ListenerSettings, ListenerTlsSettings, ServerSettings};
+use crate::config::validate::acme;
 use crate::config::{CertificateFiles, ListenerConfig, SHORT_FORM, TlsConfig};
 use crate::listener::socket::ListenAddress;
 use crate::tls::setup::{TlsError, TlsSetup};
@@ -86,7 +87,9 @@ fn address(given: Option<&Address>, key: &str, complain: ErrorSink<'_>) -> Optio
 
 fn tls(settings: &ListenerTlsSettings, key: &str, complain: ErrorSink<'_>) -> Option<TlsConfig> {
     let certificates = &settings.certificates.0;
-    if certificates.is_empty() {
+    let acme =
+        settings.acme.0.as_ref().map(|settings| acme::acme(settings, &format!("{key}.acme"), complain));
+    if certificates.is_empty() && acme.is_none() {
         complain(&format!("{key}.certificates"), "expected at least one certificate with `cert` and `key`");
         return None;
     }
@@ -102,7 +105,12 @@ fn tls(settings: &ListenerTlsSettings, key: &str, complain: ErrorSink<'_>) -> Op
     });
     // All errors, and not the first only.
     let files: Vec<_> = files.collect();
+    let acme = match acme {
+        None => None,
+        Some(acme) => Some(acme?),
+    };
     let config = TlsConfig {
+        acme,
         certificates: files.into_iter().collect::<Option<_>>()?,
         min_version: settings.min_version.0,
         client_ca: settings.client_ca.as_ref().map(PathBuf::from),
@@ -119,6 +127,7 @@ fn check(config: &TlsConfig, key: &str, complain: ErrorSink<'_>) -> bool {
             let name = if cause.is_of_key(&config.certificates[*index]) { "key" } else { "cert" };
             format!("{key}.certificates[{index}].{name}")
         }
+        TlsError::Acme(_) => format!("{key}.acme.storage"),
         TlsError::ClientAuthorities(_) => format!("{key}.client_ca"),
         TlsError::Setup(_) => key.to_owned(),
     };

@@ -19,7 +19,7 @@ fn blocks() -> Vec<&'static str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_configuration_on_the_page_serves_over_tls() {
     let blocks = blocks();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     for block in blocks {
         let files = Files::new();
         let mut certificates = Vec::new();
@@ -35,6 +35,9 @@ async fn each_configuration_on_the_page_serves_over_tls() {
         // The ports and the addresses of this machine are not those of the reader.
         let here = block.replace("0.0.0.0:443", "127.0.0.1:0").replace("0.0.0.0:80", "127.0.0.1:0");
         let here = here.replace("/etc/yatagarasu/", &folder.replace("//", "/"));
+        // Nobody is asked for a certificate.
+        let nobody = "accept_terms: true\n          directory: \"https://127.0.0.1:9/\"";
+        let here = here.replace("accept_terms: true", nobody);
         let yaml = format!("admin: {{ address: \"127.0.0.1:0\" }}\n{here}");
         let config = Config::from_yaml("tls.md", &yaml, &Environment::default()).unwrap();
         assert_eq!(config.warnings(), Vec::<String>::new(), "{block}");
@@ -42,7 +45,7 @@ async fn each_configuration_on_the_page_serves_over_tls() {
         let client = TlsClient::trusting(&certificates);
         let name = if block.contains("default.pem") { "www.example.org" } else { "www.example.com" };
         let answer = client.get(tcp(&site, 0), name, "/nowhere").await;
-        if block.contains("client_ca") {
+        if block.contains("client_ca") || block.contains("acme:") {
             answer.unwrap_err();
         } else {
             assert_eq!(answer.unwrap().response.status, 404, "{block}");

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use yatagarasu_server::Config;
-use yatagarasu_server::config::Environment;
+use yatagarasu_server::config::{Environment, show};
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::{Connection, plain_get};
 
@@ -162,6 +162,53 @@ fn errors(listener: &str) -> String {
     let bucket = ["  - { name: \"a\", path_prefix: \"/a\" }\n".to_owned()];
     let yaml = document(&format!("listeners: [{listener}]"), &bucket);
     Config::from_yaml("f.yaml", &yaml, &Environment::default()).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_to_order_is_said() {
+    let good = [
+        ("domains", "[\"a.example\"]"),
+        ("storage", "\"/nowhere/acme\""),
+        ("accept_terms", "true"),
+        ("contact", "[\"mailto:a@b.example\"]"),
+        ("directory", "\"https://ca.example/\""),
+        ("ca_file", "\"/ca.pem\""),
+    ];
+    let found = |name: &str, value: &str| {
+        let keys = good.map(|(key, given)| format!("{key}: {}", if key == name { value } else { given }));
+        let listener = format!("{{ address: \"127.0.0.1:0\", tls: {{ acme: {{ {} }} }} }}", keys.join(", "));
+        let yaml = format!(
+            "server: {{ listeners: [{listener}] }}\nadmin: {{ address: \"127.0.0.1:0\" }}\nbuckets: [{{ name: a, path_prefix: \
+             /a }}]\n"
+        );
+        Config::from_yaml("f.yaml", &yaml, &Environment::default()).map_err(|errors| errors.to_string())
+    };
+    let config = found("", "").unwrap();
+    let acme = config.server.listeners[0].tls.as_ref().unwrap().acme.as_ref().unwrap();
+    assert_eq!(
+        (acme.domains.join(","), acme.directory.as_str()),
+        ("a.example".to_owned(), "https://ca.example/")
+    );
+    let shown = show(&config);
+    for line in ["accept_terms: true", "storage: /nowhere/acme", "ca_file: /ca.pem"] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    for (name, value, expected) in [
+        ("domains", "[]", "domains: expected the names of hosts"),
+        ("domains", "[\"*.a.example\"]", "domains[0]: expected the name of a host, without `*`"),
+        ("domains", "[\"192.0.2.1\"]", "domains[0]: expected the name of a host, without `*` and no address"),
+        ("domains", "[\"../a\"]", "domains[0]: expected the name of a host"),
+        ("storage", "\"acme\"", "storage: expected an absolute path"),
+        ("accept_terms", "false", "accept_terms: read the terms of service of the authority"),
+        ("contact", "[\"a@b.example\"]", "contact[0]: expected a URL such as \"mailto:"),
+        ("directory", "\"http://ca.example/\"", "directory: expected an `https` URL"),
+    ] {
+        let error = found(name, value).unwrap_err();
+        assert!(
+            error.starts_with(&format!("f.yaml: server.listeners[0].tls.acme.{expected}")),
+            "{value}: {error}"
+        );
+    }
 }
 
 #[test]
