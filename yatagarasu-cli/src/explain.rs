@@ -103,7 +103,7 @@ fn shown(explanation: &Explanation) -> String {
     if let Some(Finding { is, because }) = lifetime {
         line("lifetime", &format!("{is}  ({because})"));
     }
-    for RuleFile { key, rules, matching, left_out } in rules {
+    for RuleFile { key, rules, matching, left_out, more_left_out } in rules {
         let count = rules.map_or("not read yet".to_owned(), |rules| format!("{rules} rules"));
         let lines: Vec<_> = matching.iter().map(ToString::to_string).collect();
         let matching = if lines.is_empty() {
@@ -114,6 +114,9 @@ fn shown(explanation: &Explanation) -> String {
         line("rules", &format!("{key}: {count}{matching}"));
         for (number, reason) in left_out {
             line("", &format!("line {number} is left out: {reason}"));
+        }
+        if *more_left_out > 0 {
+            line("", &format!("{more_left_out} further lines are left out"));
         }
     }
     for note in notes {

@@ -144,6 +144,8 @@ fn forwarded(request: &Request, policy: &BucketPolicy) -> SourceRequest {
 /// Passes the trace of a request on, so that the logs of a source can be found by it (W3C Trace Context 3). What several
 /// clients wait for has the trace of the one that began it.
 fn pass_trace(from: &HeaderMap, to: &mut HeaderMap) {
+    to.remove(TRACE_PARENT);
+    to.remove(TRACE_STATE);
     let mut parents = from.get_all(&TRACE_PARENT).iter();
     let (Some(parent), None) = (parents.next(), parents.next()) else { return };
     // A source must not refuse, because of what one client sends, a request that others wait for.
@@ -151,7 +153,6 @@ fn pass_trace(from: &HeaderMap, to: &mut HeaderMap) {
         return;
     }
     to.insert(TRACE_PARENT, parent.clone());
-    to.remove(TRACE_STATE);
     let state = from.get_all(&TRACE_STATE);
     if state.iter().map(HeaderValue::len).sum::<usize>() <= TRACE_STATE_BYTES_MAX {
         for value in state {
@@ -167,6 +168,7 @@ fn is_trace_parent(value: &[u8]) -> bool {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     value.len() == 55
         && !value.starts_with(b"ff")
+        && [3..35, 36..52].into_iter().all(|id| value[id].iter().any(|byte| *byte != b'0'))
         && value.iter().enumerate().all(
             |(index, &byte)| {
                 if is_dash(index) { byte == b'-' } else { is_digit(byte) }
@@ -242,7 +244,18 @@ mod tests {
         check(&[("traceparent", parent), ("tracestate", &"a".repeat(513))], 1);
         check(&[("tracestate", "a=1")], 0);
         check(&[("traceparent", parent), ("traceparent", parent)], 0);
-        for other in [&parent[..54], &parent.to_uppercase(), &parent.replacen("00", "ff", 1), "x"] {
+        let (no_trace, no_parent) = (
+            parent.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+            parent.replace("b7ad6b7169203331", &"0".repeat(16)),
+        );
+        for other in [
+            &no_trace,
+            &no_parent,
+            &parent[..54],
+            &parent.to_uppercase(),
+            &parent.replacen("00", "ff", 1),
+            "x",
+        ] {
             check(&[("traceparent", other)], 0);
         }
     }

@@ -138,6 +138,8 @@ pub struct RuleFile {
     pub matching: Vec<usize>,
     /// The lines that are left out, with their numbers and the reasons.
     pub left_out: Vec<(usize, String)>,
+    /// How many further lines are left out.
+    pub more_left_out: usize,
 }
 
 impl Finding {

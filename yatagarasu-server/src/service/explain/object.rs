@@ -110,7 +110,8 @@ fn rule_file(file: SeenFile) -> RuleFile {
         key: file.key.as_str().to_owned(),
         rules: file.rules,
         matching: file.matching,
-        left_out: file.bad.into_iter().map(|bad| (bad.line, bad.reason)).collect(),
+        left_out: file.bad.first().iter().map(|bad| (bad.line, bad.reason.clone())).collect(),
+        more_left_out: file.bad.others,
     }
 }
 

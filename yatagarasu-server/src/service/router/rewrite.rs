@@ -3,12 +3,15 @@
 use std::fmt;
 
 use http::{HeaderValue, StatusCode};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use crate::service::target::is_host;
 
 /// Maximum number of captures in a rule.
 const CAPTURES_MAX: usize = 16;
+
+/// Maximum length of a path or a reference that is put together, in bytes. Keys and most clients take no longer ones.
+const FILLED_BYTES_MAX: usize = 8 * 1024;
 
 /// After this many redirects browsers give up (Fetch, "HTTP-redirect fetch").
 const REDIRECTS_MAX: usize = 20;
@@ -57,15 +60,15 @@ impl PathPattern {
     pub(crate) fn new(parts: Vec<Part>) -> Result<Self, String> {
         let mut names: Vec<&str> = parts.iter().filter_map(Part::name).collect();
         if names.len() > CAPTURES_MAX {
-            return Err(format!("expected at most {CAPTURES_MAX} names in braces"));
+            return Err(format!("expected at most {CAPTURES_MAX} names"));
         }
         let touch = parts.windows(2).any(|pair| pair.iter().all(|part| part.name().is_some()));
         if touch {
-            return Err("expected text between two names in braces".to_owned());
+            return Err("expected text between two names".to_owned());
         }
         names.sort_unstable();
         if let Some([twice, _]) = names.array_windows().find(|[one, other]| one == other) {
-            return Err(format!("`{{{twice}}}` stands there twice"));
+            return Err(format!("the name `{twice}` stands there twice"));
         }
         match parts.first() {
             Some(Part::Text(text)) if text.starts_with('/') => Ok(Self(parts)),
@@ -210,6 +213,9 @@ impl Target {
     ///
     /// Returns what is wrong with it.
     pub(crate) fn new(parts: Vec<Part>, from: &PathPattern) -> Result<Self, String> {
+        if parts.iter().filter_map(Part::name).count() > CAPTURES_MAX {
+            return Err(format!("expected at most {CAPTURES_MAX} names"));
+        }
         if let Some(name) = parts.iter().filter_map(Part::name).find(|name| !from.has(name)) {
             return Err(format!("`{{{name}}}` is not in `from`"));
         }
@@ -240,26 +246,33 @@ impl Target {
         Self::new(parts(text)?, from)
     }
 
-    /// Returns the reference for a redirect.
+    /// Returns the reference for a redirect. Returns `None` if it would be too long.
     pub(crate) fn reference(&self, captures: &Captures<'_>) -> Option<HeaderValue> {
-        let reference = self.filled(captures, escaped_path);
+        let reference = self.filled(captures, escaped_path)?;
         let reference = one_slash(&reference);
         HeaderValue::try_from(reference).ok()
     }
 
-    /// Returns the decoded path.
-    pub(crate) fn path(&self, captures: &Captures<'_>) -> String {
+    /// Returns the decoded path. Returns `None` if it would be too long.
+    pub(crate) fn path(&self, captures: &Captures<'_>) -> Option<String> {
         self.filled(captures, str::to_owned)
     }
 
-    fn filled(&self, captures: &Captures<'_>, form: impl Fn(&str) -> String) -> String {
-        let part = |part: &Part| match part {
-            Part::Text(text) => text.clone(),
-            Part::Segment(name) | Part::Rest(name) => {
-                form(captures.iter().find(|(captured, _)| captured == name).map_or("", |(_, text)| *text))
+    fn filled(&self, captures: &Captures<'_>, form: impl Fn(&str) -> String) -> Option<String> {
+        let mut filled = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => filled.push_str(text),
+                Part::Segment(name) | Part::Rest(name) => {
+                    let captured = captures.iter().find(|(captured, _)| captured == name);
+                    filled.push_str(&form(captured.map_or("", |(_, text)| *text)));
+                }
             }
-        };
-        self.0.iter().map(part).collect()
+            if filled.len() > FILLED_BYTES_MAX {
+                return None;
+            }
+        }
+        Some(filled)
     }
 
     /// Returns whether it is a path, and not a URL.
@@ -326,7 +339,7 @@ impl Rewrite {
         let captures = self.from.captures(path)?;
         match self.status {
             Some(status) => Some(Rewritten::Redirect(status, self.to.reference(&captures)?)),
-            None => Some(Rewritten::Path(self.to.path(&captures))),
+            None => Some(Rewritten::Path(self.to.path(&captures)?)),
         }
     }
 }
@@ -339,27 +352,32 @@ pub(crate) fn rewritten(rules: &[Rewrite], path: &str) -> Option<Rewritten> {
 /// Returns the number of the first redirect that leads back to itself, or on and on.
 pub(crate) fn endless(rules: &[Rewrite]) -> Option<usize> {
     let hops: Vec<_> = rules.iter().map(Rewrite::hop).collect();
-    endless_hops(&hops)
+    endless_hops(&hops, |_| String::new())
 }
 
 /// A step of a client. Without a target it is the last one.
 pub(crate) type Hop<'a> = (&'a PathPattern, Option<&'a Target>);
 
-/// Returns the number of the first redirect that leads back to itself, or on and on.
-pub(crate) fn endless_hops(hops: &[Hop<'_>]) -> Option<usize> {
+/// Returns the number of the first redirect that leads back to itself, or on and on. A path that no pattern is for may have
+/// another form.
+pub(crate) fn endless_hops(hops: &[Hop<'_>], other_form: impl Fn(&str) -> String) -> Option<usize> {
     let is_redirect = |to: Option<&Target>| to.is_some_and(Target::is_path);
     (0..hops.len()).filter(|&index| is_redirect(hops[index].1)).find(|&index| {
         let mut path = hops[index].0.sample();
         for _ in 0..=REDIRECTS_MAX {
-            let matching = hops.iter().find_map(|(from, to)| Some((*to, from.captures(&path)?)));
-            let Some((Some(to), captures)) = matching.filter(|(to, _)| is_redirect(*to)) else {
+            let other = other_form(&path);
+            let matching = hops.iter().find_map(|(from, to)| {
+                let captured = from.captures(&path).or_else(|| from.captures(&other))?;
+                Some((*to, captured))
+            });
+            let Some((Some(to), captured)) = matching.filter(|(to, _)| is_redirect(*to)) else {
                 return false;
             };
-            let next = to.path(&captures);
+            // What gets longer and longer leads on and on, too.
+            let Some(next) = to.path(&captured) else { return true };
             // A query or a fragment is no part of the next path.
             let end = next.find(['?', '#']).unwrap_or(next.len());
-            path = next;
-            path.truncate(end);
+            path = percent_decode_str(&next[..end]).decode_utf8_lossy().into_owned();
         }
         true
     })
@@ -434,6 +452,18 @@ mod tests {
     }
 
     #[test]
+    fn what_gets_too_long_is_not_put_together() {
+        let long = format!("/old/{}", "a".repeat(3000));
+        assert!(applied("/old/{rest}", "/{rest}/{rest}", 301, &long).is_some());
+        for status in [0, 301] {
+            assert_eq!(applied("/old/{rest}", "/{rest}/{rest}/{rest}", status, &long), None);
+        }
+        let from = PathPattern::parse("/{a}").unwrap();
+        assert!(Target::parse(&"/{a}".repeat(CAPTURES_MAX), &from).is_ok());
+        assert!(Target::parse(&"/{a}".repeat(CAPTURES_MAX + 1), &from).is_err());
+    }
+
+    #[test]
     fn what_is_no_rule_is_refused() {
         for from in ["old", "", "/{a}{b}", "/{a}/{a}", "/{", "/}", "/{a b}", "{a}", "/{}"] {
             assert!(PathPattern::parse(from).is_err(), "{from}");
@@ -461,6 +491,8 @@ mod tests {
             (vec![rule("/a", "/b", 301), rule("/b", "/a", 0)], None),
             (vec![rule("/a", "https://b.example/a", 301)], None),
             (vec![rule("/a", "/b?x", 301), rule("/b", "/a#y", 301)], Some(0)),
+            (vec![rule("/a b", "/a%20b", 301)], Some(0)),
+            (vec![rule("/{rest}", "/x{rest}/{rest}/{rest}", 301)], Some(0)),
         ] {
             assert_eq!(endless(&rules), expected, "{rules:?}");
         }

@@ -12,6 +12,12 @@ use yatagarasu_core::ObjectKey;
 /// Maximum number of unreadable lines that the log names for one object.
 const LOGGED_MAX: usize = 10;
 
+/// Maximum number of unreadable lines that are kept of one object.
+const BAD_LINES_MAX: usize = 100;
+
+/// Maximum length of a line, in bytes.
+const LINE_BYTES_MAX: usize = 4 * 1024;
+
 /// A line that is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadLine {
@@ -21,13 +27,38 @@ pub(crate) struct BadLine {
     pub(crate) reason: String,
 }
 
-/// Logs the lines of an object that are left out.
-fn announce(key: &ObjectKey, bad: &[BadLine]) {
-    for BadLine { line, reason } in bad.iter().take(LOGGED_MAX) {
-        tracing::warn!(key = key.as_str(), line, "a rule of a website is left out: {reason}");
+/// The lines of an object that are left out, the first ones of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct BadLines {
+    lines: Vec<BadLine>,
+    /// How many others there are.
+    pub(crate) others: usize,
+}
+
+impl BadLines {
+    /// Notes a line.
+    fn add(&mut self, line: usize, reason: String) {
+        if self.lines.len() < BAD_LINES_MAX {
+            self.lines.push(BadLine { line, reason });
+        } else {
+            self.others += 1;
+        }
     }
-    if let Some(others) = bad.len().checked_sub(LOGGED_MAX).filter(|others| *others > 0) {
-        tracing::warn!(key = key.as_str(), others, "further rules of a website are left out");
+
+    /// Returns the first ones.
+    pub(crate) fn first(&self) -> &[BadLine] {
+        &self.lines
+    }
+
+    /// Logs some of them.
+    fn announce(&self, key: &ObjectKey) {
+        for BadLine { line, reason } in self.lines.iter().take(LOGGED_MAX) {
+            tracing::warn!(key = key.as_str(), line, "a rule of a website is left out: {reason}");
+        }
+        let others = self.lines.len().saturating_sub(LOGGED_MAX) + self.others;
+        if others > 0 {
+            tracing::warn!(key = key.as_str(), others, "further rules of a website are left out");
+        }
     }
 }
 
@@ -58,6 +89,6 @@ mod tests {
         let key = ObjectKey::parse("k").expect("a key");
         let redirects = Redirects::read(&key, HeaderMap::new(), Bytes::from_static(redirects.as_bytes()));
         let fields = FieldRules::read(&key, HeaderMap::new(), Bytes::from_static(fields.as_bytes()));
-        assert_eq!((redirects.bad, fields.bad), (Vec::new(), Vec::new()));
+        assert_eq!((redirects.bad, fields.bad), (BadLines::default(), BadLines::default()));
     }
 }

@@ -4,7 +4,7 @@ use yatagarasu_core::ObjectKey;
 
 use crate::service::listing::ListingFormat;
 use crate::service::site::kept::Known;
-use crate::service::site::rules::BadLine;
+use crate::service::site::rules::BadLines;
 use crate::service::site::rules::redirects::{Precedence, Ruled};
 use crate::service::site::{Website, folder};
 
@@ -29,12 +29,12 @@ pub(in crate::service) struct SeenFile {
     pub(in crate::service) rules: Option<usize>,
     /// The lines that are for the path.
     pub(in crate::service) matching: Vec<usize>,
-    pub(in crate::service) bad: Vec<BadLine>,
+    pub(in crate::service) bad: BadLines,
 }
 
 impl SeenFile {
     fn unread(key: ObjectKey) -> Self {
-        Self { key, rules: None, matching: Vec::new(), bad: Vec::new() }
+        Self { key, rules: None, matching: Vec::new(), bad: BadLines::default() }
     }
 
     fn missing(key: ObjectKey) -> Self {

@@ -8,16 +8,19 @@ use yatagarasu_core::http::fields::is_own_of_responses;
 use crate::service::router::rewrite::PathPattern;
 use crate::service::site::kept::KeptObject;
 use crate::service::site::rules::redirects::pattern;
-use crate::service::site::rules::{BadLine, announce, lines};
+use crate::service::site::rules::{BadLines, LINE_BYTES_MAX, lines};
 
 /// Maximum number of paths. What follows is left out.
 const RULES_MAX: usize = 500;
+
+/// Maximum number of fields of all paths together. A response may have all of them.
+const FIELDS_MAX: usize = 500;
 
 /// The rules of a website about the fields of its responses. All that are for a path count.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FieldRules {
     rules: Vec<Rule>,
-    pub(crate) bad: Vec<BadLine>,
+    pub(crate) bad: BadLines,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -51,7 +54,7 @@ impl FieldRules {
         let mut skipped = false;
         for (line, text) in lines(text) {
             let parsed = match text.split_whitespace().next() {
-                Some(word) if word.contains("://") || word.starts_with('/') => {
+                Some(word) if ["/", "http://", "https://"].iter().any(|begin| word.starts_with(begin)) => {
                     let begun = rules.begin(line, text);
                     skipped = begun.is_err();
                     begun
@@ -60,7 +63,7 @@ impl FieldRules {
                 _ => rules.add(text),
             };
             if let Err(reason) = parsed {
-                rules.bad.push(BadLine { line, reason });
+                rules.bad.add(line, reason);
             }
         }
         rules
@@ -75,6 +78,12 @@ impl FieldRules {
     }
 
     fn add(&mut self, text: &str) -> Result<(), String> {
+        if text.len() > LINE_BYTES_MAX {
+            return Err(format!("it has more than {LINE_BYTES_MAX} bytes"));
+        }
+        if self.rules.iter().map(|rule| rule.changes.len()).sum::<usize>() >= FIELDS_MAX {
+            return Err(format!("there are {FIELDS_MAX} fields already"));
+        }
         let rule = self.rules.last_mut().ok_or("expected a path such as `/*` before the fields")?;
         let (name, change) = match (text.strip_prefix('!'), text.split_once(':')) {
             (Some(name), _) => (name, Change::Remove),
@@ -141,7 +150,7 @@ impl KeptObject for FieldRules {
     }
 
     fn announce(&self, key: &ObjectKey) {
-        announce(key, &self.bad);
+        self.bad.announce(key);
     }
 }
 
@@ -164,7 +173,7 @@ mod tests {
     #[track_caller]
     fn check(rules: &str, path: &str, expected: &[(&str, &str)]) {
         let rules = FieldRules::parse(rules);
-        assert_eq!(rules.bad, []);
+        assert_eq!(rules.bad.first(), []);
         let mut headers: HeaderMap = [("etag", "e"), ("x-powered-by", "s3")]
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .into_iter()
@@ -179,7 +188,7 @@ mod tests {
     fn all_rules_for_a_path_count() {
         let rules = "# for all\n/*\n  X-Frame-Options: DENY\n  ! X-Powered-By\n\n\
                      /assets/*\n  Cache-Control: public\n  Cache-Control: max-age=60\n  ! x-frame-options\n\
-                     /:page.html\nlink: </a.css>; rel=preload\n";
+                     /:page.html\nlink: </a.css>; rel=preload\nAccess-Control-Allow-Origin:https://a.example\n";
         check(rules, "/", &[("etag", "e"), ("x-frame-options", "DENY")]);
         check(
             rules,
@@ -189,7 +198,12 @@ mod tests {
         check(
             rules,
             "/b.html",
-            &[("etag", "e"), ("x-frame-options", "DENY"), ("link", "</a.css>; rel=preload")],
+            &[
+                ("etag", "e"),
+                ("x-frame-options", "DENY"),
+                ("link", "</a.css>; rel=preload"),
+                ("access-control-allow-origin", "https://a.example"),
+            ],
         );
     }
 
@@ -198,15 +212,20 @@ mod tests {
         let text = "X-A: 1\n/a\n  no field\n  content-length: 5\n  connection: close\n  b c: d\n  X-B: \u{1}\n\
                     https://a.example/*\n  X-C: left out with its path\n/b/*/c\n/d\n  X-D: 1";
         let rules = FieldRules::parse(text);
-        let lines: Vec<_> = rules.bad.iter().map(|bad| bad.line).collect();
-        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 10], "{:#?}", rules.bad);
+        let lines: Vec<_> = rules.bad.first().iter().map(|bad| bad.line).collect();
+        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 10], "{:#?}", rules.bad.first());
         assert_eq!(rules.len(), 2);
         assert!(rules.are_for("/d") && !rules.are_for("/b"));
     }
 
     #[test]
     fn rules_are_bounded() {
-        let rules = FieldRules::parse(&"/a\n  X-A: 1\n".repeat(RULES_MAX + 1));
-        assert_eq!((rules.len(), rules.bad.len()), (RULES_MAX, 1));
+        let rules = FieldRules::parse(&"/a\n".repeat(RULES_MAX + 1));
+        assert_eq!((rules.len(), rules.bad.first().len()), (RULES_MAX, 1));
+        let fields: Vec<_> = (0..FIELDS_MAX + 2).map(|number| format!("X-{number}: 1")).collect();
+        let rules = FieldRules::parse(&format!("/a\n{}", fields.join("\n")));
+        let mut headers = HeaderMap::new();
+        rules.changes("/a").apply(&mut headers);
+        assert_eq!((headers.len(), rules.bad.first().len()), (FIELDS_MAX, 2));
     }
 }

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{CONTROLS, percent_decode, percent_decode_str, utf8_percent_encode};
 use yatagarasu_core::ObjectKey;
 
-use crate::service::router::rewrite::{Hop, Part, PathPattern, Target, endless_hops};
+use crate::service::router::rewrite::{Captures, Hop, Part, PathPattern, Target, endless_hops};
 use crate::service::site::kept::KeptObject;
-use crate::service::site::rules::{BadLine, announce, lines};
+use crate::service::site::rules::{BadLines, LINE_BYTES_MAX, lines};
 
 /// Maximum number of rules that count if there is no object. Further ones are left out.
 const RULES_MAX: usize = 2000;
@@ -21,8 +21,11 @@ const SPLAT: &str = "splat";
 /// The rules of a website about its paths. The first that is for a path counts.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Redirects {
-    rules: Vec<Rule>,
-    pub(crate) bad: Vec<BadLine>,
+    /// Those that count before objects do.
+    first: Vec<Rule>,
+    /// Those that count if there is no object.
+    otherwise: Vec<Rule>,
+    pub(crate) bad: BadLines,
 }
 
 /// A rule about a path.
@@ -68,52 +71,52 @@ impl Redirects {
     fn parse(text: &str) -> Self {
         let mut redirects = Self::default();
         for (line, text) in lines(text) {
-            match Rule::parse(line, text).and_then(|rule| redirects.add(rule)) {
-                Ok(()) => {}
-                Err(reason) => redirects.bad.push(BadLine { line, reason }),
+            if let Err(reason) = Rule::parse(line, text).and_then(|rule| redirects.add(rule)) {
+                redirects.bad.add(line, reason);
             }
         }
         redirects.drop_endless();
-        redirects.bad.sort_by_key(|bad| bad.line);
         redirects
     }
 
     fn add(&mut self, rule: Rule) -> Result<(), String> {
-        let of_kind = self.rules.iter().filter(|known| known.precedence == rule.precedence).count();
-        let (most, kind) = match rule.precedence {
-            Precedence::RuleFirst => (RULES_FIRST_MAX, " with `!`"),
-            Precedence::ObjectsFirst => (RULES_MAX, ""),
+        let (rules, most, kind) = match rule.precedence {
+            Precedence::RuleFirst => (&mut self.first, RULES_FIRST_MAX, " with `!`"),
+            Precedence::ObjectsFirst => (&mut self.otherwise, RULES_MAX, ""),
         };
-        if of_kind >= most {
+        if rules.len() >= most {
             return Err(format!("there are {most} rules{kind} already"));
         }
-        self.rules.push(rule);
+        rules.push(rule);
         Ok(())
     }
 
     /// Leaves out the rules that lead on and on. A rule that counts only if there is no object ends where one is.
     fn drop_endless(&mut self) {
         loop {
-            let always = |rule: &&Rule| rule.precedence == Precedence::RuleFirst;
-            let hops: Vec<_> = self.rules.iter().filter(always).map(Rule::hop).collect();
-            let lines: Vec<_> = self.rules.iter().filter(always).map(|rule| rule.line).collect();
-            let Some(index) = endless_hops(&hops) else { return };
-            let line = lines[index];
-            self.rules.retain(|rule| rule.line != line);
-            self.bad
-                .push(BadLine { line, reason: "the redirect leads back to itself, or on and on".to_owned() });
+            let hops: Vec<_> = self.first.iter().map(Rule::hop).collect();
+            let Some(index) = endless_hops(&hops, other_form) else { return };
+            let line = self.first.remove(index).line;
+            self.bad.add(line, "the redirect leads back to itself, or on and on".to_owned());
         }
     }
 
     /// Returns the number of rules.
     pub(crate) fn len(&self) -> usize {
-        self.rules.len()
+        self.first.len() + self.otherwise.len()
     }
 
     /// Returns the first rule of this precedence for a decoded path.
     pub(crate) fn find(&self, path: &str, precedence: Precedence) -> Option<(&Rule, Ruled)> {
-        let mut rules = self.rules.iter().filter(|rule| rule.precedence == precedence);
-        rules.find_map(|rule| Some((rule, rule.apply(path)?)))
+        let rules = match precedence {
+            Precedence::RuleFirst => &self.first,
+            Precedence::ObjectsFirst => &self.otherwise,
+        };
+        if rules.is_empty() {
+            return None;
+        }
+        let other = other_form(path);
+        rules.iter().find_map(|rule| Some((rule, rule.apply(path, &other)?)))
     }
 }
 
@@ -125,7 +128,7 @@ impl KeptObject for Redirects {
     }
 
     fn announce(&self, key: &ObjectKey) {
-        announce(key, &self.bad);
+        self.bad.announce(key);
     }
 }
 
@@ -136,6 +139,9 @@ impl Rule {
     }
 
     fn parse(line: usize, text: &str) -> Result<Self, String> {
+        if text.len() > LINE_BYTES_MAX {
+            return Err(format!("it has more than {LINE_BYTES_MAX} bytes"));
+        }
         let words = text.split_whitespace().take_while(|word| !word.starts_with('#'));
         let words: Vec<_> = words.collect();
         let (from, to, status) = match *words.as_slice() {
@@ -154,18 +160,30 @@ impl Rule {
         Ok(Self { line, from, to, action, precedence })
     }
 
-    fn apply(&self, path: &str) -> Option<Ruled> {
-        // With and without a slash at its end, a path is the same page.
-        let other = match path.strip_suffix('/') {
-            Some(without) => without.to_owned(),
-            None => format!("{path}/"),
-        };
-        let captures = self.from.captures(path).or_else(|| self.from.captures(&other))?;
-        Some(match self.action {
-            Action::Redirect(status) => Ruled::Redirect(status, self.to.reference(&captures)?),
-            Action::Page(status) => Ruled::Page(status, self.to.path(&captures)),
-        })
+    /// Returns what it makes of a decoded path, of which `other` is the other form.
+    fn apply(&self, path: &str, other: &str) -> Option<Ruled> {
+        let captures = captures_page(&self.from, path, other)?;
+        match self.action {
+            Action::Redirect(status) => {
+                let reference = self.to.reference(&captures)?;
+                // Clients would come back with the same path.
+                let is_same = percent_decode(reference.as_bytes()).eq(path.bytes());
+                (!is_same).then_some(Ruled::Redirect(status, reference))
+            }
+            Action::Page(status) => Some(Ruled::Page(status, self.to.path(&captures)?)),
+        }
     }
+}
+
+/// Returns a path with a slash at its end without it, and with it otherwise.
+fn other_form(path: &str) -> String {
+    path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned)
+}
+
+/// Returns what a pattern captures of a path, or of its other form: with and without a slash at its end, a path is the same
+/// page.
+fn captures_page<'a>(from: &'a PathPattern, path: &'a str, other: &'a str) -> Option<Captures<'a>> {
+    from.captures(path).or_else(|| from.captures(other))
 }
 
 fn action(status: &str) -> Result<Action, String> {
@@ -194,11 +212,14 @@ pub(super) fn pattern(text: &str) -> Result<PathPattern, String> {
         return Err("`*` stands only at the end of a path".to_owned());
     }
     let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    PathPattern::new(parts(text, decode).into_iter().chain(splat).collect())
+    // The colon in `/Category:Books` names nothing.
+    let is_name = |before: &str, _: &str| before.ends_with('/');
+    PathPattern::new(parts(text, is_name, decode).into_iter().chain(splat).collect())
 }
 
 /// Parses a path or a URL with `:name` and `:splat`.
 fn target(text: &str, action: Action, from: &PathPattern) -> Result<Target, String> {
+    let is_name = |before: &str, name: &str| before.ends_with('/') || from.has(name);
     let made = match action {
         Action::Page(_) if !text.starts_with('/') => {
             return Err(format!(
@@ -207,9 +228,9 @@ fn target(text: &str, action: Action, from: &PathPattern) -> Result<Target, Stri
         }
         Action::Page(_) => {
             let path = text.split(['?', '#']).next().unwrap_or_default();
-            parts(path, |text| percent_decode_str(text).decode_utf8_lossy().into_owned())
+            parts(path, is_name, |text| percent_decode_str(text).decode_utf8_lossy().into_owned())
         }
-        Action::Redirect(_) => parts(text, |text| utf8_percent_encode(text, CONTROLS).to_string()),
+        Action::Redirect(_) => parts(text, is_name, |text| utf8_percent_encode(text, CONTROLS).to_string()),
     };
     let unknown = made.iter().find_map(|part| match part {
         Part::Segment(name) | Part::Rest(name) if !from.has(name) => Some(name),
@@ -221,16 +242,16 @@ fn target(text: &str, action: Action, from: &PathPattern) -> Result<Target, Stri
     }
 }
 
-/// Splits a text at its `:name`s. `form` is how the text between them is written.
-fn parts(text: &str, form: impl Fn(&str) -> String) -> Vec<Part> {
+/// Splits a text at its `:name`s. `is_name` says whether a colon names something, by the text before it and the name.
+/// `form` is how the text between names is written.
+fn parts(text: &str, is_name: impl Fn(&str, &str) -> bool, form: impl Fn(&str) -> String) -> Vec<Part> {
     let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
     while let Some(colon) = rest.find(':') {
         let after = &rest[colon + 1..];
         let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-        // The port of a URL is no name.
-        let is_name = after.starts_with(|c: char| c.is_ascii_alphabetic());
         literal.push_str(&rest[..colon]);
-        if is_name {
+        // The port of a URL is no name.
+        if after.starts_with(|c: char| c.is_ascii_alphabetic()) && is_name(&literal, &after[..end]) {
             if !literal.is_empty() {
                 parts.push(Part::Text(form(&literal)));
                 literal.clear();
@@ -256,7 +277,7 @@ mod tests {
     #[track_caller]
     fn check(rules: &str, path: &str, expected: Option<(u16, &str)>) {
         let redirects = Redirects::parse(rules);
-        assert_eq!(redirects.bad, [], "{rules}");
+        assert_eq!(redirects.bad.first(), [], "{rules}");
         let found = [Precedence::RuleFirst, Precedence::ObjectsFirst];
         let found = found.iter().find_map(|precedence| redirects.find(path, *precedence));
         let found = found.map(|(_, ruled)| match ruled {
@@ -286,6 +307,13 @@ mod tests {
         check("/app/* /app/index.html?x#y 200", "/app/x/y", Some((200, "/app/index.html")));
         check("/gone /gone.html 410", "/gone", Some((410, "/gone.html")));
         check("/* /404.html 404", "/x", Some((404, "/404.html")));
+        check("/wiki/Category:Foo /x", "/wiki/Category:Foo", Some((301, "/x")));
+        check("/wiki/Category:Foo /x", "/wiki/CategoryBar", None);
+        check("/x /wiki/Category:Foo", "/x", Some((301, "/wiki/Category:Foo")));
+        // With and without a slash it is the same page, which leads nowhere else.
+        check("/blog /blog/ 301", "/blog", Some((301, "/blog/")));
+        check("/blog /blog/ 301", "/blog/", None);
+        check("/a%20b /a%20b 301", "/a b", None);
         // An object is there, and ends it.
         check("/* /index.html 302", "/x", Some((302, "/index.html")));
     }
@@ -304,15 +332,17 @@ mod tests {
                     /a https://b.example/ 200\n\
                     /a //b.example/\n\
                     /good /better\n\
-                    /:a:b /c\n\
+                    /a /:b:c:d\n\
                     https://a.example/* /b\n\
                     /x/* /x/y/:splat 301!\n\
                     /y /z 301!\n\
-                    /z /y 301!";
+                    /z /y 301!\n\
+                    /s /s/ 301!\n\
+                    /w/* /:splat/:splat/:splat 301!";
         let redirects = Redirects::parse(text);
-        let lines: Vec<_> = redirects.bad.iter().map(|bad| bad.line).collect();
-        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16], "{:#?}", redirects.bad);
-        assert_eq!(redirects.len(), 2);
+        let lines: Vec<_> = redirects.bad.first().iter().map(|bad| bad.line).collect();
+        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 18], "{:#?}", redirects.bad);
+        assert_eq!(redirects.len(), 3);
         assert_eq!(redirects.find("/good", Precedence::ObjectsFirst).unwrap().0.line, 12);
     }
 
@@ -320,9 +350,13 @@ mod tests {
     fn rules_are_bounded() {
         let text = "/a /b\n".repeat(RULES_MAX + 1);
         let redirects = Redirects::parse(&text);
-        assert_eq!((redirects.len(), redirects.bad.len()), (RULES_MAX, 1));
-        assert_eq!(redirects.bad[0].line, RULES_MAX + 1);
+        assert_eq!((redirects.len(), redirects.bad.first().len()), (RULES_MAX, 1));
+        assert_eq!(redirects.bad.first()[0].line, RULES_MAX + 1);
+        let bad = Redirects::parse(&"a\n".repeat(5000)).bad;
+        assert_eq!((bad.first().len(), bad.others), (100, 4900));
+        let long = Redirects::parse(&format!("/a /{}", "b".repeat(5000)));
+        assert_eq!((long.len(), long.bad.first().len()), (0, 1));
         let first = Redirects::parse(&"/a /b 301!\n".repeat(RULES_FIRST_MAX + 1));
-        assert_eq!((first.len(), first.bad.len()), (RULES_FIRST_MAX, 1));
+        assert_eq!((first.len(), first.bad.first().len()), (RULES_FIRST_MAX, 1));
     }
 }
