@@ -61,7 +61,9 @@ mod background {
     fn work(jobs: &Receiver<CompressionJob>) {
         yield_to_other_threads();
         while let Ok(CompressionJob { coding, content, done }) = jobs.recv() {
-            done(compressed(&content, coding));
+            if let Some(content) = content() {
+                done(compressed(&content, coding));
+            }
         }
     }
 }

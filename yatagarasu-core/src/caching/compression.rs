@@ -36,8 +36,8 @@ pub trait Compressor: fmt::Debug + Send + Sync {
 pub struct CompressionJob {
     /// The coding.
     pub coding: Coding,
-    /// The content.
-    pub content: Segments,
+    /// Returns the content. Returns `None` if the object is not stored any more: it may go before its turn.
+    pub content: Box<dyn FnOnce() -> Option<Segments> + Send>,
     /// Takes the result: the compressed content, or `None` if that is hardly shorter.
     pub done: Box<dyn FnOnce(Option<Segments>) + Send>,
 }

@@ -95,26 +95,39 @@ impl Shared {
 
     /// Has a form of a stored object made in the background.
     fn compress(self: &Arc<Self>, key: &CacheKey, stored: &Arc<CacheEntry>, coding: Coding) {
-        let Some(content) = stored.whole().cloned().filter(|_| self.coder.begin(key, coding)) else { return };
+        if !self.coder.begin(key, coding) {
+            return;
+        }
         let running = Running { gateway: Arc::clone(self), key: key.clone(), coding };
-        let stored = Arc::clone(stored);
+        let number = stored.number();
+        let content = {
+            let (gateway, key) = (Arc::clone(self), key.clone());
+            Box::new(move || {
+                let stored = gateway.storage.lookup(key.borrowed())?;
+                stored.whole().filter(|_| stored.number() == number).cloned()
+            })
+        };
         let done = Box::new(move |made: Option<Segments>| {
-            running.gateway.keep_form(&running.key, &stored, coding, made);
+            running.gateway.keep_form(&running.key, number, coding, made);
         });
         // A job that is not taken is dropped, and so is the note about it.
         self.coder.compressor.take(CompressionJob { coding, content, done });
     }
 
-    /// Adds a form to a stored object, if that is still stored.
-    fn keep_form(&self, key: &CacheKey, stored: &Arc<CacheEntry>, coding: Coding, made: Option<Segments>) {
+    /// Adds a form to the object from the request `number`, if that is still stored.
+    fn keep_form(&self, key: &CacheKey, number: u64, coding: Coding, made: Option<Segments>) {
         self.storage.replace(key, |current| {
             // Another form may have been added meanwhile.
-            let is_same = Arc::ptr_eq(current, stored) || current.number() == stored.number();
-            let whole = current.whole().filter(|_| is_same && current.form(coding).is_none())?;
-            let stored = made.map(|content| Arc::new(self.coded(current, coding, content, &key.object)));
-            let forms = current.forms().iter().cloned().chain([Form { coding, stored }]);
-            let forms = Forms { whole: whole.clone(), forms: forms.collect() };
-            Some(Arc::new(current.with_content(current.meta().clone(), EntryKind::Coded(Box::new(forms)))))
+            let whole =
+                current.whole().filter(|_| current.number() == number && current.form(coding).is_none())?;
+            let with = |stored: Option<Arc<CacheEntry>>| {
+                let forms = current.forms().iter().map(again).chain([Form { coding, stored }]);
+                let forms = Forms { whole: whole.clone(), forms: forms.collect() };
+                Arc::new(current.with_content(current.meta().clone(), EntryKind::Coded(Box::new(forms))))
+            };
+            let made = made.map(|content| Arc::new(self.coded(current, coding, content, &key.object)));
+            // If it does not fit, it is not made again.
+            Some((with(made), with(None)))
         });
     }
 
@@ -157,6 +170,14 @@ impl Shared {
         let forms = Forms { whole: forms.whole.clone(), forms: forms.forms.iter().map(renew).collect() };
         updated.with_content(updated.meta().clone(), EntryKind::Coded(Box::new(forms)))
     }
+}
+
+/// Returns the form as an entry of its own: the one before goes with the entry that it is part of.
+fn again(form: &Form) -> Form {
+    let stored = form.stored.as_ref();
+    let stored =
+        stored.map(|stored| Arc::new(stored.with_content(stored.meta().clone(), stored.kind().clone())));
+    Form { coding: form.coding, stored }
 }
 
 /// A form that is being made. Dropping it ends that, also if nobody makes it.

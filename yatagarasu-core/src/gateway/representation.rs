@@ -73,8 +73,11 @@ impl Content {
 /// Answers from a stored entry: the object, parts of it, a 304, or an error.
 pub(super) fn stored(request: &Request, stored: Arc<CacheEntry>, now: Moment) -> Result<Reply, GatewayError> {
     check(&stored)?;
-    let headers = fields(HeaderMap::new(), &stored, now);
+    let mut headers = fields(HeaderMap::new(), &stored, now);
     let choice = choose(request, &headers, stored.length())?;
+    if let Choice::NotModified = choice {
+        stored.meta().append_vary(&mut headers);
+    }
     Ok(reply(request.method, choice, headers, Content::stored(stored)))
 }
 

@@ -116,21 +116,27 @@ impl Storage {
         StorePermit { order: Arc::clone(&self.order), number, key }
     }
 
-    /// Stores what `update` returns for the entry under `key`, unless it is being purged. It must be the same answer of the
-    /// source in another form.
+    /// Stores what `update` returns for the entry under `key`, unless it is being purged: the same answer of the source in
+    /// another form, and in one that takes less memory, which is stored if the cache declines the first.
     pub(super) fn replace(
         &self,
         key: &CacheKey,
-        update: impl FnOnce(&Arc<CacheEntry>) -> Option<Arc<CacheEntry>>,
+        update: impl FnOnce(&Arc<CacheEntry>) -> Option<(Arc<CacheEntry>, Arc<CacheEntry>)>,
     ) {
         let order = lock(&self.order);
         let Some(current) = self.lookup(key.borrowed()) else { return };
-        let Some(entry) = update(&current) else { return };
+        let Some((entry, smaller)) = update(&current) else { return };
+        // It would count as held by a response.
+        drop(current);
         if order.purging.iter().any(|(_, selector)| selector.selects(key.object.as_str(), &entry)) {
             return;
         }
-        if let Admission::Declined = self.cache.store(key.clone(), Arc::clone(&entry)) {
-            entry.retire();
+        for entry in [entry, smaller] {
+            match self.cache.store(key.clone(), Arc::clone(&entry)) {
+                Admission::Stored => return,
+                // The cache has dropped the object with it.
+                Admission::Declined => entry.retire(),
+            }
         }
     }
 

@@ -139,8 +139,12 @@ impl ResponseFields {
         if self.vary == VaryOrigin::Always && !named {
             set.append(header::VARY, ORIGIN);
         }
-        if self.coded.as_ref().is_some_and(|types| types.are_for(own)) && !varies_by_coding(own) {
-            vary_by_coding(&mut set);
+        // What is in a coding already says so, and must go on saying so whatever becomes of its own `Vary`.
+        if self.coded.as_ref().is_some_and(|types| types.are_for(own) || varies_by_coding(own)) {
+            let named = !self.drops(key, &header::VARY) && varies_by_coding(own);
+            if !named {
+                vary_by_coding(&mut set);
+            }
         }
         set.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
@@ -201,6 +205,15 @@ mod tests {
         check(&fields, "k", &[("content-type", "text/css")], &both);
         check(&fields, "k", &both, &both);
         check(&fields, "k", &[("content-type", "a/b")], &[("content-type", "a/b"), ("vary", "Origin")]);
+        let set = [(header::VARY, "Cookie".parse().unwrap())].into_iter().collect();
+        let cookie = FieldRule { keys: pattern("*"), remove: Vec::new(), set };
+        let types = Arc::new(CodedTypes(vec![pattern("text/*")]));
+        let fields = ResponseFields::new(vec![pattern("vary")], vec![cookie]).coding(Some(types));
+        let coded = [("content-encoding", "br"), ("content-type", "text/css")];
+        let given = [coded[0], coded[1], ("vary", "Accept-Encoding")];
+        let kept = [coded[0], coded[1], ("vary", "Accept-Encoding"), ("vary", "Cookie")];
+        check(&fields, "k", &given, &kept);
+        check(&fields, "k", &coded, &[coded[0], coded[1], ("vary", "Cookie")]);
     }
 
     #[test]

@@ -96,6 +96,16 @@ impl ObjectMeta {
         received.into_iter().flatten().map(HeaderValue::as_bytes).chain(stored.into_iter().flatten())
     }
 
+    /// Adds what `Vary` says besides the object's own fields. A response without content, from which nobody can tell what it
+    /// depends on, has it, too (RFC 9110 15.4.5).
+    pub fn append_vary(&self, map: &mut HeaderMap) {
+        if let Fields::Stored(stored) = &self.fields {
+            for value in stored.added_values(header::VARY.as_str()) {
+                map.append(header::VARY, HeaderValue::from_bytes(value).expect("it was one before"));
+            }
+        }
+    }
+
     /// Adds the header fields to `map`, and reserves room for `more` others.
     pub fn append_to(&self, map: &mut HeaderMap, more: usize) {
         // Reserve once, because a map that grows copies its entries.

@@ -53,6 +53,12 @@ impl StoredFields {
         shown.chain(Lines(&self.written[self.shown as usize..]))
     }
 
+    /// Returns the values of the fields of this name that are added for clients. The name is in lower case.
+    pub(super) fn added_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let added = Lines(&self.written[self.shown_own as usize..self.shown as usize]);
+        added.filter(move |(field, _)| *field == name.as_bytes()).map(|(_, value)| value)
+    }
+
     /// Returns the values of the object's own fields of this name, which is in lower case.
     pub(super) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.own().filter(move |(field, _)| *field == name.as_bytes()).map(|(_, value)| value)

@@ -38,6 +38,7 @@ impl Held {
     /// Finishes the first job: the content is the name of the coding and what is to be compressed.
     fn finish(&self) {
         let CompressionJob { coding, content, done } = self.jobs.lock().unwrap().remove(0);
+        let Some(content) = content() else { return };
         let whole = content.slice(&(0..content.length()));
         done(Some(segments(&[coding.name().as_bytes(), b":", &whole].concat())));
     }
@@ -158,6 +159,8 @@ async fn a_form_has_fields_of_its_own() {
     let (reply, content) = coded.get(&[]).await;
     assert_eq!((content.as_str(), text(&reply.headers, "etag")), ("object", "\"e\""));
     assert_eq!(text(&reply.headers, "x-amz-checksum-crc32"), "of-the-whole");
+    let (reply, _) = coded.get(&[(header::IF_NONE_MATCH, "\"e\"")]).await;
+    assert_eq!((reply.status.as_u16(), text(&reply.headers, "vary")), (304, "Accept-Encoding"));
     for tag in ["\"e\"", "W/\"e\""] {
         let (reply, _) = coded.get(&[accept.clone(), (header::IF_NONE_MATCH, tag)]).await;
         assert_eq!((reply.status.as_u16(), text(&reply.headers, "etag")), (304, "W/\"e\""), "{tag}");
@@ -244,6 +247,31 @@ async fn a_confirmed_object_keeps_its_forms() {
     assert_eq!(coded.plain("br"), "br:object");
     assert!(coded.compressor.jobs().is_empty());
     assert_eq!((coded.source.gets(), coded.gateway.usage().bytes), (2, before));
+}
+
+#[tokio::test]
+async fn forms_that_are_stored_do_not_count_as_held_by_responses() {
+    let coded = Coded::start(&TEXT, "object").await;
+    for coding in ["br", "gzip"] {
+        coded.plain(coding);
+        coded.compressor.finish();
+    }
+    for coding in ["br", "gzip", ""] {
+        let accepted = Accepted::parse([coding.as_bytes()].into_iter());
+        let hit = coded.gateway.try_plain_hit(cache_key("k").borrowed(), accepted).expect("it is stored");
+        assert_eq!(hit.stored.retired_bytes(), None, "{coding}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_does_not_fit_leaves_the_object_and_is_not_made_again() {
+    let coded = Coded::start(&TEXT, "object").await;
+    coded.plain("br");
+    let job = coded.compressor.jobs.lock().unwrap().remove(0);
+    (job.done)(Some(segments(&vec![b'x'; 2 << 20])));
+    assert_eq!(coded.plain("br"), "object");
+    assert!(coded.compressor.jobs().is_empty());
+    assert_eq!(coded.source.gets(), 1);
 }
 
 #[tokio::test]

@@ -12,8 +12,9 @@ use http::{Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::hit::PlainHit;
+use yatagarasu_core::http::coding::{varies_by_coding, vary_by_coding};
 use yatagarasu_core::http::cors::CorsRules;
-use yatagarasu_core::http::response_fields::ResponseFields;
+use yatagarasu_core::http::response_fields::{ResponseFields, varies, vary_by_origin};
 use yatagarasu_core::http::validator::date_field;
 use yatagarasu_core::{CacheStatus, Clock, GatewayError, ObjectKey, Outcome, SystemClock};
 
@@ -82,7 +83,15 @@ impl Changes {
     fn apply(&self, headers: &mut HeaderMap) {
         self.fields.apply(Some(self.key.as_str()), headers);
         if let Some(fields) = &self.of_site {
+            let (by_coding, by_origin) = (varies_by_coding(headers), varies(headers));
             fields.apply(headers);
+            // A website must not have caches give one client's answer to another.
+            if by_coding {
+                vary_by_coding(headers);
+            }
+            if by_origin {
+                vary_by_origin(headers);
+            }
         }
         if let Some((rules, origin)) = &self.cors {
             rules.write(origin.as_ref(), headers);
