@@ -207,6 +207,23 @@ impl Gateway {
         }
     }
 
+    /// Answers a request that the gateway makes itself, with the cancel safety of [`finish`](Self::finish). Counts nothing:
+    /// [`count`](Self::count) does, if a client gets the outcome. `trace` records the requests to sources.
+    pub async fn execute_uncounted(&self, request: Request, trace: &Arc<SourceTrace>) -> Outcome {
+        match self.shared.try_hit(request, None) {
+            Ok(outcome) => outcome,
+            Err(pending) => {
+                trace.join(pending.trace());
+                self.shared.finish(*pending).await
+            }
+        }
+    }
+
+    /// Counts the outcome of a request of a client.
+    pub fn count(&self, outcome: &Outcome) {
+        self.shared.stats.count(outcome);
+    }
+
     /// Returns the stored object that answers a GET of `key` from a client that accepts these codings. The request counts as
     /// answered if one is returned.
     ///

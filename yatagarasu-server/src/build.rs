@@ -8,7 +8,7 @@ use std::sync::Arc;
 use yatagarasu_core::Budget;
 use yatagarasu_core::caching::compression::Compressor;
 use yatagarasu_core::source::failover::{Failover, FailoverCounters};
-use yatagarasu_core::{BucketPolicy, Common, Gateway, ObjectCache, ObjectSource, SystemClock};
+use yatagarasu_core::{BucketPolicy, ClientControl, Common, Gateway, ObjectCache, ObjectSource, SystemClock};
 
 use crate::build::origin::Origin;
 use crate::compression::Background;
@@ -208,7 +208,9 @@ async fn bucket(
         };
         Gateway::new(source, cache, policy, common.clone())
     };
-    let website = alike.and_then(|earlier| earlier.site.as_deref());
+    // What the website has brought with it stays, as S3 may be down, if it is of the same store.
+    let same = earlier.filter(|earlier| earlier.config.origin.source == settings.origin.source);
+    let website = same.and_then(|earlier| earlier.site.as_deref());
     Ok(Bucket {
         name: settings.name.as_str().into(),
         hosts: settings.hosts.clone(),
@@ -232,6 +234,10 @@ fn place(settings: &BucketConfig) -> SitePlace {
         path: settings.path_prefix.clone(),
         keeps_path: !settings.strip_prefix,
         keys: settings.key_prefix.clone(),
+        obeys_clients: settings
+            .cache
+            .as_ref()
+            .is_some_and(|cache| matches!(cache.policy.client_cache_control, ClientControl::Respect)),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::caching::freshness::{Freshness, FreshnessTerms};
 use crate::gateway::decision::{Decision, decide};
@@ -38,6 +40,8 @@ pub struct StoredState {
     pub terms: FreshnessTerms,
     /// Whether it is one of several variants (RFC 9111 4.1).
     pub is_variant: bool,
+    /// The status of the error that it is.
+    pub status: Option<StatusCode>,
 }
 
 /// What a stored entry is.
@@ -74,6 +78,10 @@ impl Shared {
                 freshness: stored.freshness(now),
                 terms: stored.terms(),
                 is_variant: found.is_variant(),
+                status: match stored.kind() {
+                    EntryKind::Negative(error) => Some(error.consequences().status),
+                    _ => None,
+                },
             })
         };
         let stored = found.stored.as_deref().and_then(state);

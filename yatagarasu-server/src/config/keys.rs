@@ -323,12 +323,12 @@ rows! {
         /// memory, for when S3 cannot be reached.
         errors: Fields = {}, such as { "403": "403.html", "5xx": "5xx.html" },
             bounds Bounds::rule("statuses from 400, except 404, and keys below `key_prefix`, of up to 256 KiB");
-        /// The object with redirects and other pages for paths, in the form of `_redirects` files. It is read again after
-        /// ten seconds.
+        /// The object with redirects and other pages for paths, in the form of `_redirects` files. It is read again,
+        /// through the cache, after ten seconds in use.
         redirects: Option<String> = null, else Computed("none"), such as "_redirects",
             bounds Bounds::rule("a key below `key_prefix`, of up to 256 KiB");
-        /// The object with header fields for the responses to paths, in the form of `_headers` files. It is read again after
-        /// ten seconds.
+        /// The object with header fields for the responses to paths, in the form of `_headers` files. It is read again,
+        /// through the cache, after ten seconds in use.
         headers: Option<String> = null, else Computed("none"), such as "_headers",
             bounds Bounds::rule("a key below `key_prefix`, of up to 256 KiB");
     }

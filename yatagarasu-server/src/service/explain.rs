@@ -19,6 +19,7 @@ use crate::config::ListenerConfig;
 use crate::service::buckets::{Bucket, Buckets};
 use crate::service::destination::{Destination, Question, Unrouted};
 use crate::service::problem::Problem;
+use crate::service::response::moved_for_good;
 use crate::service::router::rewrite::{Rewritten, rewritten};
 use crate::service::router::{decode, without_dots, without_port};
 use crate::service::target::host_of;
@@ -165,7 +166,7 @@ pub fn explain<'a>(
     explanation.listener = arrival.finding;
     explanation.notes.extend(arrival.note);
     if let Some(elsewhere) = arrival.secure_port.and_then(|port| Unrouted::secured(&head, port, buckets)) {
-        explanation.refused(elsewhere, "the listener redirects to TLS (`https_redirect`)");
+        explanation.refused(elsewhere, "the listener redirects to TLS (`https_redirect`)", &head.method);
         return Ok(explanation);
     }
     match Destination::of(buckets, &head) {
@@ -182,7 +183,7 @@ pub fn explain<'a>(
             if let Unrouted::Problem(Problem::NoSuchPrefix | Problem::Misdirected) = unrouted {
                 explanation.notes.extend(buckets.all().iter().map(|bucket| place(bucket)));
             }
-            explanation.refused(unrouted, "the folder of a website has a slash at its end");
+            explanation.refused(unrouted, "the folder of a website has a slash at its end", &head.method);
         }
     }
     Ok(explanation)
@@ -190,7 +191,7 @@ pub fn explain<'a>(
 
 impl Explanation {
     /// Records what a request gets that is for no object. `moved` is the reason for a redirect for good.
-    fn refused(&mut self, unrouted: Unrouted, moved: &str) {
+    fn refused(&mut self, unrouted: Unrouted, moved: &str, method: &Method) {
         let (is, because, status) = match unrouted {
             Unrouted::Problem(problem) => {
                 ("refuse", problem.detail().to_owned(), Some(problem.status().as_u16()))
@@ -205,7 +206,7 @@ impl Explanation {
             }
             Unrouted::Moved(location) => {
                 self.location = Some(shown(&location));
-                ("redirect", moved.to_owned(), Some(301))
+                ("redirect", moved.to_owned(), Some(moved_for_good(method).as_u16()))
             }
         };
         self.decision = Finding::new(is, because);

@@ -1,15 +1,18 @@
 //! Objects that stand beside others in a content coding: `app.js.br` for `app.js`.
 
 use http::StatusCode;
+use std::sync::Arc;
+
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, RANGE,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH,
+    IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
 use yatagarasu_core::http::coding::{Accepted, Coding, vary_by_coding};
-use yatagarasu_core::{CacheKey, Gateway, ObjectKey, Outcome, Reply, Request};
+use yatagarasu_core::{CacheKey, Gateway, ObjectKey, Outcome, Reply, Request, SourceTrace};
 
 use crate::service::buckets::Bucket;
 use crate::service::content_types;
+use crate::service::site::is_missing;
 
 /// Request fields about the bytes of an object, which are those of the object itself.
 const OF_BYTES: [HeaderName; 4] = [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE];
@@ -47,16 +50,34 @@ impl Precompressed {
         (!codings.is_empty()).then_some(Self(codings))
     }
 
-    /// Looks for the object in one of the codings. Returns `None` if there is none, or S3 cannot say.
-    pub(super) async fn find(&self, gateway: &Gateway, request: &Request) -> Option<Outcome> {
+    /// Returns what the keys of the objects end with, in the order in which they are looked for.
+    pub(super) fn extensions(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|coding| coding.extension())
+    }
+
+    /// Looks for the object in one of the codings. Returns `None` if there is none, or S3 cannot say. `trace` records the
+    /// requests to S3.
+    pub(super) async fn find(
+        &self,
+        gateway: &Gateway,
+        request: &Request,
+        trace: &Arc<SourceTrace>,
+    ) -> Option<Outcome> {
+        // It must not be compressed a second time.
+        let mut headers = request.headers.clone();
+        headers.remove(ACCEPT_ENCODING);
         for coding in &self.0 {
             let object = ObjectKey::parse(&format!("{}{}", request.key.object, coding.extension())).ok()?;
             let key = CacheKey::new(object, request.key.query.clone());
-            let beside = Request { method: request.method, key, headers: request.headers.clone() };
-            let mut outcome = gateway.execute(&beside).await;
+            let beside = Request { method: request.method, key, headers: headers.clone() };
+            let mut outcome = gateway.execute_uncounted(beside, trace).await;
             if let Ok(reply) = &mut outcome.reply {
                 describe(reply, *coding, &request.key.object);
                 return Some(outcome);
+            }
+            // If S3 cannot say, the object itself may be stored.
+            if !is_missing(&outcome) {
+                return None;
             }
         }
         None

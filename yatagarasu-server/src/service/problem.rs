@@ -33,6 +33,8 @@ pub(crate) enum Problem<'a> {
     NoSuchPrefix,
     /// No bucket is for the host (RFC 9110 15.5.20).
     Misdirected,
+    /// A rule of the website says that it is gone for good.
+    Gone,
     /// The gateway is read-only.
     MethodNotAllowed,
     /// The request has `only-if-cached`, and no usable response is stored.
@@ -59,6 +61,7 @@ impl<'a> Problem<'a> {
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoSuchPrefix => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Gone => StatusCode::GONE,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Source(error) => error.consequences().status,
@@ -73,6 +76,7 @@ impl<'a> Problem<'a> {
             Self::Busy => "the server has as many clients as it takes: try again soon",
             Self::NoSuchPrefix => "nothing is served at this path",
             Self::Misdirected => "nothing is served for this host",
+            Self::Gone => "this is gone for good",
             Self::MethodNotAllowed => "this gateway only reads: use GET, HEAD or OPTIONS",
             Self::OnlyIfCached => "nothing stored may be used, and only that was asked for",
             Self::Source(error) => match error.kind() {
@@ -127,6 +131,7 @@ impl<'a> Problem<'a> {
             Self::BadRequest(_)
             | Self::TooLarge(_)
             | Self::NoSuchPrefix
+            | Self::Gone
             | Self::Misdirected
             | Self::OnlyIfCached => {}
         }

@@ -230,12 +230,16 @@ pub(crate) fn moved(
     location: HeaderValue,
     context: ResponseContext,
 ) -> Response<ResponseBody> {
-    // Clients may turn other methods into GET, unless the status forbids it (RFC 9110 15.4.2, 15.4.9).
-    let status = match *method {
+    redirect(moved_for_good(method), location, CacheStatus::Own(Detail::Local), context)
+}
+
+/// Returns the status of a redirect for good. Clients may turn other methods into GET, unless the status forbids it (RFC 9110
+/// 15.4.2, 15.4.9).
+pub(crate) fn moved_for_good(method: &Method) -> StatusCode {
+    match *method {
         Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
         _ => StatusCode::PERMANENT_REDIRECT,
-    };
-    redirect(status, location, CacheStatus::Own(Detail::Local), context)
+    }
 }
 
 /// Returns the response that sends a client to another URL.

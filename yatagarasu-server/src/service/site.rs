@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
-use yatagarasu_core::{ErrorKind, Gateway, GatewayError, ObjectKey, Outcome};
+use yatagarasu_core::{ErrorKind, Gateway, GatewayError, ObjectKey, Outcome, SourceError};
 
 use crate::service::listing::ListingFormat;
 use crate::service::router::rewrite::{escaped_path, is_other_host};
@@ -61,6 +61,8 @@ pub struct SitePlace {
     pub keeps_path: bool,
     /// What stands before the keys.
     pub keys: KeyPrefix,
+    /// Whether the `Cache-Control` of clients counts.
+    pub obeys_clients: bool,
 }
 
 /// The statuses that a page is for.
@@ -180,19 +182,30 @@ impl Website {
         let [redirects, fields] = self.rule_keys(host);
         let redirects = redirects.map_or(Known::Nothing, |key| self.redirects.get(&key, gateway));
         let fields = fields.map_or(Known::Nothing, |key| self.fields.get(&key, gateway));
-        if matches!(redirects, Known::Unread) || matches!(fields, Known::Unread) {
-            return None;
-        }
-        Some(SiteRules { redirects: redirects.object(), fields: fields.object() })
+        rules(redirects, fields)?.ok()
     }
 
     /// Returns the rules for a host, and waits for them.
-    async fn read_rules(&self, host: Option<&str>, gateway: &Gateway) -> SiteRules {
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of S3 if there may be some, but they cannot be read.
+    async fn read_rules(&self, host: Option<&str>, gateway: &Gateway) -> Result<SiteRules, SourceError> {
         let [redirects, fields] = self.rule_keys(host);
-        let redirects = async { self.redirects.wait(&redirects?, gateway).await };
-        let fields = async { self.fields.wait(&fields?, gateway).await };
+        let redirects = async {
+            match redirects {
+                Some(key) => self.redirects.wait(&key, gateway).await,
+                None => Known::Nothing,
+            }
+        };
+        let fields = async {
+            match fields {
+                Some(key) => self.fields.wait(&key, gateway).await,
+                None => Known::Nothing,
+            }
+        };
         let (redirects, fields) = tokio::join!(redirects, fields);
-        SiteRules { redirects, fields }
+        rules(redirects, fields).expect("they have been waited for")
     }
 
     /// Returns whether no rule has a say in the response with the object `key` to a decoded path.
@@ -222,8 +235,17 @@ impl Website {
     }
 }
 
+/// Returns the rules of two objects, or the error that keeps one from being read. Returns `None` until both have been read.
+fn rules(redirects: Known<Redirects>, fields: Known<FieldRules>) -> Option<Result<SiteRules, SourceError>> {
+    match (redirects, fields) {
+        (Known::Unread, _) | (_, Known::Unread) => None,
+        (Known::Failed(error), _) | (_, Known::Failed(error)) => Some(Err(error)),
+        (redirects, fields) => Some(Ok(SiteRules { redirects: redirects.object(), fields: fields.object() })),
+    }
+}
+
 /// Returns `true` if S3 has said that there is no such object. A bucket that is not there is a fault.
-fn is_missing(outcome: &Outcome) -> bool {
+pub(super) fn is_missing(outcome: &Outcome) -> bool {
     match &outcome.reply {
         Err(GatewayError::Source(error)) => {
             matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unexplained(StatusCode::NOT_FOUND))

@@ -10,6 +10,7 @@ use yatagarasu_core::{CacheStatus, Gateway, Outcome, Request, SourceTrace};
 
 use crate::service::body::ResponseBody;
 use crate::service::precompressed::Precompressed;
+use crate::service::problem::Problem;
 use crate::service::response::{self, ResponseContext};
 use crate::service::site::{Instead, Visit};
 use crate::telemetry::access_log::Waited;
@@ -47,17 +48,19 @@ pub(super) async fn settle(
     let (begun, trace) = (Instant::now(), task.trace());
     let outcome = match (task, &mut visit) {
         (Task::Ruled(request, coded), Some((visit, method))) => {
-            visit.read_rules(&gateway).await;
+            if let Some(failed) = visit.read_rules(&gateway).await {
+                return served_instead(failed, method, context);
+            }
             if let Some(changes) = &mut context.changes {
                 changes.of_site = visit.fields();
             }
             if let Some(instead) = visit.by_rule(&gateway).await {
                 return served_instead(instead, method, context);
             }
-            object(&gateway, &request, coded).await
+            object(&gateway, request, coded, &trace).await
         }
         (Task::Ruled(request, coded) | Task::Coded(request, coded), _) => {
-            object(&gateway, &request, coded).await
+            object(&gateway, request, coded, &trace).await
         }
         (Task::Object(pending), _) => gateway.finish(pending).await,
         (Task::Preflight(request, trace), _) => gateway.preflight(&request, &trace).await,
@@ -73,19 +76,29 @@ pub(super) async fn settle(
 }
 
 /// Returns the outcome of a request for an object: in a content coding, if it is there in one.
-async fn object(gateway: &Gateway, request: &Request, coded: Option<Precompressed>) -> Outcome {
-    if let Some(coded) = coded
-        && let Some(outcome) = coded.find(gateway, request).await
-    {
-        return outcome;
-    }
-    gateway.execute(request).await
+async fn object(
+    gateway: &Gateway,
+    request: Request,
+    coded: Option<Precompressed>,
+    trace: &Arc<SourceTrace>,
+) -> Outcome {
+    let beside = match coded {
+        Some(coded) => coded.find(gateway, &request, trace).await,
+        None => None,
+    };
+    let outcome = match beside {
+        Some(outcome) => outcome,
+        None => gateway.execute_uncounted(request, trace).await,
+    };
+    gateway.count(&outcome);
+    outcome
 }
 
 /// Returns the response with what a website serves in the place of an object.
 fn served_instead(instead: Instead, method: &Method, mut context: ResponseContext) -> Response<ResponseBody> {
     match instead {
         Instead::Nothing(same) => response::outcome(same, context),
+        Instead::Gone => response::problem(&Problem::Gone, context),
         Instead::Folder(location) => response::moved(method, location, context),
         Instead::Redirect(status, location) => {
             response::redirect(status, location, CacheStatus::Own(Detail::Local), context)

@@ -193,6 +193,33 @@ async fn what_stands_beside_an_object_is_served_in_its_place() {
     assert_eq!(site.origin.asked("a.js.zst").len(), 1, "what is not there is remembered");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_beside_an_object_is_not_compressed_again() {
+    let site = start("precompressed: true", "").await;
+    // As simple tools upload it: with the type of what is packed.
+    site.put("a.js", &SCRIPT, "plain");
+    site.put("a.js.gz", &SCRIPT, script());
+    for _ in 0..20 {
+        let answer = get(&site, "/a.js", "br, gzip").await;
+        assert_eq!((answer.field("content-encoding"), answer.text()), ("gzip", &*script()));
+    }
+    let log = site.admin.get("/stats").await.json();
+    let counts = &log["buckets"][0];
+    assert_eq!(counts["hits"].as_u64().unwrap() + counts["forwards"].as_u64().unwrap(), 20, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_beside_an_object_leaves_the_object() {
+    let site = start("precompressed: true, compress: false", "").await;
+    site.put("a.js", &SCRIPT, "plain");
+    site.store("/a.js").await;
+    let failing = yatagarasu_testing::origin::Reply::ok("").of_status(503);
+    site.origin.answer("a.js.br", [failing]);
+    let answer = get(&site, "/a.js", "br, zstd, gzip").await;
+    assert_eq!((answer.status, answer.text(), answer.field("x-cache")), (200, "plain", "HIT"));
+    assert_eq!(site.origin.asked("a.js.zst").len(), 0);
+}
+
 #[test]
 fn what_does_not_fit_is_an_error() {
     for (compression, expected) in [

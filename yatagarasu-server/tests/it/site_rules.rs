@@ -195,11 +195,39 @@ async fn each_host_has_rules_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_website_is_served_without_rules_while_these_cannot_be_read() {
+async fn nobody_gets_what_rules_may_forbid_while_they_cannot_be_read() {
     let site = website("/", "").await;
     site.origin.answer("_redirects", [Reply::ok("").of_status(500)]);
-    site.origin.answer("_headers", [Reply::ok("").of_status(403)]);
-    for path in ["/", "/first"] {
-        assert_eq!(get(&site, path).await.status, 200, "{path}");
+    for _ in 0..3 {
+        assert_eq!(get(&site, "/there").await.status, 502);
     }
+    let cached = [("cache-control", "only-if-cached")];
+    assert_eq!(site.client.get_with("/there", &cached).await.status, 504);
+    site.origin.answer("_redirects", [Reply::ok("/there /index.html 302!\n")]);
+    reread(&site, "/there", 302).await;
+    assert_eq!(site.client.get_with("/there", &cached).await.status, 302, "a rule needs no object");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_s3_refuses_are_none() {
+    let site = website("/", "").await;
+    // Without the right to list the bucket, S3 says so of what is not there.
+    let refused = Reply::ok("<Error><Code>AccessDenied</Code></Error>").of_status(403);
+    site.origin.answer("_headers", [refused.with("content-type", "application/xml")]);
+    assert_eq!(get(&site, "/there").await.status, 200);
+    assert_eq!(get(&site, "/first").await.status, 302);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_rule_that_cannot_be_had_is_no_other_page() {
+    let site = website("/", "").await;
+    site.origin.answer("gone.html", [Reply::ok("").of_status(500)]);
+    assert_eq!(get(&site, "/gone").await.status, 502);
+    site.origin.answer("gone.html", [Reply::ok("").of_status(404)]);
+    site.purge("{\"all\": true}").await;
+    assert_eq!(get(&site, "/gone").await.status, 410);
+    site.put("_redirects", &[], "/raw/* /:splat 200\n/first /new 303!\n");
+    reread(&site, "/first", 303).await;
+    assert_eq!(get(&site, "/raw/there").await.text(), "there");
+    assert_eq!(get(&site, "/raw/_redirects").await.status, 404, "rules are no pages");
 }

@@ -8,12 +8,14 @@ use yatagarasu_core::caching::cache_status::ForwardReason;
 use yatagarasu_core::caching::freshness::Freshness;
 use yatagarasu_core::gateway::decision::Decision;
 use yatagarasu_core::gateway::explain::{StoredContent, StoredState};
+use yatagarasu_core::http::coding::Accepted;
 use yatagarasu_core::http::fields::drop_hops;
 use yatagarasu_core::{CachePolicy, Method, ObjectControl, Request, SourceRequest};
 
 use crate::service::buckets::Bucket;
 use crate::service::destination::Destination;
 use crate::service::explain::{Explanation, Finding, RuleFile, Sent, Stored, shown};
+use crate::service::precompressed::Precompressed;
 use crate::service::router::{decode, without_dots, without_port};
 use crate::service::site::rules::redirects::Ruled;
 use crate::service::site::{RulesSeen, SeenFile};
@@ -35,7 +37,13 @@ pub(super) fn explain(
     drop_hops(&mut headers);
     let request = Request { method, key, headers };
     let found = bucket.gateway.explain(request.clone());
+    if let (Decision::Serve, Some(state)) = (found.decision, &found.stored) {
+        explanation.status = state.status.map(|status| status.as_u16());
+    }
     explanation.stored = found.stored.map(stored);
+    if let Some(note) = beside(bucket, &request) {
+        explanation.notes.push(note);
+    }
     let origin = &bucket.origins[0];
     explanation.s3 = found.asked.map(|asked| Sent {
         method: sent_method(method, found.decision).to_owned(),
@@ -176,6 +184,22 @@ fn why(reason: ForwardReason) -> &'static str {
         ForwardReason::Partial => "only other parts of the object are stored",
         ForwardReason::Method => "answers to this method are not stored",
     }
+}
+
+/// Returns what is looked for in content codings before the object, or instead of it.
+fn beside(bucket: &Bucket, request: &Request) -> Option<String> {
+    let key = request.key.object.as_str();
+    if let Some(precompressed) = Precompressed::of(bucket, key, &request.headers) {
+        let keys: Vec<_> =
+            precompressed.extensions().map(|extension| format!("`{key}{extension}`")).collect();
+        return Some(format!("before it, {} (`compression.precompressed`)", keys.join(", then ")));
+    }
+    let compression = bucket.config.compression.as_ref().filter(|compression| compression.compress)?;
+    let coding = compression.codings_for(Accepted::of(&request.headers)).next()?;
+    let name = coding.name();
+    Some(format!(
+        "if it is stored and may be compressed, in `{name}` once that has been made (`compression`)"
+    ))
 }
 
 /// Returns the method of the request to S3.

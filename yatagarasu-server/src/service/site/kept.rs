@@ -8,7 +8,9 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use yatagarasu_core::{CacheKey, Gateway, LogLimit, Method, ObjectKey, Outcome, Request};
+use yatagarasu_core::{
+    CacheKey, ErrorKind, Gateway, GatewayError, LogLimit, Method, ObjectKey, Request, SourceError,
+};
 
 use crate::service::site::is_missing;
 
@@ -45,6 +47,7 @@ pub(super) struct KeptObjects<T> {
     objects: Mutex<HashMap<ObjectKey, Kept<T>>>,
     reads: Arc<Semaphore>,
     too_long: LogLimit,
+    failed: LogLimit,
 }
 
 #[derive(Debug)]
@@ -57,12 +60,12 @@ struct Kept<T> {
 }
 
 /// What is known of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum State {
     /// Nothing yet: it is being read.
     Unread,
     /// Nothing yet: it could not be read.
-    Failed,
+    Failed(SourceError),
     /// The source has answered.
     Known,
 }
@@ -72,7 +75,9 @@ enum State {
 pub(super) enum Known<T> {
     /// Nothing is known of it yet.
     Unread,
-    /// There is none, or it cannot be had.
+    /// It could not be read.
+    Failed(SourceError),
+    /// There is none.
     Nothing,
     /// It was this when it was read last.
     Object(Arc<T>),
@@ -83,7 +88,7 @@ impl<T> Known<T> {
     pub(super) fn object(self) -> Option<Arc<T>> {
         match self {
             Self::Object(object) => Some(object),
-            Self::Unread | Self::Nothing => None,
+            Self::Unread | Self::Failed(_) | Self::Nothing => None,
         }
     }
 }
@@ -91,16 +96,18 @@ impl<T> Known<T> {
 /// The result of reading an object.
 enum Read<T> {
     Object(T),
-    /// There is no such object, or it is too long.
+    /// There is no such object.
     Nothing,
+    /// It is too long.
+    TooLong,
     /// Nobody knows.
-    Failed,
+    Failed(SourceError),
 }
 
 impl<T> Default for KeptObjects<T> {
     fn default() -> Self {
         let reads = Arc::new(Semaphore::new(READS_MAX));
-        Self { objects: Mutex::default(), reads, too_long: LogLimit::default() }
+        Self { objects: Mutex::default(), reads, too_long: LogLimit::default(), failed: LogLimit::default() }
     }
 }
 
@@ -111,7 +118,7 @@ impl<T: KeptObject> KeptObjects<T> {
         let now = Instant::now();
         let mut objects = self.objects();
         if let Some(kept) = objects.get_mut(key) {
-            let lifetime = if kept.state == State::Failed { RETRY } else { LIFETIME };
+            let lifetime = if let State::Failed(_) = kept.state { RETRY } else { LIFETIME };
             if now.duration_since(kept.asked) >= lifetime && self.refresh(key, gateway) {
                 kept.asked = now;
             }
@@ -122,7 +129,7 @@ impl<T: KeptObject> KeptObjects<T> {
         }
         if objects.len() >= OBJECTS_MAX {
             // What is known not to be there goes first.
-            let is_there = |kept: &Kept<T>| kept.state != State::Known || kept.object.is_some();
+            let is_there = |kept: &Kept<T>| !matches!(kept.state, State::Known) || kept.object.is_some();
             let oldest = objects.iter().min_by_key(|(_, kept)| (is_there(kept), kept.asked));
             let oldest = oldest.map(|(key, _)| key.clone());
             oldest.and_then(|key| objects.remove(&key));
@@ -136,12 +143,12 @@ impl<T: KeptObject> KeptObjects<T> {
         self.objects().get(key).map_or(Known::Unread, Kept::known)
     }
 
-    /// Returns the object if there is one, and waits for it if nothing is known of it yet.
-    pub(super) async fn wait(self: &Arc<Self>, key: &ObjectKey, gateway: &Gateway) -> Option<Arc<T>> {
+    /// Returns the object as far as it is known, and waits for it if nothing is known of it yet.
+    pub(super) async fn wait(self: &Arc<Self>, key: &ObjectKey, gateway: &Gateway) -> Known<T> {
         match self.get(key, gateway) {
             // The cache has both wait for one response of S3.
             Known::Unread => self.take(key, self.read(key, gateway).await),
-            known => known.object(),
+            known => known,
         }
     }
 
@@ -166,61 +173,80 @@ impl<T: KeptObject> KeptObjects<T> {
         true
     }
 
-    /// Records what was read if the object is still kept. Returns the object that is there now.
-    fn take(&self, key: &ObjectKey, result: Read<T>) -> Option<Arc<T>> {
+    /// Records what was read if the object is still kept. Returns what is known of it now.
+    fn take(&self, key: &ObjectKey, result: Read<T>) -> Known<T> {
         let mut objects = self.objects();
         let kept = objects.get_mut(key);
-        let same = |new: &T| kept.as_ref().and_then(|kept| kept.object.clone()).filter(|old| **old == *new);
+        let before = kept.as_ref().and_then(|kept| kept.object.clone());
         let object = match result {
-            Read::Object(object) => Some(same(&object).unwrap_or_else(|| {
+            Read::Object(object) => Some(before.filter(|before| **before == object).unwrap_or_else(|| {
                 object.announce(key);
                 Arc::new(object)
             })),
             Read::Nothing => None,
-            Read::Failed => {
-                let kept = kept?;
-                if kept.state == State::Unread {
-                    kept.state = State::Failed;
+            // What was good before stays.
+            Read::TooLong => before,
+            Read::Failed(error) => {
+                let Some(kept) = kept else { return Known::Failed(error) };
+                if !matches!(kept.state, State::Known) {
+                    kept.state = State::Failed(error);
                 }
-                return kept.object.clone();
+                return kept.known();
             }
         };
         if let Some(kept) = kept {
             (kept.state, kept.object) = (State::Known, object.clone());
         }
-        object
+        object.map_or(Known::Nothing, Known::Object)
     }
 
     async fn read(&self, key: &ObjectKey, gateway: &Gateway) -> Read<T> {
         let cache_key = CacheKey::new(key.clone(), None);
         let request = Request { method: Method::Get, key: cache_key, headers: HeaderMap::new() };
-        let outcome = gateway.execute(&request).await;
+        let outcome = gateway.execute_uncounted(request, &Arc::default()).await;
         let is_missing = is_missing(&outcome);
-        let Outcome { reply: Ok(mut reply), .. } = outcome else {
-            return if is_missing { Read::Nothing } else { Read::Failed };
+        let mut reply = match outcome.reply {
+            Ok(reply) => reply,
+            Err(_) if is_missing => return Read::Nothing,
+            Err(GatewayError::Source(error)) => return self.failed(key, error),
+            Err(GatewayError::OnlyIfCached) => unreachable!("it is no request of a client"),
         };
         let mut content = BytesMut::new();
         while let Some(chunk) = reply.body.next().await {
-            let Ok(chunk) = chunk else { return Read::Failed };
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => return self.failed(key, error),
+            };
             if content.len() + chunk.len() > BYTES_MAX {
                 if let Some(times) = self.too_long.due() {
                     let (what, key) = (T::WHAT, key.as_str());
                     tracing::warn!(key, times, "{what} has more than {BYTES_MAX} bytes: it is not used");
                 }
-                return Read::Nothing;
+                return Read::TooLong;
             }
             content.extend_from_slice(&chunk);
         }
         Read::Object(T::read(key, reply.headers, content.freeze()))
     }
+
+    /// Returns the result of a read that has failed. A refusal is none: without the right to list a bucket, S3 refuses what is
+    /// not there.
+    fn failed(&self, key: &ObjectKey, error: SourceError) -> Read<T> {
+        if let Some(times) = self.failed.due() {
+            let (what, key) = (T::WHAT, key.as_str());
+            tracing::warn!(key, times, %error, "{what} cannot be read");
+        }
+        if error.kind() == ErrorKind::Denied { Read::Nothing } else { Read::Failed(error) }
+    }
 }
 
 impl<T> Kept<T> {
     fn known(&self) -> Known<T> {
-        match (self.state, &self.object) {
+        match (&self.state, &self.object) {
             (_, Some(object)) => Known::Object(Arc::clone(object)),
             (State::Unread, None) => Known::Unread,
-            (State::Failed | State::Known, None) => Known::Nothing,
+            (State::Failed(error), None) => Known::Failed(error.clone()),
+            (State::Known, None) => Known::Nothing,
         }
     }
 }

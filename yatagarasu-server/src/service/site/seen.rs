@@ -49,7 +49,7 @@ impl Website {
         let (mut first, mut otherwise) = (None, None);
         let [redirects, fields] = self.rule_keys(host);
         let redirects = redirects.map(|key| match self.redirects.peek(&key) {
-            Known::Unread => SeenFile::unread(key),
+            Known::Unread | Known::Failed(_) => SeenFile::unread(key),
             Known::Nothing => SeenFile::missing(key),
             Known::Object(rules) => {
                 let find = |precedence| {
@@ -62,7 +62,7 @@ impl Website {
             }
         });
         let fields = fields.map(|key| match self.fields.peek(&key) {
-            Known::Unread => SeenFile::unread(key),
+            Known::Unread | Known::Failed(_) => SeenFile::unread(key),
             Known::Nothing => SeenFile::missing(key),
             Known::Object(rules) => {
                 let (matching, bad) = (rules.lines_for(path), rules.bad.clone());

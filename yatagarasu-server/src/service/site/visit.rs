@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use yatagarasu_core::caching::cache_control::RequestControl;
+use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::http::fields::drop_hops;
 use yatagarasu_core::{
     CacheKey, CacheStatus, ErrorKind, Gateway, GatewayError, Method, ObjectKey, Outcome, Request, SourceError,
@@ -61,6 +62,8 @@ pub(in crate::service) enum Instead {
     Redirect(StatusCode, HeaderValue),
     /// Another object, with its key, or the reason why it cannot be served.
     Page(Outcome, ObjectKey),
+    /// A document that says that it is gone for good.
+    Gone,
     /// A page for an error.
     Error(CacheStatus, SourceError, Arc<Page>),
 }
@@ -69,7 +72,7 @@ pub(in crate::service) enum Instead {
 enum Found {
     Object(Outcome),
     /// There is no such object.
-    Missing,
+    Missing(Outcome),
     /// S3 cannot say, or a condition of the request does not hold.
     Failed(Outcome),
 }
@@ -98,7 +101,7 @@ impl Visit {
         } else if let Some(origin) = head.headers.get(ORIGIN) {
             headers.insert(ORIGIN, origin.clone());
         }
-        let only_if_cached = RequestControl::of(&head.headers).only_if_cached;
+        let only_if_cached = website.place.obeys_clients && RequestControl::of(&head.headers).only_if_cached;
         let (website, key, target) = (Arc::clone(website), key.clone(), head.uri.clone());
         let rules = None;
         Self { website, method, key, host, headers, target, is_navigation, wants_json, only_if_cached, rules }
@@ -140,9 +143,9 @@ impl Visit {
             return self.of_failed(outcome, gateway).await;
         }
         // A redirect usually has no content that a range or a condition could be about.
-        match look(gateway, key, Method::Head, HeaderMap::new()).await {
+        match self.look(gateway, key, Method::Head, HeaderMap::new()).await {
             Found::Object(object) => redirect(&object).unwrap_or(Instead::Nothing(outcome)),
-            Found::Missing | Found::Failed(_) => Instead::Nothing(outcome),
+            Found::Missing(_) | Found::Failed(_) => Instead::Nothing(outcome),
         }
     }
 
@@ -155,7 +158,7 @@ impl Visit {
             // S3 may need its time to fail once more.
             pages.get(&key, gateway).object()
         } else {
-            pages.wait(&key, gateway).await
+            pages.wait(&key, gateway).await.object()
         };
         match page {
             Some(page) => Instead::Error(outcome.handling, error.clone(), page),
@@ -185,10 +188,10 @@ impl Visit {
         let is_file = key.rsplit('/').next().is_some_and(|name| name.contains('.'));
         let page = ObjectKey::parse(&format!("{key}.html")).ok().filter(|_| site.clean_urls && !is_file);
         if let Some(page) = page {
-            match look(gateway, &page, self.method, self.headers.clone()).await {
+            match self.look(gateway, &page, self.method, self.headers.clone()).await {
                 Found::Object(outcome) => return page_or_redirect(outcome, page),
                 Found::Failed(outcome) => return self.of_object(&page, outcome, gateway).await,
-                Found::Missing => {}
+                Found::Missing(_) => {}
             }
         }
         if let Some(index) =
@@ -196,10 +199,10 @@ impl Visit {
             && let Some(location) = folder(path, self.target.query())
             && let Ok(page) = ObjectKey::parse(&format!("{key}/{index}"))
         {
-            match look(gateway, &page, Method::Head, HeaderMap::new()).await {
+            match self.look(gateway, &page, Method::Head, HeaderMap::new()).await {
                 Found::Object(_) => return Instead::Folder(location),
                 Found::Failed(outcome) => return self.of_failed(outcome, gateway).await,
-                Found::Missing => {}
+                Found::Missing(_) => {}
             }
             // The whole list, so that it is stored for the next request, which comes soon.
             match self.listing(&page, Method::Get, HeaderMap::new(), gateway).await {
@@ -210,14 +213,14 @@ impl Visit {
                 Some(Found::Failed(outcome)) if !is_refused(&outcome) => {
                     return self.of_failed(outcome, gateway).await;
                 }
-                Some(Found::Failed(_) | Found::Missing) | None => {}
+                Some(Found::Failed(_) | Found::Missing(_)) | None => {}
             }
         }
         if path.ends_with('/') {
             match self.listing(&self.key, self.method, self.headers.clone(), gateway).await {
                 Some(Found::Object(outcome)) => return Instead::Page(outcome, self.key),
                 Some(Found::Failed(outcome)) => return self.of_failed(outcome, gateway).await,
-                Some(Found::Missing) | None => {}
+                Some(Found::Missing(_)) | None => {}
             }
         }
         if let Some(ruled) = self.rule(Precedence::ObjectsFirst) {
@@ -228,13 +231,13 @@ impl Visit {
             && let Some(page) = site.spa.as_ref()
             && let Some(page) = self.website.page(self.host.as_deref(), page)
         {
-            match look(gateway, &page, self.method, without_ranges(self.headers.clone())).await {
+            match self.look(gateway, &page, self.method, without_ranges(self.headers.clone())).await {
                 Found::Object(mut outcome) => {
                     by_accept(&mut outcome);
                     return Instead::Page(outcome, page);
                 }
                 Found::Failed(outcome) => return self.of_failed(outcome, gateway).await,
-                Found::Missing => {}
+                Found::Missing(_) => {}
             }
         }
         self.not_found(missing, gateway).await
@@ -275,7 +278,7 @@ impl Visit {
         let site = &self.website.site;
         let page = site.not_found.as_ref().and_then(|page| self.website.page(self.host.as_deref(), page));
         let Some(page) = page else { return self.of_failed(missing, gateway).await };
-        let Some(mut instead) = self.page_with(StatusCode::NOT_FOUND, &page, gateway).await else {
+        let Ok(mut instead) = self.page_with(StatusCode::NOT_FOUND, &page, gateway).await else {
             return self.of_failed(missing, gateway).await;
         };
         if let (Instead::Page(outcome, _), Some(_)) = (&mut instead, &site.spa) {
@@ -284,11 +287,25 @@ impl Visit {
         instead
     }
 
-    /// Returns a page with a status that says that there is no object. Returns `None` if it cannot be served.
-    async fn page_with(&self, status: StatusCode, page: &ObjectKey, gateway: &Gateway) -> Option<Instead> {
+    /// Returns a page with a status that says that there is no object.
+    ///
+    /// # Errors
+    ///
+    /// Returns the outcome of the look for the page if it cannot be served.
+    async fn page_with(
+        &self,
+        status: StatusCode,
+        page: &ObjectKey,
+        gateway: &Gateway,
+    ) -> Result<Instead, Outcome> {
         let mut headers = HeaderMap::new();
-        headers.extend(self.headers.get(ORIGIN).map(|origin| (ORIGIN, origin.clone())));
-        let Found::Object(mut outcome) = look(gateway, page, self.method, headers).await else { return None };
+        for name in [ORIGIN, CACHE_CONTROL] {
+            headers.extend(self.headers.get(&name).map(|value| (name, value.clone())));
+        }
+        let mut outcome = match self.look(gateway, page, self.method, headers).await {
+            Found::Object(outcome) => outcome,
+            Found::Missing(outcome) | Found::Failed(outcome) => return Err(outcome),
+        };
         if let Ok(reply) = &mut outcome.reply {
             reply.status = status;
             // They are of the page, and not of what was asked for.
@@ -298,7 +315,15 @@ impl Visit {
             // The object may come at any time.
             reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        Some(Instead::Page(outcome, page.clone()))
+        Ok(Instead::Page(outcome, page.clone()))
+    }
+
+    /// Looks for another object. One with rules is not there.
+    async fn look(&self, gateway: &Gateway, key: &ObjectKey, method: Method, headers: HeaderMap) -> Found {
+        if self.website.is_rules(self.host.as_deref(), key.as_str()) {
+            return Found::Missing(no_object());
+        }
+        look_for(gateway, CacheKey::new(key.clone(), None), method, headers).await
     }
 }
 
@@ -309,17 +334,13 @@ fn continuation(query: Option<&str>) -> Option<String> {
     Some(token.into_owned()).filter(|token| token.len() <= CONTINUATION_BYTES_MAX)
 }
 
-async fn look(gateway: &Gateway, key: &ObjectKey, method: Method, headers: HeaderMap) -> Found {
-    look_for(gateway, CacheKey::new(key.clone(), None), method, headers).await
-}
-
 async fn look_for(gateway: &Gateway, key: CacheKey, method: Method, headers: HeaderMap) -> Found {
     let request = Request { method, key, headers };
-    let outcome = gateway.execute(&request).await;
+    let outcome = gateway.execute_uncounted(request, &Arc::default()).await;
     if outcome.reply.is_ok() {
         Found::Object(outcome)
     } else if is_missing(&outcome) {
-        Found::Missing
+        Found::Missing(outcome)
     } else {
         Found::Failed(outcome)
     }
@@ -342,6 +363,12 @@ fn page_or_redirect(outcome: Outcome, page: ObjectKey) -> Instead {
         Some(moved) => moved,
         None => Instead::Page(outcome, page),
     }
+}
+
+/// Returns the outcome of a request for what is not there, although S3 was not asked for it.
+fn no_object() -> Outcome {
+    let error = SourceError::new(ErrorKind::NotFound);
+    Outcome { handling: CacheStatus::Own(Detail::Local), reply: Err(error.into()) }
 }
 
 /// Returns `true` if a condition or a range of the request does not fit the object.

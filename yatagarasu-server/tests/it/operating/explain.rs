@@ -158,6 +158,31 @@ async fn what_is_for_no_object_is_explained_as_it_is_answered() {
 }
 
 #[tokio::test]
+async fn content_codings_are_explained() {
+    let origin = Origin::start().await;
+    let mut entry = bucket(
+        &origin.endpoint(),
+        "a",
+        "/",
+        "",
+        "negative_ttl: \"1m\", max_size: \"64MB\", max_item_size: \"1MB\"",
+    );
+    entry.push_str("    compression: { precompressed: true }\n");
+    let site = Site::run(origin, &document("", &[entry])).await;
+    for (path, codings, note) in [
+        ("/a.js", "gzip, br", "before it, `a.js.br`, then `a.js.gz` (`compression.precompressed`)"),
+        ("/a", "br", "in `br` once that has been made"),
+    ] {
+        let found = explain(&site, &json!({ "url": path, "headers": [["Accept-Encoding", codings]] })).await;
+        assert!(found["notes"].to_string().contains(note), "{found}");
+    }
+    assert!(!explain(&site, &json!({ "url": "/a.js" })).await.to_string().contains("before it"));
+    while site.client.get("/none").await.field("x-cache") != "HIT" {}
+    let found = explain(&site, &json!({ "url": "/none" })).await;
+    assert_eq!((&found["stored"]["content"], &found["status"]), (&json!("error"), &json!(404)));
+}
+
+#[tokio::test]
 async fn what_is_no_request_is_refused_with_advice() {
     let site = start().await;
     for (asked, expected) in [

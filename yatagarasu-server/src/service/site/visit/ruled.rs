@@ -2,13 +2,14 @@
 
 use http::StatusCode;
 use yatagarasu_core::caching::cache_status::Detail;
-use yatagarasu_core::{CacheStatus, ErrorKind, Gateway, Outcome, SourceError};
+use yatagarasu_core::{CacheStatus, Gateway, GatewayError, Outcome};
 
 use crate::service::router::rewrite::with_query;
 use crate::service::router::{decode, without_dots};
+use crate::service::site::is_missing;
 use crate::service::site::rules::fields::PathFields;
 use crate::service::site::rules::redirects::{Precedence, Ruled};
-use crate::service::site::visit::{Found, Instead, Visit, look, page_or_redirect};
+use crate::service::site::visit::{Found, Instead, Visit, no_object, page_or_redirect};
 
 impl Visit {
     /// Returns whether rules that the website brings with it have to be [read](Self::read_rules), or
@@ -21,10 +22,25 @@ impl Visit {
         self.rules.is_none() || self.is_hidden() || self.rule(Precedence::RuleFirst).is_some()
     }
 
-    /// Waits for the rules that the website brings with it.
-    pub(in crate::service) async fn read_rules(&mut self, gateway: &Gateway) {
-        if !self.only_if_cached {
-            self.rules = Some(self.website.read_rules(self.host.as_deref(), gateway).await);
+    /// Waits for the rules that the website brings with it. Returns what is served if they cannot be had: they may say that
+    /// nobody gets the object.
+    pub(in crate::service) async fn read_rules(&mut self, gateway: &Gateway) -> Option<Instead> {
+        if self.rules.is_some() {
+            return None;
+        }
+        if self.only_if_cached {
+            let (handling, reply) = (CacheStatus::Own(Detail::OnlyIfCached), Err(GatewayError::OnlyIfCached));
+            return Some(Instead::Nothing(Outcome { handling, reply }));
+        }
+        match self.website.read_rules(self.host.as_deref(), gateway).await {
+            Ok(rules) => {
+                self.rules = Some(rules);
+                None
+            }
+            Err(error) => {
+                let outcome = Outcome { reply: Err(error.into()), ..no_object() };
+                Some(self.of_failed(outcome, gateway).await)
+            }
         }
     }
 
@@ -33,7 +49,11 @@ impl Visit {
         if self.is_hidden() {
             return Some(self.not_found(no_object(), gateway).await);
         }
-        Some(self.follow(self.rule(Precedence::RuleFirst)?, gateway).await)
+        let instead = self.follow(self.rule(Precedence::RuleFirst)?, gateway).await;
+        if let Instead::Page(outcome, _) | Instead::Nothing(outcome) = &instead {
+            gateway.count(outcome);
+        }
+        Some(instead)
     }
 
     /// Returns what the rules change about the fields of the response.
@@ -62,14 +82,16 @@ impl Visit {
         };
         if status != StatusCode::OK {
             return match self.page_with(status, &key, gateway).await {
-                Some(page) => page,
-                None => self.not_found(no_object(), gateway).await,
+                Ok(page) => page,
+                Err(outcome) if !is_missing(&outcome) => self.of_failed(outcome, gateway).await,
+                Err(_) if status == StatusCode::GONE => Instead::Gone,
+                Err(missing) => self.not_found(missing, gateway).await,
             };
         }
-        match look(gateway, &key, self.method, self.headers.clone()).await {
+        match self.look(gateway, &key, self.method, self.headers.clone()).await {
             Found::Object(outcome) => page_or_redirect(outcome, key),
             Found::Failed(outcome) => self.of_object(&key, outcome, gateway).await,
-            Found::Missing => self.not_found(no_object(), gateway).await,
+            Found::Missing(outcome) => self.not_found(outcome, gateway).await,
         }
     }
 
@@ -83,10 +105,4 @@ impl Visit {
         let path = without_dots(decode(self.target.path()).ok()?);
         Some(self.website.below(&path)?.to_owned())
     }
-}
-
-/// Returns the outcome of a request for what is not there, although S3 was not asked for it.
-fn no_object() -> Outcome {
-    let error = SourceError::new(ErrorKind::NotFound);
-    Outcome { handling: CacheStatus::Own(Detail::Local), reply: Err(error.into()) }
 }
