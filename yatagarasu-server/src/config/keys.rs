@@ -30,7 +30,7 @@ use key::Absent::{Computed, Required};
 
 pub(super) use choice::{Choice, CorsMode, RewriteStatus};
 pub(super) use key::{Absent, Key, Kind, Section, Type};
-pub(super) use setting::{Address, Again, Either, Fields, MASKED, Optional, Several};
+pub(super) use setting::{Address, Again, Either, Fields, Lines, MASKED, Optional, Several};
 
 /// The wildcard for all names. It must be the only entry of its list.
 pub(super) const ALL: &str = "*";
@@ -126,7 +126,7 @@ rows! {
         /// The type of its content.
         content_type: String = "text/plain; charset=utf-8", bounds Bounds::rule("a value of `Content-Type`");
         /// Its content.
-        content: String = "", such as "User-agent: *", bounds Bounds::rule("up to 64 KiB; empty with the status 204");
+        content: Lines = "", such as "User-agent: *", bounds Bounds::rule("up to 64 KiB; empty with the status 204");
     }
 
     /// A listener for clients.

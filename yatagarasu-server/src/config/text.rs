@@ -23,6 +23,11 @@ pub(super) fn clean(value: &mut Value, key: &str, wrong: &mut impl FnMut(&str, &
             }
         }
         ValueKind::Nil => {}
+        ValueKind::String(text) if is_of_lines(key) => {
+            if let Some(message) = strange(text, |c| matches!(c, '\n' | '\r' | '\t')) {
+                wrong(key, &message);
+            }
+        }
         ValueKind::String(text) => match trimmed(text) {
             Ok(trimmed) if trimmed == MASKED && is_secret(key) => {
                 wrong(key, "is what `config show` writes for a secret: write the secret, or ${NAME}");
@@ -46,14 +51,20 @@ pub(super) fn trimmed(text: &str) -> Result<String, String> {
     if trimmed.is_empty() && !text.is_empty() {
         return Err("is white space only: write a value, or leave the key out".to_owned());
     }
-    match trimmed.chars().enumerate().find(|(_, c)| c.is_control()) {
-        Some((index, c)) => Err(format!(
-            "has a control character (U+{:04X}) at character {}: write the value in one line, without it",
-            u32::from(c),
-            index + 1
-        )),
+    match strange(trimmed, |_| false) {
+        Some(message) => Err(format!("{message}: write the value in one line, without it")),
         None => Ok(trimmed.to_owned()),
     }
+}
+
+/// Returns a message about the first control character that is not allowed.
+fn strange(text: &str, is_allowed: impl Fn(char) -> bool) -> Option<String> {
+    let (index, c) = text.chars().enumerate().find(|(_, c)| c.is_control() && !is_allowed(*c))?;
+    Some(format!("has a control character (U+{:04X}) at character {}", u32::from(c), index + 1))
+}
+
+fn is_of_lines(path: &str) -> bool {
+    Settings::SECTION.find(path).is_some_and(|key| matches!(key.kind, Kind::Value(Type::Lines)))
 }
 
 fn is_secret(path: &str) -> bool {

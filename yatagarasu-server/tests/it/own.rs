@@ -9,7 +9,7 @@ use yatagarasu_testing::origin::Origin;
 use crate::site::{Site, bucket, document};
 use crate::tls::tcp;
 
-const ANSWERS: &str = "health_path: \"/healthz\", answers: [{ path: \"/robots.txt\", content: \"User-agent: *\" }, \
+const ANSWERS: &str = "health_path: \"/healthz\", answers: [{ path: \"/robots.txt\", content: \"User-agent: *\\nDisallow:\\n\" }, \
                        { path: \"/favicon.ico\", status: 204 }, \
                        { path: \"/old%20api\", status: 410, content: \"{}\", content_type: \"application/json\" }]";
 
@@ -24,8 +24,8 @@ async fn no_bucket_is_asked_for_what_the_gateway_answers_itself() {
     let site = Site::run(origin, &document(ANSWERS, &[root])).await;
     for host in ["www.example", "nobody.example"] {
         for (path, status, content, media_type) in [
-            ("/robots.txt", 200, "User-agent: *", "text/plain; charset=utf-8"),
-            ("/robots.txt?x", 200, "User-agent: *", "text/plain; charset=utf-8"),
+            ("/robots.txt", 200, "User-agent: *\nDisallow:\n", "text/plain; charset=utf-8"),
+            ("/robots.txt?x", 200, "User-agent: *\nDisallow:\n", "text/plain; charset=utf-8"),
             ("/favicon.ico", 204, "", ""),
             ("/old%20api", 410, "{}", "application/json"),
             ("/healthz", 200, "ok\n", "text/plain; charset=utf-8"),

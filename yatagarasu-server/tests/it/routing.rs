@@ -277,3 +277,52 @@ fn what_does_not_fit_is_an_error() {
         }
     }
 }
+
+const MANUAL: &str = include_str!("../../../docs/src/routing.md");
+
+/// The configurations of the page on routing are loaded and run, and each request of the table below one gets what the table
+/// says.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_on_the_page_gets_what_it_says() {
+    let mut requests = 0;
+    for block in MANUAL.split("```yaml\n").skip(1) {
+        let (yaml, rest) = block.split_once("```").unwrap();
+        let rows =
+            rest.lines().skip_while(|line| !line.starts_with("| `")).take_while(|line| line.starts_with('|'));
+        let origin = Origin::start().await;
+        let source = bucket(&origin.endpoint(), "x", "/x", "", "");
+        let source = source.lines().find_map(|line| line.trim().strip_prefix("s3: ")).unwrap();
+        let yaml = yaml.replace("{ bucket: \"websites\" }", source);
+        let yaml = match yaml.strip_prefix("server:\n") {
+            Some(rest) => format!("server:\n  address: \"127.0.0.1:0\"\n{rest}"),
+            None => format!("server: {{ address: \"127.0.0.1:0\" }}\n{yaml}"),
+        };
+        let site = Site::run(origin, &format!("admin: {{ address: \"127.0.0.1:0\" }}\n{yaml}")).await;
+        for row in rows {
+            let cells: Vec<_> =
+                row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+            let [url, name, expected] = *cells.as_slice() else { panic!("{row}") };
+            let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+            if name != "none" {
+                site.put(expected, &[], expected.to_owned());
+            }
+            let answer = site.client.get_with(&format!("/{path}"), &[("host", host)]).await;
+            let location = answer.headers.get("location").map(|value| value.to_str().unwrap());
+            match expected.split_once(" to `") {
+                _ if name != "none" => assert_eq!((answer.status, answer.text()), (200, expected), "{row}"),
+                Some((status, to)) => {
+                    assert_eq!((answer.status.to_string().as_str(), location), (status, Some(to)), "{row}");
+                }
+                None => assert_eq!(answer.status.to_string(), expected, "{row}"),
+            }
+            let asked = serde_json::json!({ "url": url }).to_string();
+            let json = [("content-type", "application/json")];
+            let found = site.admin.send("POST", "/explain", &json, asked.into()).await.json();
+            let is = |field: &str| found[field]["is"].as_str().unwrap_or("none").to_owned();
+            let key = if name == "none" { "none" } else { expected };
+            assert_eq!((is("bucket").as_str(), is("key").as_str()), (name, key), "{row}: {found}");
+            requests += 1;
+        }
+    }
+    assert_eq!(requests, 21);
+}

@@ -48,6 +48,8 @@ pub(in crate::config) enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::config) enum Type {
     Text,
+    /// A text of any number of lines.
+    Lines,
     Address,
     Secret,
     Boolean,
@@ -192,6 +194,7 @@ impl Key {
             }
             Type::Count
             | Type::Text
+            | Type::Lines
             | Type::Address
             | Type::Secret
             | Type::Boolean

@@ -49,6 +49,15 @@ impl Setting for String {
     const KIND: Kind = Kind::Value(Type::Text);
 }
 
+/// A text of any number of lines.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(in crate::config) struct Lines(pub(in crate::config) String);
+
+impl Setting for Lines {
+    const KIND: Kind = Kind::Value(Type::Lines);
+}
+
 impl Setting for Secret {
     const KIND: Kind = Kind::Value(Type::Secret);
 }

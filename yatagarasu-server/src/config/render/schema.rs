@@ -80,7 +80,7 @@ fn forms(key: &Key, kind: Type) -> Vec<Value> {
     let any_text = json!({ "type": ["string", "number", "boolean"] });
     let booleans = any_case("true|false|on|off|yes|no");
     match kind {
-        Type::Text => vec![any_text],
+        Type::Text | Type::Lines => vec![any_text],
         Type::Address | Type::Secret => vec![json!({ "type": "string" })],
         Type::Boolean => vec![json!({ "type": ["boolean", "number"] }), text(&format!("{booleans}|1|0"))],
         Type::Number | Type::Count => vec![

@@ -16,7 +16,7 @@ use yatagarasu_s3::{Access, Addressing};
 use crate::config::keys::{
     ALL, AcmeSettings, Address, AdminSettings, Again, AnswerSettings, BucketSettings, CacheSettings,
     CertificateSettings, Choice, ClientAddressSettings, CompressionSettings, CorsMode, CorsSettings, Either,
-    FallbackSettings, Fields, ListenerSettings, ListenerTlsSettings, LogSettings, Optional,
+    FallbackSettings, Fields, Lines, ListenerSettings, ListenerTlsSettings, LogSettings, Optional,
     ResponseHeaderSettings, RewriteSettings, RewriteStatus, S3Settings, ServerSettings, Settings, Several,
     SiteSettings, TlsSettings,
 };
@@ -94,7 +94,7 @@ fn answers(own: &OwnAnswers) -> Vec<AnswerSettings> {
         path: Some(path.clone()),
         status: answer.status.as_u16(),
         content_type: text(answer.content_type.as_bytes()),
-        content: text(&answer.content),
+        content: Lines(text(&answer.content)),
     };
     answers.into_iter().map(answer).collect()
 }

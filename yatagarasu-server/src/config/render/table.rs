@@ -47,6 +47,7 @@ fn row(key: &Key, kind: &str) -> String {
 fn words(kind: Type) -> &'static str {
     match kind {
         Type::Text => "text",
+        Type::Lines => "text of any number of lines",
         Type::Address => "address",
         Type::Secret => "secret",
         Type::Boolean => "boolean",

@@ -67,7 +67,7 @@ fn every_key_is_in_the_example_the_schema_and_the_documentation() {
 /// Returns a value of the key's type, other than the default.
 fn sample(key: &Key, kind: Type) -> Value {
     match kind {
-        Type::Text | Type::Secret => {
+        Type::Text | Type::Lines | Type::Secret => {
             let example = key.example_value().as_str().unwrap_or_default().replace("${", "");
             let is_default = key.default_value() == json!(example);
             json!(if is_default { format!("{example}.other") } else { example })

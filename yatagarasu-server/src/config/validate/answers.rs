@@ -64,6 +64,7 @@ fn answer(given: &AnswerSettings, key: &str, complain: ErrorSink<'_>) -> Option<
         let message = format!("expected a type such as \"text/plain\", found `{content_type}`");
         complain(&format!("{key}.content_type"), &message);
     }
+    let content = &content.0;
     let is_short = content.len() <= CONTENT_BYTES_MAX && (*status != 204 || content.is_empty());
     if !is_short {
         complain(&format!("{key}.content"), "expected up to 64 KiB, and nothing with the status 204");
