@@ -6,7 +6,7 @@ import random
 
 import asking
 import content
-from wire import Broken, Connection, Malformed
+from wire import Broken, Connection, Malformed, Secure
 
 # How long a response may stand still for a client that reads, in seconds. The gateway gives up on S3 before.
 STILL_MAX = 20
@@ -27,8 +27,9 @@ PACES, PAUSE = [(2_048, 1_024), (8_192, 4_096), (8_192, 16_384)], 0.2
 class Clients:
     """What all clients share."""
 
-    def __init__(self, port, seed, judge, log):
-        self.port, self.seed, self.judge, self.log = port, seed, judge, log
+    def __init__(self, ports, seed, judge, log):
+        self.port, self.secure_port = ports
+        self.seed, self.judge, self.log = seed, judge, log
         self.versions, self.report = judge.versions, judge.report
         self._open = set()
         self._loop = asyncio.get_running_loop()
@@ -44,13 +45,13 @@ class Clients:
             await asyncio.sleep(rng.uniform(0, 0.1))
 
     @contextlib.asynccontextmanager
-    async def connection(self, receive_buffer=None):
+    async def connection(self, receive_buffer=None, is_secure=False):
         """A new connection, which is closed at the end."""
-        connection = Connection(receive_buffer)
+        connection = (Secure if is_secure else Connection)(receive_buffer)
         self._open.add(connection)
         try:
             try:
-                await connection.open(self.port)
+                await connection.open(self.secure_port if is_secure else self.port)
             except OSError as error:
                 self.report.complain("answers", f"there is no connection: {error!r}")
             self.report.count("connections")
@@ -119,9 +120,9 @@ class Clients:
                 connection.abandon()
 
 
-async def fast(clients, rng):
+async def fast(clients, rng, is_secure=False):
     """Sends several requests over a connection, at times some at once, and reads as fast as it can."""
-    async with clients.connection() as connection:
+    async with clients.connection(is_secure=is_secure) as connection:
         for _ in range(rng.randint(1, 40)):
             count = rng.choice([1, 1, 1, 1, 1, 2, 3, 6])
             requests = [asking.any_request(rng, clients.versions) for _ in range(count)]
@@ -131,6 +132,23 @@ async def fast(clients, rng):
                 if not head or head.is_last():
                     return
             await asyncio.sleep(rng.uniform(0.02, 0.3))
+
+
+async def secure(clients, rng):
+    """Does the same over TLS."""
+    clients.report.count("TLS connections")
+    await fast(clients, rng, is_secure=True)
+
+
+async def secure_slow(clients, rng):
+    """Reads a long object over TLS slowly, or leaves."""
+    async with clients.connection(is_secure=True) as connection:
+        asked = asking.plain(rng, LONG)
+        asked.pace = f"16384 bytes every {PAUSE} s over TLS"
+        await clients.send(connection, [asked])
+        reading = clients.answer(connection, asked, limit=16_384, rest=lambda _: asyncio.sleep(PAUSE))
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(reading, rng.uniform(2, 20))
 
 
 async def downloading(clients, rng):
@@ -245,4 +263,4 @@ async def holding(clients, _):
 
 
 # How many clients of each kind there are.
-CROWD = {fast: 14, downloading: 2, slow: 10, stalled: 8, leaving: 4, half_closed: 1, idle: 4}
+CROWD = {fast: 12, secure: 4, secure_slow: 2, downloading: 2, slow: 10, stalled: 8, leaving: 4, half_closed: 1, idle: 4}

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import subprocess
 
 import processes
 
@@ -24,7 +25,15 @@ EXPLAINED = {
 REFUSED = "the configuration was not reloaded: the one before still runs"
 
 
-def configuration(origin_port):
+def certificate(folder):
+    """Makes the certificate of the listener with TLS. Returns its configuration."""
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    new += ["-days", "36500", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*new, "-keyout", "tls.key", "-out", "tls.pem"], check=True, capture_output=True, cwd=folder)
+    return {"certificates": {"cert": str(folder / "tls.pem"), "key": str(folder / "tls.key")}}
+
+
+def configuration(origin_port, tls):
     """Returns the configuration at the start. The limits are small, so that they are met."""
     source = {
         "endpoint": f"http://127.0.0.1:{origin_port}", "bucket": "objects", "region": "us-east-1",
@@ -40,7 +49,7 @@ def configuration(origin_port):
     caches = {"main": main, "whole": whole, "plain": {"enabled": False}, "lasting": lasting}
     return {
         "server": {
-            "address": "127.0.0.1:0", "threads": THREADS, "connections_max": 1000,
+            "address": "127.0.0.1:0", "listeners": [{"address": "127.0.0.1:0", "tls": tls}], "threads": THREADS, "connections_max": 1000,
             "fill_memory": "5MB", "response_memory": "4MB", "socket_memory": "16MiB",
             "header_timeout": "5s", "send_timeout": "3s", "drain": "500ms", "shutdown_grace": "8s",
         },
@@ -58,12 +67,13 @@ class Server:
 
     def __init__(self, program, folder, origin_port, environment):
         self.folder, self.log, self.file = folder, folder / "gateway.log", folder / "gateway.json"
-        self.configuration = configuration(origin_port)
+        self.configuration = configuration(origin_port, certificate(folder))
         self.write(json.dumps(self.configuration))
         command = [program, "--config", self.file.name, "--log-format", "json"]
         self.process = processes.start(command, folder, self.log, **environment)
-        serving = r'"message":"serving","address":"127\.0\.0\.1:(\d+)","admin":"127\.0\.0\.1:(\d+)"'
-        self.port, self.admin_port = processes.wait_for(self.process, self.log, serving)
+        address = r"127\.0\.0\.1:(\d+)"
+        serving = rf'"message":"serving","address":"{address}, {address}","admin":"{address}"'
+        self.port, self.secure_port, self.admin_port = processes.wait_for(self.process, self.log, serving)
 
     def write(self, text):
         """Writes the configuration file, as a whole or not at all."""

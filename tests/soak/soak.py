@@ -54,7 +54,7 @@ TRAFFIC = {
     "stalled clients cut": 5, "idle connections closed": 5, "bursts of faults": 2,
     "left: close": 5, "left: reset": 5, "left: half": 5, "fast streams": 1, "reloads": 3, "bad reloads": 3,
     "rotations": 2, "admin requests": 60, "purges by key": 20, "purges by prefix": 5, "purges by tag": 5,
-    "purges by all": 1,
+    "purges by all": 1, "TLS connections": 20,
 }  # fmt: skip
 MET = {"yatagarasu_send_timeouts_total": 3, "yatagarasu_response_memory_cuts_total": 0.5}
 
@@ -98,7 +98,7 @@ class Soak:
         await self.control.open(control_port)
         environment = self.clock.environment if self.clock else {}
         self.server = Server(self.options.server.resolve(), self.folder, port, environment)
-        self.clients = Clients(self.server.port, self.options.seed, self.judge, self.log)
+        self.clients = Clients((self.server.port, self.server.secure_port), self.options.seed, self.judge, self.log)
         self.reloads = reloading.Reloads(self.server, self.rng("reloads"), self.report, self.log)
 
     async def run(self):

@@ -1,10 +1,11 @@
-"""HTTP/1.1 as the clients speak it: connections, and the framing of responses."""
+"""HTTP/1.1 as the clients speak it: connections, with TLS or without, and the framing of responses."""
 
 import asyncio
 import errno
 import fcntl
 import re
 import socket
+import ssl
 import struct
 import termios
 
@@ -188,3 +189,54 @@ class Connection:
     def close(self):
         """Ends the connection."""
         self.socket.close()
+
+
+class Secure(Connection):
+    """A connection with TLS. The bytes that are counted are those that go over the wire."""
+
+    def __init__(self, receive_buffer=None):
+        super().__init__(receive_buffer)
+        context = ssl.create_default_context()
+        # The certificate is made for one run, and says nothing of the gateway.
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._arrived, self._leaving, server_hostname="localhost")
+
+    async def open(self, port):
+        """Connects, and shakes hands."""
+        await super().open(port)
+        await self._do(self._tls.do_handshake)
+
+    async def send(self, data):
+        """Sends bytes."""
+        self._tls.write(data)
+        await self._flush()
+
+    async def receive(self, limit=RECEIVED_MAX):
+        """Returns the next bytes, or none at the end."""
+        try:
+            return await self._do(lambda: self._tls.read(limit))
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLEOFError:
+            # Cut off, which is the end of the connection without that of what was sent.
+            return b""
+
+    async def _do(self, step):
+        while True:
+            try:
+                done = step()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                data = await super().receive()
+                if data:
+                    self._arrived.write(data)
+                else:
+                    self._arrived.write_eof()
+            else:
+                await self._flush()
+                return done
+
+    async def _flush(self):
+        if self._leaving.pending:
+            await super().send(self._leaving.read())
