@@ -42,7 +42,7 @@ impl fmt::Display for Announcement<'_> {
         writeln!(f, "  gateway    {}", self.first_url())?;
         writeln!(f, "  browser    http://{}/ (a website; folders without a page are listed)", self.gateway)?;
         if let (Some(certificates), Some(secure)) = (self.certificates, self.secure) {
-            writeln!(f, "  with TLS   https://localhost:{}/ (TLS 1.2 and 1.3, HTTP/2)", secure.port())?;
+            writeln!(f, "  with TLS   https://{}/ (TLS 1.2 and 1.3, HTTP/2)", named(secure))?;
             writeln!(f, "  its CA     {} (for this run only)", certificates.authority().display())?;
         }
         writeln!(f, "  admin API  http://{admin}")?;
@@ -78,7 +78,7 @@ impl Announcement<'_> {
         {
             let (key, show) = (utf8_percent_encode(&small.key, KEY), show(&small.key));
             let authority = quoted(&certificates.authority().to_string_lossy());
-            let url = format!("https://localhost:{}/{key}", secure.port());
+            let url = format!("https://{}/{key}", named(secure));
             add("the same over TLS and HTTP/2", format!("curl {show} --cacert {authority} {url}"));
         }
         if let Some(large) = &examples.large {
@@ -126,6 +126,15 @@ impl Announcement<'_> {
 
     fn url(&self, key: &str) -> String {
         format!("http://{}/{}", self.gateway, utf8_percent_encode(key, KEY))
+    }
+}
+
+/// Returns an address with the name that its certificate is for.
+fn named(address: SocketAddr) -> String {
+    if address.ip().is_loopback() || address.ip().is_unspecified() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use rustls::HandshakeKind;
 use rustls::server::Acceptor;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -16,6 +16,7 @@ use crate::connection::state::{ConnectionState, Order};
 use crate::connection::transport::{Prefixed, Transport};
 use crate::connection::{Place, Unserved};
 use crate::telemetry::counters::{Counters, Handshake};
+use crate::tls::acme::challenges::PROTOCOL;
 use crate::tls::setup::TlsSetup;
 
 pub(crate) mod proxy_protocol;
@@ -130,6 +131,12 @@ async fn handshake(
         begun.into_stream_with(config, |session| session.set_buffer_limit(Some(TLS_BUFFER_BYTES))).await
     };
     match accepted.await {
+        // The handshake was all that the authority wanted (RFC 8737 3).
+        Ok(mut stream) if stream.get_ref().1.alpn_protocol() == Some(PROTOCOL) => {
+            end.end = Handshake::Full;
+            let _ = stream.shutdown().await;
+            None
+        }
         Ok(stream) => {
             end.end = match stream.get_ref().1.handshake_kind() {
                 Some(HandshakeKind::Resumed) => Handshake::Resumed,

@@ -12,7 +12,7 @@ use yatagarasu_core::{CacheKey, Gateway, ObjectKey, Outcome, Reply, Request, Sou
 
 use crate::service::buckets::Bucket;
 use crate::service::content_types;
-use crate::service::site::is_missing;
+use crate::service::site::{is_missing, is_refused};
 
 /// Request fields about the bytes of an object, which are those of the object itself.
 const OF_BYTES: [HeaderName; 4] = [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE];
@@ -76,7 +76,7 @@ impl Precompressed {
                 return Some(outcome);
             }
             // If S3 cannot say, the object itself may be stored.
-            if !is_missing(&outcome) {
+            if !is_missing(&outcome) && !is_refused(&outcome) {
                 return None;
             }
         }

@@ -254,6 +254,18 @@ pub(super) fn is_missing(outcome: &Outcome) -> bool {
     }
 }
 
+/// Returns `true` if S3 does not allow it. So it says of what is not there, too, to those who may not list the bucket.
+pub(super) fn is_refused(outcome: &Outcome) -> bool {
+    match &outcome.reply {
+        Err(GatewayError::Source(error)) => is_refusal(error),
+        Ok(_) | Err(GatewayError::OnlyIfCached) => false,
+    }
+}
+
+fn is_refusal(error: &SourceError) -> bool {
+    matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unexplained(_))
+}
+
 /// Returns the reference to a path with a slash at its end. Returns `None` for a path that a browser may take for a host
 /// (`//host`, `/\host`).
 pub(super) fn folder(path: &str, query: Option<&str>) -> Option<HeaderValue> {

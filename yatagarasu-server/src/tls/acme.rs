@@ -1,9 +1,9 @@
 //! Certificates that an authority issues by itself (ACME, RFC 8555).
 //!
-//! A listener with a [configuration](AcmeConfig) has a certificate in two files of a folder. Until there is one, it shows a
-//! placeholder that it has signed itself. The [`keeper`] orders a certificate when it is due and writes the files, which
-//! the listener reads again as any others. The authority makes sure of the names by a handshake with each
-//! ([`challenges`], RFC 8737).
+//! A listener with a [configuration](AcmeConfig) has a certificate, with its key, in one file of a folder. Until there is
+//! one that can be used, it shows a placeholder that it has signed itself. The [`keeper`] orders a certificate when it is due
+//! and writes the file, which the listener reads again as any other. The authority makes sure of the names by a
+//! handshake with each ([`challenges`], RFC 8737).
 
 pub(crate) mod challenges;
 #[cfg(feature = "acme")]
@@ -30,36 +30,48 @@ pub struct AcmeConfig {
     pub contact: Vec<String>,
     /// The URL of the authority's directory.
     pub directory: String,
-    /// The folder for the account, the certificate and its key.
+    /// The folder for the accounts, the certificates and their keys.
     pub storage: PathBuf,
     /// A file with the authority that has issued the certificate of the directory itself, if that is not a public one.
     pub ca_file: Option<PathBuf>,
 }
 
 impl AcmeConfig {
-    /// Returns the files of the certificate and of its key.
-    pub(crate) fn files(&self) -> CertificateFiles {
-        let name = &self.domains[0];
-        CertificateFiles {
-            cert: self.storage.join(format!("{name}.pem")),
-            key: self.storage.join(format!("{name}.key")),
-        }
+    /// Returns the folder for what is of this authority. Certificates for tests are no ones for clients.
+    pub(crate) fn folder(&self) -> PathBuf {
+        let (_, rest) = self.directory.split_once("://").unwrap_or(("", &self.directory));
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+        self.storage.join(rest.chars().map(plain).collect::<String>())
     }
 
-    /// Reads the certificate. Returns a placeholder if there is none yet.
+    /// Returns the file of the certificate and of its key. It is one, so that both change at once.
+    pub(crate) fn files(&self) -> CertificateFiles {
+        let file = self.folder().join(format!("{}.pem", self.domains[0]));
+        CertificateFiles { cert: file.clone(), key: file }
+    }
+
+    /// Reads the certificate that the authority has issued.
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with the files.
-    pub(crate) fn load(&self) -> Result<Certificate, CertificateError> {
-        let files = self.files();
-        if files.cert.exists() { Certificate::load(&files) } else { placeholder(&self.domains, &files) }
+    /// Returns why there is none.
+    pub(crate) fn issued(&self) -> Result<Certificate, CertificateError> {
+        Certificate::load(&self.files())
+    }
+
+    /// Returns a certificate to show until there is one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if none can be made.
+    pub(crate) fn placeholder(&self) -> Result<Certificate, CertificateError> {
+        placeholder(&self.domains, &self.files())
     }
 
     /// Returns whether a certificate is to be ordered: there is none that is for all the names, or a third of its time is
     /// left.
     pub(crate) fn is_due(&self, now: SystemTime) -> bool {
-        let Ok(certificate) = Certificate::load(&self.files()) else { return true };
+        let Ok(certificate) = self.issued() else { return true };
         !self.domains.iter().all(|name| certificate.is_for(name)) || now >= renewal(&certificate)
     }
 }
@@ -81,12 +93,21 @@ fn placeholder(domains: &[String], files: &CertificateFiles) -> Result<Certifica
         path: files.cert.clone(),
         reason: format!("no certificate can be made in its place: {error}"),
     };
-    let mut params = rcgen::CertificateParams::new(domains.to_vec()).map_err(failed)?;
+    let mut params = nameless(domains.to_vec()).map_err(failed)?;
     let (begins, ends) = (SystemClock.date(), SystemClock.date() + PLACEHOLDER_LIFETIME);
     (params.not_before, params.not_after) = (begins.into(), ends.into());
     let key = rcgen::KeyPair::generate().map_err(failed)?;
     let signed = params.self_signed(&key).map_err(failed)?;
     Certificate::made(files.cert.clone(), signed.der().clone(), &key.serialize_der())
+}
+
+/// Returns what a certificate for these hosts says. Its subject is empty: authorities take what stands there for one more name,
+/// and refuse an order that is not about it.
+#[cfg(feature = "acme")]
+fn nameless(domains: Vec<String>) -> Result<rcgen::CertificateParams, rcgen::Error> {
+    let mut params = rcgen::CertificateParams::new(domains)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    Ok(params)
 }
 
 /// Without the feature there is no such certificate: the configuration is refused.
@@ -98,8 +119,12 @@ fn placeholder(_domains: &[String], files: &CertificateFiles) -> Result<Certific
 
 #[cfg(all(test, feature = "acme"))]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair};
+    use std::os::unix::fs::PermissionsExt;
+
+    use rcgen::KeyPair;
     use tempfile::TempDir;
+    use x509_parser::certification_request::X509CertificationRequest;
+    use x509_parser::prelude::FromDer;
 
     use super::*;
 
@@ -120,35 +145,49 @@ mod tests {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let day = Duration::from_secs(24 * 3600);
         assert!(one.is_due(start));
-        assert!(one.load().unwrap().is_for("A.example"), "a placeholder, which is not written");
-        assert!(one.is_due(start));
-        let mut params = CertificateParams::new(one.domains.clone()).unwrap();
+        assert!(one.placeholder().unwrap().is_for("A.example"));
+        assert!(one.is_due(start), "a placeholder is not written");
+        let mut params = nameless(one.domains.clone()).unwrap();
         (params.not_before, params.not_after) = (start.into(), (start + 90 * day).into());
         let key = KeyPair::generate().unwrap();
-        let files = one.files();
-        std::fs::write(&files.cert, params.self_signed(&key).unwrap().pem()).unwrap();
+        let chain = params.self_signed(&key).unwrap().pem();
+        storage::prepare(&one).unwrap();
+        storage::write(&one.files().cert, chain.as_bytes()).unwrap();
         assert!(one.is_due(start), "without its key");
-        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        storage::write(&one.files().cert, (key.serialize_pem() + &chain).as_bytes()).unwrap();
         assert!(!one.is_due(start + 59 * day) && one.is_due(start + 61 * day));
         assert!(both.is_due(start + 59 * day), "another name has come");
+        let other = AcmeConfig { directory: "https://staging.example/directory".to_owned(), ..one };
+        assert!(other.is_due(start + 59 * day), "another authority");
+    }
+
+    #[test]
+    fn an_order_has_the_names_of_hosts_and_no_other() {
+        let key = KeyPair::generate().unwrap();
+        let names = vec!["a.example".to_owned(), "b.example".to_owned()];
+        let request = nameless(names).unwrap().serialize_request(&key).unwrap();
+        let (_, request) = X509CertificationRequest::from_der(request.der()).unwrap();
+        assert_eq!(request.certification_request_info.subject.iter().count(), 0);
     }
 
     #[test]
     fn files_are_written_whole_and_for_their_owner_alone() {
-        use std::os::unix::fs::PermissionsExt;
-
         let folder = TempDir::new().unwrap();
         let mut config = config(&folder, &["a.example"]);
         config.storage = folder.path().join("new/folder");
         storage::prepare(&config).unwrap();
         let path = storage::account(&config);
-        assert_eq!(path.file_name().unwrap(), "account-ca.example-directory.json");
+        assert!(path.ends_with("new/folder/ca.example-directory/account.json"), "{}", path.display());
+        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        // What is left of a write that has not ended may be open to others.
+        let left = path.with_extension("json.new");
+        std::fs::write(&left, "left").unwrap();
+        std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o644)).unwrap();
         for content in ["first", "second"] {
             storage::write(&path, content.as_bytes()).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
         }
-        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&config.storage), mode(&path)), (0o700, 0o600));
-        assert_eq!(std::fs::read_dir(&config.storage).unwrap().count(), 1);
+        assert_eq!((mode(&config.storage), mode(&config.folder()), mode(&path)), (0o700, 0o700, 0o600));
+        assert_eq!(std::fs::read_dir(config.folder()).unwrap().count(), 1);
     }
 }

@@ -64,6 +64,10 @@ pub(crate) struct TlsSetup {
     chacha: Arc<ServerConfig>,
     /// For clients that are refused, by a response of HTTP/1.1.
     refusing: Arc<ServerConfig>,
+    /// The names that an authority may make sure of.
+    domains: Arc<[String]>,
+    /// Whether the certificate of the authority is there.
+    is_issued: bool,
     pub(crate) certificates: Arc<Certificates>,
 }
 
@@ -75,7 +79,20 @@ impl TlsSetup {
     ///
     /// Returns the first thing that is wrong.
     pub(crate) fn load(config: &TlsConfig) -> Result<Self, TlsError> {
-        Self::with(config, rustls::crypto::aws_lc_rs::Ticketer::new()?)
+        let issued = match &config.acme {
+            None => None,
+            // Whatever is there, a new one is ordered.
+            Some(acme) => Some(match acme.issued() {
+                Ok(issued) => (issued, true),
+                Err(error) => {
+                    if acme.files().cert.exists() {
+                        tracing::warn!(%error, "the certificate of the authority cannot be used: it is ordered anew");
+                    }
+                    (acme.placeholder().map_err(TlsError::Acme)?, false)
+                }
+            }),
+        };
+        Self::with(config, rustls::crypto::aws_lc_rs::Ticketer::new()?, issued)
     }
 
     /// Reads the files of the same configuration again. Clients can resume their sessions.
@@ -85,19 +102,26 @@ impl TlsSetup {
     /// Returns the first thing that is wrong.
     pub(crate) fn again(&self, config: &TlsConfig) -> Result<Self, TlsError> {
         // With other authorities, clients have to show their certificates again.
-        if config.client_ca.is_some() {
+        if config.client_ca.is_some() || !self.is_issued {
             return Self::load(config);
         }
-        Self::with(config, Arc::clone(&self.usual.ticketer))
+        // What was issued is not replaced by something that nobody trusts.
+        let issued = config.acme.as_ref().map(|acme| acme.issued().map_err(TlsError::Acme)).transpose()?;
+        Self::with(config, Arc::clone(&self.usual.ticketer), issued.map(|issued| (issued, true)))
     }
 
-    fn with(config: &TlsConfig, ticketer: Arc<dyn ProducesTickets>) -> Result<Self, TlsError> {
+    /// `issued` is the certificate of the authority or its placeholder, and whether it is the first.
+    fn with(
+        config: &TlsConfig,
+        ticketer: Arc<dyn ProducesTickets>,
+        issued: Option<(Certificate, bool)>,
+    ) -> Result<Self, TlsError> {
         let load =
             |(place, files)| Certificate::load(files).map_err(|error| TlsError::Certificate(place, error));
         let mut all: Vec<_> = config.certificates.iter().enumerate().map(load).collect::<Result<_, _>>()?;
-        if let Some(acme) = &config.acme {
-            all.push(acme.load().map_err(TlsError::Acme)?);
-        }
+        let is_issued = issued.as_ref().is_none_or(|(_, is_issued)| *is_issued);
+        all.extend(issued.map(|(certificate, _)| certificate));
+        let domains = config.acme.iter().flat_map(|acme| acme.domains.iter().cloned()).collect();
         let certificates = Arc::new(Certificates::new(all));
         let versions = match config.min_version {
             TlsVersion::V1_2 => &[&TLS13, &TLS12][..],
@@ -132,12 +156,19 @@ impl TlsSetup {
         rustls.ignore_client_order = true;
         let mut refusing = rustls.clone();
         refusing.alpn_protocols.retain(|protocol| protocol != b"h2");
-        Ok(Self { usual: Arc::new(rustls), chacha, refusing: Arc::new(refusing), certificates })
+        Ok(Self {
+            usual: Arc::new(rustls),
+            chacha,
+            refusing: Arc::new(refusing),
+            domains,
+            is_issued,
+            certificates,
+        })
     }
 
     /// Returns the configuration for a client that has begun a handshake.
     pub(crate) fn for_client(&self, hello: &ClientHello<'_>, is_served: bool) -> Arc<ServerConfig> {
-        if let Some(config) = challenges::for_authority(hello) {
+        if let Some(config) = challenges::for_authority(hello, &self.domains) {
             return config;
         }
         let preferred = hello.cipher_suites().first();

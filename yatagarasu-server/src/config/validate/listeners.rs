@@ -35,6 +35,20 @@ pub(super) fn listeners(settings: &ServerSettings, complain: ErrorSink<'_>) -> O
             complain(&key, &format!("`{}` is taken by {} already", one.address, first.key));
         }
     }
+    let orders: Vec<_> =
+        listeners.iter().filter_map(|one| Some((one, one.tls.as_ref()?.acme.as_ref()?))).collect();
+    for (index, (one, acme)) in orders.iter().enumerate() {
+        let clash = orders[..index]
+            .iter()
+            .find(|(_, other)| other != acme && other.domains.iter().any(|name| acme.domains.contains(name)));
+        if let Some((first, _)) = clash {
+            let message = format!(
+                "a name stands in {}.tls.acme, too, with other settings: use the same ones, or other names",
+                first.key
+            );
+            complain(&format!("{}.tls.acme.domains", one.key), &message);
+        }
+    }
     Some(listeners)
 }
 

@@ -352,15 +352,28 @@ pub(crate) fn rewritten(rules: &[Rewrite], path: &str) -> Option<Rewritten> {
 /// Returns the number of the first redirect that leads back to itself, or on and on.
 pub(crate) fn endless(rules: &[Rewrite]) -> Option<usize> {
     let hops: Vec<_> = rules.iter().map(Rewrite::hop).collect();
-    endless_hops(&hops, |_| String::new())
+    endless_hops(&hops, |_| String::new(), SamePath::LeadsOn)
 }
 
 /// A step of a client. Without a target it is the last one.
 pub(crate) type Hop<'a> = (&'a PathPattern, Option<&'a Target>);
 
+/// What becomes of a redirect from a path to the same path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SamePath {
+    /// It is sent, and clients come back.
+    LeadsOn,
+    /// It is not sent.
+    Ends,
+}
+
 /// Returns the number of the first redirect that leads back to itself, or on and on. A path that no pattern is for may have
 /// another form.
-pub(crate) fn endless_hops(hops: &[Hop<'_>], other_form: impl Fn(&str) -> String) -> Option<usize> {
+pub(crate) fn endless_hops(
+    hops: &[Hop<'_>],
+    other_form: impl Fn(&str) -> String,
+    same_path: SamePath,
+) -> Option<usize> {
     let is_redirect = |to: Option<&Target>| to.is_some_and(Target::is_path);
     (0..hops.len()).filter(|&index| is_redirect(hops[index].1)).find(|&index| {
         let mut path = hops[index].0.sample();
@@ -377,7 +390,11 @@ pub(crate) fn endless_hops(hops: &[Hop<'_>], other_form: impl Fn(&str) -> String
             let Some(next) = to.path(&captured) else { return true };
             // A query or a fragment is no part of the next path.
             let end = next.find(['?', '#']).unwrap_or(next.len());
-            path = percent_decode_str(&next[..end]).decode_utf8_lossy().into_owned();
+            let next = percent_decode_str(&next[..end]).decode_utf8_lossy().into_owned();
+            if next == path && same_path == SamePath::Ends {
+                return false;
+            }
+            path = next;
         }
         true
     })

@@ -12,13 +12,13 @@ use yatagarasu_core::{
     CacheKey, ErrorKind, Gateway, GatewayError, LogLimit, Method, ObjectKey, Request, SourceError,
 };
 
-use crate::service::site::is_missing;
+use crate::service::site::{is_missing, is_refusal};
 
 /// Maximum length of a kept object.
 const BYTES_MAX: usize = 256 * 1024;
 
 /// Maximum number of kept objects of a bucket and a kind. Hosts may have objects of their own.
-const OBJECTS_MAX: usize = 64;
+const OBJECTS_MAX: usize = 256;
 
 /// Maximum number of objects that are read in the background at one time.
 const READS_MAX: usize = 8;
@@ -100,6 +100,8 @@ enum Read<T> {
     Nothing,
     /// It is too long.
     TooLong,
+    /// S3 refuses it.
+    Refused,
     /// Nobody knows.
     Failed(SourceError),
 }
@@ -128,9 +130,13 @@ impl<T: KeptObject> KeptObjects<T> {
             return Known::Unread;
         }
         if objects.len() >= OBJECTS_MAX {
-            // What is known not to be there goes first.
-            let is_there = |kept: &Kept<T>| !matches!(kept.state, State::Known) || kept.object.is_some();
-            let oldest = objects.iter().min_by_key(|(_, kept)| (is_there(kept), kept.asked));
+            // What is known not to be there goes first, and what is there last: clients may have invented the others.
+            let rank = |kept: &Kept<T>| match (&kept.state, &kept.object) {
+                (_, Some(_)) => 2,
+                (State::Unread | State::Failed(_), None) => 1,
+                (State::Known, None) => 0,
+            };
+            let oldest = objects.iter().min_by_key(|(_, kept)| (rank(kept), kept.asked));
             let oldest = oldest.map(|(key, _)| key.clone());
             oldest.and_then(|key| objects.remove(&key));
         }
@@ -185,7 +191,15 @@ impl<T: KeptObject> KeptObjects<T> {
             })),
             Read::Nothing => None,
             // What was good before stays.
-            Read::TooLong => before,
+            Read::TooLong if before.is_some() => before,
+            Read::Refused => before,
+            Read::TooLong => {
+                let reason = format!("it has more than {BYTES_MAX} bytes");
+                let error = SourceError::new(ErrorKind::Misconfigured).because(reason);
+                let Some(kept) = kept else { return Known::Failed(error) };
+                kept.state = State::Failed(error);
+                return kept.known();
+            }
             Read::Failed(error) => {
                 let Some(kept) = kept else { return Known::Failed(error) };
                 if !matches!(kept.state, State::Known) {
@@ -236,7 +250,7 @@ impl<T: KeptObject> KeptObjects<T> {
             let (what, key) = (T::WHAT, key.as_str());
             tracing::warn!(key, times, %error, "{what} cannot be read");
         }
-        if error.kind() == ErrorKind::Denied { Read::Nothing } else { Read::Failed(error) }
+        if is_refusal(&error) { Read::Refused } else { Read::Failed(error) }
     }
 }
 

@@ -21,7 +21,7 @@ use yatagarasu_core::{
 use crate::service::listing::{ListingFormat, ListingRequest};
 use crate::service::router::without_port;
 use crate::service::site::rules::redirects::Precedence;
-use crate::service::site::{Page, REDIRECT, SiteRules, Website, folder, is_missing};
+use crate::service::site::{Page, REDIRECT, SiteRules, Website, folder, is_missing, is_refused};
 use crate::service::target::host_of;
 
 /// Maximum length of the name of a page of a list.
@@ -374,15 +374,6 @@ fn no_object() -> Outcome {
 /// Returns `true` if a condition or a range of the request does not fit the object.
 fn is_about_content(error: &SourceError) -> bool {
     matches!(error.kind(), ErrorKind::PreconditionFailed | ErrorKind::RangeNotSatisfiable { .. })
-}
-
-/// Returns `true` if S3 does not allow it.
-fn is_refused(outcome: &Outcome) -> bool {
-    let kind = outcome.reply.as_ref().err().and_then(|error| match error {
-        GatewayError::Source(error) => Some(error.kind()),
-        GatewayError::OnlyIfCached => None,
-    });
-    matches!(kind, Some(ErrorKind::Denied | ErrorKind::Unexplained(_)))
 }
 
 async fn read_to_end(outcome: Outcome) {

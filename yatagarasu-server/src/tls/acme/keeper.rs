@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use yatagarasu_core::{Clock, SystemClock};
 
@@ -21,6 +22,9 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(6 * 3600),
 ];
 
+/// Time after an order that was carried out, at most: if the clock is wrong, the new certificate may be due at once.
+const PAUSE_AFTER: Duration = Duration::from_secs(3600);
+
 /// Keeps the certificates of all listeners for ever.
 pub(crate) async fn keep(listeners: &[Listener]) {
     join_all((0..listeners.len()).map(|index| keep_one(&listeners[index], &listeners[..index]))).await;
@@ -33,22 +37,29 @@ fn of(listener: &Listener) -> Option<AcmeConfig> {
 
 /// Keeps the certificate of a listener, unless it is that of one of the others.
 async fn keep_one(listener: &Listener, others: &[Listener]) {
-    let mut failed: Option<(AcmeConfig, usize, Instant)> = None;
+    let mut last: Option<(AcmeConfig, usize, Instant)> = None;
     loop {
         let acme = of(listener).filter(|acme| !others.iter().any(|other| of(other).as_ref() == Some(acme)));
         if let Some(acme) = acme {
-            let before = failed.as_ref().filter(|(config, ..)| *config == acme);
+            let before = last.as_ref().filter(|(config, ..)| *config == acme);
             let is_pausing = before.is_some_and(|(_, _, until)| Instant::now() < *until);
-            if !is_pausing && acme.is_due(SystemClock.date()) {
+            if !is_pausing && is_due(&acme).await {
                 let failures = before.map_or(0, |(_, failures, _)| *failures);
-                failed = attempt(&listener.config().key, &acme, failures).await;
+                last = attempt(&listener.config().key, &acme, failures).await;
             }
         }
         sleep(PERIOD).await;
     }
 }
 
-/// Orders a certificate. Returns the failure, if it is one.
+/// Returns whether a certificate is to be ordered. Nobody waits for the disk.
+async fn is_due(config: &AcmeConfig) -> bool {
+    let config = config.clone();
+    let due = spawn_blocking(move || config.is_due(SystemClock.date()));
+    due.await.expect("it does not panic, and nobody aborts it")
+}
+
+/// Orders a certificate. Returns how many orders have failed in a row, and when the next one may be made.
 async fn attempt(
     listener: &str,
     config: &AcmeConfig,
@@ -59,7 +70,9 @@ async fn attempt(
     match order(config).await {
         Ok(()) => {
             tracing::info!(listener, names, "a certificate was issued");
-            None
+            let lifetime = config.issued().ok().and_then(|one| one.ends().duration_since(one.begins()).ok());
+            let pause = PAUSE_AFTER.min(lifetime.unwrap_or_default() / 10);
+            Some((config.clone(), 0, Instant::now() + pause))
         }
         Err(error) => {
             let pause = PAUSES[failures.min(PAUSES.len() - 1)];

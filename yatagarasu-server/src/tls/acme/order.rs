@@ -1,21 +1,28 @@
 //! Orders a certificate.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fs, io};
 
 use instant_acme::{
-    Account, AccountBuilder, AccountCredentials, AuthorizationStatus, ChallengeType, Identifier, NewAccount,
-    NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AccountBuilder, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, Order,
+    OrderStatus, RetryPolicy,
 };
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::KeyPair;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::tls::acme::challenges::Challenges;
-use crate::tls::acme::{AcmeConfig, storage};
+use crate::tls::acme::{AcmeConfig, nameless, storage};
 
 /// The longest time that an order takes.
 const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How often the authority is asked for what it does meanwhile.
+const POLLING: RetryPolicy = RetryPolicy::new()
+    .initial_delay(Duration::from_millis(500))
+    .backoff(1.3)
+    .timeout(Duration::from_secs(120));
 
 /// The reason why a certificate was not issued.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +61,7 @@ pub(super) async fn order(config: &AcmeConfig) -> Result<(), OrderError> {
 }
 
 async fn issue(config: &AcmeConfig) -> Result<(), OrderError> {
-    storage::prepare(config).map_err(|cause| OrderError::File { path: config.storage.clone(), cause })?;
+    let key = with_files(config, next_key).await?;
     let account = account(config).await?;
     let names: Vec<_> = config.domains.iter().cloned().map(Identifier::Dns).collect();
     let mut order = account.new_order(&NewOrder::new(&names)).await?;
@@ -72,40 +79,70 @@ async fn issue(config: &AcmeConfig) -> Result<(), OrderError> {
         challenges.show(&name, challenge.key_authorization().digest().as_ref())?;
         challenge.set_ready().await?;
     }
-    match order.poll_ready(&RetryPolicy::default()).await {
-        Ok(OrderStatus::Ready | OrderStatus::Valid) => {}
-        Ok(OrderStatus::Pending | OrderStatus::Processing | OrderStatus::Invalid)
-        | Err(instant_acme::Error::Api(_)) => {
-            return Err(OrderError::Unverified(refusals(&mut order).await?));
-        }
-        Err(error) => return Err(error.into()),
+    let polled = order.poll_ready(&POLLING).await;
+    if order.state().status == OrderStatus::Invalid {
+        return Err(OrderError::Unverified(refusals(&mut order).await?));
+    }
+    polled?;
+    let request = nameless(config.domains.clone())?.serialize_request(&key)?;
+    order.finalize_csr(request.der()).await?;
+    let chain = order.poll_certificate(&POLLING).await?;
+    with_files(config, move |config| {
+        let (path, used) = (config.files().cert, storage::next_key(config));
+        storage::write(&path, (key.serialize_pem() + &chain).as_bytes())
+            .and_then(|()| fs::remove_file(used))
+            .map_err(|cause| OrderError::File { path, cause })
+    })
+    .await
+}
+
+/// Works with files where nobody waits for the disk.
+async fn with_files<T: Send + 'static>(
+    config: &AcmeConfig,
+    work: impl FnOnce(&AcmeConfig) -> Result<T, OrderError> + Send + 'static,
+) -> Result<T, OrderError> {
+    let config = config.clone();
+    spawn_blocking(move || work(&config)).await.expect("it does not panic, and nobody aborts it")
+}
+
+/// Returns the key for the next certificate: one that is left of an order that has not ended, or a new one.
+fn next_key(config: &AcmeConfig) -> Result<KeyPair, OrderError> {
+    storage::prepare(config).map_err(|cause| OrderError::File { path: config.folder(), cause })?;
+    let path = storage::next_key(config);
+    if let Some(key) = fs::read_to_string(&path).ok().and_then(|text| KeyPair::from_pem(&text).ok()) {
+        return Ok(key);
     }
     let key = KeyPair::generate()?;
-    let request = CertificateParams::new(config.domains.clone())?.serialize_request(&key)?;
-    order.finalize_csr(request.der()).await?;
-    let chain = order.poll_certificate(&RetryPolicy::default()).await?;
-    let files = config.files();
-    for (path, content) in [(files.key, key.serialize_pem()), (files.cert, chain)] {
-        storage::write(&path, content.as_bytes()).map_err(|cause| OrderError::File { path, cause })?;
+    match storage::write(&path, key.serialize_pem().as_bytes()) {
+        Ok(()) => Ok(key),
+        Err(cause) => Err(OrderError::File { path, cause }),
     }
-    Ok(())
 }
 
 /// Returns the account, which is made with the first order.
 async fn account(config: &AcmeConfig) -> Result<Account, OrderError> {
-    let path = storage::account(config);
-    let failed = |cause| OrderError::File { path: path.clone(), cause };
-    if path.exists() {
-        let text = std::fs::read(&path).map_err(failed)?;
-        let credentials: AccountCredentials =
-            serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+    let stored = with_files(config, |config| {
+        let path = storage::account(config);
+        let failed = |cause| OrderError::File { path: path.clone(), cause };
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| failed(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    });
+    if let Some(credentials) = stored.await? {
         return Ok(builder(config)?.from_credentials(credentials).await?);
     }
     let contact: Vec<_> = config.contact.iter().map(String::as_str).collect();
     let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
     let (account, credentials) = builder(config)?.create(&new, config.directory.clone(), None).await?;
-    let text = serde_json::to_vec(&credentials).map_err(|error| failed(error.into()))?;
-    storage::write(&path, &text).map_err(failed)?;
+    with_files(config, move |config| {
+        let path = storage::account(config);
+        let text = serde_json::to_vec(&credentials).map_err(io::Error::from);
+        let written = text.and_then(|text| storage::write(&path, &text));
+        written.map_err(|cause| OrderError::File { path, cause })
+    })
+    .await?;
     Ok(account)
 }
 

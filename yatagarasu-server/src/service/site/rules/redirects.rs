@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::{CONTROLS, percent_decode, percent_decode_str, utf8_percent_encode};
 use yatagarasu_core::ObjectKey;
 
-use crate::service::router::rewrite::{Captures, Hop, Part, PathPattern, Target, endless_hops};
+use crate::service::router::rewrite::{Captures, Hop, Part, PathPattern, SamePath, Target, endless_hops};
 use crate::service::site::kept::KeptObject;
 use crate::service::site::rules::{BadLines, LINE_BYTES_MAX, lines};
 
@@ -95,7 +95,7 @@ impl Redirects {
     fn drop_endless(&mut self) {
         loop {
             let hops: Vec<_> = self.first.iter().map(Rule::hop).collect();
-            let Some(index) = endless_hops(&hops, other_form) else { return };
+            let Some(index) = endless_hops(&hops, other_form, SamePath::Ends) else { return };
             let line = self.first.remove(index).line;
             self.bad.add(line, "the redirect leads back to itself, or on and on".to_owned());
         }
@@ -338,11 +338,13 @@ mod tests {
                     /y /z 301!\n\
                     /z /y 301!\n\
                     /s /s/ 301!\n\
+                    /t /u/ 301!\n\
+                    /u /t/ 301!\n\
                     /w/* /:splat/:splat/:splat 301!";
         let redirects = Redirects::parse(text);
         let lines: Vec<_> = redirects.bad.first().iter().map(|bad| bad.line).collect();
-        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 18], "{:#?}", redirects.bad);
-        assert_eq!(redirects.len(), 3);
+        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 19], "{:#?}", redirects.bad);
+        assert_eq!(redirects.len(), 5);
         assert_eq!(redirects.find("/good", Precedence::ObjectsFirst).unwrap().0.line, 12);
     }
 

@@ -1,7 +1,7 @@
 //! The part of the rules that a website brings with it in a visit.
 
 use http::StatusCode;
-use yatagarasu_core::caching::cache_status::Detail;
+use yatagarasu_core::caching::cache_status::{Detail, ForwardReason};
 use yatagarasu_core::{CacheStatus, Gateway, GatewayError, Outcome};
 
 use crate::service::router::rewrite::with_query;
@@ -38,7 +38,9 @@ impl Visit {
                 None
             }
             Err(error) => {
-                let outcome = Outcome { reply: Err(error.into()), ..no_object() };
+                let handling = CacheStatus::forwarded(ForwardReason::UriMiss);
+                let outcome = Outcome { handling, reply: Err(error.into()) };
+                gateway.count(&outcome);
                 Some(self.of_failed(outcome, gateway).await)
             }
         }
