@@ -9,6 +9,7 @@ use http::header::{CACHE_CONTROL, DATE, IF_MATCH, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::caching::cache_control::{CacheControl, RequestControl, withheld};
+use crate::http::coding::{Accepted, Coding};
 use crate::http::content_range::{content_range, parse_content_range};
 use crate::http::range::{GAP_BYTES_MAX, RANGES_MAX, Selection, requested, select};
 use crate::http::validator::{self, EntityTag, TagList, date_field};
@@ -96,6 +97,25 @@ pub fn entity_tags(input: &[u8]) {
     }
 }
 
+/// Takes the lines of `Accept-Encoding` fields.
+pub fn accept_encoding(input: &[u8]) {
+    let lines: Vec<_> = input.split(|byte| *byte == b'\n').collect();
+    let accepted = Accepted::parse(lines.iter().copied());
+    let codings: Vec<_> = accepted.codings().collect();
+    assert!((1..codings.len()).all(|place| !codings[..place].contains(&codings[place])), "{codings:?}");
+    // The case of letters says nothing, and neither do codings that nobody knows.
+    let upper = input.to_ascii_uppercase();
+    let upper: Vec<_> =
+        upper.split(|byte| *byte == b'\n').chain([&b"unknown;q=1, identity;q=0"[..]]).collect();
+    assert_eq!(Accepted::parse(upper.into_iter()), accepted);
+    // What is refused last is not accepted.
+    for coding in Coding::ALL {
+        let refused = format!("{};q=0", coding.name());
+        let with = Accepted::parse(lines.iter().copied().chain([refused.as_bytes()]));
+        assert!(with.codings().all(|other| other != coding), "{coding:?}");
+    }
+}
+
 /// Returns fields with these values, or `None` if one of them is none.
 fn fields(name: &HeaderName, values: &[&[u8]]) -> Option<HeaderMap> {
     let mut fields = HeaderMap::new();
@@ -116,5 +136,6 @@ mod tests {
         replay("cache_control", super::cache_control);
         replay("date", super::date);
         replay("entity_tags", super::entity_tags);
+        replay("accept_encoding", super::accept_encoding);
     }
 }

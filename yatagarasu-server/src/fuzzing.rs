@@ -4,6 +4,7 @@
 //! contradicts itself or hyper.
 
 mod heard;
+mod rules;
 
 use config::FileFormat;
 use percent_encoding::percent_encode_byte;
@@ -114,6 +115,15 @@ fn routed(path: &str) -> Option<(usize, String)> {
     is_key.then_some((bucket, key))
 }
 
+/// Takes a path, and behind its line a file with rules of a website.
+pub fn site_rules(input: &[u8]) {
+    let Ok(input) = str::from_utf8(input) else { return };
+    let (path, file) = input.split_once('\n').unwrap_or((input, ""));
+    if path.starts_with('/') {
+        rules::check(path, file);
+    }
+}
+
 /// Takes a configuration file. Its first byte chooses the format. What `show` prints of it loads as the same.
 pub fn configuration(input: &[u8]) {
     let Some((first, text)) = input.split_first() else { return };
@@ -155,6 +165,7 @@ mod tests {
     #[test]
     fn what_fuzzing_has_found_is_right() {
         replay("request_head", super::request_head);
+        replay("site_rules", super::site_rules);
         replay("path", super::path);
         replay("configuration", super::configuration);
         replay("proxy_header", super::proxy_header);

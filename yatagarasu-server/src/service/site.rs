@@ -5,7 +5,7 @@
 
 mod kept;
 mod page;
-pub(super) mod rules;
+pub(crate) mod rules;
 mod seen;
 mod visit;
 

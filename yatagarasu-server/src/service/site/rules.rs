@@ -4,8 +4,8 @@
 //! Their paths begin at the root of the website, so that the rules are good for any prefix. A line that cannot be read is left out
 //! and named with its number: in the log when the object is read, and by `yatagarasu explain`.
 
-pub(in crate::service) mod fields;
-pub(in crate::service) mod redirects;
+pub(crate) mod fields;
+pub(crate) mod redirects;
 
 use yatagarasu_core::ObjectKey;
 
@@ -71,13 +71,9 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use http::HeaderMap;
-
     use super::fields::FieldRules;
     use super::redirects::Redirects;
     use super::*;
-    use crate::service::site::kept::KeptObject;
 
     const MANUAL: &str = include_str!("../../../../docs/src/website.md");
 
@@ -86,9 +82,7 @@ mod tests {
         let blocks: Vec<_> =
             MANUAL.split("```text\n").skip(1).map(|block| block.split("```").next()).collect();
         let [Some(redirects), Some(fields)] = *blocks.as_slice() else { panic!("expected two files") };
-        let key = ObjectKey::parse("k").expect("a key");
-        let redirects = Redirects::read(&key, HeaderMap::new(), Bytes::from_static(redirects.as_bytes()));
-        let fields = FieldRules::read(&key, HeaderMap::new(), Bytes::from_static(fields.as_bytes()));
+        let (redirects, fields) = (Redirects::parse(redirects), FieldRules::parse(fields));
         assert_eq!((redirects.bad, fields.bad), (BadLines::default(), BadLines::default()));
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct PathFields {
 
 impl FieldRules {
     /// Reads the rules of a file.
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut rules = Self::default();
         // Whether the fields of a path that is left out are left out with it.
         let mut skipped = false;

@@ -68,7 +68,7 @@ pub(crate) enum Ruled {
 
 impl Redirects {
     /// Reads the rules of a file.
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut redirects = Self::default();
         for (line, text) in lines(text) {
             if let Err(reason) = Rule::parse(line, text).and_then(|rule| redirects.add(rule)) {
