@@ -195,7 +195,18 @@ impl Config {
                 )
             })
         };
-        let buckets = self.buckets.iter().enumerate().filter_map(too_long);
+        // The codings that a client accepts, each time.
+        let asks_on = |(index, bucket): (usize, &BucketConfig)| {
+            let remembers = bucket.cache.as_ref().is_some_and(|cache| !cache.policy.negative.ttl.is_zero());
+            (bucket.precompressed && !remembers).then(|| {
+                format!(
+                    "buckets[{index}].compression.precompressed: each request asks S3 for what is not beside an object: \
+                     set `cache.negative_ttl`"
+                )
+            })
+        };
+        let buckets = self.buckets.iter().enumerate();
+        let buckets = buckets.clone().filter_map(too_long).chain(buckets.filter_map(asks_on));
         buckets.chain(self.server.listeners.iter().flat_map(certificate_warnings)).collect()
     }
 }

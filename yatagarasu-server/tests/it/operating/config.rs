@@ -562,6 +562,16 @@ fn objects_that_never_fit_are_warned_of() {
     );
 }
 
+#[test]
+fn what_asks_s3_on_and_on_is_warned_of() {
+    let warnings =
+        |keys: &str| load(&format!("buckets: [{{ name: a, path_prefix: /a, {keys} }}]")).unwrap().warnings();
+    let said = warnings("compression: { precompressed: true }");
+    assert!(said.len() == 1 && said[0].starts_with("buckets[0].compression.precompressed: "), "{said:?}");
+    assert!(warnings("compression: { precompressed: true }, cache: { negative_ttl: 10s }").is_empty());
+    assert!(warnings("compression: {}").is_empty());
+}
+
 /// A pattern that was left out showed the fields that it was to hide.
 #[test]
 fn a_pattern_that_cannot_be_used_is_refused() {
