@@ -15,15 +15,11 @@ use crate::cache::entry::{CacheEntry, EntryKind, Form, Forms};
 use crate::cache::segments::Segments;
 use crate::caching::compression::{CompressionJob, Compressor};
 use crate::gateway::Shared;
-use crate::http::coding::{Accepted, Coding, vary_by_coding};
+use crate::http::coding::{Accepted, Coding, is_about_bytes, vary_by_coding};
 use crate::http::fields::drop_whole_only;
 use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
 use crate::sync::Mutex;
-
-/// Request fields about the bytes of an object, which other forms do not have.
-const OF_BYTES: [HeaderName; 4] =
-    [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
 
 /// What compresses, and what is being compressed.
 #[derive(Debug)]
@@ -56,7 +52,7 @@ impl Shared {
         stored: &Arc<CacheEntry>,
         headers: &HeaderMap,
     ) -> Arc<CacheEntry> {
-        if self.policy.compression.is_none() || OF_BYTES.iter().any(|name| headers.contains_key(name)) {
+        if self.policy.compression.is_none() || is_about_bytes(headers) {
             return Arc::clone(stored);
         }
         self.accepted_form(|| Some(key.clone()), stored, Accepted::of(headers))

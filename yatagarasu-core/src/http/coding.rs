@@ -1,7 +1,8 @@
 //! Content codings and `Accept-Encoding` (RFC 9110 8.4.1, 12.5.3).
 
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, VARY,
 };
 
 use crate::http::response_fields::Pattern;
@@ -99,6 +100,14 @@ fn weight(parameter: &[u8]) -> Option<u16> {
         && fraction.bytes().all(|byte| byte.is_ascii_digit());
     let thousandths: u16 = format!("{fraction:0<3}").parse().ok().filter(|_| is_valid)?;
     Some((whole.parse::<u16>().ok()? * 1000 + thousandths).min(1000))
+}
+
+/// Request fields about the bytes of an object.
+const OF_BYTES: [HeaderName; 4] = [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE];
+
+/// Returns `true` if a request is about the bytes of an object, which it has in no other coding.
+pub fn is_about_bytes(headers: &HeaderMap) -> bool {
+    OF_BYTES.iter().any(|name| headers.contains_key(name))
 }
 
 /// The types of objects that may be sent in a content coding, such as `text/*`, in lower case.

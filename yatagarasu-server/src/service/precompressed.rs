@@ -3,19 +3,13 @@
 use http::StatusCode;
 use std::sync::Arc;
 
-use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-};
-use yatagarasu_core::http::coding::{Accepted, Coding, vary_by_coding};
+use http::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use yatagarasu_core::http::coding::{Accepted, Coding, is_about_bytes, vary_by_coding};
 use yatagarasu_core::{CacheKey, Gateway, ObjectKey, Outcome, Reply, Request, SourceTrace};
 
 use crate::service::buckets::Bucket;
 use crate::service::content_types;
 use crate::service::site::{is_missing, is_refused};
-
-/// Request fields about the bytes of an object, which are those of the object itself.
-const OF_BYTES: [HeaderName; 4] = [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE];
 
 /// Types that say nothing of what is packed.
 const PACKED: [&str; 8] = [
@@ -36,7 +30,7 @@ pub(super) struct Precompressed(Vec<Coding>);
 impl Precompressed {
     /// Returns the codings to look for. Returns `None` if the object is served as it is.
     pub(super) fn of(bucket: &Bucket, key: &str, headers: &HeaderMap) -> Option<Self> {
-        if OF_BYTES.iter().any(|name| headers.contains_key(name)) {
+        if is_about_bytes(headers) {
             return None;
         }
         Self::accepted(bucket, key, || Accepted::of(headers))
