@@ -85,7 +85,7 @@ def pebble(tls_port):
         "certificateValidityPeriod": LIFETIME,
     }
     (WORK / "pebble.json").write_text(json.dumps({"pebble": configuration}))
-    quick = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "20", "PEBBLE_AUTHZREUSE": "0"}
+    quick = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0"}
     start("pebble", "pebble", "-config", "pebble.json", "-dnsserver", f"127.0.0.1:{dns}", **quick)
     return f"https://localhost:{api}/dir", f"https://localhost:{management}/roots/0"
 
