@@ -84,7 +84,7 @@ pub struct Common {
     pub budget: Arc<Budget>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What compresses stored objects.
+    /// The compressor of stored objects.
     pub compressor: Arc<dyn Compressor>,
 }
 
@@ -239,7 +239,7 @@ impl Gateway {
         Ok(hit)
     }
 
-    /// Says what a request would get now. Asks no source, and counts nothing.
+    /// Explains what the gateway would do with a request now. Asks no source, and counts nothing.
     pub fn explain(&self, request: Request) -> Explanation {
         self.shared.explain(request)
     }
@@ -362,24 +362,24 @@ impl Shared {
         trials: &mut Trials,
     ) -> Option<Outcome> {
         let (request, now, stored) = (&context.request, self.clock.now(), found.stored.clone());
-        let key = found.key(context).clone();
-        let attempt = |reason| Attempt { context, found, reason };
+        let attempt = |found, reason| Attempt { context, found, reason };
         match (decision, stored) {
             (Decision::Serve, Some(stored)) => {
-                Some(self.serve(&key, request, &stored, now, Detail::MaxStale))
+                Some(self.serve(found.key(context), request, &stored, now, Detail::MaxStale))
             }
             (Decision::ServeAndRevalidate, Some(stored)) => {
-                self.revalidate(&attempt(ForwardReason::Stale));
-                Some(self.serve(&key, request, &stored, now, Detail::WhileRevalidating))
+                let attempt = attempt(found, ForwardReason::Stale);
+                self.revalidate(&attempt);
+                Some(self.serve(attempt.key(), request, &stored, now, Detail::WhileRevalidating))
             }
             (Decision::Decline | Decision::Serve | Decision::ServeAndRevalidate, _) => Some(decline()),
-            (Decision::Fill(reason), _) => self.join(&attempt(reason), Begin::Object, trials).await,
-            (Decision::Join(reason), _) => self.join(&attempt(reason), Begin::Range, trials).await,
+            (Decision::Fill(reason), _) => self.join(&attempt(found, reason), Begin::Object, trials).await,
+            (Decision::Join(reason), _) => self.join(&attempt(found, reason), Begin::Range, trials).await,
             (Decision::PassAndKeep(reason), _) => {
-                Some(self.pass(&attempt(reason), Forwarding::new(reason), Keep::Storable).await)
+                Some(self.pass(&attempt(found, reason), Forwarding::new(reason), Keep::Storable).await)
             }
             (Decision::Pass(reason), _) => {
-                Some(self.pass(&attempt(reason), Forwarding::new(reason), Keep::Nothing).await)
+                Some(self.pass(&attempt(found, reason), Forwarding::new(reason), Keep::Nothing).await)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Says what a request would get, without asking the source.
+//! Explains what the gateway would do with a request, without asking the source.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::gateway::request::Request;
 use crate::gateway::{Shared, forward};
 use crate::source::SourceRequest;
 
-/// What the gateway would do for a request now.
+/// The gateway's answer to a request, as it would be now.
 #[derive(Debug)]
 pub struct Explanation {
     /// The action.
@@ -38,8 +38,6 @@ pub struct StoredState {
     pub freshness: Freshness,
     /// The terms of its use.
     pub terms: FreshnessTerms,
-    /// Whether it is one of several variants (RFC 9111 4.1).
-    pub is_variant: bool,
     /// The status of the error that it is.
     pub status: Option<StatusCode>,
 }
@@ -77,7 +75,6 @@ impl Shared {
                 age: stored.age(now),
                 freshness: stored.freshness(now),
                 terms: stored.terms(),
-                is_variant: found.is_variant(),
                 status: match stored.kind() {
                     EntryKind::Negative(error) => Some(error.consequences().status),
                     _ => None,

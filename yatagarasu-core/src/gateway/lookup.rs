@@ -259,11 +259,6 @@ impl LookupResult {
         self.variant.as_ref().unwrap_or_else(|| context.key())
     }
 
-    /// Returns whether the object has variants, and the entry is one of them.
-    pub(super) fn is_variant(&self) -> bool {
-        self.variant.is_some()
-    }
-
     /// Returns the stored entry as a fact for the decision, given this request's directives.
     fn fact(&self, context: &RequestContext, now: Moment) -> Stored {
         let Some(stored) = &self.stored else { return Stored::Nothing(self.missing) };
