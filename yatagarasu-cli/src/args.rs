@@ -25,7 +25,7 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Shows statistics of a running server, and purges its caches.
     Cache(CacheArguments),
-    /// Says what a request would get from a server, and why, without asking S3.
+    /// Explains what a server would do with a request, and why, without asking S3.
     Explain(ExplainArguments),
     /// Runs the gateway with a built-in S3 server, to try it out.
     #[cfg(feature = "demo")]

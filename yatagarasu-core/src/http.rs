@@ -3,8 +3,9 @@
 //! [`method`] and [`fields`] say what the gateway knows of methods and field names. [`validator`] reads entity tags and
 //! dates, [`conditional`] evaluates conditions against them (13), [`range`] and [`content_range`] select bytes (14),
 //! and [`multipart`] lays several ranges out in one body (14.6). [`cors`] answers pages of other origins,
-//! [`coding`] knows content codings and who accepts them (8.4, 12.5.3), [`encoded_word`] reads what S3 makes of text that is not ASCII, and
-//! [`response_fields`] changes the fields of responses. Nothing here knows caches, sources or time.
+//! [`coding`] reads content codings and which of them a client accepts (8.4, 12.5.3), [`encoded_word`] decodes text that
+//! S3 encoded because it is not ASCII, and [`response_fields`] changes the fields of responses. Nothing here knows
+//! caches, sources or time.
 
 pub mod coding;
 pub mod conditional;

@@ -112,7 +112,7 @@ pub(crate) struct Memory {
     pub(crate) fills: Arc<Budget>,
     /// For the socket buffers of fast streams.
     pub(crate) sockets: Arc<Budget>,
-    /// What compresses stored objects.
+    /// The compressor of stored objects.
     compressor: Arc<dyn Compressor>,
 }
 

@@ -26,7 +26,7 @@ impl Compression {
     }
 }
 
-/// Compresses content in the background, with what other work leaves of the processor.
+/// Compresses content in the background, at a lower priority than requests.
 pub trait Compressor: fmt::Debug + Send + Sync {
     /// Takes a job. Returns `false` if there is too much to do: the job is dropped, and may come again.
     fn take(&self, job: CompressionJob) -> bool;

@@ -116,8 +116,8 @@ impl Storage {
         StorePermit { order: Arc::clone(&self.order), number, key }
     }
 
-    /// Stores what `update` returns for the entry under `key`, unless it is being purged: the same answer of the source in
-    /// another form, and in one that takes less memory, which is stored if the cache declines the first.
+    /// Replaces the entry under `key` by another form of the same answer, unless it is being purged. `update` returns that
+    /// form and a smaller one, which is stored if the cache declines the first.
     pub(super) fn replace(
         &self,
         key: &CacheKey,

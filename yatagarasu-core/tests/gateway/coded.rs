@@ -166,7 +166,7 @@ async fn a_form_has_fields_of_its_own() {
         assert_eq!((reply.status.as_u16(), text(&reply.headers, "etag")), (304, "W/\"e\""), "{tag}");
         assert_eq!(text(&reply.headers, "vary"), "Accept-Encoding");
     }
-    // What is about bytes is about the object itself.
+    // Ranges and strong conditions select bytes of the object itself.
     let (reply, content) = coded.get(&[accept.clone(), (header::RANGE, "bytes=0-2")]).await;
     assert_eq!((reply.status.as_u16(), content.as_str()), (206, "obj"));
     let (reply, content) = coded.get(&[accept, (header::IF_MATCH, "\"e\"")]).await;

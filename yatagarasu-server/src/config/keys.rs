@@ -276,7 +276,7 @@ rows! {
         codings: Vec<String> = ["br", "zstd", "gzip"], bounds Bounds::rule("`br`, `zstd`, `gzip`; at least one");
         /// Whether `app.js.br`, `app.js.zst` and `app.js.gz` are served in the place of `app.js`, if they are there.
         precompressed: bool = false;
-        /// Whether stored objects are compressed, once and in the background, with what other work leaves of the processor.
+        /// Whether stored objects are compressed, once and in the background, at the lowest priority.
         compress: bool = true;
         /// The types of the objects, with `*` for any characters.
         types: Vec<String> = [

@@ -149,7 +149,7 @@ impl Finding {
     }
 }
 
-/// Says what a request would get from these buckets.
+/// Explains what a server with these buckets would do with a request.
 ///
 /// # Errors
 ///
