@@ -105,9 +105,11 @@ pub fn accept_encoding(input: &[u8]) {
     assert!((1..codings.len()).all(|place| !codings[..place].contains(&codings[place])), "{codings:?}");
     // The case of letters says nothing, and neither do codings that nobody knows.
     let upper = input.to_ascii_uppercase();
-    let upper: Vec<_> =
-        upper.split(|byte| *byte == b'\n').chain([&b"unknown;q=1, identity;q=0"[..]]).collect();
+    let upper: Vec<_> = upper.split(|byte| *byte == b'\n').chain([&b"unknown;q=1"[..]]).collect();
     assert_eq!(Accepted::parse(upper.into_iter()), accepted);
+    // Refusing the object as it is takes no coding away.
+    let least = Accepted::parse(lines.iter().copied().chain([&b"identity;q=0"[..]]));
+    assert!(codings.iter().all(|coding| least.codings().any(|other| other == *coding)), "{codings:?}");
     // What is refused last is not accepted.
     for coding in Coding::ALL {
         let refused = format!("{};q=0", coding.name());

@@ -61,9 +61,10 @@ impl Accepted {
         Self::parse(headers.get_all(ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes))
     }
 
-    /// Reads the values of `Accept-Encoding`. What cannot be read accepts nothing.
+    /// Reads the values of `Accept-Encoding`. What cannot be read accepts nothing. A coding that a client likes less than
+    /// `identity`, the object as it is, is not among the accepted ones.
     pub fn parse<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
-        let (mut weights, mut others) = ([None; 3], None);
+        let (mut weights, mut others, mut identity) = ([None; 3], None, 0);
         for member in values.flat_map(|value| value.split(|&byte| byte == b',')) {
             let mut parts = member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
             let name = parts.next().unwrap_or_default();
@@ -75,13 +76,16 @@ impl Accepted {
             match Coding::ALL.iter().position(is) {
                 Some(index) => weights[index] = Some(weight),
                 None if name == b"*" => others = Some(weight),
+                None if name.eq_ignore_ascii_case(b"identity") => identity = weight,
                 None => {}
             }
         }
         let weights = weights.map(|weight| weight.or(others).unwrap_or(0));
         let mut order = [0, 1, 2];
         order.sort_by_key(|&index| std::cmp::Reverse(weights[index]));
-        Self(order.map(|index| Some(Coding::ALL[index]).filter(|_| weights[index] > 0)))
+        Self(order.map(|index| {
+            Some(Coding::ALL[index]).filter(|_| weights[index] > 0 && weights[index] >= identity)
+        }))
     }
 
     /// Returns the accepted codings.
@@ -171,6 +175,9 @@ mod tests {
         check(&["*"], "br zstd gzip");
         check(&["*;q=0.5, gzip , br;q=0"], "gzip zstd");
         check(&["identity, *;q=0"], "");
+        check(&["identity, br;q=0.5, gzip"], "gzip");
+        check(&["br;q=0.5, *;q=0.7", "Identity;q=0.6"], "zstd gzip");
+        check(&["identity;q=0, br;q=0.1"], "br");
         check(&["gzip;q=0.001"], "gzip");
     }
 
