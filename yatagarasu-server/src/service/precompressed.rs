@@ -1,8 +1,8 @@
 //! Objects that stand beside others in a content coding: `app.js.br` for `app.js`.
 
-use http::StatusCode;
 use std::sync::Arc;
 
+use http::StatusCode;
 use http::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use yatagarasu_core::http::coding::{Accepted, Coding, is_about_bytes, vary_by_coding};
 use yatagarasu_core::{CacheKey, Gateway, ObjectKey, Outcome, Reply, Request, SourceTrace};
