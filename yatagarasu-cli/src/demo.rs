@@ -200,6 +200,8 @@ fn not_started(error: StartError) -> DemoError {
         | StartError::Source { .. }
         | StartError::Cache { .. }
         | StartError::Log { .. }
+        | StartError::BindUdp { .. }
+        | StartError::UnservedUdp(_)
         | StartError::Thread(_) => DemoError::Gateway(error),
     }
 }

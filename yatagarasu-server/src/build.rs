@@ -3,6 +3,7 @@
 pub mod origin;
 
 use std::iter;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use yatagarasu_core::Budget;
@@ -35,6 +36,17 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
+    /// The address for HTTP/3 cannot be bound.
+    #[error("{key}.tls.http3: cannot listen on {address} for UDP: {}", bind_reason(&ListenAddress::Tcp(*address), cause))]
+    BindUdp {
+        /// The configuration key of the listener.
+        key: String,
+        /// The address.
+        address: SocketAddr,
+        /// The error of the system.
+        #[source]
+        cause: std::io::Error,
+    },
     /// A listener cannot speak TLS.
     #[error("{key}.tls: {cause}")]
     Tls {
@@ -45,7 +57,9 @@ pub enum StartError {
         cause: TlsError,
     },
     /// A socket in `LISTEN_FDS` cannot be used.
-    #[error("LISTEN_FDS: expected sockets that listen for TCP connections, or Unix sockets that listen: {0}")]
+    #[error(
+        "LISTEN_FDS: expected sockets that listen for TCP connections, Unix sockets that listen, or sockets for UDP: {0}"
+    )]
     Given(#[source] std::io::Error),
     /// A socket in `LISTEN_FDS` is for no setting.
     #[error(
@@ -53,6 +67,11 @@ pub enum StartError {
          `admin.address`, or one of these names (`FileDescriptorName`)"
     )]
     Unserved(ListenAddress),
+    /// A socket for UDP in `LISTEN_FDS` is for no listener with HTTP/3.
+    #[error(
+        "LISTEN_FDS: nothing is served on {0} over UDP: expected the address of a listener with `tls.http3`"
+    )]
+    UnservedUdp(SocketAddr),
     /// A source cannot be created for a bucket.
     #[error("bucket `{bucket}`: {cause}")]
     Source {

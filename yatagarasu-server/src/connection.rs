@@ -5,9 +5,9 @@
 //! [`client_socket`]. Below hyper, the [`fast_path`] answers plain GETs of stored objects straight from the
 //! bytes of the request, and [`splice`] moves streams from S3's socket to the client's past the process. The [`state`]
 //! of a connection says what it waits for; the [`idle_reaper`] of the thread looks at it now and then and ends
-//! connections that are idle or whose clients take nothing. HTTP/2 streams have a state of their own in
-//! [`http2_stream`], and tasks that [`http2_executor`] runs. An [`answering_body`] is a response body as hyper asks for
-//! it. [`limits`] bound what one connection may hold.
+//! connections that are idle or whose clients take nothing. Streams of HTTP/2 and HTTP/3 have a state of their own in
+//! [`stream`]; [`http2_executor`] runs the tasks of the former. `http3` serves connections over QUIC. An
+//! [`answering_body`] is a response body as hyper asks for it. [`limits`] bound what one connection may hold.
 
 pub(crate) mod admission;
 mod answering_body;
@@ -15,12 +15,14 @@ mod client_socket;
 pub(crate) mod fast_path;
 mod held;
 mod http2_executor;
-mod http2_stream;
+#[cfg(feature = "http3")]
+pub(crate) mod http3;
 pub(crate) mod idle_reaper;
 pub(crate) mod limits;
 pub(crate) mod opening;
 mod splice;
 pub(crate) mod state;
+mod stream;
 mod transport;
 
 use std::convert::Infallible;
@@ -40,7 +42,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::connection::admission::{Excess, Slot};
+use crate::connection::admission::{Admission, Excess, Slot};
 use crate::connection::answering_body::{AnsweringBody, Way};
 use crate::connection::client_socket::ClientSocket;
 use crate::connection::fast_path::FastPath;
@@ -52,6 +54,7 @@ use crate::connection::limits::{
 use crate::connection::splice::SpliceWriter;
 use crate::connection::splice::stream::SpliceStream;
 use crate::connection::state::{ConnectionState, Order};
+use crate::connection::stream::Stream;
 use crate::connection::transport::Transport;
 use crate::listener::terms::Terms;
 use crate::service::body::ResponseBody;
@@ -126,13 +129,9 @@ async fn converse(
             let way = if request.version() < Version::HTTP_2 {
                 Way::Connection { stream: SpliceStream::new(Arc::clone(&writer)), version: request.version() }
             } else {
-                let stream = state.begin_stream();
-                let second = u32::try_from(begun.elapsed().as_secs()).unwrap_or(u32::MAX);
-                if let Some(excess) = state.excess(&limits, second) {
-                    admission.note(excess, state.client());
-                    // Many streams may be honest: those that run end first.
-                    state.tell(if excess == Excess::Streams { Order::Drain } else { Order::Leave });
-                }
+                let stream = begin_stream(&state, &limits, &admission, begun);
+                // hyper spawns its task next.
+                state.streams().inspect(|streams| *streams.begun() = Some(Arc::clone(&stream)));
                 Way::Stream { stream, rest: Bytes::new() }
             };
             let version = request.version();
@@ -180,6 +179,23 @@ async fn converse(
         Poll::Pending
     })
     .await;
+}
+
+/// Begins a stream on a connection that was `begun`. A client that begins too many has to leave.
+fn begin_stream(
+    state: &ConnectionState,
+    limits: &ConnectionLimits,
+    admission: &Admission,
+    begun: Instant,
+) -> Arc<Stream> {
+    let stream = state.begin_stream();
+    let second = u32::try_from(begun.elapsed().as_secs()).unwrap_or(u32::MAX);
+    if let Some(excess) = state.excess(limits, second) {
+        admission.note(excess, state.client());
+        // Many streams may be honest: those that run end first.
+        state.tell(if excess == Excess::Streams { Order::Drain } else { Order::Leave });
+    }
+    stream
 }
 
 fn builder(executor: StreamExecutor, limits: &ConnectionLimits) -> Builder<StreamExecutor> {

@@ -1,10 +1,12 @@
 //! Listeners: where connections come from, and what becomes of them.
 //!
 //! A [`socket`] is bound to an address of TCP or to the path of a Unix socket, or [`given`] by another process. The
-//! [`terms`] say whether a listener speaks TLS, and what its responses have. [`renewal`] reads certificates again when
-//! their files change.
+//! [`terms`] say whether a listener speaks TLS, and what its responses have. `quic` listens for HTTP/3 at the same port.
+//! [`renewal`] reads certificates again when their files change.
 
 pub(crate) mod given;
+#[cfg(feature = "http3")]
+pub(crate) mod quic;
 pub(crate) mod renewal;
 pub(crate) mod socket;
 pub(crate) mod terms;

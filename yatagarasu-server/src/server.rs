@@ -11,6 +11,11 @@
 //! listener closes, connections are closed between two responses, and operators can watch until the end.
 
 pub mod handover;
+#[cfg(feature = "http3")]
+mod http3;
+#[cfg(not(feature = "http3"))]
+#[path = "server/no_http3.rs"]
+mod http3;
 pub mod reload;
 mod worker;
 
@@ -18,9 +23,9 @@ pub use crate::listener::socket::ListenAddress;
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -30,7 +35,7 @@ use yatagarasu_sys::process::open_files_left;
 
 use crate::admin::{Admin, State};
 use crate::build::{Memory, StartError, buckets};
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, ListenerConfig};
 use crate::connection::admission::Admission;
 use crate::connection::limits::ConnectionLimits;
 use crate::listener::given::Given;
@@ -44,12 +49,16 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Metrics;
 use crate::trim::keep_small;
 
-use handover::Handover;
+use handover::{Handover, Passed};
+use http3::Http3;
 use reload::{Parts, Reloader};
-use worker::{Accepted, Workers};
+use worker::{Accepted, Arrived, Workers};
 
 /// The setting of the listener for operators, which is also its name for another process.
 const ADMIN: &str = "admin.address";
+
+/// Number of attempts to find a port that is free for TCP and UDP, if any will do.
+const FREE_PORT_ATTEMPTS: u32 = 16;
 
 /// What a server is asked to do about its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +91,7 @@ pub struct Server {
     listeners: Arc<[Listener]>,
     /// The sockets of the listeners.
     sockets: Vec<Arc<ListeningSocket>>,
+    http3: Http3,
     admin_listener: Arc<ListeningSocket>,
     admin: Arc<Admin>,
     workers: Workers,
@@ -112,14 +122,17 @@ impl Server {
         let admin_address = ListenAddress::Tcp(config.admin.address);
         let public = config.server.listeners.iter().map(|listener| listener.address.clone());
         let wanted: Vec<_> = public.chain([admin_address.clone()]).collect();
-        let (mut listeners, mut sockets) = (Vec::new(), Vec::new());
+        let (mut listeners, mut sockets, mut quic) = (Vec::new(), Vec::new(), Vec::new());
         for listener in &config.server.listeners {
-            let terms = Terms::load(listener)
+            let (socket, datagrams) = listen(&mut given, listener, &wanted)?;
+            let terms = Terms::load(listener, socket.address().port())
                 .map_err(|cause| StartError::Tls { key: listener.key.clone(), cause })?;
-            sockets.push(Arc::new(given.listen(&listener.key, &listener.address, &wanted)?));
+            sockets.push(Arc::new(socket));
+            quic.push(datagrams);
             listeners.push(Listener::new(listener.clone(), terms));
         }
         let listeners: Arc<[_]> = listeners.into();
+        let http3 = Http3::start(&listeners, quic).map_err(StartError::Thread)?;
         let admin_listener = Arc::new(given.listen(ADMIN, &admin_address, &wanted)?);
         given.end()?;
         let (metrics, memory) = (Arc::new(Metrics::new(config.server.threads.max(1))), Memory::new(config));
@@ -157,15 +170,20 @@ impl Server {
             descriptors,
             config: running,
         });
-        Ok(Self { listeners, sockets, admin_listener, admin, workers, admission, phase, parts })
+        Ok(Self { listeners, sockets, http3, admin_listener, admin, workers, admission, phase, parts })
     }
 
     /// Returns a way to have another process take over the listeners.
     pub fn handover(&self) -> Handover {
+        let weak = |socket: &Arc<ListeningSocket>| -> Passed {
+            let weak: Weak<ListeningSocket> = Arc::downgrade(socket);
+            weak
+        };
         let public = self.listeners.iter().zip(&self.sockets);
-        let public = public.map(|(one, socket)| (one.config().key.clone(), Arc::downgrade(socket)));
-        let admin = (ADMIN.to_owned(), Arc::downgrade(&self.admin_listener));
-        Handover::new(public.chain([admin]).collect())
+        let public = public.map(|(one, socket)| (one.config().key.clone(), weak(socket)));
+        let admin = (ADMIN.to_owned(), weak(&self.admin_listener));
+        let datagrams = self.http3.sockets(&self.listeners);
+        Handover::new(public.chain([admin]).chain(datagrams).collect())
     }
 
     /// Has the server read its configuration with `load` when it is told to reload, by the returned value or by its
@@ -203,26 +221,23 @@ impl Server {
     /// Serves until `until` resolves, and then stops. The admin API is served to the end. Returns `true` if all
     /// responses ended within the configured grace period.
     pub async fn run(self, until: impl Future<Output = Stop>) -> bool {
-        let Self { listeners, sockets, admin_listener, admin, workers, admission, phase, parts } = self;
-        let (handed_over, mut is_handed_over) = watch::channel(false);
+        let Self { listeners, sockets, http3, admin_listener, admin, workers, admission, phase, parts } =
+            self;
+        let (handed_over, is_handed_over) = watch::channel(false);
         // From now on, the files of the Unix sockets that another process has passed on are those of this one.
         for socket in &sockets {
             socket.leave(false);
         }
-        let operators = async {
-            tokio::select! {
-                () = admin.serve(&admin_listener) => {}
-                // The other process serves operators from now on.
-                _ = is_handed_over.wait_for(|handed_over| *handed_over) => {}
-            }
-            drop(admin_listener);
-            pending::<Infallible>().await
-        };
+        let operators = serve_operators(&admin, admin_listener, is_handed_over);
         let served = async {
             {
-                let accepting = accept_all(&listeners, &sockets, |accepted| {
-                    workers.hand(accepted, &admission, &parts.limits.borrow());
-                });
+                let hand = |accepted| workers.hand(accepted, &admission, &parts.limits.borrow());
+                let accepting = async {
+                    tokio::join!(
+                        accept_all(&listeners, &sockets, hand),
+                        http3.accept(&listeners, &admission, &parts.limits, hand)
+                    );
+                };
                 let (mut accepting, trimming) = (pin!(accepting), keep_small(|| workers.connections()));
                 let stop = tokio::select! {
                     never = watch_over(|| workers.beat()) => match never {},
@@ -244,6 +259,7 @@ impl Server {
                         let _ = timeout(drain, accepting).await;
                     }
                     Stop::HandedOver => {
+                        http3.leave();
                         handed_over.send_replace(true);
                         phase.send_replace(Phase::HandedOver);
                         sleep(drain).await;
@@ -261,7 +277,10 @@ impl Server {
                 "stopping: running responses have this long to end"
             );
             phase.send_replace(Phase::Stopping);
-            workers.finish(grace).await
+            tokio::select! {
+                whole = workers.finish(grace, http3.farewells()) => whole,
+                () = http3.refuse() => unreachable!("it refuses for ever"),
+            }
         };
         tokio::select! {
             whole = served => whole,
@@ -270,11 +289,52 @@ impl Server {
     }
 }
 
+/// Returns the socket of a listener, and the one for HTTP/3 at the same port if it speaks that.
+fn listen(
+    given: &mut Given,
+    listener: &ListenerConfig,
+    wanted: &[ListenAddress],
+) -> Result<(ListeningSocket, Option<UdpSocket>), StartError> {
+    let mut attempts = 1..=FREE_PORT_ATTEMPTS;
+    loop {
+        let socket = given.listen(&listener.key, &listener.address, wanted)?;
+        let ListenAddress::Tcp(address) = socket.address() else { return Ok((socket, None)) };
+        if !listener.tls.as_ref().is_some_and(|tls| tls.http3) {
+            return Ok((socket, None));
+        }
+        match given.listen_udp(address) {
+            Ok(datagrams) => return Ok((socket, Some(datagrams))),
+            // A port that is free for TCP may be taken for UDP.
+            Err(_) if listener.address.port() == Some(0) && attempts.next().is_some() => {}
+            Err(cause) => return Err(StartError::BindUdp { key: listener.key.clone(), address, cause }),
+        }
+    }
+}
+
+/// Serves operators, until another process does.
+async fn serve_operators(
+    admin: &Arc<Admin>,
+    listener: Arc<ListeningSocket>,
+    mut is_handed_over: watch::Receiver<bool>,
+) -> Infallible {
+    tokio::select! {
+        () = admin.serve(&listener) => {}
+        _ = is_handed_over.wait_for(|handed_over| *handed_over) => {}
+    }
+    drop(listener);
+    pending().await
+}
+
 /// Accepts connections of all listeners forever.
 async fn accept_all(listeners: &[Listener], sockets: &[Arc<ListeningSocket>], hand: impl Fn(Accepted)) {
     let accepting = listeners.iter().zip(sockets).map(async |(listener, socket)| {
         let take = |accepted, peer| {
-            hand(Accepted { socket: accepted, peer, is_local: socket.is_local(), terms: listener.terms() });
+            hand(Accepted {
+                arrived: Arrived::Tcp(accepted),
+                peer,
+                is_local: socket.is_local(),
+                terms: listener.terms(),
+            });
         };
         accept(&listener.config().key, socket, take).await;
     });

@@ -1,11 +1,13 @@
 //! TLS towards clients: the certificates, and which of them a client gets.
 //!
 //! A [`certificate`] is read from two files. The [`certificates`] of a listener are selected by the name that a client
-//! asks for. Those of [`acme`] are issued by an authority by itself. [`setup`] makes the configuration of a listener for rustls from them.
+//! asks for. Those of [`acme`] are issued by an authority by itself. [`setup`] makes the configuration of a listener for rustls from them, and `quic` for HTTP/3.
 
 pub(crate) mod acme;
 pub(crate) mod certificate;
 pub(crate) mod certificates;
+#[cfg(feature = "http3")]
+mod quic;
 pub(crate) mod setup;
 
 use std::sync::Arc;

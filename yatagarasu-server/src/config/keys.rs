@@ -89,10 +89,10 @@ rows! {
         requests_per_connection: u32 = 0, bounds Bounds::ANY.or_zero("for no limit");
         /// The longest request head. Beyond it clients get 431.
         header_size: ByteSize = "16KiB", bounds Bounds::from(8 << 10).below((1 << 20) + 1);
-        /// How many streams a client may begin on one HTTP/2 connection in a second. Beyond it the connection ends once
+        /// How many streams a client may begin on one connection of HTTP/2 or HTTP/3 in a second. Beyond it the connection ends once
         /// its streams have.
         http2_streams_per_second: u32 = 0, bounds Bounds::ANY.or_zero("for no limit");
-        /// How many streams of one HTTP/2 connection a client may reset before it has their responses, unless they are
+        /// How many streams of one connection of HTTP/2 or HTTP/3 a client may reset before it has their responses, unless they are
         /// fewer than half. Beyond it the connection is closed.
         http2_resets_max: u32 = 500, bounds Bounds::ANY.or_zero("for no limit");
         /// Where the address of a client comes from, for the log and the limits.
@@ -155,6 +155,10 @@ rows! {
         /// A file with the authorities, in PEM, that have to have issued the certificates of clients. Clients without a
         /// certificate are refused then.
         client_ca: Option<String> = null, else Computed("clients need no certificate"), such as "/etc/ssl/clients.pem";
+        /// Whether HTTP/3 is served, too: over UDP, at the port of `address`. Clients learn of it from `Alt-Svc`.
+        http3: bool = false;
+        /// The port of HTTP/3 that clients are told, if it is another one outside, as behind a container.
+        http3_port: u16 = 0, bounds Bounds::rule("1 to 65535, with `http3`; 0 for that of `address`");
         /// How long browsers that have been here come back over TLS only (`Strict-Transport-Security`).
         hsts: Span = 0, bounds Bounds::from(1_000).or_zero("for as long as they like");
     }

@@ -16,6 +16,10 @@ use crate::connection::limits::ConnectionLimits;
 /// is fewer. Beyond it they are closed without one.
 const REFUSING_MAX: usize = 64;
 
+/// Maximum number of handshakes of QUIC with clients whose addresses may be made up.
+#[cfg(feature = "http3")]
+const UNPROVEN_MAX: usize = 64;
+
 /// The connections that are open.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
@@ -23,6 +27,9 @@ pub(crate) struct Admission {
     open: AtomicUsize,
     /// Number of connections that are being refused.
     refusing: AtomicUsize,
+    /// Number of handshakes of QUIC with clients whose addresses may be made up.
+    #[cfg(feature = "http3")]
+    unproven: AtomicUsize,
     /// Number of connections of each client, if that is limited.
     clients: Mutex<HashMap<IpAddr, u32>>,
     /// Connections that were refused, in the order of [`Excess::ALL`].
@@ -68,6 +75,18 @@ pub(crate) enum Admitted {
     Closed,
 }
 
+/// A handshake of QUIC with a client whose address may be made up, until dropped.
+#[cfg(feature = "http3")]
+#[derive(Debug)]
+pub(crate) struct Unproven(Arc<Admission>);
+
+#[cfg(feature = "http3")]
+impl Drop for Unproven {
+    fn drop(&mut self) {
+        self.0.unproven.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The place of one connection, free again when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -99,6 +118,18 @@ impl Admission {
             return slot.refused(excess, peer, limits);
         }
         Admitted::Served(slot)
+    }
+
+    /// Begins a handshake of QUIC with a client that has not shown yet that it is at its address. Returns `None` if it has
+    /// to show that first (RFC 9000 8.1.2): anybody can send datagrams in the name of others, and take their places.
+    #[cfg(feature = "http3")]
+    pub(crate) fn trust(self: &Arc<Self>, limits: &ConnectionLimits) -> Option<Unproven> {
+        if limits.connections_per_client.is_some() || self.is_crowded(limits) {
+            return None;
+        }
+        let unproven = self.unproven.fetch_add(1, Ordering::Relaxed);
+        let trusted = Unproven(Arc::clone(self));
+        (unproven < UNPROVEN_MAX).then_some(trusted)
     }
 
     /// Returns `true` if so few connections are left that idle ones should be closed.

@@ -10,10 +10,10 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use yatagarasu_core::SourceError;
 
-use crate::connection::http2_stream::Stream;
 use crate::connection::limits::{CUT, STREAM_PIECE_BYTES};
 use crate::connection::splice::stream::SpliceStream;
 use crate::connection::state::{InFlight, Order};
+use crate::connection::stream::Stream;
 use crate::service::body::ResponseBody;
 
 /// The body of a response. Dropped when the client has all of it, disconnects, or takes nothing for too long.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use yatagarasu_sys::clock::since_boot;
 
-use crate::connection::http2_stream::{Stream, Streams};
 use crate::connection::state::{ConnectionState, Look, Order};
+use crate::connection::stream::{Stream, Streams};
 
 /// Number of looks per shortest timeout. [`PERIOD_MAX`] may make it more.
 const LOOKS: u32 = 8;

@@ -110,14 +110,14 @@ pub(super) const WIDE_UNSENT_BYTES: u32 = 4 << 20;
 pub(super) const WIDE_RECEIVED_BYTES: usize = 2 << 20;
 
 /// Maximum number of queued bytes per HTTP/2 stream.
-pub(super) const STREAM_BUFFER_BYTES: usize = 64 * 1024;
+pub(crate) const STREAM_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Maximum number of body bytes handed to HTTP/2 at a time: one frame.
 pub(super) const STREAM_PIECE_BYTES: usize = 16 * 1024;
 
 /// Number of request content bytes that an HTTP/2 client may send unread. A read-only gateway reads no content, and the
 /// protocol allows no smaller initial window for a connection (RFC 9113 6.9.2).
-pub(super) const REQUEST_WINDOW_BYTES: u32 = 65_535;
+pub(crate) const REQUEST_WINDOW_BYTES: u32 = 65_535;
 
 /// Maximum number of concurrent HTTP/2 streams per connection.
-pub(super) const STREAMS_MAX: u32 = 128;
+pub(crate) const STREAMS_MAX: u32 = 128;

@@ -63,7 +63,10 @@ pub(super) async fn open(
 }
 
 /// Runs `opening`. Returns `None` if the connection gets an order to end first.
-async fn until_told<T>(state: &ConnectionState, opening: impl Future<Output = Option<T>>) -> Option<T> {
+pub(super) async fn until_told<T>(
+    state: &ConnectionState,
+    opening: impl Future<Output = Option<T>>,
+) -> Option<T> {
     let mut opening = pin!(opening);
     poll_fn(|cx| match state.poll_order(cx) {
         Order::Serve | Order::Last => opening.as_mut().poll(cx),
@@ -152,9 +155,9 @@ async fn handshake(
 }
 
 /// Counts a handshake when dropped, also if it is ended because the client is too slow.
-struct Ending<'a> {
-    counters: &'a Counters,
-    end: Handshake,
+pub(super) struct Ending<'a> {
+    pub(super) counters: &'a Counters,
+    pub(super) end: Handshake,
 }
 
 impl Drop for Ending<'_> {

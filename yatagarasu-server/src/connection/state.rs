@@ -11,8 +11,8 @@ use yatagarasu_sys::tcp::unacknowledged;
 
 use crate::connection::admission::Excess;
 use crate::connection::held::HeldObject;
-use crate::connection::http2_stream::{Stream, Streams};
 use crate::connection::limits::ConnectionLimits;
+use crate::connection::stream::{Stream, Streams};
 use crate::service::handler::Routed;
 
 /// Value of `unacknowledged` if the socket was not queried since bytes began to wait.
@@ -28,7 +28,7 @@ pub(crate) struct ConnectionState {
     client: OnceLock<IpAddr>,
     /// Number of requests.
     requests: AtomicU32,
-    /// Number of HTTP/2 streams that the client has reset before their responses had ended.
+    /// Number of streams of HTTP/2 and HTTP/3 that the client has reset before their responses had ended.
     resets: AtomicU32,
     /// The second of the latest stream, and the number of streams that began in it.
     streams_in_second: [AtomicU32; 2],
@@ -46,15 +46,17 @@ pub(crate) struct ConnectionState {
     answered: AtomicBool,
     /// Whether the client took bytes since the last look.
     taken: AtomicBool,
-    /// Number of bytes that the socket took.
+    /// Number of bytes that the socket took, or QUIC.
     written: AtomicU64,
+    /// Number of responses over HTTP/3 that wait for the client.
+    waiting_streams: AtomicUsize,
     /// Whether the reaper asks for a query of the unacknowledged bytes.
     probed: AtomicBool,
     /// Number of unacknowledged bytes at the last query of the socket, or [`NOT_ASKED`].
     unacknowledged: AtomicU32,
     /// The stored object that the response in progress sends over HTTP/1.
     held: HeldObject,
-    /// The HTTP/2 streams. Set when the first one begins.
+    /// The streams of HTTP/2 and HTTP/3. Set when the first one begins.
     streams: OnceLock<Box<Streams>>,
     /// What the fast path found for the request that hyper gets next.
     routed: Mutex<Option<Box<Routed>>>,
@@ -179,12 +181,12 @@ impl ConnectionState {
         &self.held
     }
 
-    /// Begins an HTTP/2 stream.
+    /// Begins a stream of HTTP/2 or HTTP/3.
     pub(super) fn begin_stream(&self) -> Arc<Stream> {
         self.streams.get_or_init(Box::default).begin()
     }
 
-    /// Returns the HTTP/2 streams, or `None` if there never were any.
+    /// Returns the streams of HTTP/2 and HTTP/3, or `None` if there never were any.
     pub(super) fn streams(&self) -> Option<&Streams> {
         self.streams.get().map(|streams| &**streams)
     }
@@ -230,7 +232,22 @@ impl ConnectionState {
         }
     }
 
-    /// Returns the number of bytes that the socket took so far.
+    /// Records that the client is about to get bytes over HTTP/3, if it has not taken what it got before. The response
+    /// waits until the returned value is dropped.
+    #[cfg(feature = "http3")]
+    pub(super) fn wait_for_client(&self) -> StreamWaits<'_> {
+        self.waiting_streams.fetch_add(1, Ordering::Relaxed);
+        StreamWaits(self)
+    }
+
+    /// Records that QUIC took bytes.
+    #[cfg(feature = "http3")]
+    pub(super) fn took(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.taken.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the number of bytes that the socket took so far, or QUIC.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
@@ -255,9 +272,11 @@ impl ConnectionState {
         self.sending.load(Ordering::Relaxed)
     }
 
-    /// Returns `true` if bytes wait for the client.
+    /// Returns `true` if bytes wait for the client. Over HTTP/3, no response gets on then.
     pub(super) fn is_waiting(&self) -> bool {
+        let streams = self.waiting_streams.load(Ordering::Relaxed);
         self.waiting.load(Ordering::Relaxed)
+            || (streams > 0 && streams >= self.running.load(Ordering::Relaxed))
     }
 
     /// Returns `true` if the connection has an order to end, in any way, before its next request.
@@ -279,7 +298,7 @@ impl ConnectionState {
     pub(super) fn look(&self) -> Look {
         let answered = self.answered.swap(false, Ordering::Relaxed);
         let taken = self.taken.swap(false, Ordering::Relaxed);
-        if self.waiting.load(Ordering::Relaxed) {
+        if self.is_waiting() {
             if taken {
                 return Look::Sending;
             }
@@ -321,6 +340,17 @@ impl ConnectionState {
             3 => Order::Leave,
             _ => Order::Cut,
         }
+    }
+}
+
+/// A response over HTTP/3 that waits for its client, until dropped.
+#[cfg(feature = "http3")]
+pub(super) struct StreamWaits<'a>(&'a ConnectionState);
+
+#[cfg(feature = "http3")]
+impl Drop for StreamWaits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting_streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

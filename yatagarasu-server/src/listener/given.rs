@@ -1,26 +1,31 @@
 //! Listeners that this process was given at its start.
 
+use std::io;
 use std::mem;
-use std::net::TcpListener as StdTcpListener;
+use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket};
 use std::os::unix::net::UnixListener as StdUnixListener;
 
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 
 use crate::build::StartError;
-use crate::listener::socket::{ListenAddress, ListeningSocket, UnixSocket};
+use crate::listener::socket::{ListenAddress, ListeningSocket, UnixSocket, bind_udp};
 
 /// Listeners that this process was given at its start: by systemd (socket activation), or by the process that it
 /// replaces.
 #[derive(Debug, Default)]
-pub(crate) struct Given(Vec<(String, ListeningSocket)>);
+pub(crate) struct Given {
+    listeners: Vec<(String, ListeningSocket)>,
+    /// Sockets for QUIC, and their addresses.
+    datagrams: Vec<(SocketAddr, UdpSocket)>,
+}
 
 impl Given {
     /// Takes those that `LISTEN_FDS` announces, with their names in `LISTEN_FDNAMES`. Call it before there are threads.
     ///
     /// # Errors
     ///
-    /// Returns an error if one is no listener for TCP or on a Unix socket.
+    /// Returns an error if one is no listener for TCP or on a Unix socket, and no socket for UDP.
     #[expect(clippy::disallowed_methods, reason = "no configuration: the supervisor says what it passes on")]
     pub(crate) fn take() -> Result<Self, StartError> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -28,9 +33,18 @@ impl Given {
         let is_kept = std::env::var_os("LISTEN_PID").is_some();
         let mut given = ListenFd::from_env();
         let mut names = names.split(':');
-        let mut listeners = Vec::new();
+        let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
         for index in 0..given.len() {
-            // A socket of the other kind is left at its place.
+            // A socket of another kind is left at its place.
+            if let Some(socket) = given.take_udp_socket(index).ok().flatten() {
+                names.next();
+                let address = socket.local_addr().and_then(|address| {
+                    socket.set_nonblocking(true)?;
+                    Ok(address)
+                });
+                datagrams.push((address.map_err(StartError::Given)?, socket));
+                continue;
+            }
             let unix = given.take_unix_listener(index).ok().flatten();
             let listener = match unix {
                 Some(listener) => Some(adopt_unix(listener, is_kept)),
@@ -41,7 +55,7 @@ impl Given {
                 listeners.push((name, listener.map_err(StartError::Given)?));
             }
         }
-        Ok(Self(listeners))
+        Ok(Self { listeners, datagrams })
     }
 
     /// Returns the listener for the setting `key`: the one on this address, else one with this name, else a new one. A
@@ -58,13 +72,22 @@ impl Given {
             let at = listener.address();
             name == key && !wanted.contains(&at) && mem::discriminant(&at) == mem::discriminant(address)
         };
-        match self.0.iter().position(is_at).or_else(|| self.0.iter().position(is_named)) {
-            Some(index) => Ok(self.0.swap_remove(index).1),
+        let place = self.listeners.iter().position(is_at);
+        match place.or_else(|| self.listeners.iter().position(is_named)) {
+            Some(index) => Ok(self.listeners.swap_remove(index).1),
             None => ListeningSocket::bind(address).map_err(|cause| StartError::Bind {
                 key: key.to_owned(),
                 address: address.clone(),
                 cause,
             }),
+        }
+    }
+
+    /// Returns the socket for datagrams on this address: a given one, else a new one.
+    pub(crate) fn listen_udp(&mut self, address: SocketAddr) -> io::Result<UdpSocket> {
+        match self.datagrams.iter().position(|(at, _)| *at == address) {
+            Some(index) => Ok(self.datagrams.swap_remove(index).1),
+            None => bind_udp(address),
         }
     }
 
@@ -74,19 +97,22 @@ impl Given {
     ///
     /// Returns the address of one that nobody serves: its clients would wait forever.
     pub(crate) fn end(self) -> Result<(), StartError> {
-        match self.0.first() {
+        if let Some((address, _)) = self.datagrams.first() {
+            return Err(StartError::UnservedUdp(*address));
+        }
+        match self.listeners.first() {
             None => Ok(()),
             Some((_, listener)) => Err(StartError::Unserved(listener.address())),
         }
     }
 }
 
-fn adopt_tcp(listener: StdTcpListener) -> std::io::Result<ListeningSocket> {
+fn adopt_tcp(listener: StdTcpListener) -> io::Result<ListeningSocket> {
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener).map(ListeningSocket::Tcp)
 }
 
-fn adopt_unix(listener: StdUnixListener, is_kept: bool) -> std::io::Result<ListeningSocket> {
+fn adopt_unix(listener: StdUnixListener, is_kept: bool) -> io::Result<ListeningSocket> {
     let path = listener.local_addr()?.as_pathname().unwrap_or_else(|| "".as_ref()).to_owned();
     UnixSocket::adopt(listener, path, is_kept).map(ListeningSocket::Unix)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream as StdTcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream as StdTcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
@@ -23,6 +23,9 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 /// Time between two such questions. After several without an answer the connection ends.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 
+/// Size of the buffers of a socket for datagrams, in bytes: those of many connections wait there.
+const DATAGRAM_BUFFER_BYTES: usize = 2 << 20;
+
 /// The permissions of a Unix socket. Those of its folder say who can reach it.
 const SOCKET_MODE: u32 = 0o666;
 
@@ -33,6 +36,16 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// Returns the port, or `None` for a Unix socket.
+    pub(crate) fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for ListenAddress {
@@ -164,6 +177,17 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Binds a socket for datagrams.
+pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    // The system gives what it allows.
+    let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(DATAGRAM_BUFFER_BYTES);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
 fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {

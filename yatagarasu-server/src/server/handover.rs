@@ -4,6 +4,7 @@
 //! then this one goes on. The kernel's queue of clients belongs to the listener, so that both may accept from it.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,8 +15,6 @@ use std::time::Duration;
 use command_fds::{CommandFdExt, FdMapping};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-
-use crate::listener::socket::ListeningSocket;
 
 /// The number of the first descriptor that is passed on (`sd_listen_fds(3)`).
 const FIRST: i32 = 3;
@@ -43,13 +42,21 @@ pub enum HandoverError {
     NotReady(u32),
 }
 
+/// A socket of a server, for another process. Weak, because one that this process does not serve any more must be closed.
+pub(super) type Passed = Weak<dyn AsFd + Send + Sync>;
+
 /// The listeners of a server, for another process.
-#[derive(Debug, Clone)]
-pub struct Handover(Vec<(String, Weak<ListeningSocket>)>);
+#[derive(Clone)]
+pub struct Handover(Vec<(String, Passed)>);
+
+impl fmt::Debug for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 impl Handover {
-    /// Weak, because a listener that this process does not serve any more must be closed.
-    pub(super) fn new(listeners: Vec<(String, Weak<ListeningSocket>)>) -> Self {
+    pub(super) fn new(listeners: Vec<(String, Passed)>) -> Self {
         Self(listeners)
     }
 
@@ -71,7 +78,7 @@ impl Handover {
         let mut names = Vec::new();
         let mut passed: Vec<OwnedFd> = Vec::new();
         for (name, listener) in &self.0 {
-            let listener: Arc<ListeningSocket> = listener.upgrade().ok_or(HandoverError::Stopped)?;
+            let listener: Arc<_> = listener.upgrade().ok_or(HandoverError::Stopped)?;
             names.push(name.as_str());
             passed.push(listener.as_fd().try_clone_to_owned()?);
         }

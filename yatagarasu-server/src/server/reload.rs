@@ -195,8 +195,11 @@ impl Reloader {
 /// Reads the files of the listeners. A listener whose configuration stays lets its clients resume their sessions.
 fn terms(listeners: &[Listener], config: &Config) -> Result<Vec<Terms>, StartError> {
     let load = |(listener, config): (&Listener, &ListenerConfig)| {
-        let loaded =
-            if *listener.config() == *config { listener.terms().again(config) } else { Terms::load(config) };
+        let loaded = if *listener.config() == *config {
+            listener.terms().again(config)
+        } else {
+            Terms::load(config, listener.terms().port)
+        };
         loaded.map_err(|cause| StartError::Tls { key: config.key.clone(), cause })
     };
     listeners.iter().zip(&config.server.listeners).map(load).collect()
@@ -217,10 +220,16 @@ fn fixed(before: &Config, after: &Config) -> Vec<&'static str> {
     let keys = [
         ("server.address", short[0] != short[1]),
         ("the addresses in server.listeners", long[0] != long[1]),
+        ("tls.http3 of server.listeners", speak_http3(before) != speak_http3(after)),
         ("server.threads", before.server.threads != after.server.threads),
         ("admin.address", before.admin.address != after.admin.address),
     ];
     keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+/// Returns which listeners speak HTTP/3: that is a socket more.
+fn speak_http3(config: &Config) -> Vec<bool> {
+    config.server.listeners.iter().map(|one| one.tls.as_ref().is_some_and(|tls| tls.http3)).collect()
 }
 
 fn fates(before: &Config, after: &Config) -> Vec<ReloadedBucket> {

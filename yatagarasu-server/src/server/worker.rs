@@ -16,10 +16,14 @@ use yatagarasu_core::cache::retired::retired_bytes;
 use yatagarasu_core::turns;
 
 use crate::connection::admission::{Admission, Admitted, Excess, Slot};
+#[cfg(feature = "http3")]
+use crate::connection::http3;
 use crate::connection::idle_reaper::IdleReaper;
 use crate::connection::limits::ConnectionLimits;
 use crate::connection::state::Order;
 use crate::connection::{Place, Unserved, serve};
+#[cfg(feature = "http3")]
+use crate::listener::quic::Arrival;
 use crate::listener::terms::Terms;
 use crate::server::Phase;
 use crate::service::handler::RequestHandler;
@@ -89,22 +93,23 @@ impl Workers {
 
     /// Hands a connection to the worker with the fewest connections, unless there are too many.
     pub(super) fn hand(&self, accepted: Accepted, admission: &Arc<Admission>, limits: &ConnectionLimits) {
-        let Accepted { socket, peer, is_local, terms } = accepted;
+        let Accepted { arrived, peer, is_local, terms } = accepted;
         let (slot, excess) = match admission.admit(peer, is_local, limits) {
             Admitted::Served(slot) => (slot, None),
-            Admitted::Refused(slot, excess) => (slot, Some(excess)),
-            Admitted::Closed => return,
+            Admitted::Refused(slot, excess) if matches!(arrived, Arrived::Tcp(_)) => (slot, Some(excess)),
+            // Dropping a connection of QUIC tells the client.
+            Admitted::Refused(..) | Admitted::Closed => return,
         };
         let least = self.0.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed));
         let worker = least.expect("there is at least one worker");
         worker.load.fetch_add(1, Ordering::Relaxed);
         // A worker that has ended drops the connection: the process is shutting down.
-        let _ = worker.sockets.send(Handed::Connection(NewConnection { socket, peer, terms, slot, excess }));
+        let _ = worker.sockets.send(Handed::Connection(NewConnection { arrived, peer, terms, slot, excess }));
     }
 
-    /// Waits at most `grace` until all connections have ended, then stops the threads. Returns `true` if all
-    /// connections ended in time.
-    pub(super) async fn finish(self, grace: Duration) -> bool {
+    /// Waits at most `grace` until all connections have ended, and for `farewells` then, and stops the threads. Returns
+    /// `true` if all connections ended in time.
+    pub(super) async fn finish(self, grace: Duration, farewells: impl Future<Output = ()>) -> bool {
         let mut waiting = Vec::new();
         let mut threads = Vec::new();
         for Worker { sockets, ended, abandon, thread, .. } in self.0 {
@@ -119,6 +124,7 @@ impl Workers {
             }
         };
         let whole = tokio::time::timeout(grace, all_ended).await.is_ok();
+        farewells.await;
         for (abandon, thread) in threads {
             let _ = abandon.send(());
             if thread.join().is_err() {
@@ -167,12 +173,21 @@ fn divide_into_turns() {
 
 /// A connection that a listener has accepted.
 pub(super) struct Accepted {
-    pub(super) socket: StdStream,
+    pub(super) arrived: Arrived,
     /// The address of the peer.
     pub(super) peer: IpAddr,
     /// Whether it came over a Unix socket.
     pub(super) is_local: bool,
     pub(super) terms: Arc<Terms>,
+}
+
+/// What has arrived at a listener.
+pub(super) enum Arrived {
+    /// A connection of TCP.
+    Tcp(StdStream),
+    /// The first datagrams of a connection of QUIC.
+    #[cfg(feature = "http3")]
+    Quic(Box<Arrival>),
 }
 
 /// What is handed to a worker.
@@ -184,7 +199,7 @@ enum Handed {
 }
 
 struct NewConnection {
-    socket: StdStream,
+    arrived: Arrived,
     peer: IpAddr,
     terms: Arc<Terms>,
     slot: Slot,
@@ -256,20 +271,34 @@ impl Work {
         connections: &mut JoinSet<()>,
         reaper: &mut IdleReaper,
     ) {
-        let NewConnection { socket, peer, terms, slot, excess } = new;
-        let load = Load(Arc::clone(&self.load));
-        let socket = match TcpStream::from_std(socket) {
-            Ok(socket) => socket,
-            Err(error) => return tracing::error!(%error, "a connection cannot be served: it is closed"),
-        };
-        let counted = self.counters.connected();
+        let NewConnection { arrived, peer, terms, slot, excess } = new;
+        let counted = (Load(Arc::clone(&self.load)), self.counters.connected());
         let (limits, unserved) = (Arc::clone(limits), excess.map(Unserved::Excess));
         let place = Place { limits, terms, peer, slot, unserved, received: Vec::new() };
-        let serving = serve(socket, Arc::clone(&self.handler), place, reaper.watch());
-        connections.spawn(async move {
-            serving.await;
-            drop((load, counted));
-        });
+        let handler = Arc::clone(&self.handler);
+        match arrived {
+            Arrived::Tcp(socket) => {
+                let socket = match TcpStream::from_std(socket) {
+                    Ok(socket) => socket,
+                    Err(error) => {
+                        return tracing::error!(%error, "a connection cannot be served: it is closed");
+                    }
+                };
+                let serving = serve(socket, handler, place, reaper.watch());
+                connections.spawn(async move {
+                    serving.await;
+                    drop(counted);
+                });
+            }
+            #[cfg(feature = "http3")]
+            Arrived::Quic(arrival) => {
+                let serving = http3::serve(*arrival, handler, place, reaper.watch());
+                connections.spawn(async move {
+                    serving.await;
+                    drop(counted);
+                });
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::Either;
-use http::header::{ACCEPT_ENCODING, ORIGIN, STRICT_TRANSPORT_SECURITY};
+use http::header::{ACCEPT_ENCODING, ORIGIN};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
@@ -131,11 +131,10 @@ impl RequestHandler {
     ) -> Answering {
         let head = request.into_parts().0;
         let headless = head.method == Method::HEAD;
-        let hsts = front.hsts.clone();
+        let secured = front.https_redirect;
+        let front = front.clone();
         let finish = move |mut response: Response<ResponseBody>| {
-            if let Some(hsts) = hsts {
-                response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
-            }
+            front.mark(response.headers_mut());
             // hyper would send the body of a response to HEAD over HTTP/2, against RFC 9110 9.3.2.
             if headless { response::without_body(response) } else { response }
         };
@@ -151,7 +150,6 @@ impl RequestHandler {
         };
         let entry = Entry::begin(&asked, &request_id, &self.counters);
         let context = ResponseContext { request_id, key: None, entry, waited: None, changes: None };
-        let secured = front.https_redirect;
         let secured = secured.and_then(|port| Unrouted::secured(&head, port, &self.served.load().buckets));
         let routed = match (secured, routed) {
             (Some(elsewhere), _) => Err(elsewhere),

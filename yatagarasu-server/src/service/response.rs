@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::header::{
     AGE, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap,
-    HeaderName, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY, VIA,
+    HeaderName, HeaderValue, LOCATION, VIA,
 };
 use http::{Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -187,7 +187,7 @@ pub(crate) fn refusal(
     let (mut head, document) = problem.render(request_id).into_parts();
     let mut entry = entry.invalid(problem.detail()).answered(head.status, handling);
     sign(&mut head.headers, &handling, None, request_id);
-    head.headers.extend(front.hsts.clone().map(|hsts| (STRICT_TRANSPORT_SECURITY, hsts)));
+    front.mark(&mut head.headers);
     head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     head.headers.insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
     let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
@@ -372,8 +372,8 @@ pub(crate) fn head(hit: &PlainHit, front: &Front, request_id: &RequestId) -> Vec
     head.reserve(HEAD_BYTES);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     // Clients go by the first one, if S3 sends one as well (RFC 6797 8.1).
-    if let Some(hsts) = &front.hsts {
-        head.set(STRICT_TRANSPORT_SECURITY, FieldValue::Bytes(hsts.as_bytes()));
+    for (name, value) in front.fields() {
+        head.set(name, FieldValue::Bytes(value.as_bytes()));
     }
     head.extend_from_slice(hit.stored.meta().lines());
     let mut digits = itoa::Buffer::new();

@@ -62,7 +62,7 @@ pub(super) fn check_host(head: &Parts) -> Result<(), &'static str> {
     }
     let differs = |host: &HeaderValue| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
     // Over HTTP/1 the target of a request overrides the field.
-    if head.version == Version::HTTP_2 && hosts.iter().any(differs) {
+    if head.version >= Version::HTTP_2 && hosts.iter().any(differs) {
         return Err("the Host field contradicts `:authority`");
     }
     Ok(())

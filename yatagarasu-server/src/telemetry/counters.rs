@@ -81,12 +81,14 @@ pub(crate) enum Handshake {
     Resumed,
     /// There is no session.
     Failed,
+    /// The handshake was one of QUIC, which does not say whether a session was resumed.
+    Quic,
 }
 
 impl Handshake {
     /// All ends, with their names in metrics.
-    pub(crate) const ALL: [(Self, &str); 3] =
-        [(Self::Full, "full"), (Self::Resumed, "resumed"), (Self::Failed, "failed")];
+    pub(crate) const ALL: [(Self, &str); 4] =
+        [(Self::Full, "full"), (Self::Resumed, "resumed"), (Self::Failed, "failed"), (Self::Quic, "quic")];
 }
 
 impl Counters {

@@ -70,6 +70,7 @@ impl AcmeConfig {
 
     /// Returns whether a certificate is to be ordered: there is none that is for all the names, or a third of its time is
     /// left.
+    #[cfg(feature = "acme")]
     pub(crate) fn is_due(&self, now: SystemTime) -> bool {
         let Ok(certificate) = self.issued() else { return true };
         !self.domains.iter().all(|name| certificate.is_for(name)) || now >= renewal(&certificate)
@@ -77,6 +78,7 @@ impl AcmeConfig {
 }
 
 /// Returns when a certificate is to be replaced.
+#[cfg(feature = "acme")]
 fn renewal(certificate: &Certificate) -> SystemTime {
     let lifetime = certificate.ends().duration_since(certificate.begins()).unwrap_or_default();
     certificate.ends().checked_sub(lifetime / 3).unwrap_or(SystemTime::UNIX_EPOCH)

@@ -142,11 +142,13 @@ impl Certificate {
     }
 
     /// Returns when it begins.
+    #[cfg(feature = "acme")]
     pub(crate) fn begins(&self) -> SystemTime {
         self.begins
     }
 
     /// Returns whether it is for a host.
+    #[cfg(feature = "acme")]
     pub(crate) fn is_for(&self, name: &str) -> bool {
         self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
     }

@@ -34,6 +34,10 @@ pub struct TlsConfig {
     pub min_version: TlsVersion,
     /// The authorities that have to have issued the certificates of clients. `None` asks clients for none.
     pub client_ca: Option<PathBuf>,
+    /// Whether HTTP/3 is spoken, too.
+    pub http3: bool,
+    /// The port for HTTP/3 that clients are told. `None` is that of the listener.
+    pub http3_port: Option<u16>,
     /// How long browsers keep to TLS (RFC 6797 6.1.1). `None` does not tell them to.
     pub hsts: Option<Duration>,
 }
@@ -68,6 +72,9 @@ pub(crate) struct TlsSetup {
     domains: Arc<[String]>,
     /// Whether the certificate of the authority is there.
     is_issued: bool,
+    /// For clients that speak HTTP/3.
+    #[cfg(feature = "http3")]
+    pub(crate) quic: Option<Arc<quinn::ServerConfig>>,
     pub(crate) certificates: Arc<Certificates>,
 }
 
@@ -152,6 +159,8 @@ impl TlsSetup {
         rustls.ticketer = ticketer;
         // Most clients speak HTTP/2 and open one connection, and each ticket costs.
         rustls.send_tls13_tickets = 1;
+        #[cfg(feature = "http3")]
+        let quic = config.http3.then(|| crate::tls::quic::config(rustls.clone())).transpose()?;
         let chacha = Arc::new(rustls.clone());
         rustls.ignore_client_order = true;
         let mut refusing = rustls.clone();
@@ -162,6 +171,8 @@ impl TlsSetup {
             refusing: Arc::new(refusing),
             domains,
             is_issued,
+            #[cfg(feature = "http3")]
+            quic,
             certificates,
         })
     }

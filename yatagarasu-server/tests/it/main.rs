@@ -13,6 +13,8 @@ mod errors;
 mod forward_proxy;
 mod healing;
 mod hostile;
+#[cfg(feature = "http3")]
+mod http3;
 mod joining;
 mod life;
 mod listing;

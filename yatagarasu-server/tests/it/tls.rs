@@ -91,7 +91,12 @@ impl TlsSite {
 
     /// Starts one with more settings of the server and of `tls`.
     pub(crate) async fn with(server: &str, tls: &str) -> Self {
-        let (files, origin) = (Files::new(), Origin::start().await);
+        Self::over(Origin::start().await, server, tls).await
+    }
+
+    /// Starts one in front of `origin`.
+    pub(crate) async fn over(origin: Origin, server: &str, tls: &str) -> Self {
+        let files = Files::new();
         let certificate = files.make("www", &["www.example"]);
         let listener = files.listener(&["www"], tls);
         let site = run(origin, &format!("listeners: [{listener}], {server}")).await;

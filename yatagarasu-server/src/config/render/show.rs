@@ -118,6 +118,8 @@ fn listener(listener: &ListenerConfig) -> ListenerSettings {
             acme: Optional(tls.acme.as_ref().map(acme)),
             min_version: Choice(tls.min_version),
             client_ca: tls.client_ca.as_deref().and_then(path),
+            http3: tls.http3,
+            http3_port: tls.http3_port.unwrap_or(0),
             hsts: Span(tls.hsts.unwrap_or_default()),
         })),
         https_redirect: listener.https_redirect.unwrap_or(0),

@@ -62,7 +62,8 @@ fn is_taken(first: &ListenAddress, second: &ListenAddress) -> bool {
 
 fn listener(settings: &ListenerSettings, key: String, complain: ErrorSink<'_>) -> Option<ListenerConfig> {
     let address = address(settings.address.as_ref(), &format!("{key}.address"), complain);
-    let tls = settings.tls.0.as_ref().map(|settings| tls(settings, &format!("{key}.tls"), complain));
+    let is_unix = matches!(address, Some(ListenAddress::Unix(_)));
+    let tls = settings.tls.0.as_ref().map(|settings| tls(settings, is_unix, &format!("{key}.tls"), complain));
     let https_redirect = Some(settings.https_redirect).filter(|port| *port > 0);
     if tls.is_some() && https_redirect.is_some() {
         complain(
@@ -99,7 +100,12 @@ fn address(given: Option<&Address>, key: &str, complain: ErrorSink<'_>) -> Optio
     Some(ListenAddress::Unix(path.into()))
 }
 
-fn tls(settings: &ListenerTlsSettings, key: &str, complain: ErrorSink<'_>) -> Option<TlsConfig> {
+fn tls(
+    settings: &ListenerTlsSettings,
+    is_unix: bool,
+    key: &str,
+    complain: ErrorSink<'_>,
+) -> Option<TlsConfig> {
     let certificates = &settings.certificates.0;
     let acme =
         settings.acme.0.as_ref().map(|settings| acme::acme(settings, &format!("{key}.acme"), complain));
@@ -117,6 +123,19 @@ fn tls(settings: &ListenerTlsSettings, key: &str, complain: ErrorSink<'_>) -> Op
         let (cert, key) = (file(&one.cert, index, "cert"), file(&one.key, index, "key"));
         Some(CertificateFiles { cert: cert?, key: key? })
     });
+    let message = match (settings.http3, settings.http3_port) {
+        (true, _) if !cfg!(feature = "http3") => {
+            "HTTP/3 is not spoken by this build: build with `--features http3`"
+        }
+        (true, _) if is_unix => "HTTP/3 needs an address of UDP, which a Unix socket has not: leave it out",
+        (false, 1..) => "has no effect without `http3: true`: set that, or leave this out",
+        _ => "",
+    };
+    if !message.is_empty() {
+        let name = if settings.http3 { "http3" } else { "http3_port" };
+        complain(&format!("{key}.{name}"), message);
+        return None;
+    }
     // All errors, and not the first only.
     let files: Vec<_> = files.collect();
     let acme = match acme {
@@ -128,6 +147,8 @@ fn tls(settings: &ListenerTlsSettings, key: &str, complain: ErrorSink<'_>) -> Op
         certificates: files.into_iter().collect::<Option<_>>()?,
         min_version: settings.min_version.0,
         client_ca: settings.client_ca.as_ref().map(PathBuf::from),
+        http3: settings.http3,
+        http3_port: Some(settings.http3_port).filter(|port| *port > 0),
         hsts: Some(settings.hsts.0).filter(|lifetime| !lifetime.is_zero()),
     };
     check(&config, key, complain).then_some(config)

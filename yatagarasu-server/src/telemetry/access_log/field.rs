@@ -153,6 +153,7 @@ impl Record<'_> {
             Field::Protocol => Value::Plain(match self.version {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2.0",
+                Version::HTTP_3 => "HTTP/3.0",
                 _ => "HTTP/1.1",
             }),
             Field::Host => text(self.host),

@@ -19,7 +19,7 @@ fn blocks() -> Vec<&'static str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_configuration_on_the_page_serves_over_tls() {
     let blocks = blocks();
-    assert_eq!(blocks.len(), 5);
+    assert_eq!(blocks.len(), 6);
     for block in blocks {
         let files = Files::new();
         let mut certificates = Vec::new();

@@ -292,6 +292,14 @@ fn listeners_that_do_not_fit_are_errors() {
             "server.listeners[0].tls.min_version: expected `1.2` or `1.3`, found `1.1`",
         ),
         (
+            format!("{{ address: \"127.0.0.1:0\", tls: {{ certificates: [{entry}], http3_port: 443 }} }}"),
+            "server.listeners[0].tls.http3_port: has no effect without `http3: true`",
+        ),
+        (
+            format!("{{ address: \"unix:/tmp/x.sock\", tls: {{ certificates: [{entry}], http3: true }} }}"),
+            "server.listeners[0].tls.http3: HTTP/3 needs an address of UDP",
+        ),
+        (
             "{ address: \"127.0.0.1:0\", tls: }".to_owned(),
             "server.listeners[0].tls.certificates: expected at least one",
         ),

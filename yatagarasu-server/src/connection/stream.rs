@@ -1,9 +1,9 @@
-//! HTTP/2 streams: detects those whose clients take nothing, and runs their tasks.
+//! Streams of HTTP/2 and HTTP/3: detects those whose clients take nothing.
 //!
 //! A client may stop taking one stream and go on with others, because each has its own flow-control window (RFC 9113
-//! 5.2). hyper polls a body for its next piece when h2 has taken the last one. h2 does not take it while the window is
-//! shut. A stream is therefore stalled if its body is not polled. The reaper ends the task of such a stream, which
-//! resets the stream.
+//! 5.2, RFC 9000 4.1). A body is polled for its next piece when the protocol has taken the last one, which it does not
+//! while the window is shut. A stream is therefore stalled if its body is not polled. The reaper ends the task of such a
+//! stream, which resets the stream.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -32,12 +32,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Records that hyper polls for the next piece.
+    /// Records that the protocol asks for the next piece.
     pub(super) fn ask(&self) {
         self.waiting.store(false, Ordering::Relaxed);
     }
 
-    /// Records that hyper got a piece.
+    /// Records that the protocol got a piece.
     pub(super) fn give(&self) {
         self.stalled_looks.store(0, Ordering::Relaxed);
         self.waited_looks.store(0, Ordering::Relaxed);
@@ -95,7 +95,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Begins a stream. The next spawned task belongs to it.
+    /// Begins a stream.
     pub(super) fn begin(&self) -> Arc<Stream> {
         let stream = Arc::<Stream>::default();
         let mut open = self.open();
@@ -104,7 +104,6 @@ impl Streams {
             open.retain(|stream| stream.strong_count() > 0);
         }
         open.push(Arc::downgrade(&stream));
-        *self.begun() = Some(Arc::clone(&stream));
         stream
     }
 

@@ -1,0 +1,264 @@
+//! Connections of HTTP/3: requests over the streams of QUIC.
+//!
+//! [`serve`] makes the handshake, takes the requests of one connection, and answers each one in a task of its own: the same
+//! [`RequestHandler`] as for other versions, the same state for the reaper, the same limits. `h3` knows the frames,
+//! and [`transport`] the streams below. Streams that break off are reset, so that no client takes a part for the whole.
+
+mod transport;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use h3::error::{Code, StreamError};
+use h3::server::{Connection, RequestResolver, RequestStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body::Body;
+use quinn::{Incoming, VarInt};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use yatagarasu_core::{Clock, SystemClock};
+
+use crate::connection::answering_body::{AnsweringBody, Way};
+use crate::connection::http3::transport::{Exchange, Link, Stopped, Transport};
+use crate::connection::opening::{Ending, until_told};
+use crate::connection::state::{ConnectionState, Order};
+use crate::connection::stream::Stream;
+use crate::connection::{Place, begin_stream};
+use crate::listener::quic::Arrival;
+use crate::service::handler::RequestHandler;
+use crate::telemetry::counters::Handshake;
+
+/// Fields about a connection, which no request has over HTTP/3 (RFC 9114 4.2).
+const OF_CONNECTION: [HeaderName; 5] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Serves one client's connection until it ends or has to end.
+pub(crate) async fn serve(
+    arrival: Arrival,
+    handler: Arc<RequestHandler>,
+    place: Place,
+    state: Arc<ConnectionState>,
+) {
+    let Arrival { incoming, open, unproven } = arrival;
+    state.identify(place.peer.to_canonical());
+    let Some(config) = place.terms.tls.as_ref().and_then(|tls| tls.quic.clone()) else {
+        return incoming.refuse();
+    };
+    let mut end = Ending { counters: handler.counters(), end: Handshake::Failed };
+    let opened = until_told(&state, async {
+        match shake_hands(incoming, config, place.limits.header_size, &state).await {
+            Ok(opened) => Some(opened),
+            Err(error) => {
+                tracing::debug!(client = %state.client(), %error, "a QUIC handshake has failed");
+                None
+            }
+        }
+    });
+    let Some((connection, link, mut requests)) = opened.await else { return };
+    end.end = Handshake::Quic;
+    // The client has answered from its address.
+    drop((end, unproven));
+    let _registered = open.register(&connection);
+    let conversation = Conversation { handler, place, state, begun: Instant::now() };
+    let code = converse(&mut requests, &link, Arc::new(conversation)).await;
+    connection.close(VarInt::from_u64(code.value()).expect("codes are short"), b"");
+}
+
+async fn shake_hands(
+    incoming: Incoming,
+    config: Arc<quinn::ServerConfig>,
+    header_size: usize,
+    state: &Arc<ConnectionState>,
+) -> anyhow::Result<(quinn::Connection, Arc<Link>, Connection<Transport, Bytes>)> {
+    let connection = incoming.accept_with(config)?.await?;
+    let link = Link::new(connection.clone(), Arc::clone(state));
+    let mut builder = h3::server::builder();
+    builder.max_field_section_size(header_size as u64).send_grease(false);
+    let requests = builder.build(Transport::new(Arc::clone(&link))).await?;
+    Ok((connection, link, requests))
+}
+
+/// A connection whose client sends requests.
+struct Conversation {
+    handler: Arc<RequestHandler>,
+    place: Place,
+    state: Arc<ConnectionState>,
+    begun: Instant,
+}
+
+/// Answers requests until the connection ends or has to end. Returns what the client is told then.
+async fn converse(
+    requests: &mut Connection<Transport, Bytes>,
+    link: &Link,
+    conversation: Arc<Conversation>,
+) -> Code {
+    let mut answers = JoinSet::new();
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            order = told(&conversation.state, draining) => {
+                if order != Order::Drain {
+                    return if order == Order::Cut { Code::H3_EXCESSIVE_LOAD } else { Code::H3_NO_ERROR };
+                }
+                // The client goes elsewhere with its next requests. Those that run end first.
+                draining = true;
+                tokio::select! {
+                    sent = requests.shutdown(0) => if sent.is_err() { return Code::H3_NO_ERROR },
+                    _ = told(&conversation.state, true) => return Code::H3_NO_ERROR,
+                }
+            }
+            accepted = requests.accept() => match accepted {
+                Ok(Some(request)) => {
+                    let stopped = link.take_stopped().expect("the stream of the request");
+                    answers.spawn(exchange(request, stopped, Arc::clone(&conversation)));
+                }
+                // The client has left, or is about to and has all responses.
+                Ok(None) | Err(_) => return Code::H3_NO_ERROR,
+            },
+            Some(_) = answers.join_next() => {}
+        }
+    }
+}
+
+/// Waits for an order to end: at once, or after the running requests if the connection is not `draining` yet.
+async fn told(state: &ConnectionState, draining: bool) -> Order {
+    poll_fn(|cx| match state.poll_order(cx) {
+        order @ (Order::Leave | Order::Cut) => Poll::Ready(order),
+        order @ Order::Drain if !draining => Poll::Ready(order),
+        Order::Serve | Order::Last | Order::Drain => Poll::Pending,
+    })
+    .await
+}
+
+/// Answers one request.
+async fn exchange(
+    resolver: RequestResolver<Transport, Bytes>,
+    mut stopped: Stopped,
+    conversation: Arc<Conversation>,
+) {
+    let Conversation { handler, place, state, begun } = &*conversation;
+    let Ok(read) = timeout(place.limits.header_timeout, resolver.resolve_request()).await else { return };
+    let (request, stream) = match read {
+        Ok((request, stream)) => (request, ResponseStream { stream, ended: false }),
+        Err(StreamError::HeaderTooBig { .. }) => return handler.refused(true, state.client()),
+        Err(StreamError::StreamError { .. }) => return handler.refused(false, state.client()),
+        // The client has left.
+        Err(_) => return,
+    };
+    if has_field_of_connection(request.headers()) {
+        handler.refused(false, state.client());
+        return stream.reset(Code::H3_MESSAGE_ERROR);
+    }
+    let running = state.begin();
+    state.count(&place.limits);
+    let watched = begin_stream(state, &place.limits, place.slot.admission(), *begun);
+    let method = request.method().clone();
+    let answering = async {
+        let rules = &place.limits.client_address;
+        let response =
+            handler.answer(request, None, state.client(), rules, &place.terms.front).await.map(|body| {
+                watched.held().set(body.held());
+                let way = Way::Stream { stream: Arc::clone(&watched), rest: Bytes::new() };
+                Box::pin(AnsweringBody::new(body, running, way))
+            });
+        send(response, &method, stream, state).await
+    };
+    tokio::select! {
+        biased;
+        sent = answering => {
+            // The entry of the access log is complete when the client has the last byte.
+            if let Some(_body) = sent {
+                until_gone(&mut stopped, &watched).await;
+            }
+        }
+        () = until_gone(&mut stopped, &watched) => {}
+    }
+}
+
+/// Waits until the client has all bytes, wants no more, or takes nothing for too long.
+async fn until_gone(stopped: &mut Stopped, stream: &Stream) {
+    tokio::select! {
+        _ = stopped => {}
+        () = stream.until_cut() => {}
+    }
+}
+
+/// Returns `true` if a request has a field that none has over HTTP/3.
+fn has_field_of_connection(fields: &HeaderMap) -> bool {
+    OF_CONNECTION.iter().any(|name| fields.contains_key(name))
+        || fields.get_all(TE).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"trailers"))
+}
+
+type Answer = Pin<Box<AnsweringBody>>;
+
+/// Sends a response. Returns its body if all of it was sent, for what it still has to note.
+async fn send(
+    response: Response<Answer>,
+    method: &Method,
+    mut stream: ResponseStream,
+    state: &ConnectionState,
+) -> Option<Answer> {
+    let (mut head, mut body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact()
+        && (length > 0 || *method != Method::HEAD)
+        && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status)
+    {
+        head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    head.headers.entry(DATE).or_insert_with(|| {
+        let date = httpdate::fmt_http_date(SystemClock.date());
+        HeaderValue::try_from(date).expect("a date is a value")
+    });
+    let waits = state.wait_for_client();
+    stream.stream.send_response(Response::from_parts(head, ())).await.ok()?;
+    drop(waits);
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let Ok(bytes) = frame.ok()?.into_data() else { continue };
+        let _waits = state.wait_for_client();
+        stream.stream.send_data(bytes).await.ok()?;
+    }
+    stream.end().await.ok()?;
+    Some(body)
+}
+
+/// The stream of a response. Dropped before its end, it is reset: without that, QUIC would end it as if it were whole.
+struct ResponseStream {
+    stream: RequestStream<Exchange, Bytes>,
+    ended: bool,
+}
+
+impl ResponseStream {
+    /// Ends a response that is whole.
+    async fn end(mut self) -> Result<(), StreamError> {
+        // RFC 9114 4.1: the rest of the request is not needed.
+        self.stream.stop_sending(Code::H3_NO_ERROR);
+        self.stream.finish().await?;
+        self.ended = true;
+        Ok(())
+    }
+
+    /// Answers with nothing but an error.
+    fn reset(mut self, code: Code) {
+        self.stream.stop_sending(code);
+        self.stream.stop_stream(code);
+        self.ended = true;
+    }
+}
+
+impl Drop for ResponseStream {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.stream.stop_sending(Code::H3_NO_ERROR);
+            self.stream.stop_stream(Code::H3_INTERNAL_ERROR);
+        }
+    }
+}

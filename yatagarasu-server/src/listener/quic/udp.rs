@@ -1,0 +1,145 @@
+//! A UDP socket that another process can take over.
+//!
+//! The kernel knows no connections of QUIC: whoever reads the socket gets the datagrams of all of them. When another process
+//! takes it over, this one stops reading it, and opens a socket for each client that it still serves: bound to the same
+//! port, and connected to the client, so that the kernel prefers it for the datagrams of this client (`udp(7)`).
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// The socket of a listener.
+pub(super) struct SharedSocket {
+    socket: UdpSocket,
+    shared: Arc<dyn AsyncUdpSocket>,
+    is_open: AtomicBool,
+    /// The sockets of the clients, once the shared one was left.
+    own: OnceLock<Vec<Arc<dyn AsyncUdpSocket>>>,
+    /// The one of these that is read first next time.
+    next: AtomicUsize,
+    /// Wakes the task that reads.
+    reader: AtomicWaker,
+}
+
+impl fmt::Debug for SharedSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedSocket").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+impl SharedSocket {
+    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
+        let shared = TokioRuntime.wrap_udp_socket(socket.try_clone()?)?;
+        Ok(Self {
+            socket,
+            shared,
+            is_open: AtomicBool::new(false),
+            own: OnceLock::new(),
+            next: AtomicUsize::new(0),
+            reader: AtomicWaker::new(),
+        })
+    }
+
+    /// Returns the socket.
+    pub(super) fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+
+    /// Reads it from now on.
+    pub(super) fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
+        self.reader.wake();
+    }
+
+    /// Reads it no more, but sockets for these clients: their addresses, and those that they know this machine by.
+    pub(super) fn leave(&self, clients: &[(SocketAddr, Option<IpAddr>)]) {
+        let connect = |(client, local): &(SocketAddr, Option<IpAddr>)| {
+            let connected = self.connected(*client, *local);
+            // The client notices that nobody answers, and begins anew.
+            connected
+                .inspect_err(|error| tracing::warn!(%client, %error, "a connection of HTTP/3 is lost"))
+                .ok()
+        };
+        self.own.get_or_init(|| clients.iter().filter_map(connect).collect());
+        self.reader.wake();
+    }
+
+    fn connected(&self, client: SocketAddr, local: Option<IpAddr>) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let mut address = self.socket.local_addr()?;
+        if let Some(local) = local {
+            let mapped = |local: IpAddr| match local {
+                IpAddr::V4(v4) if address.is_ipv6() => v4.to_ipv6_mapped().into(),
+                local => local,
+            };
+            address.set_ip(mapped(local));
+        }
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        // Both, so that the kernel lets them share the port.
+        SockRef::from(&self.socket).set_reuse_address(true)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.connect(&client.into())?;
+        TokioRuntime.wrap_udp_socket(socket.into())
+    }
+}
+
+impl AsyncUdpSocket for SharedSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Arc::clone(&self.shared).create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.shared.try_send(transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        self.reader.register(cx.waker());
+        if let Some(own) = self.own.get() {
+            // A busy client does not keep the others waiting.
+            let first = self.next.fetch_add(1, Ordering::Relaxed);
+            let turn = (0..own.len()).map(|index| &own[(first.wrapping_add(index)) % own.len()]);
+            for socket in turn {
+                if let read @ Poll::Ready(_) = socket.poll_recv(cx, buffers, meta) {
+                    return read;
+                }
+            }
+            return Poll::Pending;
+        }
+        if self.is_open.load(Ordering::Acquire) {
+            self.shared.poll_recv(cx, buffers, meta)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.shared.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.shared.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.shared.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.shared.may_fragment()
+    }
+}

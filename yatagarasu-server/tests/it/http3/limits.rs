@@ -1,0 +1,126 @@
+//! Tests of the limits of connections and requests, which are the same over QUIC.
+
+use tokio::time::timeout;
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::{Client, Connection};
+use yatagarasu_testing::origin::Origin;
+
+use super::client::{Dial, NAME, whole};
+use crate::operating::process::Process;
+use crate::site::{bucket, document, until_metric};
+use crate::tls::client::tunnel;
+use crate::tls::{Files, TlsSite};
+
+async fn refused(secure: &TlsSite, limit: &str) -> u64 {
+    let metrics = secure.site.admin.get("/metrics").await;
+    let name = format!("yatagarasu_connections_refused_total{{limit={limit:?}}} ");
+    let value = metrics.text().lines().find_map(|line| line.strip_prefix(&name)).expect("the metric");
+    value.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_limit_are_refused() {
+    let secure = TlsSite::of_http3("connections_max: 2").await;
+    let (first, _second) = (secure.http3().await, secure.http3().await);
+    let error = secure.dial().quic(secure.secure).await.unwrap_err().to_string();
+    assert!(error.contains("refused"), "{error}");
+    assert_eq!(refused(&secure, "connections_max").await, 1);
+    first.connection.close(0_u32.into(), b"");
+    let again = async { while secure.dial().quic(secure.secure).await.is_err() {} };
+    timeout(PATIENCE, again).await.expect("a connection that has ended counts no more");
+}
+
+/// Anybody can send datagrams in the name of others: clients have to answer first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_has_so_many_connections_and_no_more() {
+    let secure = TlsSite::of_http3("connections_per_client: 2").await;
+    secure.site.put("k", &[], "hello");
+    let (mut first, second) = (secure.http3().await, secure.http3().await);
+    // One datagram more than without the question.
+    assert!(first.connection.stats().udp_tx.datagrams > 1);
+    assert_eq!(first.get("/static/k").await.unwrap().body, "hello");
+    assert!(secure.dial().quic(secure.secure).await.is_err());
+    // Those over TCP count with them.
+    let tcp = tunnel(&secure.client, secure.secure, NAME).await;
+    assert_eq!(Connection::get(tcp, "/static/k").await.head().await.status, 429);
+    assert!(refused(&secure, "connections_per_client").await >= 2);
+    second.connection.close(0_u32.into(), b"");
+    let again = async { while secure.dial().quic(secure.secure).await.is_err() {} };
+    timeout(PATIENCE, again).await.expect("a connection that has ended counts no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_after_so_many_requests() {
+    let secure = TlsSite::of_http3("requests_per_connection: 3, header_timeout: \"1s\"").await;
+    let mut client = secure.http3().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/nowhere").await.unwrap().status, 404);
+    }
+    assert!(client.get("/nowhere").await.is_err(), "the client is told to go elsewhere");
+    timeout(PATIENCE, client.driver).await.expect("the connection ends").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_begin_so_many_streams_in_a_second() {
+    let secure = TlsSite::of_http3("http2_streams_per_second: 5, header_timeout: \"1s\"").await;
+    let mut client = secure.http3().await;
+    let mut streams = Vec::new();
+    for _ in 0..6 {
+        streams.push(client.begin("GET", "/nowhere", &[]).await.unwrap());
+    }
+    for stream in streams {
+        assert_eq!(whole(stream).await.unwrap().status, 404, "what has begun is answered");
+    }
+    timeout(PATIENCE, client.driver).await.expect("the connection ends").unwrap();
+    assert_eq!(refused(&secure, "http2_streams_per_second").await, 1);
+}
+
+/// CVE-2023-44487: each request that is reset at once costs one to S3.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_gives_up_what_it_asks_for_is_let_go() {
+    let secure = TlsSite::of_http3_by_hand("http2_resets_max: 20").await;
+    let mut client = secure.http3().await;
+    for index in 0..21 {
+        let path = format!("/media/{index}");
+        let (stream, mut exchange) = tokio::join!(client.begin("GET", &path, &[]), secure.site.origin.next());
+        stream.unwrap().stop_sending(h3::error::Code::H3_REQUEST_CANCELLED);
+        exchange.closed().await;
+    }
+    assert_eq!(refused(&secure, "http2_resets_max").await, 0);
+    let _ = client.begin("GET", "/media/last", &[]).await;
+    timeout(PATIENCE, client.driver).await.expect("the connection ends").unwrap();
+    assert_eq!(refused(&secure, "http2_resets_max").await, 1);
+}
+
+/// What waits for a client is what its path takes at a time, whatever the length of the objects.
+#[tokio::test(flavor = "multi_thread")]
+async fn stalled_streams_take_little_memory() {
+    const STREAMS: u64 = 60;
+    let (files, origin) = (Files::new(), Origin::start().await);
+    origin.objects().put_pattern("large", 1 << 30);
+    let certificate = files.make("www", &["www.example"]);
+    let entry = bucket(&origin.endpoint(), "videos", "/media", "", "enabled: false");
+    let server = format!("listeners: [{}]", files.listener(&["www"], "http3: true"));
+    let yaml = document(&server, &[entry]).replace("address: \"127.0.0.1:0\", threads: 2, ", "threads: 2, ");
+    let process = Process::start(&yaml, &[]);
+    let begin = async || {
+        let dial = Dial::trusting(&certificate).window(32 * 1024);
+        let mut client = dial.http3(process.address).await.unwrap();
+        let mut stream = client.begin("GET", "/media/large", &[]).await.unwrap();
+        stream.recv_response().await.unwrap();
+        (client, stream)
+    };
+    // What is allocated once.
+    let mut clients = vec![begin().await, begin().await];
+    let admin = Client::unpooled(process.admin);
+    until_metric(&admin, "yatagarasu_connections", |open| open == 2).await;
+    let before = process.memory();
+    for _ in 0..STREAMS {
+        clients.push(begin().await);
+    }
+    until_metric(&admin, "yatagarasu_connections", |open| open == STREAMS + 2).await;
+    process.assert_idle().await;
+    let each = process.memory().saturating_sub(before) / STREAMS;
+    println!("a stalled stream of HTTP/3 takes {} KiB", each / 1024);
+    assert!(each < 256 * 1024, "{each} bytes");
+}

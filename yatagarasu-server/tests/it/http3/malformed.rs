@@ -1,0 +1,166 @@
+//! Tests of what is no request of HTTP/3, or none that may be served (RFC 9114 4.1.2, 4.2, 4.3, 7).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use quinn::{ConnectionError, ReadError, ReadToEndError, VarInt};
+use tokio::time::timeout;
+use yatagarasu_testing::PATIENCE;
+
+use super::client::NAME;
+use crate::tls::TlsSite;
+
+/// Fields of a request, in their order.
+type Fields<'a> = Vec<(&'a str, &'a str)>;
+
+/// Returns a frame (RFC 9114 7.1).
+fn frame(kind: u64, content: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::new();
+    for number in [kind, content.len() as u64] {
+        // An integer of eight bytes (RFC 9000 16).
+        bytes.put_u64(number | 3 << 62);
+    }
+    bytes.put_slice(content);
+    bytes.freeze()
+}
+
+/// Returns a frame with these fields, all of them as literals (RFC 9204 4.5.6).
+fn head(fields: &[(&str, &str)]) -> Bytes {
+    let mut block = BytesMut::new();
+    // No table.
+    block.put_slice(&[0, 0]);
+    for (name, value) in fields {
+        integer(&mut block, 0b0010_0000, 3, name.len());
+        block.put_slice(name.as_bytes());
+        integer(&mut block, 0, 7, value.len());
+        block.put_slice(value.as_bytes());
+    }
+    frame(1, &block)
+}
+
+/// Writes an integer after the bits `flags`, in the `bits` that are left of their byte and those that follow (RFC 7541 5.1).
+fn integer(block: &mut BytesMut, flags: u8, bits: u32, value: usize) {
+    let max = (1_usize << bits) - 1;
+    if value < max {
+        block.put_u8(flags | u8::try_from(value).unwrap());
+        return;
+    }
+    block.put_u8(flags | u8::try_from(max).unwrap());
+    let mut rest = value - max;
+    while rest >= 128 {
+        block.put_u8(u8::try_from(rest % 128).unwrap() | 128);
+        rest /= 128;
+    }
+    block.put_u8(u8::try_from(rest).unwrap());
+}
+
+/// Returns a request with more fields.
+fn request<'a>(more: &[(&'a str, &'a str)]) -> Fields<'a> {
+    let usual = [(":method", "GET"), (":scheme", "https"), (":authority", NAME), (":path", "/static/k")];
+    usual.into_iter().chain(more.iter().copied()).collect()
+}
+
+/// What becomes of bytes on the stream of a request.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// A whole response.
+    Answered,
+    /// The stream is reset.
+    Reset(u64),
+    /// The connection is closed.
+    Closed(u64),
+}
+
+async fn send(secure: &TlsSite, bytes: Bytes) -> End {
+    let (_endpoint, connection) = secure.dial().quic(secure.secure).await.unwrap();
+    // A control stream with empty settings.
+    let mut control = connection.open_uni().await.unwrap();
+    control.write_all(&[0]).await.unwrap();
+    control.write_all(&frame(4, &[])).await.unwrap();
+    let (mut stream, mut answer) = connection.open_bi().await.unwrap();
+    // The server may not want all of it.
+    let _ = stream.write_all(&bytes).await;
+    let _ = stream.finish();
+    let read = timeout(PATIENCE, answer.read_to_end(1 << 20)).await.expect("an answer");
+    let lost = match read {
+        Ok(answer) if answer.is_empty() => timeout(PATIENCE, connection.closed()).await.expect("an end"),
+        Ok(answer) => {
+            assert_eq!(answer[0], 1, "the first frame is a head");
+            return End::Answered;
+        }
+        Err(ReadToEndError::Read(ReadError::Reset(code))) => return End::Reset(code.into_inner()),
+        Err(ReadToEndError::Read(ReadError::ConnectionLost(lost))) => lost,
+        Err(other) => panic!("{other}"),
+    };
+    match lost {
+        ConnectionError::ApplicationClosed(close) => End::Closed(VarInt::into_inner(close.error_code)),
+        other => panic!("{other}"),
+    }
+}
+
+/// Checks what becomes of a request with these fields.
+async fn check(secure: &TlsSite, fields: &[(&str, &str)], expected: End) {
+    assert_eq!(send(secure, head(fields)).await, expected, "{fields:?}");
+}
+
+const MESSAGE_ERROR: End = End::Reset(0x10e);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_contradict_themselves_are_not_answered() {
+    let secure = TlsSite::of_http3("").await;
+    secure.site.put("k", &[], "hello");
+    check(&secure, &request(&[]), End::Answered).await;
+    check(&secure, &request(&[("te", "trailers")]), End::Answered).await;
+    check(&secure, &request(&[("host", NAME)]), End::Answered).await;
+    for more in [
+        ("connection", "close"),
+        ("transfer-encoding", "chunked"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-connection", "close"),
+        ("upgrade", "h2c"),
+        ("te", "gzip"),
+        ("host", "other.example"),
+        ("Upper", "case"),
+        ("a b", "c"),
+        ("line", "a\nb"),
+        (":unknown", "x"),
+    ] {
+        check(&secure, &request(&[more]), MESSAGE_ERROR).await;
+    }
+    for missing in [":method", ":scheme", ":path", ":authority"] {
+        let fields: Fields<'_> = request(&[]).into_iter().filter(|(name, _)| *name != missing).collect();
+        check(&secure, &fields, MESSAGE_ERROR).await;
+    }
+    assert_eq!(secure.site.origin.requests().len(), 1, "S3 is asked for the first one only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_long_gets_431() {
+    let secure = TlsSite::of_http3("header_size: 8KiB").await;
+    let cookie = "c".repeat(12_000);
+    check(&secure, &request(&[("cookie", &cookie)]), End::Answered).await;
+    let metrics = secure.site.admin.get("/metrics").await;
+    assert!(metrics.text().contains("yatagarasu_responses_total{class=\"4xx\"} 1\n"), "{}", metrics.text());
+    let mut client = secure.http3().await;
+    let cookie = "c".repeat(4_000);
+    assert_eq!(client.send("GET", "/nowhere", &[("cookie", &cookie)]).await.unwrap().status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_http3_ends_the_connection() {
+    let secure = TlsSite::of_http3("").await;
+    for (bytes, code) in [
+        // DATA comes before the head.
+        (frame(0, b"hello"), 0x105),
+        // Settings are for another stream.
+        (frame(4, &[]), 0x105),
+        // A block of fields that refers to a table that there is not.
+        (frame(1, &[5, 0, 0x80]), 0x200),
+        // A frame that ends in its middle.
+        (frame(1, &[0; 100]).slice(..20), 0x106),
+    ] {
+        assert_eq!(send(&secure, bytes.clone()).await, End::Closed(code), "{bytes:?}");
+    }
+    // A stream that ends before its head is an incomplete request.
+    assert_eq!(send(&secure, Bytes::new()).await, End::Reset(0x10d));
+    let mut client = secure.http3().await;
+    assert_eq!(client.get("/nowhere").await.unwrap().status, 404);
+}
