@@ -22,6 +22,7 @@ FILES = pathlib.Path(os.environ["CLIENTS_FILES"])  # the objects of fill.py, und
 BUCKET = "clients"
 PORT = int(GATEWAY.rsplit(":", 1)[1])
 TLS_PORT = int(os.environ["CLIENTS_TLS_PORT"])  # of the listener with TLS
+QUIC_PORT = int(os.environ["CLIENTS_QUIC_PORT"])  # of the one with HTTP/3
 
 # The prefixes of the gateway. All of them show the same bucket of S3.
 STREAMED = "media"  # no cache

@@ -3,18 +3,25 @@
 Both are under names of their own, over TLS, as the files stand in the bucket.
 """
 
+import base64
+import hashlib
 import json
+import os
 import pathlib
 import shutil
+import ssl
 import time
 
 import checks
 from browser import Browser
 from checks import check, command, equal, folder, holds
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 BOOK = f"https://book.localhost:{checks.TLS_PORT}"
 APPLICATION = f"https://app.localhost:{checks.TLS_PORT}"
+LARGE = 30_000_000  # bytes of a file that is streamed
 SECONDS = 30  # for what is made in the background
 
 INDEX = """<!doctype html><meta charset="utf-8"><title>App</title><link rel="stylesheet" href="/app.css">
@@ -49,6 +56,7 @@ def prepare():
                 put("book", path.relative_to(where).as_posix(), path.read_bytes())
     put("app", "index.html", INDEX.encode())
     put("app", "app.js", SCRIPT.encode())
+    put("app", "large.bin", bytes(LARGE))
     put("app", "app.css", b"h1 { color: rgb(1, 2, 3); }")
     put("app", "_redirects", b"/me /users/1 302\n/shut/* /app.css 410\n")
     put("app", "_headers", b"/*\n  X-Frame-Options: DENY\n")
@@ -159,6 +167,36 @@ def _():
     got = browser.value("const a = await fetch('/app.js'); return a.headers.get('x-frame-options')")
     equal(got, "DENY", "a field")
     equal(browser.value("return (await fetch('/_redirects')).status"), 404, "the rules themselves")
+
+
+@check("an application in the browser: over HTTP/3")
+def _():
+    # The browser goes from HTTP/2 to HTTP/3 by itself only with a certificate of a public authority.
+    der = ssl.PEM_cert_to_DER_cert(pathlib.Path(os.environ["CLIENTS_CERTIFICATE"]).read_text())
+    key = x509.load_der_x509_certificate(der).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    known = base64.b64encode(hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).digest()).decode()
+    host = f"app.localhost:{checks.QUIC_PORT}"
+    other = Browser(
+        f"--origin-to-force-quic-on={host}",
+        f"--ignore-certificate-errors-spki-list={known}",
+        # It would try the address of IPv6 only.
+        "--host-resolver-rules=MAP app.localhost 127.0.0.1",
+    )
+    try:
+        other.start()
+        for place in ("/users/7", "/users/8"):
+            other.load(f"https://{host}{place}")
+            equal(other.value("return performance.getEntriesByType('navigation')[0].nextHopProtocol"), "h3", "protocol")
+            equal(other.value("return document.getElementById('place').textContent"), place, "the place")
+        parts = other.value("return performance.getEntriesByType('resource').map(e => [e.nextHopProtocol, e.responseStatus])")
+        holds(len(parts) >= 2 and all(part == ["h3", 200] for part in parts), f"parts {parts}")
+        large = other.value(
+            "const a = await fetch('/large.bin'); return [a.status, (await a.arrayBuffer()).byteLength]"
+        )
+        equal(large, [200, LARGE], "a large file")
+    finally:
+        other.stop()
 
 
 try:

@@ -117,6 +117,8 @@ async fn converse(
                 }
             }
             accepted = requests.accept() => match accepted {
+                // Requests may have come before the end.
+                Ok(Some(_)) if link.is_lost() => return Code::H3_NO_ERROR,
                 Ok(Some(request)) => {
                     let stopped = link.take_stopped().expect("the stream of the request");
                     answers.spawn(exchange(request, stopped, Arc::clone(&conversation)));

@@ -48,6 +48,11 @@ impl Link {
         Arc::new(Self { connection, state, window: AtomicU64::new(0), latest: Mutex::default() })
     }
 
+    /// Returns `true` if the connection has ended.
+    pub(super) fn is_lost(&self) -> bool {
+        self.connection.close_reason().is_some()
+    }
+
     /// Takes the future of the request that was accepted last.
     pub(super) fn take_stopped(&self) -> Option<Stopped> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).take()
