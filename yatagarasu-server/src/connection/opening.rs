@@ -13,7 +13,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use crate::connection::opening::proxy_protocol::Header;
 use crate::connection::state::{ConnectionState, Order};
-use crate::connection::transport::{Prefixed, Transport};
+use crate::connection::transport::{BelowTls, Transport};
 use crate::connection::{Place, Unserved};
 use crate::telemetry::counters::{Counters, Handshake};
 use crate::tls::acme::challenges::PROTOCOL;
@@ -127,7 +127,7 @@ async fn handshake(
         return Some(Transport::Plain(socket));
     }
     let mut end = Ending { counters, end: Handshake::Failed };
-    let socket = Prefixed::new(std::mem::take(&mut place.received), socket);
+    let socket = BelowTls::new(std::mem::take(&mut place.received), socket);
     let accepted = async {
         let begun = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         let config = tls.for_client(&begun.client_hello(), place.unserved.is_none());
@@ -140,7 +140,8 @@ async fn handshake(
             let _ = stream.shutdown().await;
             None
         }
-        Ok(stream) => {
+        Ok(mut stream) => {
+            stream.get_mut().0.open();
             end.end = match stream.get_ref().1.handshake_kind() {
                 Some(HandshakeKind::Resumed) => Handshake::Resumed,
                 Some(_) | None => Handshake::Full,

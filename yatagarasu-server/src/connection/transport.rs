@@ -1,8 +1,12 @@
 //! The transport of a connection: TCP, or TLS over it.
 
+mod below_tls;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+
+pub(super) use below_tls::BelowTls;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -12,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(TcpStream),
-    Tls(Box<TlsStream<Prefixed>>),
+    Tls(Box<TlsStream<BelowTls>>),
 }
 
 impl Transport {
@@ -20,7 +24,7 @@ impl Transport {
     pub(super) fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
-            Self::Tls(stream) => &stream.get_ref().0.socket,
+            Self::Tls(stream) => stream.get_ref().0.socket(),
         }
     }
 
@@ -41,9 +45,10 @@ impl AsyncRead for Transport {
     ) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Self::Tls(stream) => match Pin::new(stream).poll_read(cx, buffer) {
+            Self::Tls(stream) => match Pin::new(&mut *stream).poll_read(cx, buffer) {
                 // Many clients close the socket without the alert that ends TLS (RFC 8446 6.1). HTTP has ends of its own.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    stream.get_mut().0.leave();
                     Poll::Ready(Ok(()))
                 }
                 read => read,
@@ -85,65 +90,8 @@ impl AsyncWrite for Transport {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(stream) if stream.get_ref().0.is_left() => Poll::Ready(Ok(())),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
-    }
-}
-
-/// A socket of which some bytes have been read already. They come first.
-#[derive(Debug)]
-pub(super) struct Prefixed {
-    prefix: Vec<u8>,
-    socket: TcpStream,
-}
-
-impl Prefixed {
-    pub(super) fn new(prefix: Vec<u8>, socket: TcpStream) -> Self {
-        Self { prefix, socket }
-    }
-}
-
-impl AsyncRead for Prefixed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.prefix.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, buffer);
-        }
-        let length = self.prefix.len().min(buffer.remaining());
-        buffer.put_slice(&self.prefix[..length]);
-        self.prefix.drain(..length);
-        if self.prefix.is_empty() {
-            self.prefix = Vec::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Prefixed {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
