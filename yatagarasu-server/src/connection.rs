@@ -121,12 +121,12 @@ async fn converse(
         let (state, writer, answering) = (Arc::clone(&state), Arc::clone(&writer), Arc::clone(&handler));
         move |request: http::Request<Incoming>| {
             let running = state.begin();
-            state.count(&limits);
             if request.version() < Version::HTTP_2 && !request.body().is_end_stream() {
                 state.note_content();
             }
             // Placeholders work over HTTP/1 only: HTTP/2 puts frames around the bytes.
             let way = if request.version() < Version::HTTP_2 {
+                state.count(&limits);
                 Way::Connection { stream: SpliceStream::new(Arc::clone(&writer)), version: request.version() }
             } else {
                 let stream = begin_stream(&state, &limits, &admission, begun);
@@ -189,6 +189,7 @@ fn begin_stream(
     begun: Instant,
 ) -> Arc<Stream> {
     let stream = state.begin_stream();
+    state.count(limits);
     let second = u32::try_from(begun.elapsed().as_secs()).unwrap_or(u32::MAX);
     if let Some(excess) = state.excess(limits, second) {
         admission.note(excess, state.client());

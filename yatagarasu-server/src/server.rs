@@ -29,7 +29,7 @@ use std::sync::{Arc, Weak};
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use yatagarasu_sys::pages::are_shareable;
 use yatagarasu_sys::process::open_files_left;
 
@@ -262,7 +262,9 @@ impl Server {
                         http3.leave();
                         handed_over.send_replace(true);
                         phase.send_replace(Phase::HandedOver);
-                        sleep(drain).await;
+                        // Clients of HTTP/3 that are still served here get nowhere else with their next connections.
+                        let accepting = http3.accept(&listeners, &admission, &parts.limits, hand);
+                        let _ = timeout(drain, accepting).await;
                         for socket in &sockets {
                             socket.leave(true);
                         }

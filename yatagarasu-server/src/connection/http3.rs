@@ -2,14 +2,17 @@
 //!
 //! [`serve`] makes the handshake, takes the requests of one connection, and answers each one in a task of its own: the same
 //! [`RequestHandler`] as for other versions, the same state for the reaper, the same limits. `h3` knows the frames,
-//! and [`transport`] the streams below. Streams that break off are reset, so that no client takes a part for the whole.
+//! [`transport`] the streams below, and [`frames`] bounds what they keep. Streams that break off are reset, so that no client
+//! takes a part for the whole.
 
+mod frames;
 mod transport;
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h3::error::{Code, StreamError};
@@ -19,11 +22,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use quinn::{Incoming, VarInt};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use yatagarasu_core::{Clock, SystemClock};
 
 use crate::connection::answering_body::{AnsweringBody, Way};
 use crate::connection::http3::transport::{Exchange, Link, Stopped, Transport};
+use crate::connection::limits::FIELDS_MAX;
 use crate::connection::opening::{Ending, until_told};
 use crate::connection::state::{ConnectionState, Order};
 use crate::connection::stream::Stream;
@@ -41,6 +45,17 @@ const OF_CONNECTION: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// Maximum length of the fields of a request, as they are counted (RFC 9114 4.2.2): each field counts as 32 bytes at
+/// least, and a map takes 24,576 of them.
+const SECTION_BYTES_MAX: usize = 24_000 * 32;
+
+/// Longest time that a client has for the last bytes of a response, as many as its path takes at a time. `send_timeout`
+/// may give it more.
+const TAIL: Duration = Duration::from_secs(10);
+
+/// Longest wait for requests that a client has sent before it knows that it has to go elsewhere.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
 /// Serves one client's connection until it ends or has to end.
 pub(crate) async fn serve(
     arrival: Arrival,
@@ -48,7 +63,7 @@ pub(crate) async fn serve(
     place: Place,
     state: Arc<ConnectionState>,
 ) {
-    let Arrival { incoming, open, unproven } = arrival;
+    let Arrival { incoming, registered, unproven } = arrival;
     state.identify(place.peer.to_canonical());
     let Some(config) = place.terms.tls.as_ref().and_then(|tls| tls.quic.clone()) else {
         return incoming.refuse();
@@ -67,7 +82,7 @@ pub(crate) async fn serve(
     end.end = Handshake::Quic;
     // The client has answered from its address.
     drop((end, unproven));
-    let _registered = open.register(&connection);
+    registered.open(&connection);
     let conversation = Conversation { handler, place, state, begun: Instant::now() };
     let code = converse(&mut requests, &link, Arc::new(conversation)).await;
     connection.close(VarInt::from_u64(code.value()).expect("codes are short"), b"");
@@ -80,9 +95,10 @@ async fn shake_hands(
     state: &Arc<ConnectionState>,
 ) -> anyhow::Result<(quinn::Connection, Arc<Link>, Connection<Transport, Bytes>)> {
     let connection = incoming.accept_with(config)?.await?;
-    let link = Link::new(connection.clone(), Arc::clone(state));
+    let link = Link::new(connection.clone(), Arc::clone(state), header_size);
     let mut builder = h3::server::builder();
-    builder.max_field_section_size(header_size as u64).send_grease(false);
+    let section_max = header_size.min(SECTION_BYTES_MAX) as u64;
+    builder.max_field_section_size(section_max).send_grease(false);
     let requests = builder.build(Transport::new(Arc::clone(&link))).await?;
     Ok((connection, link, requests))
 }
@@ -111,8 +127,10 @@ async fn converse(
                 }
                 // The client goes elsewhere with its next requests. Those that run end first.
                 draining = true;
+                link.drain();
                 tokio::select! {
-                    sent = requests.shutdown(0) => if sent.is_err() { return Code::H3_NO_ERROR },
+                    // The first request that is not answered is the one after the last (RFC 9114 5.2).
+                    sent = requests.shutdown(1) => if sent.is_err() { return Code::H3_NO_ERROR },
                     _ = told(&conversation.state, true) => return Code::H3_NO_ERROR,
                 }
             }
@@ -121,12 +139,17 @@ async fn converse(
                 Ok(Some(_)) if link.is_lost() => return Code::H3_NO_ERROR,
                 Ok(Some(request)) => {
                     let stopped = link.take_stopped().expect("the stream of the request");
-                    answers.spawn(exchange(request, stopped, Arc::clone(&conversation)));
+                    let Conversation { place, state, begun, .. } = &*conversation;
+                    let stream = begin_stream(state, &place.limits, place.slot.admission(), *begun);
+                    answers.spawn(exchange(request, stopped, stream, Arc::clone(&conversation)));
                 }
                 // The client has left, or is about to and has all responses.
                 Ok(None) | Err(_) => return Code::H3_NO_ERROR,
             },
             Some(_) = answers.join_next() => {}
+            () = sleep(LINGER_MAX.min(3 * link.round_trip())), if draining && answers.is_empty() => {
+                return Code::H3_NO_ERROR;
+            }
         }
     }
 }
@@ -145,11 +168,15 @@ async fn told(state: &ConnectionState, draining: bool) -> Order {
 async fn exchange(
     resolver: RequestResolver<Transport, Bytes>,
     mut stopped: Stopped,
+    watched: Arc<Stream>,
     conversation: Arc<Conversation>,
 ) {
-    let Conversation { handler, place, state, begun } = &*conversation;
-    let Ok(read) = timeout(place.limits.header_timeout, resolver.resolve_request()).await else { return };
-    let (request, stream) = match read {
+    let Conversation { handler, place, state, .. } = &*conversation;
+    let read = timeout(place.limits.header_timeout, resolver.resolve_request()).await;
+    // What is no request counts as one that was given up.
+    let running = state.begin();
+    let Ok(read) = read else { return };
+    let (request, mut stream) = match read {
         Ok((request, stream)) => (request, ResponseStream { stream, ended: false }),
         Err(StreamError::HeaderTooBig { .. }) => return handler.refused(true, state.client()),
         Err(StreamError::StreamError { .. }) => return handler.refused(false, state.client()),
@@ -160,9 +187,10 @@ async fn exchange(
         handler.refused(false, state.client());
         return stream.reset(Code::H3_MESSAGE_ERROR);
     }
-    let running = state.begin();
-    state.count(&place.limits);
-    let watched = begin_stream(state, &place.limits, place.slot.admission(), *begun);
+    if request.headers().len() > FIELDS_MAX {
+        handler.refused(true, state.client());
+        return stream.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).await;
+    }
     let method = request.method().clone();
     let answering = async {
         let rules = &place.limits.client_address;
@@ -172,25 +200,25 @@ async fn exchange(
                 let way = Way::Stream { stream: Arc::clone(&watched), rest: Bytes::new() };
                 Box::pin(AnsweringBody::new(body, running, way))
             });
-        send(response, &method, stream, state).await
+        send(response, &method, &mut stream, state).await
     };
-    tokio::select! {
+    let sent = tokio::select! {
         biased;
-        sent = answering => {
-            // The entry of the access log is complete when the client has the last byte.
-            if let Some(_body) = sent {
-                until_gone(&mut stopped, &watched).await;
-            }
-        }
-        () = until_gone(&mut stopped, &watched) => {}
+        sent = answering => sent,
+        _ = until_gone(&mut stopped, &watched) => None,
+    };
+    // The entry of the access log is complete, and the connection may end, when the client has the last byte.
+    if let Some(_body) = sent {
+        let tail = TAIL.max(place.limits.send_timeout.unwrap_or_default());
+        stream.ended = timeout(tail, until_gone(&mut stopped, &watched)).await.unwrap_or(false);
     }
 }
 
-/// Waits until the client has all bytes, wants no more, or takes nothing for too long.
-async fn until_gone(stopped: &mut Stopped, stream: &Stream) {
+/// Waits until the client has all bytes, wants no more, or takes nothing for too long. Returns whether it has them.
+async fn until_gone(stopped: &mut Stopped, stream: &Stream) -> bool {
     tokio::select! {
-        _ = stopped => {}
-        () = stream.until_cut() => {}
+        stopped = stopped => matches!(stopped, Ok(None)),
+        () = stream.until_cut() => false,
     }
 }
 
@@ -206,7 +234,7 @@ type Answer = Pin<Box<AnsweringBody>>;
 async fn send(
     response: Response<Answer>,
     method: &Method,
-    mut stream: ResponseStream,
+    stream: &mut ResponseStream,
     state: &ConnectionState,
 ) -> Option<Answer> {
     let (mut head, mut body) = response.into_parts();
@@ -228,24 +256,30 @@ async fn send(
         let _waits = state.wait_for_client();
         stream.stream.send_data(bytes).await.ok()?;
     }
-    stream.end().await.ok()?;
+    stream.finish().await.ok()?;
     Some(body)
 }
 
-/// The stream of a response. Dropped before its end, it is reset: without that, QUIC would end it as if it were whole.
+/// The stream of a response. Dropped before the client has all of it, it is reset: without that, QUIC would end it as if it
+/// were whole. `h3` counts its request as running until then.
 struct ResponseStream {
     stream: RequestStream<Exchange, Bytes>,
     ended: bool,
 }
 
 impl ResponseStream {
-    /// Ends a response that is whole.
-    async fn end(mut self) -> Result<(), StreamError> {
+    /// Writes the end of a response that is whole.
+    async fn finish(&mut self) -> Result<(), StreamError> {
         // RFC 9114 4.1: the rest of the request is not needed.
         self.stream.stop_sending(Code::H3_NO_ERROR);
-        self.stream.finish().await?;
-        self.ended = true;
-        Ok(())
+        self.stream.finish().await
+    }
+
+    /// Answers with nothing but a status.
+    async fn refuse(mut self, status: StatusCode) {
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        self.ended = self.stream.send_response(response).await.is_ok() && self.finish().await.is_ok();
     }
 
     /// Answers with nothing but an error.

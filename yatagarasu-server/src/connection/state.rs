@@ -240,6 +240,12 @@ impl ConnectionState {
         StreamWaits(self)
     }
 
+    /// Returns the number of responses over HTTP/3 that wait for the client.
+    #[cfg(feature = "http3")]
+    pub(super) fn waiting_streams(&self) -> usize {
+        self.waiting_streams.load(Ordering::Relaxed)
+    }
+
     /// Records that QUIC took bytes.
     #[cfg(feature = "http3")]
     pub(super) fn took(&self, bytes: usize) {

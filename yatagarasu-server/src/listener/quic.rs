@@ -8,18 +8,22 @@ mod udp;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime, VarInt};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use crate::connection::admission::{Admission, Unproven};
 use crate::connection::limits::ConnectionLimits;
 use crate::listener::quic::udp::SharedSocket;
+
+/// The end of a connection without an error (`H3_NO_ERROR`, RFC 9114 8.1).
+const NO_ERROR: u32 = 0x100;
 
 /// The thread that reads the datagrams of all listeners. Dropping this ends it.
 #[derive(Debug)]
@@ -59,18 +63,38 @@ pub(crate) struct QuicListener {
     endpoint: Endpoint,
     socket: Arc<SharedSocket>,
     handle: Handle,
-    open: Arc<Open>,
+    clients: Arc<Clients>,
 }
 
-/// The connections of a listener that are open, for the time when another process takes its socket over.
-#[derive(Debug, Default)]
-pub(crate) struct Open(Mutex<HashMap<usize, quinn::Connection>>);
+/// The clients of a listener that are being served, for the time when another process takes its socket over.
+#[derive(Debug)]
+struct Clients {
+    all: Mutex<HashMap<u64, Client>>,
+    /// The number of the next one.
+    next: AtomicU64,
+    socket: Arc<SharedSocket>,
+}
 
-/// A connection that is open, until dropped.
+#[derive(Debug)]
+struct Client {
+    /// Its address, and that of this machine by which it knows it, at the beginning.
+    addresses: (SocketAddr, Option<IpAddr>),
+    /// Its connection, once that is open. Its addresses may change.
+    connection: Option<quinn::Connection>,
+}
+
+impl Client {
+    fn addresses(&self) -> (SocketAddr, Option<IpAddr>) {
+        let connection = self.connection.as_ref();
+        connection.map_or(self.addresses, |open| (open.remote_address(), open.local_ip()))
+    }
+}
+
+/// A client that is being served, until dropped.
 #[derive(Debug)]
 pub(crate) struct Registered {
-    open: Arc<Open>,
-    id: usize,
+    clients: Arc<Clients>,
+    number: u64,
 }
 
 /// A client that has arrived. Dropping this refuses it.
@@ -78,8 +102,7 @@ pub(crate) struct Registered {
 pub(crate) struct Arrival {
     /// The first datagrams of its connection.
     pub(crate) incoming: Incoming,
-    /// Where its connection is registered once it is open.
-    pub(crate) open: Arc<Open>,
+    pub(crate) registered: Registered,
     /// Dropped when its address is known to be its own, unless that is known already.
     pub(crate) unproven: Option<Unproven>,
 }
@@ -123,7 +146,8 @@ impl QuicListener {
             Arc::clone(&socket) as _,
             Arc::new(TokioRuntime),
         )?;
-        Ok(Self { endpoint, socket, handle: thread.handle.clone(), open: Arc::default() })
+        let clients = Clients { all: Mutex::default(), next: AtomicU64::new(0), socket: Arc::clone(&socket) };
+        Ok(Self { endpoint, socket, handle: thread.handle.clone(), clients: Arc::new(clients) })
     }
 
     /// Reads datagrams from now on.
@@ -134,22 +158,25 @@ impl QuicListener {
     /// Waits for a client.
     pub(crate) async fn accept(&self) -> Arrival {
         match self.endpoint.accept().await {
-            Some(incoming) => Arrival { incoming, open: Arc::clone(&self.open), unproven: None },
+            Some(incoming) => {
+                let registered = self.clients.register(&incoming);
+                Arrival { incoming, registered, unproven: None }
+            }
             // The endpoint is never closed as a whole.
             None => std::future::pending().await,
         }
     }
 
-    /// Waits until all connections are closed, and their clients know it.
-    pub(crate) async fn idle(&self) {
+    /// Closes the connections that are left, and waits until the clients of all know.
+    pub(crate) async fn end(&self) {
+        self.endpoint.close(VarInt::from_u32(NO_ERROR), b"");
         self.endpoint.wait_idle().await;
     }
 
     /// Leaves the socket to another process. Open connections go on over sockets of their own.
     pub(crate) fn leave(&self) {
         let _entered = self.handle.enter();
-        let clients: Vec<_> =
-            self.open.connections().values().map(|c| (c.remote_address(), c.local_ip())).collect();
+        let clients: Vec<_> = self.clients.all().values().map(Client::addresses).collect();
         self.socket.leave(&clients);
     }
 }
@@ -160,21 +187,38 @@ impl AsFd for QuicListener {
     }
 }
 
-impl Open {
-    /// Registers a connection until the returned value is dropped.
-    pub(crate) fn register(self: &Arc<Self>, connection: &quinn::Connection) -> Registered {
-        let id = connection.stable_id();
-        self.connections().insert(id, connection.clone());
-        Registered { open: Arc::clone(self), id }
+impl Clients {
+    fn register(self: &Arc<Self>, incoming: &Incoming) -> Registered {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let addresses = (incoming.remote_address(), incoming.local_ip());
+        self.all().insert(number, Client { addresses, connection: None });
+        Registered { clients: Arc::clone(self), number }
     }
 
-    fn connections(&self) -> MutexGuard<'_, HashMap<usize, quinn::Connection>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn all(&self) -> MutexGuard<'_, HashMap<u64, Client>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registered {
+    /// Records that the connection is open.
+    pub(crate) fn open(&self, connection: &quinn::Connection) {
+        if let Some(client) = self.clients.all().get_mut(&self.number) {
+            client.connection = Some(connection.clone());
+        }
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.open.connections().remove(&self.id);
+        let mut all = self.clients.all();
+        let Some(client) = all.remove(&self.number) else { return };
+        if self.clients.socket.is_left() {
+            let (address, _) = client.addresses();
+            if all.values().all(|other| other.addresses().0 != address) {
+                // With its next connection, the client gets to the other process.
+                self.clients.socket.forget(address);
+            }
+        }
     }
 }

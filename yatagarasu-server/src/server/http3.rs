@@ -72,6 +72,8 @@ impl Http3 {
             quic.open();
             loop {
                 let arrival = quic.accept().await;
+                // A crowd must not keep this thread from everything else.
+                tokio::task::yield_now().await;
                 let Some(arrival) = arrival.admitted(admission, &limits.borrow()) else { continue };
                 let peer = arrival.peer();
                 let arrived = Arrived::Quic(Box::new(arrival));
@@ -88,6 +90,7 @@ impl Http3 {
         let refusing = self.listeners.iter().flatten().map(async |quic| {
             loop {
                 drop(quic.accept().await);
+                tokio::task::yield_now().await;
             }
         });
         join_all(refusing).await;
@@ -96,7 +99,7 @@ impl Http3 {
 
     /// Waits until clients know that their connections are closed, or for some time.
     pub(super) async fn farewells(&self) {
-        let idle = self.listeners.iter().flatten().map(|quic| quic.idle());
+        let idle = self.listeners.iter().flatten().map(|quic| quic.end());
         // A client that is gone does not answer.
         let _ = timeout(FAREWELL_MAX, join_all(idle)).await;
     }

@@ -5,20 +5,34 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use h3::error::Code;
 use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, WriteBuf};
 use quinn::{ConnectionError, ReadError, StoppedError, VarInt, WriteError};
 
+use crate::connection::http3::frames::{Frames, TooLong};
 use crate::connection::limits::STREAM_BUFFER_BYTES;
 use crate::connection::state::ConnectionState;
 
 /// Bytes that are read at a time: a request head.
 const READ_BYTES: usize = 2 * 1024;
+
+/// Bytes that a response writes before the others of its connection have their turn.
+const SHARE_BYTES: usize = 4 * 1024;
+
+/// Maximum number of bytes that wait for the client, or for its acknowledgement.
+const WINDOW_MAX: u64 = 4 << 20;
+
+/// Maximum length of a frame on a stream that has no requests, such as the settings of a client.
+const INSTRUCTION_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of a frame beside those of the fields in it.
+const FRAME_BYTES: usize = 1024;
 
 /// Resolves when the client has all bytes of a stream (`None`), or wants no more of it.
 pub(super) type Stopped = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send>>;
@@ -37,15 +51,40 @@ pub(super) struct Transport {
 pub(super) struct Link {
     connection: quinn::Connection,
     state: Arc<ConnectionState>,
-    /// Maximum number of bytes that wait for the client, or for its acknowledgement.
+    /// Number of bytes that may wait for the client, or for its acknowledgement.
     window: AtomicU64,
+    /// Maximum length of the fields of a request.
+    header_size: usize,
+    /// Whether no more requests are answered.
+    draining: AtomicBool,
     /// When the latest request's stream is stopped, until it is taken.
     latest: Mutex<Option<Stopped>>,
 }
 
 impl Link {
-    pub(super) fn new(connection: quinn::Connection, state: Arc<ConnectionState>) -> Arc<Self> {
-        Arc::new(Self { connection, state, window: AtomicU64::new(0), latest: Mutex::default() })
+    pub(super) fn new(
+        connection: quinn::Connection,
+        state: Arc<ConnectionState>,
+        header_size: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            connection,
+            state,
+            window: AtomicU64::new(0),
+            header_size,
+            draining: AtomicBool::new(false),
+            latest: Mutex::default(),
+        })
+    }
+
+    /// Has requests rejected from now on (RFC 9114 5.2).
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns how long the client and its answers are on their way.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.connection.rtt()
     }
 
     /// Returns `true` if the connection has ended.
@@ -63,8 +102,10 @@ impl Link {
     fn sent(&self, bytes: usize) {
         self.state.took(bytes);
         let before = self.window.load(Ordering::Relaxed);
-        let wanted = self.connection.stats().path.cwnd + STREAM_BUFFER_BYTES as u64;
-        if wanted.abs_diff(before) > before / 4 {
+        let wanted = (self.connection.stats().path.cwnd + STREAM_BUFFER_BYTES as u64).min(WINDOW_MAX);
+        // It gets smaller as the client acknowledges: with a sudden end of what may be sent, no progress would be seen.
+        let wanted = wanted.max(before.saturating_sub(bytes as u64 / 2));
+        if wanted < before || wanted - before > before / 4 {
             self.window.store(wanted, Ordering::Relaxed);
             self.connection.set_send_window(wanted);
         }
@@ -98,20 +139,30 @@ impl quic::Connection<Bytes> for Transport {
     ) -> Poll<Result<Self::RecvStream, ConnectionErrorIncoming>> {
         let accepted = ready!(self.received.as_mut().poll(cx));
         self.received = received(&self.link);
-        Poll::Ready(accepted.map(Receiving).map_err(lost))
+        let receiving = |stream| Receiving { stream, frames: Frames::new(INSTRUCTION_BYTES_MAX, true) };
+        Poll::Ready(accepted.map(receiving).map_err(lost))
     }
 
     fn poll_accept_bidi(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::BidiStream, ConnectionErrorIncoming>> {
-        let accepted = ready!(self.requests.as_mut().poll(cx));
-        self.requests = requests(&self.link);
-        let (send, receive) = accepted.map_err(lost)?;
+        let (send, receive) = loop {
+            let accepted = ready!(self.requests.as_mut().poll(cx));
+            self.requests = requests(&self.link);
+            let (mut send, mut receive) = accepted.map_err(lost)?;
+            if !self.link.draining.load(Ordering::Relaxed) {
+                break (send, receive);
+            }
+            let rejected = var_int(Code::H3_REQUEST_REJECTED.value());
+            // The client may have given it up.
+            let _ = (send.reset(rejected), receive.stop(rejected));
+        };
         let stopped: Stopped = Box::pin(send.stopped());
         *self.link.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(stopped);
-        let sending = Sending { stream: send, link: Arc::clone(&self.link), unsent: None };
-        Poll::Ready(Ok(Exchange { sending, receiving: Receiving(receive) }))
+        let sending = Sending { stream: send, link: Arc::clone(&self.link), unsent: None, is_begun: false };
+        let frames = Frames::new(2 * self.link.header_size + FRAME_BYTES, false);
+        Poll::Ready(Ok(Exchange { sending, receiving: Receiving { stream: receive, frames } }))
     }
 
     fn opener(&self) -> Self::OpenStreams {
@@ -145,7 +196,7 @@ impl quic::OpenStreams<Bytes> for Transport {
         let stream = opened.map_err(|error| StreamErrorIncoming::ConnectionErrorIncoming {
             connection_error: lost(error),
         })?;
-        Poll::Ready(Ok(Sending { stream, link: Arc::clone(&self.link), unsent: None }))
+        Poll::Ready(Ok(Sending { stream, link: Arc::clone(&self.link), unsent: None, is_begun: false }))
     }
 
     fn close(&mut self, code: Code, reason: &[u8]) {
@@ -203,15 +254,34 @@ pub(super) struct Sending {
     link: Arc<Link>,
     /// The frame that is being sent.
     unsent: Option<WriteBuf<Bytes>>,
+    /// Whether a frame was sent.
+    is_begun: bool,
+}
+
+impl Drop for Sending {
+    /// A stream without a response is reset. QUIC would end it as if it had one.
+    fn drop(&mut self) {
+        if !self.is_begun {
+            let _ = self.stream.reset(var_int(Code::H3_REQUEST_INCOMPLETE.value()));
+        }
+    }
 }
 
 impl quic::SendStream<Bytes> for Sending {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
         while let Some(unsent) = self.unsent.as_mut().filter(|unsent| WriteBuf::has_remaining(unsent)) {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, unsent.chunk()));
+            let is_alone = self.link.state.waiting_streams() < 2;
+            let bytes = unsent.chunk();
+            let bytes = if is_alone { bytes } else { &bytes[..bytes.len().min(SHARE_BYTES)] };
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
             let written = written.map_err(unwritten)?;
             unsent.advance(written);
             self.link.sent(written);
+            if !is_alone && unsent.has_remaining() {
+                // All wait for the same room. The one that is woken first would take it each time.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         self.unsent = None;
         Poll::Ready(Ok(()))
@@ -220,6 +290,7 @@ impl quic::SendStream<Bytes> for Sending {
     fn send_data<T: Into<WriteBuf<Bytes>>>(&mut self, data: T) -> Result<(), StreamErrorIncoming> {
         debug_assert!(self.unsent.is_none(), "h3 waits until a frame is sent");
         self.unsent = Some(data.into());
+        self.is_begun = true;
         Ok(())
     }
 
@@ -229,6 +300,7 @@ impl quic::SendStream<Bytes> for Sending {
     }
 
     fn reset(&mut self, reset_code: u64) {
+        self.is_begun = true;
         // It may have ended.
         let _ = self.stream.reset(var_int(reset_code));
     }
@@ -239,25 +311,42 @@ impl quic::SendStream<Bytes> for Sending {
 }
 
 /// A stream of bytes from the client.
-pub(super) struct Receiving(quinn::RecvStream);
+pub(super) struct Receiving {
+    stream: quinn::RecvStream,
+    frames: Frames,
+}
 
 impl quic::RecvStream for Receiving {
     type Buf = Bytes;
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
-        let mut buffer = BytesMut::zeroed(READ_BYTES);
-        let length = ready!(self.0.poll_read(cx, &mut buffer)).map_err(unread)?;
-        buffer.truncate(length);
-        Poll::Ready(Ok((length > 0).then(|| buffer.freeze())))
+        loop {
+            match self.frames.next() {
+                Ok(None) => {}
+                Ok(frame) => return Poll::Ready(Ok(frame)),
+                Err(TooLong) => {
+                    let code = Code::H3_EXCESSIVE_LOAD.value();
+                    self.stop_sending(code);
+                    return Poll::Ready(Err(StreamErrorIncoming::StreamTerminated { error_code: code }));
+                }
+            }
+            let mut buffer = [0; READ_BYTES];
+            let length = ready!(self.stream.poll_read(cx, &mut buffer)).map_err(unread)?;
+            if length == 0 {
+                let rest = self.frames.rest();
+                return Poll::Ready(Ok((!rest.is_empty()).then_some(rest)));
+            }
+            self.frames.receive(&buffer[..length]);
+        }
     }
 
     fn stop_sending(&mut self, error_code: u64) {
         // It may have ended.
-        let _ = self.0.stop(var_int(error_code));
+        let _ = self.stream.stop(var_int(error_code));
     }
 
     fn recv_id(&self) -> StreamId {
-        stream_id(self.0.id())
+        stream_id(self.stream.id())
     }
 }
 

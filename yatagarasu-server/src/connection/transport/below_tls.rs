@@ -122,7 +122,9 @@ impl AsyncWrite for BelowTls {
         self.is_left = false;
         if !self.is_open {
             let before = self.held.len();
-            slices.iter().for_each(|slice| self.held.extend_from_slice(slice));
+            for slice in slices {
+                self.held.extend_from_slice(slice);
+            }
             return Poll::Ready(Ok(self.held.len() - before));
         }
         if self.held.is_empty() {

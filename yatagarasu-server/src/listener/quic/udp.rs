@@ -4,18 +4,27 @@
 //! takes it over, this one stops reading it, and opens a socket for each client that it still serves: bound to the same
 //! port, and connected to the client, so that the kernel prefers it for the datagrams of this client (`udp(7)`).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwapOption;
 use futures_util::task::AtomicWaker;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// The socket of one client.
+#[derive(Debug, Clone)]
+struct Own {
+    client: SocketAddr,
+    socket: Arc<dyn AsyncUdpSocket>,
+}
 
 /// The socket of a listener.
 pub(super) struct SharedSocket {
@@ -23,7 +32,7 @@ pub(super) struct SharedSocket {
     shared: Arc<dyn AsyncUdpSocket>,
     is_open: AtomicBool,
     /// The sockets of the clients, once the shared one was left.
-    own: OnceLock<Vec<Arc<dyn AsyncUdpSocket>>>,
+    own: ArcSwapOption<Vec<Own>>,
     /// The one of these that is read first next time.
     next: AtomicUsize,
     /// Wakes the task that reads.
@@ -43,7 +52,7 @@ impl SharedSocket {
             socket,
             shared,
             is_open: AtomicBool::new(false),
-            own: OnceLock::new(),
+            own: ArcSwapOption::empty(),
             next: AtomicUsize::new(0),
             reader: AtomicWaker::new(),
         })
@@ -62,15 +71,37 @@ impl SharedSocket {
 
     /// Reads it no more, but sockets for these clients: their addresses, and those that they know this machine by.
     pub(super) fn leave(&self, clients: &[(SocketAddr, Option<IpAddr>)]) {
-        let connect = |(client, local): &(SocketAddr, Option<IpAddr>)| {
-            let connected = self.connected(*client, *local);
-            // The client notices that nobody answers, and begins anew.
-            connected
-                .inspect_err(|error| tracing::warn!(%client, %error, "a connection of HTTP/3 is lost"))
-                .ok()
-        };
-        self.own.get_or_init(|| clients.iter().filter_map(connect).collect());
+        let (mut own, mut lost): (Vec<Own>, Vec<io::Error>) = (Vec::new(), Vec::new());
+        // A client may have several connections.
+        let clients: HashMap<_, _> = clients.iter().map(|(client, local)| (client, local)).collect();
+        for (client, local) in clients {
+            match self.connected(*client, *local) {
+                Ok(socket) => own.push(Own { client: *client, socket }),
+                Err(error) => lost.push(error),
+            }
+        }
+        if let Some(error) = lost.first() {
+            let connections = lost.len();
+            tracing::warn!(
+                connections, %error,
+                "connections of HTTP/3 are lost: no more sockets can be opened at the port of the listener"
+            );
+        }
+        self.own.store(Some(Arc::new(own)));
         self.reader.wake();
+    }
+
+    /// Returns `true` if another process reads it.
+    pub(super) fn is_left(&self) -> bool {
+        self.own.load().is_some()
+    }
+
+    /// Closes the socket of a client that is not served any more.
+    pub(super) fn forget(&self, client: SocketAddr) {
+        self.own.rcu(|own| {
+            let others = own.as_ref()?.iter().filter(|own| own.client != client).cloned().collect();
+            Some(Arc::new(others))
+        });
     }
 
     fn connected(&self, client: SocketAddr, local: Option<IpAddr>) -> io::Result<Arc<dyn AsyncUdpSocket>> {
@@ -81,6 +112,10 @@ impl SharedSocket {
                 local => local,
             };
             address.set_ip(mapped(local));
+        }
+        // An address of one link means nothing without it.
+        if let (SocketAddr::V6(address), SocketAddr::V6(client)) = (&mut address, client) {
+            address.set_scope_id(client.scope_id());
         }
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         // Both, so that the kernel lets them share the port.
@@ -109,10 +144,10 @@ impl AsyncUdpSocket for SharedSocket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         self.reader.register(cx.waker());
-        if let Some(own) = self.own.get() {
+        if let Some(own) = &*self.own.load() {
             // A busy client does not keep the others waiting.
             let first = self.next.fetch_add(1, Ordering::Relaxed);
-            let turn = (0..own.len()).map(|index| &own[(first.wrapping_add(index)) % own.len()]);
+            let turn = (0..own.len()).map(|index| &own[(first.wrapping_add(index)) % own.len()].socket);
             for socket in turn {
                 if let read @ Poll::Ready(_) = socket.poll_recv(cx, buffers, meta) {
                     return read;

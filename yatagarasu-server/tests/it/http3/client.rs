@@ -26,7 +26,7 @@ pub(crate) type Exchange = RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
 pub(crate) struct Http3 {
     sender: SendRequest<OpenStreams, Bytes>,
     pub(crate) connection: quinn::Connection,
-    _endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     /// Ends with the reason why the connection has ended.
     pub(crate) driver: JoinHandle<ConnectionError>,
 }
@@ -38,6 +38,8 @@ pub(crate) struct Dial {
     pub(crate) shown: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
     pub(crate) protocol: &'static [u8],
     pub(crate) transport: TransportConfig,
+    /// The socket that it uses, if it is not a new one.
+    pub(crate) endpoint: Option<Endpoint>,
 }
 
 impl Dial {
@@ -47,12 +49,19 @@ impl Dial {
             shown: None,
             protocol: b"h3",
             transport: TransportConfig::default(),
+            endpoint: None,
         }
     }
 
     /// Lets the server send this many bytes of a stream before it must wait for the client.
     pub(crate) fn window(mut self, bytes: u32) -> Self {
         self.transport.stream_receive_window(VarInt::from(bytes));
+        self
+    }
+
+    /// Connects from the port of another connection.
+    pub(crate) fn over(mut self, client: &Http3) -> Self {
+        self.endpoint = Some(client.endpoint.clone());
         self
     }
 
@@ -72,7 +81,10 @@ impl Dial {
         config.alpn_protocols = vec![self.protocol.to_vec()];
         let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
         config.transport_config(Arc::new(self.transport));
-        let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())?;
+        let endpoint = match self.endpoint {
+            Some(endpoint) => endpoint,
+            None => Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())?,
+        };
         let connecting = endpoint.connect_with(config, address, NAME).unwrap();
         let connection = timeout(PATIENCE, connecting).await?.map_err(io::Error::other)?;
         Ok((endpoint, connection))
@@ -84,7 +96,7 @@ impl Dial {
         let quic = h3_quinn::Connection::new(connection.clone());
         let (mut driver, sender) = h3::client::new(quic).await.map_err(io::Error::other)?;
         let driver = tokio::spawn(async move { std::future::poll_fn(|cx| driver.poll_close(cx)).await });
-        Ok(Http3 { sender, connection, _endpoint: endpoint, driver })
+        Ok(Http3 { sender, connection, endpoint, driver })
     }
 }
 

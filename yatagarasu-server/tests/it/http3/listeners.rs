@@ -56,7 +56,8 @@ async fn a_client_of_another_protocol_gets_no_connection() {
     assert!(error.contains("120"), "{error}");
     let failed = "yatagarasu_tls_handshakes_total{result=\"failed\"}";
     until_metric(&secure.site.admin, failed, |count| count == 1).await;
-    secure.http3().await;
+    let mut client = secure.http3().await;
+    assert_eq!(client.get("/nowhere").await.unwrap().status, 404);
     let quic = "yatagarasu_tls_handshakes_total{result=\"quic\"}";
     until_metric(&secure.site.admin, quic, |count| count == 1).await;
 }

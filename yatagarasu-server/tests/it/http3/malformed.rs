@@ -1,11 +1,12 @@
 //! Tests of what is no request of HTTP/3, or none that may be served (RFC 9114 4.1.2, 4.2, 4.3, 7).
 
 use bytes::{BufMut, Bytes, BytesMut};
-use quinn::{ConnectionError, ReadError, ReadToEndError, VarInt};
+use quinn::{Connection, ConnectionError, Endpoint, ReadError, ReadToEndError, SendStream, VarInt};
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
 
 use super::client::NAME;
+use crate::site::until_metric;
 use crate::tls::TlsSite;
 
 /// Fields of a request, in their order.
@@ -69,12 +70,22 @@ enum End {
     Closed(u64),
 }
 
-async fn send(secure: &TlsSite, bytes: Bytes) -> End {
-    let (_endpoint, connection) = secure.dial().quic(secure.secure).await.unwrap();
-    // A control stream with empty settings.
+/// Opens a connection of QUIC, with a control stream and empty settings.
+async fn connect(secure: &TlsSite) -> (Endpoint, Connection, SendStream) {
+    let (endpoint, connection) = secure.dial().quic(secure.secure).await.unwrap();
     let mut control = connection.open_uni().await.unwrap();
     control.write_all(&[0]).await.unwrap();
     control.write_all(&frame(4, &[])).await.unwrap();
+    (endpoint, connection, control)
+}
+
+async fn send(secure: &TlsSite, bytes: Bytes) -> End {
+    let (_endpoint, connection, _control) = connect(secure).await;
+    ask(&connection, bytes).await
+}
+
+/// Sends bytes on the stream of a request, and waits for the end of that.
+async fn ask(connection: &Connection, bytes: Bytes) -> End {
     let (mut stream, mut answer) = connection.open_bi().await.unwrap();
     // The server may not want all of it.
     let _ = stream.write_all(&bytes).await;
@@ -157,10 +168,103 @@ async fn what_is_no_http3_ends_the_connection() {
         // A frame that ends in its middle.
         (frame(1, &[0; 100]).slice(..20), 0x106),
     ] {
-        assert_eq!(send(&secure, bytes.clone()).await, End::Closed(code), "{bytes:?}");
+        let (_endpoint, connection, _control) = connect(&secure).await;
+        let (mut stream, _answer) = connection.open_bi().await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        stream.finish().unwrap();
+        match timeout(PATIENCE, connection.closed()).await.expect("an end") {
+            ConnectionError::ApplicationClosed(close) => {
+                assert_eq!(close.error_code, VarInt::from_u32(code), "{bytes:?}");
+            }
+            other => panic!("{bytes:?}: {other}"),
+        }
     }
     // A stream that ends before its head is an incomplete request.
     assert_eq!(send(&secure, Bytes::new()).await, End::Reset(0x10d));
     let mut client = secure.http3().await;
     assert_eq!(client.get("/nowhere").await.unwrap().status, 404);
+}
+
+/// `h3` would keep all that comes until the frame is whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_are_too_long_are_not_waited_for() {
+    let secure = TlsSite::of_http3("").await;
+    let endless = |kind: u64| {
+        let mut head = BytesMut::new();
+        head.put_u64(kind | 3 << 62);
+        head.put_u64(1 << 40 | 3 << 62);
+        head.freeze()
+    };
+    for kind in [1, 0x21] {
+        let (_endpoint, connection, _control) = connect(&secure).await;
+        let (mut stream, mut answer) = connection.open_bi().await.unwrap();
+        stream.write_all(&endless(kind)).await.unwrap();
+        // It is not the end of the stream that ends it.
+        let stopped = timeout(PATIENCE, stream.stopped()).await.expect("an end").unwrap();
+        assert_eq!(stopped, Some(VarInt::from_u32(0x107)), "{kind}");
+        let reset = timeout(PATIENCE, answer.read_to_end(1)).await.expect("an end");
+        assert_eq!(reset, Err(ReadToEndError::Read(ReadError::Reset(VarInt::from_u32(0x10d)))), "{kind}");
+        assert_eq!(ask(&connection, head(&request(&[]))).await, End::Answered, "the connection goes on");
+    }
+    let (_endpoint, connection, mut control) = connect(&secure).await;
+    control.write_all(&endless(0x21)).await.unwrap();
+    let lost = timeout(PATIENCE, connection.closed()).await.expect("an end");
+    assert!(matches!(lost, ConnectionError::ApplicationClosed(_)), "{lost}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_fields_than_a_request_may_have_get_431() {
+    let secure = TlsSite::of_http3("header_size: \"1MB\"").await;
+    for (fields, class) in [(400, "2xx"), (600, "4xx")] {
+        let many: Vec<_> = (0..fields).map(|_| ("x", "")).collect();
+        secure.site.put("k", &[], "hello");
+        check(&secure, &request(&many), End::Answered).await;
+        let counted = format!("yatagarasu_responses_total{{class=\"{class}\"}}");
+        until_metric(&secure.site.admin, &counted, |count| count == 1).await;
+    }
+    // More than a map takes.
+    let many: Vec<_> = (0..25_000).map(|_| ("x", "")).collect();
+    check(&secure, &request(&many), End::Answered).await;
+}
+
+/// Reads the frames of the server's control stream until a GOAWAY. Returns the stream in it.
+async fn goaway(connection: &Connection) -> u64 {
+    loop {
+        let mut stream = connection.accept_uni().await.unwrap();
+        let mut kind = [0];
+        stream.read_exact(&mut kind).await.unwrap();
+        // The others are QPACK's.
+        if kind != [0] {
+            continue;
+        }
+        loop {
+            let mut head = [0; 2];
+            stream.read_exact(&mut head).await.unwrap();
+            let mut content = vec![0; usize::from(head[1])];
+            stream.read_exact(&mut content).await.unwrap();
+            if head[0] == 7 {
+                return u64::from(content[0]);
+            }
+        }
+    }
+}
+
+/// Browsers give up the requests that GOAWAY says are not answered, those that run as well (RFC 9114 5.2).
+#[tokio::test(flavor = "multi_thread")]
+async fn goaway_names_the_first_request_that_is_not_answered() {
+    let mut secure = TlsSite::of_http3_by_hand("").await;
+    let (_endpoint, connection, _control) = connect(&secure).await;
+    let running = async { ask(&connection, head(&request(&[]))).await };
+    let stopping = async {
+        let mut exchange = secure.site.origin.next().await;
+        exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 500000\r\n\r\n").await;
+        let stopped = secure.site.stop();
+        assert_eq!(timeout(PATIENCE, goaway(&connection)).await.unwrap(), 4);
+        // Sent before the client knew.
+        assert_eq!(ask(&connection, head(&request(&[]))).await, End::Reset(0x10b));
+        exchange.write(vec![7; 500_000]).await;
+        assert!(timeout(PATIENCE, stopped).await.unwrap().unwrap());
+    };
+    let (end, ()) = tokio::join!(running, stopping);
+    assert_eq!(end, End::Answered, "the whole of it");
 }

@@ -1,6 +1,7 @@
 //! Tests of responses: whole, partial, conditional, and broken off.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Buf;
 use tokio::time::timeout;
@@ -59,7 +60,7 @@ async fn a_request_gets_what_it_gets_over_http2() {
                 assert_eq!(here.status, status, "{path}");
             }
             for (name, value) in &there.headers {
-                let own = ["age", "date", "x-request-id", "server-timing"];
+                let own = ["age", "cache-status", "date", "x-request-id", "server-timing"];
                 if !own.contains(&name.as_str()) {
                     assert_eq!(here.headers.get(name), Some(value), "{method} {path}");
                 }
@@ -197,4 +198,33 @@ async fn a_stream_waits_for_its_client_and_goes_on() {
         sent += 1;
     }
     assert!(length == 32 << 20 && sent > 1, "{length}");
+}
+
+/// All responses of a connection wait for the same room, and the first one that is woken would take it each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_of_one_connection_get_equal_shares() {
+    const LENGTH: u64 = 900_000;
+    let secure = TlsSite::of_http3("").await;
+    secure.site.origin.objects().put_pattern("k", LENGTH);
+    secure.site.store("/static/k").await;
+    let mut client = secure.http3().await;
+    for _ in 0..5 {
+        let mut streams = Vec::new();
+        for _ in 0..6 {
+            streams.push(client.begin("GET", "/static/k", &[]).await.unwrap());
+        }
+        let received = [0; 6].map(AtomicU64::new);
+        let least = || received.iter().map(|one| one.load(Ordering::Relaxed)).min().unwrap();
+        let at_first_end = OnceLock::new();
+        let reading = streams.into_iter().zip(&received).map(async |(mut stream, received)| {
+            stream.recv_response().await.unwrap();
+            while let Some(part) = stream.recv_data().await.unwrap() {
+                received.fetch_add(part.remaining() as u64, Ordering::Relaxed);
+            }
+            at_first_end.get_or_init(least);
+        });
+        timeout(PATIENCE, futures_util::future::join_all(reading)).await.unwrap();
+        let least = at_first_end.get().unwrap();
+        assert!(*least > LENGTH / 4, "{least} when the first one has all of it");
+    }
 }
