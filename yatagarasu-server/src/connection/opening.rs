@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::task::Poll;
 
-use rustls::HandshakeKind;
 use rustls::server::Acceptor;
+use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
@@ -141,7 +141,9 @@ async fn handshake(
             None
         }
         Ok(mut stream) => {
-            stream.get_mut().0.open();
+            let (socket, session) = stream.get_mut();
+            // Before TLS 1.3, the server's part comes last.
+            socket.open(session.protocol_version() != Some(ProtocolVersion::TLSv1_3));
             end.end = match stream.get_ref().1.handshake_kind() {
                 Some(HandshakeKind::Resumed) => Handshake::Resumed,
                 Some(_) | None => Handshake::Full,

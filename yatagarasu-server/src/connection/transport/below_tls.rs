@@ -12,8 +12,8 @@ const SLICES_MAX: usize = 16;
 
 /// A socket below TLS, of which some bytes may have been read already. They come first.
 ///
-/// What a handshake writes is held until the client has to be waited for. The ticket that ends the handshake then goes with
-/// the first response, because most clients send their request with the end of their own part: a `send` less.
+/// What a handshake writes is held until the client has to be waited for. The ticket that ends a handshake of TLS 1.3 goes
+/// with what is written next, mostly the first response, because no client waits for it: a `send` less.
 #[derive(Debug)]
 pub(crate) struct BelowTls {
     socket: TcpStream,
@@ -21,13 +21,15 @@ pub(crate) struct BelowTls {
     held: Vec<u8>,
     /// Whether the handshake has ended.
     is_open: bool,
+    /// Whether the client may wait for what is held.
+    is_awaited: bool,
     /// Whether the client has closed its side without ending TLS, and nothing was written since.
     is_left: bool,
 }
 
 impl BelowTls {
     pub(crate) fn new(received: Vec<u8>, socket: TcpStream) -> Self {
-        Self { socket, received, held: Vec::new(), is_open: false, is_left: false }
+        Self { socket, received, held: Vec::new(), is_open: false, is_awaited: true, is_left: false }
     }
 
     /// Returns the socket, for what it says about itself and for its options.
@@ -35,9 +37,10 @@ impl BelowTls {
         &self.socket
     }
 
-    /// Records that the handshake has ended.
-    pub(crate) fn open(&mut self) {
+    /// Records that the handshake has ended, and whether the client may wait for the end of it.
+    pub(crate) fn open(&mut self, is_awaited: bool) {
         self.is_open = true;
+        self.is_awaited = is_awaited;
     }
 
     /// Records that the client has closed its side without ending TLS.
@@ -93,8 +96,8 @@ impl AsyncRead for BelowTls {
     ) -> Poll<io::Result<()>> {
         if self.received.is_empty() {
             let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
-            // The client may wait for what is held. An error comes again with the next write.
-            if read.is_pending() && !self.held.is_empty() {
+            // An error comes again with the next write.
+            if read.is_pending() && self.is_awaited && !self.held.is_empty() {
                 let _ = self.poll_send_held(cx);
             }
             return read;
