@@ -129,7 +129,8 @@ async fn converse(
                 state.count(&limits);
                 Way::Connection { stream: SpliceStream::new(Arc::clone(&writer)), version: request.version() }
             } else {
-                let stream = begin_stream(&state, &limits, &admission, begun);
+                let stream = Arc::<Stream>::default();
+                begin_stream(&stream, &state, &limits, &admission, begun);
                 // hyper spawns its task next.
                 state.streams().inspect(|streams| *streams.begun() = Some(Arc::clone(&stream)));
                 Way::Stream { stream, rest: Bytes::new() }
@@ -183,12 +184,13 @@ async fn converse(
 
 /// Begins a stream on a connection that was `begun`. A client that begins too many has to leave.
 fn begin_stream(
+    stream: &Arc<Stream>,
     state: &ConnectionState,
     limits: &ConnectionLimits,
     admission: &Admission,
     begun: Instant,
-) -> Arc<Stream> {
-    let stream = state.begin_stream();
+) {
+    state.watch(stream);
     state.count(limits);
     let second = u32::try_from(begun.elapsed().as_secs()).unwrap_or(u32::MAX);
     if let Some(excess) = state.excess(limits, second) {
@@ -196,7 +198,6 @@ fn begin_stream(
         // Many streams may be honest: those that run end first.
         state.tell(if excess == Excess::Streams { Order::Drain } else { Order::Leave });
     }
-    stream
 }
 
 fn builder(executor: StreamExecutor, limits: &ConnectionLimits) -> Builder<StreamExecutor> {

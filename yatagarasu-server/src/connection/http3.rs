@@ -49,9 +49,11 @@ const OF_CONNECTION: [HeaderName; 5] = [
 /// least, and a map takes 24,576 of them.
 const SECTION_BYTES_MAX: usize = 24_000 * 32;
 
-/// Longest time that a client has for the last bytes of a response, as many as its path takes at a time. `send_timeout`
-/// may give it more.
+/// Time that a client has at least for the last bytes of a response, as many as its path takes at a time.
 const TAIL: Duration = Duration::from_secs(10);
+
+/// How many times as long it has if it acknowledges something meanwhile.
+const TAILS_MAX: u32 = 8;
 
 /// Longest wait for requests that a client has sent before it knows that it has to go elsewhere.
 const LINGER_MAX: Duration = Duration::from_secs(1);
@@ -83,8 +85,8 @@ pub(crate) async fn serve(
     // The client has answered from its address.
     drop((end, unproven));
     registered.open(&connection);
-    let conversation = Conversation { handler, place, state, begun: Instant::now() };
-    let code = converse(&mut requests, &link, Arc::new(conversation)).await;
+    let conversation = Conversation { handler, place, state, begun: Instant::now(), link };
+    let code = converse(&mut requests, Arc::new(conversation)).await;
     connection.close(VarInt::from_u64(code.value()).expect("codes are short"), b"");
 }
 
@@ -109,14 +111,12 @@ struct Conversation {
     place: Place,
     state: Arc<ConnectionState>,
     begun: Instant,
+    link: Arc<Link>,
 }
 
 /// Answers requests until the connection ends or has to end. Returns what the client is told then.
-async fn converse(
-    requests: &mut Connection<Transport, Bytes>,
-    link: &Link,
-    conversation: Arc<Conversation>,
-) -> Code {
+async fn converse(requests: &mut Connection<Transport, Bytes>, conversation: Arc<Conversation>) -> Code {
+    let link = &conversation.link;
     let mut answers = JoinSet::new();
     let mut draining = false;
     loop {
@@ -138,16 +138,16 @@ async fn converse(
                 // Requests may have come before the end.
                 Ok(Some(_)) if link.is_lost() => return Code::H3_NO_ERROR,
                 Ok(Some(request)) => {
-                    let stopped = link.take_stopped().expect("the stream of the request");
+                    let (stream, stopped) = link.take_latest().expect("the stream of the request");
                     let Conversation { place, state, begun, .. } = &*conversation;
-                    let stream = begin_stream(state, &place.limits, place.slot.admission(), *begun);
+                    begin_stream(&stream, state, &place.limits, place.slot.admission(), *begun);
                     answers.spawn(exchange(request, stopped, stream, Arc::clone(&conversation)));
                 }
                 // The client has left, or is about to and has all responses.
                 Ok(None) | Err(_) => return Code::H3_NO_ERROR,
             },
             Some(_) = answers.join_next() => {}
-            () = sleep(LINGER_MAX.min(3 * link.round_trip())), if draining && answers.is_empty() => {
+            () = async { sleep(LINGER_MAX.min(3 * link.round_trip())).await }, if draining && answers.is_empty() => {
                 return Code::H3_NO_ERROR;
             }
         }
@@ -178,7 +178,12 @@ async fn exchange(
     let Ok(read) = read else { return };
     let (request, mut stream) = match read {
         Ok((request, stream)) => (request, ResponseStream { stream, ended: false }),
-        Err(StreamError::HeaderTooBig { .. }) => return handler.refused(true, state.client()),
+        Err(
+            StreamError::HeaderTooBig { .. }
+            | StreamError::RemoteTerminate { code: Code::H3_EXCESSIVE_LOAD, .. },
+        ) => {
+            return handler.refused(true, state.client());
+        }
         Err(StreamError::StreamError { .. }) => return handler.refused(false, state.client()),
         // The client has left.
         Err(_) => return,
@@ -189,7 +194,10 @@ async fn exchange(
     }
     if request.headers().len() > FIELDS_MAX {
         handler.refused(true, state.client());
-        return stream.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).await;
+        let refusing = stream.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        // The client may not take it.
+        let _ = timeout(TAIL, refusing).await;
+        return;
     }
     let method = request.method().clone();
     let answering = async {
@@ -209,8 +217,25 @@ async fn exchange(
     };
     // The entry of the access log is complete, and the connection may end, when the client has the last byte.
     if let Some(_body) = sent {
-        let tail = TAIL.max(place.limits.send_timeout.unwrap_or_default());
-        stream.ended = timeout(tail, until_gone(&mut stopped, &watched)).await.unwrap_or(false);
+        stream.ended = conversation.until_taken(&mut stopped, &watched).await;
+    }
+}
+
+impl Conversation {
+    /// Waits until the client has the last bytes of a response, as many as its path takes at a time. Returns whether it has.
+    async fn until_taken(&self, stopped: &mut Stopped, stream: &Stream) -> bool {
+        let Some(limit) = self.place.limits.send_timeout else { return until_gone(stopped, stream).await };
+        for _ in 0..TAILS_MAX {
+            let before = self.link.acknowledgements();
+            match timeout(limit.max(TAIL), until_gone(stopped, stream)).await {
+                Ok(whole) => return whole,
+                Err(_) if self.link.acknowledgements() > before => {}
+                Err(_) => break,
+            }
+        }
+        stream.cut();
+        self.handler.counters().timed_out(1);
+        false
     }
 }
 

@@ -171,8 +171,8 @@ impl IdleReaper {
                     cut += 1;
                 }
                 // Streams are not blamed for a full socket: all of them wait for it, even if their windows are open.
-                (Look::Sending | Look::Stalled, _) => {}
-                (Look::Idle | Look::Busy, max) => {
+                (Look::Sending | Look::Stalled, _) if state.is_full() => {}
+                (_, max) => {
                     cut += state.streams().map_or(0, |streams| streams.cut_stalled(max.unwrap_or(u32::MAX)));
                 }
             }
@@ -284,6 +284,12 @@ mod tests {
 
     use super::*;
 
+    fn begin_stream(state: &ConnectionState) -> Arc<Stream> {
+        let stream = Arc::default();
+        state.watch(&stream);
+        stream
+    }
+
     fn order(state: &ConnectionState) -> Order {
         state.poll_order(&Context::from_waker(Waker::noop()))
     }
@@ -381,7 +387,7 @@ mod tests {
         let mut reaper = IdleReaper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
         let state = reaper.watch();
         let _running = state.begin();
-        let [stalled, slow, fetching] = [0; 3].map(|_| state.begin_stream());
+        let [stalled, slow, fetching] = [0; 3].map(|_| begin_stream(&state));
         stalled.give();
         for look in 0..LOOKS {
             if look % 4 == 0 {
@@ -403,7 +409,7 @@ mod tests {
         let mut reaper = IdleReaper::new(Duration::from_secs(60), Some(Duration::from_secs(4)));
         let state = reaper.watch();
         let _running = state.begin();
-        let [first, second] = [0; 2].map(|_| state.begin_stream());
+        let [first, second] = [0; 2].map(|_| begin_stream(&state));
         second.give();
         reaper.reap(false);
         first.give();

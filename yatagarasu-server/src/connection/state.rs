@@ -181,9 +181,9 @@ impl ConnectionState {
         &self.held
     }
 
-    /// Begins a stream of HTTP/2 or HTTP/3.
-    pub(super) fn begin_stream(&self) -> Arc<Stream> {
-        self.streams.get_or_init(Box::default).begin()
+    /// Watches a stream of HTTP/2 or HTTP/3 that begins.
+    pub(super) fn watch(&self, stream: &Arc<Stream>) {
+        self.streams.get_or_init(Box::default).watch(stream);
     }
 
     /// Returns the streams of HTTP/2 and HTTP/3, or `None` if there never were any.
@@ -283,6 +283,11 @@ impl ConnectionState {
         let streams = self.waiting_streams.load(Ordering::Relaxed);
         self.waiting.load(Ordering::Relaxed)
             || (streams > 0 && streams >= self.running.load(Ordering::Relaxed))
+    }
+
+    /// Returns `true` if bytes of the connection as a whole wait for the client: its socket is full.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Returns `true` if the connection has an order to end, in any way, before its next request.

@@ -95,16 +95,14 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Begins a stream.
-    pub(super) fn begin(&self) -> Arc<Stream> {
-        let stream = Arc::<Stream>::default();
+    /// Watches a stream that begins.
+    pub(super) fn watch(&self, stream: &Arc<Stream>) {
         let mut open = self.open();
         // Dropping ended streams only when the vector is full makes the cost per stream negligible.
         if open.len() == open.capacity() {
             open.retain(|stream| stream.strong_count() > 0);
         }
-        open.push(Arc::downgrade(&stream));
-        stream
+        open.push(Arc::downgrade(stream));
     }
 
     /// Looks at all streams. Cuts the one that has been stalled longest, if it has been for `looks_max` looks, and all

@@ -157,13 +157,16 @@ impl QuicListener {
 
     /// Waits for a client.
     pub(crate) async fn accept(&self) -> Arrival {
-        match self.endpoint.accept().await {
-            Some(incoming) => {
-                let registered = self.clients.register(&incoming);
-                Arrival { incoming, registered, unproven: None }
+        loop {
+            // The endpoint is closed as a whole when the server ends.
+            let Some(incoming) = self.endpoint.accept().await else { return std::future::pending().await };
+            if self.socket.is_left_by(incoming.remote_address()) {
+                // It tries again, and gets to the other process.
+                incoming.ignore();
+                continue;
             }
-            // The endpoint is never closed as a whole.
-            None => std::future::pending().await,
+            let registered = self.clients.register(&incoming);
+            return Arrival { incoming, registered, unproven: None };
         }
     }
 

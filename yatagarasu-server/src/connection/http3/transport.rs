@@ -18,6 +18,7 @@ use quinn::{ConnectionError, ReadError, StoppedError, VarInt, WriteError};
 use crate::connection::http3::frames::{Frames, TooLong};
 use crate::connection::limits::STREAM_BUFFER_BYTES;
 use crate::connection::state::ConnectionState;
+use crate::connection::stream::Stream;
 
 /// Bytes that are read at a time: a request head.
 const READ_BYTES: usize = 2 * 1024;
@@ -57,8 +58,8 @@ pub(super) struct Link {
     header_size: usize,
     /// Whether no more requests are answered.
     draining: AtomicBool,
-    /// When the latest request's stream is stopped, until it is taken.
-    latest: Mutex<Option<Stopped>>,
+    /// The stream of the latest request, and when it is stopped, until they are taken.
+    latest: Mutex<Option<(Arc<Stream>, Stopped)>>,
 }
 
 impl Link {
@@ -82,6 +83,11 @@ impl Link {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Returns how often the client has acknowledged anything.
+    pub(super) fn acknowledgements(&self) -> u64 {
+        self.connection.stats().frame_rx.acks
+    }
+
     /// Returns how long the client and its answers are on their way.
     pub(super) fn round_trip(&self) -> Duration {
         self.connection.rtt()
@@ -92,8 +98,8 @@ impl Link {
         self.connection.close_reason().is_some()
     }
 
-    /// Takes the future of the request that was accepted last.
-    pub(super) fn take_stopped(&self) -> Option<Stopped> {
+    /// Takes the stream of the request that was accepted last.
+    pub(super) fn take_latest(&self) -> Option<(Arc<Stream>, Stopped)> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -158,9 +164,11 @@ impl quic::Connection<Bytes> for Transport {
             // The client may have given it up.
             let _ = (send.reset(rejected), receive.stop(rejected));
         };
-        let stopped: Stopped = Box::pin(send.stopped());
-        *self.link.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(stopped);
-        let sending = Sending { stream: send, link: Arc::clone(&self.link), unsent: None, is_begun: false };
+        let (watched, stopped): (_, Stopped) = (Arc::<Stream>::default(), Box::pin(send.stopped()));
+        *self.link.latest.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Arc::clone(&watched), stopped));
+        let mut sending = Sending::new(send, &self.link);
+        sending.watched = Some(watched);
         let frames = Frames::new(2 * self.link.header_size + FRAME_BYTES, false);
         Poll::Ready(Ok(Exchange { sending, receiving: Receiving { stream: receive, frames } }))
     }
@@ -196,7 +204,7 @@ impl quic::OpenStreams<Bytes> for Transport {
         let stream = opened.map_err(|error| StreamErrorIncoming::ConnectionErrorIncoming {
             connection_error: lost(error),
         })?;
-        Poll::Ready(Ok(Sending { stream, link: Arc::clone(&self.link), unsent: None, is_begun: false }))
+        Poll::Ready(Ok(Sending::new(stream, &self.link)))
     }
 
     fn close(&mut self, code: Code, reason: &[u8]) {
@@ -256,6 +264,14 @@ pub(super) struct Sending {
     unsent: Option<WriteBuf<Bytes>>,
     /// Whether a frame was sent.
     is_begun: bool,
+    /// The stream for the reaper, of a response.
+    watched: Option<Arc<Stream>>,
+}
+
+impl Sending {
+    fn new(stream: quinn::SendStream, link: &Arc<Link>) -> Self {
+        Self { stream, link: Arc::clone(link), unsent: None, is_begun: false, watched: None }
+    }
 }
 
 impl Drop for Sending {
@@ -277,6 +293,7 @@ impl quic::SendStream<Bytes> for Sending {
             let written = written.map_err(unwritten)?;
             unsent.advance(written);
             self.link.sent(written);
+            self.watched.iter().for_each(|stream| stream.give());
             if !is_alone && unsent.has_remaining() {
                 // All wait for the same room. The one that is woken first would take it each time.
                 cx.waker().wake_by_ref();
@@ -290,6 +307,7 @@ impl quic::SendStream<Bytes> for Sending {
     fn send_data<T: Into<WriteBuf<Bytes>>>(&mut self, data: T) -> Result<(), StreamErrorIncoming> {
         debug_assert!(self.unsent.is_none(), "h3 waits until a frame is sent");
         self.unsent = Some(data.into());
+        self.watched.iter().for_each(|stream| stream.give());
         self.is_begun = true;
         Ok(())
     }

@@ -96,6 +96,11 @@ impl SharedSocket {
         self.own.load().is_some()
     }
 
+    /// Returns `true` if another process gets the datagrams of a client.
+    pub(super) fn is_left_by(&self, client: SocketAddr) -> bool {
+        self.own.load().as_ref().is_some_and(|own| own.iter().all(|own| own.client != client))
+    }
+
     /// Closes the socket of a client that is not served any more.
     pub(super) fn forget(&self, client: SocketAddr) {
         self.own.rcu(|own| {
@@ -146,10 +151,10 @@ impl AsyncUdpSocket for SharedSocket {
         self.reader.register(cx.waker());
         if let Some(own) = &*self.own.load() {
             // A busy client does not keep the others waiting.
-            let first = self.next.fetch_add(1, Ordering::Relaxed);
-            let turn = (0..own.len()).map(|index| &own[(first.wrapping_add(index)) % own.len()].socket);
-            for socket in turn {
-                if let read @ Poll::Ready(_) = socket.poll_recv(cx, buffers, meta) {
+            let first = self.next.load(Ordering::Relaxed);
+            for place in (0..own.len()).map(|index| first.wrapping_add(index) % own.len()) {
+                if let read @ Poll::Ready(_) = own[place].socket.poll_recv(cx, buffers, meta) {
+                    self.next.store(place + 1, Ordering::Relaxed);
                     return read;
                 }
             }

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::origin::{MemoryObjects, Origin};
 
-use super::client::{Dial, Exchange, Http3, whole};
+use super::client::{Dial, Exchange, Http3};
 use crate::operating::process::{Process, signal};
 use crate::site::{bucket, document, metric, until_metric};
 use crate::tls::{Files, TlsSite};
@@ -159,6 +159,19 @@ async fn another_process_takes_over_and_no_download_breaks_off() {
     assert_eq!(tokio::task::spawn_blocking(move || first.ended()).await.unwrap(), Some(0));
 }
 
+/// Reads a response until it breaks off. Returns the reason.
+async fn broken(stream: &mut Exchange) -> String {
+    let reading = async {
+        loop {
+            match stream.recv_data().await {
+                Ok(part) => assert!(part.is_some(), "it has ended as if it were whole"),
+                Err(error) => return error.to_string(),
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await.expect("an end")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_stream_is_cut_and_others_go_on() {
     let secure = TlsSite::of_http3("send_timeout: \"500ms\"").await;
@@ -174,8 +187,7 @@ async fn a_stalled_stream_is_cut_and_others_go_on() {
         requests += 1;
     }
     assert!(requests > 1, "{requests}");
-    let broken = timeout(PATIENCE, whole(stalled)).await.unwrap().unwrap_err().to_string();
-    assert!(broken.contains("H3_INTERNAL_ERROR"), "{broken}");
+    assert!(broken(&mut stalled).await.contains("H3_INTERNAL_ERROR"));
     assert_eq!(client.get("/static/k").await.unwrap().body, "hello");
 }
 
@@ -195,4 +207,30 @@ async fn a_client_below_the_minimum_rate_is_let_go() {
     timeout(PATIENCE, slow).await.expect("it is cut off");
     assert_eq!(closed(&client).await, 0x107, "H3_EXCESSIVE_LOAD");
     until_metric(&secure.site.admin, "yatagarasu_send_timeouts_total", |count| count == 1).await;
+}
+
+/// All streams of the connection wait for the client then, and one of them gets on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_stream_is_cut_beside_one_that_trickles() {
+    let secure = TlsSite::of_http3("send_timeout: \"1s\"").await;
+    secure.site.origin.objects().put_pattern("large", 256 << 20);
+    let mut client = secure.dial().window(64 * 1024).http3(secure.secure).await.unwrap();
+    let mut stalled = client.begin("GET", "/media/large", &[]).await.unwrap();
+    let mut slow = client.begin("GET", "/media/large", &[]).await.unwrap();
+    for stream in [&mut stalled, &mut slow] {
+        assert_eq!(stream.recv_response().await.unwrap().status(), 200);
+    }
+    let trickle = async {
+        loop {
+            slow.recv_data().await.unwrap().expect("more");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let cut = until_metric(&secure.site.admin, "yatagarasu_send_timeouts_total", |count| count == 1);
+    tokio::select! {
+        () = trickle => unreachable!("it has no end"),
+        () = cut => {}
+    }
+    slow.recv_data().await.unwrap().expect("the other one goes on");
+    assert!(broken(&mut stalled).await.contains("H3_INTERNAL_ERROR"));
 }
