@@ -130,7 +130,9 @@ async fn converse(
                 Way::Connection { stream: SpliceStream::new(Arc::clone(&writer)), version: request.version() }
             } else {
                 let stream = Arc::<Stream>::default();
-                begin_stream(&stream, &state, &limits, &admission, begun);
+                if let Some(excess) = state.begin_stream(&stream, &limits, begun) {
+                    turn_away(&state, &admission, excess);
+                }
                 // hyper spawns its task next.
                 state.streams().inspect(|streams| *streams.begun() = Some(Arc::clone(&stream)));
                 Way::Stream { stream, rest: Bytes::new() }
@@ -182,22 +184,11 @@ async fn converse(
     .await;
 }
 
-/// Begins a stream on a connection that was `begun`. A client that begins too many has to leave.
-fn begin_stream(
-    stream: &Arc<Stream>,
-    state: &ConnectionState,
-    limits: &ConnectionLimits,
-    admission: &Admission,
-    begun: Instant,
-) {
-    state.watch(stream);
-    state.count(limits);
-    let second = u32::try_from(begun.elapsed().as_secs()).unwrap_or(u32::MAX);
-    if let Some(excess) = state.excess(limits, second) {
-        admission.note(excess, state.client());
-        // Many streams may be honest: those that run end first.
-        state.tell(if excess == Excess::Streams { Order::Drain } else { Order::Leave });
-    }
+/// Ends a connection whose client exceeds a limit with its streams.
+fn turn_away(state: &ConnectionState, admission: &Admission, excess: Excess) {
+    admission.note(excess, state.client());
+    // Many streams may be honest: those that run end first.
+    state.tell(if excess == Excess::Streams { Order::Drain } else { Order::Leave });
 }
 
 fn builder(executor: StreamExecutor, limits: &ConnectionLimits) -> Builder<StreamExecutor> {

@@ -89,11 +89,11 @@ rows! {
         requests_per_connection: u32 = 0, bounds Bounds::ANY.or_zero("for no limit");
         /// The longest request head. Beyond it clients get 431.
         header_size: ByteSize = "16KiB", bounds Bounds::from(8 << 10).below((1 << 20) + 1);
-        /// How many streams a client may begin on one connection of HTTP/2 or HTTP/3 in a second. Beyond it the connection ends once
-        /// its streams have.
+        /// How many streams a client may begin on one connection of HTTP/2 or HTTP/3 in a second. Beyond it the
+        /// connection ends once its streams have.
         http2_streams_per_second: u32 = 0, bounds Bounds::ANY.or_zero("for no limit");
-        /// How many streams of one connection of HTTP/2 or HTTP/3 a client may reset before it has their responses, unless they are
-        /// fewer than half. Beyond it the connection is closed.
+        /// How many streams of one connection of HTTP/2 or HTTP/3 a client may reset before it has their responses,
+        /// unless they are fewer than half. Beyond it the connection is closed.
         http2_resets_max: u32 = 500, bounds Bounds::ANY.or_zero("for no limit");
         /// Where the address of a client comes from, for the log and the limits.
         client_address: ClientAddressSettings = {};

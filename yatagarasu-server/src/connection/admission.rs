@@ -16,7 +16,7 @@ use crate::connection::limits::ConnectionLimits;
 /// is fewer. Beyond it they are closed without one.
 const REFUSING_MAX: usize = 64;
 
-/// Maximum number of handshakes of QUIC with clients whose addresses may be made up.
+/// Maximum number of handshakes of QUIC with clients at unproven addresses.
 #[cfg(feature = "http3")]
 const UNPROVEN_MAX: usize = 64;
 
@@ -27,7 +27,7 @@ pub(crate) struct Admission {
     open: AtomicUsize,
     /// Number of connections that are being refused.
     refusing: AtomicUsize,
-    /// Number of handshakes of QUIC with clients whose addresses may be made up.
+    /// Number of handshakes of QUIC with clients at unproven addresses.
     #[cfg(feature = "http3")]
     unproven: AtomicUsize,
     /// Number of connections of each client, if that is limited.
@@ -75,7 +75,7 @@ pub(crate) enum Admitted {
     Closed,
 }
 
-/// A handshake of QUIC with a client whose address may be made up, until dropped.
+/// Counts a handshake of QUIC with a client at an unproven address until dropped.
 #[cfg(feature = "http3")]
 #[derive(Debug)]
 pub(crate) struct Unproven(Arc<Admission>);
@@ -120,8 +120,8 @@ impl Admission {
         Admitted::Served(slot)
     }
 
-    /// Begins a handshake of QUIC with a client that has not shown yet that it is at its address. Returns `None` if it has
-    /// to show that first (RFC 9000 8.1.2): anybody can send datagrams in the name of others, and take their places.
+    /// Begins a handshake of QUIC with a client at an unproven address. Returns `None` if the client must prove the address
+    /// first (RFC 9000 8.1.2): anybody can send datagrams from the addresses of others, and take their places.
     #[cfg(feature = "http3")]
     pub(crate) fn trust(self: &Arc<Self>, limits: &ConnectionLimits) -> Option<Unproven> {
         if limits.connections_per_client.is_some() || self.is_crowded(limits) {

@@ -1,4 +1,4 @@
-//! The response body that hyper polls. Its request counts as running until the body is dropped.
+//! The response body that hyper polls, and HTTP/3. Its request counts as running until the body is dropped.
 
 use std::mem;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ pub(super) struct AnsweringBody {
 pub(super) enum Way {
     /// Over HTTP/1. The bytes may bypass the process.
     Connection { stream: SpliceStream, version: Version },
-    /// Over HTTP/2, piece by piece. `rest` is the part of the last chunk that has not been returned.
+    /// Over HTTP/2 or HTTP/3, piece by piece. `rest` is the part of the last chunk that has not been returned.
     Stream { stream: Arc<Stream>, rest: Bytes },
 }
 

@@ -1,9 +1,9 @@
 //! Connections of HTTP/3: requests over the streams of QUIC.
 //!
-//! [`serve`] makes the handshake, takes the requests of one connection, and answers each one in a task of its own: the same
-//! [`RequestHandler`] as for other versions, the same state for the reaper, the same limits. `h3` knows the frames,
-//! [`transport`] the streams below, and [`frames`] bounds what they keep. Streams that break off are reset, so that no client
-//! takes a part for the whole.
+//! [`serve`] makes the handshake, takes the requests of one connection, and answers each one in a task of its own. The
+//! [`RequestHandler`], the state for the reaper and the limits are those of other versions. `h3` reads and writes frames,
+//! over the streams of [`transport`]. [`frames`] bounds the memory of frames that are incomplete. A stream that breaks off
+//! is reset, so that no client takes a part for the whole.
 
 mod frames;
 mod transport;
@@ -31,7 +31,7 @@ use crate::connection::limits::FIELDS_MAX;
 use crate::connection::opening::{Ending, until_told};
 use crate::connection::state::{ConnectionState, Order};
 use crate::connection::stream::Stream;
-use crate::connection::{Place, begin_stream};
+use crate::connection::{Place, turn_away};
 use crate::listener::quic::Arrival;
 use crate::service::handler::RequestHandler;
 use crate::telemetry::counters::Handshake;
@@ -49,10 +49,10 @@ const OF_CONNECTION: [HeaderName; 5] = [
 /// least, and a map takes 24,576 of them.
 const SECTION_BYTES_MAX: usize = 24_000 * 32;
 
-/// Time that a client has at least for the last bytes of a response, as many as its path takes at a time.
+/// Minimum time limit for the last bytes of a response: one congestion window of them.
 const TAIL: Duration = Duration::from_secs(10);
 
-/// How many times as long it has if it acknowledges something meanwhile.
+/// Number of such time limits for a client that acknowledges bytes within each.
 const TAILS_MAX: u32 = 8;
 
 /// Longest wait for requests that a client has sent before it knows that it has to go elsewhere.
@@ -105,7 +105,7 @@ async fn shake_hands(
     Ok((connection, link, requests))
 }
 
-/// A connection whose client sends requests.
+/// The parts of a connection that all of its requests use.
 struct Conversation {
     handler: Arc<RequestHandler>,
     place: Place,
@@ -114,7 +114,7 @@ struct Conversation {
     link: Arc<Link>,
 }
 
-/// Answers requests until the connection ends or has to end. Returns what the client is told then.
+/// Answers requests until the connection ends or has to end. Returns the code to close it with.
 async fn converse(requests: &mut Connection<Transport, Bytes>, conversation: Arc<Conversation>) -> Code {
     let link = &conversation.link;
     let mut answers = JoinSet::new();
@@ -140,7 +140,9 @@ async fn converse(requests: &mut Connection<Transport, Bytes>, conversation: Arc
                 Ok(Some(request)) => {
                     let (stream, stopped) = link.take_latest().expect("the stream of the request");
                     let Conversation { place, state, begun, .. } = &*conversation;
-                    begin_stream(&stream, state, &place.limits, place.slot.admission(), *begun);
+                    if let Some(excess) = state.begin_stream(&stream, &place.limits, *begun) {
+                        turn_away(state, place.slot.admission(), excess);
+                    }
                     answers.spawn(exchange(request, stopped, stream, Arc::clone(&conversation)));
                 }
                 // The client has left, or is about to and has all responses.
@@ -173,7 +175,7 @@ async fn exchange(
 ) {
     let Conversation { handler, place, state, .. } = &*conversation;
     let read = timeout(place.limits.header_timeout, resolver.resolve_request()).await;
-    // What is no request counts as one that was given up.
+    // A stream without a request counts as one that its client has reset.
     let running = state.begin();
     let Ok(read) = read else { return };
     let (request, mut stream) = match read {
@@ -222,7 +224,7 @@ async fn exchange(
 }
 
 impl Conversation {
-    /// Waits until the client has the last bytes of a response, as many as its path takes at a time. Returns whether it has.
+    /// Waits until the client has the last bytes of a response, one congestion window of them. Returns whether it has.
     async fn until_taken(&self, stopped: &mut Stopped, stream: &Stream) -> bool {
         let Some(limit) = self.place.limits.send_timeout else { return until_gone(stopped, stream).await };
         for _ in 0..TAILS_MAX {
@@ -255,7 +257,7 @@ fn has_field_of_connection(fields: &HeaderMap) -> bool {
 
 type Answer = Pin<Box<AnsweringBody>>;
 
-/// Sends a response. Returns its body if all of it was sent, for what it still has to note.
+/// Sends a response. Returns its body if all of it was sent. Dropping that completes the entry of the access log.
 async fn send(
     response: Response<Answer>,
     method: &Method,

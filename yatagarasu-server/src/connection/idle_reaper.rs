@@ -172,7 +172,7 @@ impl IdleReaper {
                 }
                 // Streams are not blamed for a full socket: all of them wait for it, even if their windows are open.
                 (Look::Sending | Look::Stalled, _) if state.is_full() => {}
-                (_, max) => {
+                (Look::Idle | Look::Busy | Look::Sending | Look::Stalled, max) => {
                     cut += state.streams().map_or(0, |streams| streams.cut_stalled(max.unwrap_or(u32::MAX)));
                 }
             }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use yatagarasu_sys::tcp::unacknowledged;
 
 use crate::connection::admission::Excess;
@@ -146,7 +147,7 @@ impl ConnectionState {
 
     /// Returns the limit that the client exceeds by beginning another stream in this second, which is counted from any
     /// time.
-    pub(super) fn excess(&self, limits: &ConnectionLimits, second: u32) -> Option<Excess> {
+    fn excess(&self, limits: &ConnectionLimits, second: u32) -> Option<Excess> {
         let [latest, count] = &self.streams_in_second;
         if latest.swap(second, Ordering::Relaxed) != second {
             count.store(0, Ordering::Relaxed);
@@ -181,7 +182,21 @@ impl ConnectionState {
         &self.held
     }
 
-    /// Watches a stream of HTTP/2 or HTTP/3 that begins.
+    /// Begins a stream of HTTP/2 or HTTP/3 on a connection that was `begun` then. Returns the limit that the client
+    /// exceeds by it.
+    pub(super) fn begin_stream(
+        &self,
+        stream: &Arc<Stream>,
+        limits: &ConnectionLimits,
+        begun: Instant,
+    ) -> Option<Excess> {
+        self.watch(stream);
+        self.count(limits);
+        let second = u32::try_from(begun.elapsed().as_secs()).unwrap_or(u32::MAX);
+        self.excess(limits, second)
+    }
+
+    /// Has the reaper watch a stream.
     pub(super) fn watch(&self, stream: &Arc<Stream>) {
         self.streams.get_or_init(Box::default).watch(stream);
     }

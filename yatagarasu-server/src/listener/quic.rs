@@ -113,7 +113,7 @@ impl Arrival {
         self.incoming.remote_address().ip()
     }
 
-    /// Returns `None` if the client has to show first that it is at its address, or cannot say who it is.
+    /// Returns `None` if the client must prove its address first, or is a proxy that cannot name its client.
     pub(crate) fn admitted(mut self, admission: &Arc<Admission>, limits: &ConnectionLimits) -> Option<Self> {
         // The PROXY protocol is one of TCP.
         if limits.client_address.is_proxied(self.peer()) {

@@ -182,7 +182,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 /// Binds a socket for datagrams.
 pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    // The system gives what it allows.
+    // The system may limit the sizes. The socket works with any.
     let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(DATAGRAM_BUFFER_BYTES);
     socket.set_nonblocking(true)?;

@@ -16,7 +16,7 @@ use crate::listener::Listener;
 use crate::listener::quic::{QuicListener, QuicThread};
 use crate::server::worker::{Accepted, Arrived};
 
-/// What the key of a listener ends with, for its socket of QUIC, as a name for another process.
+/// The suffix of a listener's key in the name of its QUIC socket, for another process.
 const NAME_END: &str = "/udp";
 
 /// Longest wait for clients to know that their connections are closed: three timeouts of a probe (RFC 9000 10.2).

@@ -181,7 +181,7 @@ pub(super) struct Accepted {
     pub(super) terms: Arc<Terms>,
 }
 
-/// What has arrived at a listener.
+/// A new connection of a listener.
 pub(super) enum Arrived {
     /// A connection of TCP.
     Tcp(StdStream),

@@ -123,21 +123,24 @@ fn tls(
         let (cert, key) = (file(&one.cert, index, "cert"), file(&one.key, index, "key"));
         Some(CertificateFiles { cert: cert?, key: key? })
     });
-    let message = match (settings.http3, settings.http3_port) {
+    // All errors, and not the first only.
+    let files: Vec<_> = files.collect();
+    let wrong = match (settings.http3, settings.http3_port) {
         (true, _) if !cfg!(feature = "http3") => {
-            "HTTP/3 is not spoken by this build: build with `--features http3`"
+            Some(("http3", "HTTP/3 is not spoken by this build: build with `--features http3`"))
         }
-        (true, _) if is_unix => "HTTP/3 needs an address of UDP, which a Unix socket has not: leave it out",
-        (false, 1..) => "has no effect without `http3: true`: set that, or leave this out",
-        _ => "",
+        (true, _) if is_unix => {
+            Some(("http3", "HTTP/3 needs an address of UDP, which a Unix socket has not: leave it out"))
+        }
+        (false, 1..) => {
+            Some(("http3_port", "has no effect without `http3: true`: set that, or leave this out"))
+        }
+        _ => None,
     };
-    if !message.is_empty() {
-        let name = if settings.http3 { "http3" } else { "http3_port" };
+    if let Some((name, message)) = wrong {
         complain(&format!("{key}.{name}"), message);
         return None;
     }
-    // All errors, and not the first only.
-    let files: Vec<_> = files.collect();
     let acme = match acme {
         None => None,
         Some(acme) => Some(acme?),

@@ -34,7 +34,7 @@ impl Frames {
         self.received.extend_from_slice(bytes);
     }
 
-    /// Returns what is left, at the end of the stream: a part of a frame, or nothing.
+    /// Returns the rest at the end of the stream: an incomplete frame, or nothing.
     pub(super) fn rest(&mut self) -> Bytes {
         std::mem::take(&mut self.received).freeze()
     }
@@ -83,7 +83,7 @@ fn integer(bytes: &[u8]) -> Option<(u64, usize)> {
 mod tests {
     use super::*;
 
-    /// Returns what comes out if the bytes come in pieces of this length.
+    /// Returns the pieces that are passed on if the bytes arrive in pieces of this length.
     fn split(frames: &mut Frames, bytes: &[u8], piece: usize) -> Result<Vec<Vec<u8>>, TooLong> {
         let mut out = Vec::new();
         for piece in bytes.chunks(piece) {

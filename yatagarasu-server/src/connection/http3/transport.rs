@@ -48,7 +48,7 @@ pub(super) struct Transport {
     opening: Option<Pending<quinn::SendStream>>,
 }
 
-/// What the streams of a connection share.
+/// The parts of a connection that all of its streams use.
 pub(super) struct Link {
     connection: quinn::Connection,
     state: Arc<ConnectionState>,
@@ -103,13 +103,14 @@ impl Link {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Records that the client has been sent bytes. What waits for it is what the path takes at a time, and a little more:
-    /// with less the path is not full, and more is memory without use.
+    /// Records that QUIC has taken bytes for the client. Sets the window to the path's congestion window and 64 KiB: with less
+    /// the path is not full, and more is memory without use.
     fn sent(&self, bytes: usize) {
         self.state.took(bytes);
         let before = self.window.load(Ordering::Relaxed);
         let wanted = (self.connection.stats().path.cwnd + STREAM_BUFFER_BYTES as u64).min(WINDOW_MAX);
-        // It gets smaller as the client acknowledges: with a sudden end of what may be sent, no progress would be seen.
+        // It shrinks by at most half of the bytes, so that the client's next acknowledgements let writes through. The reaper
+        // takes a client without writes for one that has stalled.
         let wanted = wanted.max(before.saturating_sub(bytes as u64 / 2));
         if wanted < before || wanted - before > before / 4 {
             self.window.store(wanted, Ordering::Relaxed);

@@ -12,8 +12,8 @@ const SLICES_MAX: usize = 16;
 
 /// A socket below TLS, of which some bytes may have been read already. They come first.
 ///
-/// What a handshake writes is held until the client has to be waited for. The ticket that ends a handshake of TLS 1.3 goes
-/// with what is written next, mostly the first response, because no client waits for it: a `send` less.
+/// The bytes of a handshake are held until a read would wait for the client. No client waits for the ticket that ends a
+/// handshake of TLS 1.3. It goes with the next write, which is mostly the first response: one `send` less.
 #[derive(Debug)]
 pub(crate) struct BelowTls {
     socket: TcpStream,
@@ -21,7 +21,7 @@ pub(crate) struct BelowTls {
     held: Vec<u8>,
     /// Whether the handshake has ended.
     is_open: bool,
-    /// Whether the client may wait for what is held.
+    /// Whether the client may wait for the held bytes.
     is_awaited: bool,
     /// Whether the client has closed its side without ending TLS, and nothing was written since.
     is_left: bool,
@@ -54,7 +54,7 @@ impl BelowTls {
         self.is_left
     }
 
-    /// Writes what is held, and `slices` after it. Returns how much of these was written.
+    /// Writes the held bytes and `slices` after them. Returns the number of bytes of `slices` written.
     fn poll_write_held(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             let mut all = [IoSlice::new(&[]); SLICES_MAX];

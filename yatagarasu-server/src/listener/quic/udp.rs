@@ -1,8 +1,8 @@
 //! A UDP socket that another process can take over.
 //!
-//! The kernel knows no connections of QUIC: whoever reads the socket gets the datagrams of all of them. When another process
-//! takes it over, this one stops reading it, and opens a socket for each client that it still serves: bound to the same
-//! port, and connected to the client, so that the kernel prefers it for the datagrams of this client (`udp(7)`).
+//! The kernel knows no connections of QUIC. A process that reads the socket gets the datagrams of all of them. When another
+//! process takes the socket over, this one stops reading it and opens a socket for each client that it still serves. It is
+//! bound to the same port and connected to the client. The kernel prefers it for the datagrams of this client (`udp(7)`).
 
 use std::collections::HashMap;
 use std::fmt;

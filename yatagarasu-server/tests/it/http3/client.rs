@@ -101,7 +101,7 @@ impl Dial {
 }
 
 impl Http3 {
-    /// Returns what sends requests.
+    /// Returns the sender of requests.
     pub(crate) fn requests(&mut self) -> &mut SendRequest<OpenStreams, Bytes> {
         &mut self.sender
     }

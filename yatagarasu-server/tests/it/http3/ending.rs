@@ -144,7 +144,7 @@ async fn another_process_takes_over_and_no_download_breaks_off() {
         let mut client = dial().http3(first.address).await.unwrap();
         assert_eq!(client.get("/media/k").await.unwrap().body, "hello");
     }
-    // From a port whose datagrams the kernel still gives to this process.
+    // The kernel still gives the datagrams from this port to the process before.
     let mut again = dial().over(&clients[0]).http3(first.address).await.unwrap();
     assert_eq!(again.get("/media/k").await.unwrap().body, "hello");
     for (mut stream, offset) in streams {

@@ -1,4 +1,4 @@
-//! Tests of what is no request of HTTP/3, or none that may be served (RFC 9114 4.1.2, 4.2, 4.3, 7).
+//! Tests of bytes that are no request of HTTP/3, and of malformed requests (RFC 9114 4.1.2, 4.2, 4.3, 7).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use quinn::{Connection, ConnectionError, Endpoint, ReadError, ReadToEndError, SendStream, VarInt};
@@ -59,7 +59,7 @@ fn request<'a>(more: &[(&'a str, &'a str)]) -> Fields<'a> {
     usual.into_iter().chain(more.iter().copied()).collect()
 }
 
-/// What becomes of bytes on the stream of a request.
+/// The end of a request's stream.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     /// A whole response.
@@ -107,7 +107,7 @@ async fn ask(connection: &Connection, bytes: Bytes) -> End {
     }
 }
 
-/// Checks what becomes of a request with these fields.
+/// Checks the end of a request with these fields.
 async fn check(secure: &TlsSite, fields: &[(&str, &str)], expected: End) {
     assert_eq!(send(secure, head(fields)).await, expected, "{fields:?}");
 }
