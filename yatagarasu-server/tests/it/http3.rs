@@ -5,6 +5,7 @@ mod ending;
 mod limits;
 mod listeners;
 mod malformed;
+mod relay;
 mod serving;
 
 use yatagarasu_testing::origin::Origin;

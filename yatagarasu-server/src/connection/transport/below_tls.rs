@@ -162,3 +162,67 @@ impl Drop for BelowTls {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Returns the server's end of a connection, and the client's.
+    async fn ends() -> (BelowTls, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (BelowTls::new(Vec::new(), listener.accept().await.unwrap().0), client)
+    }
+
+    /// Polls a read that finds nothing.
+    fn read_nothing(server: &mut BelowTls) {
+        let (mut room, cx) = ([0; 8], &mut Context::from_waker(std::task::Waker::noop()));
+        assert!(Pin::new(server).poll_read(cx, &mut ReadBuf::new(&mut room)).is_pending());
+    }
+
+    /// Returns the bytes that the client gets at once.
+    async fn got(client: &mut TcpStream) -> Vec<u8> {
+        let mut room = [0; 64];
+        let length = client.read(&mut room).await.unwrap();
+        room[..length].to_vec()
+    }
+
+    #[tokio::test]
+    async fn a_handshake_is_sent_when_it_waits_for_the_client() {
+        let (mut server, mut client) = ends().await;
+        server.write_all(b"hello, ").await.unwrap();
+        server.write_all(b"certificate").await.unwrap();
+        server.flush().await.unwrap();
+        assert_eq!(client.try_read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        read_nothing(&mut server);
+        assert_eq!(got(&mut client).await, b"hello, certificate");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_handshake_goes_with_the_response_unless_it_is_awaited() {
+        for is_awaited in [false, true] {
+            let (mut server, mut client) = ends().await;
+            server.write_all(b"ticket, ").await.unwrap();
+            server.open(is_awaited);
+            read_nothing(&mut server);
+            if is_awaited {
+                assert_eq!(got(&mut client).await, b"ticket, ");
+            }
+            let slices = [IoSlice::new(b"head, "), IoSlice::new(b"content")];
+            assert_eq!(server.write_vectored(&slices).await.unwrap(), 13);
+            let expected: &[u8] = if is_awaited { b"head, content" } else { b"ticket, head, content" };
+            assert_eq!(got(&mut client).await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_alert_of_a_handshake_that_fails_is_sent() {
+        let (mut server, mut client) = ends().await;
+        server.write_all(b"alert").await.unwrap();
+        drop(server);
+        assert_eq!(got(&mut client).await, b"alert");
+    }
+}

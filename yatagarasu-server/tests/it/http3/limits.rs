@@ -1,14 +1,15 @@
 //! Tests of the limits of connections and requests, which are the same over QUIC.
 
-use tokio::net::UdpSocket;
+use bytes::Buf;
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
-use yatagarasu_testing::client::{Client, Connection, Http2};
+use yatagarasu_testing::client::{Connection, Http2};
 use yatagarasu_testing::origin::Origin;
 
 use super::client::{Dial, NAME, whole};
+use super::relay::Relay;
 use crate::operating::process::Process;
-use crate::site::{bucket, document, until_metric};
+use crate::site::{bucket, document};
 use crate::tls::client::tunnel;
 use crate::tls::{Files, TlsSite};
 
@@ -48,34 +49,12 @@ async fn a_client_has_so_many_connections_and_no_more() {
     timeout(PATIENCE, again).await.expect("a connection that has ended counts no more");
 }
 
-/// Returns whether a server asks a new client to show that it is at its address: a Retry (RFC 9000 17.2.5).
+/// Returns whether a server asks a new client to prove its address.
 async fn asks_for_a_proof(secure: &TlsSite) -> bool {
-    let (inside, outside) =
-        (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
-    outside.connect(secure.secure).await.unwrap();
-    let between = inside.local_addr().unwrap();
-    let relay = tokio::spawn(async move {
-        let (mut here, mut there) = ([0; 2048], [0; 2048]);
-        let (mut client, mut asked) = (None, false);
-        loop {
-            tokio::select! {
-                Ok((length, from)) = inside.recv_from(&mut here) => {
-                    client = Some(from);
-                    outside.send(&here[..length]).await.unwrap();
-                }
-                Ok(length) = outside.recv(&mut there) => {
-                    asked |= there[0] & 0xF0 == 0xF0;
-                    inside.send_to(&there[..length], client.unwrap()).await.unwrap();
-                    // A short header: the handshake is over.
-                    if there[0] & 0x80 == 0 {
-                        return asked;
-                    }
-                }
-            }
-        }
-    });
-    let _client = secure.dial().http3(between).await.unwrap();
-    timeout(PATIENCE, relay).await.unwrap().unwrap()
+    let relay = Relay::to(secure.secure).await;
+    let mut client = secure.dial().http3(relay.address).await.unwrap();
+    assert_eq!(client.get("/nowhere").await.unwrap().status, 404);
+    relay.has_retried()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,10 +133,11 @@ async fn a_client_that_gives_up_what_it_asks_for_is_let_go() {
     assert_eq!(refused(&secure, "http2_resets_max").await, 1);
 }
 
-/// What waits for a client is what its path takes at a time, whatever the length of the objects.
+/// Bytes that the client has not acknowledged stay in the process. Their number has a limit, whatever the length of the
+/// object and the window of the client.
 #[tokio::test(flavor = "multi_thread")]
-async fn stalled_streams_take_little_memory() {
-    const STREAMS: u64 = 60;
+async fn clients_that_fall_silent_hold_little_memory() {
+    const CLIENTS: usize = 10;
     let (files, origin) = (Files::new(), Origin::start().await);
     origin.objects().put_pattern("large", 1 << 30);
     let certificate = files.make("www", &["www.example"]);
@@ -165,24 +145,39 @@ async fn stalled_streams_take_little_memory() {
     let server = format!("listeners: [{}]", files.listener(&["www"], "http3: true"));
     let yaml = document(&server, &[entry]).replace("address: \"127.0.0.1:0\", threads: 2, ", "threads: 2, ");
     let process = Process::start(&yaml, &[]);
-    let begin = async || {
-        let dial = Dial::trusting(&certificate).window(32 * 1024);
-        let mut client = dial.http3(process.address).await.unwrap();
-        let mut stream = client.begin("GET", "/media/large", &[]).await.unwrap();
-        stream.recv_response().await.unwrap();
-        (client, stream)
+    let connect = async || {
+        let relay = Relay::to(process.address).await;
+        let mut client = Dial::trusting(&certificate).window(64 << 20).http3(relay.address).await.unwrap();
+        assert_eq!(client.get("/nowhere").await.unwrap().status, 404);
+        (relay, client)
     };
     // What is allocated once.
-    let mut clients = vec![begin().await, begin().await];
-    let admin = Client::unpooled(process.admin);
-    until_metric(&admin, "yatagarasu_connections", |open| open == 2).await;
+    let _first = connect().await;
     let before = process.memory();
-    for _ in 0..STREAMS {
-        clients.push(begin().await);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(connect().await);
     }
-    until_metric(&admin, "yatagarasu_connections", |open| open == STREAMS + 2).await;
+    let idle = process.memory();
+    let mut streams = Vec::new();
+    for (relay, client) in &mut clients {
+        let mut stream = client.begin("GET", "/media/large", &[]).await.unwrap();
+        assert_eq!(stream.recv_response().await.unwrap().status(), 200);
+        let mut length = 0;
+        while length < 1 << 20 {
+            length += timeout(PATIENCE, stream.recv_data()).await.unwrap().unwrap().unwrap().remaining();
+        }
+        relay.silence();
+        streams.push(stream);
+    }
     process.assert_idle().await;
-    let each = process.memory().saturating_sub(before) / STREAMS;
-    println!("a stalled stream of HTTP/3 takes {} KiB", each / 1024);
-    assert!(each < 256 * 1024, "{each} bytes");
+    let each = |from: u64, to: u64| to.saturating_sub(from) / CLIENTS as u64;
+    let (idle_each, silent_each) = (each(before, idle), each(idle, process.memory()));
+    println!(
+        "HTTP/3: an idle client takes {} KiB, a silent one {} KiB more",
+        idle_each / 1024,
+        silent_each / 1024
+    );
+    assert!(idle_each < 256 << 10, "{idle_each} bytes");
+    assert!(silent_each < 5 << 20, "{silent_each} bytes");
 }
