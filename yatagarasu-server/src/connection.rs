@@ -1,20 +1,21 @@
 //! Client connections: the sockets, and everything between them and the answer to a request.
 //!
 //! [`admission`] decides which connections are served. [`serve`] runs one of them. Its [`opening`] reads what comes
-//! before the first request, and gives the [`transport`]: TCP, or TLS over it. hyper speaks HTTP/1.1 and HTTP/2 over a
+//! before the first request, and gives the [`transport`]: TCP, or TLS over it. hyper speaks HTTP/1.1 over a
 //! [`client_socket`]. Below hyper, the [`fast_path`] answers plain GETs of stored objects straight from the
-//! bytes of the request, and [`splice`] moves streams from S3's socket to the client's past the process. The [`state`]
+//! bytes of the request, and [`splice`] moves streams from S3's socket to the client's past the process. [`http2`] takes
+//! the socket over if the client begins with the preface of HTTP/2, and `http3` serves connections over QUIC. The [`state`]
 //! of a connection says what it waits for; the [`idle_reaper`] of the thread looks at it now and then and ends
 //! connections that are idle or whose clients take nothing. Streams of HTTP/2 and HTTP/3 have a state of their own in
-//! [`stream`]; [`http2_executor`] runs the tasks of the former. `http3` serves connections over QUIC. An
-//! [`answering_body`] is a response body as hyper asks for it. [`limits`] bound what one connection may hold.
+//! [`stream`]. An [`answering_body`] is a response body as all of them ask for it. [`limits`] bound what one connection may
+//! hold.
 
 pub(crate) mod admission;
 mod answering_body;
 mod client_socket;
 pub(crate) mod fast_path;
 mod held;
-mod http2_executor;
+mod http2;
 #[cfg(feature = "http3")]
 pub(crate) mod http3;
 pub(crate) mod idle_reaper;
@@ -26,19 +27,20 @@ mod stream;
 mod transport;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::CONNECTION;
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Request, Response};
 use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -46,18 +48,12 @@ use crate::connection::admission::{Admission, Excess, Slot};
 use crate::connection::answering_body::{AnsweringBody, Way};
 use crate::connection::client_socket::ClientSocket;
 use crate::connection::fast_path::FastPath;
-use crate::connection::http2_executor::StreamExecutor;
-use crate::connection::limits::{
-    CONNECTION_BUFFER_BYTES, ConnectionLimits, FIELDS_MAX, REQUEST_WINDOW_BYTES, STREAM_BUFFER_BYTES,
-    STREAMS_MAX,
-};
+use crate::connection::limits::{CONNECTION_BUFFER_BYTES, ConnectionLimits, FIELDS_MAX};
 use crate::connection::splice::SpliceWriter;
 use crate::connection::splice::stream::SpliceStream;
 use crate::connection::state::{ConnectionState, Order};
-use crate::connection::stream::Stream;
 use crate::connection::transport::Transport;
 use crate::listener::terms::Terms;
-use crate::service::body::ResponseBody;
 use crate::service::handler::RequestHandler;
 
 /// Serves one client's connection, HTTP/1.1 or HTTP/2, until it ends or has to end.
@@ -105,6 +101,16 @@ pub(crate) enum Unserved {
     NotTls,
 }
 
+/// What all requests of a connection use.
+struct Conversation {
+    handler: Arc<RequestHandler>,
+    limits: Arc<ConnectionLimits>,
+    admission: Arc<Admission>,
+    terms: Arc<Terms>,
+    state: Arc<ConnectionState>,
+    begun: Instant,
+}
+
 async fn converse(
     transport: Transport,
     handler: Arc<RequestHandler>,
@@ -112,76 +118,101 @@ async fn converse(
     writer: Arc<SpliceWriter>,
     state: Arc<ConnectionState>,
 ) {
-    let (limits, admission) = (Arc::clone(&place.limits), Arc::clone(place.slot.admission()));
-    let terms = Arc::clone(&place.terms);
-    let begun = Instant::now();
-    let builder = builder(StreamExecutor(Arc::clone(&state)), &limits);
-    let fast_path = FastPath::new(Arc::clone(&handler), place, &state);
-    let service = service_fn({
-        let (state, writer, answering) = (Arc::clone(&state), Arc::clone(&writer), Arc::clone(&handler));
-        move |request: http::Request<Incoming>| {
-            let running = state.begin();
-            if request.version() < Version::HTTP_2 && !request.body().is_end_stream() {
-                state.note_content();
-            }
-            // Placeholders work over HTTP/1 only: HTTP/2 puts frames around the bytes.
-            let way = if request.version() < Version::HTTP_2 {
-                state.count(&limits);
-                Way::Connection { stream: SpliceStream::new(Arc::clone(&writer)), version: request.version() }
-            } else {
-                let stream = Arc::<Stream>::default();
-                if let Some(excess) = state.begin_stream(&stream, &limits, begun) {
-                    turn_away(&state, &admission, excess);
-                }
-                // hyper spawns its task next.
-                state.streams().inspect(|streams| *streams.begun() = Some(Arc::clone(&stream)));
-                Way::Stream { stream, rest: Bytes::new() }
-            };
-            let version = request.version();
-            answering
-                .answer(request, state.handed(), state.client(), &limits.client_address, &terms.front)
-                .map(move |mut response| {
-                    if version < Version::HTTP_2 && running.state().is_last() {
-                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                    }
-                    let answering = |body: ResponseBody| {
-                        match &way {
-                            Way::Connection { .. } => running.state().held().set(body.held()),
-                            Way::Stream { stream, .. } => stream.held().set(body.held()),
-                        }
-                        AnsweringBody::new(body, running, way)
-                    };
-                    Ok::<_, Infallible>(response.map(answering))
-                })
-        }
+    let conversation = Arc::new(Conversation {
+        handler: Arc::clone(&handler),
+        limits: Arc::clone(&place.limits),
+        admission: Arc::clone(place.slot.admission()),
+        terms: Arc::clone(&place.terms),
+        state: Arc::clone(&state),
+        begun: Instant::now(),
     });
-    let socket = ClientSocket::new(transport, fast_path, writer, Arc::clone(&state));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let mut draining = false;
-    std::future::poll_fn(|cx| {
-        let order = state.poll_order(cx);
-        // The client is idle, sends its request head too slowly, or takes nothing.
-        if let Order::Leave | Order::Cut = order {
-            return Poll::Ready(());
-        }
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-            // Any other error means that the client has left or the source has failed. The access log has it.
-            if let Some(error) = ended.err().and_then(|error| error.downcast::<hyper::Error>().ok())
-                && error.is_parse()
-            {
-                handler.refused(error.is_parse_too_large(), state.client());
+    let fast_path = FastPath::new(handler, place, &state);
+    let mut socket = ClientSocket::new(transport, fast_path, Arc::clone(&writer), state);
+    if conversation.answer_plain(&mut socket).await.is_break() {
+        return;
+    }
+    // Boxed, because many connections have plain requests only.
+    if conversation.state.streams().is_some() {
+        Box::pin(http2::serve(socket, conversation)).await;
+    } else {
+        Box::pin(conversation.serve_http1(socket, writer)).await;
+    }
+}
+
+impl Conversation {
+    /// Lets the fast path answer requests until there is one that it does not answer, or the server stops. Returns
+    /// `Break` if the connection ends before.
+    ///
+    /// hyper comes later, because it takes 16 KiB for buffers at once.
+    async fn answer_plain(&self, socket: &mut ClientSocket) -> ControlFlow<()> {
+        poll_fn(|cx| match self.state.poll_order(cx) {
+            Order::Leave | Order::Cut => Poll::Ready(ControlFlow::Break(())),
+            Order::Drain if !self.state.is_sending() => Poll::Ready(ControlFlow::Continue(())),
+            Order::Serve | Order::Last | Order::Drain => match ready!(socket.poll_plain(cx)) {
+                Ok(()) => Poll::Ready(ControlFlow::Continue(())),
+                Err(_) => Poll::Ready(ControlFlow::Break(())),
+            },
+        })
+        .await
+    }
+
+    /// Serves requests over HTTP/1 by hyper.
+    async fn serve_http1(&self, socket: ClientSocket, writer: Arc<SpliceWriter>) {
+        let service = service_fn(|request| self.answer(request, &writer));
+        let mut connection = builder(&self.limits).serve_connection(TokioIo::new(socket), service);
+        let mut draining = false;
+        poll_fn(|cx| {
+            let order = self.state.poll_order(cx);
+            // The client is idle, sends its request head too slowly, or takes nothing.
+            if let Order::Leave | Order::Cut = order {
+                return Poll::Ready(());
             }
-            return Poll::Ready(());
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
+                // Any other error means that the client has left or the source has failed. The access log has it.
+                if let Some(error) = ended.err()
+                    && error.is_parse()
+                {
+                    self.handler.refused(error.is_parse_too_large(), self.state.client());
+                }
+                return Poll::Ready(());
+            }
+            // hyper does not know of the response that the fast path is sending: it must end first.
+            if order == Order::Drain && !draining && !self.state.is_sending() {
+                draining = true;
+                Pin::new(&mut connection).graceful_shutdown();
+                return Pin::new(&mut connection).poll(cx).map(drop);
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Answers a request over HTTP/1 that the fast path has left to hyper.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        writer: &Arc<SpliceWriter>,
+    ) -> impl Future<Output = Result<Response<AnsweringBody>, Infallible>> + use<> {
+        let Self { handler, limits, state, terms, .. } = self;
+        let running = state.begin();
+        if !request.body().is_end_stream() {
+            state.note_content();
         }
-        // hyper does not know of the response that the fast path is sending: it must end first.
-        if order == Order::Drain && !draining && !state.is_sending() {
-            draining = true;
-            connection.as_mut().graceful_shutdown();
-            return connection.as_mut().poll(cx).map(drop);
-        }
-        Poll::Pending
-    })
-    .await;
+        state.count(limits);
+        let stream = SpliceStream::new(Arc::clone(writer));
+        let way = Way::Connection { stream, version: request.version() };
+        handler.answer(request, state.handed(), state.client(), &limits.client_address, &terms.front).map(
+            move |mut response| {
+                if running.state().is_last() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok(response.map(|body| {
+                    running.state().held().set(body.held());
+                    AnsweringBody::new(body, running, way)
+                }))
+            },
+        )
+    }
 }
 
 /// Ends a connection whose client exceeds a limit with its streams.
@@ -191,22 +222,13 @@ fn turn_away(state: &ConnectionState, admission: &Admission, excess: Excess) {
     state.tell(if excess == Excess::Streams { Order::Drain } else { Order::Leave });
 }
 
-fn builder(executor: StreamExecutor, limits: &ConnectionLimits) -> Builder<StreamExecutor> {
-    let mut builder = Builder::new(executor);
+fn builder(limits: &ConnectionLimits) -> Builder {
+    let mut builder = Builder::new();
     // With `writev`, hyper queues the placeholders. It would otherwise copy their bytes.
     builder
-        .http1()
         .header_read_timeout(None)
         .max_headers(FIELDS_MAX)
         .max_buf_size(limits.header_size.max(CONNECTION_BUFFER_BYTES))
         .writev(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_send_buf_size(STREAM_BUFFER_BYTES)
-        .initial_stream_window_size(REQUEST_WINDOW_BYTES)
-        .initial_connection_window_size(REQUEST_WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX));
     builder
 }

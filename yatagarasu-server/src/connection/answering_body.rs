@@ -1,4 +1,4 @@
-//! The response body that hyper polls, and HTTP/3. Its request counts as running until the body is dropped.
+//! The response body as each version of HTTP polls it. Its request counts as running until the body is dropped.
 
 use std::mem;
 use std::pin::Pin;
@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Version;
+use http::header::{CONTENT_LENGTH, DATE};
+use http::{HeaderValue, Method, StatusCode, Version, response};
 use http_body::{Body, Frame, SizeHint};
-use yatagarasu_core::SourceError;
+use yatagarasu_core::http::validator::date_field;
+use yatagarasu_core::{Clock, SourceError, SystemClock};
 
 use crate::connection::limits::{CUT, STREAM_PIECE_BYTES};
 use crate::connection::splice::stream::SpliceStream;
@@ -115,7 +117,19 @@ impl Drop for AnsweringBody {
     }
 }
 
-/// Returns the next bytes of the body, at most one piece. hyper holds a piece until h2 takes it. Small pieces bound the
+/// Completes the head of a response over HTTP/2 or HTTP/3, as hyper does over HTTP/1: with the length of the body, if it is
+/// known, and the date.
+pub(super) fn complete(head: &mut response::Parts, body: &AnsweringBody, method: &Method) {
+    if let Some(length) = body.remaining()
+        && (length > 0 || *method != Method::HEAD)
+        && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status)
+    {
+        head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    head.headers.entry(DATE).or_insert_with(|| date_field(SystemClock.date()));
+}
+
+/// Returns the next bytes of the body, at most one piece. h2 holds a piece until h2 takes it. Small pieces bound the
 /// memory that a stalled client holds, and show the progress of a slow one.
 ///
 /// Returns a copy for the last piece, because h2 still holds it after the response has ended here. A slice of a stored

@@ -1,4 +1,4 @@
-//! The socket of a client, wrapped for hyper.
+//! The socket of a client, wrapped for hyper and `h2`.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -34,6 +34,16 @@ impl ClientSocket {
         state: Arc<ConnectionState>,
     ) -> Self {
         Self { transport, fast_path, writer, state }
+    }
+
+    /// Answers plain requests until there is one that hyper or `h2` has to answer, or the client has left.
+    pub(super) fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.fast_path.poll_read(&mut self.transport, &self.state, cx, &mut ReadBuf::new(&mut []))
+    }
+
+    /// Passes on everything that the client sends from now on.
+    pub(super) fn pass_all(&mut self) {
+        self.fast_path.pass_all();
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,8 +7,8 @@
 //! All other requests go to hyper, one head at a time and without a byte of the next one. hyper gets the next head only
 //! when its last response has left its buffers. It therefore has nothing to write while the fast path answers a
 //! request, and responses cannot overtake each other. Every head is checked here, whatever came before it on the
-//! connection: a proxy in front sends the requests of many clients over it. Only the preface of HTTP/2, at the beginning,
-//! hands the connection to hyper for good. Bytes that are no request get a [`refusal`] here: hyper would close the
+//! connection: a proxy in front sends the requests of many clients over it. The preface of HTTP/2, at the beginning, leads it to
+//! [`http2`](crate::connection::http2). Bytes that are no request get a [`refusal`] here: hyper would close the
 //! connection without a log line, a request id or a reason.
 //!
 //! The content of a request is not read, because a read-only gateway has no use for it. Its connection ends with its
@@ -98,8 +98,10 @@ enum Turn {
     Hand(usize),
     /// hyper: it has a whole head. It gets no byte of the next one before its response has left its buffers.
     Await,
-    /// hyper, until the connection ends.
-    HyperForGood,
+    /// The side above, until the connection ends.
+    Pass,
+    /// Nobody, until [`http2`](crate::connection::http2) has the connection.
+    Http2,
 }
 
 impl FastPath {
@@ -128,7 +130,13 @@ impl FastPath {
         }
     }
 
-    /// Reads for hyper. Answers plain requests on the way, and passes on the bytes of all others.
+    /// Passes on everything that the client sends from now on.
+    pub(super) fn pass_all(&mut self) {
+        self.turn = Turn::Pass;
+    }
+
+    /// Reads for hyper. Answers plain requests on the way, and passes on the bytes of all others. With an empty buffer,
+    /// returns when there are some, or none can come.
     pub(super) fn poll_read(
         &mut self,
         transport: &mut Transport,
@@ -147,7 +155,8 @@ impl FastPath {
                 return self.poll_linger(transport, state, cx);
             }
             match self.turn {
-                Turn::HyperForGood => return self.poll_pass(transport, state, cx, buffer),
+                Turn::Pass => return self.poll_pass(transport, state, cx, buffer),
+                Turn::Http2 => return Poll::Ready(Ok(())),
                 Turn::Await => return self.poll_end(transport, state, cx),
                 Turn::Hand(_) => return self.hand(buffer),
                 // The connection shuts down gracefully after this poll. Until then it starts no further request.
@@ -156,7 +165,7 @@ impl FastPath {
                     let is_more_needed = self.take_head(state);
                     if is_more_needed && (self.half_closed || ready!(self.poll_receive(transport, cx))? == 0)
                     {
-                        self.turn = Turn::HyperForGood;
+                        self.turn = Turn::Pass;
                     }
                 }
             }
@@ -205,7 +214,8 @@ impl FastPath {
                 return false;
             }
             RequestHead::Http2 if state.is_new() => {
-                self.turn = Turn::HyperForGood;
+                state.begin_http2();
+                self.turn = Turn::Http2;
                 return false;
             }
             RequestHead::Http2 => Refusal::of(Invalidity::NotHttp, &self.handler, state.client(), front),
@@ -300,7 +310,7 @@ impl FastPath {
         Poll::Ready(Ok(()))
     }
 
-    /// Hands hyper all received bytes, and then reads from the socket.
+    /// Passes on all received bytes, and then reads from the socket.
     fn poll_pass(
         &mut self,
         transport: &mut Transport,

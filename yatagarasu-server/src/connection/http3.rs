@@ -17,15 +17,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use h3::error::{Code, StreamError};
 use h3::server::{Connection, RequestResolver, RequestStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::header::{CONNECTION, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use http_body::Body;
 use quinn::{Incoming, VarInt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use yatagarasu_core::{Clock, SystemClock};
 
-use crate::connection::answering_body::{AnsweringBody, Way};
+use crate::connection::answering_body::{AnsweringBody, Way, complete};
 use crate::connection::http3::transport::{Exchange, Link, Stopped, Transport};
 use crate::connection::limits::FIELDS_MAX;
 use crate::connection::opening::{Ending, until_told};
@@ -265,16 +264,7 @@ async fn send(
     state: &ConnectionState,
 ) -> Option<Answer> {
     let (mut head, mut body) = response.into_parts();
-    if let Some(length) = body.size_hint().exact()
-        && (length > 0 || *method != Method::HEAD)
-        && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status)
-    {
-        head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
-    }
-    head.headers.entry(DATE).or_insert_with(|| {
-        let date = httpdate::fmt_http_date(SystemClock.date());
-        HeaderValue::try_from(date).expect("a date is a value")
-    });
+    complete(&mut head, &body, method);
     let waits = state.wait_for_client();
     stream.stream.send_response(Response::from_parts(head, ())).await.ok()?;
     drop(waits);

@@ -57,7 +57,7 @@ pub(crate) struct ConnectionState {
     unacknowledged: AtomicU32,
     /// The stored object that the response in progress sends over HTTP/1.
     held: HeldObject,
-    /// The streams of HTTP/2 and HTTP/3. Set when the first one begins.
+    /// The streams of HTTP/2 and HTTP/3. Set when the client begins with the preface of the former, or a stream of the latter.
     streams: OnceLock<Box<Streams>>,
     /// What the fast path found for the request that hyper gets next.
     routed: Mutex<Option<Box<Routed>>>,
@@ -196,12 +196,17 @@ impl ConnectionState {
         self.excess(limits, second)
     }
 
+    /// Records that the client speaks HTTP/2.
+    pub(super) fn begin_http2(&self) {
+        self.streams.get_or_init(Box::default);
+    }
+
     /// Has the reaper watch a stream.
     pub(super) fn watch(&self, stream: &Arc<Stream>) {
         self.streams.get_or_init(Box::default).watch(stream);
     }
 
-    /// Returns the streams of HTTP/2 and HTTP/3, or `None` if there never were any.
+    /// Returns the streams of HTTP/2 and HTTP/3, or `None` if the client speaks neither.
     pub(super) fn streams(&self) -> Option<&Streams> {
         self.streams.get().map(|streams| &**streams)
     }

@@ -90,8 +90,6 @@ impl Stream {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     open: Mutex<Vec<Weak<Stream>>>,
-    /// The stream of the request that hyper has just passed to the service. hyper spawns its task next.
-    begun: Mutex<Option<Arc<Stream>>>,
 }
 
 impl Streams {
@@ -146,11 +144,6 @@ impl Streams {
         let open = open.iter().filter_map(Weak::upgrade);
         let holding = open.map(|stream| (stream.waited_looks(), stream.held.retired_bytes(), stream));
         holding.filter(|(looks, bytes, _)| *looks > 0 && *bytes > 0).collect()
-    }
-
-    /// Returns the stream whose request hyper has just handed over.
-    pub(super) fn begun(&self) -> MutexGuard<'_, Option<Arc<Stream>>> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self) -> MutexGuard<'_, Vec<Weak<Stream>>> {
