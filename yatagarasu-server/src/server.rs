@@ -175,13 +175,14 @@ impl Server {
 
     /// Returns a way to have another process take over the listeners.
     pub fn handover(&self) -> Handover {
-        let weak = |socket: &Arc<ListeningSocket>| -> Passed {
-            let weak: Weak<ListeningSocket> = Arc::downgrade(socket);
-            weak
+        let pass = |name: &str, socket: &Arc<ListeningSocket>| {
+            let is_kept = socket.is_kept();
+            let socket: Weak<ListeningSocket> = Arc::downgrade(socket);
+            Passed { name: name.to_owned(), socket, is_kept }
         };
         let public = self.listeners.iter().zip(&self.sockets);
-        let public = public.map(|(one, socket)| (one.config().key.clone(), weak(socket)));
-        let admin = (ADMIN.to_owned(), weak(&self.admin_listener));
+        let public = public.map(|(one, socket)| pass(&one.config().key, socket));
+        let admin = pass(ADMIN, &self.admin_listener);
         let datagrams = self.http3.sockets(&self.listeners);
         Handover::new(public.chain([admin]).chain(datagrams).collect())
     }

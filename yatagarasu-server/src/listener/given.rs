@@ -11,6 +11,10 @@ use tokio::net::TcpListener;
 use crate::build::StartError;
 use crate::listener::socket::{ListenAddress, ListeningSocket, UnixSocket, bind_udp};
 
+/// The variable with the names of the Unix sockets whose files the supervisor keeps, as `LISTEN_FDNAMES` has them. A process
+/// sets it for the one that replaces it.
+pub(crate) const KEPT_NAMES: &str = "YATAGARASU_KEPT_FDNAMES";
+
 /// Listeners that this process was given at its start: by systemd (socket activation), or by the process that it
 /// replaces.
 #[derive(Debug, Default)]
@@ -28,9 +32,11 @@ impl Given {
     /// Returns an error if one is no listener for TCP or on a Unix socket, and no socket for UDP.
     #[expect(clippy::disallowed_methods, reason = "no configuration: the supervisor says what it passes on")]
     pub(crate) fn take() -> Result<Self, StartError> {
-        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        // systemd keeps its sockets, and their files, beyond this process. Another process leaves them to this one.
-        let is_kept = std::env::var_os("LISTEN_PID").is_some();
+        let [names, kept] =
+            ["LISTEN_FDNAMES", KEPT_NAMES].map(|name| std::env::var(name).unwrap_or_default());
+        // systemd keeps its sockets, and their files, beyond this process. The process that this one replaces says which are
+        // such, and leaves the others to this one.
+        let by_systemd = std::env::var_os("LISTEN_PID").is_some();
         let mut given = ListenFd::from_env();
         let mut names = names.split(':');
         let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
@@ -45,12 +51,14 @@ impl Given {
                 datagrams.push((address.map_err(StartError::Given)?, socket));
                 continue;
             }
+            let name = names.next().unwrap_or_default().to_owned();
             let unix = given.take_unix_listener(index).ok().flatten();
             let listener = match unix {
-                Some(listener) => Some(adopt_unix(listener, is_kept)),
+                Some(listener) => {
+                    Some(adopt_unix(listener, by_systemd || kept.split(':').any(|kept| kept == name)))
+                }
                 None => given.take_tcp_listener(index).map_err(StartError::Given)?.map(adopt_tcp),
             };
-            let name = names.next().unwrap_or_default().to_owned();
             if let Some(listener) = listener {
                 listeners.push((name, listener.map_err(StartError::Given)?));
             }

@@ -149,6 +149,11 @@ impl ListeningSocket {
         matches!(self, Self::Unix(_))
     }
 
+    /// Returns whether it is a Unix socket whose file somebody else keeps.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self, Self::Unix(UnixSocket { own: None, .. }))
+    }
+
     /// Records whether another process serves a Unix socket from now on, and has its file.
     pub(crate) fn leave(&self, is_left: bool) {
         if let Self::Unix(socket) = self {

@@ -16,6 +16,8 @@ use command_fds::{CommandFdExt, FdMapping};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::listener::given::KEPT_NAMES;
+
 /// The number of the first descriptor that is passed on (`sd_listen_fds(3)`).
 const FIRST: i32 = 3;
 
@@ -42,21 +44,28 @@ pub enum HandoverError {
     NotReady(u32),
 }
 
-/// A socket of a server, for another process. Weak, because one that this process does not serve any more must be closed.
-pub(super) type Passed = Weak<dyn AsFd + Send + Sync>;
+/// A socket of a server, for another process.
+#[derive(Clone)]
+pub(super) struct Passed {
+    pub(super) name: String,
+    /// Weak, because one that this process does not serve any more must be closed.
+    pub(super) socket: Weak<dyn AsFd + Send + Sync>,
+    /// Whether the supervisor keeps the socket, and its file.
+    pub(super) is_kept: bool,
+}
 
 /// The listeners of a server, for another process.
 #[derive(Clone)]
-pub struct Handover(Vec<(String, Passed)>);
+pub struct Handover(Vec<Passed>);
 
 impl fmt::Debug for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.0.iter().map(|passed| &passed.name)).finish()
     }
 }
 
 impl Handover {
-    pub(super) fn new(listeners: Vec<(String, Passed)>) -> Self {
+    pub(super) fn new(listeners: Vec<Passed>) -> Self {
         Self(listeners)
     }
 
@@ -75,15 +84,16 @@ impl Handover {
 
     async fn to(&self, mut command: Command) -> Result<u32, HandoverError> {
         let (mut ready, says_ready) = io::pipe()?;
-        let mut names = Vec::new();
         let mut passed: Vec<OwnedFd> = Vec::new();
-        for (name, listener) in &self.0 {
-            let listener: Arc<_> = listener.upgrade().ok_or(HandoverError::Stopped)?;
-            names.push(name.as_str());
-            passed.push(listener.as_fd().try_clone_to_owned()?);
+        for Passed { socket, .. } in &self.0 {
+            let socket: Arc<_> = socket.upgrade().ok_or(HandoverError::Stopped)?;
+            passed.push(socket.as_fd().try_clone_to_owned()?);
         }
-        command.stdin(Stdio::null()).env_remove("LISTEN_PID").env("LISTEN_FDS", passed.len().to_string());
-        command.env("LISTEN_FDNAMES", names.join(":"));
+        command.stdin(Stdio::null()).env("LISTEN_FDS", passed.len().to_string());
+        command.env("LISTEN_FDNAMES", names(self.0.iter()));
+        command.env(KEPT_NAMES, names(self.0.iter().filter(|passed| passed.is_kept)));
+        // They are of this process, and say so.
+        command.env_remove("LISTEN_PID").env_remove("WATCHDOG_PID");
         passed.push(says_ready.into());
         let mappings =
             passed.into_iter().zip(FIRST..).map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd });
@@ -104,6 +114,10 @@ impl Handover {
             Err(HandoverError::NotReady(id))
         }
     }
+}
+
+fn names<'a>(passed: impl Iterator<Item = &'a Passed>) -> String {
+    passed.map(|passed| passed.name.as_str()).collect::<Vec<_>>().join(":")
 }
 
 /// Ends a process that does not take over, so that none is left behind.

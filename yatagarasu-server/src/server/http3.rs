@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::UdpSocket;
-use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::connection::admission::Admission;
 use crate::connection::limits::ConnectionLimits;
 use crate::listener::Listener;
 use crate::listener::quic::{QuicListener, QuicThread};
+use crate::server::handover::Passed;
 use crate::server::worker::{Accepted, Arrived};
 
 /// The suffix of a listener's key in the name of its QUIC socket, for another process.
@@ -51,10 +51,11 @@ impl Http3 {
     }
 
     /// Returns the sockets with their names, for another process.
-    pub(super) fn sockets(&self, listeners: &[Listener]) -> Vec<(String, Weak<dyn AsFd + Send + Sync>)> {
+    pub(super) fn sockets(&self, listeners: &[Listener]) -> Vec<Passed> {
         let named = |(listener, quic): (&Listener, &Option<Arc<QuicListener>>)| {
-            let socket = Arc::downgrade(quic.as_ref()?);
-            Some((format!("{}{NAME_END}", listener.config().key), socket as Weak<dyn AsFd + Send + Sync>))
+            let socket: Weak<QuicListener> = Arc::downgrade(quic.as_ref()?);
+            let name = format!("{}{NAME_END}", listener.config().key);
+            Some(Passed { name, socket, is_kept: false })
         };
         listeners.iter().zip(&self.listeners).filter_map(named).collect()
     }

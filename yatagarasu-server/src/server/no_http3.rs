@@ -3,14 +3,14 @@
 use std::future::{pending, ready};
 use std::io;
 use std::net::UdpSocket;
-use std::os::fd::AsFd;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::connection::admission::Admission;
 use crate::connection::limits::ConnectionLimits;
 use crate::listener::Listener;
+use crate::server::handover::Passed;
 use crate::server::worker::Accepted;
 
 /// No listeners.
@@ -23,7 +23,7 @@ impl Http3 {
         Ok(Self)
     }
 
-    pub(super) fn sockets(&self, _: &[Listener]) -> Vec<(String, Weak<dyn AsFd + Send + Sync>)> {
+    pub(super) fn sockets(&self, _: &[Listener]) -> Vec<Passed> {
         Vec::new()
     }
 

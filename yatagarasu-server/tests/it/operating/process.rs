@@ -67,6 +67,18 @@ impl Process {
         Self::run(limited, folder)
     }
 
+    /// Starts the server by systemd's way: variables that end in `_PID` name the process. `change` sees the command.
+    pub(crate) fn start_as_unit(yaml: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let (folder, file) = write(yaml);
+        let server = command(&file);
+        let mut unit = Command::new("sh");
+        unit.args(["-c", "LISTEN_PID=$$ WATCHDOG_PID=$$ exec \"$0\" \"$@\""]);
+        unit.arg(server.get_program()).args(server.get_args());
+        unit.env_clear().env("YATAGARASU_CONFIG", &file).stdin(Stdio::null()).stderr(Stdio::piped());
+        change(&mut unit);
+        Self::run(unit, folder)
+    }
+
     /// Starts the server by a command that a test has changed.
     pub(crate) fn start_by(yaml: &str, change: impl FnOnce(&mut Command)) -> Self {
         let (folder, file) = write(yaml);

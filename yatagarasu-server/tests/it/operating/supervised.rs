@@ -2,7 +2,8 @@
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -123,35 +124,91 @@ async fn sockets_of_a_supervisor_are_served() {
     assert!(output.status.code() == Some(2) && said.contains("LISTEN_FDS: nothing is served on"), "{said}");
 }
 
+/// What a supervisor is told (`sd_notify(3)`).
+struct Told(UnixDatagram);
+
+impl Told {
+    fn at(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
+        socket.set_read_timeout(Some(yatagarasu_testing::PATIENCE)).unwrap();
+        Self(socket)
+    }
+
+    /// Drops the messages so far.
+    fn forget(&self) {
+        self.0.set_nonblocking(true).unwrap();
+        while self.0.recv(&mut [0; 1024]).is_ok() {}
+        self.0.set_nonblocking(false).unwrap();
+    }
+
+    /// Waits for a message with a line that begins like this.
+    fn next(&self, word: &str) -> String {
+        let mut room = [0; 1024];
+        loop {
+            let length = self.0.recv(&mut room).unwrap_or_else(|error| panic!("{word}: {error}"));
+            let text = String::from_utf8_lossy(&room[..length]).into_owned();
+            if text.lines().any(|line| line.starts_with(word)) {
+                return text;
+            }
+        }
+    }
+}
+
 /// systemd's `Type=notify`: it knows when the server serves, reloads, hangs and stops.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_supervisor_is_told_how_the_server_is() {
     let (_s3, yaml) = stored().await;
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(yatagarasu_testing::PATIENCE)).unwrap();
-    let mut process = Process::start_by(&yaml, |command| {
+    let told = Told::at(&path);
+    let mut process = Process::start_as_unit(&yaml, |command| {
         command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "300000");
     });
-    let told = move |word: &str| {
-        let mut room = [0; 1024];
-        loop {
-            let length = socket.recv(&mut room).unwrap_or_else(|error| panic!("{word}: {error}"));
-            let text = String::from_utf8_lossy(&room[..length]).into_owned();
-            if text.lines().any(|line| line.starts_with(word)) {
-                return text;
-            }
-        }
-    };
-    told("READY=1");
+    told.next("READY=1");
     for _ in 0..3 {
-        told("WATCHDOG=1");
+        told.next("WATCHDOG=1");
     }
     process.signal("-HUP");
-    assert!(told("RELOADING=1").contains("MONOTONIC_USEC="));
-    told("READY=1");
+    assert!(told.next("RELOADING=1").contains("MONOTONIC_USEC="));
+    told.next("READY=1");
     process.signal("-TERM");
-    told("STOPPING=1");
+    told.next("STOPPING=1");
     assert_eq!(spawn_blocking(move || process.ended()).await.unwrap(), Some(0));
+}
+
+/// The process that takes over is watched as the one that systemd has started, and leaves systemd's sockets alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_is_the_unit_s_as_well() {
+    let (_s3, yaml) = stored().await;
+    let folder = TempDir::new().unwrap();
+    let [notify, kept] = ["notify", "kept.sock"].map(|name| folder.path().join(name));
+    let own = folder.path().join("own.sock");
+    let (told, listener) = (Told::at(&notify), UnixListener::bind(&kept).unwrap());
+    let [first, second] = [&kept, &own].map(|path| format!("{{ address: \"unix:{}\" }}", path.display()));
+    let listeners = format!("listeners: [{{ address: \"127.0.0.1:0\" }}, {first}, {second}], threads");
+    let yaml = yaml.replacen("address: \"127.0.0.1:0\", threads", &listeners, 1);
+    let mut process = Process::start_as_unit(&yaml, |command| {
+        let mapping = FdMapping { parent_fd: listener.into(), child_fd: 3 };
+        command.fd_mappings(vec![mapping]).unwrap().env("LISTEN_FDS", "1");
+        command.env("NOTIFY_SOCKET", &notify).env("WATCHDOG_USEC", "300000");
+    });
+    told.next("WATCHDOG=1");
+    process.signal("-USR2");
+    let successor = told.next("MAINPID=");
+    let successor =
+        successor.lines().find_map(|line| line.strip_prefix("MAINPID=")).unwrap().parse().unwrap();
+    // The first one has ended, so that only the second one can say this.
+    assert_eq!(spawn_blocking(move || process.ended()).await.unwrap(), Some(0));
+    told.forget();
+    told.next("WATCHDOG=1");
+    assert!(kept.exists() && own.exists());
+    signal("-TERM", successor);
+    told.next("STOPPING=1");
+    let removed = async {
+        while own.exists() {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(yatagarasu_testing::PATIENCE, removed).await.expect("its own is removed");
+    assert!(kept.exists(), "systemd listens on it");
 }
