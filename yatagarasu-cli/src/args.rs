@@ -27,9 +27,22 @@ pub(crate) enum Command {
     Cache(CacheArguments),
     /// Explains what a server would do with a request, and why, without asking S3.
     Explain(ExplainArguments),
+    /// Tells by the exit status whether a server is alive, for containers and supervisors.
+    Health(HealthArguments),
     /// Runs the gateway with a built-in S3 server, to try it out.
     #[cfg(feature = "demo")]
     Demo(DemoArguments),
+}
+
+/// A question about the health of a server.
+#[derive(Debug, Args)]
+pub(crate) struct HealthArguments {
+    /// Asks whether S3 answers, too, and the server is not about to stop.
+    #[arg(long)]
+    pub(crate) ready: bool,
+    /// The server to connect to.
+    #[command(flatten)]
+    pub(crate) server: AdminArguments,
 }
 
 /// A request to explain.

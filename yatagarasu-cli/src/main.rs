@@ -1,5 +1,5 @@
 //! The `yatagarasu` command: checks configurations, inspects and purges the caches of a server,
-//! explains what requests get, and runs a demo.
+//! explains what requests get, asks for its health, and runs a demo.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -8,6 +8,7 @@ mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod explain;
+mod health;
 mod stdout;
 mod words;
 
@@ -56,6 +57,10 @@ fn run(command: &Command) -> anyhow::Result<()> {
         }
         Command::Explain(arguments) => {
             let text = runtime()?.block_on(explain::run(arguments))?;
+            stdout::print(&text).context(stdout::FAILED)
+        }
+        Command::Health(arguments) => {
+            let text = runtime()?.block_on(health::run(arguments))?;
             stdout::print(&text).context(stdout::FAILED)
         }
         #[cfg(feature = "demo")]

@@ -24,6 +24,9 @@ use crate::args::{AdminArguments, PurgeArguments, Selection};
 /// Timeout for a complete response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Timeout for a check of the health. Those who check give up after some seconds themselves, and `/ready` waits 5 s for S3.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(5500);
+
 /// Maximum size of a response body, in bytes.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -129,6 +132,21 @@ impl AdminClient {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
+    /// Checks that the server says 200 at `path`, which it does if it is in the `expected` state.
+    pub(crate) async fn check(&self, path: &str, expected: &'static str) -> Result<(), AdminError> {
+        let request = Request::get(format!("{}{path}", self.url));
+        let (status, body) = self.send(request, Bytes::new(), CHECK_TIMEOUT).await?;
+        match status {
+            StatusCode::OK => Ok(()),
+            StatusCode::SERVICE_UNAVAILABLE => Err(AdminError::Unwell {
+                url: self.url.clone(),
+                expected,
+                said: String::from_utf8_lossy(&body).trim().to_owned(),
+            }),
+            other => Err(self.refusal(other, &body)),
+        }
+    }
+
     /// Sends a request and parses the JSON in the response.
     async fn ask<T: DeserializeOwned>(
         &self,
@@ -144,7 +162,18 @@ impl AdminClient {
     }
 
     /// Sends a request and returns the content of a successful response.
-    async fn exchange(&self, mut request: request::Builder, body: Bytes) -> Result<Bytes, AdminError> {
+    async fn exchange(&self, request: request::Builder, body: Bytes) -> Result<Bytes, AdminError> {
+        let (status, body) = self.send(request, body, TIMEOUT).await?;
+        if status.is_success() { Ok(body) } else { Err(self.refusal(status, &body)) }
+    }
+
+    /// Sends a request and returns the status and the content of the response.
+    async fn send(
+        &self,
+        mut request: request::Builder,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<(StatusCode, Bytes), AdminError> {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
@@ -155,11 +184,10 @@ impl AdminClient {
             let body = Limited::new(body, BYTES_MAX).collect().await.map_err(|error| innermost(&*error))?;
             Ok::<_, String>((head.status, body.to_bytes()))
         };
-        let answer = tokio::time::timeout(TIMEOUT, exchange).await;
         let url = || self.url.clone();
-        let answer = answer.map_err(|_| AdminError::Slow { url: url(), seconds: TIMEOUT.as_secs() })?;
-        let (status, body) = answer.map_err(|reason| AdminError::Unreachable { url: url(), reason })?;
-        if status.is_success() { Ok(body) } else { Err(self.refusal(status, &body)) }
+        let answer = tokio::time::timeout(limit, exchange).await;
+        let answer = answer.map_err(|_| AdminError::Slow { url: url(), seconds: limit.as_secs() })?;
+        answer.map_err(|reason| AdminError::Unreachable { url: url(), reason })
     }
 
     fn refusal(&self, status: StatusCode, body: &[u8]) -> AdminError {

@@ -59,6 +59,16 @@ pub(crate) enum AdminError {
         /// The URL that was meant to be the admin API's.
         url: String,
     },
+    /// The server is not in the state that was asked for.
+    #[error("the server at {url} is not {expected}: {said}")]
+    Unwell {
+        /// The URL of the admin API.
+        url: String,
+        /// The state: `alive` or `ready`.
+        expected: &'static str,
+        /// What it said.
+        said: String,
+    },
     /// The server rejected the request and gave this reason.
     #[error("{0}")]
     Refused(String),
@@ -83,6 +93,7 @@ impl AdminError {
             | Self::Strange { .. }
             | Self::Unauthorized { .. }
             | Self::Public { .. }
+            | Self::Unwell { .. }
             | Self::Refused(_)
             | Self::NoSuchBucket { .. } => false,
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
 use yatagarasu_testing::client::Client;
-use yatagarasu_testing::origin::{ACCESS_KEY, Origin, SECRET_KEY};
+use yatagarasu_testing::origin::{ACCESS_KEY, Origin, Reply, SECRET_KEY};
 
 use crate::process::{Said, command, finish, run};
 
@@ -278,4 +278,25 @@ async fn a_server_or_a_file_says_what_a_request_would_get() {
     assert!(said.status == 2 && said.stderr.contains("/nowhere.yaml"), "{said:?}");
     let said = explain(&["x", "--config", file]);
     assert!(said.status == 2 && said.stderr.contains("expected a URL such as"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_says_whether_it_is_well() {
+    let site = Site::start("token: s3cret").await;
+    let health = |more: &[&str]| run(&[&["health", "--admin", site.admin.as_str()][..], more].concat());
+    let said = health(&[]);
+    assert_eq!((said.status, said.stdout.as_str(), said.stderr.as_str()), (0, "alive\n", ""));
+    // Neither needs the token.
+    let said = health(&["--ready"]);
+    assert_eq!((said.status, said.stdout.as_str(), said.stderr.as_str()), (0, "ready\n", ""));
+    // Results hold for a second.
+    site.s3.decide(|_| Some(Reply::status(500)));
+    let mut said = health(&["--ready"]);
+    while said.status == 0 {
+        said = health(&["--ready"]);
+    }
+    assert!(said.status == 1 && said.stderr.contains("is not ready: {\"ready\":false,"), "{said:?}");
+    assert_eq!(health(&[]).status, 0, "it is alive all the same");
+    let said = run(&["health", "--admin", "http://127.0.0.1:1"]);
+    assert!(said.status == 1 && said.stderr.contains("is the server running"), "{said:?}");
 }
