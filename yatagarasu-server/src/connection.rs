@@ -32,7 +32,7 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::Poll;
 
 use futures_util::FutureExt;
 use http::header::CONNECTION;
@@ -145,13 +145,20 @@ impl Conversation {
     ///
     /// hyper comes later, because it takes 16 KiB for buffers at once.
     async fn answer_plain(&self, socket: &mut ClientSocket) -> ControlFlow<()> {
-        poll_fn(|cx| match self.state.poll_order(cx) {
-            Order::Leave | Order::Cut => Poll::Ready(ControlFlow::Break(())),
-            Order::Drain if !self.state.is_sending() => Poll::Ready(ControlFlow::Continue(())),
-            Order::Serve | Order::Last | Order::Drain => match ready!(socket.poll_plain(cx)) {
-                Ok(()) => Poll::Ready(ControlFlow::Continue(())),
-                Err(_) => Poll::Ready(ControlFlow::Break(())),
-            },
+        poll_fn(|cx| {
+            let order = self.state.poll_order(cx);
+            if let Order::Leave | Order::Cut = order {
+                return Poll::Ready(ControlFlow::Break(()));
+            }
+            match socket.poll_plain(cx) {
+                Poll::Ready(Ok(())) => Poll::Ready(ControlFlow::Continue(())),
+                Poll::Ready(Err(_)) => Poll::Ready(ControlFlow::Break(())),
+                // After the response that was on its way, if there was one.
+                Poll::Pending if order == Order::Drain && !self.state.is_sending() => {
+                    Poll::Ready(ControlFlow::Continue(()))
+                }
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await
     }

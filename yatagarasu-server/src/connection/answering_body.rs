@@ -129,7 +129,7 @@ pub(super) fn complete(head: &mut response::Parts, body: &AnsweringBody, method:
     head.headers.entry(DATE).or_insert_with(|| date_field(SystemClock.date()));
 }
 
-/// Returns the next bytes of the body, at most one piece. h2 holds a piece until h2 takes it. Small pieces bound the
+/// Returns the next bytes of the body, at most one piece. It is held until the client's windows cover it. Small pieces bound the
 /// memory that a stalled client holds, and show the progress of a slow one.
 ///
 /// Returns a copy for the last piece, because h2 still holds it after the response has ended here. A slice of a stored

@@ -41,17 +41,11 @@ pub(super) async fn serve(mut socket: ClientSocket, conversation: Arc<Conversati
         .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX));
     let output = Output::new(socket);
     let connection = until_told(&conversation, builder.handshake(output.clone())).await;
-    // An error means that the client has left or does not speak HTTP/2. `h2` has told it.
-    let Some(Ok(mut connection)) = connection else { return };
-    let mut draining = false;
-    let conversing = poll_fn(|cx| {
-        let ended = conversation.poll(&mut connection, &mut draining, cx);
-        match output.poll_send(cx) {
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(())) | Poll::Pending => ended,
-        }
-    });
-    until_told(&conversation, conversing).await;
+    // An error means that the client has left.
+    let Some(Ok(connection)) = connection else { return };
+    let mut serving =
+        Serving { conversation: Arc::clone(&conversation), connection, output, begun_after_goaway: None };
+    until_told(&conversation, poll_fn(|cx| serving.poll(cx))).await;
 }
 
 /// Runs `conversing`. Returns `None` if the connection gets an order to end at once.
@@ -64,24 +58,51 @@ async fn until_told<T>(conversation: &Conversation, conversing: impl Future<Outp
     .await
 }
 
-impl Conversation {
+/// A connection that takes requests.
+struct Serving {
+    conversation: Arc<Conversation>,
+    connection: Connection<Output<ClientSocket>, Bytes>,
+    output: Output<ClientSocket>,
+    /// Number of requests that have begun since the client was told to begin no more, if it was.
+    begun_after_goaway: Option<u32>,
+}
+
+impl Serving {
     /// Begins requests and sends responses until the connection has ended.
-    fn poll(
-        self: &Arc<Self>,
-        connection: &mut Connection<Output<ClientSocket>, Bytes>,
-        draining: &mut bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        if self.state.is_draining() && !*draining {
-            *draining = true;
-            connection.graceful_shutdown();
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = self.poll_requests(cx);
+        match self.output.poll_send(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(())) | Poll::Pending => ended,
         }
-        while let Some(Ok((request, respond))) = ready!(connection.poll_accept(cx)) {
-            self.begin(request, respond, cx);
-        }
-        Poll::Ready(())
     }
 
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { conversation, connection, begun_after_goaway, .. } = self;
+        if conversation.state.is_draining() && begun_after_goaway.is_none() {
+            *begun_after_goaway = Some(0);
+            connection.graceful_shutdown();
+        }
+        for _ in 0..STREAMS_MAX {
+            let Some(Ok((request, respond))) = ready!(connection.poll_accept(cx)) else {
+                return Poll::Ready(());
+            };
+            // Requests that were on their way may come. A client that goes on does not heed it.
+            if let Some(begun) = begun_after_goaway {
+                *begun += 1;
+                if *begun > STREAMS_MAX {
+                    conversation.state.tell(Order::Leave);
+                }
+            }
+            conversation.begin(request, respond, cx);
+        }
+        // The other connections of the thread have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Conversation {
     /// Begins a request, and answers it if that takes no wait.
     #[expect(clippy::disallowed_methods, reason = "ends with its stream, or with the connection")]
     fn begin(
@@ -151,7 +172,7 @@ impl Exchange {
         complete(&mut head, &body, &self.method);
         let ended = body.is_end_stream();
         let stream = self.respond.send_response(Response::from_parts(head, ()), ended).ok()?;
-        (!ended).then_some(Sending { stream, body, piece: None })
+        (!ended).then_some(Sending { stream, body, piece: Bytes::new() })
     }
 }
 
@@ -159,8 +180,8 @@ impl Exchange {
 struct Sending {
     stream: SendStream<Bytes>,
     body: AnsweringBody,
-    /// A piece that waits for the client's window.
-    piece: Option<Bytes>,
+    /// What is left of a piece that waits for the client's windows.
+    piece: Bytes,
 }
 
 impl Sending {
@@ -174,28 +195,31 @@ impl Sending {
     }
 
     /// Sends pieces until the body has ended. Returns an error if the stream has ended before.
+    ///
+    /// `h2` gets no byte that the client's windows do not cover. It would keep it after the response has ended here, and
+    /// nobody would see that its client takes it slowly or not at all.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
-            if let Some(piece) = &self.piece {
-                // An empty piece needs no window.
-                while !piece.is_empty() && self.stream.capacity() == 0 {
+            while !self.piece.is_empty() {
+                let capacity = self.stream.capacity();
+                if capacity == 0 {
                     match ready!(self.stream.poll_capacity(cx)) {
                         Some(capacity) => drop(capacity?),
                         None => return Poll::Ready(Ok(())),
                     }
+                    continue;
                 }
-                let (piece, ended) = (self.piece.take().unwrap_or_default(), self.body.is_end_stream());
-                self.stream.send_data(piece, ended)?;
+                let part = self.piece.split_to(capacity.min(self.piece.len()));
+                let ended = self.piece.is_empty() && self.body.is_end_stream();
+                self.stream.send_data(part, ended)?;
                 if ended {
                     return Poll::Ready(Ok(()));
                 }
             }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
-                    // One byte is enough to go on: a stream that asks for more than it has takes the window that the
-                    // others share.
-                    self.stream.reserve_capacity(1);
-                    self.piece = frame.into_data().ok();
+                    self.piece = frame.into_data().unwrap_or_default();
+                    self.stream.reserve_capacity(self.piece.len());
                 }
                 Some(Err(_)) => {
                     self.stream.send_reset(Reason::INTERNAL_ERROR);

@@ -76,6 +76,7 @@ impl<S: AsyncWrite + Unpin> Collected<S> {
     fn append(&mut self, slices: &[IoSlice<'_>]) -> usize {
         if self.bytes.capacity() == 0 {
             self.bytes = SPARE.take();
+            self.bytes.reserve_exact(FULL_BYTES);
         }
         let before = self.bytes.len();
         for slice in slices {

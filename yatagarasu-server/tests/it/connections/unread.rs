@@ -140,6 +140,26 @@ async fn an_http2_stream_that_is_not_taken_is_reset_and_the_others_go_on() {
     }
 }
 
+/// The last bytes count as well: the server has handed nothing over that the window does not cover.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_stream_whose_last_byte_is_not_taken_is_reset() {
+    const LENGTH: u32 = 64 * 1024;
+    let site = site(SEND_TIMEOUT).await;
+    site.origin.objects().put_pattern("short", LENGTH.into());
+    assert_eq!(site.client.get("/static/short").await.status, 200);
+    let mut client = Http2::with_window(site.address, LENGTH - 1).await;
+    let mut body = client.begin("/static/short").await.unwrap().into_body();
+    until_timeouts(&site, 1).await;
+    let mut taken = 0;
+    let broken = loop {
+        match body.frame().await.expect("it does not end") {
+            Ok(frame) => taken += frame.into_data().unwrap().len(),
+            Err(broken) => break format!("{broken:?}"),
+        }
+    };
+    assert!(taken < LENGTH as usize && broken.contains("CANCEL"), "{taken}: {broken}");
+}
+
 /// Reads the next bytes of the pattern from `offset` on. Returns the offset after them.
 async fn read_on(body: &mut Incoming, offset: u64) -> u64 {
     let frame = timeout(PATIENCE, body.frame()).await.expect("the stream goes on");

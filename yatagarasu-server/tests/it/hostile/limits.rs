@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use yatagarasu_sys::process::raise_open_files_limit;
 use yatagarasu_testing::PATIENCE;
@@ -133,6 +135,30 @@ async fn a_client_may_begin_so_many_streams_in_a_second() {
     }
     timeout(PATIENCE, client.closed()).await.expect("the connection ends");
     assert_eq!(refused(&site, "http2_streams_per_second").await, 1);
+}
+
+/// A client that acknowledges nothing could otherwise go on with new streams for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_heed_goaway_is_let_go() {
+    let site = limited("requests_per_connection: 1").await;
+    let mut client = TcpStream::connect(site.address).await.unwrap();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut begun = 0_u32;
+    // GET of `/` at the host `a`, by RFC 7541 C.3, and what is read while the connection lasts.
+    let talk = async {
+        loop {
+            let id = (2 * begun + 1).to_be_bytes();
+            let frame = [&[0, 0, 6, 1, 5][..], &id, &[0x82, 0x86, 0x84, 0x41, 1, b'a']].concat();
+            if client.write_all(&frame).await.is_err()
+                || !matches!(client.read(&mut [0; 4096]).await, Ok(1..))
+            {
+                return;
+            }
+            begun += 1;
+        }
+    };
+    timeout(PATIENCE, talk).await.expect("the connection ends");
+    assert!(begun < 1000, "{begun}");
 }
 
 /// Operators could not even ask what was wrong.

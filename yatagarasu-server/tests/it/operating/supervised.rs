@@ -206,7 +206,7 @@ async fn another_process_is_the_unit_s_as_well() {
     told.next("STOPPING=1");
     let removed = async {
         while own.exists() {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(yatagarasu_testing::PATIENCE, removed).await.expect("its own is removed");
