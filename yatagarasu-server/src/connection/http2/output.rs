@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Number of bytes at which the buffer is sent. A client that takes nothing holds no more.
-const FULL_BYTES: usize = 64 * 1024;
+const FULL_BYTES: usize = 128 * 1024;
 
 thread_local! {
     /// A buffer for the next connection that writes.
