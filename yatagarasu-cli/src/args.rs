@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{StringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use yatagarasu_server::config::Secret;
 
 /// Checks configurations of the Yatagarasu gateway, and inspects and purges its caches.
@@ -29,9 +30,31 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     /// Tells by the exit status whether a server is alive, for containers and supervisors.
     Health(HealthArguments),
+    /// Prints the completions of a shell for a program.
+    Completions {
+        /// The shell.
+        shell: Shell,
+        /// The program.
+        #[arg(long, value_enum, default_value = "yatagarasu")]
+        program: Program,
+    },
+    /// Writes the manual pages of both programs, one for each command.
+    Man {
+        /// The folder to write them into.
+        folder: PathBuf,
+    },
     /// Runs the gateway with a built-in S3 server, to try it out.
     #[cfg(feature = "demo")]
     Demo(DemoArguments),
+}
+
+/// A program with a command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Program {
+    /// The command.
+    Yatagarasu,
+    /// The server.
+    YatagarasuServer,
 }
 
 /// A question about the health of a server.

@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod explain;
 mod health;
+mod shell;
 mod stdout;
 mod words;
 
@@ -63,6 +64,11 @@ fn run(command: &Command) -> anyhow::Result<()> {
             let text = runtime()?.block_on(health::run(arguments))?;
             stdout::print(&text).context(stdout::FAILED)
         }
+        Command::Completions { shell, program } => {
+            stdout::print(&shell::completions(*shell, *program)).context(stdout::FAILED)
+        }
+        Command::Man { folder } => shell::write_manual(folder)
+            .with_context(|| format!("the manual pages cannot be written into {}", folder.display())),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => Ok(runtime()?.block_on(demo::run(arguments))?),
     }

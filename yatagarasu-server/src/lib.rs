@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod arguments;
 pub mod build;
 mod compression;
 pub mod config;

@@ -2,48 +2,23 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use yatagarasu_server::arguments::Arguments;
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::signals::{Further, Ignored, Signals};
-use yatagarasu_server::telemetry::log::{DEFAULT_FILTER, Format, Log};
+use yatagarasu_server::telemetry::log::Log;
 use yatagarasu_server::{Config, Handover, Reloader, Server, Stop, supervisor, tell_predecessor};
 use yatagarasu_sys::process::raise_open_files_limit;
-
-/// Serves S3 buckets over HTTP.
-#[derive(Debug, Parser)]
-#[command(name = "yatagarasu-server", version)]
-struct Arguments {
-    /// The configuration: YAML, TOML or JSON.
-    #[arg(long, short, value_name = "FILE", env = "YATAGARASU_CONFIG")]
-    config: PathBuf,
-    /// How log lines are written.
-    #[arg(long, value_enum, default_value = "text")]
-    log_format: LogFormat,
-    /// What is logged, as in `info,yatagarasu::access=off`.
-    #[arg(long, value_name = "FILTER", env = "YATAGARASU_LOG", default_value = DEFAULT_FILTER)]
-    log: String,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
 
 /// Exit status of a start that failed: nothing was served.
 const NOT_STARTED: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let format = match arguments.log_format {
-        LogFormat::Text => Format::Text,
-        LogFormat::Json => Format::Json,
-    };
-    let log = match Log::start(&arguments.log, format) {
+    let log = match Log::start(&arguments.log, arguments.log_format) {
         Ok(log) => log,
         Err(error) => return not_started(&error.into()),
     };

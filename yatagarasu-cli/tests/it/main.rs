@@ -10,3 +10,4 @@ mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod process;
+mod shell;

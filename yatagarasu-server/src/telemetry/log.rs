@@ -33,7 +33,7 @@ const PANICS: &str = "yatagarasu::panic";
 static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
 
 /// Format of the log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// Human-readable text.
     Text,
