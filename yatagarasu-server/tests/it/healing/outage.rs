@@ -85,7 +85,8 @@ async fn outage(reply: Reply, s3: &str, lasts: Duration) {
     );
     let failed: Vec<_> = hits().filter(|hit| hit.status != 200).collect();
     assert!(failed.is_empty(), "{failed:?}, down from {fell:?} to {returned:?}");
-    assert!(meanwhile < (before * 3).max(Duration::from_millis(300)), "{before:?}, then {meanwhile:?}");
+    // A hit that waited for a silent source would take a second.
+    assert!(meanwhile < (before * 3).max(Duration::from_millis(900)), "{before:?}, then {meanwhile:?}");
     let most = (returned - opened).as_secs() + 2;
     assert!(probes as u64 <= most, "{probes} requests in {:?}", returned - opened);
     for miss in asked[CLIENTS..].iter().flatten() {

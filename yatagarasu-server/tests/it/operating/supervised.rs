@@ -66,7 +66,7 @@ async fn another_process_takes_over_and_no_client_is_refused() {
     assert_eq!(spawn_blocking(move || first.ended()).await.unwrap(), Some(0), "the first one has ended");
     done.store(true, Ordering::Relaxed);
     for requests in load.join_all().await {
-        assert!(requests > 20, "{requests}");
+        assert!(requests > 5, "{requests}");
     }
     signal("-KILL", latest);
 }
