@@ -133,17 +133,13 @@ async fn a_stream_whose_client_does_not_read_takes_less_than_48_kib() {
     let _clients = stop_reading(process.address, STREAMS).await;
     stalled(&s3).await;
     assert!(s3.objects().gets() > STREAMS, "a stream for each client");
-    // The bytes wait in the sockets: a stream that cannot go on holds no pipe. On a busy machine, it takes a while until
-    // none can.
-    let settled = async {
-        while process.open_files("pipe:") as u64 >= STREAMS / 2 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, settled).await.expect("the streams hold pipes");
+    // The bytes wait in the sockets: only a stream whose last move the socket took a part of holds a pipe. On a busy machine
+    // these may be some, but not all, as if no stream waited for room.
+    let pipes = process.open_files("pipe:") as u64 / 2;
     let each = over(&process, idle) / STREAMS;
-    println!("a stalled stream: {} KiB over idle", each / KIB);
+    println!("a stalled stream: {} KiB over idle, {pipes} pipes", each / KIB);
     assert!(each < 48 * KIB, "{each} over idle for each of {STREAMS}");
+    assert!(pipes < STREAMS * 3 / 4, "{pipes} pipes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
