@@ -176,6 +176,49 @@ pub(crate) enum CacheCommand {
     },
     /// Removes objects from the caches, or marks them stale, and prints how many.
     Purge(PurgeArguments),
+    /// Has objects fetched into the cache of a bucket, before clients ask for them.
+    Warm(WarmArguments),
+}
+
+/// The objects to fetch into a cache.
+#[derive(Debug, Args)]
+pub(crate) struct WarmArguments {
+    /// The bucket's name in the server's configuration.
+    #[arg(long)]
+    pub(crate) bucket: String,
+    /// The objects to fetch.
+    #[command(flatten)]
+    pub(crate) objects: WarmObjects,
+    /// How many are fetched at the same time.
+    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) jobs: u16,
+    /// How many are begun in a second at most.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+    /// Notes the objects that are done in this file, and leaves out those that it has: to go on after an interruption.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Prints the keys and fetches nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Prints JSON: a line for each object, and one for all.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The objects to fetch: by their keys, by what these begin with, or by their URLs.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct WarmObjects {
+    /// Fetches the objects whose keys are in this file, one a line; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// Fetches all objects at S3 with keys that begin with this prefix. The server must be allowed to list them.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) prefix: Option<String>,
+    /// Fetches the objects of the pages that the sitemap at this URL names.
+    #[arg(long, value_name = "URL")]
+    pub(crate) sitemap: Option<String>,
 }
 
 /// The objects to purge, and whether to keep them as stale.

@@ -1,13 +1,17 @@
 //! The `cache` commands: ask a running server over its admin API.
 //!
 //! [`client`] sends one request over the [`connector`] and turns a refusal into an [`error`]. [`stats`] prints the
-//! answer as a [`table`].
+//! answer as a [`table`]. [`warm`] sends many, for the pages of a [`sitemap`] as well, while [`progress`] shows how far it
+//! is.
 
 pub(crate) mod client;
 mod connector;
 pub(crate) mod error;
+mod progress;
+mod sitemap;
 mod stats;
 mod table;
+mod warm;
 
 use crate::args::{CacheArguments, CacheCommand, PurgeArguments};
 use crate::words::counted;
@@ -43,6 +47,7 @@ pub(crate) async fn run(arguments: &CacheArguments) -> Result<String, AdminError
             }
             Ok(text)
         }
+        CacheCommand::Warm(arguments) => warm::run(&client, arguments).await,
     }
 }
 

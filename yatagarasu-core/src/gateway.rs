@@ -44,10 +44,11 @@ use crate::gateway::explain::Explanation;
 use crate::gateway::outcome::{GatewayError, Outcome};
 use crate::gateway::request::Request;
 use crate::http::coding::Accepted;
-use crate::source::ObjectSource;
 use crate::source::consequences::StaleInstead;
 use crate::source::error::SourceError;
+use crate::source::list::{ListPage, Listing};
 use crate::source::trace::SourceTrace;
+use crate::source::{ObjectSource, SourceRequest};
 
 use coded::Coder;
 use fill::join::{Begin, Trials};
@@ -271,6 +272,15 @@ impl Gateway {
     /// Checks that the source can answer now. Returns the error if it cannot.
     pub async fn probe(&self) -> Result<(), SourceError> {
         self.shared.source.probe().await
+    }
+
+    /// Lists the objects of the source, not of the cache.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the source, such as that it does not allow it.
+    pub async fn list(&self, listing: &Listing) -> Result<ListPage, SourceError> {
+        self.shared.source.list(listing, &SourceRequest::default()).await
     }
 
     /// Returns the cache's fill level.

@@ -2,8 +2,8 @@
 //!
 //! [`token`] decides who may ask for more than health and readiness, and [`guesses`] slows down whoever has to guess it.
 //! [`ready`] asks the sources, [`stats`] and `metrics` show the counters, [`purge`] drops stored objects or marks them
-//! stale, [`reload`] shows the configuration and has it read again, and [`explain`] says what a request would get. Orders come
-//! in JSON, as [`order`]s.
+//! stale, [`warm`] has objects fetched and lists them, [`reload`] shows the configuration and has it read again, and
+//! [`explain`] says what a request would get. Orders come in JSON, as [`order`]s.
 
 mod explain;
 mod guesses;
@@ -14,6 +14,7 @@ mod ready;
 mod reload;
 mod stats;
 mod token;
+pub mod warm;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -170,9 +171,10 @@ impl Admin {
             ("/ready", true) if token.is_none() && !trusted => self.unauthorized(&head, client),
             ("/ready", true) if *self.state.phase.borrow() > Phase::Serving => ready::stopping(),
             ("/ready", true) => self.readiness.answer(buckets.all(), trusted).await,
-            ("/stats" | "/metrics" | "/purge" | "/config" | "/reload" | "/explain", _) if !trusted => {
-                self.unauthorized(&head, client)
-            }
+            (
+                "/stats" | "/metrics" | "/purge" | "/config" | "/reload" | "/explain" | "/warm" | "/list",
+                _,
+            ) if !trusted => self.unauthorized(&head, client),
             ("/stats", true) => document(StatusCode::OK, &stats::stats(&buckets, &self.state.memory)),
             ("/metrics", true) => {
                 metrics(exposition(&self.state, &buckets, self.reloader.get().map(Arc::as_ref)))
@@ -187,11 +189,17 @@ impl Admin {
             ("/explain", false) if head.method == Method::POST => {
                 explain::answer(&buckets, &self.state.listeners, &head.headers, body).await
             }
+            ("/warm", false) if head.method == Method::POST => {
+                warm::answer(&self.buckets, &head.headers, body).await
+            }
+            ("/list", false) if head.method == Method::POST => {
+                warm::list(&self.buckets, &head.headers, body).await
+            }
             ("/health" | "/ready" | "/stats" | "/metrics" | "/config", false) => not_allowed("GET, HEAD"),
-            ("/purge" | "/reload" | "/explain", _) => not_allowed("POST"),
+            ("/purge" | "/reload" | "/explain" | "/warm" | "/list", _) => not_allowed("POST"),
             _ => {
-                let detail =
-                    "there are /health, /ready, /stats, /metrics, /config, /reload, /explain and /purge here";
+                let detail = "there are /health, /ready, /stats, /metrics, /config, /reload, /explain, /purge, \
+                              /warm and /list here";
                 problem(StatusCode::NOT_FOUND, detail)
             }
         }

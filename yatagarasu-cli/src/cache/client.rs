@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use yatagarasu_core::innermost;
+use yatagarasu_server::admin::warm::Warmed;
 use yatagarasu_server::service::explain::{Asked, Explanation};
 
 use super::connector::connector;
@@ -26,6 +27,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Timeout for a check of the health. Those who check give up after some seconds themselves, and `/ready` waits 5 s for S3.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(5500);
+
+/// Timeout for the fetch of an object, which S3 may send slowly.
+const WARM_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Maximum size of a response body, in bytes.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -57,6 +61,19 @@ pub(crate) struct Reloaded {
 pub(crate) struct ReloadedBucket {
     pub(crate) bucket: String,
     pub(crate) cache: String,
+}
+
+/// A page of the objects of a bucket.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    pub(super) objects: Vec<ListedObject>,
+    /// The continuation of the next page.
+    pub(super) next: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ListedObject {
+    pub(super) key: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,6 +149,27 @@ impl AdminClient {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
+    /// Has an object fetched into the cache of a bucket.
+    pub(super) async fn warm(&self, bucket: &str, key: &str) -> Result<Warmed, AdminError> {
+        let order = json!({ "bucket": bucket, "key": key });
+        let request = Request::post(format!("{}/warm", self.url)).header(CONTENT_TYPE, "application/json");
+        let (status, body) = self.send(request, order.to_string().into(), WARM_TIMEOUT).await?;
+        if status.is_success() { self.read(&body) } else { Err(self.refusal(status, &body)) }
+    }
+
+    /// Returns a page of the objects of a bucket.
+    pub(super) async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        continuation: Option<&str>,
+    ) -> Result<Listed, AdminError> {
+        let order = json!({ "bucket": bucket, "prefix": prefix, "continuation": continuation });
+        let request = Request::post(format!("{}/list", self.url)).header(CONTENT_TYPE, "application/json");
+        let (status, body) = self.send(request, order.to_string().into(), WARM_TIMEOUT).await?;
+        if status.is_success() { self.read(&body) } else { Err(self.refusal(status, &body)) }
+    }
+
     /// Checks that the server says 200 at `path`, which it does if it is in the `expected` state.
     pub(crate) async fn check(&self, path: &str, expected: &'static str) -> Result<(), AdminError> {
         let request = Request::get(format!("{}{path}", self.url));
@@ -154,11 +192,15 @@ impl AdminClient {
         body: Bytes,
     ) -> Result<T, AdminError> {
         let body = self.exchange(request, body).await?;
+        self.read(&body)
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, AdminError> {
         let unreadable = |error: serde_json::Error| AdminError::Unreadable {
             url: self.url.clone(),
             reason: error.to_string(),
         };
-        serde_json::from_slice(&body).map_err(unreadable)
+        serde_json::from_slice(body).map_err(unreadable)
     }
 
     /// Sends a request and returns the content of a successful response.

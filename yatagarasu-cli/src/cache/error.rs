@@ -69,6 +69,30 @@ pub(crate) enum AdminError {
         /// What it said.
         said: String,
     },
+    /// A sitemap cannot be read.
+    #[error("--sitemap: {url} cannot be read: {reason}")]
+    Sitemap {
+        /// The URL of the sitemap.
+        url: String,
+        /// The cause.
+        reason: String,
+    },
+    /// Standard output cannot be written.
+    #[error("{0}")]
+    Output(String),
+    /// Some of several objects failed.
+    #[error("{0}")]
+    Incomplete(String),
+    /// A file of the command line cannot be read or written.
+    #[error("{option} {file}: {reason}")]
+    File {
+        /// The option that names it.
+        option: &'static str,
+        /// The file.
+        file: String,
+        /// The cause.
+        reason: String,
+    },
     /// The server rejected the request and gave this reason.
     #[error("{0}")]
     Refused(String),
@@ -86,7 +110,7 @@ impl AdminError {
     /// Returns `true` if the command line is wrong, so that nothing was asked.
     pub(crate) fn is_of_usage(&self) -> bool {
         match self {
-            Self::Address(_) | Self::Token => true,
+            Self::Address(_) | Self::Token | Self::File { .. } => true,
             Self::Unreachable { .. }
             | Self::Slow { .. }
             | Self::Unreadable { .. }
@@ -94,6 +118,9 @@ impl AdminError {
             | Self::Unauthorized { .. }
             | Self::Public { .. }
             | Self::Unwell { .. }
+            | Self::Sitemap { .. }
+            | Self::Output(_)
+            | Self::Incomplete(_)
             | Self::Refused(_)
             | Self::NoSuchBucket { .. } => false,
         }

@@ -1,5 +1,7 @@
 //! The `cache` commands against a running server.
 
+use std::io::Write;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use yatagarasu_server::config::Environment;
@@ -13,6 +15,8 @@ use crate::process::{Said, command, finish, run};
 struct Site {
     s3: Origin,
     client: Client,
+    /// The URL of the listener for clients.
+    public: String,
     admin: String,
 }
 
@@ -38,8 +42,9 @@ impl Site {
         );
         let config = Config::from_yaml("test.yaml", &yaml, &Environment::default()).unwrap();
         let server = Server::start(&config).await.unwrap();
-        let (client, admin) =
-            (Client::unpooled(server.address()), format!("http://{}", server.admin_address()));
+        let [public, admin] =
+            [server.address(), server.admin_address()].map(|address| format!("http://{address}"));
+        let client = Client::unpooled(server.address());
         // The next configuration has one bucket, and the one after that is wrong.
         let reloads = AtomicUsize::new(0);
         server.reloading(move || {
@@ -50,7 +55,7 @@ impl Site {
             Config::from_yaml("test.yaml", &next, &Environment::default())
         });
         tokio::spawn(server.run(std::future::pending()));
-        Self { s3, client, admin }
+        Self { s3, client, public, admin }
     }
 
     /// Runs `yatagarasu cache` against this server.
@@ -299,4 +304,99 @@ async fn a_server_says_whether_it_is_well() {
     assert_eq!(health(&[]).status, 0, "it is alive all the same");
     let said = run(&["health", "--admin", "http://127.0.0.1:1"]);
     assert!(said.status == 1 && said.stderr.contains("is the server running"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_fetched_before_clients_ask_for_them() {
+    let site = Site::start("token: s3cret").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let warm = |more: &[&str]| site.cache(&[&["warm", "--token", "s3cret", "--bucket"][..], more].concat());
+    let keys = file("keys");
+    std::fs::write(&keys, "a\r\n\nb c\nmissing\n").unwrap();
+
+    let said = warm(&["assets", "--from", &keys, "--dry-run"]);
+    assert_eq!(
+        (said.status, said.stdout.as_str()),
+        (0, "a\nb c\nmissing\n3 objects would be fetched\n"),
+        "{said:?}"
+    );
+    assert!(site.s3.requests().is_empty(), "nothing is fetched");
+
+    let journal = file("journal");
+    let said = warm(&["assets", "--from", &keys, "--journal", &journal]);
+    assert_eq!(said.status, 1, "{said:?}");
+    assert!(said.stdout.starts_with("3 objects in "), "{said:?}");
+    assert!(
+        said.stdout.ends_with(" s: 2 stored (4 B), 0 there already, 0 not stored, 1 failed\n"),
+        "{said:?}"
+    );
+    assert!(said.stderr.contains("failed: missing: "), "{said:?}");
+    assert!(said.stderr.ends_with("yatagarasu: 1 object could not be fetched\n"), "{said:?}");
+    for path in ["/static/a", "/static/b%20c"] {
+        assert_eq!(site.x_cache(path).await, "HIT", "{path}");
+    }
+    // What is done is left out the next time, and what has failed is not.
+    site.s3.objects().put("missing", &[], "here");
+    let said = warm(&["assets", "--from", &keys, "--journal", &journal]);
+    assert!(said.status == 0 && said.stdout.contains(": 1 stored (4 B), 0 there"), "{said:?}");
+    assert!(said.stdout.ends_with("; 2 left out, which the journal has\n"), "{said:?}");
+
+    let said = warm(&["assets", "--prefix", "css/", "--json", "--jobs", "1", "--rate", "100"]);
+    let lines: Vec<serde_json::Value> =
+        said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((said.status, lines.len()), (0, 3), "{said:?}");
+    assert_eq!((&lines[0]["key"], &lines[0]["result"]), (&"css/1".into(), &"stored".into()));
+    assert_eq!((&lines[2]["stored"], &lines[2]["failed"]), (&2.into(), &0.into()));
+    // An empty prefix is everything. This bucket has no cache.
+    let said = warm(&["videos", "--prefix", ""]);
+    assert!(said.status == 0 && said.stdout.contains(": 0 stored (0 B), 0 there already, 5 not"), "{said:?}");
+
+    // The pages of a website, as its sitemap names them.
+    site.s3.objects().put("page", &[], "page");
+    let urls = ["static/page", "media/a", "nowhere"]
+        .map(|path| format!("<url><loc>https://www.example.com/{path}</loc></url>"));
+    site.s3.objects().put("pages.xml", &[], format!("<urlset>{}</urlset>", urls.concat()));
+    let url = |key: &str| format!("{}/media/{key}", site.public);
+    let index = format!("<sitemapindex><sitemap><loc>{}</loc></sitemap></sitemapindex>", url("pages.xml"));
+    site.s3.objects().put("index.xml", &[], index);
+    let said = warm(&["assets", "--sitemap", &url("index.xml")]);
+    assert!(
+        said.status == 1 && said.stdout.contains(": 1 stored (4 B), 0 there already, 0 not stored, 2 failed"),
+        "{said:?}"
+    );
+    assert!(
+        said.stderr.contains("failed: https://www.example.com/media/a: it is of the bucket videos\n"),
+        "{said:?}"
+    );
+    assert_eq!(site.x_cache("/static/page").await, "HIT");
+    let said = warm(&["assets", "--sitemap", &url("none.xml")]);
+    assert!(
+        said.status == 1 && said.stderr.contains("none.xml cannot be read: the server answered 404"),
+        "{said:?}"
+    );
+
+    let said = warm(&["nothing", "--prefix", ""]);
+    assert!(said.status == 1 && said.stderr.contains("there is no bucket `nothing`"), "{said:?}");
+    let said = warm(&["assets", "--from", "/nowhere"]);
+    assert!(said.status == 2 && said.stderr.contains("--from /nowhere: "), "{said:?}");
+    let said = warm(&["assets"]);
+    assert!(
+        said.status == 2 && said.stderr.contains("--from <FILE>|--prefix <PREFIX>|--sitemap <URL>"),
+        "{said:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_come_from_standard_input() {
+    let site = Site::start("").await;
+    let mut command =
+        command(&["cache", "--admin", &site.admin, "warm", "--bucket", "assets", "--from", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"a").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.starts_with("1 object in "), "{said}");
+    assert_eq!(site.x_cache("/static/a").await, "HIT");
 }

@@ -159,7 +159,8 @@ async fn purge(
     purging.await.expect("it does not panic, and nobody aborts it")
 }
 
-fn no_such_bucket(buckets: &[Arc<Bucket>], name: &str) -> Response<Full<Bytes>> {
+/// Returns the response if no bucket has this name.
+pub(super) fn no_such_bucket(buckets: &[Arc<Bucket>], name: &str) -> Response<Full<Bytes>> {
     let names: Vec<&str> = buckets.iter().map(|bucket| &*bucket.name).collect();
     problem(StatusCode::NOT_FOUND, &format!("there is no bucket `{name}`; there are: {}", names.join(", ")))
 }
