@@ -143,7 +143,7 @@ impl Conversation {
     /// Lets the fast path answer requests until there is one that it does not answer, or the server stops. Returns
     /// `Break` if the connection ends before.
     ///
-    /// hyper comes later, because it takes 16 KiB for buffers at once.
+    /// hyper comes later, because it allocates 16 KiB of buffers at once.
     async fn answer_plain(&self, socket: &mut ClientSocket) -> ControlFlow<()> {
         poll_fn(|cx| {
             let order = self.state.poll_order(cx);
