@@ -193,9 +193,10 @@ pub(crate) struct WarmArguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) jobs: u16,
     /// How many are begun in a second at most.
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: Option<u32>,
-    /// Notes the objects that are done in this file, and leaves out those that it has: to go on after an interruption.
+    /// Records finished objects in this file and skips those already in it, so that an interrupted run can continue. Use one
+    /// for each server, and a new one when its cache is empty.
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
     /// Prints the keys and fetches nothing.

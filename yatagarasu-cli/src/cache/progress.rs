@@ -58,8 +58,7 @@ impl Progress {
 
     /// Writes a line about one object.
     pub(super) fn say(&self, line: &str) {
-        // If standard error cannot be written, the output and the exit status still tell.
-        self.bar.suspend(|| drop(writeln!(stderr(), "{line}")));
+        self.bar.suspend(|| say(line));
     }
 
     /// Returns the time since the beginning.
@@ -73,6 +72,11 @@ impl Progress {
         let rate = self.objects as f64 / seconds;
         format!("{}, {}, {rate:.0}/s", counted(self.objects, "object"), size(self.bytes))
     }
+}
+
+/// Writes a line to standard error. If that cannot be written, the output and the exit status still tell.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
 }
 
 impl Drop for Progress {

@@ -3,11 +3,12 @@
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt::{Display, Write as _};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::future::ready;
 use std::io::{BufRead, BufReader, ErrorKind, Write, stdin};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
+use std::thread;
 use std::time::Duration;
 
 use futures_util::stream::{self, LocalBoxStream};
@@ -16,14 +17,13 @@ use http::Uri;
 use http::uri::Parts;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use yatagarasu_server::admin::warm::{Warmed, Warmth};
 use yatagarasu_server::service::explain::{Asked, Explanation};
 
 use super::client::AdminClient;
 use super::error::AdminError;
-use super::progress::Progress;
+use super::progress::{Progress, say};
 use super::sitemap;
 use crate::args::WarmArguments;
 use crate::stdout;
@@ -32,11 +32,14 @@ use crate::words::{counted, size};
 /// Number of keys that are read ahead.
 const AHEAD: usize = 1024;
 
+/// Decisions of a server that serves something else instead of the object.
+const INSTEAD: [&str; 3] = ["redirect", "not_found", "page"];
+
 /// An object to fetch.
 #[derive(Debug)]
 struct Wanted {
     key: String,
-    /// Why there is none, if a page of a sitemap leads to no object of the bucket. The key is its URL then.
+    /// The reason why a page of the sitemap has no object in this bucket. `key` is then the page's URL.
     missing: Option<String>,
 }
 
@@ -49,9 +52,9 @@ fn wanted(key: String) -> Wanted {
 
 /// Runs the command. Returns the text to print at its end.
 pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Result<String, AdminError> {
-    let (mut journal, done) = match &arguments.journal {
-        Some(file) => Journal::open(file).map(|(journal, done)| (Some(journal), done))?,
-        None => (None, HashSet::new()),
+    let done = match &arguments.journal {
+        Some(file) => Journal::read(file, &arguments.bucket)?,
+        None => HashSet::new(),
     };
     let left_out = Cell::new(0);
     let (keys, total) = keys(client, arguments).await?;
@@ -63,6 +66,8 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
     if arguments.dry_run {
         return print_keys(keys, arguments.json).await;
     }
+    let bucket = &*arguments.bucket;
+    let mut journal = arguments.journal.as_deref().map(|file| Journal::open(file, bucket)).transpose()?;
     let mut progress = Progress::begin(arguments.json);
     if let Some(total) = total {
         progress.know_total(total.saturating_sub(done.len() as u64));
@@ -70,15 +75,29 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
     let fetching = paced(keys.boxed_local(), arguments.rate).map(async |wanted| {
         let Wanted { key, missing } = wanted?;
         let warmed = match missing {
-            None => client.warm(&arguments.bucket, &key).await?,
+            None => match client.warm(bucket, &key).await {
+                // It concerns this object alone.
+                Err(AdminError::Slow { seconds, .. }) => {
+                    let reason = format!("it was not there within {seconds} s");
+                    Warmed { result: Warmth::Failed, bytes: 0, reason }
+                }
+                warmed => warmed?,
+            },
             Some(reason) => Warmed { result: Warmth::Failed, bytes: 0, reason },
         };
         Ok::<_, AdminError>((key, warmed))
     });
     let mut fetched = pin!(fetching.buffer_unordered(arguments.jobs.into()));
-    let mut sums = Sums::default();
+    let (mut sums, mut ended) = (Sums::default(), Ok(()));
     while let Some(one) = fetched.next().await {
-        let (key, Warmed { result, bytes, reason }) = one?;
+        let (key, Warmed { result, bytes, reason }) = match one {
+            Ok(one) => one,
+            // The next ones would fail as well. More keys may never come, so that nothing is waited for.
+            Err(error) => {
+                ended = Err(error);
+                break;
+            }
+        };
         sums.add(result, bytes);
         progress.advance(bytes);
         if arguments.json {
@@ -90,17 +109,13 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
             journal.note(&key)?;
         }
     }
-    let took = progress.elapsed();
+    let text = sums.text(left_out.get(), progress.elapsed(), arguments.json);
     drop(progress);
-    let text = sums.text(left_out.get(), took, arguments.json);
-    if sums.of(Warmth::Failed) == 0 {
-        return Ok(text);
+    let outcome = ended.and_then(|()| sums.verdict(left_out.get()));
+    if outcome.is_err() {
+        print(&text.trim_end())?;
     }
-    print(&text.trim_end())?;
-    Err(AdminError::Incomplete(format!(
-        "{} could not be fetched",
-        counted(sums.of(Warmth::Failed), "object")
-    )))
+    outcome.map(|()| text)
 }
 
 /// Returns the keys that the command line names, and their number if that is known before.
@@ -117,10 +132,17 @@ async fn keys<'a>(
     match (&arguments.objects.from, &arguments.objects.prefix) {
         (Some(file), _) if file.as_os_str() == "-" => Ok((lines(BufReader::new(stdin()), file), None)),
         (Some(file), _) => {
-            let open =
-                || File::open(file).map(BufReader::new).map_err(|error| of_file("--from", file, &error));
-            let total = open()?.lines().map_while(Result::ok).filter(|line| !line.is_empty()).count();
-            Ok((lines(open()?, file), Some(total as u64)))
+            let open = || File::open(file).map_err(|error| of_file("--from", file, &error));
+            let opened = open()?;
+            // A pipe can be read once only.
+            let is_file = opened.metadata().is_ok_and(|metadata| metadata.is_file());
+            let total = if is_file {
+                let lines = BufReader::new(open()?).lines().map_while(Result::ok);
+                Some(lines.filter(|line| !line.is_empty()).count() as u64)
+            } else {
+                None
+            };
+            Ok((lines(BufReader::new(opened), file), total))
         }
         (None, prefix) => {
             Ok((listed(client, &arguments.bucket, prefix.as_deref().unwrap_or_default()), None))
@@ -128,23 +150,30 @@ async fn keys<'a>(
     }
 }
 
-/// Reads keys, one a line, in a thread: standard input may take its time.
+/// Reads keys, one a line, in a thread that the end of the process does not wait for: standard input may take its time.
 fn lines(file: impl BufRead + Send + 'static, name: &Path) -> Keys<'static> {
     let (keys, read) = mpsc::channel(AHEAD);
-    let name = name.to_owned();
-    spawn_blocking(move || {
-        for line in file.lines() {
+    let (name, sender) = (name.to_owned(), keys.clone());
+    let reading = move || {
+        for (number, line) in file.lines().enumerate() {
             let key = match line {
                 Ok(line) if line.is_empty() => continue,
+                // Editors of Windows begin a file with a mark.
+                Ok(line) if number == 0 => Ok(wanted(line.trim_start_matches('\u{feff}').to_owned())),
                 Ok(line) => Ok(wanted(line)),
                 Err(error) => Err(of_file("--from", &name, &error)),
             };
             // Nobody reads on after an error.
-            if keys.blocking_send(key).is_err() {
+            let is_last = key.is_err();
+            if sender.blocking_send(key).is_err() || is_last {
                 return;
             }
         }
-    });
+    };
+    if let Err(error) = thread::Builder::new().spawn(reading) {
+        let _ = keys.try_send(Err(of_file("--from", Path::new("-"), &error)));
+    }
+    drop(keys);
     stream::unfold(read, async |mut read| Some((read.recv().await?, read))).boxed_local()
 }
 
@@ -178,10 +207,16 @@ async fn object_at(client: &AdminClient, bucket: &str, page: String) -> Result<W
     let headers = vec![("Host".to_owned(), host.to_string())];
     let asked = Asked { url: path.to_string(), method: "GET".to_owned(), headers };
     let missing = match client.explain(&asked).await? {
-        Explanation { bucket: Some(found), key: Some(key), .. } if found.is == bucket => {
+        Explanation { bucket: Some(found), .. } if found.is != bucket => {
+            format!("it is of the bucket {}", found.is)
+        }
+        // Its query is a part of what is stored.
+        Explanation { s3: Some(sent), .. } if sent.url.contains('?') => {
+            "it has a query that S3 gets".to_owned()
+        }
+        Explanation { key: Some(key), decision, .. } if !INSTEAD.contains(&&*decision.is) => {
             return Ok(wanted(key.is));
         }
-        Explanation { bucket: Some(found), .. } => format!("it is of the bucket {}", found.is),
         Explanation { decision, .. } => decision.because,
     };
     Ok(Wanted { key: page, missing: Some(missing) })
@@ -210,7 +245,11 @@ async fn print_keys(
 ) -> Result<String, AdminError> {
     let (mut keys, mut count) = (pin!(keys), 0);
     while let Some(key) = keys.next().await {
-        let Wanted { key, missing: None } = key? else { continue };
+        let Wanted { key, missing } = key?;
+        if let Some(reason) = missing {
+            say(&format!("failed: {key}: {reason}"));
+            continue;
+        }
         count += 1;
         if as_json { print(&json!({ "key": key }))? } else { print(&key)? }
     }
@@ -237,6 +276,20 @@ impl Sums {
         self.0[result as usize].0
     }
 
+    fn objects(&self) -> u64 {
+        self.0.iter().map(|(objects, _)| objects).sum()
+    }
+
+    /// Returns an error if objects have failed, or there were none.
+    fn verdict(&self, left_out: u64) -> Result<(), AdminError> {
+        let reason = match (self.of(Warmth::Failed), self.objects() + left_out) {
+            (0, 0) => "there was nothing to fetch: is what names the objects right?".to_owned(),
+            (0, _) => return Ok(()),
+            (failed, _) => format!("{} could not be fetched", counted(failed, "object")),
+        };
+        Err(AdminError::Incomplete(reason))
+    }
+
     fn text(&self, left_out: u64, took: Duration, as_json: bool) -> String {
         let [stored, present, not_stored, failed] =
             [Warmth::Stored, Warmth::Present, Warmth::NotStored, Warmth::Failed]
@@ -251,7 +304,7 @@ impl Sums {
         }
         let mut text = format!(
             "{} in {:.1} s: {stored} stored ({}), {present} there already, {not_stored} not stored, {failed} failed",
-            counted(self.0.iter().map(|(objects, _)| objects).sum(), "object"),
+            counted(self.objects(), "object"),
             took.as_secs_f64(),
             size(bytes),
         );
@@ -262,35 +315,38 @@ impl Sums {
     }
 }
 
-/// A file of the keys that are done, each a line of JSON, because a key may have line breaks.
+/// A file of the objects that are done, each a line of JSON, because a key may have line breaks.
 #[derive(Debug)]
-struct Journal {
+struct Journal<'a> {
     file: File,
-    name: PathBuf,
+    name: &'a Path,
+    bucket: &'a str,
 }
 
-impl Journal {
-    /// Opens or makes the file. Returns the keys that it has.
-    fn open(name: &Path) -> Result<(Self, HashSet<String>), AdminError> {
-        let unusable = |error: std::io::Error| of_file("--journal", name, &error);
-        let mut done = HashSet::new();
-        match File::open(name) {
-            Ok(file) => {
-                for line in BufReader::new(file).lines() {
-                    // The last line may have been cut off: its object is fetched again.
-                    done.extend(serde_json::from_str::<String>(&line.map_err(unusable)?));
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(unusable(error)),
-        }
-        let file = OpenOptions::new().append(true).create(true).open(name).map_err(unusable)?;
-        Ok((Self { file, name: name.to_owned() }, done))
+impl<'a> Journal<'a> {
+    /// Returns the keys of a bucket in the file. None if there is no file yet.
+    fn read(name: &Path, bucket: &str) -> Result<HashSet<String>, AdminError> {
+        let text = match fs::read(name) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashSet::new()),
+            Err(error) => return Err(of_file("--journal", name, &error)),
+        };
+        // A line may have been cut off: its object is fetched again.
+        let lines = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+        let of_bucket = |[of, key]: [String; 2]| (of == bucket).then_some(key);
+        Ok(lines.filter_map(of_bucket).collect())
+    }
+
+    /// Opens or makes the file.
+    fn open(name: &'a Path, bucket: &'a str) -> Result<Self, AdminError> {
+        let file = OpenOptions::new().append(true).create(true).open(name);
+        let file = file.map_err(|error| of_file("--journal", name, &error))?;
+        Ok(Self { file, name, bucket })
     }
 
     fn note(&mut self, key: &str) -> Result<(), AdminError> {
-        let line = format!("{}\n", Value::from(key));
-        self.file.write_all(line.as_bytes()).map_err(|error| of_file("--journal", &self.name, &error))
+        let line = format!("{}\n", json!([self.bucket, key]));
+        self.file.write_all(line.as_bytes()).map_err(|error| of_file("--journal", self.name, &error))
     }
 }
 

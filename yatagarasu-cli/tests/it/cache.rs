@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
 use yatagarasu_testing::client::Client;
@@ -352,29 +354,21 @@ async fn objects_are_fetched_before_clients_ask_for_them() {
     let said = warm(&["videos", "--prefix", ""]);
     assert!(said.status == 0 && said.stdout.contains(": 0 stored (0 B), 0 there already, 5 not"), "{said:?}");
 
-    // The pages of a website, as its sitemap names them.
-    site.s3.objects().put("page", &[], "page");
-    let urls = ["static/page", "media/a", "nowhere"]
-        .map(|path| format!("<url><loc>https://www.example.com/{path}</loc></url>"));
-    site.s3.objects().put("pages.xml", &[], format!("<urlset>{}</urlset>", urls.concat()));
-    let url = |key: &str| format!("{}/media/{key}", site.public);
-    let index = format!("<sitemapindex><sitemap><loc>{}</loc></sitemap></sitemapindex>", url("pages.xml"));
-    site.s3.objects().put("index.xml", &[], index);
-    let said = warm(&["assets", "--sitemap", &url("index.xml")]);
+    // One bad key is not the end of the others.
+    std::fs::write(&keys, "\u{feff}a/../b\nb c\n").unwrap();
+    let said = warm(&["assets", "--from", &keys, "--jobs", "1"]);
     assert!(
-        said.status == 1 && said.stdout.contains(": 1 stored (4 B), 0 there already, 0 not stored, 2 failed"),
+        said.status == 1 && said.stdout.contains(": 0 stored (0 B), 1 there already, 0 not stored, 1 failed"),
         "{said:?}"
     );
-    assert!(
-        said.stderr.contains("failed: https://www.example.com/media/a: it is of the bucket videos\n"),
-        "{said:?}"
-    );
-    assert_eq!(site.x_cache("/static/page").await, "HIT");
-    let said = warm(&["assets", "--sitemap", &url("none.xml")]);
-    assert!(
-        said.status == 1 && said.stderr.contains("none.xml cannot be read: the server answered 404"),
-        "{said:?}"
-    );
+    assert!(said.stderr.starts_with("failed: a/../b: the key has a `.` or `..` segment"), "{said:?}");
+    // The journal is for one bucket; nothing to fetch is a mistake.
+    let said = warm(&["videos", "--from", &keys, "--journal", &journal]);
+    assert!(said.status == 1 && said.stdout.contains("1 not stored, 1 failed\n"), "{said:?}");
+    let said = warm(&["assets", "--prefix", "nowhere/"]);
+    assert!(said.status == 1 && said.stderr.contains("there was nothing to fetch"), "{said:?}");
+    let said = warm(&["assets", "--from", &keys, "--rate", "2000000000"]);
+    assert!(said.status == 2 && said.stderr.contains("1..=1000000"), "{said:?}");
 
     let said = warm(&["nothing", "--prefix", ""]);
     assert!(said.status == 1 && said.stderr.contains("there is no bucket `nothing`"), "{said:?}");
@@ -385,6 +379,42 @@ async fn objects_are_fetched_before_clients_ask_for_them() {
         said.status == 2 && said.stderr.contains("--from <FILE>|--prefix <PREFIX>|--sitemap <URL>"),
         "{said:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_of_a_sitemap_are_fetched() {
+    let site = Site::start("").await;
+    let warm = |more: &[&str]| site.cache(&[&["warm", "--bucket", "assets", "--sitemap"][..], more].concat());
+    site.s3.objects().put("page", &[], "page");
+    let urls = ["static/page", "media/a", "nowhere"]
+        .map(|path| format!("<url><loc>https://www.example.com/{path}</loc></url>"));
+    site.s3.objects().put("pages.xml", &[], format!("<urlset>{}</urlset>", urls.concat()));
+    let url = |key: &str| format!("{}/media/{key}", site.public);
+    let index = format!("<sitemapindex><sitemap><loc>{}</loc></sitemap></sitemapindex>", url("pages.xml"));
+    site.s3.objects().put("index.xml", &[], index);
+    let said = warm(&[&url("index.xml")]);
+    assert!(
+        said.status == 1 && said.stdout.contains(": 1 stored (4 B), 0 there already, 0 not stored, 2 failed"),
+        "{said:?}"
+    );
+    assert!(
+        said.stderr.contains("failed: https://www.example.com/media/a: it is of the bucket videos\n"),
+        "{said:?}"
+    );
+    assert_eq!(site.x_cache("/static/page").await, "HIT");
+    let said = warm(&[&url("none.xml")]);
+    assert!(
+        said.status == 1 && said.stderr.contains("none.xml cannot be read: the server answered 404"),
+        "{said:?}"
+    );
+    let mut compressed = GzEncoder::new(Vec::new(), Compression::fast());
+    compressed.write_all(format!("<urlset>{}</urlset>", urls[0]).as_bytes()).unwrap();
+    site.s3.objects().put("pages.xml.gz", &[], compressed.finish().unwrap());
+    let said = warm(&[&url("pages.xml.gz")]);
+    assert!(said.status == 0 && said.stdout.contains(", 1 there already,"), "{said:?}");
+    let said = warm(&[&url("index.xml"), "--dry-run"]);
+    assert_eq!((said.status, said.stdout.as_str()), (0, "page\n1 object would be fetched\n"));
+    assert!(said.stderr.contains("failed: https://www.example.com/nowhere: "), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,4 @@
-//! `POST /warm` has an object fetched, so that the next client gets it from the cache. `POST /list` says which objects there
-//! are.
+//! `POST /warm` fetches one object into the cache. `POST /list` lists the objects of a bucket at S3.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,6 +11,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Semaphore;
+use yatagarasu_core::caching::cache_status::{Detail, Provenance};
+use yatagarasu_core::caching::storability::NotStoredReason;
 use yatagarasu_core::source::list::Listing;
 use yatagarasu_core::{CacheKey, CacheStatus, Gateway, Method, ObjectKey, ReplyBody, Request};
 
@@ -25,6 +27,9 @@ const LIST_EXPECTED: &str =
 
 /// Number of objects in a page.
 const PAGE: u16 = 1_000;
+
+/// Fetches objects so many at a time, whatever clients of the admin API ask for: they run on the thread that accepts clients.
+static AT_A_TIME: Semaphore = Semaphore::const_new(32);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,15 +82,19 @@ pub(super) async fn answer(
         Ok(order) => order,
         Err(refused) => return refused,
     };
-    let key = match ObjectKey::parse(&order.key) {
-        Ok(key) => key,
-        Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
-    };
     let buckets = buckets.load_full();
     let Some(bucket) = named(&buckets, &order.bucket) else {
         return purge::no_such_bucket(buckets.all(), &order.bucket);
     };
-    let warmed = warm(&bucket.gateway, key).await;
+    let warmed = match ObjectKey::parse(&order.key) {
+        Ok(key) => {
+            // Only closing it is an error.
+            let _permit = AT_A_TIME.acquire().await;
+            warm(&bucket.gateway, key).await
+        }
+        // S3 may list keys that the gateway does not serve.
+        Err(error) => Warmed::failed(0, error.to_string()),
+    };
     document(StatusCode::OK, &serde_json::to_value(warmed).expect("its keys are texts"))
 }
 
@@ -106,6 +115,9 @@ pub(super) async fn list(
     };
     let listing = Listing { prefix, delimiter: None, continuation, keys_max: PAGE };
     match bucket.gateway.list(&listing).await {
+        Ok(page) if page.next.is_some() && page.next == listing.continuation => {
+            problem(StatusCode::BAD_GATEWAY, "the objects cannot be listed: a page is followed by itself")
+        }
         Ok(page) => {
             let objects = page.objects.iter().map(|object| json!({ "key": object.key, "size": object.size }));
             let objects: Vec<_> = objects.collect();
@@ -122,12 +134,12 @@ fn named<'a>(buckets: &'a Buckets, name: &str) -> Option<&'a Arc<Bucket>> {
 async fn warm(gateway: &Gateway, key: ObjectKey) -> Warmed {
     let request = Request { method: Method::Get, key: CacheKey::new(key, None), headers: HeaderMap::new() };
     let outcome = gateway.execute_uncounted(request, &Arc::default()).await;
-    let (handling, reason) = (outcome.handling, outcome.handling.to_string());
+    let (result, reason) = (warmth(outcome.handling), outcome.handling.to_string());
     let mut body = match outcome.reply {
-        Err(error) => return Warmed { result: Warmth::Failed, bytes: 0, reason: error.to_string() },
-        // It goes to one client alone. Without one, it need not be read.
+        Err(error) => return Warmed::failed(0, error.to_string()),
+        // Without a client, what is not stored need not be read.
         Ok(reply) if matches!(reply.body, ReplyBody::Streamed(_)) => {
-            return Warmed { result: Warmth::NotStored, bytes: 0, reason };
+            return Warmed { result, bytes: 0, reason };
         }
         Ok(reply) => reply.body,
     };
@@ -135,13 +147,64 @@ async fn warm(gateway: &Gateway, key: ObjectKey) -> Warmed {
     while let Some(piece) = Pin::new(&mut body).next().await {
         match piece {
             Ok(piece) => bytes += piece.len() as u64,
-            Err(error) => return Warmed { result: Warmth::Failed, bytes, reason: error.to_string() },
+            Err(error) => return Warmed::failed(bytes, error.to_string()),
         }
     }
-    let result = match handling {
-        CacheStatus::Hit { .. } => Warmth::Present,
-        CacheStatus::Forwarded(forwarding) if forwarding.stored => Warmth::Stored,
-        CacheStatus::Forwarded(_) | CacheStatus::Own(_) => Warmth::NotStored,
-    };
     Warmed { result, bytes, reason }
+}
+
+/// Returns whether the object of an answer is in the cache, once the answer is whole.
+fn warmth(handling: CacheStatus) -> Warmth {
+    let forwarding = match handling {
+        CacheStatus::Hit { .. } => return Warmth::Present,
+        CacheStatus::Own(_) => return Warmth::NotStored,
+        CacheStatus::Forwarded(forwarding) => forwarding,
+    };
+    match (forwarding.provenance, forwarding.detail) {
+        // S3 was to be asked and has not answered, or there was no memory: at another time it can be stored.
+        (Provenance::Stale, _)
+        | (Provenance::Source, Some(Detail::NotStored(NotStoredReason::NoFillMemory))) => Warmth::Failed,
+        (Provenance::Confirmed, _) => Warmth::Present,
+        // The fill that it joined stores it.
+        (Provenance::Source, _) if forwarding.stored || forwarding.collapsed => Warmth::Stored,
+        (Provenance::Source, _) => Warmth::NotStored,
+    }
+}
+
+impl Warmed {
+    fn failed(bytes: u64, reason: String) -> Self {
+        Self { result: Warmth::Failed, bytes, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use yatagarasu_core::caching::cache_status::{ForwardReason, Forwarding};
+
+    use super::*;
+
+    #[test]
+    fn what_the_cache_did_says_whether_the_object_is_there() {
+        let forwarding = Forwarding::new(ForwardReason::UriMiss);
+        let of = |change: fn(&mut Forwarding)| {
+            let mut forwarding = forwarding;
+            change(&mut forwarding);
+            warmth(CacheStatus::Forwarded(forwarding))
+        };
+        assert_eq!(of(|forwarding| forwarding.stored = true), Warmth::Stored);
+        assert_eq!(of(|forwarding| forwarding.collapsed = true), Warmth::Stored);
+        assert_eq!(of(|_| {}), Warmth::NotStored);
+        assert_eq!(of(|forwarding| forwarding.provenance = Provenance::Confirmed), Warmth::Present);
+        assert_eq!(of(|forwarding| forwarding.provenance = Provenance::Stale), Warmth::Failed);
+        let no_memory = Detail::NotStored(NotStoredReason::NoFillMemory);
+        let mut full = Forwarding { detail: Some(no_memory), ..forwarding };
+        assert_eq!(warmth(CacheStatus::Forwarded(full)), Warmth::Failed);
+        full.detail = Some(Detail::NotStored(NotStoredReason::TooLarge));
+        assert_eq!(warmth(CacheStatus::Forwarded(full)), Warmth::NotStored);
+        assert_eq!(
+            warmth(CacheStatus::forwarded(ForwardReason::UriMiss).beside(StatusCode::OK)),
+            Warmth::NotStored
+        );
+    }
 }

@@ -92,7 +92,7 @@ impl Handover {
         command.stdin(Stdio::null()).env("LISTEN_FDS", passed.len().to_string());
         command.env("LISTEN_FDNAMES", names(self.0.iter()));
         command.env(KEPT_NAMES, names(self.0.iter().filter(|passed| passed.is_kept)));
-        // They are of this process, and say so.
+        // Both hold this process's id. With them the new process would ignore the sockets and the watchdog.
         command.env_remove("LISTEN_PID").env_remove("WATCHDOG_PID");
         passed.push(says_ready.into());
         let mappings =
