@@ -112,7 +112,7 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
     let text = sums.text(left_out.get(), progress.elapsed(), arguments.json);
     drop(progress);
     let outcome = ended.and_then(|()| sums.verdict(left_out.get()));
-    if outcome.is_err() {
+    if outcome.is_err() && sums.objects() > 0 {
         print(&text.trim_end())?;
     }
     outcome.map(|()| text)
