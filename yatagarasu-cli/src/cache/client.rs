@@ -145,7 +145,7 @@ impl AdminClient {
 
     /// Returns the configuration that the server runs with.
     pub(crate) async fn config(&self) -> Result<String, AdminError> {
-        let body = self.exchange(Request::get(format!("{}/config", self.url)), Bytes::new()).await?;
+        let body = self.exchange(Request::get(format!("{}/config", self.url)), Bytes::new(), TIMEOUT).await?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
@@ -153,8 +153,7 @@ impl AdminClient {
     pub(super) async fn warm(&self, bucket: &str, key: &str) -> Result<Warmed, AdminError> {
         let order = json!({ "bucket": bucket, "key": key });
         let request = Request::post(format!("{}/warm", self.url)).header(CONTENT_TYPE, "application/json");
-        let (status, body) = self.send(request, order.to_string().into(), WARM_TIMEOUT).await?;
-        if status.is_success() { self.read(&body) } else { Err(self.refusal(status, &body)) }
+        self.ask_within(WARM_TIMEOUT, request, order.to_string().into()).await
     }
 
     /// Returns a page of the objects of a bucket.
@@ -166,8 +165,7 @@ impl AdminClient {
     ) -> Result<Listed, AdminError> {
         let order = json!({ "bucket": bucket, "prefix": prefix, "continuation": continuation });
         let request = Request::post(format!("{}/list", self.url)).header(CONTENT_TYPE, "application/json");
-        let (status, body) = self.send(request, order.to_string().into(), WARM_TIMEOUT).await?;
-        if status.is_success() { self.read(&body) } else { Err(self.refusal(status, &body)) }
+        self.ask_within(WARM_TIMEOUT, request, order.to_string().into()).await
     }
 
     /// Checks that the server says 200 at `path`, which it does if it is in the `expected` state.
@@ -191,21 +189,32 @@ impl AdminClient {
         request: request::Builder,
         body: Bytes,
     ) -> Result<T, AdminError> {
-        let body = self.exchange(request, body).await?;
-        self.read(&body)
+        self.ask_within(TIMEOUT, request, body).await
     }
 
-    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, AdminError> {
+    /// The same, with a timeout of its own.
+    async fn ask_within<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        request: request::Builder,
+        body: Bytes,
+    ) -> Result<T, AdminError> {
+        let body = self.exchange(request, body, limit).await?;
         let unreadable = |error: serde_json::Error| AdminError::Unreadable {
             url: self.url.clone(),
             reason: error.to_string(),
         };
-        serde_json::from_slice(body).map_err(unreadable)
+        serde_json::from_slice(&body).map_err(unreadable)
     }
 
     /// Sends a request and returns the content of a successful response.
-    async fn exchange(&self, request: request::Builder, body: Bytes) -> Result<Bytes, AdminError> {
-        let (status, body) = self.send(request, body, TIMEOUT).await?;
+    async fn exchange(
+        &self,
+        request: request::Builder,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Bytes, AdminError> {
+        let (status, body) = self.send(request, body, limit).await?;
         if status.is_success() { Ok(body) } else { Err(self.refusal(status, &body)) }
     }
 

@@ -10,7 +10,7 @@
 mod output;
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -42,17 +42,17 @@ pub(super) async fn serve(mut socket: ClientSocket, conversation: Arc<Conversati
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX));
     let output = Output::new(socket);
-    let connection = until_told(&conversation, builder.handshake(output.clone())).await;
+    let connection = unless_left(&conversation, builder.handshake(output.clone())).await;
     // An error means that the client has left.
     let Some(Ok(connection)) = connection else { return };
     let mut serving =
         Serving { conversation: Arc::clone(&conversation), connection, output, begun_after_goaway: None };
-    until_told(&conversation, poll_fn(|cx| serving.poll(cx))).await;
+    unless_left(&conversation, poll_fn(|cx| serving.poll(cx))).await;
 }
 
-/// Runs `conversing`. Returns `None` if the connection gets an order to end at once.
-async fn until_told<T>(conversation: &Conversation, conversing: impl Future<Output = T>) -> Option<T> {
-    let mut conversing = std::pin::pin!(conversing);
+/// Runs `conversing`. Returns `None` if the connection gets an order to end at once, but not for one to drain.
+async fn unless_left<T>(conversation: &Conversation, conversing: impl Future<Output = T>) -> Option<T> {
+    let mut conversing = pin!(conversing);
     poll_fn(|cx| match conversation.state.poll_order(cx) {
         Order::Leave | Order::Cut => Poll::Ready(None),
         Order::Serve | Order::Last | Order::Drain => conversing.as_mut().poll(cx).map(Some),
