@@ -170,7 +170,7 @@ def body_bytes():
 def answers(status_class):
     """The answers of a class, such as `3xx`, that the gateway has given."""
     body_bytes()
-    return int(metric("yatagarasu_responses_total", **{"class": status_class}))
+    return int(metric("yatagarasu_requests_total", status=status_class))
 
 
 def command(*arguments, status=0, folder=None, input_bytes=None, timeout=120):

@@ -14,7 +14,8 @@ SETTLE_MAX = 60
 # What is kept for good: up to 16 pipes for each thread and the main thread, which are two descriptors each.
 PIPES_KEPT = 16 * 2 * (gateway.THREADS + 1)
 # Gauges that have to be 0 at the end.
-GAUGES = ["connections", "fill_bytes", "wide_socket_bytes", "response_bytes"]
+GAUGES = ["connections", "fill_bytes", "wide_socket_bytes", "response_memory_bytes",
+          "requests_running", "source_requests_running", "fills_running"]
 COUNTERS = ["panics_total", "log_lines_dropped_total"]
 # How much more memory the last third of a run may take than the first third, as a share and in MB.
 GROWTH, GROWTH_MB = 0.15, 12

@@ -1,6 +1,7 @@
 """The gateway under test: its configuration, its admin API, and its log."""
 
 import asyncio
+import collections
 import json
 import re
 import subprocess
@@ -107,9 +108,14 @@ class Server:
             writer.transport.abort()
 
     async def metrics(self):
-        """Returns the metrics by name and labels. There are none if the server does not answer."""
+        """Returns the metrics by name and labels, and their sums by name. There are none if the server does not answer."""
         _, text = await self.admin("GET", "/metrics")
-        return {name: int(value) for name, value in re.findall(r"(?m)^(yatagarasu_\S+) (\d+)$", text)}
+        found = collections.Counter()
+        for name, labels, value in re.findall(r"(?m)^(yatagarasu_\w+)(\{\S*\})? (\d+)$", text):
+            found[name] += int(value)
+            if labels:
+                found[name + labels] = int(value)
+        return dict(found)
 
     def logged(self):
         """Returns the lines of the log, and the texts that are no lines, such as those of a panic."""

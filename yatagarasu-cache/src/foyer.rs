@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use yatagarasu_core::clock::Moment;
 
 use async_trait::async_trait;
@@ -10,10 +11,15 @@ use equivalent::Equivalent;
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 use foyer::{Cache, CacheBuilder, EvictionConfig, LfuConfig, LruConfig, S3FifoConfig, SieveConfig};
+use foyer_common::event::{Event, EventListener};
 use tokio::task::spawn_blocking;
-use yatagarasu_core::{Admission, CacheEntry, CacheKey, KeyRef, ObjectCache, Selector, Usage};
+use yatagarasu_core::cache::{CacheCounters, Page, Position};
+use yatagarasu_core::histogram::{AGES, Histogram};
+use yatagarasu_core::{
+    Admission, CacheEntry, CacheKey, Clock, KeyRef, ObjectCache, Selector, SystemClock, Usage,
+};
 
-use crate::index::{Index, Place};
+use crate::index::{Index, Place, Row};
 use crate::weight::weigh;
 use crate::{CacheConfig, EvictionPolicy};
 
@@ -38,6 +44,42 @@ pub(crate) struct FoyerCache {
     held: Cache<CacheKey, Held, SeedableRandomState>,
     index: Arc<Index>,
     shard_bytes: usize,
+    events: Arc<Events>,
+}
+
+/// Counts the entries that come and go.
+#[derive(Debug)]
+struct Events {
+    stored: AtomicU64,
+    declined: AtomicU64,
+    evicted: AtomicU64,
+    replaced: AtomicU64,
+    removed: AtomicU64,
+    eviction_ages: Histogram<{ AGES.len() }>,
+}
+
+impl Events {
+    fn new() -> Self {
+        let [stored, declined, evicted, replaced, removed] = Default::default();
+        Self { stored, declined, evicted, replaced, removed, eviction_ages: Histogram::new(&AGES) }
+    }
+}
+
+impl EventListener for Events {
+    type Key = CacheKey;
+    type Value = Held;
+
+    fn on_leave(&self, reason: Event, _: &CacheKey, held: &Held) {
+        let counter = match reason {
+            Event::Evict => {
+                self.eviction_ages.record(SystemClock.now().since(held.stored.received()));
+                &self.evicted
+            }
+            Event::Replace => &self.replaced,
+            Event::Remove | Event::Clear => &self.removed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The entry under a key. It stands in the index as long as it lives.
@@ -74,13 +116,15 @@ impl FoyerCache {
         let shards = (config.max_size / largest / LARGEST_PER_SHARD).clamp(1, SHARDS_MAX);
         let capacity = usize::try_from(config.max_size).unwrap_or(usize::MAX);
         let shards = usize::try_from(shards).expect("at most 16");
+        let events = Arc::new(Events::new());
         let held = CacheBuilder::new(capacity)
             .with_shards(shards)
             .with_hash_builder(random_state())
             .with_eviction_config(eviction(config.eviction))
             .with_weighter(|key: &CacheKey, held: &Held| weigh(key, &held.stored))
+            .with_event_listener(Arc::clone(&events) as _)
             .build();
-        Self { held, index: Arc::default(), shard_bytes: capacity / shards }
+        Self { held, index: Arc::default(), shard_bytes: capacity / shards, events }
     }
 }
 
@@ -112,11 +156,13 @@ impl ObjectCache for FoyerCache {
     fn store(&self, key: CacheKey, object: Arc<CacheEntry>) -> Admission {
         if weigh(&key, &object) > self.shard_bytes {
             self.held.remove(&key);
+            self.events.declined.fetch_add(1, Ordering::Relaxed);
             return Admission::Declined;
         }
         // First into the index: a purge would otherwise miss an entry that is in the cache already.
         let place = self.index.insert(&key, &object);
         self.held.insert(key, Held { stored: object, place, index: Arc::clone(&self.index) });
+        self.events.stored.fetch_add(1, Ordering::Relaxed);
         Admission::Stored
     }
 
@@ -142,6 +188,30 @@ impl ObjectCache for FoyerCache {
             objects: self.index.objects(),
             bytes: self.held.usage() as u64,
             capacity: self.held.capacity() as u64,
+        }
+    }
+
+    fn page(&self, selector: &Selector, after: Option<&Position>) -> Page {
+        let after = after.map(|after| (Arc::clone(&after.object), after.number));
+        let slice = self.index.slice(selector, after.as_ref());
+        let key = |place: &Place, row: &Row| row.key(place).to_key();
+        let entries = slice.selected.into_iter();
+        Page {
+            entries: entries.filter_map(|(place, row)| Some((key(&place, &row)?, row.stored))).collect(),
+            next: slice.last.map(|(object, number)| Position { object, number }),
+        }
+    }
+
+    fn counters(&self) -> CacheCounters {
+        let Events { stored, declined, evicted, replaced, removed, eviction_ages } = &*self.events;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CacheCounters {
+            stored: read(stored),
+            declined: read(declined),
+            evicted: read(evicted),
+            replaced: read(replaced),
+            removed: read(removed),
+            eviction_ages: eviction_ages.read(),
         }
     }
 }

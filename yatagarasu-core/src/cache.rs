@@ -22,6 +22,7 @@ use async_trait::async_trait;
 
 use crate::cache::entry::CacheEntry;
 use crate::caching::tags;
+use crate::histogram::{AGES, Distribution};
 use crate::object::key::ObjectKey;
 
 /// A store of objects in memory that may evict, and never fails.
@@ -57,6 +58,14 @@ pub trait ObjectCache: Send + Sync + Debug {
 
     /// Returns the fill level.
     fn usage(&self) -> Usage;
+
+    /// Returns the entries that `selector` selects among the next ones after `after`, in the order of the objects' keys.
+    ///
+    /// A page may have few entries, or none, and not be the last one. An entry that is stored all the time is in one page.
+    fn page(&self, selector: &Selector, after: Option<&Position>) -> Page;
+
+    /// Returns the counters since the cache was created.
+    fn counters(&self) -> CacheCounters;
 }
 
 /// The cache of a bucket with caching off.
@@ -85,6 +94,14 @@ impl ObjectCache for NoCache {
 
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+
+    fn page(&self, _: &Selector, _: Option<&Position>) -> Page {
+        Page::default()
+    }
+
+    fn counters(&self) -> CacheCounters {
+        CacheCounters::default()
     }
 }
 
@@ -232,4 +249,46 @@ pub struct Usage {
     pub bytes: u64,
     /// Capacity in bytes.
     pub capacity: u64,
+}
+
+/// A position among the entries of a cache, in the order of the objects' keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The key of the object.
+    pub object: Arc<str>,
+    /// Tells apart the entries of one object.
+    pub number: u64,
+}
+
+/// Some entries of a cache.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The entries with their keys.
+    pub entries: Vec<(CacheKey, Arc<CacheEntry>)>,
+    /// The position to go on after, unless these are the last ones.
+    pub next: Option<Position>,
+}
+
+/// What a cache has counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheCounters {
+    /// Entries that it took.
+    pub stored: u64,
+    /// Entries that it did not take.
+    pub declined: u64,
+    /// Entries that had to make room for others.
+    pub evicted: u64,
+    /// Entries that gave way to another one under the same key.
+    pub replaced: u64,
+    /// Entries that were removed, by purges among others.
+    pub removed: u64,
+    /// How long before they were evicted the evicted entries had been received.
+    pub eviction_ages: Distribution,
+}
+
+impl Default for CacheCounters {
+    fn default() -> Self {
+        let eviction_ages = Distribution::empty(&AGES);
+        Self { stored: 0, declined: 0, evicted: 0, replaced: 0, removed: 0, eviction_ages }
+    }
 }

@@ -33,12 +33,12 @@ use tokio::time::{Instant, timeout_at};
 use crate::budget::Budget;
 use crate::cache::entry::CacheEntry;
 use crate::cache::reuse::serves_on_error;
-use crate::cache::{KeyRef, ObjectCache, Purge, Selector, Usage};
+use crate::cache::{CacheCounters, KeyRef, ObjectCache, Page, Position, Purge, Selector, Usage};
 use crate::caching::cache_status::{CacheStatus, Detail, ForwardReason, Forwarding, Provenance};
 use crate::caching::compression::{Compressor, NoCompressor};
 use crate::caching::origins::Origins;
 use crate::caching::policy::BucketPolicy;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::gateway::decision::{Decision, decide};
 use crate::gateway::explain::Explanation;
 use crate::gateway::outcome::{GatewayError, Outcome};
@@ -286,6 +286,26 @@ impl Gateway {
     /// Returns the cache's fill level.
     pub fn usage(&self) -> Usage {
         self.shared.storage.usage()
+    }
+
+    /// Returns the counters of the cache.
+    pub fn cache_counters(&self) -> CacheCounters {
+        self.shared.storage.counters()
+    }
+
+    /// Returns some entries of the cache, as [`ObjectCache::page`] does.
+    pub fn page(&self, selector: &Selector, after: Option<&Position>) -> Page {
+        self.shared.storage.page(selector, after)
+    }
+
+    /// Returns the current moment by the clock of the cache's entries.
+    pub fn now(&self) -> Moment {
+        self.shared.clock.now()
+    }
+
+    /// Returns the number of running fills.
+    pub fn fills_running(&self) -> usize {
+        self.shared.fills.count()
     }
 
     /// Returns the counters since the gateway was created.

@@ -13,6 +13,7 @@ pub mod clock;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod gateway;
+pub mod histogram;
 pub mod http;
 mod log_limit;
 pub mod object;

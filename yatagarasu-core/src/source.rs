@@ -8,6 +8,7 @@ pub mod failover;
 pub mod healing;
 pub mod hedge;
 pub mod list;
+pub mod metered;
 pub mod resume;
 pub mod retry;
 pub mod timeout;

@@ -7,9 +7,9 @@
 
 mod explain;
 mod guesses;
-pub(crate) mod metrics;
+mod metrics;
 mod order;
-mod purge;
+pub(crate) mod purge;
 mod ready;
 mod reload;
 mod stats;
@@ -39,7 +39,7 @@ use yatagarasu_core::http::validator::date_field;
 use yatagarasu_core::{Clock, LogLimit, SystemClock};
 
 use crate::admin::guesses::Guesses;
-use crate::admin::metrics::exposition;
+use crate::admin::metrics::{Metered, exposition};
 use crate::admin::ready::Readiness;
 use crate::build::Memory;
 use crate::config::{Config, Secret};
@@ -59,7 +59,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Admin {
     buckets: ArcSwap<Buckets>,
-    state: State,
+    state: Arc<State>,
     token: ArcSwapOption<Secret>,
     /// Reloads the configuration, if that comes from a file.
     pub(crate) reloader: OnceLock<Arc<Reloader>>,
@@ -85,6 +85,7 @@ pub(crate) struct State {
 impl Admin {
     pub(crate) fn new(buckets: Arc<Buckets>, state: State, token: Option<Secret>) -> Self {
         let (guesses, refusals, readiness) = (Guesses::default(), Default::default(), Readiness::default());
+        let state = Arc::new(state);
         let (buckets, token) = (ArcSwap::new(buckets), ArcSwapOption::new(token.map(Arc::new)));
         Self { buckets, state, token, reloader: OnceLock::new(), guesses, refusals, readiness }
     }
@@ -177,7 +178,8 @@ impl Admin {
             ) if !trusted => self.unauthorized(&head, client),
             ("/stats", true) => document(StatusCode::OK, &stats::stats(&buckets, &self.state.memory)),
             ("/metrics", true) => {
-                metrics(exposition(&self.state, &buckets, self.reloader.get().map(Arc::as_ref)))
+                let (state, reloader) = (Arc::clone(&self.state), self.reloader.get().cloned());
+                metrics(exposition(Metered { state, buckets, reloader }, &head.headers))
             }
             ("/purge", false) if head.method == Method::POST => {
                 purge::answer(&self.buckets, &head.headers, body, client).await
@@ -253,9 +255,9 @@ fn not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-fn metrics(text: String) -> Response<Full<Bytes>> {
+fn metrics((kind, text): (HeaderValue, String)) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text));
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     response
 }

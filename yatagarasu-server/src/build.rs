@@ -206,6 +206,7 @@ async fn bucket(
         |earlier| Arc::clone(&earlier.failures),
     );
     let failover = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.failover));
+    let purges = earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.purges));
     let source: Arc<dyn ObjectSource> =
         Arc::new(Reported::new(source(settings, &origins, &failover), Arc::clone(&failures)));
     let source = of_site(settings, source);
@@ -244,6 +245,7 @@ async fn bucket(
         origins,
         failover,
         failures,
+        purges,
         config: settings.clone(),
     })
 }

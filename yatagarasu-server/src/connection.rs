@@ -21,7 +21,7 @@ pub(crate) mod http3;
 pub(crate) mod idle_reaper;
 pub(crate) mod limits;
 pub(crate) mod opening;
-mod splice;
+pub(crate) mod splice;
 pub(crate) mod state;
 mod stream;
 mod transport;

@@ -12,7 +12,9 @@ use std::sync::{Arc, PoisonError};
 use http::header;
 
 use crate::cache::entry::{CacheEntry, EntryKind};
-use crate::cache::{Admission, CacheKey, KeyRef, ObjectCache, Purge, Selector, Usage};
+use crate::cache::{
+    Admission, CacheCounters, CacheKey, KeyRef, ObjectCache, Page, Position, Purge, Selector, Usage,
+};
 use crate::caching::freshness::Exchange;
 use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
@@ -104,6 +106,14 @@ impl Storage {
 
     pub(super) fn usage(&self) -> Usage {
         self.cache.usage()
+    }
+
+    pub(super) fn counters(&self) -> CacheCounters {
+        self.cache.counters()
+    }
+
+    pub(super) fn page(&self, selector: &Selector, after: Option<&Position>) -> Page {
+        self.cache.page(selector, after)
     }
 
     /// Returns a permit to store an answer under `key`. Take it before sending the request, and before the lookup

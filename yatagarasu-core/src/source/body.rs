@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::source::error::SourceError;
+use crate::source::metered::BodyMeter;
 
 /// A boxed stream of an object's bytes.
 pub type BoxedStream = Pin<Box<dyn Stream<Item = Result<Bytes, SourceError>> + Send>>;
@@ -52,6 +53,8 @@ pub struct ObjectBody {
     ended: bool,
     /// Called with the error that ends the body, if one does.
     on_failure: Option<OnFailure>,
+    /// Counts what arrives, if anybody wants to know.
+    meter: Option<BodyMeter>,
 }
 
 type OnFailure = Box<dyn FnOnce(&SourceError) + Send>;
@@ -64,18 +67,30 @@ enum Origin {
 impl ObjectBody {
     /// Wraps the stream of a source. `length` is its length in bytes, if known.
     pub fn new(stream: BoxedStream, length: Option<u64>) -> Self {
-        Self { bytes: Origin::Stream(stream), remaining: length, ended: false, on_failure: None }
+        Self { bytes: Origin::Stream(stream), remaining: length, ended: false, on_failure: None, meter: None }
     }
 
     /// Wraps a stream that can splice. `length` is its length in bytes, if known.
     pub fn spliced(stream: Pin<Box<dyn Spliced>>, length: Option<u64>) -> Self {
-        Self { bytes: Origin::Spliced(stream), remaining: length, ended: false, on_failure: None }
+        Self {
+            bytes: Origin::Spliced(stream),
+            remaining: length,
+            ended: false,
+            on_failure: None,
+            meter: None,
+        }
     }
 
     /// Calls `on_failure` with the error that ends the body, if one does.
     #[must_use]
     pub fn on_failure(self, on_failure: impl FnOnce(&SourceError) + Send + 'static) -> Self {
         Self { on_failure: Some(Box::new(on_failure)), ..self }
+    }
+
+    /// Has `meter` count the bytes that arrive, until the body is dropped.
+    #[must_use]
+    pub(super) fn metered(self, meter: BodyMeter) -> Self {
+        Self { meter: Some(meter), ..self }
     }
 
     /// Returns the number of bytes still to come, or `None` if the length is unknown.
@@ -150,8 +165,11 @@ impl ObjectBody {
     fn account<T>(
         &mut self,
         item: Option<Result<T, SourceError>>,
-        length: impl FnOnce(&T) -> usize,
+        length: impl Fn(&T) -> usize,
     ) -> Option<Result<T, SourceError>> {
+        if let (Some(Ok(chunk)), Some(meter)) = (&item, &mut self.meter) {
+            meter.arrived(length(chunk));
+        }
         let item = match (item, self.remaining) {
             (Some(Ok(chunk)), Some(remaining)) => match remaining.checked_sub(length(&chunk) as u64) {
                 Some(rest) => {

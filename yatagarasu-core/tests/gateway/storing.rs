@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_core::Stream;
 use http::StatusCode;
+use yatagarasu_core::cache::{CacheCounters, Page, Position};
 use yatagarasu_core::clock::{Clock, Moment};
 use yatagarasu_core::http::coding::Accepted;
 use yatagarasu_core::http::fields::is_immaterial;
@@ -261,6 +262,14 @@ impl ObjectCache for Spectator {
 
     fn usage(&self) -> Usage {
         self.inner.usage()
+    }
+
+    fn page(&self, selector: &Selector, after: Option<&Position>) -> Page {
+        self.inner.page(selector, after)
+    }
+
+    fn counters(&self) -> CacheCounters {
+        self.inner.counters()
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::header;
 use tokio::sync::Semaphore;
+use yatagarasu_core::cache::{CacheCounters, Page, Position};
 use yatagarasu_core::clock::Moment;
 use yatagarasu_core::source::list::{ListPage, Listing};
 use yatagarasu_core::{
@@ -246,5 +247,13 @@ impl ObjectCache for TurnstileCache {
 
     fn usage(&self) -> Usage {
         self.inner.usage()
+    }
+
+    fn page(&self, selector: &Selector, after: Option<&Position>) -> Page {
+        self.inner.page(selector, after)
+    }
+
+    fn counters(&self) -> CacheCounters {
+        self.inner.counters()
     }
 }

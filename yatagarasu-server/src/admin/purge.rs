@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -27,6 +28,44 @@ const SOFT_PURGE: HeaderName = HeaderName::from_static("soft-purge");
 
 const EXPECTED: &str = "expected {\"bucket\": NAME} and one of \"key\": KEY, \"prefix\": PREFIX, \"tag\": TAG or \
                         \"all\": true; \"soft\": true only marks objects stale";
+
+/// What purges may select, as metrics name it.
+pub(super) const WAYS: [&str; 4] = ["key", "prefix", "tag", "all"];
+
+/// Returns the place of a selector in [`WAYS`].
+fn way(selector: &Selector) -> usize {
+    match selector {
+        Selector::Key(_) => 0,
+        Selector::Prefix(_) => 1,
+        Selector::Tag(_) => 2,
+        Selector::All => 3,
+    }
+}
+
+/// Counts the purges of one bucket.
+#[derive(Debug, Default)]
+pub(crate) struct PurgeCounters {
+    /// Purges by what they selected, in the order of [`WAYS`].
+    purges: [AtomicU64; WAYS.len()],
+    objects: AtomicU64,
+}
+
+impl PurgeCounters {
+    fn count(&self, selector: &Selector, objects: u64) {
+        self.purges[way(selector)].fetch_add(1, Ordering::Relaxed);
+        self.objects.fetch_add(objects, Ordering::Relaxed);
+    }
+
+    /// Returns the number of purges by what they selected, in the order of [`WAYS`].
+    pub(super) fn counts(&self) -> [u64; WAYS.len()] {
+        self.purges.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Returns the number of objects that were selected.
+    pub(super) fn objects(&self) -> u64 {
+        self.objects.load(Ordering::Relaxed)
+    }
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,6 +189,7 @@ async fn purge(
         let mut purged = 0;
         for bucket in &buckets.all()[chosen] {
             let of_bucket = bucket.gateway.purge(&selector, how).await;
+            bucket.purges.count(&selector, of_bucket);
             let (bucket, soft) = (&*bucket.name, how == Purge::MarkStale);
             tracing::info!(%client, bucket, ?selector, soft, objects = of_bucket, "purged");
             purged += of_bucket;

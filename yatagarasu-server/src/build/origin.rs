@@ -6,6 +6,7 @@ use yatagarasu_core::source::circuit::Guarded;
 use yatagarasu_core::source::failover::Alternative;
 use yatagarasu_core::source::healing::Healing;
 use yatagarasu_core::source::hedge::Hedging;
+use yatagarasu_core::source::metered::{Metered, SourceMeters};
 use yatagarasu_core::source::resume::Resuming;
 use yatagarasu_core::source::retry::Retrying;
 use yatagarasu_core::source::timeout::Timed;
@@ -25,6 +26,8 @@ pub struct Origin {
     pub healing: Arc<Healing>,
     /// Its circuit.
     pub circuit: Guarded,
+    /// The requests that were sent to it.
+    pub meters: Arc<SourceMeters>,
     /// The source, with the limits of requests to it.
     source: Arc<dyn ObjectSource>,
     config: OriginConfig,
@@ -49,7 +52,9 @@ impl Origin {
         let healing = Healing::new(Arc::clone(&name), config.retry);
         // A retry counts for the circuit, and a body that goes on is a request like all others.
         let timed = Timed::new(Arc::clone(&built.source), config.response_timeout, config.idle_timeout);
-        let circuit = Guarded::new(Arc::new(timed), Arc::clone(&name));
+        let meters = Arc::<SourceMeters>::default();
+        let metered = Metered::new(Arc::new(timed), Arc::clone(&meters));
+        let circuit = Guarded::new(Arc::new(metered), Arc::clone(&name));
         let asked: Arc<dyn ObjectSource> = if config.hedging {
             Arc::new(Hedging::new(Arc::new(circuit.clone()), Arc::clone(&healing)))
         } else {
@@ -57,7 +62,7 @@ impl Origin {
         };
         let retrying = Retrying::new(asked, Arc::clone(&healing));
         let source = Arc::new(Resuming::new(Arc::new(retrying), Arc::clone(&healing)));
-        Ok(Self { name, built, healing, circuit, source, config: config.clone() })
+        Ok(Self { name, built, healing, circuit, meters, source, config: config.clone() })
     }
 
     /// Says where it asks, and with which keys.

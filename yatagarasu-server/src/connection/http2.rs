@@ -29,10 +29,12 @@ use crate::connection::state::{InFlight, Order};
 use crate::connection::stream::Stream;
 use crate::connection::{Conversation, turn_away};
 use crate::service::body::ResponseBody;
+use crate::telemetry::counters::Multiplexed;
 
 /// Serves a client that has sent the preface of HTTP/2, until its connection ends or has to end.
 pub(super) async fn serve(mut socket: ClientSocket, conversation: Arc<Conversation>) {
     socket.pass_all();
+    let _speaking = conversation.handler.counters().speaks(Multiplexed::Http2);
     let limits = &conversation.limits;
     let mut builder = Builder::new();
     builder

@@ -33,7 +33,7 @@ use crate::connection::stream::Stream;
 use crate::connection::{Place, turn_away};
 use crate::listener::quic::Arrival;
 use crate::service::handler::RequestHandler;
-use crate::telemetry::counters::Handshake;
+use crate::telemetry::counters::{Handshake, Multiplexed};
 
 /// Fields about a connection, which no request has over HTTP/3 (RFC 9114 4.2).
 const OF_CONNECTION: [HeaderName; 5] = [
@@ -66,6 +66,7 @@ pub(crate) async fn serve(
 ) {
     let Arrival { incoming, registered, unproven } = arrival;
     state.identify(place.peer.to_canonical());
+    let _speaking = handler.counters().speaks(Multiplexed::Http3);
     let Some(config) = place.terms.tls.as_ref().and_then(|tls| tls.quic.clone()) else {
         return incoming.refuse();
     };

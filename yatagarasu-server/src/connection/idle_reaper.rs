@@ -47,6 +47,8 @@ pub(crate) struct IdleReaper {
     rate: Option<Rate>,
     order: Order,
     watched: Vec<Watched>,
+    /// Number of connections by what the last look has found, in the order of [`Look::ALL`].
+    found: [u64; Look::ALL.len()],
 }
 
 /// A minimum rate.
@@ -88,6 +90,7 @@ impl IdleReaper {
             rate: None,
             order: Order::Serve,
             watched: Vec::new(),
+            found: Default::default(),
         };
         reaper.limit(header_timeout, send_timeout, 0);
         reaper
@@ -139,6 +142,11 @@ impl IdleReaper {
         state
     }
 
+    /// Returns the number of connections by what the last look has found, in the order of [`Look::ALL`].
+    pub(crate) fn found(&self) -> [u64; Look::ALL.len()] {
+        self.found
+    }
+
     /// Returns `true` if no connection is watched.
     pub(crate) fn is_empty(&self) -> bool {
         self.watched.is_empty()
@@ -153,9 +161,11 @@ impl IdleReaper {
         let idle_looks = if soon { IDLE_LOOKS_SOON } else { self.idle_looks };
         let stalled_looks = self.stalled_looks;
         let mut cut = 0;
+        self.found = Default::default();
         self.watched.retain_mut(|watched| {
             let Some(state) = watched.state.upgrade() else { return false };
             let looks = watched.note(state.look());
+            self.found[watched.last as usize] += 1;
             if state.is_cut() {
                 return true;
             }

@@ -16,6 +16,7 @@ mod throughput;
 
 use std::io;
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -30,6 +31,14 @@ use yatagarasu_sys::tcp;
 use crate::connection::limits::{ConnectionLimits, WIDE_UNSENT_BYTES};
 use crate::connection::transport::Transport;
 use crate::telemetry::access_log::Entry;
+
+/// Number of bytes that went past the process.
+static SPLICED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns the number of bytes that went past the process so far.
+pub(crate) fn spliced_bytes() -> u64 {
+    SPLICED.load(Ordering::Relaxed)
+}
 
 /// State of a connection's output that may bypass the process.
 #[derive(Debug)]
@@ -114,6 +123,7 @@ impl SpliceWriter {
             }
         };
         *bytes -= moved;
+        SPLICED.fetch_add(moved as u64, Ordering::Relaxed);
         if *bytes == 0
             && let Some((pipe, _)) = held.pipe.take()
         {

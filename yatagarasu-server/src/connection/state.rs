@@ -83,7 +83,7 @@ pub(crate) enum Order {
 
 /// The state of a connection since the last look of the reaper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(crate) enum Look {
     /// No request is or was being answered, and no bytes wait.
     Idle,
     /// A request is or was being answered, and no bytes wait.
@@ -92,6 +92,12 @@ pub(super) enum Look {
     Sending,
     /// Bytes wait, and the client has taken none.
     Stalled,
+}
+
+impl Look {
+    /// All states, with their names in metrics.
+    pub(crate) const ALL: [(Self, &str); 4] =
+        [(Self::Idle, "idle"), (Self::Busy, "busy"), (Self::Sending, "sending"), (Self::Stalled, "stalled")];
 }
 
 /// A request that hyper is processing. It ends when dropped.

@@ -4,7 +4,7 @@
 //! under which keys, stays the same. The addresses of listeners and the number of threads cannot change.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
@@ -50,6 +50,19 @@ pub struct Reloader {
     counts: [AtomicU64; 2],
     /// The second of the latest success.
     loaded_at: AtomicU64,
+    /// Whether the latest reload failed.
+    failed: AtomicBool,
+}
+
+/// What has come of the reloads so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct History {
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    /// Whether the latest one succeeded, if there was one.
+    pub(crate) is_well: bool,
+    /// The second in which the configuration that runs was loaded.
+    pub(crate) loaded_at: u64,
 }
 
 impl fmt::Debug for Reloader {
@@ -117,6 +130,7 @@ impl Reloader {
             applying: Mutex::default(),
             counts: Default::default(),
             loaded_at,
+            failed: AtomicBool::new(false),
         }
     }
 
@@ -129,6 +143,7 @@ impl Reloader {
         let _applying = self.applying.lock().await;
         let applied = self.apply().await;
         self.counts[usize::from(applied.is_err())].fetch_add(1, Ordering::Relaxed);
+        self.failed.store(applied.is_err(), Ordering::Relaxed);
         match &applied {
             Ok(Reloaded { buckets }) => {
                 self.loaded_at.store(seconds_now(), Ordering::Relaxed);
@@ -154,10 +169,12 @@ impl Reloader {
         applied
     }
 
-    /// Returns the numbers of reloads that succeeded and that failed, and the second of the latest success.
-    pub(crate) fn history(&self) -> (u64, u64, u64) {
+    /// Returns what has come of the reloads so far.
+    pub(crate) fn history(&self) -> History {
         let [succeeded, failed] = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
-        (succeeded, failed, self.loaded_at.load(Ordering::Relaxed))
+        let (is_well, loaded_at) =
+            (!self.failed.load(Ordering::Relaxed), self.loaded_at.load(Ordering::Relaxed));
+        History { succeeded, failed, is_well, loaded_at }
     }
 
     async fn apply(&self) -> Result<Reloaded, ReloadError> {

@@ -243,6 +243,7 @@ impl Work {
                 _ = looks.tick(), if !reaper.is_empty() => {
                     let crowded = crowd.as_ref().is_some_and(|crowd| crowd.is_crowded(&current));
                     self.counters.timed_out(reaper.reap(crowded));
+                    self.counters.looked(reaper.found());
                     let excess = retired_bytes().saturating_sub(current.response_memory);
                     if excess > 0 {
                         let ended = reaper.free(excess);

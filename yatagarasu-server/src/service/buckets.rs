@@ -8,6 +8,7 @@ use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::ResponseFields;
 use yatagarasu_core::source::failover::FailoverCounters;
 
+use crate::admin::purge::PurgeCounters;
 use crate::build::origin::Origin;
 use crate::config::{BucketConfig, ForwardedQuery, StatusKey};
 use crate::service::own::OwnAnswers;
@@ -44,6 +45,8 @@ pub struct Bucket {
     pub failover: Arc<FailoverCounters>,
     /// The failures of all its sources together.
     pub failures: Arc<Failures>,
+    /// The purges of its objects.
+    pub(crate) purges: Arc<PurgeCounters>,
     /// The configuration that it was made from.
     pub config: BucketConfig,
 }

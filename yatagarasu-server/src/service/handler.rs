@@ -38,6 +38,7 @@ use crate::telemetry::access_log::Entry;
 use crate::telemetry::access_log::request::{Asked, Fields};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::request_id::{RequestId, RequestIds};
+use crate::telemetry::traffic::Traffic;
 
 /// The response to a plain GET of a stored object, for the fast path to send.
 #[derive(Debug)]
@@ -77,14 +78,14 @@ pub(crate) struct RequestHandler {
 #[derive(Debug)]
 struct Served {
     buckets: Arc<Buckets>,
-    /// The names of the buckets, in their order. Each thread has its own, because every request counts a reference.
-    names: Vec<Arc<str>>,
+    /// The counters of the buckets, in their order. Each thread has its own, because every request counts a reference.
+    traffic: Arc<Vec<Arc<Traffic>>>,
 }
 
 impl Served {
-    fn new(buckets: Arc<Buckets>) -> Arc<Self> {
-        let names = buckets.all().iter().map(|bucket| Arc::from(&*bucket.name)).collect();
-        Arc::new(Self { buckets, names })
+    fn new(buckets: Arc<Buckets>, counters: &Counters) -> Arc<Self> {
+        let traffic = counters.serve(buckets.all().iter().map(|bucket| &*bucket.name));
+        Arc::new(Self { buckets, traffic })
     }
 
     fn bucket(&self, index: usize) -> &Bucket {
@@ -104,16 +105,17 @@ pub(crate) struct Routed {
 impl RequestHandler {
     /// Creates the handler of one thread. `counters` count its requests, and `phase` is that of the server.
     pub(crate) fn new(buckets: Arc<Buckets>, counters: Arc<Counters>, phase: watch::Receiver<Phase>) -> Self {
-        Self { served: ArcSwap::new(Served::new(buckets)), request_ids: RequestIds::new(), counters, phase }
+        let served = ArcSwap::new(Served::new(buckets, &counters));
+        Self { served, request_ids: RequestIds::new(), counters, phase }
     }
 
     /// Serves other buckets from now on.
     pub(crate) fn serve(&self, buckets: Arc<Buckets>) {
-        self.served.store(Served::new(buckets));
+        self.served.store(Served::new(buckets, &self.counters));
     }
 
     /// Returns the counters of the thread.
-    pub(crate) fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
@@ -176,11 +178,11 @@ impl RequestHandler {
     ) -> Either<Response<ResponseBody>, impl Future<Output = Response<ResponseBody>> + Send> {
         let Routed { served: all, destination, looked } = routed;
         let Destination { bucket, question, method, key } = destination;
-        let (served, name) = (all.bucket(bucket), &all.names[bucket]);
+        let served = all.bucket(bucket);
         if served.status_key == StatusKey::Shown {
-            context.key = Some(shown(name, &key));
+            context.key = Some(shown(&served.name, &key));
         }
-        context.entry = context.entry.of(name, key.object.as_str());
+        context.entry = context.entry.of(&all.traffic[bucket], key.object.as_str());
         let visit = served.site.as_ref().filter(|_| question == Question::Object);
         let mut visit = visit.map(|site| Visit::new(site, method, &key.object, &head));
         let is_ruled = visit.as_mut().is_some_and(|visit| visit.is_ruled(&served.gateway));
@@ -278,7 +280,7 @@ impl RequestHandler {
                 Ok(hit) if bucket.site.is_some() && hit.stored.meta().values(REDIRECT).next().is_some() => {
                     None
                 }
-                Ok(hit) => return Ok(self.hit(&served.names[index], &asked, object, hit, front)),
+                Ok(hit) => return Ok(self.hit(&served.traffic[index], &asked, object, hit, front)),
                 Err(looked) => Some(looked),
             },
         };
@@ -321,7 +323,14 @@ impl RequestHandler {
         )
     }
 
-    fn hit(&self, bucket: &Arc<str>, asked: &Asked<'_>, object: &str, hit: PlainHit, front: &Front) -> Hit {
+    fn hit(
+        &self,
+        bucket: &Arc<Traffic>,
+        asked: &Asked<'_>,
+        object: &str,
+        hit: PlainHit,
+        front: &Front,
+    ) -> Hit {
         let request_id = self.request_ids.make();
         let entry = Entry::begin(asked, &request_id, &self.counters)
             .of(bucket, object)

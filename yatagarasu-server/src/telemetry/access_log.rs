@@ -27,6 +27,7 @@ use crate::telemetry::log;
 use crate::telemetry::log::output::Destination;
 use crate::telemetry::log::queue::Queue;
 use crate::telemetry::request_id::RequestId;
+use crate::telemetry::traffic::{CacheOutcome, Ended, Origin, Traffic, method_index};
 
 use field::{Field, Record};
 use format::Format;
@@ -71,10 +72,18 @@ impl AccessLog {
 #[derive(Debug)]
 pub(crate) struct Entry {
     counters: Arc<Counters>,
+    begun: Instant,
+    /// The time from the request to the response head.
+    head: Option<Duration>,
+    /// The place of the method among those that are counted.
+    method: usize,
     status: StatusCode,
+    outcome: CacheOutcome,
+    origin: Origin,
     bytes: u64,
     request_id: RequestId,
-    bucket: Option<Arc<str>>,
+    /// The counters of the bucket. `None` if no bucket is meant.
+    traffic: Option<Arc<Traffic>>,
     /// `None` if the access log is off, so that nothing is collected in vain.
     line: Option<Box<Line>>,
 }
@@ -87,9 +96,6 @@ fn client_left() -> StatusCode {
 /// What only the log needs to know.
 #[derive(Debug)]
 struct Line {
-    begun: Instant,
-    /// The time from the request to the response head.
-    head: Option<Duration>,
     /// The wait for the source.
     waited: Option<Waited>,
     method: Method,
@@ -123,13 +129,25 @@ impl Entry {
     /// Starts the entry of a request when its head is complete.
     pub(crate) fn begin(asked: &Asked<'_>, request_id: &RequestId, counters: &Arc<Counters>) -> Self {
         let line = counters.access_log.load().as_ref().map(|log| Box::new(Line::begin(asked, &log.format)));
-        let (counters, request_id) = (Arc::clone(counters), request_id.clone());
-        Self { counters, status: client_left(), bytes: 0, request_id, bucket: None, line }
+        counters.begun();
+        Self {
+            counters: Arc::clone(counters),
+            begun: Instant::now(),
+            head: None,
+            method: method_index(asked.method),
+            status: client_left(),
+            outcome: CacheOutcome::Own,
+            origin: Origin::Gateway,
+            bytes: 0,
+            request_id: request_id.clone(),
+            traffic: None,
+            line,
+        }
     }
 
     /// Records the bucket and the key that the request leads to.
-    pub(crate) fn of(mut self, bucket: &Arc<str>, key: &str) -> Self {
-        self.bucket = Some(Arc::clone(bucket));
+    pub(crate) fn of(mut self, bucket: &Arc<Traffic>, key: &str) -> Self {
+        self.traffic = Some(Arc::clone(bucket));
         if let Some(line) = &mut self.line {
             line.texts.set(Text::Key, key);
         }
@@ -147,9 +165,10 @@ impl Entry {
     /// Records the status of the response and the part the cache had in it.
     pub(crate) fn answered(mut self, status: StatusCode, handling: CacheStatus) -> Self {
         self.status = status;
+        self.head = Some(self.begun.elapsed());
+        (self.outcome, self.origin) = (CacheOutcome::of(&handling), Origin::of(&handling));
         if let Some(line) = &mut self.line {
             line.cache = Some(handling);
-            line.head = Some(line.begun.elapsed());
         }
         self
     }
@@ -221,7 +240,7 @@ impl Entry {
         }
     }
 
-    fn log(&self, line: &Line) {
+    fn log(&self, line: &Line, duration: Duration) {
         let log = self.counters.access_log.load();
         let Some(log) = log.as_ref() else { return };
         let whole = match line.body {
@@ -239,12 +258,12 @@ impl Entry {
             host: line.texts.get(Text::Host),
             referer: line.texts.get(Text::Referer),
             user_agent: line.texts.get(Text::UserAgent),
-            bucket: self.bucket.as_deref(),
+            bucket: self.traffic.as_ref().map(|traffic| &*traffic.bucket),
             key: line.texts.get(Text::Key),
             status: self.status,
             bytes: self.bytes,
-            duration: line.begun.elapsed(),
-            first_byte: line.head,
+            duration,
+            first_byte: self.head,
             source: line.waited.as_ref().map(|waited| (waited.time, waited.trace.counts())),
             cache: line.cache,
             request_id: &self.request_id,
@@ -273,8 +292,6 @@ impl Line {
             texts.set(Text::UserAgent, &agent);
         }
         Self {
-            begun: Instant::now(),
-            head: None,
             waited: None,
             method: asked.method.clone(),
             version: asked.version,
@@ -289,9 +306,19 @@ impl Line {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.counters.responded(self.status, self.bytes);
+        let duration = self.begun.elapsed();
+        let ended = Ended {
+            method: self.method,
+            status: self.status,
+            outcome: self.outcome,
+            origin: self.origin,
+            body_bytes: self.bytes,
+            first_byte: self.head,
+            duration,
+        };
+        self.counters.ended(self.traffic.as_deref(), &ended);
         if let Some(line) = &self.line {
-            self.log(line);
+            self.log(line, duration);
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Counts responses and connections, for each thread by itself.
+//!
+//! The counters of responses are in [`Traffic`], one for each bucket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwapOption;
-use http::StatusCode;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
+use crate::connection::state::Look;
 use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::traffic::{Ended, Traffic, TrafficSum};
 
 /// The counters of all worker threads.
 #[derive(Debug)]
@@ -14,17 +17,24 @@ pub struct Metrics(Vec<Arc<Counters>>);
 
 /// The counters of one thread. Reading sums them up over all threads, because threads that write to one cache line wait
 /// for each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
-    /// Responses by status class: 1xx to 5xx.
-    pub(crate) responses: [Tally; 5],
-    pub(crate) body_bytes: Tally,
+    /// The responses of each bucket that is served.
+    buckets: ArcSwap<Vec<Arc<Traffic>>>,
+    /// The responses to requests that no bucket is for.
+    unrouted: Arc<Traffic>,
+    /// Requests whose responses have not ended.
+    running: Tally,
     pub(crate) send_timeouts: Tally,
     /// Responses ended because of the memory that they held.
     pub(crate) response_memory_cuts: Tally,
     /// Handshakes of TLS, in the order of [`Handshake::ALL`].
     pub(crate) handshakes: [Tally; Handshake::ALL.len()],
     connections: AtomicU64,
+    /// Connections of HTTP/2 and HTTP/3, in the order of [`Multiplexed::ALL`].
+    multiplexed: [AtomicU64; Multiplexed::ALL.len()],
+    /// Connections by what the last look at them has found, in the order of [`Look::ALL`].
+    looks: [AtomicU64; Look::ALL.len()],
     /// The access log of the thread, if it is on.
     pub(crate) access_log: ArcSwapOption<AccessLog>,
 }
@@ -50,7 +60,7 @@ impl Tally {
 impl Metrics {
     /// Creates counters for `threads` threads.
     pub(crate) fn new(threads: usize) -> Self {
-        Self((0..threads).map(|_| Arc::default()).collect())
+        Self((0..threads).map(|_| Arc::new(Counters::new())).collect())
     }
 
     /// Returns the counters of each thread.
@@ -64,6 +74,25 @@ impl Metrics {
             // Each thread has its own, because they would contend for its count of references.
             thread.access_log.store(log.map(|log| Arc::new(log.for_thread())));
         }
+    }
+
+    /// Returns the responses of each bucket, and at the end those to requests that no bucket is for.
+    pub(crate) fn traffic(&self) -> Vec<TrafficSum> {
+        let mut sums: Vec<TrafficSum> = Vec::new();
+        for thread in &self.0 {
+            for traffic in thread.buckets.load().iter() {
+                // All threads serve the same buckets, except in the moment of a reload.
+                let index = sums.iter().position(|sum| sum.bucket == traffic.bucket).unwrap_or_else(|| {
+                    sums.push(TrafficSum::new(Arc::clone(&traffic.bucket)));
+                    sums.len() - 1
+                });
+                sums[index].add(traffic);
+            }
+        }
+        let mut unrouted = TrafficSum::new("".into());
+        self.0.iter().for_each(|thread| unrouted.add(&thread.unrouted));
+        sums.push(unrouted);
+        sums
     }
 
     /// Returns the sum of a counter over all threads.
@@ -91,17 +120,87 @@ impl Handshake {
         [(Self::Full, "full"), (Self::Resumed, "resumed"), (Self::Failed, "failed"), (Self::Quic, "quic")];
 }
 
+/// A protocol whose connections have several requests at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Multiplexed {
+    Http2,
+    Http3,
+}
+
+impl Multiplexed {
+    /// Both protocols, with their names in metrics.
+    pub(crate) const ALL: [(Self, &str); 2] = [(Self::Http2, "http2"), (Self::Http3, "http3")];
+}
+
 impl Counters {
     /// Counts a handshake of TLS.
     pub(crate) fn shook_hands(&self, end: Handshake) {
         self.handshakes[end as usize].add(1);
     }
 
-    /// Counts a response that has ended, and the bytes of its body.
-    pub(crate) fn responded(&self, status: StatusCode, bytes: u64) {
-        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        self.responses[class].add(1);
-        self.body_bytes.add(bytes);
+    fn new() -> Self {
+        Self {
+            buckets: ArcSwap::default(),
+            unrouted: Arc::new(Traffic::new("".into())),
+            running: Tally::default(),
+            send_timeouts: Tally::default(),
+            response_memory_cuts: Tally::default(),
+            handshakes: Default::default(),
+            connections: AtomicU64::default(),
+            multiplexed: Default::default(),
+            looks: Default::default(),
+            access_log: ArcSwapOption::default(),
+        }
+    }
+
+    /// Returns the counters of these buckets, in their order. Those of a bucket that was served before go on, and those of
+    /// others are forgotten.
+    pub(crate) fn serve(&self, buckets: impl Iterator<Item = impl AsRef<str>>) -> Arc<Vec<Arc<Traffic>>> {
+        let earlier = self.buckets.load();
+        let traffic = buckets.map(|name| {
+            let same = earlier.iter().find(|traffic| *traffic.bucket == *name.as_ref());
+            same.map_or_else(|| Arc::new(Traffic::new(name.as_ref().into())), Arc::clone)
+        });
+        let traffic = Arc::new(traffic.collect());
+        self.buckets.store(Arc::clone(&traffic));
+        traffic
+    }
+
+    /// Counts a request until [`ended`](Self::ended).
+    pub(crate) fn begun(&self) {
+        self.running.add(1);
+    }
+
+    /// Counts a response that has ended, in the traffic of its bucket, if there is one.
+    pub(crate) fn ended(&self, traffic: Option<&Traffic>, ended: &Ended) {
+        self.running.add(u64::MAX);
+        traffic.unwrap_or(&self.unrouted).record(ended);
+    }
+
+    /// Returns the number of requests whose responses have not ended.
+    pub(crate) fn running(&self) -> u64 {
+        self.running.read()
+    }
+
+    /// Counts a connection of HTTP/2 or HTTP/3 until the returned value is dropped.
+    pub(crate) fn speaks(self: &Arc<Self>, protocol: Multiplexed) -> Speaking {
+        self.multiplexed[protocol as usize].fetch_add(1, Ordering::Relaxed);
+        Speaking(Arc::clone(self), protocol)
+    }
+
+    /// Returns the number of connections of HTTP/2 or HTTP/3.
+    pub(crate) fn speaking(&self, protocol: Multiplexed) -> u64 {
+        self.multiplexed[protocol as usize].load(Ordering::Relaxed)
+    }
+
+    /// Records how many connections each look has found.
+    pub(crate) fn looked(&self, looks: [u64; Look::ALL.len()]) {
+        self.looks.iter().zip(looks).for_each(|(count, found)| count.store(found, Ordering::Relaxed));
+    }
+
+    /// Returns how many connections the last looks have found to be so.
+    pub(crate) fn found(&self, look: Look) -> u64 {
+        self.looks[look as usize].load(Ordering::Relaxed)
     }
 
     /// Counts connections and streams that were ended because their clients took nothing.
@@ -128,5 +227,15 @@ pub(crate) struct Connection(Arc<Counters>);
 impl Drop for Connection {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts one connection of HTTP/2 or HTTP/3 until dropped.
+#[derive(Debug)]
+pub(crate) struct Speaking(Arc<Counters>, Multiplexed);
+
+impl Drop for Speaking {
+    fn drop(&mut self) {
+        self.0.multiplexed[self.1 as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }

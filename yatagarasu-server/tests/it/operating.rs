@@ -6,6 +6,7 @@ mod credentials;
 mod explain;
 pub(crate) mod logging;
 mod messages;
+mod metrics;
 pub(crate) mod process;
 mod reloading;
 mod stopping;

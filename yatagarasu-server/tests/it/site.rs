@@ -175,11 +175,40 @@ impl Site {
     }
 }
 
-/// Returns the value of a metric without labels.
-pub(crate) async fn metric(admin: &Client, name: &str) -> u64 {
-    let metrics = admin.get("/metrics").await;
-    let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.expect("the metric").parse().unwrap()
+/// Returns the sum of the samples of a family that have all of some labels, such as `name{one="1",two="2"}`, without
+/// what is behind the point. Returns `None` if there are none.
+pub(crate) fn sum(metrics: &str, sample: &str) -> Option<u64> {
+    let split = |sample: &str| -> (String, Vec<String>) {
+        let (name, labels) = sample.split_once('{').unwrap_or((sample, ""));
+        let labels = labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty());
+        (name.to_owned(), labels.map(str::to_owned).collect())
+    };
+    let (name, wanted) = split(sample);
+    let values = metrics.lines().filter_map(|line| {
+        let (sample, value) = line.rsplit_once(' ')?;
+        let (found, labels) = split(sample);
+        let selected = found == name && wanted.iter().all(|label| labels.contains(label));
+        selected
+            .then(|| value.split('.').next().and_then(|value| value.parse::<u64>().ok()).expect("a number"))
+    });
+    values.reduce(|sum, value| sum + value)
+}
+
+/// Families that have no sample before the first one is counted.
+const LATE: [&str; 5] = [
+    "yatagarasu_requests_total",
+    "yatagarasu_response_body_bytes_total",
+    "yatagarasu_source_requests_total",
+    "yatagarasu_source_request_duration_seconds_count",
+    "yatagarasu_cache_eviction_age_seconds_count",
+];
+
+/// Returns the sum of some samples.
+pub(crate) async fn metric(admin: &Client, sample: &str) -> u64 {
+    let (metrics, name) = (admin.get("/metrics").await, sample.split('{').next().expect("a name"));
+    let value = sum(metrics.text(), sample);
+    assert!(value.is_some() || LATE.contains(&name), "{sample} in {}", metrics.text());
+    value.unwrap_or_default()
 }
 
 /// Waits until the value of a metric is `enough`.

@@ -20,6 +20,8 @@ pub async fn cache_conformance(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
     what_is_marked_stale_stays(make).await;
     notes_are_no_objects(make).await;
     tags_select_what_carries_them(make).await;
+    pages_have_every_selected_entry_once(make);
+    stored_and_declined_entries_are_counted(make);
     the_capacity_is_never_exceeded(make);
     too_large_objects_are_declined(make);
 }
@@ -111,6 +113,51 @@ async fn tags_select_what_carries_them(make: &dyn Fn(u64) -> Arc<dyn ObjectCache
     assert_eq!(cache.purge(&Selector::Tag("round".to_owned())).await, 1);
     assert_eq!(cache.purge(&Selector::Tag("red".to_owned())).await, 1);
     assert_eq!(cache.usage().objects, 1);
+}
+
+fn pages_have_every_selected_entry_once(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
+    let cache = make(MANY);
+    let mut stored: Vec<CacheKey> = (0..600).map(|index| cache_key(&format!("many/{index:03}"))).collect();
+    stored.extend([cache_key("a"), queried("many/007", "v=1"), queried("many/007", "v=2"), cache_key("z")]);
+    stored.sort();
+    for key in &stored {
+        cache.store(key.clone(), object(b"x"));
+    }
+    let check = |selector: &Selector, selects: &dyn Fn(&CacheKey) -> bool| {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = cache.page(selector, after.as_ref());
+            assert!(page.entries.is_sorted_by_key(|(key, _)| key.object.as_str().to_owned()));
+            seen.extend(page.entries.into_iter().map(|(key, entry)| {
+                assert_eq!(entry.length(), 1);
+                key
+            }));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert!(seen.is_sorted_by_key(|key| key.object.as_str()));
+        seen.sort();
+        assert!(seen.iter().eq(stored.iter().filter(|key| selects(key))), "{selector:?}");
+    };
+    check(&Selector::All, &|_| true);
+    check(&Selector::Prefix("many/".to_owned()), &|key| key.object.as_str().starts_with("many/"));
+    let one = cache_key("many/007").object;
+    check(&Selector::Key(one.clone()), &|key| key.object == one);
+    check(&Selector::Tag("none".to_owned()), &|_| false);
+}
+
+fn stored_and_declined_entries_are_counted(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {
+    let cache = make(1 << 20);
+    cache.store(cache_key("a"), object(b"x"));
+    cache.store(cache_key("a"), object(b"y"));
+    cache.store(cache_key("b"), object(b"x"));
+    cache.remove(&cache_key("b"));
+    cache.store(cache_key("large"), object(&vec![0; 2 << 20]));
+    let counters = cache.counters();
+    let found = (counters.stored, counters.declined, counters.replaced, counters.removed, counters.evicted);
+    assert_eq!(found, (3, 1, 1, 1, 0));
 }
 
 fn the_capacity_is_never_exceeded(make: &dyn Fn(u64) -> Arc<dyn ObjectCache>) {

@@ -15,7 +15,9 @@ use shuttle::thread;
 use crate::budget::Budget;
 use crate::cache::entry::{CacheEntry, EntryKind};
 use crate::cache::segments::Segments;
-use crate::cache::{Admission, CacheKey, KeyRef, ObjectCache, Purge, Selector, Usage};
+use crate::cache::{
+    Admission, CacheCounters, CacheKey, KeyRef, ObjectCache, Page, Position, Purge, Selector, Usage,
+};
 use crate::caching::freshness::FreshnessTerms;
 use crate::clock::{Moment, SystemClock};
 use crate::gateway::fill::reader::{FillReader, Opened};
@@ -243,6 +245,14 @@ impl ObjectCache for Stored {
     }
 
     fn usage(&self) -> Usage {
+        unreachable!("no test asks for it")
+    }
+
+    fn page(&self, _: &Selector, _: Option<&Position>) -> Page {
+        unreachable!("no test asks for it")
+    }
+
+    fn counters(&self) -> CacheCounters {
         unreachable!("no test asks for it")
     }
 }

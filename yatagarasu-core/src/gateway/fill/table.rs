@@ -180,6 +180,11 @@ impl FillTable {
         self.running().retain(|key, _| !selector.may_select(key.object.as_str()));
     }
 
+    /// Returns the number of running fills that requests can join.
+    pub(in crate::gateway) fn count(&self) -> usize {
+        self.running().len()
+    }
+
     fn running(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<Fill>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
+use yatagarasu_core::cache::{CacheCounters, Page, Position};
 use yatagarasu_core::clock::Moment;
 use yatagarasu_core::source::list::{ListPage, Listing};
 use yatagarasu_core::{
@@ -299,5 +300,13 @@ impl ObjectCache for DawdlingCache {
 
     fn usage(&self) -> Usage {
         self.inner.usage()
+    }
+
+    fn page(&self, selector: &Selector, after: Option<&Position>) -> Page {
+        self.inner.page(selector, after)
+    }
+
+    fn counters(&self) -> CacheCounters {
+        self.inner.counters()
     }
 }

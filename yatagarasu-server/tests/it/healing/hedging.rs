@@ -45,7 +45,7 @@ async fn a_second_request_answers_where_the_first_one_takes_long() {
 
 #[tokio::test]
 async fn no_more_than_one_in_twenty_is_sent_twice() {
-    let site = known("hedging: true, attempts: 1, response_timeout: \"300ms\"").await;
+    let site = known("hedging: true, attempts: 1, response_timeout: \"1s\"").await;
     site.origin.decide(|_| Some(Reply::ok("never").head_at(&Gate::default())));
     let all: Vec<_> = (0..40).map(|number| site.begin(&format!("/media/{number}"))).collect();
     for one in all {

@@ -33,7 +33,7 @@ async fn store(client: &Client, path: &str) {
 /// Waits until the responses hold no more than they may, and checks the memory of the process.
 async fn assert_bounded(process: &Process, idle: u64) {
     let admin = Client::new(process.admin);
-    until_metric(&admin, "yatagarasu_response_bytes", |bytes| bytes <= 16 * MIB).await;
+    until_metric(&admin, "yatagarasu_response_memory_bytes", |bytes| bytes <= 16 * MIB).await;
     assert!(metric(&admin, "yatagarasu_response_memory_cuts_total").await > 100);
     let over = process.memory().saturating_sub(idle);
     println!("{OBJECTS} clients that do not read {OBJECTS} objects of 1 MiB: {} KiB over idle", over >> 10);

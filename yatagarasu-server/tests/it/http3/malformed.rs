@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
 
 use super::client::NAME;
-use crate::site::until_metric;
+use crate::site::{metric, until_metric};
 use crate::tls::TlsSite;
 
 /// Fields of a request, in their order.
@@ -148,8 +148,7 @@ async fn a_head_that_is_too_long_gets_431() {
     let secure = TlsSite::of_http3("header_size: 8KiB").await;
     let cookie = "c".repeat(12_000);
     check(&secure, &request(&[("cookie", &cookie)]), End::Answered).await;
-    let metrics = secure.site.admin.get("/metrics").await;
-    assert!(metrics.text().contains("yatagarasu_responses_total{class=\"4xx\"} 1\n"), "{}", metrics.text());
+    assert_eq!(metric(&secure.site.admin, "yatagarasu_requests_total{status=\"4xx\"}").await, 1);
     let mut client = secure.http3().await;
     let cookie = "c".repeat(4_000);
     assert_eq!(client.send("GET", "/nowhere", &[("cookie", &cookie)]).await.unwrap().status, 404);
@@ -219,7 +218,7 @@ async fn more_fields_than_a_request_may_have_get_431() {
         let many: Vec<_> = (0..fields).map(|_| ("x", "")).collect();
         secure.site.put("k", &[], "hello");
         check(&secure, &request(&many), End::Answered).await;
-        let counted = format!("yatagarasu_responses_total{{class=\"{class}\"}}");
+        let counted = format!("yatagarasu_requests_total{{status=\"{class}\"}}");
         until_metric(&secure.site.admin, &counted, |count| count == 1).await;
     }
     // More than a map takes.

@@ -6,7 +6,7 @@ use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Connection;
 use yatagarasu_testing::origin::{ClosedPort, Origin};
 
-use crate::site::{Site, bucket, document, until};
+use crate::site::{Site, bucket, document, sum, until};
 
 #[tokio::test]
 async fn purges_say_how_many_objects_went() {
@@ -256,14 +256,13 @@ async fn what_happens_is_counted() {
     let metrics = loop {
         let metrics = site.admin.get("/metrics").await;
         let text = String::from_utf8(metrics.body.to_vec()).unwrap();
-        if text.contains("yatagarasu_responses_total{class=\"4xx\"} 2") {
+        if sum(&text, "yatagarasu_requests_total{status=\"4xx\"}") == Some(2) {
             break text;
         }
     };
     for line in [
-        "yatagarasu_responses_total{class=\"2xx\"} 2",
-        "yatagarasu_hits_total{bucket=\"assets\"} 1",
-        "yatagarasu_forwards_total{bucket=\"assets\"} 2",
+        "yatagarasu_requests_total{bucket=\"assets\",method=\"GET\",status=\"2xx\",cache=\"hit\"} 1",
+        "yatagarasu_requests_total{bucket=\"assets\",method=\"GET\",status=\"2xx\",cache=\"miss\"} 1",
         "yatagarasu_cache_objects{bucket=\"assets\"} 1",
         "yatagarasu_credentials_valid{bucket=\"assets\"} 1",
         "# TYPE yatagarasu_cache_bytes gauge",
