@@ -1,12 +1,16 @@
 //! The admin API for operators, on a listener of its own.
 //!
 //! [`token`] decides who may ask for more than health and readiness, and [`guesses`] slows down whoever has to guess it.
-//! [`ready`] asks the sources, [`stats`] and `metrics` show the counters, [`purge`] drops stored objects or marks them
-//! stale, [`warm`] has objects fetched and lists them, [`reload`] shows the configuration and has it read again, and
-//! [`explain`] says what a request would get. Orders come in JSON, as [`order`]s.
+//! [`ready`] asks the sources, [`stats`] and `metrics` show the counters, [`live`] sends them once a second, [`purge`] drops
+//! stored objects or marks them stale, [`entries`] lists them, [`warm`] has objects fetched, [`reload`] shows the
+//! configuration and has it read again, and [`explain`] says what a request would get. Orders come in JSON, as [`order`]s.
+//! The [`dashboard`] is a page that uses all of this.
 
+mod dashboard;
+pub mod entries;
 mod explain;
 mod guesses;
+mod live;
 mod metrics;
 mod order;
 pub(crate) mod purge;
@@ -18,6 +22,7 @@ pub mod warm;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,7 +31,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -35,10 +40,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use yatagarasu_core::http::validator::date_field;
 use yatagarasu_core::{Clock, LogLimit, SystemClock};
 
 use crate::admin::guesses::Guesses;
+use crate::admin::live::AdminBody;
 use crate::admin::metrics::{Metered, exposition};
 use crate::admin::ready::Readiness;
 use crate::build::Memory;
@@ -67,6 +74,10 @@ pub struct Admin {
     /// For requests that are refused, by the reason: anybody can send them.
     refusals: [LogLimit; 3],
     readiness: Readiness,
+    /// When the server began.
+    begun: Instant,
+    /// Number of clients of `/live`.
+    viewers: Arc<AtomicUsize>,
 }
 
 /// What the admin API shows of a server, besides its buckets.
@@ -87,7 +98,8 @@ impl Admin {
         let (guesses, refusals, readiness) = (Guesses::default(), Default::default(), Readiness::default());
         let state = Arc::new(state);
         let (buckets, token) = (ArcSwap::new(buckets), ArcSwapOption::new(token.map(Arc::new)));
-        Self { buckets, state, token, reloader: OnceLock::new(), guesses, refusals, readiness }
+        let (reloader, begun, viewers) = (OnceLock::new(), Instant::now(), Arc::default());
+        Self { buckets, state, token, reloader, guesses, refusals, readiness, begun, viewers }
     }
 
     /// Returns the buckets that are served.
@@ -119,7 +131,7 @@ impl Admin {
     async fn converse(self: Arc<Self>, socket: TcpStream, client: IpAddr) {
         let service = service_fn(move |request| {
             let admin = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(admin.answer(request, client).await) }
+            async move { Ok::<_, Infallible>(admin.respond(request, client).await) }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -150,6 +162,16 @@ impl Admin {
         unauthorized_response(advice(token_configured))
     }
 
+    /// Answers a request, with events if it is for these.
+    async fn respond(self: &Arc<Self>, request: Request<Incoming>, client: IpAddr) -> Response<AdminBody> {
+        let asks_for_events = request.uri().path() == "/live" && request.method() == Method::GET;
+        let response = self.answer(request, client).await;
+        if asks_for_events && response.status() == StatusCode::OK {
+            return live::answer(self);
+        }
+        response.map(Either::Left)
+    }
+
     async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let (token, buckets) = (self.token.load_full(), self.buckets.load_full());
@@ -173,13 +195,19 @@ impl Admin {
             ("/ready", true) if *self.state.phase.borrow() > Phase::Serving => ready::stopping(),
             ("/ready", true) => self.readiness.answer(buckets.all(), trusted).await,
             (
-                "/stats" | "/metrics" | "/purge" | "/config" | "/reload" | "/explain" | "/warm" | "/list",
+                "/stats" | "/metrics" | "/live" | "/purge" | "/entries" | "/config" | "/reload" | "/explain"
+                | "/warm" | "/list",
                 _,
             ) if !trusted => self.unauthorized(&head, client),
             ("/stats", true) => document(StatusCode::OK, &stats::stats(&buckets, &self.state.memory)),
             ("/metrics", true) => {
                 let (state, reloader) = (Arc::clone(&self.state), self.reloader.get().cloned());
                 metrics(exposition(Metered { state, buckets, reloader }, &head.headers))
+            }
+            // The events follow where this is answered.
+            ("/live", true) => Response::new(Full::default()),
+            ("/entries", false) if head.method == Method::POST => {
+                entries::answer(&buckets, &head.headers, body).await
             }
             ("/purge", false) if head.method == Method::POST => {
                 purge::answer(&self.buckets, &head.headers, body, client).await
@@ -197,13 +225,12 @@ impl Admin {
             ("/list", false) if head.method == Method::POST => {
                 warm::list(&self.buckets, &head.headers, body).await
             }
-            ("/health" | "/ready" | "/stats" | "/metrics" | "/config", false) => not_allowed("GET, HEAD"),
-            ("/purge" | "/reload" | "/explain" | "/warm" | "/list", _) => not_allowed("POST"),
-            _ => {
-                let detail = "there are /health, /ready, /stats, /metrics, /config, /reload, /explain, /purge, \
-                              /warm and /list here";
-                problem(StatusCode::NOT_FOUND, detail)
+            ("/" | "/health" | "/ready" | "/stats" | "/metrics" | "/live" | "/config", false) => {
+                not_allowed("GET, HEAD")
             }
+            ("/purge" | "/entries" | "/reload" | "/explain" | "/warm" | "/list", _) => not_allowed("POST"),
+            (path, true) => dashboard::file(path).unwrap_or_else(nothing_here),
+            (_, false) => nothing_here(),
         }
     }
 }
@@ -216,6 +243,12 @@ fn advice(token_configured: bool) -> &'static str {
     } else {
         "no token is configured: use an IP address or `localhost` in the URL, or set `admin.token`"
     }
+}
+
+fn nothing_here() -> Response<Full<Bytes>> {
+    let detail = "there are the dashboard at /, and /health, /ready, /stats, /metrics, /live, /config, /reload, /explain, \
+                  /purge, /entries, /warm and /list here";
+    problem(StatusCode::NOT_FOUND, detail)
 }
 
 fn document(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {

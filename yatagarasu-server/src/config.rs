@@ -29,7 +29,7 @@ pub use crate::tls::setup::TlsConfig;
 pub(crate) use effective::SHORT_FORM;
 pub use effective::{
     AdminConfig, BucketCache, BucketConfig, Config, FallbackConfig, ListenerConfig, LogConfig, OriginConfig,
-    Secret, ServerConfig, StatusKey,
+    Prices, Secret, ServerConfig, StatusKey,
 };
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};

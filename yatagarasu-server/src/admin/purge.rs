@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use yatagarasu_core::{ObjectKey, Purge, Selector};
 
-use crate::admin::{document, order, problem};
+use crate::admin::{document, entries, order, problem};
 use crate::service::buckets::{Bucket, Buckets};
 use crate::service::router::Route;
 use crate::service::target::host_of;
@@ -27,7 +27,7 @@ pub(super) const METHOD: &str = "PURGE";
 const SOFT_PURGE: HeaderName = HeaderName::from_static("soft-purge");
 
 const EXPECTED: &str = "expected {\"bucket\": NAME} and one of \"key\": KEY, \"prefix\": PREFIX, \"tag\": TAG or \
-                        \"all\": true; \"soft\": true only marks objects stale";
+                        \"all\": true; \"soft\": true only marks objects stale, \"dry_run\": true only counts them";
 
 /// What purges may select, as metrics name it.
 pub(super) const WAYS: [&str; 4] = ["key", "prefix", "tag", "all"];
@@ -80,6 +80,9 @@ struct Order {
     all: bool,
     #[serde(default)]
     soft: bool,
+    /// Whether the objects are only counted.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Refuses `null`. It does not select all buckets, because it may come from an empty variable of a script.
@@ -145,6 +148,13 @@ pub(super) async fn answer(
             return problem(StatusCode::BAD_REQUEST, detail);
         }
     };
+    if order.dry_run {
+        let mut selected = 0;
+        for bucket in &all[chosen] {
+            selected += entries::count(&bucket.gateway, &selector).await;
+        }
+        return document(StatusCode::OK, &json!({ "selected": selected }));
+    }
     let purged = purge(&buckets, chosen, selector, how, client).await;
     document(StatusCode::OK, &json!({ "purged": purged }))
 }

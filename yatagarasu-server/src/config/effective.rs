@@ -106,6 +106,19 @@ pub struct AdminConfig {
     pub address: SocketAddr,
     /// The bearer token for the admin API (RFC 6750). `None` is allowed only if the address is loopback.
     pub token: Option<Secret>,
+    /// What S3 costs.
+    pub prices: Prices,
+}
+
+/// What S3 costs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prices {
+    /// The price of a million requests.
+    pub million_requests: f64,
+    /// The price of a gigabyte that S3 sends.
+    pub gigabyte: f64,
+    /// The currency by its code (ISO 4217).
+    pub currency: String,
 }
 
 /// The log and the access log.

@@ -21,7 +21,7 @@ use yatagarasu_core::{ClientControl, ObjectControl};
 use yatagarasu_s3::{AccessDenied, SourceBackend};
 
 use crate::config::Secret;
-use crate::config::units::{ByteSize, Span};
+use crate::config::units::{ByteSize, Decimal, Span};
 use crate::service::client_address::AddressSource;
 use crate::service::listing::ListingFormat;
 use crate::tls::TlsVersion;
@@ -210,6 +210,18 @@ rows! {
         token: Option<Secret> = null,
             else Computed("the variable `YATAGARASU_ADMIN_TOKEN`, or none"), such as "${YATAGARASU_ADMIN_TOKEN}",
             bounds Bounds::rule("printable ASCII without spaces; an empty text counts as none");
+        /// What S3 costs, by which the dashboard estimates what the cache saves.
+        prices: PriceSettings = {};
+    }
+
+    /// What S3 costs.
+    struct PriceSettings, "the keys of `prices`" {
+        /// The price of a million requests to S3.
+        million_requests: Decimal = 0.4;
+        /// The price of a gigabyte from S3.
+        gigabyte: Decimal = 0.09;
+        /// The currency of the prices.
+        currency: String = "USD", bounds Bounds::rule("three capital letters, as in ISO 4217");
     }
 
     /// The log and the access log.

@@ -1,4 +1,4 @@
-//! Parses and writes sizes and durations with units.
+//! Parses and writes sizes and durations with units, and decimal numbers.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,6 +13,60 @@ pub(super) struct ByteSize(pub(super) u64);
 /// A span of time: seconds (`3600`) or `"500ms"`, `"90s"`, `"10m"`, `"1h"`, `"7d"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span(pub(super) Duration);
+
+/// A number that is not negative: `0.4`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Decimal(pub(super) f64);
+
+impl Decimal {
+    const EXPECTED: &'static str = "a number such as 0.4, not below 0";
+}
+
+impl<'de> Deserialize<'de> for Decimal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+
+        impl Visitor<'_> for Number {
+            type Value = Decimal;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(Decimal::EXPECTED)
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Decimal, E> {
+                let is_good = value.is_finite() && value >= 0.0;
+                is_good
+                    .then_some(Decimal(value))
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Float(value), &self))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Decimal, E> {
+                #[expect(clippy::cast_precision_loss, reason = "nobody writes so many digits")]
+                self.visit_f64(value as f64)
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Decimal, E> {
+                let value = u64::try_from(value)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))?;
+                self.visit_u64(value)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Decimal, E> {
+                let value =
+                    text.trim().parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
+                self.visit_f64(value)
+            }
+        }
+
+        deserializer.deserialize_any(Number)
+    }
+}
+
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0)
+    }
+}
 
 const SIZES: [(&str, u64); 10] = [
     ("", 1),

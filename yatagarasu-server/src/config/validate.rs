@@ -23,11 +23,11 @@ use ipnet::IpNet;
 
 use crate::config::error::ErrorSink;
 use crate::config::keys::{
-    Address, AdminSettings, ClientAddressSettings, LogSettings, ServerSettings, Settings,
+    Address, AdminSettings, ClientAddressSettings, LogSettings, PriceSettings, ServerSettings, Settings,
 };
 use crate::config::text::{check_field_value, trimmed};
 use crate::config::units::ByteSize;
-use crate::config::{AdminConfig, Config, Environment, LogConfig, Secret, ServerConfig};
+use crate::config::{AdminConfig, Config, Environment, LogConfig, Prices, Secret, ServerConfig};
 use crate::listener::socket::ListenAddress;
 use crate::service::client_address::{AddressSource, ClientAddress};
 use crate::telemetry::access_log::format::Format;
@@ -194,7 +194,17 @@ fn admin(
         );
         return None;
     }
-    Some(AdminConfig { address, token: token.map(Secret::new) })
+    Some(AdminConfig { address, token: token.map(Secret::new), prices: prices(&settings.prices, complain)? })
+}
+
+fn prices(settings: &PriceSettings, complain: ErrorSink<'_>) -> Option<Prices> {
+    let currency = settings.currency.clone();
+    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        complain("admin.prices.currency", "expected three capital letters as in ISO 4217, such as EUR");
+        return None;
+    }
+    let (million_requests, gigabyte) = (settings.million_requests.0, settings.gigabyte.0);
+    Some(Prices { million_requests, gigabyte, currency })
 }
 
 /// Returns `true` if two addresses are the same, or one is a part of the other.

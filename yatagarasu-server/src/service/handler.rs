@@ -182,7 +182,8 @@ impl RequestHandler {
         if served.status_key == StatusKey::Shown {
             context.key = Some(shown(&served.name, &key));
         }
-        context.entry = context.entry.of(&all.traffic[bucket], key.object.as_str());
+        let entry = context.entry.of(&all.traffic[bucket], key.object.as_str());
+        context.entry = entry.listed_as(key.object.clone().into());
         let visit = served.site.as_ref().filter(|_| question == Question::Object);
         let mut visit = visit.map(|site| Visit::new(site, method, &key.object, &head));
         let is_ruled = visit.as_mut().is_some_and(|visit| visit.is_ruled(&served.gateway));

@@ -26,6 +26,7 @@ use crate::telemetry::counters::Counters;
 use crate::telemetry::log;
 use crate::telemetry::log::output::Destination;
 use crate::telemetry::log::queue::Queue;
+use crate::telemetry::recent::{LONG_BYTES, RecentError, RunningStream};
 use crate::telemetry::request_id::RequestId;
 use crate::telemetry::traffic::{CacheOutcome, Ended, Origin, Traffic, method_index};
 
@@ -36,6 +37,12 @@ use texts::{Text, Texts};
 
 /// Target of these lines in the log filter: `yatagarasu::access=off` silences them.
 pub const TARGET: &str = "yatagarasu::access";
+
+/// Number of bytes of a response that may be [taken back](Entry::unsent): more than a full pipe.
+const UNSENT_MAX: u64 = 2 << 20;
+
+/// Number of bytes of a long response that are counted at a time.
+const COUNTED_STEP: u64 = 256 << 10;
 
 /// The access log of one thread.
 #[derive(Debug)]
@@ -84,6 +91,14 @@ pub(crate) struct Entry {
     request_id: RequestId,
     /// The counters of the bucket. `None` if no bucket is meant.
     traffic: Option<Arc<Traffic>>,
+    /// The key of the object, if the response may be long.
+    key: Option<Arc<str>>,
+    /// The response while it is listed as one on its way.
+    stream: Option<Arc<RunningStream>>,
+    /// Bytes of the body that are counted already.
+    counted: u64,
+    /// Whether the body was cut off.
+    broken: bool,
     /// `None` if the access log is off, so that nothing is collected in vain.
     line: Option<Box<Line>>,
 }
@@ -141,16 +156,27 @@ impl Entry {
             bytes: 0,
             request_id: request_id.clone(),
             traffic: None,
+            key: None,
+            stream: None,
+            counted: 0,
+            broken: false,
             line,
         }
     }
 
     /// Records the bucket and the key that the request leads to.
     pub(crate) fn of(mut self, bucket: &Arc<Traffic>, key: &str) -> Self {
+        self.counters.hottest.count(&bucket.bucket, key, self.begun);
         self.traffic = Some(Arc::clone(bucket));
         if let Some(line) = &mut self.line {
             line.texts.set(Text::Key, key);
         }
+        self
+    }
+
+    /// Has the response listed while it is on its way, under the key of its object, if it is long.
+    pub(crate) fn listed_as(mut self, key: Arc<str>) -> Self {
+        self.key = Some(key);
         self
     }
 
@@ -192,6 +218,12 @@ impl Entry {
 
     /// Records the length of the body, if it is known.
     pub(crate) fn promised(&mut self, length: Option<u64>) {
+        let is_long = length.is_none_or(|length| length >= LONG_BYTES);
+        if let (Some(traffic), Some(key)) = (&self.traffic, self.key.take_if(|_| is_long)) {
+            let client = self.line.as_ref().and_then(|line| line.client);
+            let name = [Arc::clone(&traffic.bucket), key];
+            self.stream = Some(self.counters.recent.begin(name, client, self.begun, length));
+        }
         self.progress(Progress::Promised(length));
     }
 
@@ -210,11 +242,12 @@ impl Entry {
     pub(crate) fn cut(&mut self, reason: &str) {
         if let Some(line) = &mut self.line {
             line.failure = Some(reason.to_owned());
-            line.body = Progress::Broken;
         }
+        self.progress(Progress::Broken);
     }
 
     fn progress(&mut self, body: Progress) {
+        self.broken = body == Progress::Broken;
         if let Some(line) = &mut self.line {
             line.body = body;
         }
@@ -223,6 +256,15 @@ impl Entry {
     /// Adds body bytes that were handed to the connection.
     pub(crate) fn sent(&mut self, bytes: u64) {
         self.bytes += bytes;
+        if let (Some(stream), Some(traffic)) = (&self.stream, &self.traffic) {
+            stream.set_sent(self.bytes);
+            // The bytes of a stream that takes hours count before its end.
+            let sure = self.bytes.saturating_sub(UNSENT_MAX);
+            if sure >= self.counted + COUNTED_STEP {
+                traffic.sent(self.outcome, sure - self.counted);
+                self.counted = sure;
+            }
+        }
     }
 
     /// Takes back body bytes that were handed to the connection and never reached the client's socket.
@@ -237,6 +279,19 @@ impl Entry {
     fn failed(&mut self, error: &SourceError) {
         if let Some(line) = &mut self.line {
             line.failure = Some(error.to_string());
+        }
+    }
+
+    fn error(&self) -> RecentError {
+        let line = self.line.as_ref();
+        RecentError {
+            at: SystemClock.date(),
+            status: self.status,
+            request_id: self.request_id.to_string(),
+            bucket: self.traffic.as_ref().map(|traffic| Arc::clone(&traffic.bucket)),
+            method: line.map(|line| line.method.to_string()),
+            path: line.and_then(|line| line.texts.get(Text::Path)).map(str::to_owned),
+            error: line.and_then(|line| line.failure.clone()),
         }
     }
 
@@ -312,11 +367,14 @@ impl Drop for Entry {
             status: self.status,
             outcome: self.outcome,
             origin: self.origin,
-            body_bytes: self.bytes,
+            body_bytes: self.bytes.saturating_sub(self.counted),
             first_byte: self.head,
             duration,
         };
         self.counters.ended(self.traffic.as_deref(), &ended);
+        if self.status.is_server_error() || self.broken {
+            self.counters.recent.failed(self.error());
+        }
         if let Some(line) = &self.line {
             self.log(line, duration);
         }

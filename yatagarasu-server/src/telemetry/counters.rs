@@ -9,6 +9,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::connection::state::Look;
 use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::hottest::Hottest;
+use crate::telemetry::recent::Recent;
 use crate::telemetry::traffic::{Ended, Traffic, TrafficSum};
 
 /// The counters of all worker threads.
@@ -25,6 +27,10 @@ pub(crate) struct Counters {
     unrouted: Arc<Traffic>,
     /// Requests whose responses have not ended.
     running: Tally,
+    /// The objects that are asked for most.
+    pub(crate) hottest: Hottest,
+    /// The latest errors, and the long responses on their way.
+    pub(crate) recent: Recent,
     pub(crate) send_timeouts: Tally,
     /// Responses ended because of the memory that they held.
     pub(crate) response_memory_cuts: Tally,
@@ -143,6 +149,8 @@ impl Counters {
             buckets: ArcSwap::default(),
             unrouted: Arc::new(Traffic::new("".into())),
             running: Tally::default(),
+            hottest: Hottest::new(),
+            recent: Recent::default(),
             send_timeouts: Tally::default(),
             response_memory_cuts: Tally::default(),
             handshakes: Default::default(),

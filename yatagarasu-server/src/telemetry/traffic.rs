@@ -57,6 +57,11 @@ impl CacheOutcome {
             CacheStatus::Own(_) => Self::Own,
         }
     }
+
+    /// Returns `true` if the content came from memory.
+    pub(crate) fn is_from_memory(self) -> bool {
+        matches!(self, Self::Hit | Self::Stale | Self::Revalidated)
+    }
 }
 
 /// What a response has waited for.
@@ -129,6 +134,7 @@ pub(crate) struct Ended {
     pub(crate) status: StatusCode,
     pub(crate) outcome: CacheOutcome,
     pub(crate) origin: Origin,
+    /// Bytes of its body, without those that were counted before its end.
     pub(crate) body_bytes: u64,
     /// The time from the request's head to the response's, unless there was none.
     pub(crate) first_byte: Option<Duration>,
@@ -141,14 +147,14 @@ impl Traffic {
         Self { bucket, counts: OnceLock::new() }
     }
 
+    /// Counts bytes of a response that has not ended. Must be called by one thread only.
+    pub(crate) fn sent(&self, outcome: CacheOutcome, bytes: u64) {
+        self.counts().body_bytes[outcome as usize].add(bytes);
+    }
+
     /// Counts a response. Must be called by one thread only.
     pub(crate) fn record(&self, ended: &Ended) {
-        let counts = self.counts.get_or_init(|| {
-            let [first_byte, duration] =
-                [const { [const { Histogram::new(&REQUEST_TIMES) }; Origin::ALL.len()] }; 2];
-            let (responses, body_bytes) = (Default::default(), Default::default());
-            Box::new(Counts { responses, body_bytes, first_byte, duration })
-        });
+        let counts = self.counts();
         let (outcome, origin) = (ended.outcome as usize, ended.origin as usize);
         counts.responses[ended.method][class_index(ended.status)][outcome].add(1);
         counts.body_bytes[outcome].add(ended.body_bytes);
@@ -156,6 +162,15 @@ impl Traffic {
             counts.first_byte[origin].record_alone(first_byte);
         }
         counts.duration[origin].record_alone(ended.duration);
+    }
+
+    fn counts(&self) -> &Counts {
+        self.counts.get_or_init(|| {
+            let [first_byte, duration] =
+                [const { [const { Histogram::new(&REQUEST_TIMES) }; Origin::ALL.len()] }; 2];
+            let (responses, body_bytes) = (Default::default(), Default::default());
+            Box::new(Counts { responses, body_bytes, first_byte, duration })
+        })
     }
 }
 
@@ -189,6 +204,34 @@ impl TrafficSum {
         let sum = self.first_byte.iter_mut().chain(&mut self.duration);
         sum.zip(one).for_each(|(sum, one)| sum.add(&one.read()));
     }
+
+    /// Adds the responses of another bucket.
+    pub(crate) fn include(&mut self, other: &Self) {
+        let one = other.responses.as_flattened().as_flattened().iter().chain(&other.body_bytes);
+        let sum = self.responses.as_flattened_mut().as_flattened_mut().iter_mut().chain(&mut self.body_bytes);
+        sum.zip(one).for_each(|(sum, one)| *sum += one);
+        let one = other.first_byte.iter().chain(&other.duration);
+        let sum = self.first_byte.iter_mut().chain(&mut self.duration);
+        sum.zip(one).for_each(|(sum, one)| sum.add(one));
+    }
+
+    /// Returns the number of responses with each outcome.
+    pub(crate) fn by_outcome(&self) -> [u64; CacheOutcome::ALL.len()] {
+        let mut sums = [0; CacheOutcome::ALL.len()];
+        for outcomes in self.responses.as_flattened() {
+            sums.iter_mut().zip(outcomes).for_each(|(sum, count)| *sum += count);
+        }
+        sums
+    }
+
+    /// Returns the number of responses with each class of status.
+    pub(crate) fn by_class(&self) -> [u64; CLASSES] {
+        let mut sums = [0; CLASSES];
+        for classes in &self.responses {
+            sums.iter_mut().zip(classes).for_each(|(sum, outcomes)| *sum += outcomes.iter().sum::<u64>());
+        }
+        sums
+    }
 }
 
 #[cfg(test)]
@@ -220,6 +263,8 @@ mod tests {
             sum.add(thread);
         }
         assert_eq!(sum.responses[1][3][CacheOutcome::Joined as usize], 2);
+        assert_eq!(sum.by_outcome(), [0, 0, 0, 2, 0, 0, 0]);
+        assert_eq!(sum.by_class(), [0, 0, 0, 2, 0]);
         assert_eq!(sum.body_bytes[CacheOutcome::Joined as usize], 14);
         let [first_byte, duration] = [&sum.first_byte, &sum.duration].map(|of| &of[Origin::Source as usize]);
         assert_eq!((first_byte.count(), first_byte.sum), (1, 3_000_000));

@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod config;
 mod credentials;
 mod explain;
+mod live;
 pub(crate) mod logging;
 mod messages;
 mod metrics;

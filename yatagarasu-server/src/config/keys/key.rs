@@ -57,6 +57,8 @@ pub(in crate::config) enum Type {
     Number,
     /// A number up to 4294967295.
     Count,
+    /// A number that is not negative.
+    Decimal,
     Size,
     Duration,
     /// One of these names.
@@ -193,6 +195,7 @@ impl Key {
                 Some(statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(" or "))
             }
             Type::Count
+            | Type::Decimal
             | Type::Text
             | Type::Lines
             | Type::Address

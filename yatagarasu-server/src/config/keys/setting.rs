@@ -14,7 +14,7 @@ use crate::config::error::ErrorSink;
 use crate::config::keys::choice::{Choice, CorsMode, Named, alternatives};
 use crate::config::keys::key::{Key, Kind, Type};
 use crate::config::keys::{BucketSettings, CorsSettings, S3Settings};
-use crate::config::units::{ByteSize, Span, write_size, write_span_ms};
+use crate::config::units::{ByteSize, Decimal, Span, write_size, write_span_ms};
 
 /// The placeholder for a secret.
 pub(in crate::config) const MASKED: &str = "***";
@@ -72,6 +72,10 @@ impl Setting for u16 {
 
 impl Setting for u32 {
     const KIND: Kind = Kind::Value(Type::Count);
+}
+
+impl Setting for Decimal {
+    const KIND: Kind = Kind::Value(Type::Decimal);
 }
 
 impl Setting for ByteSize {

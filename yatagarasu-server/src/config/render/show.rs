@@ -17,10 +17,10 @@ use crate::config::keys::{
     ALL, AcmeSettings, Address, AdminSettings, Again, AnswerSettings, BucketSettings, CacheSettings,
     CertificateSettings, Choice, ClientAddressSettings, CompressionSettings, CorsMode, CorsSettings, Either,
     FallbackSettings, Fields, Lines, ListenerSettings, ListenerTlsSettings, LogSettings, Optional,
-    ResponseHeaderSettings, RewriteSettings, RewriteStatus, S3Settings, ServerSettings, Settings, Several,
-    SiteSettings, TlsSettings,
+    PriceSettings, ResponseHeaderSettings, RewriteSettings, RewriteStatus, S3Settings, ServerSettings,
+    Settings, Several, SiteSettings, TlsSettings,
 };
-use crate::config::units::{ByteSize, Span};
+use crate::config::units::{ByteSize, Decimal, Span};
 use crate::config::{
     BucketCache, BucketConfig, CertificateFiles, Config, FallbackConfig, ForwardedQuery, ListenerConfig,
     OriginConfig, SHORT_FORM, Secret, ServerConfig, StatusKey,
@@ -75,7 +75,15 @@ fn settings(config: &Config) -> Settings {
             drain: Span(server.drain),
             shutdown_grace: Span(server.shutdown_grace),
         },
-        admin: AdminSettings { address: Address(admin.address.to_string()), token: admin.token.clone() },
+        admin: AdminSettings {
+            address: Address(admin.address.to_string()),
+            token: admin.token.clone(),
+            prices: PriceSettings {
+                million_requests: Decimal(admin.prices.million_requests),
+                gigabyte: Decimal(admin.prices.gigabyte),
+                currency: admin.prices.currency.clone(),
+            },
+        },
         log: LogSettings {
             output: config.log.output.name(),
             access_output: Some(config.log.access_output.name()),

@@ -52,6 +52,7 @@ fn words(kind: Type) -> &'static str {
         Type::Secret => "secret",
         Type::Boolean => "boolean",
         Type::Number | Type::Count => "number",
+        Type::Decimal => "decimal number",
         Type::Size => "size",
         Type::Duration => "duration",
         Type::Choice(_) => "name",

@@ -75,6 +75,7 @@ fn sample(key: &Key, kind: Type) -> Value {
         Type::Address => json!("127.0.0.1:7"),
         Type::Boolean => json!(key.default_value() != json!(true)),
         Type::Number | Type::Count => json!(4321),
+        Type::Decimal => json!(7.5),
         Type::Size => json!("5MiB"),
         Type::Duration => json!("7s"),
         Type::Choice(names) => json!(names.last()),
@@ -127,7 +128,7 @@ fn the_keys_beside_an_unknown_one_are_those_of_its_section() {
     for (path, first, last) in [
         ("x", "server", "buckets"),
         ("server.x", "address", "shutdown_grace"),
-        ("admin.x", "address", "token"),
+        ("admin.x", "address", "prices"),
         ("buckets[1].x", "name", "cache"),
         ("buckets[0].s3.x", "backend", "receive_buffer"),
         ("buckets[10].cache.x", "enabled", "eviction"),
