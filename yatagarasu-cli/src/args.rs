@@ -28,6 +28,13 @@ pub(crate) enum Command {
     Cache(CacheArguments),
     /// Explains what a server would do with a request, and why, without asking S3.
     Explain(ExplainArguments),
+    /// Shows live what a server does: rates, hit ratios, times, hottest objects, streams and errors.
+    #[cfg(feature = "top")]
+    Top {
+        /// The server to connect to.
+        #[command(flatten)]
+        server: AdminArguments,
+    },
     /// Tells by the exit status whether a server is alive, for containers and supervisors.
     Health(HealthArguments),
     /// Prints the completions of a shell for a program.
@@ -173,11 +180,68 @@ pub(crate) enum CacheCommand {
         /// Prints JSON instead of a table.
         #[arg(long)]
         json: bool,
+        /// Shows them again every so many seconds, 2 if left out, until it is interrupted.
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = "2",
+            value_parser = clap::value_parser!(u32).range(1..=86_400)
+        )]
+        watch: Option<u32>,
     },
+    /// Lists what is stored of a bucket, in the order of the keys.
+    List(ListArguments),
+    /// Shows all that is stored for a key: sizes, ages, variants and header fields.
+    Inspect(InspectArguments),
     /// Removes objects from the caches, or marks them stale, and prints how many.
     Purge(PurgeArguments),
     /// Has objects fetched into the cache of a bucket, before clients ask for them.
     Warm(WarmArguments),
+}
+
+/// The entries to list.
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// The bucket's name in the server's configuration.
+    #[arg(long)]
+    pub(crate) bucket: String,
+    /// Lists the keys that begin with this prefix only.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) prefix: Option<String>,
+    /// Lists the objects with this tag only.
+    #[arg(long, allow_hyphen_values = true, conflicts_with = "prefix")]
+    pub(crate) tag: Option<String>,
+    /// Lists so many entries at most.
+    #[arg(long, value_name = "NUMBER", default_value = "1000")]
+    pub(crate) limit: usize,
+    /// Prints JSON, a line for each entry.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl ListArguments {
+    /// Returns what selects the entries, as the admin API names it.
+    pub(crate) fn selected(&self) -> (&'static str, Option<&str>) {
+        match &self.tag {
+            Some(tag) => ("tag", Some(tag)),
+            None => ("prefix", self.prefix.as_deref()),
+        }
+    }
+}
+
+/// The key to look at.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// The bucket's name in the server's configuration.
+    #[arg(long)]
+    pub(crate) bucket: String,
+    /// The key at S3, as `cache list` shows it.
+    pub(crate) key: String,
+    /// Prints JSON, a line for each entry.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The objects to fetch into a cache.
@@ -234,6 +298,9 @@ pub(crate) struct PurgeArguments {
     /// Marks the objects stale instead of removing them: the next request for each asks S3 whether it has changed.
     #[arg(long)]
     pub(crate) soft: bool,
+    /// Counts the objects, and leaves them as they are.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// The selector of objects: exactly one of the four.
@@ -350,6 +417,14 @@ mod tests {
         check("cache purge --tag ", false);
         check("cache stats --wide", true);
         check("cache stats --wide --json", false);
+        check("cache stats --watch", true);
+        check("cache stats --watch=5 --json", true);
+        check("cache stats --watch=0", false);
+        check("cache list --bucket b --prefix p --limit 5", true);
+        check("cache list --bucket b --prefix p --tag t", false);
+        check("cache list", false);
+        check("cache inspect --bucket b k", true);
+        check("cache inspect --bucket b", false);
         check("explain /a -H Host:a.example --header Range:bytes=0-1 --json", true);
         check("explain https://a.example/ -X HEAD --config f.yaml", true);
         check("explain /a --header Host", false);

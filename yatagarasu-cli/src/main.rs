@@ -1,4 +1,4 @@
-//! The `yatagarasu` command: checks configurations, inspects and purges the caches of a server,
+//! The `yatagarasu` command: checks configurations, inspects and purges the caches of a server, shows live what it does,
 //! explains what requests get, asks for its health, and runs a demo.
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,8 @@ mod explain;
 mod health;
 mod shell;
 mod stdout;
+#[cfg(feature = "top")]
+mod top;
 mod words;
 
 use std::io::Write;
@@ -60,6 +62,8 @@ fn run(command: &Command) -> anyhow::Result<()> {
             let text = runtime()?.block_on(explain::run(arguments))?;
             stdout::print(&text).context(stdout::FAILED)
         }
+        #[cfg(feature = "top")]
+        Command::Top { server } => Ok(runtime()?.block_on(top::run(server))?),
         Command::Health(arguments) => {
             let text = runtime()?.block_on(health::run(arguments))?;
             stdout::print(&text).context(stdout::FAILED)
@@ -83,7 +87,14 @@ fn failure_status(error: &anyhow::Error) -> u8 {
         Some(ExplainError::Admin(error)) => Some(error),
         _ => None,
     };
-    match error.downcast_ref::<AdminError>().or(of_config).or(of_explain) {
+    #[cfg(feature = "top")]
+    let of_top = match error.downcast_ref::<top::TopError>() {
+        Some(top::TopError::Admin(error)) => Some(error),
+        _ => None,
+    };
+    #[cfg(not(feature = "top"))]
+    let of_top = None;
+    match error.downcast_ref::<AdminError>().or(of_config).or(of_explain).or(of_top) {
         Some(error) if !error.is_of_usage() => FAILED,
         Some(_) | None => NOT_STARTED,
     }

@@ -19,6 +19,18 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// Returns a number of seconds in its two largest units.
+pub(crate) fn duration(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    let Some(first) = units.iter().position(|(_, length)| seconds >= *length) else { return "0s".to_owned() };
+    let (unit, length) = units[first];
+    let whole = format!("{}{unit}", seconds / length);
+    match units.get(first + 1).map(|(unit, length_of_next)| (unit, seconds % length / length_of_next)) {
+        None | Some((_, 0)) => whole,
+        Some((unit, rest)) => format!("{whole} {rest}{unit}"),
+    }
+}
+
 /// Returns `part` of `total` in per cent with one decimal, or `-` if `total` is 0.
 pub(crate) fn ratio(part: u64, total: u64) -> String {
     let Some(per_mille) = (u128::from(part) * 1000).checked_div(u128::from(total)) else {
@@ -51,6 +63,21 @@ mod tests {
             (u64::MAX, "18446744 TB"),
         ] {
             assert_eq!(size(bytes), words);
+        }
+    }
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        for (seconds, words) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (61, "1m 1s"),
+            (3_600, "1h"),
+            (90_061, "1d 1h"),
+            (86_459, "1d"),
+        ] {
+            assert_eq!(duration(seconds), words);
         }
     }
 

@@ -14,10 +14,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use yatagarasu_core::innermost;
+use yatagarasu_server::admin::entries::Next;
 use yatagarasu_server::admin::warm::Warmed;
 use yatagarasu_server::service::explain::{Asked, Explanation};
 
 use super::connector::connector;
+use super::entries::Entries;
 use super::error::AdminError;
 use super::stats::Stats;
 use crate::args::{AdminArguments, PurgeArguments, Selection};
@@ -76,8 +78,10 @@ pub(super) struct ListedObject {
     pub(super) key: String,
 }
 
+/// How many objects a purge has dropped or marked stale, or would have.
 #[derive(Debug, Deserialize)]
 struct Purged {
+    #[serde(alias = "selected")]
     purged: u64,
 }
 
@@ -125,9 +129,49 @@ impl AdminClient {
         if arguments.soft {
             order["soft"] = json!(true);
         }
+        if arguments.dry_run {
+            order["dry_run"] = json!(true);
+        }
         let request = Request::post(format!("{}/purge", self.url)).header(CONTENT_TYPE, "application/json");
         let Purged { purged } = self.ask(request, order.to_string().into()).await?;
         Ok(purged)
+    }
+
+    /// Returns a page of what is stored of a bucket: the entries that `selected` names by `key`, `prefix` or `tag`, or all.
+    pub(super) async fn entries(
+        &self,
+        bucket: &str,
+        selected: &(&str, Option<&str>),
+        after: Option<&Next>,
+    ) -> Result<Entries, AdminError> {
+        let mut order = json!({ "bucket": bucket, "after": after });
+        if let (by, Some(value)) = selected {
+            order[by] = json!(value);
+        }
+        let request = Request::post(format!("{}/entries", self.url)).header(CONTENT_TYPE, "application/json");
+        self.ask(request, order.to_string().into()).await
+    }
+
+    /// Begins to listen to what the server does.
+    #[cfg(feature = "top")]
+    pub(crate) async fn live(&self) -> Result<Events, AdminError> {
+        let mut request = Request::get(format!("{}/live", self.url));
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request.body(Full::default()).expect("the address was parsed before");
+        let url = self.url.clone();
+        let answer = tokio::time::timeout(TIMEOUT, self.pool.request(request)).await;
+        let answer = answer.map_err(|_| AdminError::Slow { url: url.clone(), seconds: TIMEOUT.as_secs() })?;
+        let response = answer
+            .map_err(|error| AdminError::Unreachable { url: url.clone(), reason: innermost(&error) })?;
+        let (head, body) = response.into_parts();
+        if head.status == StatusCode::OK {
+            return Ok(Events { url, body, received: Vec::new() });
+        }
+        let body = Limited::new(body, BYTES_MAX).collect().await;
+        let body = body.map_err(|error| AdminError::Unreachable { url, reason: innermost(&*error) })?;
+        Err(self.refusal(head.status, &body.to_bytes()))
     }
 
     /// Has the server read its configuration again.
@@ -252,6 +296,44 @@ impl AdminClient {
             Ok(problem) if refuses_operator => AdminError::Unauthorized { url, detail: problem.detail },
             Ok(problem) => AdminError::Refused(problem.detail),
             Err(_) => AdminError::Strange { url, reason: format!("it answered {status}") },
+        }
+    }
+}
+
+/// What a server sends each second.
+#[cfg(feature = "top")]
+pub(crate) struct Events {
+    url: String,
+    body: hyper::body::Incoming,
+    /// Bytes of an event that is not whole.
+    received: Vec<u8>,
+}
+
+#[cfg(feature = "top")]
+impl Events {
+    /// Waits for the next event.
+    ///
+    /// # Cancel safety
+    ///
+    /// No event is lost if the future is dropped.
+    pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> Result<T, AdminError> {
+        const DATA: &[u8] = b"data: ";
+        loop {
+            if let Some(end) = self.received.windows(2).position(|bytes| bytes == b"\n\n") {
+                let event: Vec<u8> = self.received.drain(..end + 2).collect();
+                let data = event.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(DATA));
+                let parsed = serde_json::from_slice(data.unwrap_or_default());
+                return parsed.map_err(|error| AdminError::Unreadable {
+                    url: self.url.clone(),
+                    reason: error.to_string(),
+                });
+            }
+            let gone = |reason: String| AdminError::Unreachable { url: self.url.clone(), reason };
+            match self.body.frame().await {
+                Some(Ok(frame)) => self.received.extend(frame.into_data().unwrap_or_default()),
+                Some(Err(error)) => return Err(gone(innermost(&error))),
+                None => return Err(gone("the server has ended it".to_owned())),
+            }
         }
     }
 }

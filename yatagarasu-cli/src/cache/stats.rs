@@ -6,6 +6,14 @@ use super::error::AdminError;
 use super::table::table;
 use crate::words::{ratio, size};
 
+/// How statistics are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Table,
+    WideTable,
+    Json,
+}
+
 /// The statistics that the admin API returns.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Stats {
@@ -76,19 +84,33 @@ impl Stats {
         Ok(self)
     }
 
+    /// Returns the statistics in a form.
+    pub(super) fn rendered(&self, form: Form) -> String {
+        match form {
+            Form::Table => self.table(),
+            Form::WideTable => self.wide_table(),
+            Form::Json => self.json(),
+        }
+    }
+
+    /// Returns the statistics as JSON in one line.
+    pub(super) fn json_line(&self) -> String {
+        format!("{}\n", serde_json::to_string(self).expect("numbers and texts are JSON"))
+    }
+
     /// Returns the statistics as JSON, for programs.
-    pub(super) fn json(&self) -> String {
+    fn json(&self) -> String {
         let text = serde_json::to_string_pretty(self).expect("numbers and texts are JSON");
         format!("{text}\n")
     }
 
     /// Returns the statistics that matter most as a table, for people.
-    pub(super) fn table(&self) -> String {
+    fn table(&self) -> String {
         self.table_of(&COLUMNS)
     }
 
     /// Returns all statistics as a table.
-    pub(super) fn wide_table(&self) -> String {
+    fn wide_table(&self) -> String {
         self.table_of(&[&COLUMNS[..], &MORE_COLUMNS].concat())
     }
 

@@ -1,6 +1,6 @@
 //! The `cache` commands against a running server.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +12,7 @@ use yatagarasu_testing::client::Client;
 use yatagarasu_testing::origin::{ACCESS_KEY, Origin, Reply, SECRET_KEY};
 
 use crate::process::{Said, command, finish, run};
+use crate::terminal::Terminal;
 
 /// A running server with two buckets over the same objects: `assets`, and `videos` with caching off.
 struct Site {
@@ -429,4 +430,117 @@ async fn keys_come_from_standard_input() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && said.starts_with("1 object in "), "{said}");
     assert_eq!(site.x_cache("/static/a").await, "HIT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_listed_and_inspected() {
+    let site = Site::start("").await;
+    site.fetch(&["/static/a", "/static/css/1", "/static/css/2"]).await;
+    let listed = |arguments: &[&str]| site.cache(&[&["list", "--bucket"][..], arguments].concat());
+    let said = listed(&["assets"]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
+    let keys: Vec<_> = said.stdout.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(keys, ["KEY", "a", "css/1", "css/2"]);
+    assert!(said.stdout.lines().nth(1).unwrap().contains("object"), "{}", said.stdout);
+    assert_eq!(listed(&["assets", "--tag", "styles"]).stdout.lines().count(), 3);
+    let said = listed(&["assets", "--prefix", "css/", "--limit", "1"]).stdout;
+    assert!(said.ends_with("\nthere are more than these 1 entry: see --limit\n"), "{said}");
+    let said = listed(&["assets", "--json", "--limit", "3"]).stdout;
+    let lines: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), &lines[2]["key"], &lines[2]["bytes"]), (3, &"css/2".into(), &5.into()));
+    assert_eq!(listed(&["videos"]).stdout, "nothing of it is stored in bucket videos\n");
+    let said = listed(&["x"]);
+    assert!(said.status == 1 && said.stderr.contains("there are: assets, videos"), "{said:?}");
+
+    let inspected =
+        |arguments: &[&str]| site.cache(&[&["inspect", "--bucket", "assets"][..], arguments].concat());
+    let said = inspected(&["css/1"]).stdout;
+    assert!(said.starts_with("key        css/1\nkind       object\n"), "{said}");
+    assert!(said.contains("x-amz-meta-cache-tag: styles\n"), "{said}");
+    let said = inspected(&["css/1", "--json"]).stdout;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&said).unwrap()["key"], "css/1");
+    let said = inspected(&["/static/css/1"]).stdout;
+    assert!(said.contains("is not stored") && said.contains("did you mean `css/1`?"), "{said}");
+
+    let said = site.cache(&["purge", "--bucket", "assets", "--prefix", "css/", "--dry-run"]);
+    assert_eq!(said.stdout, "2 objects would be purged from bucket assets\n");
+    assert_eq!(site.x_cache("/static/css/1").await, "HIT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_are_shown_again_and_again() {
+    let site = Site::start("").await;
+    let watch = |more: &[&str]| {
+        let arguments = [&["cache", "--admin", &site.admin, "stats", "--watch=1"][..], more].concat();
+        command(&arguments)
+    };
+    // In a pipe there is one document after the other, until nobody reads any more.
+    let mut child = watch(&["--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    site.fetch(&["/static/a", "/static/a"]).await;
+    let hits = |line: String| {
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()["buckets"][0]["hits"].as_u64()
+    };
+    assert!(lines.by_ref().any(|line| hits(line.unwrap()) == Some(1)), "it has ended");
+    drop(lines);
+    assert!(child.wait().unwrap().success());
+
+    let mut terminal = Terminal::start(&mut watch(&[]));
+    terminal.until(|text| text.contains("\u{1b}[H") && text.contains("50.0%"));
+    site.fetch(&["/static/a", "/static/a"]).await;
+    let text = terminal.until(|text| text.contains("75.0%"));
+    assert!(text.contains("\u{1b}[J"), "what was there before is cleared: {text:?}");
+    terminal.interrupt();
+    assert!(!terminal.end().0.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warming_shows_a_bar_on_a_terminal_only() {
+    let site = Site::start("").await;
+    // Slow enough to be drawn.
+    let arguments =
+        ["cache", "--admin", &site.admin, "warm", "--bucket", "assets", "--prefix", "", "--rate", "8"];
+    let (status, text) = Terminal::start(command(&arguments).env("TERM", "xterm")).end();
+    assert!(status.success() && text.contains("4 objects in "), "{text:?}");
+    assert!(text.contains("\u{1b}["), "a bar: {text:?}");
+    let said = site.cache(&["warm", "--bucket", "assets", "--prefix", ""]);
+    assert!(!said.stdout.contains('\u{1b}') && !said.stderr.contains('\u{1b}'), "{said:?}");
+}
+
+#[cfg(feature = "top")]
+#[tokio::test(flavor = "multi_thread")]
+async fn top_shows_live_what_the_server_does() {
+    let site = Site::start("token: s3cret").await;
+    let top = |token: &str| {
+        let mut command = command(&["top", "--admin", &site.admin, "--token", token]);
+        command.env("TERM", "xterm-256color");
+        command
+    };
+    let mut terminal = Terminal::start(&mut top("s3cret"));
+    // It draws what has changed only.
+    terminal.until(|text| text.contains("Yatagarasu") && text.contains("assets") && text.contains("quits"));
+    site.s3.decide(|request| (request.key == "broken").then(|| Reply::status(500)));
+    site.fetch(&["/static/a", "/static/a", "/static/broken"]).await;
+    terminal.until(|text| text.contains("assets/a") && text.contains("502"));
+    terminal.say("q");
+    let (status, text) = terminal.end();
+    assert!(status.success(), "{text:?}");
+    assert!(text.contains("\u{1b}[?1049l"), "the screen before is back: {text:?}");
+
+    let colours = |text: &str| text.contains("\u{1b}[31m") || text.contains("\u{1b}[38;5;");
+    for (no_colour, coloured) in [("", true), ("1", false)] {
+        let mut terminal = Terminal::start(top("s3cret").env("NO_COLOR", no_colour));
+        let text = terminal.until(|text| text.contains("502"));
+        assert_eq!(colours(&text), coloured, "{text:?}");
+        terminal.say("\u{3}");
+        assert!(terminal.end().0.success(), "Ctrl-C ends it");
+    }
+    let (status, text) = Terminal::start(&mut top("wrong")).end();
+    assert!(
+        status.code() == Some(1) && text.contains("yatagarasu: ") && !text.contains("\u{1b}[?1049h"),
+        "{text:?}"
+    );
+    let said = finish(&mut top("s3cret"));
+    assert!(said.status == 2 && said.stderr.contains("top needs a terminal"), "{said:?}");
 }

@@ -11,3 +11,4 @@ mod config;
 mod demo;
 mod process;
 mod shell;
+mod terminal;

@@ -1,0 +1,101 @@
+//! `top`: what a server does, live on a terminal.
+//!
+//! The server sends a [`snapshot`] of its totals each second. [`history`] keeps those of the last minutes and computes rates,
+//! ratios and quantiles from their differences, and [`view`] draws them.
+
+mod history;
+mod snapshot;
+mod view;
+
+use std::io::{IsTerminal, stdin, stdout};
+use std::thread;
+
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::args::AdminArguments;
+use crate::cache::client::AdminClient;
+use crate::cache::error::AdminError;
+use history::History;
+
+/// An error of the command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TopError {
+    /// There is no terminal to draw on.
+    #[error("top needs a terminal: use `yatagarasu cache stats --watch`, or the metrics")]
+    NoTerminal,
+    /// The server cannot be asked, or refuses.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The terminal cannot be drawn on.
+    #[error("the terminal cannot be drawn on")]
+    Terminal(#[source] std::io::Error),
+}
+
+/// Shows what a server does until somebody ends it.
+pub(crate) async fn run(server: &AdminArguments) -> Result<(), TopError> {
+    if !stdin().is_terminal() || !stdout().is_terminal() {
+        return Err(TopError::NoTerminal);
+    }
+    let client = AdminClient::new(server)?;
+    // Whatever is wrong is said before the screen changes.
+    let mut events = client.live().await?;
+    let mut terminal = ratatui::try_init().map_err(TopError::Terminal)?;
+    let keys = keys();
+    let shown = show(&mut terminal, &mut events, keys, &server.admin).await;
+    ratatui::restore();
+    shown
+}
+
+async fn show(
+    terminal: &mut DefaultTerminal,
+    events: &mut crate::cache::client::Events,
+    mut keys: UnboundedReceiver<Key>,
+    url: &str,
+) -> Result<(), TopError> {
+    let style = view::Style::of_environment();
+    let mut history = History::default();
+    loop {
+        terminal.draw(|frame| view::draw(frame, &history, url, style)).map_err(TopError::Terminal)?;
+        tokio::select! {
+            snapshot = events.next() => history.add(snapshot?),
+            key = keys.recv() => match key {
+                Some(Key::Redraw) => {}
+                Some(Key::Quit) | None => return Ok(()),
+            },
+        }
+    }
+}
+
+/// What somebody wants who has pressed a key.
+enum Key {
+    Quit,
+    /// The window has another size.
+    Redraw,
+}
+
+/// Reads keys on a thread of its own, because that blocks. It ends with the process.
+fn keys() -> UnboundedReceiver<Key> {
+    let (send, keys) = unbounded_channel();
+    thread::spawn(move || {
+        while let Ok(event) = event::read() {
+            let key = match event {
+                Event::Key(key) if key.kind == KeyEventKind::Press => {
+                    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+                    match key.code {
+                        KeyCode::Char('q') | KeyCode::Esc => Key::Quit,
+                        KeyCode::Char('c') if control => Key::Quit,
+                        _ => continue,
+                    }
+                }
+                Event::Resize(..) => Key::Redraw,
+                _ => continue,
+            };
+            if send.send(key).is_err() {
+                return;
+            }
+        }
+    });
+    keys
+}
