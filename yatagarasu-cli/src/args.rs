@@ -26,6 +26,9 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Shows statistics of a running server, and purges its caches.
     Cache(CacheArguments),
+    /// Checks whether S3 can be reached and read, with advice if not.
+    #[command(subcommand)]
+    Bucket(BucketCommand),
     /// Explains what a server would do with a request, and why, without asking S3.
     Explain(ExplainArguments),
     /// Shows live what a server does: rates, hit ratios, times, hottest objects, streams and errors.
@@ -62,6 +65,33 @@ pub(crate) enum Program {
     Yatagarasu,
     /// The server.
     YatagarasuServer,
+}
+
+/// A command about buckets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BucketCommand {
+    /// Checks reachability, TLS, clock, credentials, region, and the permissions to list and to read.
+    Check(CheckArguments),
+}
+
+/// The buckets to check.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Checks this bucket only, by its name in the configuration.
+    #[arg(long)]
+    pub(crate) bucket: Option<String>,
+    /// Reads a byte of this object at S3. Without it, of one that the list of the bucket has.
+    #[arg(long, requires = "bucket", allow_hyphen_values = true)]
+    pub(crate) key: Option<String>,
+    /// Checks the buckets of this configuration file from here, instead of those of a running server from there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Prints JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The server to connect to.
+    #[command(flatten)]
+    pub(crate) server: AdminArguments,
 }
 
 /// A question about the health of a server.
@@ -425,6 +455,9 @@ mod tests {
         check("cache list", false);
         check("cache inspect --bucket b k", true);
         check("cache inspect --bucket b", false);
+        check("bucket check", true);
+        check("bucket check --bucket b --key k --json --config f.yaml", true);
+        check("bucket check --key k", false);
         check("explain /a -H Host:a.example --header Range:bytes=0-1 --json", true);
         check("explain https://a.example/ -X HEAD --config f.yaml", true);
         check("explain /a --header Host", false);

@@ -1,8 +1,9 @@
 //! The `yatagarasu` command: checks configurations, inspects and purges the caches of a server, shows live what it does,
-//! explains what requests get, asks for its health, and runs a demo.
+//! checks whether buckets can be read, explains what requests get, asks for its health, and runs a demo.
 #![forbid(unsafe_code)]
 
 mod args;
+mod bucket;
 mod cache;
 mod config;
 #[cfg(feature = "demo")]
@@ -22,7 +23,8 @@ use anyhow::Context;
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 
-use args::{Arguments, Command};
+use args::{Arguments, BucketCommand, Command};
+use bucket::BucketCheckError;
 use cache::error::AdminError;
 use config::ConfigCommandError;
 use explain::ExplainError;
@@ -36,7 +38,8 @@ const NOT_STARTED: u8 = 2;
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     match run(&command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
             let mut stderr = std::io::stderr();
             for line in format!("{error:#}").lines() {
@@ -48,34 +51,35 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> anyhow::Result<()> {
-    match command {
-        Command::Config(command) => {
-            let text = runtime()?.block_on(config::run(command))?;
-            stdout::print(&text).context(stdout::FAILED)
+/// Runs a command. Returns whether what it was to find out is as it should be.
+fn run(command: &Command) -> anyhow::Result<bool> {
+    let text = match command {
+        Command::Config(command) => runtime()?.block_on(config::run(command))?,
+        Command::Cache(arguments) => runtime()?.block_on(cache::run(arguments))?,
+        Command::Bucket(BucketCommand::Check(arguments)) => {
+            return Ok(runtime()?.block_on(bucket::run(arguments))?);
         }
-        Command::Cache(arguments) => {
-            let text = runtime()?.block_on(cache::run(arguments))?;
-            stdout::print(&text).context(stdout::FAILED)
-        }
-        Command::Explain(arguments) => {
-            let text = runtime()?.block_on(explain::run(arguments))?;
-            stdout::print(&text).context(stdout::FAILED)
-        }
+        Command::Explain(arguments) => runtime()?.block_on(explain::run(arguments))?,
         #[cfg(feature = "top")]
-        Command::Top { server } => Ok(runtime()?.block_on(top::run(server))?),
-        Command::Health(arguments) => {
-            let text = runtime()?.block_on(health::run(arguments))?;
-            stdout::print(&text).context(stdout::FAILED)
+        Command::Top { server } => {
+            runtime()?.block_on(top::run(server))?;
+            return Ok(true);
         }
-        Command::Completions { shell, program } => {
-            stdout::print(&shell::completions(*shell, *program)).context(stdout::FAILED)
+        Command::Health(arguments) => runtime()?.block_on(health::run(arguments))?,
+        Command::Completions { shell, program } => shell::completions(*shell, *program),
+        Command::Man { folder } => {
+            shell::write_manual(folder)
+                .with_context(|| format!("the manual pages cannot be written into {}", folder.display()))?;
+            return Ok(true);
         }
-        Command::Man { folder } => shell::write_manual(folder)
-            .with_context(|| format!("the manual pages cannot be written into {}", folder.display())),
         #[cfg(feature = "demo")]
-        Command::Demo(arguments) => Ok(runtime()?.block_on(demo::run(arguments))?),
-    }
+        Command::Demo(arguments) => {
+            runtime()?.block_on(demo::run(arguments))?;
+            return Ok(true);
+        }
+    };
+    stdout::print(&text).context(stdout::FAILED)?;
+    Ok(true)
 }
 
 fn failure_status(error: &anyhow::Error) -> u8 {
@@ -87,6 +91,10 @@ fn failure_status(error: &anyhow::Error) -> u8 {
         Some(ExplainError::Admin(error)) => Some(error),
         _ => None,
     };
+    let of_check = match error.downcast_ref::<BucketCheckError>() {
+        Some(BucketCheckError::Admin(error)) => Some(error),
+        _ => None,
+    };
     #[cfg(feature = "top")]
     let of_top = match error.downcast_ref::<top::TopError>() {
         Some(top::TopError::Admin(error)) => Some(error),
@@ -94,7 +102,7 @@ fn failure_status(error: &anyhow::Error) -> u8 {
     };
     #[cfg(not(feature = "top"))]
     let of_top = None;
-    match error.downcast_ref::<AdminError>().or(of_config).or(of_explain).or(of_top) {
+    match error.downcast_ref::<AdminError>().or(of_config).or(of_explain).or(of_check).or(of_top) {
         Some(error) if !error.is_of_usage() => FAILED,
         Some(_) | None => NOT_STARTED,
     }

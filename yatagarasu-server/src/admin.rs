@@ -3,9 +3,10 @@
 //! [`token`] decides who may ask for more than health and readiness, and [`guesses`] slows down whoever has to guess it.
 //! [`ready`] asks the sources, [`stats`] and `metrics` show the counters, [`live`] sends them once a second, [`purge`] drops
 //! stored objects or marks them stale, [`entries`] lists them, [`warm`] has objects fetched, [`reload`] shows the
-//! configuration and has it read again, and [`explain`] says what a request would get. Orders come in JSON, as [`order`]s.
+//! configuration and has it read again, [`check`] finds out whether buckets can be read, and [`explain`] says what a request would get. Orders come in JSON, as [`order`]s.
 //! The [`dashboard`] is a page that uses all of this.
 
+mod check;
 mod dashboard;
 pub mod entries;
 mod explain;
@@ -196,7 +197,7 @@ impl Admin {
             ("/ready", true) => self.readiness.answer(buckets.all(), trusted).await,
             (
                 "/stats" | "/metrics" | "/live" | "/purge" | "/entries" | "/config" | "/reload" | "/explain"
-                | "/warm" | "/list",
+                | "/warm" | "/list" | "/check",
                 _,
             ) if !trusted => self.unauthorized(&head, client),
             ("/stats", true) => document(StatusCode::OK, &stats::stats(&buckets, &self.state.memory)),
@@ -222,13 +223,18 @@ impl Admin {
             ("/warm", false) if head.method == Method::POST => {
                 warm::answer(&self.buckets, &head.headers, body).await
             }
+            ("/check", false) if head.method == Method::POST => {
+                check::answer(&buckets, &head.headers, body).await
+            }
             ("/list", false) if head.method == Method::POST => {
                 warm::list(&self.buckets, &head.headers, body).await
             }
             ("/" | "/health" | "/ready" | "/stats" | "/metrics" | "/live" | "/config", false) => {
                 not_allowed("GET, HEAD")
             }
-            ("/purge" | "/entries" | "/reload" | "/explain" | "/warm" | "/list", _) => not_allowed("POST"),
+            ("/purge" | "/entries" | "/reload" | "/explain" | "/warm" | "/list" | "/check", _) => {
+                not_allowed("POST")
+            }
             (path, true) => dashboard::file(path).unwrap_or_else(nothing_here),
             (_, false) => nothing_here(),
         }
@@ -247,7 +253,7 @@ fn advice(token_configured: bool) -> &'static str {
 
 fn nothing_here() -> Response<Full<Bytes>> {
     let detail = "there are the dashboard at /, and /health, /ready, /stats, /metrics, /live, /config, /reload, /explain, \
-                  /purge, /entries, /warm and /list here";
+                  /purge, /entries, /warm, /list and /check here";
     problem(StatusCode::NOT_FOUND, detail)
 }
 

@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod arguments;
+pub mod bucket_check;
 pub mod build;
 mod compression;
 pub mod config;

@@ -23,12 +23,16 @@ use super::entries::Entries;
 use super::error::AdminError;
 use super::stats::Stats;
 use crate::args::{AdminArguments, PurgeArguments, Selection};
+use crate::bucket::Reports;
 
 /// Timeout for a complete response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Timeout for a check of the health. Those who check give up after some seconds themselves, and `/ready` waits 5 s for S3.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(5500);
+
+/// Timeout for a check of buckets: S3 is asked three times for each, ten seconds at most.
+const BUCKETS_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Timeout for the fetch of an object, which S3 may send slowly.
 const WARM_TIMEOUT: Duration = Duration::from_secs(300);
@@ -185,6 +189,17 @@ impl AdminClient {
         let request = Request::post(format!("{}/explain", self.url)).header(CONTENT_TYPE, "application/json");
         let order = serde_json::to_string(asked).expect("its keys are texts");
         self.ask(request, order.into()).await
+    }
+
+    /// Has the server check whether its buckets can be read.
+    pub(crate) async fn check_buckets(
+        &self,
+        bucket: Option<&str>,
+        key: Option<&str>,
+    ) -> Result<Reports, AdminError> {
+        let order = json!({ "bucket": bucket, "key": key });
+        let request = Request::post(format!("{}/check", self.url)).header(CONTENT_TYPE, "application/json");
+        self.ask_within(BUCKETS_TIMEOUT, request, order.to_string().into()).await
     }
 
     /// Returns the configuration that the server runs with.

@@ -544,3 +544,46 @@ async fn top_shows_live_what_the_server_does() {
     let said = finish(&mut top("s3cret"));
     assert!(said.status == 2 && said.stderr.contains("top needs a terminal"), "{said:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buckets_are_checked_by_a_server_and_by_a_file() {
+    let site = Site::start("token: s3cret").await;
+    let check = |more: &[&str]| run(&[&["bucket", "check"][..], more].concat());
+    let of_server = ["--admin", &site.admin, "--token", "s3cret"];
+    let said = check(&of_server);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""), "{said:?}");
+    for words in [
+        "assets  http://",
+        "\n  ok       credentials  ",
+        "\n  ok       read         `a` can be read\n",
+        "\nvideos  ",
+    ] {
+        assert!(said.stdout.contains(words), "{words} in {}", said.stdout);
+    }
+    assert!(said.stdout.contains("-> anyone on the way can read"), "{}", said.stdout);
+    let said = check(&[&of_server[..], &["--bucket", "assets", "--key", "missing", "--json"]].concat());
+    assert_eq!(said.status, 1, "{said:?}");
+    let reports: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(reports["reports"][0]["bucket"], "assets");
+    let said = check(&[&of_server[..], &["--bucket", "x"]].concat());
+    assert!(said.status == 1 && said.stderr.contains("there are: assets, videos"), "{said:?}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.yaml");
+    let yaml = format!(
+        "buckets: [{{ name: files, path_prefix: /, s3: {{ bucket: bucket, region: us-east-1, endpoint: {:?}, access_key: \
+         {ACCESS_KEY:?}, secret_key: wrong }} }}]\n",
+        site.s3.endpoint()
+    );
+    std::fs::write(&file, &yaml).unwrap();
+    let of_file = ["--config", file.to_str().unwrap()];
+    let said = check(&of_file);
+    assert!(said.status == 1 && said.stdout.contains("FAILED   credentials"), "{said:?}");
+    assert!(said.stdout.contains("-> the secret key does not belong to the access key"), "{said:?}");
+    std::fs::write(&file, yaml.replace("wrong", SECRET_KEY)).unwrap();
+    assert_eq!(check(&of_file).status, 0);
+    let said = check(&[&of_file[..], &["--bucket", "x"]].concat());
+    assert!(said.status == 2 && said.stderr.contains("there are: files"), "{said:?}");
+    std::fs::write(&file, "buckets: []\n").unwrap();
+    assert_eq!(check(&of_file).status, 2);
+}

@@ -30,7 +30,8 @@ pub struct Origin {
     pub meters: Arc<SourceMeters>,
     /// The source, with the limits of requests to it.
     source: Arc<dyn ObjectSource>,
-    config: OriginConfig,
+    /// What it was built from.
+    pub(crate) config: OriginConfig,
 }
 
 impl Origin {

@@ -1,6 +1,7 @@
 //! Tests of what operators see and do: configuration, the admin API, logs, and the process.
 
 pub(crate) mod admin;
+mod bucket_check;
 pub(crate) mod config;
 mod credentials;
 mod explain;

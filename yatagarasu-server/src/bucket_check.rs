@@ -1,0 +1,353 @@
+//! Checks whether the sources of a bucket can be read, and says what to do if not.
+//!
+//! A few requests go to S3, past the cache and past all that heals faults: for an object that nobody has, for a list of one
+//! object, and for a byte of an object. What each of them says is a [`Finding`].
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{AGE, DATE, HeaderMap, HeaderValue, RANGE};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use yatagarasu_core::source::list::Listing;
+use yatagarasu_core::{
+    Answer, Clock, ErrorKind, ObjectKey, ObjectMeta, SourceError, SourceRequest, SystemClock, Traffic,
+};
+use yatagarasu_s3::{Access, CredentialsStatus};
+
+use crate::build::origin::Origin;
+use crate::service::buckets::Bucket;
+
+/// A key that nobody has.
+const ABSENT: &str = ".yatagarasu-probe";
+
+/// Longest wait for each answer.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// S3 refuses a signature that is 15 minutes off. `Date` is some seconds old when it arrives.
+const SKEW_REFUSED: Duration = Duration::from_secs(15 * 60);
+const SKEW_SEEN: Duration = Duration::from_secs(60);
+
+/// What was found about one source of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The name of the bucket, with the number of the fallback if it is one.
+    pub bucket: String,
+    /// The URL of the bucket at S3.
+    pub url: String,
+    /// What was found, in the order in which it was looked for.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that was looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What it is about: `reach`, `tls`, `clock`, `credentials`, `bucket`, `region`, `list` or `read`.
+    pub about: String,
+    /// Whether it is as it should be.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do, if it is not as it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// Whether something is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is.
+    Good,
+    /// Objects can be read all the same.
+    Warning,
+    /// It is not.
+    Bad,
+    /// It could not be found out.
+    Unknown,
+}
+
+impl Report {
+    /// Returns `true` if something keeps the source from being read.
+    pub fn is_bad(&self) -> bool {
+        self.findings.iter().any(|finding| finding.verdict == Verdict::Bad)
+    }
+}
+
+/// Checks all sources of a bucket. `key` is an object to read, at S3.
+pub async fn check(bucket: &Bucket, key: Option<&ObjectKey>) -> Vec<Report> {
+    let mut reports = Vec::with_capacity(bucket.origins.len());
+    let prefix = bucket.key_prefix.as_str().split('{').next().unwrap_or_default();
+    for origin in &bucket.origins {
+        let mut check = Check { origin, findings: Vec::new(), dated: None };
+        check.run(prefix, key).await;
+        let (name, url) = (origin.name.to_string(), origin.built.url());
+        reports.push(Report { bucket: name, url, findings: check.findings });
+    }
+    reports
+}
+
+/// A check that goes on.
+struct Check<'a> {
+    origin: &'a Origin,
+    findings: Vec<Finding>,
+    /// S3's time and this machine's at the same moment.
+    dated: Option<(SystemTime, SystemTime)>,
+}
+
+impl Check<'_> {
+    async fn run(&mut self, prefix: &str, key: Option<&ObjectKey>) {
+        let absent = ObjectKey::parse(&format!("{prefix}{ABSENT}")).expect("a valid prefix");
+        let asked = self.get(&absent, None).await;
+        let is_reached = self.reach(&asked);
+        self.tls(is_reached);
+        if !is_reached {
+            return;
+        }
+        self.clock();
+        if self.credentials(&asked) && self.bucket(&asked) {
+            let listed = self.list(prefix).await;
+            self.read(key.cloned().or(listed), &asked).await;
+        }
+    }
+
+    /// Asks for an object, or for its first byte.
+    async fn get(&mut self, key: &ObjectKey, range: Option<HeaderValue>) -> Result<ObjectMeta, SourceError> {
+        let headers = range.map(|range| (RANGE, range)).into_iter().collect();
+        let request = SourceRequest { headers, traffic: Traffic::Probe, ..SourceRequest::default() };
+        let source = &self.origin.built.source;
+        let answer = timeout(LIMIT, source.get(key, &request)).await;
+        let answer = answer.unwrap_or_else(|_| Err(SourceError::timed_out(LIMIT, "no response head")));
+        let meta = answer.map(|answer| match answer {
+            Answer::Object(object) => object.meta,
+            Answer::NotModified(meta) => meta,
+        });
+        match &meta {
+            Ok(meta) => self.note_date(&meta.headers()),
+            Err(error) => {
+                if let Some(response) = error.response() {
+                    self.note_date(&response.headers);
+                }
+            }
+        }
+        meta
+    }
+
+    /// Notes S3's time from a response that no cache has held.
+    fn note_date(&mut self, headers: &HeaderMap) {
+        let date = headers.get(DATE).filter(|_| !headers.contains_key(AGE));
+        let date = date.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        self.dated = date.map(|theirs| (theirs, SystemClock.date())).or(self.dated);
+    }
+
+    fn add(&mut self, about: &str, verdict: Verdict, found: impl Into<String>, advice: Option<&str>) {
+        let (about, advice) = (about.to_owned(), advice.map(str::to_owned));
+        self.findings.push(Finding { about, verdict, found: found.into(), advice });
+    }
+
+    /// Returns whether S3 has answered at all.
+    fn reach(&mut self, asked: &Result<ObjectMeta, SourceError>) -> bool {
+        let error = match asked {
+            Ok(_) => None,
+            // Without credentials nothing was sent.
+            Err(error) if error.kind() == ErrorKind::NoCredentials => {
+                let advice = credentials_advice(&self.origin.config.source.access);
+                self.add("credentials", Verdict::Bad, self.why_missing(error), Some(advice));
+                return false;
+            }
+            Err(error) if error.response().is_some() => None,
+            Err(error) => Some(error),
+        };
+        let Some(error) = error else {
+            self.add("reach", Verdict::Good, "S3 answers", None);
+            return true;
+        };
+        let advice = match error.kind() {
+            ErrorKind::Misconfigured => {
+                "compare `s3.endpoint` with what the store's operator says. For a certificate of an authority of your \
+                 own, set `s3.tls.ca_file`"
+            }
+            ErrorKind::TimedOut(_) => {
+                "a firewall may drop the packets: allow connections to this host and port, and look at the route and at \
+                 proxies"
+            }
+            ErrorKind::Saturated => "all connections are in use: raise `s3.connections_max`",
+            _ => "check `s3.endpoint`, the name in DNS, the port, and whether the store runs",
+        };
+        self.add("reach", Verdict::Bad, error.to_string(), Some(advice));
+        false
+    }
+
+    fn tls(&mut self, is_reached: bool) {
+        let config = &self.origin.config;
+        if !self.origin.built.url().starts_with("https:") {
+            let advice = "anyone on the way can read and change the objects: use `https://`, unless S3 is on this machine \
+                          or in a network of your own";
+            self.add("tls", Verdict::Warning, "not used: the endpoint is `http://`", Some(advice));
+        } else if config.source.tls.insecure {
+            let advice = "anyone on the way can stand in for S3: set `s3.tls.ca_file` in place of `insecure`";
+            self.add("tls", Verdict::Warning, "the certificate is not verified", Some(advice));
+        } else if is_reached {
+            self.add("tls", Verdict::Good, "the certificate is valid", None);
+        }
+    }
+
+    fn clock(&mut self) {
+        let Some((theirs, ours)) = self.dated else {
+            return self.add("clock", Verdict::Unknown, "S3 sends no `Date`", None);
+        };
+        let (apart, direction) = match theirs.duration_since(ours) {
+            Ok(ahead) => (ahead, "ahead of"),
+            Err(behind) => (behind.duration(), "behind"),
+        };
+        let found = format!("S3's clock is {} s {direction} this machine's", apart.as_secs());
+        let advice =
+            "synchronize the clock of this machine (NTP): S3 refuses signatures that are 15 minutes off";
+        if apart >= SKEW_REFUSED {
+            self.add("clock", Verdict::Bad, found, Some(advice));
+        } else if apart >= SKEW_SEEN {
+            self.add("clock", Verdict::Warning, found, Some(advice));
+        } else {
+            self.add("clock", Verdict::Good, "as S3's", None);
+        }
+    }
+
+    fn why_missing(&self, error: &SourceError) -> String {
+        match self.origin.built.credentials() {
+            CredentialsStatus::Missing { reason } => reason,
+            _ => error.to_string(),
+        }
+    }
+
+    /// Returns whether S3 takes the credentials.
+    fn credentials(&mut self, asked: &Result<ObjectMeta, SourceError>) -> bool {
+        if let Err(error) = asked
+            && error.kind() == ErrorKind::Unauthenticated
+        {
+            let code = error.response().map(|response| response.code.as_str()).unwrap_or_default();
+            let advice = match code {
+                "InvalidAccessKeyId" | "NotSignedUp" => {
+                    "the access key does not exist: is it of this store, and still there?"
+                }
+                "SignatureDoesNotMatch" => {
+                    "the secret key does not belong to the access key, or a proxy changes the requests"
+                }
+                "RequestTimeTooSkewed" => "synchronize the clock of this machine (NTP)",
+                "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => {
+                    "the session token has expired, or belongs to other keys"
+                }
+                _ => credentials_advice(&self.origin.config.source.access),
+            };
+            self.add("credentials", Verdict::Bad, error.to_string(), Some(advice));
+            return false;
+        }
+        let of = match &self.origin.config.source.access {
+            Access::Anonymous => "none: requests are not signed",
+            Access::Static(_) => "those of the configuration are accepted",
+            Access::Chain => "those of the AWS credential chain are accepted",
+        };
+        let expiry = match self.origin.built.credentials() {
+            CredentialsStatus::Valid { until: Some(until) } => {
+                format!(", until {}", humantime::format_rfc3339_seconds(until))
+            }
+            _ => String::new(),
+        };
+        self.add("credentials", Verdict::Good, format!("{of}{expiry}"), None);
+        true
+    }
+
+    /// Returns whether the bucket is there, in the region that requests are signed for.
+    fn bucket(&mut self, asked: &Result<ObjectMeta, SourceError>) -> bool {
+        let (about, advice) = match asked.as_ref().err().map(SourceError::kind) {
+            Some(ErrorKind::NoSuchBucket) => (
+                "bucket",
+                "check `s3.bucket` (the name of the bucket if it is left out), `s3.endpoint` and `s3.path_style`",
+            ),
+            Some(ErrorKind::Misconfigured) => {
+                ("region", "set `s3.region` and `s3.endpoint` to those of the bucket")
+            }
+            Some(ErrorKind::Throttled { .. }) => ("reach", "S3 asks for fewer requests: try again later"),
+            Some(ErrorKind::Unavailable | ErrorKind::Broken | ErrorKind::TimedOut(_) | ErrorKind::Down) => (
+                "reach",
+                "S3 is in trouble, or the endpoint is no S3: look at its status, and at proxies before it",
+            ),
+            _ => {
+                self.add("region", Verdict::Good, self.origin.built.region(), None);
+                return true;
+            }
+        };
+        let found = asked.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        self.add(about, Verdict::Bad, found, Some(advice));
+        false
+    }
+
+    /// Returns the key of an object, if the bucket may be listed and has one.
+    async fn list(&mut self, prefix: &str) -> Option<ObjectKey> {
+        let listing = Listing { prefix: prefix.to_owned(), keys_max: 10, ..Listing::default() };
+        let request = SourceRequest { traffic: Traffic::Probe, ..SourceRequest::default() };
+        let listed = timeout(LIMIT, self.origin.built.source.list(&listing, &request)).await;
+        match listed.unwrap_or_else(|_| Err(SourceError::timed_out(LIMIT, "no list"))) {
+            Ok(page) => {
+                let readable = page.objects.iter().filter(|object| object.size > 0);
+                let key = readable.map(|object| ObjectKey::parse(&object.key)).find_map(Result::ok);
+                let found = match (page.objects.is_empty(), prefix) {
+                    (true, "") => "allowed; the bucket is empty".to_owned(),
+                    (true, prefix) => format!("allowed; there is nothing below `{prefix}`"),
+                    (false, _) => "allowed".to_owned(),
+                };
+                self.add("list", Verdict::Good, found, None);
+                key
+            }
+            Err(error) => {
+                let advice = "allow s3:ListBucket on the bucket for lists of folders, `cache warm --prefix`, and 404 in \
+                              place of 403 for missing objects; nothing else needs it";
+                self.add("list", Verdict::Warning, error.to_string(), Some(advice));
+                None
+            }
+        }
+    }
+
+    /// Reads a byte of an object.
+    async fn read(&mut self, key: Option<ObjectKey>, asked: &Result<ObjectMeta, SourceError>) {
+        let Some(key) = key else {
+            let is_missing = matches!(asked, Err(error) if error.kind() == ErrorKind::NotFound);
+            let (verdict, found) = if is_missing {
+                (Verdict::Good, "a missing object is not found, as it should be")
+            } else {
+                (Verdict::Unknown, "no object is known, and S3 says 403 for missing ones")
+            };
+            return self.add("read", verdict, found, Some("name an object with --key to be sure"));
+        };
+        match self.get(&key, Some(HeaderValue::from_static("bytes=0-0"))).await {
+            Ok(_) => self.add("read", Verdict::Good, format!("`{key}` can be read"), None),
+            Err(error) => {
+                let advice = match error.kind() {
+                    ErrorKind::NotFound => {
+                        "the key is the one at S3, with `key_prefix` and without `path_prefix`"
+                    }
+                    ErrorKind::Archived => "it is in an archive: restore it, or try another key",
+                    ErrorKind::Denied | ErrorKind::Unexplained(_) => {
+                        "allow s3:GetObject on the objects of the bucket (arn:aws:s3:::BUCKET/*), and kms:Decrypt if they \
+                         are encrypted with a key of KMS; bucket policies and access points may deny it, too"
+                    }
+                    _ => "see what S3 says",
+                };
+                self.add("read", Verdict::Bad, format!("`{key}`: {error}"), Some(advice));
+            }
+        }
+    }
+}
+
+fn credentials_advice(access: &Access) -> &'static str {
+    match access {
+        Access::Anonymous => {
+            "the bucket is not public: leave `s3.anonymous` out, and set `s3.access_key` and `s3.secret_key`"
+        }
+        Access::Static(_) => {
+            "check `s3.access_key` and `s3.secret_key`, and `s3.session_token` for temporary keys"
+        }
+        Access::Chain => {
+            "give the machine a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the section on credentials in \
+             the documentation has all ways"
+        }
+    }
+}
