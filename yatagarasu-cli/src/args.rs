@@ -1,5 +1,8 @@
 //! The command line. The comments on commands and options are the help text.
 
+#[cfg(test)]
+mod documented;
+
 #[cfg(feature = "demo")]
 use std::net::SocketAddr;
 use std::path::PathBuf;

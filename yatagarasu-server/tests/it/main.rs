@@ -9,6 +9,7 @@
 mod caching;
 mod compression;
 mod connections;
+mod documentation;
 mod errors;
 mod forward_proxy;
 mod healing;
