@@ -2,13 +2,14 @@
 //!
 //! [`token`] decides who may ask for more than health and readiness, and [`guesses`] slows down whoever has to guess it.
 //! [`ready`] asks the sources, [`stats`] and `metrics` show the counters, [`live`] sends them once a second, [`purge`] drops
-//! stored objects or marks them stale, [`entries`] lists them, [`warm`] has objects fetched, [`reload`] shows the
+//! stored objects or marks them stale, [`events`] does so if a store tells of a change, [`entries`] lists them, [`warm`] has objects fetched, [`reload`] shows the
 //! configuration and has it read again, [`check`] finds out whether buckets can be read, and [`explain`] says what a request would get. Orders come in JSON, as [`order`]s.
 //! The [`dashboard`] is a page that uses all of this.
 
 mod check;
 mod dashboard;
 pub mod entries;
+mod events;
 mod explain;
 mod guesses;
 mod live;
@@ -45,6 +46,7 @@ use tokio::time::Instant;
 use yatagarasu_core::http::validator::date_field;
 use yatagarasu_core::{Clock, LogLimit, SystemClock};
 
+use crate::admin::events::Sender;
 use crate::admin::guesses::Guesses;
 use crate::admin::live::AdminBody;
 use crate::admin::metrics::{Metered, exposition};
@@ -173,6 +175,27 @@ impl Admin {
         response.map(Either::Left)
     }
 
+    /// Purges what a store says has changed. It has a token of its own.
+    async fn take_events(
+        &self,
+        buckets: &Arc<Buckets>,
+        head: &Parts,
+        body: Incoming,
+        client: IpAddr,
+    ) -> Response<Full<Bytes>> {
+        let secret = self.state.config.borrow().events.token.clone();
+        match events::sender(secret.as_ref(), &head.headers) {
+            _ if head.method != Method::POST => not_allowed("POST"),
+            Sender::Unwanted => events::unwanted(),
+            _ if self.guesses.are_too_many(client) => too_many_guesses(),
+            Sender::Unknown => {
+                self.guesses.note(client);
+                unauthorized_response("send the token of `events.token` as `Authorization: Bearer TOKEN`")
+            }
+            Sender::Trusted => events::answer(buckets, body, client).await,
+        }
+    }
+
     async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let (token, buckets) = (self.token.load_full(), self.buckets.load_full());
@@ -187,6 +210,9 @@ impl Admin {
                 return self.unauthorized(&head, client);
             }
             return purge::answer_method(&buckets, &head, client).await;
+        }
+        if head.uri.path() == "/events" {
+            return self.take_events(&buckets, &head, body, client).await;
         }
         let read = matches!(head.method, Method::GET | Method::HEAD);
         match (head.uri.path(), read) {
@@ -253,7 +279,7 @@ fn advice(token_configured: bool) -> &'static str {
 
 fn nothing_here() -> Response<Full<Bytes>> {
     let detail = "there are the dashboard at /, and /health, /ready, /stats, /metrics, /live, /config, /reload, /explain, \
-                  /purge, /entries, /warm, /list and /check here";
+                  /purge, /entries, /warm, /list, /check and /events here";
     problem(StatusCode::NOT_FOUND, detail)
 }
 

@@ -28,8 +28,8 @@ pub use crate::tls::certificate::CertificateFiles;
 pub use crate::tls::setup::TlsConfig;
 pub(crate) use effective::SHORT_FORM;
 pub use effective::{
-    AdminConfig, BucketCache, BucketConfig, Config, FallbackConfig, ListenerConfig, LogConfig, OriginConfig,
-    Prices, Secret, ServerConfig, StatusKey,
+    AdminConfig, BucketCache, BucketConfig, Config, EventConfig, FallbackConfig, ListenerConfig, LogConfig,
+    OriginConfig, Prices, Secret, ServerConfig, StatusKey,
 };
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};

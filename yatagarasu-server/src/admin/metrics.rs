@@ -1,4 +1,4 @@
-//! Renders all metrics: in `OpenMetrics` if the client takes it, else in the text format of Prometheus.
+//! Renders all metrics: in OpenMetrics if the client takes it, else in the text format of Prometheus.
 //!
 //! Each file writes some [`families`]: [`clients`] what clients get, [`buckets`] what is stored and asked of S3, and
 //! [`process`] what the process itself takes.
@@ -22,7 +22,7 @@ use crate::admin::metrics::families::Families;
 use crate::server::reload::Reloader;
 use crate::service::buckets::Buckets;
 
-/// The media type of `OpenMetrics`, and the version that is written.
+/// The media type of OpenMetrics, and the version that is written.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 const OPEN_METRICS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

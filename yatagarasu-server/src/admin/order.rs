@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::admin::problem;
 
 /// Maximum length of a request body.
-const BYTES_MAX: usize = 64 * 1024;
+const BYTES_MAX: usize = 256 * 1024;
 
 /// Longest wait for a complete request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,13 +32,25 @@ pub(super) async fn read<T: DeserializeOwned>(
     if !is_json(headers) {
         return Err(not_json());
     }
+    parse(body, expected).await
+}
+
+/// Reads JSON, whatever the request calls it.
+///
+/// # Errors
+///
+/// Returns the response that says what is wrong with it.
+pub(super) async fn parse<T: DeserializeOwned>(
+    body: Incoming,
+    expected: &str,
+) -> Result<T, Response<Full<Bytes>>> {
     let body = Limited::new(body, BYTES_MAX).collect();
     let body = timeout(BODY_TIMEOUT, body)
         .await
         .map_err(|_| problem(StatusCode::REQUEST_TIMEOUT, "the body did not come within 30 s"))?;
     let body = body.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB")
+            problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 256 KiB")
         } else {
             problem(StatusCode::BAD_REQUEST, "the body could not be read to its end")
         }

@@ -30,7 +30,10 @@ const EXPECTED: &str = "expected {\"bucket\": NAME} and one of \"key\": KEY, \"p
                         \"all\": true; \"soft\": true only marks objects stale, \"dry_run\": true only counts them";
 
 /// What purges may select, as metrics name it.
-pub(super) const WAYS: [&str; 4] = ["key", "prefix", "tag", "all"];
+pub(super) const WAYS: [&str; 5] = ["key", "prefix", "tag", "all", "event"];
+
+/// The place of the objects that a store has told of.
+const EVENT: usize = 4;
 
 /// Returns the place of a selector in [`WAYS`].
 fn way(selector: &Selector) -> usize {
@@ -51,8 +54,8 @@ pub(crate) struct PurgeCounters {
 }
 
 impl PurgeCounters {
-    fn count(&self, selector: &Selector, objects: u64) {
-        self.purges[way(selector)].fetch_add(1, Ordering::Relaxed);
+    fn count(&self, way: usize, objects: u64) {
+        self.purges[way].fetch_add(1, Ordering::Relaxed);
         self.objects.fetch_add(objects, Ordering::Relaxed);
     }
 
@@ -199,12 +202,31 @@ async fn purge(
         let mut purged = 0;
         for bucket in &buckets.all()[chosen] {
             let of_bucket = bucket.gateway.purge(&selector, how).await;
-            bucket.purges.count(&selector, of_bucket);
+            bucket.purges.count(way(&selector), of_bucket);
             let (bucket, soft) = (&*bucket.name, how == Purge::MarkStale);
             tracing::info!(%client, bucket, ?selector, soft, objects = of_bucket, "purged");
             purged += of_bucket;
         }
         purged
+    });
+    purging.await.expect("it does not panic, and nobody aborts it")
+}
+
+/// Purges an object that a store says has changed. Returns the number of objects. Runs in a task of its own, as [`purge`].
+#[expect(clippy::disallowed_methods, reason = "ends when the purge is done")]
+pub(super) async fn purge_by_event(
+    buckets: &Arc<Buckets>,
+    bucket: usize,
+    selector: Selector,
+    client: IpAddr,
+) -> u64 {
+    let bucket = Arc::clone(&buckets.all()[bucket]);
+    let purging = tokio::spawn(async move {
+        let objects = bucket.gateway.purge(&selector, Purge::Drop).await;
+        bucket.purges.count(EVENT, objects);
+        // There may be thousands in a second.
+        tracing::debug!(%client, bucket = &*bucket.name, ?selector, objects, "purged because of an event");
+        objects
     });
     purging.await.expect("it does not panic, and nobody aborts it")
 }

@@ -33,6 +33,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// The admin API.
     pub admin: AdminConfig,
+    /// The notifications of changed objects.
+    pub events: EventConfig,
     /// The log and the access log.
     pub log: LogConfig,
     /// The buckets to serve, in the order of the file.
@@ -108,6 +110,13 @@ pub struct AdminConfig {
     pub token: Option<Secret>,
     /// What S3 costs.
     pub prices: Prices,
+}
+
+/// The notifications of changed objects.
+#[derive(Debug, Clone)]
+pub struct EventConfig {
+    /// The token of those who send them. `None` takes no notifications.
+    pub token: Option<Secret>,
 }
 
 /// What S3 costs.

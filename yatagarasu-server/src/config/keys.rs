@@ -44,11 +44,13 @@ const TIME_LIMIT: Bounds = Bounds::from(10);
 
 rows! {
     /// The configuration of the gateway.
-    struct Settings, "the keys `server`, `admin`, `log` and `buckets`" {
+    struct Settings, "the keys `server`, `admin`, `events`, `log` and `buckets`" {
         /// The listener for clients, and the resources that all buckets share.
         server: ServerSettings = {};
         /// The listener for operators.
         admin: AdminSettings = {};
+        /// The notifications of changed objects.
+        events: EventSettings = {};
         /// The log and the access log.
         log: LogSettings = {};
         /// The buckets to serve.
@@ -212,6 +214,15 @@ rows! {
             bounds Bounds::rule("printable ASCII without spaces; an empty text counts as none");
         /// What S3 costs, by which the dashboard estimates what the cache saves.
         prices: PriceSettings = {};
+    }
+
+    /// The notifications of changed objects.
+    struct EventSettings, "the keys of `events`" {
+        /// The token with which a store tells of changed objects, at `POST /events` of `admin.address`. It allows nothing
+        /// else.
+        token: Option<Secret> = null, else Computed("none: no notifications are taken"),
+            such as "${YATAGARASU_EVENTS_TOKEN}",
+            bounds Bounds::rule("printable ASCII without spaces, other than `admin.token`");
     }
 
     /// What S3 costs.

@@ -23,11 +23,12 @@ use ipnet::IpNet;
 
 use crate::config::error::ErrorSink;
 use crate::config::keys::{
-    Address, AdminSettings, ClientAddressSettings, LogSettings, PriceSettings, ServerSettings, Settings,
+    Address, AdminSettings, ClientAddressSettings, EventSettings, LogSettings, PriceSettings, ServerSettings,
+    Settings,
 };
 use crate::config::text::{check_field_value, trimmed};
 use crate::config::units::ByteSize;
-use crate::config::{AdminConfig, Config, Environment, LogConfig, Prices, Secret, ServerConfig};
+use crate::config::{AdminConfig, Config, Environment, EventConfig, LogConfig, Prices, Secret, ServerConfig};
 use crate::listener::socket::ListenAddress;
 use crate::service::client_address::{AddressSource, ClientAddress};
 use crate::telemetry::access_log::format::Format;
@@ -46,6 +47,7 @@ pub(super) fn validate(
     settings.check_bounds("", complain);
     let server = server(&settings.server, complain);
     let admin = admin(&settings.admin, environment, complain);
+    let events = events(&settings.events, admin.as_ref(), complain);
     let log = log(&settings.log, complain);
     if let (Some(server), Some(admin)) = (&server, &admin)
         && server.listeners.iter().any(|listener| match listener.address {
@@ -72,6 +74,7 @@ pub(super) fn validate(
     Some(Config {
         server: server?,
         admin: admin?,
+        events: events?,
         log: log?,
         buckets: buckets.into_iter().collect::<Option<_>>()?,
     })
@@ -195,6 +198,28 @@ fn admin(
         return None;
     }
     Some(AdminConfig { address, token: token.map(Secret::new), prices: prices(&settings.prices, complain)? })
+}
+
+fn events(
+    settings: &EventSettings,
+    admin: Option<&AdminConfig>,
+    complain: ErrorSink<'_>,
+) -> Option<EventConfig> {
+    let token = settings.token.as_ref().map(Secret::expose).map(trimmed).transpose().and_then(|token| {
+        let token = token.filter(|token| !token.is_empty());
+        token.as_deref().map_or(Ok(()), check_field_value).map(|()| token)
+    });
+    let message = match &token {
+        Ok(Some(token))
+            if admin.and_then(|admin| admin.token.as_ref()).is_some_and(|one| one.expose() == token) =>
+        {
+            "is `admin.token` too: a store needs one that allows nothing but notifications"
+        }
+        Ok(_) => return Some(EventConfig { token: token.ok().flatten().map(Secret::new) }),
+        Err(message) => message,
+    };
+    complain("events.token", message);
+    None
 }
 
 fn prices(settings: &PriceSettings, complain: ErrorSink<'_>) -> Option<Prices> {

@@ -14,7 +14,7 @@ const KEPT: usize = 32;
 const WIDTH: usize = 1024;
 const DEPTH: usize = 4;
 
-/// Of two objects in one place, the one with fewer requests is forgotten with this base (Gong et al., "`HeavyKeeper`", 2018).
+/// Of two objects in one place, the one with fewer requests is forgotten with this base (Gong et al., "HeavyKeeper", 2018).
 const DECAY: f64 = 0.9;
 
 /// Time after which counting begins anew. The counts of the period before are kept for the time being.

@@ -16,9 +16,9 @@ use yatagarasu_s3::{Access, Addressing};
 use crate::config::keys::{
     ALL, AcmeSettings, Address, AdminSettings, Again, AnswerSettings, BucketSettings, CacheSettings,
     CertificateSettings, Choice, ClientAddressSettings, CompressionSettings, CorsMode, CorsSettings, Either,
-    FallbackSettings, Fields, Lines, ListenerSettings, ListenerTlsSettings, LogSettings, Optional,
-    PriceSettings, ResponseHeaderSettings, RewriteSettings, RewriteStatus, S3Settings, ServerSettings,
-    Settings, Several, SiteSettings, TlsSettings,
+    EventSettings, FallbackSettings, Fields, Lines, ListenerSettings, ListenerTlsSettings, LogSettings,
+    Optional, PriceSettings, ResponseHeaderSettings, RewriteSettings, RewriteStatus, S3Settings,
+    ServerSettings, Settings, Several, SiteSettings, TlsSettings,
 };
 use crate::config::units::{ByteSize, Decimal, Span};
 use crate::config::{
@@ -84,6 +84,7 @@ fn settings(config: &Config) -> Settings {
                 currency: admin.prices.currency.clone(),
             },
         },
+        events: EventSettings { token: config.events.token.clone() },
         log: LogSettings {
             output: config.log.output.name(),
             access_output: Some(config.log.access_output.name()),

@@ -1,0 +1,279 @@
+//! `POST /events`: a store tells of changed objects, and they are purged.
+//!
+//! The forms are those of S3's own notifications, which MinIO and Ceph send as well, of Amazon EventBridge, and of
+//! notifications by Amazon SNS. An object is purged for each event, in any order and as often as one comes: what
+//! is fetched then is what S3 has. A 404 that was remembered goes, too.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use yatagarasu_core::{ObjectKey, Selector};
+
+use crate::admin::{document, order, problem, purge, token};
+use crate::config::Secret;
+use crate::service::buckets::Buckets;
+
+/// Where EventBridge puts the key of an API destination, if one is asked to.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+const EXPECTED: &str = "expected notifications of S3 (`Records`), or an event of EventBridge (`detail`)";
+
+/// Events that change nothing about an object. MinIO tells of reads as well.
+const READS: &str = "ObjectAccessed";
+
+/// A changed object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Change {
+    /// The name of the bucket at S3.
+    bucket: String,
+    key: String,
+}
+
+/// What a store sends: one of the forms.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Notification {
+    Records {
+        #[serde(rename = "Records")]
+        records: Vec<Record>,
+    },
+    /// SNS asks whether it may send notifications.
+    Subscription {
+        #[serde(rename = "SubscribeURL")]
+        url: String,
+    },
+    /// What SNS has wrapped.
+    Wrapped {
+        #[serde(rename = "Message")]
+        message: String,
+    },
+    EventBridge {
+        detail: Detail,
+    },
+    /// S3 sends this when notifications are set up.
+    Test {
+        #[serde(rename = "Event")]
+        event: String,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    #[serde(default)]
+    event_name: String,
+    s3: Detail,
+}
+
+#[derive(Debug, Deserialize)]
+struct Detail {
+    bucket: Named,
+    object: Keyed,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Keyed {
+    key: String,
+}
+
+/// Returns the changed objects that a notification tells of.
+///
+/// # Errors
+///
+/// Returns what is wrong with it.
+fn read(notification: Notification) -> Result<Vec<Change>, String> {
+    match notification {
+        Notification::Records { records } => {
+            let changes = records.into_iter().filter(|record| !record.event_name.contains(READS));
+            changes
+                .map(|Record { s3: Detail { bucket, object }, .. }| {
+                    // As a form has it: `a+b%2Fc` is `a b/c`.
+                    let key = object.key.replace('+', " ");
+                    let key = percent_decode_str(&key).decode_utf8().map_err(|error| error.to_string())?;
+                    Ok(Change { bucket: bucket.name, key: key.into_owned() })
+                })
+                .collect()
+        }
+        Notification::EventBridge { detail: Detail { bucket, object } } => {
+            Ok(vec![Change { bucket: bucket.name, key: object.key }])
+        }
+        Notification::Test { event } if event == "s3:TestEvent" => Ok(Vec::new()),
+        Notification::Test { event } => Err(format!("`{event}` is no event of S3")),
+        Notification::Subscription { url } => {
+            tracing::warn!(url, "SNS asks whether it may send notifications: open this URL to confirm it");
+            Ok(Vec::new())
+        }
+        Notification::Wrapped { message } => match serde_json::from_str(&message) {
+            Ok(Notification::Wrapped { .. }) => Err("`Message` has another `Message`".to_owned()),
+            Ok(inner) => read(inner),
+            Err(error) => Err(format!("`Message`: {error}; {EXPECTED}")),
+        },
+    }
+}
+
+/// Returns `true` if the request has the token, in one of the fields that stores put it in.
+fn is_trusted(secret: &Secret, headers: &HeaderMap) -> bool {
+    let is_secret = |shown: &[u8]| token::same(shown, secret.expose().as_bytes());
+    let bare = |name| headers.get(name).is_some_and(|value| is_secret(value.as_bytes()));
+    // SNS can only send a name and a password, those of the URL (RFC 7617).
+    let basic = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Basic "));
+    let pair = basic.and_then(|basic| base64_simd::STANDARD.decode_to_vec(basic).ok());
+    let password = pair.as_deref().and_then(|pair| pair.splitn(2, |byte| *byte == b':').nth(1));
+    token::shown(Some(secret), headers)
+        || bare(AUTHORIZATION)
+        || bare(API_KEY)
+        || password.is_some_and(is_secret)
+}
+
+/// Whether somebody may send notifications.
+pub(super) enum Sender {
+    Trusted,
+    /// He has shown a wrong token, or none.
+    Unknown,
+    /// No notifications are taken.
+    Unwanted,
+}
+
+/// Returns whether the sender of a request may send notifications.
+pub(super) fn sender(secret: Option<&Secret>, headers: &HeaderMap) -> Sender {
+    match secret {
+        None => Sender::Unwanted,
+        Some(secret) if is_trusted(secret, headers) => Sender::Trusted,
+        Some(_) => Sender::Unknown,
+    }
+}
+
+/// Returns the response if no notifications are taken.
+pub(super) fn unwanted() -> Response<Full<Bytes>> {
+    problem(StatusCode::NOT_FOUND, "no notifications are taken: set `events.token`")
+}
+
+/// Purges what a notification tells of.
+pub(super) async fn answer(buckets: &Arc<Buckets>, body: Incoming, client: IpAddr) -> Response<Full<Bytes>> {
+    // SNS calls it plain text. No page in a browser can send the token to another origin.
+    let notification: Value = match order::parse(body, EXPECTED).await {
+        Ok(notification) => notification,
+        Err(refused) => return refused,
+    };
+    let read = serde_json::from_value(notification).map_err(|_| EXPECTED.to_owned()).and_then(read);
+    let changes = match read {
+        Ok(changes) => changes,
+        Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
+    };
+    let (mut purged, mut ignored) = (0, 0);
+    for change in changes {
+        match purge_changed(buckets, &change, client).await {
+            Some(objects) => purged += objects,
+            None => ignored += 1,
+        }
+    }
+    document(StatusCode::OK, &json!({ "purged": purged, "ignored": ignored }))
+}
+
+/// Purges an object from all buckets that read it. Returns the number of entries that were objects, or `None` if no bucket
+/// does.
+async fn purge_changed(buckets: &Arc<Buckets>, change: &Change, client: IpAddr) -> Option<u64> {
+    // A key that the gateway does not serve is stored nowhere.
+    let selector = Selector::Key(ObjectKey::parse(&change.key).ok()?);
+    let mut purged = None;
+    for (index, bucket) in buckets.all().iter().enumerate() {
+        let reads_it = bucket.origins.iter().any(|origin| *origin.config.source.bucket == *change.bucket);
+        if reads_it {
+            let objects = purge::purge_by_event(buckets, index, selector.clone(), client).await;
+            *purged.get_or_insert(0) += objects;
+        }
+    }
+    if purged.is_none() {
+        tracing::debug!(%client, bucket = change.bucket, "no bucket reads what an event is about");
+    }
+    purged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &[(&str, &str)]) {
+        let changes = serde_json::from_str(text).map_err(|error| error.to_string()).and_then(read).unwrap();
+        let found: Vec<_> = changes.iter().map(|change| (&*change.bucket, &*change.key)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn all_forms_are_read() {
+        // Amazon S3 User Guide, "Event message structure".
+        check(
+            r#"{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":
+                {"name":"assets","arn":"arn:aws:s3:::assets"},"object":{"key":"a+b/%C3%A9%2B.css","sequencer":"0A1B"}}},
+                {"eventName":"ObjectRemoved:Delete","s3":{"bucket":{"name":"assets"},"object":{"key":"c"}}}]}"#,
+            &[("assets", "a b/é+.css"), ("assets", "c")],
+        );
+        // MinIO has more around the records, and tells of reads.
+        check(
+            r#"{"EventName":"s3:ObjectCreated:Put","Key":"assets/x","Records":[
+                {"eventName":"s3:ObjectCreated:Put","s3":{"bucket":{"name":"assets"},"object":{"key":"x"}}},
+                {"eventName":"s3:ObjectAccessed:Get","s3":{"bucket":{"name":"assets"},"object":{"key":"y"}}}]}"#,
+            &[("assets", "x")],
+        );
+        // EventBridge does not escape keys.
+        check(
+            r#"{"version":"0","source":"aws.s3","detail-type":"Object Created","detail":{"bucket":{"name":"assets"},
+                "object":{"key":"a+b %41"}}}"#,
+            &[("assets", "a+b %41")],
+        );
+        check(
+            r#"{"Type":"SubscriptionConfirmation","SubscribeURL":"https://sns.example/?a","Message":"You"}"#,
+            &[],
+        );
+        check(r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"assets"}"#, &[]);
+        let inner = r#"{"Records":[{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}]}"#;
+        check(&json!({ "Type": "Notification", "Message": inner }).to_string(), &[("b", "k")]);
+    }
+
+    #[test]
+    fn the_token_is_taken_as_stores_send_it() {
+        let secret = Secret::new("t0ken");
+        let check = |name: &str, value: &str, expected| {
+            let headers: HeaderMap =
+                [(name.parse::<HeaderName>().unwrap(), value.parse().unwrap())].into_iter().collect();
+            assert_eq!(is_trusted(&secret, &headers), expected, "{name}: {value}");
+        };
+        let basic = |pair: &str| format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair));
+        check("authorization", "Bearer t0ken", true);
+        check("authorization", "t0ken", true);
+        check("x-api-key", "t0ken", true);
+        check("authorization", &basic("sns:t0ken"), true);
+        for wrong in ["Bearer t0keN", "", "Basic t0ken", &basic("t0ken"), &basic("t0ken:sns")] {
+            check("authorization", wrong, false);
+        }
+        check("x-other", "t0ken", false);
+    }
+
+    #[test]
+    fn what_is_no_notification_is_refused() {
+        for text in [
+            r#"{"Event":"other"}"#,
+            r#"{"Message":"{}"}"#,
+            r#"{"Message":"{\"Message\":\"{}\"}"}"#,
+            r#"{"Records":[{"s3":{"bucket":{"name":"b"},"object":{"key":"%FF"}}}]}"#,
+        ] {
+            let notification = serde_json::from_str::<Notification>(text);
+            assert!(notification.map_err(|error| error.to_string()).and_then(read).is_err(), "{text}");
+        }
+        assert!(serde_json::from_str::<Notification>("{}").is_err());
+    }
+}
