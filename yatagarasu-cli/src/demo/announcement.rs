@@ -45,6 +45,7 @@ impl fmt::Display for Announcement<'_> {
             writeln!(f, "  with TLS   https://{}/ (TLS 1.2 and 1.3, HTTP/2)", named(secure))?;
             writeln!(f, "  its CA     {} (for this run only)", certificates.authority().display())?;
         }
+        writeln!(f, "  dashboard  http://{admin}/ (what it does, live)")?;
         writeln!(f, "  admin API  http://{admin}")?;
         writeln!(f, "  S3 server  http://{s3} (signed requests only)")?;
         writeln!(f, "  its keys   AWS_ACCESS_KEY_ID={}", self.keys.access_key)?;
