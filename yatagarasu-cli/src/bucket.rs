@@ -5,11 +5,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use yatagarasu_core::ObjectKey;
 use yatagarasu_server::Config;
-use yatagarasu_server::bucket_check::{Report, Verdict, check};
+use yatagarasu_server::bucket_check::{Report, Verdict, check_all};
 use yatagarasu_server::build::{StartError, buckets_of};
 use yatagarasu_server::config::{ConfigErrors, Environment};
 
@@ -17,6 +16,7 @@ use crate::args::CheckArguments;
 use crate::cache::client::AdminClient;
 use crate::cache::error::AdminError;
 use crate::stdout;
+use crate::words::shown as without_orders;
 
 /// An error of the command.
 #[derive(Debug, thiserror::Error)]
@@ -75,18 +75,17 @@ async fn by_file(file: &Path, arguments: &CheckArguments) -> Result<Reports, Buc
     let config = Config::load(file, &Environment::of_process())?;
     let buckets = buckets_of(&config).await?;
     let chosen = |name: &str| arguments.bucket.as_deref().is_none_or(|chosen| chosen == name);
-    let chosen: Vec<_> = buckets.all().iter().filter(|bucket| chosen(&bucket.name)).collect();
+    let chosen: Vec<_> = buckets.all().iter().filter(|bucket| chosen(&bucket.name)).cloned().collect();
     if let (Some(bucket), true) = (&arguments.bucket, chosen.is_empty()) {
         let known: Vec<_> = buckets.all().iter().map(|bucket| &*bucket.name).collect();
         return Err(BucketCheckError::NoSuchBucket { bucket: bucket.clone(), known: known.join(", ") });
     }
-    let reports = join_all(chosen.iter().map(|bucket| check(bucket, key.as_ref()))).await;
-    Ok(Reports { reports: reports.concat() })
+    Ok(Reports { reports: check_all(chosen, key).await })
 }
 
 /// Returns what was found about one source, a line each.
 fn shown(report: &Report) -> String {
-    let mut text = format!("{}  {}\n", report.bucket, report.url);
+    let mut text = format!("{}  {}\n", without_orders(&report.bucket), without_orders(&report.url));
     for finding in &report.findings {
         let verdict = match finding.verdict {
             Verdict::Good => "ok",
@@ -94,10 +93,16 @@ fn shown(report: &Report) -> String {
             Verdict::Bad => "FAILED",
             Verdict::Unknown => "unknown",
         };
-        writeln!(text, "  {verdict:<8} {:<12} {}", finding.about, finding.found)
-            .expect("a string takes what is written");
+        writeln!(
+            text,
+            "  {verdict:<8} {:<12} {}",
+            without_orders(&finding.about),
+            without_orders(&finding.found)
+        )
+        .expect("a string takes what is written");
         if let Some(advice) = &finding.advice {
-            writeln!(text, "  {:<21} -> {advice}", "").expect("a string takes what is written");
+            writeln!(text, "  {:<21} -> {}", "", without_orders(advice))
+                .expect("a string takes what is written");
         }
     }
     text

@@ -13,6 +13,7 @@ use yatagarasu_server::service::explain::{Asked, Explanation, Finding, RuleFile,
 use crate::args::ExplainArguments;
 use crate::cache::client::AdminClient;
 use crate::cache::error::AdminError;
+use crate::words::shown as without_orders;
 
 /// An error of the command.
 #[derive(Debug, thiserror::Error)]
@@ -75,9 +76,9 @@ fn shown(explanation: &Explanation) -> String {
         rules,
         notes,
     } = explanation;
-    let mut text = format!("{request}\n\n");
+    let mut text = format!("{}\n\n", without_orders(request));
     let mut line = |name: &str, value: &str| {
-        writeln!(text, "{name:WIDTH$}{value}").expect("a string takes what is written");
+        writeln!(text, "{name:WIDTH$}{}", without_orders(value)).expect("a string takes what is written");
     };
     for (name, finding) in [("listener", listener), ("bucket", bucket), ("key", key)] {
         if let Some(Finding { is, because }) = finding {

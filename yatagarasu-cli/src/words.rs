@@ -19,6 +19,11 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// Returns a text of somebody else's without what a terminal would obey.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().map(|one| if one.is_control() { char::REPLACEMENT_CHARACTER } else { one }).collect()
+}
+
 /// Returns a number of seconds in its two largest units.
 pub(crate) fn duration(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
@@ -64,6 +69,12 @@ mod tests {
         ] {
             assert_eq!(size(bytes), words);
         }
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_is_replaced() {
+        // The last one is CSI in one character.
+        assert_eq!(shown("a\u{1b}[2J\nb\u{7}\u{9b}31m"), "a\u{fffd}[2J\u{fffd}b\u{fffd}\u{fffd}31m");
     }
 
     #[test]

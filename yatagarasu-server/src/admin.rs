@@ -48,7 +48,7 @@ use yatagarasu_core::{Clock, LogLimit, SystemClock};
 
 use crate::admin::events::Sender;
 use crate::admin::guesses::Guesses;
-use crate::admin::live::AdminBody;
+use crate::admin::live::{AdminBody, Latest};
 use crate::admin::metrics::{Metered, exposition};
 use crate::admin::ready::Readiness;
 use crate::build::Memory;
@@ -81,6 +81,8 @@ pub struct Admin {
     begun: Instant,
     /// Number of clients of `/live`.
     viewers: Arc<AtomicUsize>,
+    /// What they got last.
+    latest: Latest,
 }
 
 /// What the admin API shows of a server, besides its buckets.
@@ -101,8 +103,9 @@ impl Admin {
         let (guesses, refusals, readiness) = (Guesses::default(), Default::default(), Readiness::default());
         let state = Arc::new(state);
         let (buckets, token) = (ArcSwap::new(buckets), ArcSwapOption::new(token.map(Arc::new)));
-        let (reloader, begun, viewers) = (OnceLock::new(), Instant::now(), Arc::default());
-        Self { buckets, state, token, reloader, guesses, refusals, readiness, begun, viewers }
+        let (reloader, begun) = (OnceLock::new(), Instant::now());
+        let (viewers, latest) = (Arc::default(), Latest::default());
+        Self { buckets, state, token, reloader, guesses, refusals, readiness, begun, viewers, latest }
     }
 
     /// Returns the buckets that are served.

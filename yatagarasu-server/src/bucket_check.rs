@@ -3,8 +3,10 @@
 //! A few requests go to S3, past the cache and past all that heals faults: for an object that nobody has, for a list of one
 //! object, and for a byte of an object. What each of them says is a [`Finding`].
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::stream::{self, StreamExt};
 use http::header::{AGE, DATE, HeaderMap, HeaderValue, RANGE};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -20,11 +22,13 @@ use crate::service::buckets::Bucket;
 /// A key that nobody has.
 const ABSENT: &str = ".yatagarasu-probe";
 
+/// Number of buckets that are checked at a time.
+const AT_A_TIME: usize = 16;
+
 /// Longest wait for each answer.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// S3 refuses a signature that is 15 minutes off. `Date` is some seconds old when it arrives.
-const SKEW_REFUSED: Duration = Duration::from_secs(15 * 60);
+/// A difference of the clocks that is worth a word. `Date` is some seconds old when it arrives.
 const SKEW_SEEN: Duration = Duration::from_secs(60);
 
 /// What was found about one source of a bucket.
@@ -73,8 +77,17 @@ impl Report {
     }
 }
 
-/// Checks all sources of a bucket. `key` is an object to read, at S3.
-pub async fn check(bucket: &Bucket, key: Option<&ObjectKey>) -> Vec<Report> {
+/// Checks all sources of some buckets, a few at a time. `key` is an object to read, at S3.
+pub async fn check_all(buckets: Vec<Arc<Bucket>>, key: Option<ObjectKey>) -> Vec<Report> {
+    let checks = buckets.into_iter().map(|bucket| {
+        let key = key.clone();
+        async move { check(&bucket, key.as_ref()).await }
+    });
+    stream::iter(checks).buffered(AT_A_TIME).collect::<Vec<_>>().await.concat()
+}
+
+/// Checks all sources of a bucket.
+async fn check(bucket: &Bucket, key: Option<&ObjectKey>) -> Vec<Report> {
     let mut reports = Vec::with_capacity(bucket.origins.len());
     let prefix = bucket.key_prefix.as_str().split('{').next().unwrap_or_default();
     for origin in &bucket.origins {
@@ -114,7 +127,7 @@ impl Check<'_> {
     async fn get(&mut self, key: &ObjectKey, range: Option<HeaderValue>) -> Result<ObjectMeta, SourceError> {
         let headers = range.map(|range| (RANGE, range)).into_iter().collect();
         let request = SourceRequest { headers, traffic: Traffic::Probe, ..SourceRequest::default() };
-        let source = &self.origin.built.source;
+        let source = &self.origin.asked_once;
         let answer = timeout(LIMIT, source.get(key, &request)).await;
         let answer = answer.unwrap_or_else(|_| Err(SourceError::timed_out(LIMIT, "no response head")));
         let meta = answer.map(|answer| match answer {
@@ -202,9 +215,8 @@ impl Check<'_> {
         let found = format!("S3's clock is {} s {direction} this machine's", apart.as_secs());
         let advice =
             "synchronize the clock of this machine (NTP): S3 refuses signatures that are 15 minutes off";
-        if apart >= SKEW_REFUSED {
-            self.add("clock", Verdict::Bad, found, Some(advice));
-        } else if apart >= SKEW_SEEN {
+        if apart >= SKEW_SEEN {
+            // Requests are signed with S3's time once it has refused one. What fails is another finding.
             self.add("clock", Verdict::Warning, found, Some(advice));
         } else {
             self.add("clock", Verdict::Good, "as S3's", None);
@@ -284,7 +296,7 @@ impl Check<'_> {
     async fn list(&mut self, prefix: &str) -> Option<ObjectKey> {
         let listing = Listing { prefix: prefix.to_owned(), keys_max: 10, ..Listing::default() };
         let request = SourceRequest { traffic: Traffic::Probe, ..SourceRequest::default() };
-        let listed = timeout(LIMIT, self.origin.built.source.list(&listing, &request)).await;
+        let listed = timeout(LIMIT, self.origin.asked_once.list(&listing, &request)).await;
         match listed.unwrap_or_else(|_| Err(SourceError::timed_out(LIMIT, "no list"))) {
             Ok(page) => {
                 let readable = page.objects.iter().filter(|object| object.size > 0);
@@ -298,25 +310,57 @@ impl Check<'_> {
                 key
             }
             Err(error) => {
-                let advice = "allow s3:ListBucket on the bucket for lists of folders, `cache warm --prefix`, and 404 in \
-                              place of 403 for missing objects; nothing else needs it";
+                let advice = match error.kind() {
+                    ErrorKind::Denied | ErrorKind::Unexplained(_) => {
+                        "allow s3:ListBucket on the bucket for lists of folders, `cache warm --prefix`, and 404 in place of 403 \
+                         for missing objects; nothing else needs it"
+                    }
+                    _ => "lists of folders and `cache warm --prefix` need it; see what S3 says",
+                };
                 self.add("list", Verdict::Warning, error.to_string(), Some(advice));
                 None
             }
         }
     }
 
-    /// Reads a byte of an object.
+    /// Says what the answer for a missing object tells, if no other is known.
+    fn read_nothing(&mut self, asked: &Result<ObjectMeta, SourceError>) {
+        const NAME_ONE: &str = "name an object with --key to be sure";
+        match asked.as_ref().map_err(SourceError::kind) {
+            Err(ErrorKind::NotFound) => {
+                self.add(
+                    "read",
+                    Verdict::Good,
+                    "a missing object is not found, as it should be",
+                    Some(NAME_ONE),
+                );
+            }
+            // Whoever may list or read is not told so for a missing object without a reason.
+            Err(ErrorKind::Denied | ErrorKind::Unexplained(_)) => {
+                let found =
+                    "S3 denies a list and a missing object: it is not known whether it allows anything";
+                let advice = match &self.origin.config.source.access {
+                    Access::Anonymous => credentials_advice(&Access::Anonymous),
+                    Access::Static(_) | Access::Chain => READ_ADVICE,
+                };
+                self.add(
+                    "read",
+                    Verdict::Bad,
+                    found,
+                    Some(&format!("{advice}. If objects can be read, {NAME_ONE}")),
+                );
+            }
+            Ok(_) => {
+                let found = format!("S3 has an object `{ABSENT}`, or says so for any key");
+                self.add("read", Verdict::Unknown, found, Some(NAME_ONE));
+            }
+            Err(_) => self.add("read", Verdict::Unknown, "no object is known", Some(NAME_ONE)),
+        }
+    }
+
+    /// Reads a byte of an object, if one is known.
     async fn read(&mut self, key: Option<ObjectKey>, asked: &Result<ObjectMeta, SourceError>) {
-        let Some(key) = key else {
-            let is_missing = matches!(asked, Err(error) if error.kind() == ErrorKind::NotFound);
-            let (verdict, found) = if is_missing {
-                (Verdict::Good, "a missing object is not found, as it should be")
-            } else {
-                (Verdict::Unknown, "no object is known, and S3 says 403 for missing ones")
-            };
-            return self.add("read", verdict, found, Some("name an object with --key to be sure"));
-        };
+        let Some(key) = key else { return self.read_nothing(asked) };
         match self.get(&key, Some(HeaderValue::from_static("bytes=0-0"))).await {
             Ok(_) => self.add("read", Verdict::Good, format!("`{key}` can be read"), None),
             Err(error) => {
@@ -325,10 +369,7 @@ impl Check<'_> {
                         "the key is the one at S3, with `key_prefix` and without `path_prefix`"
                     }
                     ErrorKind::Archived => "it is in an archive: restore it, or try another key",
-                    ErrorKind::Denied | ErrorKind::Unexplained(_) => {
-                        "allow s3:GetObject on the objects of the bucket (arn:aws:s3:::BUCKET/*), and kms:Decrypt if they \
-                         are encrypted with a key of KMS; bucket policies and access points may deny it, too"
-                    }
+                    ErrorKind::Denied | ErrorKind::Unexplained(_) => READ_ADVICE,
                     _ => "see what S3 says",
                 };
                 self.add("read", Verdict::Bad, format!("`{key}`: {error}"), Some(advice));
@@ -336,6 +377,10 @@ impl Check<'_> {
         }
     }
 }
+
+/// What to do if S3 denies to read objects.
+const READ_ADVICE: &str = "allow s3:GetObject on the objects of the bucket (arn:aws:s3:::BUCKET/*), and kms:Decrypt if they are \
+                           encrypted with a key of KMS; bucket policies and access points may deny it, too";
 
 fn credentials_advice(access: &Access) -> &'static str {
     match access {

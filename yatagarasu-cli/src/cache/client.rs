@@ -31,8 +31,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Timeout for a check of the health. Those who check give up after some seconds themselves, and `/ready` waits 5 s for S3.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(5500);
 
-/// Timeout for a check of buckets: S3 is asked three times for each, ten seconds at most.
-const BUCKETS_TIMEOUT: Duration = Duration::from_secs(40);
+/// Timeout for a check of buckets: S3 is asked three times for each, ten seconds at most, and for some at a time.
+const BUCKETS_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Timeout for the fetch of an object, which S3 may send slowly.
 const WARM_TIMEOUT: Duration = Duration::from_secs(300);

@@ -9,7 +9,7 @@ use super::client::AdminClient;
 use super::error::AdminError;
 use super::table::table;
 use crate::args::{InspectArguments, ListArguments};
-use crate::words::{counted, duration, size};
+use crate::words::{counted, duration, shown, size};
 
 /// Number of leading columns of the table that hold text.
 const TEXT_COLUMNS: usize = 2;
@@ -61,7 +61,15 @@ pub(super) async fn inspect(
 ) -> Result<String, AdminError> {
     let InspectArguments { bucket, key, json } = arguments;
     let selected = ("key", Some(key.as_str()));
-    let Entries { entries, .. } = client.entries(bucket, &selected, None).await?;
+    let (mut entries, mut after) = (Vec::new(), None);
+    loop {
+        let page = client.entries(bucket, &selected, after.as_ref()).await?;
+        entries.extend(page.entries);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
     if *json {
         return Ok(entries.iter().map(json_line).collect());
     }
@@ -82,7 +90,7 @@ fn json_line(entry: &Entry) -> String {
 }
 
 fn row(entry: &Entry) -> Vec<String> {
-    let query = entry.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+    let query = entry.query.as_ref().map(|query| format!("?{}", shown(query))).unwrap_or_default();
     let variant = if entry.variant.is_some() { " (variant)" } else { "" };
     let is_sized = matches!(entry.kind, Kind::Object | Kind::Parts);
     vec![
@@ -137,19 +145,15 @@ fn described(entry: &Entry) -> String {
     let mut text = String::new();
     for (name, value) in lines {
         // A variant has several lines.
-        let value = value.replace('\n', "\n           ");
+        let value = value.split('\n').map(shown).collect::<Vec<_>>().join("\n           ");
         writeln!(text, "{name:<9}  {value}").expect("a string takes what is written");
     }
     for (index, (name, value)) in entry.fields.iter().enumerate() {
         let heading = if index == 0 { "fields" } else { "" };
-        writeln!(text, "{heading:<9}  {name}: {}", shown(value)).expect("a string takes what is written");
+        writeln!(text, "{heading:<9}  {}: {}", shown(name), shown(value))
+            .expect("a string takes what is written");
     }
     text
-}
-
-/// Returns a text of somebody else's without what a terminal would obey.
-fn shown(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
 }
 
 #[cfg(test)]
@@ -202,5 +206,10 @@ fields     etag: \"one\"
         let entry = Entry { key: "a\u{1b}[2Jb\n".to_owned(), ..entry() };
         assert_eq!(row(&entry)[0], "a\u{fffd}[2Jb\u{fffd}");
         assert!(described(&entry).starts_with("key        a\u{fffd}[2Jb\u{fffd}\n"));
+        let variant = Some("accept-language: \u{9b}31m".to_owned());
+        let entry =
+            Entry { variant, detail: Some("\u{1b}c".to_owned()), query: Some("\u{7}".to_owned()), ..entry };
+        assert!(!described(&entry).contains(['\u{9b}', '\u{1b}', '\u{7}']), "{:?}", described(&entry));
+        assert!(!row(&entry).concat().contains(char::is_control));
     }
 }

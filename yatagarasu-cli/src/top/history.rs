@@ -10,8 +10,8 @@ const KEPT: usize = 300;
 /// Number of seconds that ratios and quantiles are about.
 pub(super) const WINDOW: usize = 10;
 
-/// What the cache did for responses that came from memory.
-const FROM_MEMORY: [&str; 3] = ["hit", "stale", "revalidated"];
+/// What the cache did for responses that S3 did not have to send: their objects were in memory, or on their way already.
+const HITS: [&str; 4] = ["hit", "stale", "revalidated", "joined"];
 
 /// What the cache did for responses that are no objects.
 const OWN: &str = "own";
@@ -54,7 +54,7 @@ impl History {
         pairs.map(|(from, to)| per_second(from, to, &total)).collect()
     }
 
-    /// Returns the share of responses from memory among those for objects, of their number or of their bytes, in the last
+    /// Returns the share of hits among responses for objects, of their number or of their bytes, in the last
     /// seconds. Returns `None` if there were none.
     pub(super) fn hit_ratio(&self, counts: impl Fn(&Snapshot) -> &BTreeMap<String, u64>) -> Option<f64> {
         let (from, to) = (self.before(WINDOW)?, self.latest()?);
@@ -64,7 +64,7 @@ impl History {
                 .map(|(name, count)| count.saturating_sub(counts(from).get(name).copied().unwrap_or(0)))
                 .sum()
         };
-        let (hits, all) = (grown(&|name| FROM_MEMORY.contains(&name)), grown(&|name| name != OWN));
+        let (hits, all) = (grown(&|name| HITS.contains(&name)), grown(&|name| name != OWN));
         (all > 0).then(|| float(hits) / float(all))
     }
 

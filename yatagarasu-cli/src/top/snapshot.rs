@@ -57,7 +57,9 @@ pub(super) struct Bucket {
     #[serde(rename = "bucket")]
     pub(super) name: String,
     pub(super) requests: u64,
-    pub(super) from_memory: u64,
+    /// Requests for objects, and those among them that S3 was not asked for.
+    pub(super) for_objects: u64,
+    pub(super) hits: u64,
     pub(super) bytes: u64,
     pub(super) objects: u64,
     pub(super) cache_bytes: u64,

@@ -10,7 +10,7 @@ use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
 
 use super::history::{History, float, sum};
 use super::snapshot::{Bucket, Snapshot};
-use crate::words::{counted, duration, size};
+use crate::words::{counted, duration, shown, size};
 
 /// Number of seconds that rates are about: the bytes of a stream go out in bursts.
 const SECONDS: usize = 3;
@@ -135,8 +135,8 @@ fn bucket_table(history: &History, now: &Snapshot, style: Style) -> Table<'stati
                 SECONDS,
             )
         };
-        let ratio = if bucket.requests > 0 {
-            format!("{:.1}%", float(bucket.from_memory) * 100.0 / float(bucket.requests))
+        let ratio = if bucket.for_objects > 0 {
+            format!("{:.1}%", float(bucket.hits) * 100.0 / float(bucket.for_objects))
         } else {
             "-".to_owned()
         };
@@ -210,11 +210,6 @@ fn error_table(now: &Snapshot, style: Style) -> Table<'static> {
     Table::new(rows, widths).style(style.of(Color::Red)).block(part(name))
 }
 
-/// Returns a text of somebody else's without what a terminal would obey.
-fn shown(text: &str) -> String {
-    text.chars().filter(|one| !one.is_control()).collect()
-}
-
 fn number(value: f64) -> String {
     if value >= 100.0 || value == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
@@ -254,7 +249,7 @@ mod tests {
             "latency": { "bounds": [0.001, 0.002], "memory": [hits, 0, 0], "source": [0, 10, 0] },
             "connections": { "open": 3, "max": 100 }, "running": 2,
             "memory": { "resident_bytes": 40_000_000 },
-            "buckets": [{ "bucket": "assets", "requests": hits, "from_memory": hits, "bytes": hits * 1000, "objects": 7,
+            "buckets": [{ "bucket": "assets", "requests": hits, "for_objects": hits, "hits": hits, "bytes": hits * 1000, "objects": 7,
                 "cache_bytes": 5_000_000, "cache_bytes_max": 10_000_000, "up": false, "credentials_valid": true }],
             "hottest": [{ "bucket": "assets", "key": "css/\u{1b}a.css", "requests": 42 }],
             "streams": [{ "bucket": "videos", "key": "a.mp4", "sent": 25, "length": 100, "seconds": 61.5 }],
@@ -287,7 +282,7 @@ mod tests {
             "assets",
             "7 objects, 5 MB of 10 MB",
             "S3 is down",
-            "42        assets/css/a.css",
+            "42        assets/css/\u{fffd}a.css",
             "25%       1m 1s    videos/a.mp4",
             "502",
             "S3 answers 500",

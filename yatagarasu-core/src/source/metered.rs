@@ -59,6 +59,11 @@ pub const RESULTS: [&str; 14] = [
 /// Results that are no failure of the source or of the gateway, at the front of [`RESULTS`].
 const ANSWERS: usize = 7;
 
+/// Returns `true` if a result is a failure of the source or of the gateway, or that nobody waited for it.
+pub fn is_failure(result: &str) -> bool {
+    RESULTS[ANSWERS..].contains(&result)
+}
+
 const OK: usize = 0;
 const NOT_MODIFIED: usize = 1;
 const ABANDONED: usize = RESULTS.len() - 1;
@@ -127,7 +132,7 @@ impl SourceMeters {
         self.body_bytes.load(Ordering::Relaxed)
     }
 
-    /// Returns the times from a request to its response head.
+    /// Returns the times from a request to its response head, to a failure, or to where nobody waited any more.
     pub fn first_byte(&self) -> Distribution {
         self.first_byte.read()
     }
@@ -158,28 +163,28 @@ impl Metered {
         ask: impl Future<Output = Result<T, SourceError>>,
         ok: impl FnOnce(&T) -> usize,
     ) -> Result<(T, Running), SourceError> {
-        let mut asked = Asked { meters: &self.meters, operation, result: ABANDONED };
         let running = Running::begin(&self.meters);
+        let mut asked = Asked { meters: &self.meters, operation, result: ABANDONED, begun: running.begun };
         let answer = ask.await;
         asked.result = answer.as_ref().map_or_else(result, ok);
-        if answer.is_ok() {
-            self.meters.first_byte.record(running.begun.elapsed());
-        }
+        drop(asked);
         Ok((answer?, running))
     }
 }
 
-/// A request on its way. Dropping it counts its result.
+/// A request on its way. Dropping it counts its result and its time.
 struct Asked<'a> {
     meters: &'a SourceMeters,
     operation: Operation,
     result: usize,
+    begun: Instant,
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         let results = &self.meters.requests[self.operation as usize];
         results[self.result].fetch_add(1, Ordering::Relaxed);
+        self.meters.first_byte.record(self.begun.elapsed());
     }
 }
 
@@ -354,7 +359,8 @@ mod tests {
             assert_eq!(count(&meters, operation, result), 1, "{operation:?} {result}");
         }
         assert_eq!((meters.totals(), meters.running()), ((5, 1), 0));
-        assert_eq!(meters.first_byte().count(), 3, "of those that were answered");
+        let waits = meters.first_byte();
+        assert_eq!((waits.count(), waits.sum), (6, 1_000_000_000), "one was waited for in vain");
     }
 
     #[test]

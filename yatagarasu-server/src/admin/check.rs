@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -12,7 +11,7 @@ use serde_json::json;
 use yatagarasu_core::ObjectKey;
 
 use crate::admin::{document, order, problem, purge};
-use crate::bucket_check::check;
+use crate::bucket_check::check_all;
 use crate::service::buckets::Buckets;
 
 const EXPECTED: &str = "expected {}, {\"bucket\": NAME}, or {\"bucket\": NAME, \"key\": KEY}";
@@ -36,7 +35,7 @@ pub(super) async fn answer(
         Err(refused) => return refused,
     };
     let chosen = |name: &str| order.bucket.as_deref().is_none_or(|chosen| chosen == name);
-    let chosen: Vec<_> = buckets.all().iter().filter(|bucket| chosen(&bucket.name)).collect();
+    let chosen: Vec<_> = buckets.all().iter().filter(|bucket| chosen(&bucket.name)).cloned().collect();
     if let (Some(name), true) = (&order.bucket, chosen.is_empty()) {
         return purge::no_such_bucket(buckets.all(), name);
     }
@@ -45,6 +44,6 @@ pub(super) async fn answer(
         (None, Ok(Some(_))) => return problem(StatusCode::BAD_REQUEST, EXPECTED),
         (_, Ok(key)) => key,
     };
-    let reports = join_all(chosen.iter().map(|bucket| check(bucket, key.as_ref()))).await;
-    document(StatusCode::OK, &json!({ "reports": reports.concat() }))
+    let reports = check_all(chosen, key).await;
+    document(StatusCode::OK, &json!({ "reports": reports }))
 }

@@ -2,10 +2,11 @@
 //!
 //! The numbers are totals since the start of the process. Whoever reads them computes rates from the differences.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,7 @@ use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{Either, Full};
 use serde_json::{Map, Value, json};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use yatagarasu_core::cache::retired::retired_bytes;
 use yatagarasu_core::histogram::{Distribution, REQUEST_TIMES};
 use yatagarasu_core::{Clock, SystemClock};
@@ -24,13 +25,16 @@ use yatagarasu_sys::process::usage;
 
 use crate::admin::{Admin, problem};
 use crate::config::{Prices, Secret};
-use crate::service::buckets::Bucket;
+use crate::service::buckets::{Bucket, Buckets};
 use crate::telemetry::counters::{Counters, Metrics};
 use crate::telemetry::recent::{RecentError, RunningStream};
 use crate::telemetry::traffic::{CacheOutcome, Origin, TrafficSum};
 
 /// Time between two events.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// Time for which clients share an event: making one takes longer than sending it to many.
+const SHARED: Duration = Duration::from_millis(500);
 
 /// Number of clients that may look at a time.
 const VIEWERS_MAX: usize = 16;
@@ -86,8 +90,27 @@ impl Body for Live {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        let event = is_same.then(|| format!("event: snapshot\ndata: {}\n\n", snapshot(&self.admin)));
-        Poll::Ready(event.map(|event| Ok(Frame::data(Bytes::from(event)))))
+        let event = is_same.then(|| self.admin.latest.get(|| snapshot(&self.admin)));
+        Poll::Ready(event.map(|event| Ok(Frame::data(event))))
+    }
+}
+
+/// The latest event, which all clients share.
+#[derive(Debug, Default)]
+pub(super) struct Latest(Mutex<Option<(Instant, Bytes)>>);
+
+impl Latest {
+    /// Returns the latest event if it is of this second, or makes one of what `look` returns.
+    fn get(&self, look: impl FnOnce() -> Value) -> Bytes {
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*latest {
+            Some((at, event)) if at.elapsed() < SHARED => event.clone(),
+            Some(_) | None => {
+                let event = Bytes::from(format!("event: snapshot\ndata: {}\n\n", look()));
+                *latest = Some((Instant::now(), event.clone()));
+                event
+            }
+        }
     }
 }
 
@@ -113,7 +136,7 @@ fn snapshot(admin: &Admin) -> Value {
     let (state, buckets) = (&admin.state, admin.buckets());
     let (metrics, traffic) = (&state.metrics, state.metrics.traffic());
     let mut all = TrafficSum::new("".into());
-    for one in &traffic {
+    for one in traffic.values() {
         all.include(one);
     }
     let sources = buckets.all().iter().flat_map(|bucket| &bucket.origins);
@@ -126,8 +149,7 @@ fn snapshot(admin: &Admin) -> Value {
     }
     let limits = state.limits.borrow().clone();
     let (fills, sockets) = (&state.memory.fills, &state.memory.sockets);
-    let listed =
-        |bucket: &Arc<Bucket>| of_bucket(bucket, traffic.iter().find(|one| one.bucket == bucket.name));
+    let listed = |bucket: &Arc<Bucket>| of_bucket(bucket, traffic.get(&bucket.name));
     json!({
         "at": seconds(SystemClock.date()),
         "uptime_seconds": admin.begun.elapsed().as_secs_f64(),
@@ -149,7 +171,7 @@ fn snapshot(admin: &Admin) -> Value {
             "socket_bytes_max": sockets.bytes_max(),
         },
         "buckets": buckets.all().iter().map(listed).collect::<Vec<_>>(),
-        "hottest": hottest(metrics),
+        "hottest": hottest(metrics, &buckets),
         "streams": streams(metrics),
         "errors": errors(metrics),
     })
@@ -185,10 +207,11 @@ fn latency(all: &TrafficSum) -> Value {
 fn of_bucket(bucket: &Bucket, traffic: Option<&TrafficSum>) -> Value {
     let usage = bucket.gateway.usage();
     let (outcomes, bytes) = traffic.map_or_else(Default::default, |sum| (sum.by_outcome(), sum.body_bytes));
-    let from_memory = |counts: &[u64; CacheOutcome::ALL.len()]| -> u64 {
+    let counted = |counts: &[u64; CacheOutcome::ALL.len()], counts_for: fn(CacheOutcome) -> bool| -> u64 {
         let outcomes = CacheOutcome::ALL.iter().zip(counts);
-        outcomes.filter(|((outcome, _), _)| outcome.is_from_memory()).map(|(_, count)| count).sum()
+        outcomes.filter(|((outcome, _), _)| counts_for(*outcome)).map(|(_, count)| count).sum()
     };
+    let (hit, for_object) = (CacheOutcome::is_hit, |outcome| outcome != CacheOutcome::Own);
     let (origin, rest) = bucket.origins.split_first().expect("a bucket has a source");
     let mut totals = origin.meters.totals();
     for (requests, failed) in rest.iter().map(|origin| origin.meters.totals()) {
@@ -204,9 +227,11 @@ fn of_bucket(bucket: &Bucket, traffic: Option<&TrafficSum>) -> Value {
         "hosts": bucket.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "path_prefix": bucket.path_prefix,
         "requests": outcomes.iter().sum::<u64>(),
-        "from_memory": from_memory(&outcomes),
+        "for_objects": counted(&outcomes, for_object),
+        "hits": counted(&outcomes, hit),
         "bytes": bytes.iter().sum::<u64>(),
-        "bytes_from_memory": from_memory(&bytes),
+        "bytes_for_objects": counted(&bytes, for_object),
+        "bytes_of_hits": counted(&bytes, hit),
         "objects": usage.objects,
         "cache_bytes": usage.bytes,
         "cache_bytes_max": usage.capacity,
@@ -220,7 +245,8 @@ fn of_bucket(bucket: &Bucket, traffic: Option<&TrafficSum>) -> Value {
 }
 
 /// Returns the objects with the most requests. A bucket that is served no more has none.
-fn hottest(metrics: &Metrics) -> Value {
+fn hottest(metrics: &Metrics, buckets: &Buckets) -> Value {
+    let served: HashSet<&str> = buckets.all().iter().map(|bucket| &*bucket.name).collect();
     let mut sums: Vec<(String, u64)> = Vec::new();
     for (name, count) in metrics.threads().iter().flat_map(|thread| thread.hottest.list()) {
         match sums.iter_mut().find(|(known, _)| *known == name) {
@@ -230,7 +256,7 @@ fn hottest(metrics: &Metrics) -> Value {
     }
     sums.sort_by(|(one, fewer), (other, more)| more.cmp(fewer).then_with(|| one.cmp(other)));
     let named = sums.iter().filter_map(|(name, count)| Some((name.split_once('\0')?, count)));
-    let hottest = named.take(HOTTEST_MAX);
+    let hottest = named.filter(|((bucket, _), _)| served.contains(bucket)).take(HOTTEST_MAX);
     hottest
         .map(|((bucket, key), requests)| json!({ "bucket": bucket, "key": key, "requests": requests }))
         .collect()

@@ -50,13 +50,45 @@ pub(crate) fn exposition(metered: Metered, asked: &HeaderMap) -> (HeaderValue, S
     registry.sub_registry_with_prefix("yatagarasu").register_collector(Box::new(metered));
     // These have the names that the libraries of Prometheus give them everywhere.
     registry.register_collector(Box::new(process::Process));
-    let mut accepted = asked.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepted = asked.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut rendered = String::new();
-    let (kind, result) = if accepted.any(|value| value.contains(OPEN_METRICS)) {
+    let (kind, result) = if accepted.flat_map(|value| value.split(',')).any(is_open_metrics) {
         (OPEN_METRICS_TEXT, text::encode(&mut rendered, &registry))
     } else {
         (prometheus_text::CONTENT_TYPE, prometheus_text::encode(&mut rendered, &registry))
     };
     result.expect("a string takes what is written");
     (HeaderValue::from_static(kind), rendered)
+}
+
+/// Returns `true` if a member of `Accept` is for OpenMetrics 1 (RFC 9110 12.5.1).
+fn is_open_metrics(member: &str) -> bool {
+    let mut parts = member.split(';').map(str::trim);
+    let is_named = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(OPEN_METRICS));
+    is_named
+        && parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| match name {
+            "q" => value.parse::<f32>().is_ok_and(|weight| weight > 0.0),
+            "version" => value.trim_matches('"').starts_with("1."),
+            _ => true,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openmetrics_is_written_for_those_who_take_it() {
+        for (member, expected) in [
+            ("application/openmetrics-text", true),
+            (" application/openmetrics-text; version=1.0.0; q=0.5", true),
+            ("application/openmetrics-text;version=\"1.0.0\";escaping=allow-utf-8", true),
+            ("application/openmetrics-text;version=0.0.1", false),
+            ("application/openmetrics-text;q=0", false),
+            ("text/plain", false),
+            ("*/*", false),
+        ] {
+            assert_eq!(is_open_metrics(member), expected, "{member}");
+        }
+    }
 }

@@ -2,16 +2,16 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::Authority;
+use http::{HeaderMap, HeaderValue};
 
 use crate::config::Secret;
 
 /// Returns `true` if the request has the token (RFC 6750 2.1). If none is configured, returns `true` if `Host` is an IP
-/// address or `localhost`; the admin listener is then bound to a loopback address.
+/// address or `localhost`, and no page of another origin sends it; the admin listener is then bound to a loopback address.
 pub(super) fn shown(token: Option<&Secret>, headers: &HeaderMap) -> bool {
-    let Some(token) = token else { return names_this_machine(headers) };
+    let Some(token) = token else { return names_this_machine(headers) && !comes_from_elsewhere(headers) };
     let shown = headers.get(AUTHORIZATION).and_then(|value| {
         let (scheme, shown) = value.to_str().ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(shown.trim())
@@ -26,6 +26,13 @@ fn names_this_machine(headers: &HeaderMap) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let host = authority.host().trim_matches(['[', ']']);
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
+}
+
+/// Returns `true` if a browser says that a page of another origin sends the request (Fetch Metadata Request Headers, 2.1).
+/// Such a page cannot read the response, but each costs something.
+fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
 }
 
 /// Compares in a time that does not depend on the number of equal bytes.
@@ -67,5 +74,17 @@ mod tests {
         check("localhost", true);
         check("evil.example:9090", false);
         check("", false);
+    }
+
+    #[test]
+    fn without_a_token_no_page_of_another_origin_may_ask() {
+        for (site, expected) in
+            [("none", true), ("same-origin", true), ("same-site", false), ("cross-site", false)]
+        {
+            let mut headers: HeaderMap =
+                [(HOST, HeaderValue::from_static("localhost"))].into_iter().collect();
+            headers.insert("sec-fetch-site", site.parse().unwrap());
+            assert_eq!(shown(None, &headers), expected, "{site}");
+        }
     }
 }

@@ -28,6 +28,8 @@ pub struct Origin {
     pub circuit: Guarded,
     /// The requests that were sent to it.
     pub meters: Arc<SourceMeters>,
+    /// The source without what heals its faults, but with its timeouts.
+    pub(crate) asked_once: Arc<dyn ObjectSource>,
     /// The source, with the limits of requests to it.
     source: Arc<dyn ObjectSource>,
     /// What it was built from.
@@ -42,6 +44,7 @@ impl Origin {
         clock: &Arc<dyn Clock>,
         earlier: Option<&Self>,
     ) -> Result<Self, BuildError> {
+        let earlier_meters = earlier.map(|earlier| Arc::clone(&earlier.meters));
         // A file of certificates may have another content under the same name.
         let is_fixed = config.source.tls.ca_file.is_none();
         let built = match earlier.filter(|earlier| is_fixed && earlier.config.source == config.source) {
@@ -53,9 +56,10 @@ impl Origin {
         let healing = Healing::new(Arc::clone(&name), config.retry);
         // A retry counts for the circuit, and a body that goes on is a request like all others.
         let timed = Timed::new(Arc::clone(&built.source), config.response_timeout, config.idle_timeout);
-        let meters = Arc::<SourceMeters>::default();
-        let metered = Metered::new(Arc::new(timed), Arc::clone(&meters));
-        let circuit = Guarded::new(Arc::new(metered), Arc::clone(&name));
+        // Another configuration of the same bucket goes on counting.
+        let meters = earlier_meters.unwrap_or_default();
+        let asked_once: Arc<dyn ObjectSource> = Arc::new(Metered::new(Arc::new(timed), Arc::clone(&meters)));
+        let circuit = Guarded::new(Arc::clone(&asked_once), Arc::clone(&name));
         let asked: Arc<dyn ObjectSource> = if config.hedging {
             Arc::new(Hedging::new(Arc::new(circuit.clone()), Arc::clone(&healing)))
         } else {
@@ -63,7 +67,7 @@ impl Origin {
         };
         let retrying = Retrying::new(asked, Arc::clone(&healing));
         let source = Arc::new(Resuming::new(Arc::new(retrying), Arc::clone(&healing)));
-        Ok(Self { name, built, healing, circuit, meters, source, config: config.clone() })
+        Ok(Self { name, built, healing, circuit, meters, asked_once, source, config: config.clone() })
     }
 
     /// Says where it asks, and with which keys.

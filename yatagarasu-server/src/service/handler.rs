@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::hit::{Looked, PlainHit};
 use yatagarasu_core::http::coding::Accepted;
@@ -37,6 +38,7 @@ use crate::service::task::{Task, settle};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::access_log::request::{Asked, Fields};
 use crate::telemetry::counters::Counters;
+use crate::telemetry::recent::LONG_BYTES;
 use crate::telemetry::request_id::{RequestId, RequestIds};
 use crate::telemetry::traffic::Traffic;
 
@@ -79,7 +81,7 @@ pub(crate) struct RequestHandler {
 struct Served {
     buckets: Arc<Buckets>,
     /// The counters of the buckets, in their order. Each thread has its own, because every request counts a reference.
-    traffic: Arc<Vec<Arc<Traffic>>>,
+    traffic: Vec<Arc<Traffic>>,
 }
 
 impl Served {
@@ -149,6 +151,7 @@ impl RequestHandler {
             authority: head.uri.authority().map(Authority::as_str),
             peer: Some((client, rules)),
             fields: Fields::Map(&head.headers),
+            begun: Instant::now(),
         };
         let entry = Entry::begin(&asked, &request_id, &self.counters);
         let context = ResponseContext { request_id, key: None, entry, waited: None, changes: None };
@@ -218,6 +221,7 @@ impl RequestHandler {
             },
         };
         let visit = visit.map(|visit| (visit, http_method));
+        context.entry.awaits_source();
         Either::Right(settle(served.gateway.clone(), task, visit, context))
     }
 
@@ -238,6 +242,7 @@ impl RequestHandler {
         if front.https_redirect.is_some() {
             return Err(None);
         }
+        let begun = Instant::now();
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let decoded = decode(path).map_err(|_| None)?;
@@ -253,6 +258,7 @@ impl RequestHandler {
             authority: None,
             peer: Some((client, rules)),
             fields: Fields::Head(head),
+            begun,
         };
         let host = if served.buckets.are_by_host() { asked.host() } else { None };
         let (index, object) = served.buckets.split(host.as_deref(), &decoded).ok_or(None)?;
@@ -318,7 +324,7 @@ impl RequestHandler {
         let peer = Some((client, &rules));
         let (path, query, authority, version, fields) = ("", None, None, Version::HTTP_11, Fields::None);
         Entry::begin(
-            &Asked { method: &method, path, query, version, authority, peer, fields },
+            &Asked { method: &method, path, query, version, authority, peer, fields, begun: Instant::now() },
             request_id,
             &self.counters,
         )
@@ -333,9 +339,12 @@ impl RequestHandler {
         front: &Front,
     ) -> Hit {
         let request_id = self.request_ids.make();
-        let entry = Entry::begin(asked, &request_id, &self.counters)
+        let mut entry = Entry::begin(asked, &request_id, &self.counters)
             .of(bucket, object)
             .answered(StatusCode::OK, hit.handling);
+        if hit.stored.length() >= LONG_BYTES {
+            entry = entry.listed_as(object.into());
+        }
         let head = response::head(&hit, front, &request_id);
         Hit { head, stored: hit.stored, entry }
     }

@@ -147,7 +147,7 @@ impl Entry {
         counters.begun();
         Self {
             counters: Arc::clone(counters),
-            begun: Instant::now(),
+            begun: asked.begun,
             head: None,
             method: method_index(asked.method),
             status: client_left(),
@@ -178,6 +178,11 @@ impl Entry {
     pub(crate) fn listed_as(mut self, key: Arc<str>) -> Self {
         self.key = Some(key);
         self
+    }
+
+    /// Records that the source is waited for, for whoever leaves meanwhile.
+    pub(crate) fn awaits_source(&mut self) {
+        self.origin = Origin::Source;
     }
 
     /// Records the wait for the source.

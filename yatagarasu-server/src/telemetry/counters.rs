@@ -2,6 +2,7 @@
 //!
 //! The counters of responses are in [`Traffic`], one for each bucket.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,7 +22,7 @@ pub struct Metrics(Vec<Arc<Counters>>);
 /// for each other.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    /// The responses of each bucket that is served.
+    /// The responses of each bucket that is or was served.
     buckets: ArcSwap<Vec<Arc<Traffic>>>,
     /// The responses to requests that no bucket is for.
     unrouted: Arc<Traffic>,
@@ -82,22 +83,16 @@ impl Metrics {
         }
     }
 
-    /// Returns the responses of each bucket, and at the end those to requests that no bucket is for.
-    pub(crate) fn traffic(&self) -> Vec<TrafficSum> {
-        let mut sums: Vec<TrafficSum> = Vec::new();
+    /// Returns the responses of each bucket by its name, and of requests that no bucket is for by an empty one.
+    pub(crate) fn traffic(&self) -> BTreeMap<Arc<str>, TrafficSum> {
+        let mut sums = BTreeMap::new();
         for thread in &self.0 {
-            for traffic in thread.buckets.load().iter() {
-                // All threads serve the same buckets, except in the moment of a reload.
-                let index = sums.iter().position(|sum| sum.bucket == traffic.bucket).unwrap_or_else(|| {
-                    sums.push(TrafficSum::new(Arc::clone(&traffic.bucket)));
-                    sums.len() - 1
-                });
-                sums[index].add(traffic);
+            let buckets = thread.buckets.load();
+            for traffic in buckets.iter().chain([&thread.unrouted]) {
+                let sum = sums.entry(Arc::clone(&traffic.bucket));
+                sum.or_insert_with(|| TrafficSum::new(Arc::clone(&traffic.bucket))).add(traffic);
             }
         }
-        let mut unrouted = TrafficSum::new("".into());
-        self.0.iter().for_each(|thread| unrouted.add(&thread.unrouted));
-        sums.push(unrouted);
         sums
     }
 
@@ -161,17 +156,21 @@ impl Counters {
         }
     }
 
-    /// Returns the counters of these buckets, in their order. Those of a bucket that was served before go on, and those of
-    /// others are forgotten.
-    pub(crate) fn serve(&self, buckets: impl Iterator<Item = impl AsRef<str>>) -> Arc<Vec<Arc<Traffic>>> {
-        let earlier = self.buckets.load();
-        let traffic = buckets.map(|name| {
-            let same = earlier.iter().find(|traffic| *traffic.bucket == *name.as_ref());
-            same.map_or_else(|| Arc::new(Traffic::new(name.as_ref().into())), Arc::clone)
-        });
-        let traffic = Arc::new(traffic.collect());
-        self.buckets.store(Arc::clone(&traffic));
-        traffic
+    /// Returns the counters of these buckets, in their order. Those of a bucket that was served before go on. Those of
+    /// buckets that are served no more stay, so that no sum ever falls.
+    pub(crate) fn serve(&self, buckets: impl Iterator<Item = impl AsRef<str>>) -> Vec<Arc<Traffic>> {
+        let mut all = Vec::clone(&self.buckets.load());
+        let mut served = Vec::new();
+        for name in buckets {
+            let known = all.iter().position(|traffic| *traffic.bucket == *name.as_ref());
+            let index = known.unwrap_or_else(|| {
+                all.push(Arc::new(Traffic::new(name.as_ref().into())));
+                all.len() - 1
+            });
+            served.push(Arc::clone(&all[index]));
+        }
+        self.buckets.store(Arc::new(all));
+        served
     }
 
     /// Counts a request until [`ended`](Self::ended).

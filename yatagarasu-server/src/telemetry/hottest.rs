@@ -1,11 +1,13 @@
 //! Estimates which objects are asked for most, in bounded memory.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use heavykeeper::TopK;
 use tokio::time::Instant;
+
+use crate::telemetry::counters::Tally;
 
 /// Number of objects that a thread keeps.
 const KEPT: usize = 32;
@@ -27,83 +29,89 @@ const SAMPLED: u64 = 8;
 /// The bucket and the key of an object, with a NUL between them, which neither has.
 type Name = String;
 
-/// The hottest objects of one thread.
+/// Objects with their counts.
+type Counts = Vec<(Name, u64)>;
+
+/// The hottest objects of one thread. That thread counts, and any thread lists.
 #[derive(Debug)]
-pub(crate) struct Hottest(Mutex<Periods>);
+pub(crate) struct Hottest {
+    /// Requests of the present period.
+    requests: Tally,
+    periods: Mutex<Periods>,
+}
 
 struct Periods {
     begun: Instant,
-    requests: u64,
     now: TopK<Name, FixedState>,
     /// The objects of the period before, with their counts.
-    before: Vec<(Name, u64)>,
+    before: Counts,
 }
 
 impl std::fmt::Debug for Periods {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Periods").field("requests", &self.requests).finish_non_exhaustive()
+        f.debug_struct("Periods").field("begun", &self.begun).finish_non_exhaustive()
     }
 }
 
 impl Hottest {
     pub(crate) fn new() -> Self {
-        let (begun, now) = (Instant::now(), sketch());
-        Self(Mutex::new(Periods { begun, requests: 0, now, before: Vec::new() }))
+        let periods = Periods { begun: Instant::now(), now: sketch(), before: Vec::new() };
+        Self { requests: Tally::default(), periods: Mutex::new(periods) }
     }
 
-    /// Counts a request for an object that began at `begun`.
+    /// Counts a request for an object that began at `begun`. Must be called by one thread only.
     pub(crate) fn count(&self, bucket: &str, key: &str, begun: Instant) {
-        let mut periods = self.periods();
-        periods.turn(begun);
-        periods.requests += 1;
+        let weight = if self.requests.add(1) < EXACT { 1 } else { SAMPLED };
         // Not each eighth one: clients that ask for the same objects in turn would always hit the same one.
-        if periods.requests > EXACT && fastrand::u64(..SAMPLED) > 0 {
+        if weight > 1 && fastrand::u64(..SAMPLED) > 0 {
             return;
         }
-        let weight = if periods.requests > EXACT { SAMPLED } else { 1 };
         let name = [bucket, key].join("\0");
+        // Somebody who lists holds it for a moment. A hit does not wait for that.
+        let Ok(mut periods) = self.periods.try_lock() else { return };
+        if periods.turn(begun) {
+            self.requests.add(self.requests.read().wrapping_neg());
+        }
         periods.now.add(&name, weight);
     }
 
     /// Returns the objects with the most requests in the last one to two minutes, by bucket and key.
-    pub(crate) fn list(&self) -> Vec<(String, u64)> {
-        let mut periods = self.periods();
-        periods.turn(Instant::now());
-        let mut list = listed(&periods.now);
-        for (name, count) in &periods.before {
-            match list.iter_mut().find(|(known, _)| known == name) {
+    pub(crate) fn list(&self) -> Counts {
+        let (now, before) = self.periods.lock().unwrap_or_else(PoisonError::into_inner).lists(Instant::now());
+        let mut list = now;
+        for (name, count) in before {
+            match list.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, sum)) => *sum += count,
-                None => list.push((name.clone(), *count)),
+                None => list.push((name, count)),
             }
         }
         list
     }
-
-    fn periods(&self) -> MutexGuard<'_, Periods> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Periods {
-    /// Begins a new period if the present one is over.
-    fn turn(&mut self, now: Instant) {
-        let age = now.saturating_duration_since(self.begun);
-        if age < PERIOD {
-            return;
+    /// Begins a new period if the present one is over. Returns whether it is.
+    fn turn(&mut self, now: Instant) -> bool {
+        let is_over = now.saturating_duration_since(self.begun) >= PERIOD;
+        if is_over {
+            (self.before, _) = self.lists(now);
+            (self.begun, self.now) = (now, sketch());
         }
-        let last = listed(&self.now);
-        self.before = if age < 2 * PERIOD { last } else { Vec::new() };
-        (self.begun, self.requests, self.now) = (now, 0, sketch());
+        is_over
+    }
+
+    /// Returns the objects of the present period and of the one before, as far as they are of the last two.
+    fn lists(&self, now: Instant) -> (Counts, Counts) {
+        let age = now.saturating_duration_since(self.begun);
+        let of_now = || self.now.list().into_iter().map(|node| (node.item, node.count)).collect();
+        let of_now = if age < 2 * PERIOD { of_now() } else { Vec::new() };
+        (of_now, if age < PERIOD { self.before.clone() } else { Vec::new() })
     }
 }
 
 /// The hasher has no secret: whoever makes keys collide only hides them here.
 fn sketch() -> TopK<Name, FixedState> {
     TopK::with_hasher(KEPT, WIDTH, DEPTH, DECAY, FixedState::default())
-}
-
-fn listed(sketch: &TopK<Name, FixedState>) -> Vec<(Name, u64)> {
-    sketch.list().into_iter().map(|node| (node.item, node.count)).collect()
 }
 
 #[cfg(test)]
@@ -131,11 +139,11 @@ mod tests {
         assert!((4_000..=6_000).contains(&find("warm")), "{}", find("warm"));
         assert!(hottest.list().len() <= KEPT);
         tokio::time::advance(PERIOD).await;
-        count("new", 10);
-        assert_eq!(find("new"), 10, "few requests are counted one by one");
-        assert!(find("hot") > 9_000);
+        count("next", 100);
+        assert!(find("next") > 10 && find("hot") > 9_000, "{} {}", find("next"), find("hot"));
         tokio::time::advance(PERIOD).await;
-        assert_eq!((find("new"), find("hot")), (10, 0));
+        count("new", 10);
+        assert_eq!((find("new"), find("hot")), (10, 0), "few requests are counted one by one");
         tokio::time::advance(2 * PERIOD).await;
         assert_eq!(hottest.list(), []);
     }

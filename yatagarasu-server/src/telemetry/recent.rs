@@ -88,6 +88,10 @@ impl Recent {
         // Those that have ended go when there is no room, so that each of them costs a constant time on average.
         if streams.len() == streams.capacity() {
             streams.retain(|stream| stream.strong_count() > 0);
+            // Room for as many as are left: the next look is as far away.
+            let left = streams.len();
+            streams.reserve(left.max(4));
+            streams.shrink_to(4 * left + 4);
         }
         streams.push(Arc::downgrade(&stream));
         stream
@@ -142,7 +146,11 @@ mod tests {
         let streams = recent.streams();
         assert_eq!((streams.len(), streams[0].sent(), streams[0].id), (1, 7, first.id));
         assert!(lock(&recent.streams).capacity() <= 8, "those that have ended take no room");
-        drop((streams, first));
+        // Many that last do not make each new one look at all of them.
+        let lasting: Vec<_> = (0..1_000).map(|_| begin()).collect();
+        begin();
+        assert!(lock(&recent.streams).capacity() >= 1_001);
+        drop((streams, first, lasting));
         assert!(recent.streams().is_empty());
     }
 }

@@ -58,9 +58,9 @@ impl CacheOutcome {
         }
     }
 
-    /// Returns `true` if the content came from memory.
-    pub(crate) fn is_from_memory(self) -> bool {
-        matches!(self, Self::Hit | Self::Stale | Self::Revalidated)
+    /// Returns `true` if S3 did not have to send the content for this request: it was in memory, or on its way already.
+    pub(crate) fn is_hit(self) -> bool {
+        matches!(self, Self::Hit | Self::Stale | Self::Revalidated | Self::Joined)
     }
 }
 

@@ -2,7 +2,7 @@
 // Times are `uptime_seconds`: unlike the time of day they never jump.
 
 export const OUTCOMES = ["hit", "revalidated", "stale", "joined", "miss", "pass", "own"];
-const FROM_MEMORY = ["hit", "revalidated", "stale"];
+const HITS = ["hit", "revalidated", "stale", "joined"];
 const FROM_CACHE_OR_S3 = OUTCOMES.filter((outcome) => outcome !== "own");
 
 /** The seconds that charts show at most, and what they show before so much is known. */
@@ -16,9 +16,9 @@ const part = (some, all) => (all > 0 ? some / all : null);
 const sum = (numbers, names) => names.reduce((total, name) => total + (numbers[name] || 0), 0);
 export const requests = (snapshot) => sum(snapshot.requests, OUTCOMES);
 export const sentBytes = (snapshot) => sum(snapshot.bytes, OUTCOMES);
-const fromMemory = (snapshot) => sum(snapshot.requests, FROM_MEMORY);
+const hits = (snapshot) => sum(snapshot.requests, HITS);
 const forObjects = (snapshot) => sum(snapshot.requests, FROM_CACHE_OR_S3);
-const bytesFromMemory = (snapshot) => sum(snapshot.bytes, FROM_MEMORY);
+const bytesOfHits = (snapshot) => sum(snapshot.bytes, HITS);
 const bytesOfObjects = (snapshot) => sum(snapshot.bytes, FROM_CACHE_OR_S3);
 
 /** What S3 was not asked for, in money. A revalidation, a retry or a probe is a request to S3 as well. */
@@ -49,8 +49,7 @@ export function quantiles(bounds, before, after, wanted) {
 }
 
 function isRestarted(last, next) {
-  return next.uptime_seconds < last.uptime_seconds || requests(next) < requests(last)
-    || next.source.requests < last.source.requests;
+  return next.uptime_seconds < last.uptime_seconds;
 }
 
 export class History {
@@ -107,10 +106,10 @@ export class History {
     return all > 0 ? Math.min(1, Math.max(0, part(this.last) - part(from)) / all) : null;
   }
 
-  hitRatio = () => this.ratio(fromMemory, forObjects);
-  byteHitRatio = () => this.ratio(bytesFromMemory, bytesOfObjects);
-  hitRatioInAll = () => part(fromMemory(this.last), forObjects(this.last));
-  byteHitRatioInAll = () => part(bytesFromMemory(this.last), bytesOfObjects(this.last));
+  hitRatio = () => this.ratio(hits, forObjects);
+  byteHitRatio = () => this.ratio(bytesOfHits, bytesOfObjects);
+  hitRatioInAll = () => part(hits(this.last), forObjects(this.last));
+  byteHitRatioInAll = () => part(bytesOfHits(this.last), bytesOfObjects(this.last));
 
   /** The p50, p90, p99 and p99.9 of the times to the first byte, `memory` or `source`. */
   latency(kind) {

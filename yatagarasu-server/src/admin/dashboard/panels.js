@@ -135,8 +135,8 @@ export function buckets() {
     twoLines("Bucket", (item) => [item.bucket, place(item)], "long subject"),
     twoLines("Requests/s", (item) => [count(rate(item, "requests")), `${exact(item.requests)} in all`], "number"),
     twoLines("To clients", (item) => [byteRate(rate(item, "bytes")), `${bytes(item.bytes)} in all`], "number"),
-    twoLines("Hit ratio", (item) => ratio(item, "from_memory", "requests"), "number"),
-    twoLines("Byte-hit ratio", (item) => ratio(item, "bytes_from_memory", "bytes"), "number"),
+    twoLines("Hit ratio", (item) => ratio(item, "hits", "for_objects"), "number"),
+    twoLines("Byte-hit ratio", (item) => ratio(item, "bytes_of_hits", "bytes_for_objects"), "number"),
     withBar("Cache", ({ cache_bytes: used, cache_bytes_max: max, objects: number }) => (max > 0
       ? [used / max, `${bytes(used)} of ${bytes(max)}`, objects(number)] : [null, "no cache"])),
     twoLines("S3", source),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use yatagarasu_core::cache::CacheCounters;
-use yatagarasu_core::source::metered::{OPERATIONS, RESULTS};
+use yatagarasu_core::source::metered::{OPERATIONS, RESULTS, is_failure};
 use yatagarasu_s3::CredentialsStatus;
 
 use crate::admin::metrics::clients::unix_seconds;
@@ -87,7 +87,10 @@ fn requests(families: &mut Families<'_>, origins: &[&Origin]) -> fmt::Result {
         let requests = origin.meters.requests();
         let operations = OPERATIONS.iter().zip(requests);
         operations.flat_map(move |((_, operation), results)| {
-            let results = RESULTS.iter().zip(results).filter(|(_, count)| *count > 0);
+            // A rule sees no growth from nothing: what may fail is there from the beginning.
+            let may_fail = *operation == "get";
+            let results = RESULTS.iter().zip(results);
+            let results = results.filter(move |(result, count)| *count > 0 || may_fail && is_failure(result));
             results.map(move |(result, count)| {
                 let labels = [("bucket", &*origin.name), ("operation", *operation), ("result", *result)];
                 (labels, count)
@@ -100,7 +103,7 @@ fn requests(families: &mut Families<'_>, origins: &[&Origin]) -> fmt::Result {
     let running = origins.iter().map(|origin| (label(&origin.name), origin.meters.running()));
     families.gauges("source_requests_running", "Requests to S3 that have not ended.", running)?;
     let first_byte = origins.iter().map(|origin| (label(&origin.name), origin.meters.first_byte()));
-    let help = "Time from a request to S3 to the head of its response.";
+    let help = "Time from a request to S3 to the head of its response, or to the failure.";
     families.histograms("source_time_to_first_byte", help, first_byte)?;
     let duration = origins.iter().map(|origin| (label(&origin.name), origin.meters.duration()));
     let help = "Time from a GET to S3 to the end of the body, or to where it was left.";

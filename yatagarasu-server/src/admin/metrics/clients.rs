@@ -14,6 +14,11 @@ use crate::telemetry::counters::{Counters, Handshake, Metrics, Multiplexed};
 use crate::telemetry::traffic::{CLASSES, CacheOutcome, METHODS, Origin, TrafficSum};
 use crate::tls::certificate::Certificate;
 
+/// The places of GET and of 5xx, and what the cache did for the errors that clients get.
+const GET: usize = 0;
+const SERVER_ERRORS: usize = 4;
+const ERRORS: [CacheOutcome; 3] = [CacheOutcome::Joined, CacheOutcome::Pass, CacheOutcome::Own];
+
 pub(super) fn write(families: &mut Families<'_>, state: &State) -> fmt::Result {
     responses(families, &state.metrics)?;
     memory(families, state)?;
@@ -21,24 +26,28 @@ pub(super) fn write(families: &mut Families<'_>, state: &State) -> fmt::Result {
     tls(families, state)
 }
 
-/// Returns the labels and the counts of the responses that have been. Those of all that are possible would be many.
+/// Returns the labels and the counts of the responses that have been, and of the errors that a GET may get: a rule sees no
+/// growth from nothing. All that are possible would be many.
 fn counted(sum: &TrafficSum) -> impl Iterator<Item = ([(&str, String); 4], u64)> {
     (0..METHODS.len()).flat_map(move |method| {
         (0..CLASSES).flat_map(move |class| {
             CacheOutcome::ALL.iter().filter_map(move |(outcome, cache)| {
                 let count = sum.responses[method][class][*outcome as usize];
-                let (method, status) = (METHODS[method].to_owned(), format!("{}xx", class + 1));
-                let bucket = sum.bucket.to_string();
-                let labels =
-                    [("bucket", bucket), ("method", method), ("status", status), ("cache", (*cache).into())];
-                (count > 0).then_some((labels, count))
+                let labels = [
+                    ("bucket", sum.bucket.to_string()),
+                    ("method", METHODS[method].to_owned()),
+                    ("status", format!("{}xx", class + 1)),
+                    ("cache", (*cache).to_owned()),
+                ];
+                let is_error = method == GET && class == SERVER_ERRORS && ERRORS.contains(outcome);
+                (count > 0 || is_error).then_some((labels, count))
             })
         })
     })
 }
 
 fn responses(families: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
-    let traffic = metrics.traffic();
+    let traffic: Vec<TrafficSum> = metrics.traffic().into_values().collect();
     families.counters("requests", "Responses that have ended.", traffic.iter().flat_map(counted))?;
     let bytes = traffic.iter().flat_map(|sum| {
         let outcomes = CacheOutcome::ALL.iter().zip(sum.body_bytes).filter(|(_, bytes)| *bytes > 0);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use http::header::{HOST, HeaderName};
 use http::{HeaderMap, Method, Version};
+use tokio::time::Instant;
 
 use crate::service::client_address::ClientAddress;
 
@@ -21,6 +22,8 @@ pub(crate) struct Asked<'a> {
     /// The client as the connection tells it, and what else may.
     pub(crate) peer: Option<(IpAddr, &'a ClientAddress)>,
     pub(crate) fields: Fields<'a>,
+    /// When its head was complete.
+    pub(crate) begun: Instant,
 }
 
 /// The header fields of a request.

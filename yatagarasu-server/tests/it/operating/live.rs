@@ -90,7 +90,7 @@ async fn events_tell_what_the_server_does() {
     assert_eq!(counts.iter().filter_map(Value::as_u64).sum::<u64>(), 19);
     let assets = at("/buckets/0");
     assert_eq!(
-        (&assets["bucket"], &assets["requests"], &assets["from_memory"]),
+        (&assets["bucket"], &assets["requests"], &assets["hits"]),
         (&json!("assets"), &json!(21), &json!(19))
     );
     assert_eq!(
@@ -139,6 +139,18 @@ async fn events_need_the_token_and_end_when_it_changes() {
     process.signal("-HUP");
     let ended = async { while viewer.next().await.is_some() {} };
     timeout(PATIENCE, ended).await.expect("whoever had the old token sees no more");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_see_nothing() {
+    let site = Site::start().await;
+    for (fields, status) in [
+        ("sec-fetch-site: cross-site\r\n", 401),
+        ("sec-fetch-site: same-site\r\n", 401),
+        ("sec-fetch-site: same-origin\r\n", 200),
+    ] {
+        assert_eq!(Viewer::begin(&site, fields).await.0.status, status, "{fields}");
+    }
 }
 
 #[tokio::test]
@@ -282,4 +294,15 @@ async fn many_entries_come_in_pages() {
     }
     assert!((2..=4).contains(&pages), "{pages}");
     assert!(seen.len() == 2_600 && seen.is_sorted(), "{}", seen.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_hits_are_listed_while_they_are_sent() {
+    let site = Site::with("", "max_item_size: \"10MB\", max_size: \"64MB\"").await;
+    site.put("large", &[], vec![b'x'; 9_000_000]);
+    site.store("/static/large").await;
+    let (_, mut viewer) = Viewer::begin(&site, "").await;
+    let _slow = Connection::narrow(site.address, "/static/large").await;
+    let event = viewer.until(|event| event["streams"][0]["key"] == "large").await;
+    assert_eq!(event["streams"][0]["length"], 9_000_000);
 }

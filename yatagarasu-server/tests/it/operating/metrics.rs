@@ -137,7 +137,7 @@ async fn requests_to_s3_are_counted_with_their_results() {
         let counted = metric(&site.admin, &format!("yatagarasu_source_requests_total{labels}")).await;
         assert_eq!(counted, 1, "{labels}");
     }
-    assert_eq!(metric(&site.admin, "yatagarasu_source_time_to_first_byte_seconds_count").await, 2);
+    assert_eq!(metric(&site.admin, "yatagarasu_source_time_to_first_byte_seconds_count").await, 4);
     let ended = "yatagarasu_source_request_duration_seconds_count";
     until_metric(&site.admin, ended, |count| count == 1).await;
 }
@@ -145,16 +145,30 @@ async fn requests_to_s3_are_counted_with_their_results() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_forgets_no_count() {
     let s3 = Origin::start().await;
-    let assets = bucket(&s3.endpoint(), "assets", "/assets", "", "");
-    let process = Process::start(&document("", &[assets]), &[]);
-    let admin = Client::new(process.admin);
-    Client::new(process.address).get("/assets/missing").await;
+    let assets = |s3_settings: &str| bucket(&s3.endpoint(), "assets", "/assets", s3_settings, "");
+    let process = Process::start(&document("", &[assets("")]), &[]);
+    let (admin, client) = (Client::new(process.admin), Client::new(process.address));
+    client.get("/assets/missing").await;
     let requests = "yatagarasu_requests_total{bucket=\"assets\"}";
+    let asked = "yatagarasu_source_requests_total{bucket=\"assets\"}";
     until_metric(&admin, requests, |count| count == 1).await;
-    let json = [("content-type", "application/json")];
-    assert_eq!(admin.send("POST", "/reload", &json, "".into()).await.status, 200);
-    Client::new(process.address).get("/assets/missing").await;
+    assert_eq!(metric(&admin, asked).await, 1);
+    let reload = async |yaml: String| {
+        process.rewrite(&yaml);
+        let json = [("content-type", "application/json")];
+        assert_eq!(admin.send("POST", "/reload", &json, "".into()).await.status, 200);
+    };
+    // The source is another one then, with the same name.
+    reload(document("", &[assets("response_timeout: 7s")])).await;
+    client.get("/assets/missing").await;
     until_metric(&admin, requests, |count| count == 2).await;
+    assert_eq!(metric(&admin, asked).await, 2);
+    // What was counted for a bucket that is gone is no less true.
+    reload(document("", &[bucket(&s3.endpoint(), "other", "/other", "", "")])).await;
+    assert_eq!(metric(&admin, requests).await, 2);
+    reload(document("", &[assets("")])).await;
+    client.get("/assets/missing").await;
+    until_metric(&admin, requests, |count| count == 3).await;
 }
 
 #[tokio::test]
@@ -238,4 +252,22 @@ async fn clients_make_no_labels() {
     }
     let after = site.admin.get("/metrics").await.text().lines().count();
     assert!(after < before + 150, "{before} lines, then {after}");
+}
+
+/// A client that leaves while S3 is silent gets no error, and neither does the gateway.
+#[tokio::test]
+async fn requests_to_s3_that_nobody_waits_for_are_counted_with_their_time() {
+    let site = Site::by_hand("").await;
+    let client = Connection::get(site.address, "/media/k").await;
+    let _asked = site.origin.next().await;
+    drop(client);
+    let abandoned =
+        "yatagarasu_source_requests_total{bucket=\"videos\",operation=\"get\",result=\"abandoned\"}";
+    until_metric(&site.admin, abandoned, |count| count == 1).await;
+    assert_eq!(
+        metric(&site.admin, "yatagarasu_source_time_to_first_byte_seconds_count{bucket=\"videos\"}").await,
+        1
+    );
+    let waited = "yatagarasu_request_duration_seconds_count{bucket=\"videos\",from=\"source\"}";
+    until_metric(&site.admin, waited, |count| count == 1).await;
 }
