@@ -113,6 +113,11 @@ impl Admin {
         self.buckets.load_full()
     }
 
+    /// Returns the counters of the server.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.state.metrics
+    }
+
     /// Serves other buckets, and takes another token, from now on.
     pub(crate) fn turn_to(&self, buckets: Arc<Buckets>, token: Option<Secret>) {
         self.buckets.store(buckets);

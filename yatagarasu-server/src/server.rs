@@ -17,6 +17,7 @@ mod http3;
 #[path = "server/no_http3.rs"]
 mod http3;
 pub mod reload;
+mod warm_restart;
 mod worker;
 
 pub use crate::listener::socket::ListenAddress;
@@ -49,7 +50,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Metrics;
 use crate::trim::keep_small;
 
-use handover::{Handover, Passed};
+use handover::{Handover, Keys, Passed};
 use http3::Http3;
 use reload::{Parts, Reloader};
 use worker::{Accepted, Arrived, Workers};
@@ -184,7 +185,8 @@ impl Server {
         let public = public.map(|(one, socket)| pass(&one.config().key, socket));
         let admin = pass(ADMIN, &self.admin_listener);
         let datagrams = self.http3.sockets(&self.listeners);
-        Handover::new(public.chain([admin]).chain(datagrams).collect())
+        let keys = Keys { admin: Arc::downgrade(&self.admin), settings: self.parts.config.subscribe() };
+        Handover::new(public.chain([admin]).chain(datagrams).collect(), keys)
     }
 
     /// Has the server read its configuration with `load` when it is told to reload, by the returned value or by its
@@ -246,6 +248,7 @@ impl Server {
                     () = trimming => Stop::Now,
                     () = renew(&listeners) => Stop::Now,
                     () = keep_certificates(&listeners) => Stop::Now,
+                    () = warm_up(&admin, &parts.config) => Stop::Now,
                     stop = until => stop,
                 };
                 let drain = parts.config.borrow().server.drain;
@@ -280,10 +283,12 @@ impl Server {
                 "stopping: running responses have this long to end"
             );
             phase.send_replace(Phase::Stopping);
-            tokio::select! {
+            let whole = tokio::select! {
                 whole = workers.finish(grace, http3.farewells()) => whole,
                 () = http3.refuse() => unreachable!("it refuses for ever"),
-            }
+            };
+            keep_keys(&admin, &parts.config, &handed_over).await;
+            whole
         };
         tokio::select! {
             whole = served => whole,
@@ -342,6 +347,29 @@ async fn accept_all(listeners: &[Listener], sockets: &[Arc<ListeningSocket>], ha
         accept(&listener.config().key, socket, take).await;
     });
     join_all(accepting).await;
+}
+
+/// Fetches what the process before had stored, if it shall, and then waits for ever.
+async fn warm_up(admin: &Admin, config: &watch::Sender<Arc<Config>>) {
+    let settings = config.borrow().server.warm_restart.clone();
+    if settings.rate > 0
+        && let Some(source) = warm_restart::Source::find(&settings)
+    {
+        warm_restart::run(source, admin.buckets(), settings.rate).await;
+    }
+    pending::<()>().await;
+}
+
+/// Writes the keys of what is stored into a file, for the next start, if one is named. A process that has taken over writes
+/// its own.
+async fn keep_keys(admin: &Admin, config: &watch::Sender<Arc<Config>>, handed_over: &watch::Sender<bool>) {
+    let (settings, is_handed_over) = (config.borrow().server.warm_restart.clone(), *handed_over.borrow());
+    let Some(file) = settings.file.filter(|_| settings.rate > 0 && !is_handed_over) else { return };
+    let list = warm_restart::list(admin.buckets(), admin.metrics(), settings.objects_max).await;
+    if let Err(error) = warm_restart::write(&list, &file) {
+        let file = file.display();
+        tracing::error!(%file, %error, "the file of `server.warm_restart` cannot be written");
+    }
 }
 
 /// Has the certificates of listeners renewed by their authorities, for ever.

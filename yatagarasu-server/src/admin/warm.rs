@@ -131,7 +131,8 @@ fn named<'a>(buckets: &'a Buckets, name: &str) -> Option<&'a Arc<Bucket>> {
     buckets.all().iter().find(|bucket| *bucket.name == *name)
 }
 
-async fn warm(gateway: &Gateway, key: ObjectKey) -> Warmed {
+/// Fetches an object into the cache, unless it is stored.
+pub(crate) async fn warm(gateway: &Gateway, key: ObjectKey) -> Warmed {
     let request = Request { method: Method::Get, key: CacheKey::new(key, None), headers: HeaderMap::new() };
     let outcome = gateway.execute_uncounted(request, &Arc::default()).await;
     let (result, reason) = (warmth(outcome.handling), outcome.handling.to_string());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +84,8 @@ pub struct ServerConfig {
     pub drain: Duration,
     /// Time that running responses have to finish after that.
     pub shutdown_grace: Duration,
+    /// What the caches begin with after a restart.
+    pub warm_restart: WarmRestart,
 }
 
 /// The key of the listener that has no section of its own.
@@ -110,6 +113,17 @@ pub struct AdminConfig {
     pub token: Option<Secret>,
     /// What S3 costs.
     pub prices: Prices,
+}
+
+/// What the caches begin with after a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarmRestart {
+    /// Number of objects that are fetched in a second. 0 fetches none.
+    pub rate: u32,
+    /// A file for their keys.
+    pub file: Option<PathBuf>,
+    /// Maximum number of objects.
+    pub objects_max: u32,
 }
 
 /// The notifications of changed objects.

@@ -28,7 +28,9 @@ use crate::config::keys::{
 };
 use crate::config::text::{check_field_value, trimmed};
 use crate::config::units::ByteSize;
-use crate::config::{AdminConfig, Config, Environment, EventConfig, LogConfig, Prices, Secret, ServerConfig};
+use crate::config::{
+    AdminConfig, Config, Environment, EventConfig, LogConfig, Prices, Secret, ServerConfig, WarmRestart,
+};
 use crate::listener::socket::ListenAddress;
 use crate::service::client_address::{AddressSource, ClientAddress};
 use crate::telemetry::access_log::format::Format;
@@ -119,6 +121,11 @@ fn server(settings: &ServerSettings, complain: ErrorSink<'_>) -> Option<ServerCo
         send_rate_min: settings.send_rate_min.0,
         drain: settings.drain.0,
         shutdown_grace: settings.shutdown_grace.0,
+        warm_restart: WarmRestart {
+            rate: settings.warm_restart.rate,
+            file: settings.warm_restart.file.as_ref().map(Into::into),
+            objects_max: settings.warm_restart.objects_max,
+        },
     })
 }
 

@@ -13,13 +13,17 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::admin::Admin;
+use crate::config::Config;
 use crate::listener::given::KEPT_NAMES;
+use crate::server::warm_restart::{self, KEYS_FD};
 
 /// The number of the first descriptor that is passed on (`sd_listen_fds(3)`).
-const FIRST: i32 = 3;
+const FIRST: u8 = 3;
 
 /// The variable with the number of the descriptor that the other process writes to when it serves.
 const READY_FD: &str = "YATAGARASU_READY_FD";
@@ -56,17 +60,38 @@ pub(super) struct Passed {
 
 /// The listeners of a server, for another process.
 #[derive(Clone)]
-pub struct Handover(Vec<Passed>);
+pub struct Handover {
+    listeners: Vec<Passed>,
+    /// Keys of stored objects for the caches of the other process.
+    keys: Keys,
+}
+
+/// What knows the keys of stored objects.
+#[derive(Clone)]
+pub(super) struct Keys {
+    pub(super) admin: Weak<Admin>,
+    pub(super) settings: watch::Receiver<Arc<Config>>,
+}
+
+impl Keys {
+    /// Returns the keys in memory that another process can read, if it shall have them.
+    async fn list(&self) -> io::Result<Option<OwnedFd>> {
+        let settings = self.settings.borrow().server.warm_restart.clone();
+        let Some(admin) = self.admin.upgrade().filter(|_| settings.rate > 0) else { return Ok(None) };
+        let list = warm_restart::list(admin.buckets(), admin.metrics(), settings.objects_max).await;
+        warm_restart::in_memory(&list).map(Some)
+    }
+}
 
 impl fmt::Debug for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|passed| &passed.name)).finish()
+        f.debug_list().entries(self.listeners.iter().map(|passed| &passed.name)).finish()
     }
 }
 
 impl Handover {
-    pub(super) fn new(listeners: Vec<Passed>) -> Self {
-        Self(listeners)
+    pub(super) fn new(listeners: Vec<Passed>, keys: Keys) -> Self {
+        Self { listeners, keys }
     }
 
     /// Starts the program of this process again, with the same arguments, and waits until it serves. Returns its id.
@@ -85,22 +110,27 @@ impl Handover {
     async fn to(&self, mut command: Command) -> Result<u32, HandoverError> {
         let (mut ready, says_ready) = io::pipe()?;
         let mut passed: Vec<OwnedFd> = Vec::new();
-        for Passed { socket, .. } in &self.0 {
+        for Passed { socket, .. } in &self.listeners {
             let socket: Arc<_> = socket.upgrade().ok_or(HandoverError::Stopped)?;
             passed.push(socket.as_fd().try_clone_to_owned()?);
         }
         command.stdin(Stdio::null()).env("LISTEN_FDS", passed.len().to_string());
-        command.env("LISTEN_FDNAMES", names(self.0.iter()));
-        command.env(KEPT_NAMES, names(self.0.iter().filter(|passed| passed.is_kept)));
+        command.env("LISTEN_FDNAMES", names(self.listeners.iter()));
+        command.env(KEPT_NAMES, names(self.listeners.iter().filter(|passed| passed.is_kept)));
         // Both hold this process's id. With them the new process would ignore the sockets and the watchdog.
         command.env_remove("LISTEN_PID").env_remove("WATCHDOG_PID");
+        let sockets = passed.len();
         passed.push(says_ready.into());
-        let mappings =
-            passed.into_iter().zip(FIRST..).map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd });
-        let mappings: Vec<_> = mappings.collect();
-        let last = mappings.last().map_or(FIRST, |mapping| mapping.child_fd);
-        command.env(READY_FD, last.to_string());
-        command.fd_mappings(mappings).map_err(io::Error::other)?;
+        command.env(READY_FD, number_of(sockets)).env_remove(KEYS_FD);
+        if let Some(keys) = self.keys.list().await? {
+            command.env(KEYS_FD, number_of(passed.len()));
+            passed.push(keys);
+        }
+        let mappings = passed
+            .into_iter()
+            .zip(FIRST.into()..)
+            .map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd });
+        command.fd_mappings(mappings.collect()).map_err(io::Error::other)?;
         let mut child = spawn_blocking(move || command.spawn()).await.map_err(io::Error::other)??;
         let id = child.id();
         let said = spawn_blocking(move || {
@@ -114,6 +144,11 @@ impl Handover {
             Err(HandoverError::NotReady(id))
         }
     }
+}
+
+/// Returns the number that the descriptor at this place has in the other process.
+fn number_of(place: usize) -> String {
+    (usize::from(FIRST) + place).to_string()
 }
 
 fn names<'a>(passed: impl Iterator<Item = &'a Passed>) -> String {

@@ -14,3 +14,4 @@ pub(crate) mod process;
 mod reloading;
 mod stopping;
 mod supervised;
+mod warm_restart;

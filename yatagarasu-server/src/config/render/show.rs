@@ -18,7 +18,7 @@ use crate::config::keys::{
     CertificateSettings, Choice, ClientAddressSettings, CompressionSettings, CorsMode, CorsSettings, Either,
     EventSettings, FallbackSettings, Fields, Lines, ListenerSettings, ListenerTlsSettings, LogSettings,
     Optional, PriceSettings, ResponseHeaderSettings, RewriteSettings, RewriteStatus, S3Settings,
-    ServerSettings, Settings, Several, SiteSettings, TlsSettings,
+    ServerSettings, Settings, Several, SiteSettings, TlsSettings, WarmRestartSettings,
 };
 use crate::config::units::{ByteSize, Decimal, Span};
 use crate::config::{
@@ -74,6 +74,11 @@ fn settings(config: &Config) -> Settings {
             send_rate_min: ByteSize(server.send_rate_min),
             drain: Span(server.drain),
             shutdown_grace: Span(server.shutdown_grace),
+            warm_restart: WarmRestartSettings {
+                rate: server.warm_restart.rate,
+                file: server.warm_restart.file.as_ref().map(|file| file.display().to_string()),
+                objects_max: server.warm_restart.objects_max,
+            },
         },
         admin: AdminSettings {
             address: Address(admin.address.to_string()),

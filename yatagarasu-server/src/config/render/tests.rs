@@ -127,7 +127,7 @@ fn every_key_has_an_effect() {
 fn the_keys_beside_an_unknown_one_are_those_of_its_section() {
     for (path, first, last) in [
         ("x", "server", "buckets"),
-        ("server.x", "address", "shutdown_grace"),
+        ("server.x", "address", "warm_restart"),
         ("admin.x", "address", "prices"),
         ("buckets[1].x", "name", "cache"),
         ("buckets[0].s3.x", "backend", "receive_buffer"),
