@@ -92,7 +92,9 @@ fn forms(key: &Key, kind: Type) -> Vec<Value> {
             json!({ "type": "boolean" }),
             text(&format!(r"\+?\d+|{booleans}")),
         ],
-        Type::Decimal => vec![json!({ "type": "number", "minimum": 0 }), text(r"\+?\d*\.?\d+")],
+        Type::Decimal => {
+            vec![json!({ "type": "number", "minimum": 0 }), text(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")]
+        }
         Type::Size => quantity(key, 1, ByteSize::UNITS),
         Type::Duration => quantity(key, 1_000, Span::UNITS),
         Type::Choice(names) => {

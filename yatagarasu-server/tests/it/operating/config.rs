@@ -134,6 +134,7 @@ fn the_example_begins_with_the_short_configuration_and_says_the_defaults() {
                 "access_output:",
                 "access_format:",
                 "health_path:",
+                "file:",
             ]
             .iter()
             .any(|key| line.trim_start().starts_with(key))

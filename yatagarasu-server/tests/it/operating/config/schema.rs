@@ -162,7 +162,8 @@ fn the_schema_accepts_whatever_loads() {
     let (mut loaded, mut refused) = (0, 0);
     for place in pointers(&schema, "") {
         for value in &values {
-            let mut tree = json!({ "server": { "client_address": {} }, "admin": {}, "log": {}, "buckets": [
+            let mut tree = json!({ "server": { "client_address": {}, "warm_restart": {} }, "admin": { "prices": {} },
+                "events": {}, "log": {}, "buckets": [
                 { "name": "a", "path_prefix": "/a", "site": {}, "compression": {}, "s3": { "tls": {} }, "cache": {} },
             ]});
             let (section, name) = place.rsplit_once('/').unwrap();
