@@ -148,6 +148,14 @@ pub(crate) enum ConfigCommand {
         /// The configuration file: YAML, TOML or JSON.
         file: PathBuf,
     },
+    /// Prints a configuration file with the present names of its keys, and says which defaults have changed.
+    Migrate {
+        /// The configuration file: YAML, TOML or JSON, of an earlier version.
+        file: PathBuf,
+        /// Writes the file, and keeps the one before with `.old` at the end of its name.
+        #[arg(long)]
+        write: bool,
+    },
     /// Prints a JSON Schema of the configuration file.
     Schema,
     /// Has a running server read its configuration again, as SIGHUP does.

@@ -8,7 +8,7 @@ pub(crate) mod client;
 mod connector;
 mod entries;
 pub(crate) mod error;
-mod progress;
+pub(crate) mod progress;
 mod sitemap;
 mod stats;
 mod table;

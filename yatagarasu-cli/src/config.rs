@@ -1,6 +1,8 @@
 //! The `config` commands: write, check, show and describe configuration files, and have a server read its own again.
 
-use std::fs::File;
+mod migrate;
+
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +12,9 @@ use yatagarasu_server::config::{ConfigErrors, Environment, example, schema, show
 use crate::args::{AdminArguments, ConfigCommand};
 use crate::cache::client::{AdminClient, Reloaded, ReloadedBucket};
 use crate::cache::error::AdminError;
+use crate::cache::progress::say;
 use crate::words::counted;
+use migrate::Migrated;
 
 /// An error of a `config` command.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,15 @@ pub(crate) enum ConfigCommandError {
     /// The server cannot be asked, or refuses.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The file cannot be read.
+    #[error("{}: cannot be read", .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        cause: io::Error,
+    },
     /// The file cannot be written.
     #[error("{}: cannot be written", .file.display())]
     Unwritable {
@@ -55,6 +68,7 @@ pub(crate) async fn run(command: &ConfigCommand) -> Result<String, ConfigCommand
             Ok(format!("{}{file}: ok, {buckets}\n", warnings.collect::<String>()))
         }
         ConfigCommand::Show { file } => Ok(show(&load(file)?)),
+        ConfigCommand::Migrate { file, write } => migrated(file, *write),
         ConfigCommand::Schema => Ok(schema()),
         ConfigCommand::Reload { server } => Ok(reload(server).await?),
         ConfigCommand::Running { server } => Ok(AdminClient::new(server)?.config().await?),
@@ -66,6 +80,42 @@ async fn reload(server: &AdminArguments) -> Result<String, AdminError> {
     let Reloaded { buckets } = AdminClient::new(server)?.reload().await?;
     let lines = buckets.iter().map(|ReloadedBucket { bucket, cache }| format!("{bucket}: cache {cache}\n"));
     Ok(format!("reloaded\n{}", lines.collect::<String>()))
+}
+
+/// Returns what is said about a file, a line each.
+fn lines(file: &Path, said: &[String]) -> String {
+    said.iter().fold(String::new(), |text, said| text + &format!("{}: {said}\n", file.display()))
+}
+
+/// Gives the keys of a file their present names. Returns the file, or what was done if it is written.
+fn migrated(file: &Path, write: bool) -> Result<String, ConfigCommandError> {
+    let unreadable = |cause| ConfigCommandError::Unreadable { file: file.to_owned(), cause };
+    let unwritable = |cause| ConfigCommandError::Unwritable { file: file.to_owned(), cause };
+    let before = fs::read_to_string(file).map_err(unreadable)?;
+    let Migrated { text, notes } = migrate::migrate(&before);
+    if !write {
+        for note in notes {
+            say(&format!("{}: {note}", file.display()));
+        }
+        return Ok(text);
+    }
+    let mut said = notes;
+    if text == before {
+        said.push("no key has another name now".to_owned());
+        return Ok(lines(file, &said));
+    }
+    let mut old = file.as_os_str().to_owned();
+    old.push(".old");
+    // The old one stays under its name until the new one is whole.
+    let permissions = fs::metadata(file).map_err(unreadable)?.permissions();
+    let mut new = file.as_os_str().to_owned();
+    new.push(".new");
+    fs::write(&new, &text).map_err(unwritable)?;
+    fs::set_permissions(&new, permissions).map_err(unwritable)?;
+    fs::copy(file, &old).map_err(unwritable)?;
+    fs::rename(&new, file).map_err(unwritable)?;
+    said.push(format!("written; the one before is {}", PathBuf::from(old).display()));
+    Ok(lines(file, &said))
 }
 
 /// Loads a configuration as the server would, with this process's environment.

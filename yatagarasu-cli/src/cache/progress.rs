@@ -75,7 +75,7 @@ impl Progress {
 }
 
 /// Writes a line to standard error. If that cannot be written, the output and the exit status still tell.
-pub(super) fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let _ = writeln!(stderr(), "{line}");
 }
 

@@ -94,3 +94,26 @@ fn schema_prints_the_schema() {
     assert!(said.stdout.contains("https://json-schema.org/draft/2020-12/schema"), "{}", said.stdout);
     assert_eq!(said.stdout, schema());
 }
+
+#[test]
+fn migrate_renames_keys_and_keeps_the_file_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.yaml");
+    let old = "# ours\nbuckets:\n  - name: a\n    path_prefix: /\n    s3: { region: us-east-1, max_connections: 7 }\n";
+    std::fs::write(&file, old).unwrap();
+    let path = file.to_str().unwrap();
+    assert_eq!(run(&["config", "check", path]).status, 2, "the old name is an error");
+    let said = run(&["config", "migrate", path]);
+    assert_eq!((said.status, said.stdout), (0, old.replace("max_connections", "connections_max")));
+    assert!(said.stderr.contains("line 5: `max_connections` is `connections_max` now"), "{}", said.stderr);
+    assert!(said.stderr.contains("`cache.stale_if_error` was 0 by default"), "{}", said.stderr);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), old, "it is only printed");
+    let said = run(&["config", "migrate", path, "--write"]);
+    assert!(said.status == 0 && said.stdout.contains("written; the one before is"), "{said:?}");
+    assert_eq!(run(&["config", "check", path]).status, 0);
+    assert_eq!(std::fs::read_to_string(folder.path().join("c.yaml.old")).unwrap(), old);
+    let said = run(&["config", "migrate", path, "--write"]);
+    assert!(said.stdout.contains("no key has another name now"), "{said:?}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    assert_eq!(run(&["config", "migrate", "/nowhere.yaml"]).status, 2);
+}

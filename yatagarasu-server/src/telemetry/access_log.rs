@@ -97,7 +97,7 @@ pub(crate) struct Entry {
     stream: Option<Arc<RunningStream>>,
     /// Bytes of the body that are counted already.
     counted: u64,
-    /// Whether the body was cut off.
+    /// Whether the body was cut off, other than by the client.
     broken: bool,
     /// `None` if the access log is off, so that nothing is collected in vain.
     line: Option<Box<Line>>,
@@ -240,6 +240,7 @@ impl Entry {
     /// Records that the source failed before the end of the body.
     pub(crate) fn broken(&mut self, error: &SourceError) {
         self.failed(error);
+        self.broken = true;
         self.progress(Progress::Broken);
     }
 
@@ -248,11 +249,11 @@ impl Entry {
         if let Some(line) = &mut self.line {
             line.failure = Some(reason.to_owned());
         }
+        self.broken = true;
         self.progress(Progress::Broken);
     }
 
     fn progress(&mut self, body: Progress) {
-        self.broken = body == Progress::Broken;
         if let Some(line) = &mut self.line {
             line.body = body;
         }

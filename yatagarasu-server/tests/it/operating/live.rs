@@ -306,3 +306,17 @@ async fn large_hits_are_listed_while_they_are_sent() {
     let event = viewer.until(|event| event["streams"][0]["key"] == "large").await;
     assert_eq!(event["streams"][0]["length"], 9_000_000);
 }
+
+/// A browser leaves a video for each jump in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_a_stream_is_no_error() {
+    let site = Site::start().await;
+    site.put("large", &[], vec![b'x'; 20_000_000]);
+    let (_, mut viewer) = Viewer::begin(&site, "").await;
+    let mut client = Connection::begin(site.address, "/media/large").await;
+    client.take(5_000_000).await;
+    viewer.until(|event| event["streams"][0]["sent"].as_u64() > Some(5_000_000)).await;
+    drop(client);
+    let event = viewer.until(|event| event["running"] == 0).await;
+    assert_eq!(event["errors"], json!([]));
+}
