@@ -46,7 +46,7 @@ use tokio::time::Instant;
 use yatagarasu_core::http::validator::date_field;
 use yatagarasu_core::{Clock, LogLimit, SystemClock};
 
-use crate::admin::events::Sender;
+use crate::admin::events::Senders;
 use crate::admin::guesses::Guesses;
 use crate::admin::live::{AdminBody, Latest};
 use crate::admin::metrics::{Metered, exposition};
@@ -59,6 +59,7 @@ use crate::listener::socket::ListeningSocket;
 use crate::listener::{Listener, accept};
 use crate::server::Phase;
 use crate::server::reload::Reloader;
+use crate::server::warm_restart::Awaited;
 use crate::service::buckets::Buckets;
 use crate::telemetry::counters::Metrics;
 
@@ -76,7 +77,11 @@ pub struct Admin {
     guesses: Guesses,
     /// For requests that are refused, by the reason: anybody can send them.
     refusals: [LogLimit; 3],
+    /// Those who send notifications.
+    senders: Senders,
     readiness: Readiness,
+    /// What the caches are still to be warmed with.
+    pub(crate) awaited: Awaited,
     /// When the server began.
     begun: Instant,
     /// Number of clients of `/live`.
@@ -104,8 +109,22 @@ impl Admin {
         let state = Arc::new(state);
         let (buckets, token) = (ArcSwap::new(buckets), ArcSwapOption::new(token.map(Arc::new)));
         let (reloader, begun) = (OnceLock::new(), Instant::now());
+        let (senders, awaited) = (Senders::default(), Awaited::default());
         let (viewers, latest) = (Arc::default(), Latest::default());
-        Self { buckets, state, token, reloader, guesses, refusals, readiness, begun, viewers, latest }
+        Self {
+            buckets,
+            state,
+            token,
+            reloader,
+            guesses,
+            refusals,
+            senders,
+            readiness,
+            awaited,
+            begun,
+            viewers,
+            latest,
+        }
     }
 
     /// Returns the buckets that are served.
@@ -192,21 +211,21 @@ impl Admin {
         client: IpAddr,
     ) -> Response<Full<Bytes>> {
         let secret = self.state.config.borrow().events.token.clone();
-        match events::sender(secret.as_ref(), &head.headers) {
-            _ if head.method != Method::POST => not_allowed("POST"),
-            Sender::Unwanted => events::unwanted(),
-            _ if self.guesses.are_too_many(client) => too_many_guesses(),
-            Sender::Unknown => {
-                self.guesses.note(client);
-                unauthorized_response("send the token of `events.token` as `Authorization: Bearer TOKEN`")
-            }
-            Sender::Trusted => events::answer(buckets, body, client).await,
+        if head.method != Method::POST {
+            return not_allowed("POST");
+        }
+        match self.senders.refuse(secret.as_ref(), head, client) {
+            Some(refused) => refused,
+            None => events::answer(buckets, body, client).await,
         }
     }
 
     async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let (token, buckets) = (self.token.load_full(), self.buckets.load_full());
+        if head.uri.path() == "/events" && head.method != purge::METHOD {
+            return self.take_events(&buckets, &head, body, client).await;
+        }
         let guesses = token.is_some() && head.headers.contains_key(header::AUTHORIZATION);
         if guesses && self.guesses.are_too_many(client) {
             return too_many_guesses();
@@ -218,9 +237,6 @@ impl Admin {
                 return self.unauthorized(&head, client);
             }
             return purge::answer_method(&buckets, &head, client).await;
-        }
-        if head.uri.path() == "/events" {
-            return self.take_events(&buckets, &head, body, client).await;
         }
         let read = matches!(head.method, Method::GET | Method::HEAD);
         match (head.uri.path(), read) {

@@ -2,13 +2,15 @@
 
 pub mod origin;
 
+use std::collections::BTreeMap;
 use std::iter;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use yatagarasu_core::Budget;
 use yatagarasu_core::caching::compression::Compressor;
 use yatagarasu_core::source::failover::{Failover, FailoverCounters};
+use yatagarasu_core::source::metered::SourceMeters;
 use yatagarasu_core::{BucketPolicy, ClientControl, Common, Gateway, ObjectCache, ObjectSource, SystemClock};
 
 use crate::build::origin::Origin;
@@ -133,6 +135,29 @@ pub(crate) struct Memory {
     pub(crate) sockets: Arc<Budget>,
     /// The compressor of stored objects.
     compressor: Arc<dyn Compressor>,
+    /// The meters of all sources that there have been.
+    pub(crate) sources: Sources,
+}
+
+/// The meters of sources by their names. Those of a bucket that a reload has removed stay: counters must not fall, and the
+/// bucket may come back.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources(Arc<Mutex<BTreeMap<Arc<str>, Arc<SourceMeters>>>>);
+
+impl Sources {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<SourceMeters>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the meters of the source with this name.
+    fn meters(&self, name: &Arc<str>) -> Arc<SourceMeters> {
+        Arc::clone(self.all().entry(Arc::clone(name)).or_default())
+    }
+
+    /// Returns the meters of all sources.
+    pub(crate) fn list(&self) -> Vec<Arc<SourceMeters>> {
+        self.all().values().cloned().collect()
+    }
 }
 
 impl Memory {
@@ -142,6 +167,7 @@ impl Memory {
             fills: Arc::new(Budget::new(config.server.fill_memory)),
             sockets: Arc::new(Budget::new(config.server.socket_memory)),
             compressor: Arc::new(Background::default()),
+            sources: Sources::default(),
         }
     }
 
@@ -175,7 +201,7 @@ pub(crate) async fn buckets(
     let mut buckets = Vec::new();
     for settings in &config.buckets {
         let earlier = earlier.iter().find(|bucket| *bucket.name == *settings.name);
-        buckets.push(Arc::new(bucket(settings, &common, earlier.map(Arc::as_ref)).await?));
+        buckets.push(Arc::new(bucket(settings, &common, &memory.sources, earlier.map(Arc::as_ref)).await?));
     }
     Ok(Arc::new(Buckets::new(buckets, config.server.own.clone())))
 }
@@ -188,6 +214,7 @@ pub(crate) fn store_alike(one: &BucketConfig, other: &BucketConfig) -> bool {
 async fn bucket(
     settings: &BucketConfig,
     common: &Common,
+    sources: &Sources,
     earlier: Option<&Bucket>,
 ) -> Result<Bucket, StartError> {
     let failed = |cause| StartError::Source { bucket: settings.name.clone(), cause };
@@ -197,7 +224,7 @@ async fn bucket(
         iter::once(&settings.origin).chain(settings.fallbacks.iter().map(|fallback| &fallback.origin));
     for (index, config) in configs.enumerate() {
         let earlier = earlier.and_then(|earlier| earlier.origins.get(index));
-        let origin = Origin::build(config, &common.clock, earlier).await.map_err(failed)?;
+        let origin = Origin::build(config, &common.clock, sources, earlier).await.map_err(failed)?;
         origin.announce(&settings.path_prefix, cache_bytes);
         origins.push(origin);
     }

@@ -68,7 +68,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let open_files_max = raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("the runtime of the main thread cannot be started")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let signals = "the signal handlers cannot be installed";
         let (mut first, mut second) =
             (Signals::listen().context(signals)?, Signals::listen().context(signals)?);
@@ -99,5 +99,8 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
             tracing::warn!(reason, "running responses were cut off");
         }
         Ok(())
-    })
+    });
+    // A thread may hang in a file system that does not answer.
+    runtime.shutdown_background();
+    served
 }

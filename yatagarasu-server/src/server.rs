@@ -17,7 +17,7 @@ mod http3;
 #[path = "server/no_http3.rs"]
 mod http3;
 pub mod reload;
-mod warm_restart;
+pub(crate) mod warm_restart;
 mod worker;
 
 pub use crate::listener::socket::ListenAddress;
@@ -283,12 +283,19 @@ impl Server {
                 "stopping: running responses have this long to end"
             );
             phase.send_replace(Phase::Stopping);
-            let whole = tokio::select! {
-                whole = workers.finish(grace, http3.farewells()) => whole,
-                () = http3.refuse() => unreachable!("it refuses for ever"),
+            let keep = async {
+                // A process that has taken over keeps its own.
+                if !*handed_over.borrow() {
+                    let settings = parts.config.borrow().server.warm_restart.clone();
+                    warm_restart::keep(&admin, settings).await;
+                }
             };
-            keep_keys(&admin, &parts.config, &handed_over).await;
-            whole
+            // Beside the last responses: nobody knows whether the time for these is all there is.
+            let finish = async { tokio::join!(workers.finish(grace, http3.farewells()), keep).0 };
+            tokio::select! {
+                whole = finish => whole,
+                () = http3.refuse() => unreachable!("it refuses for ever"),
+            }
         };
         tokio::select! {
             whole = served => whole,
@@ -350,26 +357,16 @@ async fn accept_all(listeners: &[Listener], sockets: &[Arc<ListeningSocket>], ha
 }
 
 /// Fetches what the process before had stored, if it shall, and then waits for ever.
-async fn warm_up(admin: &Admin, config: &watch::Sender<Arc<Config>>) {
+async fn warm_up(admin: &Arc<Admin>, config: &watch::Sender<Arc<Config>>) {
     let settings = config.borrow().server.warm_restart.clone();
-    if settings.rate > 0
-        && let Some(source) = warm_restart::Source::find(&settings)
-    {
-        warm_restart::run(source, admin.buckets(), settings.rate).await;
+    match warm_restart::Source::find(&settings) {
+        Some(source) if settings.rate > 0 => {
+            warm_restart::run(source, Arc::clone(admin), config.subscribe()).await
+        }
+        Some(source) => source.forget(),
+        None => {}
     }
     pending::<()>().await;
-}
-
-/// Writes the keys of what is stored into a file, for the next start, if one is named. A process that has taken over writes
-/// its own.
-async fn keep_keys(admin: &Admin, config: &watch::Sender<Arc<Config>>, handed_over: &watch::Sender<bool>) {
-    let (settings, is_handed_over) = (config.borrow().server.warm_restart.clone(), *handed_over.borrow());
-    let Some(file) = settings.file.filter(|_| settings.rate > 0 && !is_handed_over) else { return };
-    let list = warm_restart::list(admin.buckets(), admin.metrics(), settings.objects_max).await;
-    if let Err(error) = warm_restart::write(&list, &file) {
-        let file = file.display();
-        tracing::error!(%file, %error, "the file of `server.warm_restart` cannot be written");
-    }
 }
 
 /// Has the certificates of listeners renewed by their authorities, for ever.

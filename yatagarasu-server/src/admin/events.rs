@@ -4,20 +4,23 @@
 //! notifications by Amazon SNS. An object is purged for each event, in any order and as often as one comes: what
 //! is fetched then is what S3 has. A 404 that was remembered goes, too.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use yatagarasu_core::{ObjectKey, Selector};
+use yatagarasu_core::{LogLimit, ObjectKey};
 
-use crate::admin::{document, order, problem, purge, token};
+use crate::admin::guesses::Guesses;
+use crate::admin::{document, order, problem, purge, token, too_many_guesses};
 use crate::config::Secret;
 use crate::service::buckets::Buckets;
 
@@ -34,7 +37,8 @@ const READS: &str = "ObjectAccessed";
 struct Change {
     /// The name of the bucket at S3.
     bucket: String,
-    key: String,
+    /// What its key may be.
+    keys: Vec<String>,
 }
 
 /// What a store sends: one of the forms.
@@ -98,17 +102,14 @@ fn read(notification: Notification) -> Result<Vec<Change>, String> {
     match notification {
         Notification::Records { records } => {
             let changes = records.into_iter().filter(|record| !record.event_name.contains(READS));
-            changes
-                .map(|Record { s3: Detail { bucket, object }, .. }| {
-                    // As a form has it: `a+b%2Fc` is `a b/c`.
-                    let key = object.key.replace('+', " ");
-                    let key = percent_decode_str(&key).decode_utf8().map_err(|error| error.to_string())?;
-                    Ok(Change { bucket: bucket.name, key: key.into_owned() })
-                })
-                .collect()
+            let change = |Record { s3: Detail { bucket, object }, .. }| Change {
+                bucket: bucket.name,
+                keys: spellings(object.key),
+            };
+            Ok(changes.map(change).collect())
         }
         Notification::EventBridge { detail: Detail { bucket, object } } => {
-            Ok(vec![Change { bucket: bucket.name, key: object.key }])
+            Ok(vec![Change { bucket: bucket.name, keys: vec![object.key] }])
         }
         Notification::Test { event } if event == "s3:TestEvent" => Ok(Vec::new()),
         Notification::Test { event } => Err(format!("`{event}` is no event of S3")),
@@ -124,13 +125,24 @@ fn read(notification: Notification) -> Result<Vec<Change>, String> {
     }
 }
 
+/// Returns what the key of a record may mean. S3 and MinIO escape it as forms do: `a+b%2Fc` is `a b/c`. Ceph sends it as it is. One purge
+/// too many costs a request; one too few is an old object.
+fn spellings(key: String) -> Vec<String> {
+    let spaced = key.replace('+', " ");
+    let unescaped = percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned);
+    let mut spellings: Vec<_> = unescaped.into_iter().chain([key]).collect();
+    spellings.dedup();
+    spellings
+}
+
 /// Returns `true` if the request has the token, in one of the fields that stores put it in.
 fn is_trusted(secret: &Secret, headers: &HeaderMap) -> bool {
     let is_secret = |shown: &[u8]| token::same(shown, secret.expose().as_bytes());
     let bare = |name| headers.get(name).is_some_and(|value| is_secret(value.as_bytes()));
     // SNS can only send a name and a password, those of the URL (RFC 7617).
-    let basic = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Basic "));
-    let pair = basic.and_then(|basic| base64_simd::STANDARD.decode_to_vec(basic).ok());
+    let basic = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
+    let basic = basic.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+    let pair = basic.and_then(|(_, pair)| base64_simd::STANDARD.decode_to_vec(pair.trim()).ok());
     let password = pair.as_deref().and_then(|pair| pair.splitn(2, |byte| *byte == b':').nth(1));
     token::shown(Some(secret), headers)
         || bare(AUTHORIZATION)
@@ -138,27 +150,51 @@ fn is_trusted(secret: &Secret, headers: &HeaderMap) -> bool {
         || password.is_some_and(is_secret)
 }
 
-/// Whether somebody may send notifications.
-pub(super) enum Sender {
-    Trusted,
-    /// He has shown a wrong token, or none.
-    Unknown,
-    /// No notifications are taken.
-    Unwanted,
+/// Decides who may send notifications.
+#[derive(Debug, Default)]
+pub(super) struct Senders {
+    /// Apart from those of operators: who errs here does not lock these out.
+    guesses: Guesses,
+    /// For requests with a wrong token, and for those without one.
+    refusals: [LogLimit; 2],
 }
 
-/// Returns whether the sender of a request may send notifications.
-pub(super) fn sender(secret: Option<&Secret>, headers: &HeaderMap) -> Sender {
-    match secret {
-        None => Sender::Unwanted,
-        Some(secret) if is_trusted(secret, headers) => Sender::Trusted,
-        Some(_) => Sender::Unknown,
+impl Senders {
+    /// Returns the response to a request that is refused, or `None` if its sender may send notifications. The right token is
+    /// taken however many wrong ones came from the same address: a proxy may stand before all senders, and a purge that
+    /// is refused is lost.
+    pub(super) fn refuse(
+        &self,
+        secret: Option<&Secret>,
+        head: &Parts,
+        client: IpAddr,
+    ) -> Option<Response<Full<Bytes>>> {
+        let Some(secret) = secret else {
+            return Some(problem(StatusCode::NOT_FOUND, "no notifications are taken: set `events.token`"));
+        };
+        if is_trusted(secret, &head.headers) {
+            return None;
+        }
+        let shown = [AUTHORIZATION, API_KEY].iter().any(|name| head.headers.contains_key(name));
+        if shown && self.guesses.are_too_many(client) {
+            return Some(too_many_guesses());
+        }
+        let (log, reason) =
+            if shown { (&self.refusals[0], "a wrong token") } else { (&self.refusals[1], "no token") };
+        if shown {
+            self.guesses.note(client);
+        }
+        if let Some(refused) = log.due() {
+            tracing::warn!(%client, reason, refused, "a notification was refused");
+        }
+        let detail = "send the token of `events.token` as `Authorization: Bearer TOKEN`";
+        let mut response = problem(StatusCode::UNAUTHORIZED, detail);
+        // SNS sends its password only if it is asked for one.
+        for challenge in ["Bearer", "Basic realm=\"events\""] {
+            response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        Some(response)
     }
-}
-
-/// Returns the response if no notifications are taken.
-pub(super) fn unwanted() -> Response<Full<Bytes>> {
-    problem(StatusCode::NOT_FOUND, "no notifications are taken: set `events.token`")
 }
 
 /// Purges what a notification tells of.
@@ -187,14 +223,17 @@ pub(super) async fn answer(buckets: &Arc<Buckets>, body: Incoming, client: IpAdd
 /// does.
 async fn purge_changed(buckets: &Arc<Buckets>, change: &Change, client: IpAddr) -> Option<u64> {
     // A key that the gateway does not serve is stored nowhere.
-    let selector = Selector::Key(ObjectKey::parse(&change.key).ok()?);
+    let keys: Vec<_> = change.keys.iter().filter_map(|key| ObjectKey::parse(key).ok()).collect();
+    if keys.is_empty() {
+        return None;
+    }
     let mut purged = None;
     for (index, bucket) in buckets.all().iter().enumerate() {
-        let reads_it = bucket.origins.iter().any(|origin| *origin.config.source.bucket == *change.bucket);
-        if reads_it {
-            let objects = purge::purge_by_event(buckets, index, selector.clone(), client).await;
-            *purged.get_or_insert(0) += objects;
+        if !bucket.origins.iter().any(|origin| *origin.config.source.bucket == *change.bucket) {
+            continue;
         }
+        let objects = purge::purge_by_event(buckets, index, keys.clone(), client).await;
+        *purged.get_or_insert(0) += objects;
     }
     if purged.is_none() {
         tracing::debug!(%client, bucket = change.bucket, "no bucket reads what an event is about");
@@ -209,7 +248,10 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)]) {
         let changes = serde_json::from_str(text).map_err(|error| error.to_string()).and_then(read).unwrap();
-        let found: Vec<_> = changes.iter().map(|change| (&*change.bucket, &*change.key)).collect();
+        let found: Vec<_> = changes
+            .iter()
+            .flat_map(|change| change.keys.iter().map(|key| (&*change.bucket, &**key)))
+            .collect();
         assert_eq!(found, expected);
     }
 
@@ -220,7 +262,7 @@ mod tests {
             r#"{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":
                 {"name":"assets","arn":"arn:aws:s3:::assets"},"object":{"key":"a+b/%C3%A9%2B.css","sequencer":"0A1B"}}},
                 {"eventName":"ObjectRemoved:Delete","s3":{"bucket":{"name":"assets"},"object":{"key":"c"}}}]}"#,
-            &[("assets", "a b/é+.css"), ("assets", "c")],
+            &[("assets", "a b/é+.css"), ("assets", "a+b/%C3%A9%2B.css"), ("assets", "c")],
         );
         // MinIO has more around the records, and tells of reads.
         check(
@@ -228,6 +270,11 @@ mod tests {
                 {"eventName":"s3:ObjectCreated:Put","s3":{"bucket":{"name":"assets"},"object":{"key":"x"}}},
                 {"eventName":"s3:ObjectAccessed:Get","s3":{"bucket":{"name":"assets"},"object":{"key":"y"}}}]}"#,
             &[("assets", "x")],
+        );
+        // Ceph does not escape keys, so that they may be no escaped ones.
+        check(
+            r#"{"Records":[{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"100%FF"}}}]}"#,
+            &[("b", "100%FF")],
         );
         // EventBridge does not escape keys.
         check(
@@ -257,6 +304,7 @@ mod tests {
         check("authorization", "t0ken", true);
         check("x-api-key", "t0ken", true);
         check("authorization", &basic("sns:t0ken"), true);
+        check("authorization", &basic("sns:t0ken").replace("Basic", "basic"), true);
         for wrong in ["Bearer t0keN", "", "Basic t0ken", &basic("t0ken"), &basic("t0ken:sns")] {
             check("authorization", wrong, false);
         }
@@ -265,12 +313,7 @@ mod tests {
 
     #[test]
     fn what_is_no_notification_is_refused() {
-        for text in [
-            r#"{"Event":"other"}"#,
-            r#"{"Message":"{}"}"#,
-            r#"{"Message":"{\"Message\":\"{}\"}"}"#,
-            r#"{"Records":[{"s3":{"bucket":{"name":"b"},"object":{"key":"%FF"}}}]}"#,
-        ] {
+        for text in [r#"{"Event":"other"}"#, r#"{"Message":"{}"}"#, r#"{"Message":"{\"Message\":\"{}\"}"}"#] {
             let notification = serde_json::from_str::<Notification>(text);
             assert!(notification.map_err(|error| error.to_string()).and_then(read).is_err(), "{text}");
         }

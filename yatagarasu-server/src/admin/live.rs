@@ -139,13 +139,12 @@ fn snapshot(admin: &Admin) -> Value {
     for one in traffic.values() {
         all.include(one);
     }
-    let sources = buckets.all().iter().flat_map(|bucket| &bucket.origins);
     let [mut requests, mut failed, mut bytes] = [0; 3];
-    for origin in sources {
-        let totals = origin.meters.totals();
+    for meters in state.memory.sources.list() {
+        let totals = meters.totals();
         requests += totals.0;
         failed += totals.1;
-        bytes += origin.meters.body_bytes();
+        bytes += meters.body_bytes();
     }
     let limits = state.limits.borrow().clone();
     let (fills, sockets) = (&state.memory.fills, &state.memory.sockets);

@@ -212,20 +212,24 @@ async fn purge(
     purging.await.expect("it does not panic, and nobody aborts it")
 }
 
-/// Purges an object that a store says has changed. Returns the number of objects. Runs in a task of its own, as [`purge`].
+/// Purges an object that a store says has changed, under all keys that it may mean. Returns the number of objects. Runs in a task of
+/// its own, as [`purge`].
 #[expect(clippy::disallowed_methods, reason = "ends when the purge is done")]
 pub(super) async fn purge_by_event(
     buckets: &Arc<Buckets>,
     bucket: usize,
-    selector: Selector,
+    keys: Vec<ObjectKey>,
     client: IpAddr,
 ) -> u64 {
     let bucket = Arc::clone(&buckets.all()[bucket]);
     let purging = tokio::spawn(async move {
-        let objects = bucket.gateway.purge(&selector, Purge::Drop).await;
+        let mut objects = 0;
+        for key in &keys {
+            objects += bucket.gateway.purge(&Selector::Key(key.clone()), Purge::Drop).await;
+        }
         bucket.purges.count(EVENT, objects);
         // There may be thousands in a second.
-        tracing::debug!(%client, bucket = &*bucket.name, ?selector, objects, "purged because of an event");
+        tracing::debug!(%client, bucket = &*bucket.name, ?keys, objects, "purged because of an event");
         objects
     });
     purging.await.expect("it does not panic, and nobody aborts it")

@@ -13,6 +13,7 @@ use yatagarasu_core::source::timeout::Timed;
 use yatagarasu_core::{Clock, ObjectSource};
 use yatagarasu_s3::{Access, BuildError, BuiltSource};
 
+use crate::build::Sources;
 use crate::config::{FallbackConfig, OriginConfig};
 
 /// A source of a bucket, in use.
@@ -42,9 +43,9 @@ impl Origin {
     pub(super) async fn build(
         config: &OriginConfig,
         clock: &Arc<dyn Clock>,
+        sources: &Sources,
         earlier: Option<&Self>,
     ) -> Result<Self, BuildError> {
-        let earlier_meters = earlier.map(|earlier| Arc::clone(&earlier.meters));
         // A file of certificates may have another content under the same name.
         let is_fixed = config.source.tls.ca_file.is_none();
         let built = match earlier.filter(|earlier| is_fixed && earlier.config.source == config.source) {
@@ -57,7 +58,7 @@ impl Origin {
         // A retry counts for the circuit, and a body that goes on is a request like all others.
         let timed = Timed::new(Arc::clone(&built.source), config.response_timeout, config.idle_timeout);
         // Another configuration of the same bucket goes on counting.
-        let meters = earlier_meters.unwrap_or_default();
+        let meters = sources.meters(&name);
         let asked_once: Arc<dyn ObjectSource> = Arc::new(Metered::new(Arc::new(timed), Arc::clone(&meters)));
         let circuit = Guarded::new(Arc::clone(&asked_once), Arc::clone(&name));
         let asked: Arc<dyn ObjectSource> = if config.hedging {

@@ -123,13 +123,13 @@ rows! {
     /// What the caches begin with after a restart.
     struct WarmRestartSettings, "the keys of `warm_restart`" {
         /// How many objects that the process before had stored are fetched in a second after the start.
-        rate: u32 = 0, bounds Bounds::ANY.or_zero("for none: the caches begin empty");
+        rate: u32 = 0, bounds Bounds::from(1).below(1001).or_zero("for none: the caches begin empty");
         /// A file for the keys of these objects, written when the server stops. A process that takes over from a running one
         /// asks that one, and needs no file.
         file: Option<String> = null, else Computed("none"), such as "/var/lib/yatagarasu/keys",
             bounds Bounds::rule("a path");
-        /// How many objects are fetched in all, the hottest ones first.
-        objects_max: u32 = 10000;
+        /// How many objects are fetched in all: the hottest ones first, and then others by chance.
+        objects_max: u32 = 10000, bounds Bounds::from(1).below(1_000_001);
     }
 
     /// An answer of the gateway itself.

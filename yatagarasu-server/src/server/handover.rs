@@ -74,12 +74,19 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Returns the keys in memory that another process can read, if it shall have them.
-    async fn list(&self) -> io::Result<Option<OwnedFd>> {
+    /// Returns the keys in memory that another process can read, if it shall have them. Without them it begins with empty caches.
+    async fn list(&self) -> Option<OwnedFd> {
         let settings = self.settings.borrow().server.warm_restart.clone();
-        let Some(admin) = self.admin.upgrade().filter(|_| settings.rate > 0) else { return Ok(None) };
-        let list = warm_restart::list(admin.buckets(), admin.metrics(), settings.objects_max).await;
-        warm_restart::in_memory(&list).map(Some)
+        let admin = self.admin.upgrade().filter(|_| settings.rate > 0)?;
+        let list = warm_restart::list(&admin, settings.objects_max).await;
+        let keys = list.map(|list| warm_restart::in_memory(&list));
+        let reason = match keys {
+            Some(Ok(keys)) => return Some(keys),
+            Some(Err(error)) => error.to_string(),
+            None => "it took too long".to_owned(),
+        };
+        tracing::warn!(reason, "the list of `server.warm_restart` is not handed over");
+        None
     }
 }
 
@@ -122,7 +129,7 @@ impl Handover {
         let sockets = passed.len();
         passed.push(says_ready.into());
         command.env(READY_FD, number_of(sockets)).env_remove(KEYS_FD);
-        if let Some(keys) = self.keys.list().await? {
+        if let Some(keys) = self.keys.list().await {
             command.env(KEYS_FD, number_of(passed.len()));
             passed.push(keys);
         }

@@ -188,14 +188,14 @@ impl Key {
         match kind {
             Type::Number if self.bounds.rule.is_empty() => Some(format!("up to {}", u16::MAX)),
             Type::Number => Some(self.bounds.rule.to_owned()),
+            Type::Count => self.bounds.range(|number| number.to_string()),
             Type::Size => self.bounds.range(write_size),
             Type::Duration => self.bounds.range(write_span_ms),
             Type::Choice(names) => Some(alternatives(names)),
             Type::Statuses(statuses) => {
                 Some(statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(" or "))
             }
-            Type::Count
-            | Type::Decimal
+            Type::Decimal
             | Type::Text
             | Type::Lines
             | Type::Address

@@ -72,6 +72,12 @@ impl Setting for u16 {
 
 impl Setting for u32 {
     const KIND: Kind = Kind::Value(Type::Count);
+
+    fn check(&self, key: &Key, place: &str, complain: ErrorSink<'_>) {
+        if !key.bounds.allow(u64::from(*self)) {
+            complain(place, &format!("expected {}; found {self}", key.allowed()));
+        }
+    }
 }
 
 impl Setting for Decimal {

@@ -63,6 +63,11 @@ async fn changed_objects_are_purged_from_all_buckets_that_read_them() {
         assert_eq!((answer.status, &answer.json()["purged"]), (200, &json!(0)), "{event} {bucket} {key}");
     }
     assert_eq!(site.client.get("/one/other").await.field("x-cache"), "HIT", "nothing has happened to it");
+    // Ceph sends keys as they are.
+    site.put("100%25+", &[], "as it is");
+    site.store("/one/100%2525+").await;
+    let answer = told(&site, "Bearer s3cret", &record("s3:ObjectCreated:Put", "bucket", "100%25+")).await;
+    assert_eq!(answer.json()["purged"], 1, "{}", answer.text());
     let event_bridge = json!({ "source": "aws.s3", "detail": { "bucket": { "name": "bucket" }, "object": { "key": "other" } } });
     assert_eq!(told(&site, "s3cret", &event_bridge.to_string()).await.json()["purged"], 1);
 }
@@ -83,10 +88,19 @@ async fn notifications_need_a_token_that_allows_nothing_else() {
     let fields =
         [("authorization", "Bearer s3cret"), ("host", "admin.example"), ("content-type", "application/json")];
     assert_eq!(site.admin.send("POST", "/purge", &fields, r#"{"all":true}"#.into()).await.status, 401);
+    // SNS asks without its password first, whenever it asks, and sends it if it is asked for.
+    for _ in 0..20 {
+        let asked = site.admin.send("POST", "/events", &[], "{}".into()).await;
+        assert_eq!(asked.status, 401);
+        let challenges: Vec<_> = asked.headers.get_all("www-authenticate").iter().collect();
+        assert_eq!(challenges, ["Bearer", "Basic realm=\"events\""]);
+    }
     for _ in 0..10 {
         told(&site, "Bearer wrong", "{}").await;
     }
-    assert_eq!(told(&site, "Bearer s3cret", "{}").await.status, 429);
+    assert_eq!(told(&site, "Bearer wrong", "{}").await.status, 429);
+    assert_eq!(told(&site, "Bearer s3cret", "{}").await.status, 400, "who errs keeps nobody else out");
+    assert_eq!(site.admin.get("/stats").await.status, 200, "nor the operators");
     let off = Site::start().await;
     let answer = told(&off, "Bearer s3cret", "{}").await;
     assert!(answer.status == 404 && answer.text().contains("events.token"), "{}", answer.text());
