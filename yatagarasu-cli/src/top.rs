@@ -9,15 +9,21 @@ mod view;
 
 use std::io::{IsTerminal, stdin, stdout};
 use std::thread;
+use std::time::Duration;
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::sleep;
 
 use crate::args::AdminArguments;
-use crate::cache::client::AdminClient;
+use crate::cache::client::{AdminClient, Events};
 use crate::cache::error::AdminError;
 use history::History;
+use snapshot::Snapshot;
+
+/// Time until a lost connection is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// An error of the command.
 #[derive(Debug, thiserror::Error)]
@@ -40,30 +46,69 @@ pub(crate) async fn run(server: &AdminArguments) -> Result<(), TopError> {
     }
     let client = AdminClient::new(server)?;
     // Whatever is wrong is said before the screen changes.
-    let mut events = client.live().await?;
+    let events = client.live().await?;
     let mut terminal = ratatui::try_init().map_err(TopError::Terminal)?;
     let keys = keys();
-    let shown = show(&mut terminal, &mut events, keys, &server.admin).await;
+    let shown = show(&mut terminal, Connection { client, events: Some(events) }, keys, &server.admin).await;
     ratatui::restore();
     shown
 }
 
 async fn show(
     terminal: &mut DefaultTerminal,
-    events: &mut crate::cache::client::Events,
+    mut connection: Connection,
     mut keys: UnboundedReceiver<Key>,
     url: &str,
 ) -> Result<(), TopError> {
     let style = view::Style::of_environment();
     let mut history = History::default();
     loop {
-        terminal.draw(|frame| view::draw(frame, &history, url, style)).map_err(TopError::Terminal)?;
+        let is_lost = connection.events.is_none();
+        terminal
+            .draw(|frame| view::draw(frame, &history, url, is_lost, style))
+            .map_err(TopError::Terminal)?;
         tokio::select! {
-            snapshot = events.next() => history.add(snapshot?),
+            snapshot = connection.next() => {
+                if let Some(snapshot) = snapshot? {
+                    history.add(snapshot);
+                }
+            }
             key = keys.recv() => match key {
                 Some(Key::Redraw) => {}
                 Some(Key::Quit) | None => return Ok(()),
             },
+        }
+    }
+}
+
+/// A connection to a server, which may be restarted meanwhile.
+struct Connection {
+    client: AdminClient,
+    /// `None` if the connection is lost.
+    events: Option<Events>,
+}
+
+impl Connection {
+    /// Waits for what the server says. Returns `None` if the connection is lost, or may be there again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing that the server says is lost if the future is dropped.
+    async fn next(&mut self) -> Result<Option<Snapshot>, AdminError> {
+        let Some(events) = &mut self.events else {
+            sleep(AGAIN).await;
+            self.events = match self.client.live().await {
+                Err(AdminError::Unreachable { .. }) => None,
+                connected => Some(connected?),
+            };
+            return Ok(None);
+        };
+        match events.next().await {
+            Err(AdminError::Unreachable { .. }) => {
+                self.events = None;
+                Ok(None)
+            }
+            said => said.map(Some),
         }
     }
 }

@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt};
 use http::header::{AGE, DATE, HeaderMap, HeaderValue, RANGE};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
-use yatagarasu_core::source::list::Listing;
+use yatagarasu_core::source::list::{ListPage, Listing};
 use yatagarasu_core::{
     Answer, Clock, ErrorKind, ObjectKey, ObjectMeta, SourceError, SourceRequest, SystemClock, Traffic,
 };
@@ -111,14 +111,16 @@ impl Check<'_> {
     async fn run(&mut self, prefix: &str, key: Option<&ObjectKey>) {
         let absent = ObjectKey::parse(&format!("{prefix}{ABSENT}")).expect("a valid prefix");
         let asked = self.get(&absent, None).await;
-        let is_reached = self.reach(&asked);
+        let listed = match &asked {
+            Err(error) if error.response().is_none() => None,
+            _ => Some(self.ask_for_list(prefix).await),
+        };
+        let is_reached = self.reach(&asked, listed.as_ref());
         self.tls(is_reached);
-        if !is_reached {
-            return;
-        }
+        let Some(listed) = listed.filter(|_| is_reached) else { return };
         self.clock();
         if self.credentials(&asked) && self.bucket(&asked) {
-            let listed = self.list(prefix).await;
+            let listed = self.list(prefix, listed);
             self.read(key.cloned().or(listed), &asked).await;
         }
     }
@@ -158,7 +160,11 @@ impl Check<'_> {
     }
 
     /// Returns whether S3 has answered at all.
-    fn reach(&mut self, asked: &Result<ObjectMeta, SourceError>) -> bool {
+    fn reach(
+        &mut self,
+        asked: &Result<ObjectMeta, SourceError>,
+        listed: Option<&Result<ListPage, SourceError>>,
+    ) -> bool {
         let error = match asked {
             Ok(_) => None,
             // Without credentials nothing was sent.
@@ -170,6 +176,15 @@ impl Check<'_> {
             Err(error) if error.response().is_some() => None,
             Err(error) => Some(error),
         };
+        if let (Err(asked), Some(Err(listed))) = (asked, listed)
+            && !is_of_s3(asked)
+            && !is_of_s3(listed)
+        {
+            let advice = "check `s3.endpoint`: it may be that of another program, or of a proxy. A store in trouble may answer so, too";
+            let found = format!("what answers is no S3, or not well: {asked}");
+            self.add("reach", Verdict::Bad, found, Some(advice));
+            return false;
+        }
         let Some(error) = error else {
             self.add("reach", Verdict::Good, "S3 answers", None);
             return true;
@@ -292,12 +307,16 @@ impl Check<'_> {
         false
     }
 
-    /// Returns the key of an object, if the bucket may be listed and has one.
-    async fn list(&mut self, prefix: &str) -> Option<ObjectKey> {
+    async fn ask_for_list(&self, prefix: &str) -> Result<ListPage, SourceError> {
         let listing = Listing { prefix: prefix.to_owned(), keys_max: 10, ..Listing::default() };
         let request = SourceRequest { traffic: Traffic::Probe, ..SourceRequest::default() };
         let listed = timeout(LIMIT, self.origin.asked_once.list(&listing, &request)).await;
-        match listed.unwrap_or_else(|_| Err(SourceError::timed_out(LIMIT, "no list"))) {
+        listed.unwrap_or_else(|_| Err(SourceError::timed_out(LIMIT, "no list")))
+    }
+
+    /// Returns the key of an object, if the bucket may be listed and has one.
+    fn list(&mut self, prefix: &str, listed: Result<ListPage, SourceError>) -> Option<ObjectKey> {
+        match listed {
             Ok(page) => {
                 let readable = page.objects.iter().filter(|object| object.size > 0);
                 let key = readable.map(|object| ObjectKey::parse(&object.key)).find_map(Result::ok);
@@ -376,6 +395,11 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Returns whether an error is one of S3: these have a code (Amazon S3 API Reference, "Error responses").
+fn is_of_s3(error: &SourceError) -> bool {
+    error.response().is_some_and(|response| !response.code.is_empty())
 }
 
 /// What to do if S3 denies to read objects.

@@ -283,14 +283,8 @@ impl Server {
                 "stopping: running responses have this long to end"
             );
             phase.send_replace(Phase::Stopping);
-            let keep = async {
-                // A process that has taken over keeps its own.
-                if !*handed_over.borrow() {
-                    let settings = parts.config.borrow().server.warm_restart.clone();
-                    warm_restart::keep(&admin, settings).await;
-                }
-            };
             // Beside the last responses: nobody knows whether the time for these is all there is.
+            let keep = keep_keys(&admin, &parts.config, &handed_over);
             let finish = async { tokio::join!(workers.finish(grace, http3.farewells()), keep).0 };
             tokio::select! {
                 whole = finish => whole,
@@ -361,12 +355,20 @@ async fn warm_up(admin: &Arc<Admin>, config: &watch::Sender<Arc<Config>>) {
     let settings = config.borrow().server.warm_restart.clone();
     match warm_restart::Source::find(&settings) {
         Some(source) if settings.rate > 0 => {
-            warm_restart::run(source, Arc::clone(admin), config.subscribe()).await
+            warm_restart::run(source, Arc::clone(admin), config.subscribe()).await;
         }
         Some(source) => source.forget(),
         None => {}
     }
     pending::<()>().await;
+}
+
+/// Keeps the keys of what is stored for the next start. A process that has taken over keeps its own.
+async fn keep_keys(admin: &Admin, config: &watch::Sender<Arc<Config>>, handed_over: &watch::Sender<bool>) {
+    if !*handed_over.borrow() {
+        let settings = config.borrow().server.warm_restart.clone();
+        warm_restart::keep(admin, settings).await;
+    }
 }
 
 /// Has the certificates of listeners renewed by their authorities, for ever.

@@ -1,6 +1,6 @@
 //! `cache stats --watch`: the statistics again and again, in place on a terminal.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -28,9 +28,19 @@ pub(super) async fn run(
     if in_place && write("\u{1b}[2J").is_err() {
         return Ok(());
     }
+    let mut was_reached = false;
     loop {
         ticks.tick().await;
-        let mut stats = client.stats().await?;
+        let mut stats = match client.stats().await {
+            // The server may be restarted meanwhile.
+            Err(error @ AdminError::Unreachable { .. }) if was_reached => {
+                // Nobody is left to tell if this fails.
+                let _ = writeln!(stderr(), "{error}; trying again");
+                continue;
+            }
+            asked => asked?,
+        };
+        was_reached = true;
         if let Some(bucket) = bucket {
             stats = stats.only(bucket)?;
         }

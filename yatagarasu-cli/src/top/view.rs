@@ -15,6 +15,15 @@ use crate::words::{counted, duration, shown, size};
 /// Number of seconds that rates are about: the bytes of a stream go out in bursts.
 const SECONDS: usize = 3;
 
+/// Width of a number with its name.
+const FIELD: u16 = 25;
+
+/// A window with fewer lines has shorter parts.
+const LOW: u16 = 30;
+
+/// In a window with fewer columns, less is said of caches.
+const NARROW: u16 = 100;
+
 /// How things are marked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
@@ -37,41 +46,49 @@ impl Style {
 }
 
 /// Draws all of it. A window that is too small loses what stands below.
-pub(super) fn draw(frame: &mut Frame<'_>, history: &History, url: &str, style: Style) {
+pub(super) fn draw(frame: &mut Frame<'_>, history: &History, url: &str, is_lost: bool, style: Style) {
     let Some(now) = history.latest() else {
         frame.render_widget(Paragraph::new("waiting for the server ..."), frame.area());
         return;
     };
+    let area = frame.area();
     let buckets = u16::try_from(now.buckets.len()).unwrap_or(u16::MAX).min(8) + 2;
+    let (curve, errors) = if area.height < LOW { (3, 4) } else { (6, 7) };
+    let fields = fields(history, now, style);
+    let columns = usize::from((area.width / FIELD).clamp(1, 4));
+    let rows: Vec<_> = fields.chunks(columns).map(|row| Line::from(row.to_vec())).collect();
     let [head, numbers, curve, table, middle, errors] = Layout::vertical([
         Constraint::Length(1),
-        Constraint::Length(5),
-        Constraint::Length(6),
+        Constraint::Length(u16::try_from(rows.len()).unwrap_or(u16::MAX) + 1),
+        Constraint::Length(curve),
         Constraint::Length(buckets),
         Constraint::Min(4),
-        Constraint::Length(7),
+        Constraint::Length(errors),
     ])
-    .areas(frame.area());
-    frame.render_widget(heading(now, url), head);
-    frame.render_widget(self::numbers(history, now, style), numbers);
+    .areas(area);
+    frame.render_widget(heading(now, url, is_lost, style), head);
+    frame.render_widget(Paragraph::new(rows).block(Block::new().borders(Borders::TOP)), numbers);
     draw_curve(frame, curve, history, style);
-    frame.render_widget(bucket_table(history, now, style), table);
+    frame.render_widget(bucket_table(history, now, style, area.width < NARROW), table);
     let [hottest, streams] = Layout::horizontal([Constraint::Percentage(50); 2]).areas(middle);
     frame.render_widget(hottest_table(now), hottest);
     frame.render_widget(stream_table(now), streams);
     frame.render_widget(error_table(now, style), errors);
 }
 
-fn heading(now: &Snapshot, url: &str) -> Line<'static> {
-    let up = duration(seconds(now.uptime_seconds));
+fn heading(now: &Snapshot, url: &str, is_lost: bool, style: Style) -> Line<'static> {
     let bold = Look::new().add_modifier(Modifier::BOLD);
-    Line::from(vec![
-        Span::styled(format!("Yatagarasu {}", now.version), bold),
-        Span::raw(format!("   up {up}   {url}   q quits")),
-    ])
+    let name = Span::styled(format!("Yatagarasu {}", now.version), bold);
+    let state = if is_lost {
+        Span::styled("   no connection, trying again: these are old numbers", style.bad())
+    } else {
+        Span::raw(format!("   up {}", duration(seconds(now.uptime_seconds))))
+    };
+    Line::from(vec![name, state, Span::raw(format!("   {url}   q quits"))])
 }
 
-fn numbers(history: &History, now: &Snapshot, style: Style) -> Paragraph<'static> {
+/// Returns the numbers with their names, which stand in as many columns as there is room for.
+fn fields(history: &History, now: &Snapshot, style: Style) -> Vec<Span<'static>> {
     let per_second = |total: fn(&Snapshot) -> u64| history.rate(total, SECONDS);
     let ratio = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{:.1}%", ratio * 100.0));
     let time = |counts: fn(&Snapshot) -> &Vec<u64>, quantile| {
@@ -79,37 +96,28 @@ fn numbers(history: &History, now: &Snapshot, style: Style) -> Paragraph<'static
     };
     let failures = per_second(|one| one.statuses.get("5xx").copied().unwrap_or(0));
     let failing = if failures > 0.0 { style.bad() } else { Look::new() };
-    let rows = [
-        vec![
-            field("requests/s", number(per_second(|one| sum(&one.requests)))),
-            field("to clients", format!("{}/s", size(whole(per_second(|one| sum(&one.bytes)))))),
-            field("hit ratio", ratio(history.hit_ratio(|one| &one.requests))),
-            field("byte-hit ratio", ratio(history.hit_ratio(|one| &one.bytes))),
-        ],
-        vec![
-            field("S3 requests/s", number(per_second(|one| one.source.requests))),
-            field("from S3", format!("{}/s", size(whole(per_second(|one| one.source.bytes))))),
-            field("S3 failed/s", number(per_second(|one| one.source.failed))),
-            Span::styled(format!("{:<25}", format!("5xx/s {}", number(failures))), failing),
-        ],
-        vec![
-            field("memory p50", time(|one| &one.latency.memory, 0.5)),
-            field("memory p99", time(|one| &one.latency.memory, 0.99)),
-            field("S3 p50", time(|one| &one.latency.source, 0.5)),
-            field("S3 p99", time(|one| &one.latency.source, 0.99)),
-        ],
-        vec![
-            field("connections", now.connections.open),
-            field("running", now.running),
-            field("streams", now.streams.len()),
-            field("resident", size(now.memory.resident_bytes)),
-        ],
-    ];
-    Paragraph::new(rows.map(Line::from).to_vec()).block(Block::new().borders(Borders::TOP))
+    vec![
+        field("requests/s", number(per_second(|one| sum(&one.requests)))),
+        field("to clients", format!("{}/s", size(whole(per_second(|one| sum(&one.bytes)))))),
+        field("hit ratio", ratio(history.hit_ratio(|one| &one.requests))),
+        field("byte-hit ratio", ratio(history.hit_ratio(|one| &one.bytes))),
+        field("S3 requests/s", number(per_second(|one| one.source.requests))),
+        field("from S3", format!("{}/s", size(whole(per_second(|one| one.source.bytes))))),
+        field("S3 failed/s", number(per_second(|one| one.source.failed))),
+        field("5xx/s", number(failures)).style(failing),
+        field("memory p50", time(|one| &one.latency.memory, 0.5)),
+        field("memory p99", time(|one| &one.latency.memory, 0.99)),
+        field("S3 p50", time(|one| &one.latency.source, 0.5)),
+        field("S3 p99", time(|one| &one.latency.source, 0.99)),
+        field("connections", now.connections.open),
+        field("running", now.running),
+        field("streams", now.streams.len()),
+        field("resident", size(now.memory.resident_bytes)),
+    ]
 }
 
 fn field(name: &str, value: impl std::fmt::Display) -> Span<'static> {
-    Span::raw(format!("{:<25}", format!("{name} {value}")))
+    Span::raw(format!("{:<width$}", format!("{name} {value}"), width = usize::from(FIELD)))
 }
 
 fn draw_curve(frame: &mut Frame<'_>, area: Rect, history: &History, style: Style) {
@@ -127,7 +135,7 @@ fn part(name: &'static str) -> Block<'static> {
     Block::new().borders(Borders::TOP).title(name)
 }
 
-fn bucket_table(history: &History, now: &Snapshot, style: Style) -> Table<'static> {
+fn bucket_table(history: &History, now: &Snapshot, style: Style, is_narrow: bool) -> Table<'static> {
     let rows = now.buckets.iter().map(|bucket| {
         let of = |total: fn(&Bucket) -> u64| {
             history.rate(
@@ -142,6 +150,7 @@ fn bucket_table(history: &History, now: &Snapshot, style: Style) -> Table<'stati
         };
         let cache = match bucket.cache_bytes_max {
             0 => "no cache".to_owned(),
+            max if is_narrow => format!("{} of {}", size(bucket.cache_bytes), size(max)),
             max => {
                 let objects = counted(bucket.objects, "object");
                 format!("{objects}, {} of {}", size(bucket.cache_bytes), size(max))
@@ -162,11 +171,11 @@ fn bucket_table(history: &History, now: &Snapshot, style: Style) -> Table<'stati
         ])
     });
     let widths = [
-        Constraint::Fill(1),
+        Constraint::Min(12),
         Constraint::Length(10),
         Constraint::Length(12),
         Constraint::Length(7),
-        Constraint::Length(34),
+        Constraint::Length(if is_narrow { 18 } else { 34 }),
         Constraint::Length(14),
     ];
     let heads = ["bucket", "requests/s", "bytes/s", "hits", "cache", "S3"];
@@ -265,7 +274,7 @@ mod tests {
         }
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let style = Style { colours: true };
-        terminal.draw(|frame| draw(frame, &history, "http://h:1", style)).unwrap();
+        terminal.draw(|frame| draw(frame, &history, "http://h:1", false, style)).unwrap();
         terminal.backend().to_string()
     }
 
@@ -291,6 +300,26 @@ mod tests {
             assert!(text.contains(wanted), "{wanted} in\n{text}");
         }
         assert!(!text.contains('\u{1b}'), "a key gives the terminal no orders");
+    }
+
+    #[test]
+    fn a_usual_window_has_all_numbers() {
+        let text = drawn(80, 24, &[snapshot(3600.0, 100), snapshot(3601.0, 300)]);
+        for wanted in [
+            "byte-hit ratio 100.0%",
+            "5xx/s 0",
+            "S3 p99",
+            "resident 40 MB",
+            "assets ",
+            "200 KB/s",
+            "5 MB of 10 MB",
+            "S3 is down",
+            "assets/css",
+            "videos/a.mp4",
+            "S3 answers 500",
+        ] {
+            assert!(text.contains(wanted), "{wanted} in\n{text}");
+        }
     }
 
     #[test]

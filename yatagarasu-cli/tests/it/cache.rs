@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::{Config, Server};
 use yatagarasu_testing::client::Client;
@@ -506,6 +509,69 @@ async fn warming_shows_a_bar_on_a_terminal_only() {
     assert!(text.contains("\u{1b}["), "a bar: {text:?}");
     let said = site.cache(&["warm", "--bucket", "assets", "--prefix", ""]);
     assert!(!said.stdout.contains('\u{1b}') && !said.stderr.contains('\u{1b}'), "{said:?}");
+}
+
+/// A way to a server that can be cut, as when that is restarted.
+struct Way {
+    url: String,
+    is_cut: watch::Sender<bool>,
+}
+
+impl Way {
+    async fn to(url: &str) -> Self {
+        let server = url.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (is_cut, mut cut) = watch::channel(false);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                if *cut.borrow_and_update() {
+                    continue;
+                }
+                let (mut cut, mut server) = (cut.clone(), TcpStream::connect(&server).await.unwrap());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut client, &mut server) => {}
+                        _ = cut.wait_for(|is_cut| *is_cut) => {}
+                    }
+                });
+            }
+        });
+        Self { url, is_cut }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_watches_sees_the_server_again_after_a_restart() {
+    let site = Site::start("").await;
+    let way = Way::to(&site.admin).await;
+    let mut terminal = Terminal::start(&mut command(&["cache", "--admin", &way.url, "stats", "--watch=1"]));
+    terminal.until(|text| text.contains("assets"));
+    way.is_cut.send_replace(true);
+    terminal.until(|text| text.contains("trying again"));
+    way.is_cut.send_replace(false);
+    site.fetch(&["/static/a", "/static/a"]).await;
+    terminal.until(|text| text.contains("50.0%"));
+    let said = run(&["cache", "--admin", "http://127.0.0.1:1", "stats", "--watch=1"]);
+    assert_eq!(said.status, 1, "a server that was never there is an error: {said:?}");
+}
+
+#[cfg(feature = "top")]
+#[tokio::test(flavor = "multi_thread")]
+async fn top_sees_the_server_again_after_a_restart() {
+    let site = Site::start("").await;
+    let way = Way::to(&site.admin).await;
+    let mut command = command(&["top", "--admin", &way.url]);
+    let mut terminal = Terminal::start(command.env("TERM", "xterm-256color"));
+    terminal.until(|text| text.contains("quits"));
+    way.is_cut.send_replace(true);
+    terminal.until(|text| text.contains("trying"));
+    way.is_cut.send_replace(false);
+    site.s3.decide(|request| (request.key == "broken").then(|| Reply::status(500)));
+    site.fetch(&["/static/broken"]).await;
+    terminal.until(|text| text.contains("502"));
+    terminal.say("q");
+    assert!(terminal.end().0.success());
 }
 
 #[cfg(feature = "top")]

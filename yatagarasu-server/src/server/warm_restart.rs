@@ -79,7 +79,7 @@ impl Drop for Taken {
 
 /// Returns a list of the stored objects, a line of JSON each, at most so many: those that are asked for most, others by chance,
 /// and those that are still to be fetched. Returns `None` if that takes too long.
-pub(super) async fn list(admin: &Admin, objects_max: u32) -> Option<Vec<u8>> {
+pub(super) async fn list(admin: &Admin, objects_max: u32) -> Option<String> {
     let mut heat: HashMap<String, u64> = HashMap::new();
     for (name, requests) in admin.metrics().threads().iter().flat_map(|thread| thread.hottest.list()) {
         *heat.entry(name).or_default() += requests;
@@ -91,7 +91,7 @@ pub(super) async fn list(admin: &Admin, objects_max: u32) -> Option<Vec<u8>> {
         let known: HashSet<_> = kept.iter().cloned().collect();
         kept.extend(awaited.into_iter().filter(|one| !known.contains(one)));
         let lines = kept.iter().map(|one| serde_json::to_string(one).expect("texts") + "\n");
-        lines.take(objects_max as usize).collect::<String>().into_bytes()
+        lines.take(objects_max as usize).collect()
     });
     timeout(LIST_TIME_MAX, listing).await.ok()?.ok()
 }
@@ -135,9 +135,9 @@ fn stored(buckets: &Buckets, objects_max: usize, heat: &HashMap<String, u64>) ->
 }
 
 /// Puts a list where another process can read it.
-pub(super) fn in_memory(list: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn in_memory(list: &str) -> io::Result<OwnedFd> {
     let mut memory = File::from(memfd_create("yatagarasu-keys", MemfdFlags::CLOEXEC)?);
-    memory.write_all(list)?;
+    memory.write_all(list.as_bytes())?;
     memory.rewind()?;
     Ok(memory.into())
 }
@@ -149,7 +149,7 @@ pub(super) async fn keep(admin: &Admin, settings: WarmRestart) {
     let Some(list) = list(admin, settings.objects_max).await else {
         return tracing::error!("the list of `server.warm_restart` is not made: it took too long");
     };
-    let objects = list.iter().filter(|byte| **byte == b'\n').count();
+    let objects = list.lines().count();
     let written = spawn_blocking(move || write(&list, &file));
     match timeout(LIST_TIME_MAX, written).await.map_err(io::Error::from) {
         Ok(Ok(Ok(()))) => tracing::info!(file = shown, objects, "the keys of stored objects are kept"),
@@ -162,7 +162,7 @@ pub(super) async fn keep(admin: &Admin, settings: WarmRestart) {
 }
 
 /// Writes a list into a file, whole or not at all. Only the owner may read it: keys may say much.
-fn write(list: &[u8], file: &Path) -> io::Result<()> {
+fn write(list: &str, file: &Path) -> io::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(".new");
     let beside = PathBuf::from(name);
@@ -172,7 +172,7 @@ fn write(list: &[u8], file: &Path) -> io::Result<()> {
         Ok(()) | Err(_) => {}
     }
     let mut created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    created.write_all(list)?;
+    created.write_all(list.as_bytes())?;
     created.sync_all()?;
     fs::rename(&beside, file)
 }
@@ -325,12 +325,12 @@ mod tests {
         fs::write(folder.path().join("keys.new"), "left over").unwrap();
         let one = Kept { bucket: "assets".to_owned(), key: "a b\n\"c".to_owned() };
         let list = serde_json::to_string(&one).unwrap() + "\n";
-        write(list.as_bytes(), &file).unwrap();
-        write(list.as_bytes(), &file).unwrap();
+        write(&list, &file).unwrap();
+        write(&list, &file).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert_eq!(Source::File(file.clone()).read().unwrap(), [one.clone()]);
-        let memory = File::from(in_memory(list.as_bytes()).unwrap());
+        assert_eq!(Source::File(file.clone()).read().unwrap(), std::slice::from_ref(&one));
+        let memory = File::from(in_memory(&list).unwrap());
         assert_eq!(Source::Predecessor(memory.try_clone().unwrap()).read().unwrap(), [one]);
         assert_eq!(memory.metadata().unwrap().len(), 0, "it takes no memory any more");
         assert!(Source::File(folder.path().to_owned()).read().is_err());

@@ -290,11 +290,16 @@ async fn readiness_probes_share_one_request_to_s3() {
     timeout(PATIENCE, renewed).await.expect("the result is kept for a second only");
 }
 
-#[tokio::test]
-async fn a_token_cannot_be_guessed_quickly() {
+/// Starts a server with the token `right`, whose S3 does not answer.
+async fn guarded() -> Site {
     let config = document("", &[bucket("http://127.0.0.1:1", "a", "/a", "", "")])
         .replace("admin: { ", "admin: { token: \"right\", ");
-    let site = Site::run(Origin::start().await, &config).await;
+    Site::run(Origin::start().await, &config).await
+}
+
+#[tokio::test]
+async fn a_token_cannot_be_guessed_quickly() {
+    let site = guarded().await;
     let guess = async |token: &str| {
         let fields = [("authorization", format!("Bearer {token}"))];
         let fields = fields.each_ref().map(|(name, value)| (*name, &**value));
@@ -306,6 +311,19 @@ async fn a_token_cannot_be_guessed_quickly() {
     }
     let refused = guess("right").await;
     assert_eq!((refused.status, refused.field("retry-after")), (429, "60"));
-    // Probes show no token.
-    assert_eq!(site.admin.clone().bearing(None).get("/health").await.status, 200);
+    // Probes need no token, and may show one.
+    for token in [None, Some("right".to_owned())] {
+        let probe = site.admin.clone().bearing(token);
+        assert_eq!(probe.get("/health").await.status, 200);
+        assert!(!probe.get("/ready").await.text().contains("127.0.0.1"), "no reasons meanwhile");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_is_no_way_to_guess_a_token() {
+    let site = guarded().await;
+    for _ in 0..10 {
+        site.admin.clone().bearing(Some("wrong".to_owned())).get("/ready").await;
+    }
+    assert_eq!(site.admin.clone().bearing(Some("right".to_owned())).get("/stats").await.status, 429);
 }

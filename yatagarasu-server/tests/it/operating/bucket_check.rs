@@ -99,19 +99,24 @@ async fn a_wrong_clock_and_a_store_in_trouble_are_named() {
     let site = Site::start().await;
     let at = |ahead: u64| {
         let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(ahead));
-        move |_: &_| Some(Reply::status(404).with("date", &date))
+        let absent = "<Error><Code>NoSuchKey</Code></Error>";
+        move |_: &_| Some(Reply::ok(absent).of_status(404).with("date", &date))
     };
     for (ahead, verdict) in [(5, "good"), (300, "warning"), (3600, "warning")] {
         site.origin.decide(at(ahead));
         check(&checked(&site, r#"{"bucket":"assets"}"#).await[0], "clock", verdict, "");
     }
-    site.origin.decide(|_| Some(Reply::status(503)));
-    let report = &checked(&site, r#"{"bucket":"assets"}"#).await[0];
-    let findings = report["findings"].as_array().expect("a list");
-    assert!(
-        findings.iter().any(|finding| finding["about"] == "reach" && finding["verdict"] == "bad"),
-        "{report}"
-    );
+    // Trouble, and what is no S3 at all. Nothing is said about the rest then.
+    let page = || {
+        Reply::ok("<html><title>Not found</title></html>").of_status(404).with("content-type", "text/html")
+    };
+    for reply in [|| Reply::status(503), || Reply::status(404), page] {
+        site.origin.decide(move |_| Some(reply()));
+        let report = &checked(&site, r#"{"bucket":"assets"}"#).await[0];
+        check(report, "reach", "bad", "what answers is no S3");
+        let abouts = report["findings"].as_array().expect("a list").iter().map(|finding| &finding["about"]);
+        assert_eq!(abouts.collect::<Vec<_>>(), ["reach", "tls"]);
+    }
     let json = [("content-type", "application/json")];
     for (order, status) in
         [(r#"{"bucket":"x"}"#, 404), (r#"{"key":"a"}"#, 400), (r#"{"bucket":"assets","key":""}"#, 400)]
