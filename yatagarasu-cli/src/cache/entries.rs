@@ -12,7 +12,7 @@ use crate::args::{InspectArguments, ListArguments};
 use crate::words::{counted, duration, shown, size};
 
 /// Number of leading columns of the table that hold text.
-const TEXT_COLUMNS: usize = 2;
+const TEXT_COLUMNS: usize = 1;
 
 /// A page of the entries that a server has stored.
 #[derive(Debug, Deserialize)]
@@ -43,13 +43,16 @@ pub(super) async fn list(client: &AdminClient, arguments: &ListArguments) -> Res
     if listed.is_empty() {
         return Ok(format!("nothing of it is stored in bucket {}\n", arguments.bucket));
     }
-    let headings = ["KEY", "KIND", "SIZE", "MEMORY", "AGE", "FRESH FOR"].map(str::to_owned).to_vec();
+    let headings = ["KIND", "SIZE", "MEMORY", "AGE", "FRESH FOR"].map(str::to_owned).to_vec();
     let rows: Vec<_> = std::iter::once(headings).chain(listed.iter().map(row)).collect();
-    let mut text = table(&rows, TEXT_COLUMNS);
+    // Keys come last, so that a long one moves nothing.
+    let names = std::iter::once("KEY".to_owned()).chain(listed.iter().map(name));
+    let mut text = String::new();
+    for (line, name) in table(&rows, TEXT_COLUMNS).lines().zip(names) {
+        writeln!(text, "{line}  {name}").expect("a string takes what is written");
+    }
     if more || after.is_some() {
-        let listed = counted(listed.len() as u64, "entry");
-        writeln!(text, "\nthere are more than these {}: see --limit", listed.replace("entrys", "entries"))
-            .expect("a string takes what is written");
+        text.push_str("\nthere are more: see --limit\n");
     }
     Ok(text)
 }
@@ -89,12 +92,16 @@ fn json_line(entry: &Entry) -> String {
     format!("{}\n", serde_json::to_string(entry).expect("its keys are texts"))
 }
 
-fn row(entry: &Entry) -> Vec<String> {
+/// Returns the key, with what else makes the entry another one.
+fn name(entry: &Entry) -> String {
     let query = entry.query.as_ref().map(|query| format!("?{}", shown(query))).unwrap_or_default();
     let variant = if entry.variant.is_some() { " (variant)" } else { "" };
+    format!("{}{query}{variant}", shown(&entry.key))
+}
+
+fn row(entry: &Entry) -> Vec<String> {
     let is_sized = matches!(entry.kind, Kind::Object | Kind::Parts);
     vec![
-        format!("{}{query}{variant}", shown(&entry.key)),
         named(entry.kind).to_owned(),
         if is_sized { size(entry.bytes) } else { "-".to_owned() },
         size(entry.memory),
@@ -204,7 +211,7 @@ fields     etag: \"one\"
     #[test]
     fn a_key_gives_the_terminal_no_orders() {
         let entry = Entry { key: "a\u{1b}[2Jb\n".to_owned(), ..entry() };
-        assert_eq!(row(&entry)[0], "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(name(&entry), "a\u{fffd}[2Jb\u{fffd}");
         assert!(described(&entry).starts_with("key        a\u{fffd}[2Jb\u{fffd}\n"));
         let variant = Some("accept-language: \u{9b}31m".to_owned());
         let entry =

@@ -442,12 +442,12 @@ async fn what_is_stored_is_listed_and_inspected() {
     let listed = |arguments: &[&str]| site.cache(&[&["list", "--bucket"][..], arguments].concat());
     let said = listed(&["assets"]);
     assert_eq!((said.status, said.stderr.as_str()), (0, ""));
-    let keys: Vec<_> = said.stdout.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let keys: Vec<_> = said.stdout.lines().filter_map(|line| line.split_whitespace().last()).collect();
     assert_eq!(keys, ["KEY", "a", "css/1", "css/2"]);
     assert!(said.stdout.lines().nth(1).unwrap().contains("object"), "{}", said.stdout);
     assert_eq!(listed(&["assets", "--tag", "styles"]).stdout.lines().count(), 3);
     let said = listed(&["assets", "--prefix", "css/", "--limit", "1"]).stdout;
-    assert!(said.ends_with("\nthere are more than these 1 entry: see --limit\n"), "{said}");
+    assert!(said.ends_with("\nthere are more: see --limit\n"), "{said}");
     let said = listed(&["assets", "--json", "--limit", "3"]).stdout;
     let lines: Vec<serde_json::Value> =
         said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
