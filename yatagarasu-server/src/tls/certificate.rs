@@ -142,7 +142,6 @@ impl Certificate {
     }
 
     /// Returns when it begins.
-    #[cfg(feature = "acme")]
     pub(crate) fn begins(&self) -> SystemTime {
         self.begins
     }
