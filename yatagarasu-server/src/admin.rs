@@ -189,7 +189,7 @@ impl Admin {
             let path = head.uri.path();
             tracing::warn!(%client, method = %head.method, path, reason, refused, "an admin request was refused");
         }
-        unauthorized_response(advice(token_configured))
+        unauthorized_response(advice(token_configured, shown))
     }
 
     /// Answers a request, with events if it is for these.
@@ -305,12 +305,19 @@ impl Admin {
 }
 
 /// Returns the reason for which a request is refused, as advice.
-fn advice(token_configured: bool) -> &'static str {
-    if token_configured {
-        "send the token of `admin.token` as `Authorization: Bearer TOKEN`; commands take it with --token or \
-         YATAGARASU_ADMIN_TOKEN"
-    } else {
-        "no token is configured: use an IP address or `localhost` in the URL, or set `admin.token`"
+fn advice(token_configured: bool, shown: bool) -> &'static str {
+    match (token_configured, shown) {
+        (true, true) => {
+            "the token is wrong: send that of `admin.token` as `Authorization: Bearer TOKEN`; commands take it with --token or \
+             YATAGARASU_ADMIN_TOKEN"
+        }
+        (true, false) => {
+            "send the token of `admin.token` as `Authorization: Bearer TOKEN`; commands take it with --token or \
+             YATAGARASU_ADMIN_TOKEN"
+        }
+        (false, _) => {
+            "no token is configured: use an IP address or `localhost` in the URL, or set `admin.token`"
+        }
     }
 }
 

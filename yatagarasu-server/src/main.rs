@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -15,6 +16,9 @@ use yatagarasu_sys::process::raise_open_files_limit;
 
 /// Exit status of a start that failed: nothing was served.
 const NOT_STARTED: u8 = 2;
+
+/// Longest wait for threads that are still writing when the server ends.
+const BLOCKED_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -100,7 +104,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         }
         Ok(())
     });
-    // A thread may hang in a file system that does not answer.
-    runtime.shutdown_background();
+    // A thread may hang in a file system that does not answer. Others get the time to write what they have begun.
+    runtime.shutdown_timeout(BLOCKED_MAX);
     served
 }

@@ -187,7 +187,7 @@ impl Senders {
         if let Some(refused) = log.due() {
             tracing::warn!(%client, reason, refused, "a notification was refused");
         }
-        let detail = "send the token of `events.token` as `Authorization: Bearer TOKEN`";
+        let detail = "send the token of `events.token` as `Authorization: Bearer TOKEN`, as a password, or in `X-Api-Key`";
         let mut response = problem(StatusCode::UNAUTHORIZED, detail);
         // SNS sends its password only if it is asked for one.
         for challenge in ["Bearer", "Basic realm=\"events\""] {

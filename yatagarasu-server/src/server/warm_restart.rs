@@ -134,12 +134,23 @@ fn stored(buckets: &Buckets, objects_max: usize, heat: &HashMap<String, u64>) ->
     hot.chain(others).take(objects_max).collect()
 }
 
+/// The name of the memory that a list is in, for people who look at `/proc`.
+const MEMORY_NAME: &str = "yatagarasu-keys";
+
 /// Puts a list where another process can read it.
 pub(super) fn in_memory(list: &str) -> io::Result<OwnedFd> {
-    let mut memory = File::from(memfd_create("yatagarasu-keys", MemfdFlags::CLOEXEC)?);
+    let mut memory = File::from(memfd_create(MEMORY_NAME, MemfdFlags::CLOEXEC)?);
     memory.write_all(list.as_bytes())?;
     memory.rewind()?;
     Ok(memory.into())
+}
+
+/// Opens what [`in_memory`] has made. Returns `None` if the descriptor is anything else, such as a log: a variable may be left of
+/// another process, and what is opened here is emptied later.
+fn in_memory_of_predecessor(descriptor: &str) -> Option<File> {
+    let target = fs::read_link(descriptor).ok()?;
+    let is_list = target.to_str()?.starts_with(&format!("/memfd:{MEMORY_NAME}"));
+    is_list.then(|| OpenOptions::new().read(true).write(true).open(descriptor).ok()).flatten()
 }
 
 /// Writes a list into the file of the settings for the next start, if one is named. A server that cannot do so stops all the same.
@@ -190,8 +201,7 @@ impl Source {
     #[expect(clippy::disallowed_methods, reason = "no configuration: it comes from the other process")]
     pub(super) fn find(settings: &WarmRestart) -> Option<Self> {
         let number = std::env::var(KEYS_FD).ok().and_then(|number| number.parse::<u32>().ok());
-        let open = |number| OpenOptions::new().read(true).write(true).open(format!("/proc/self/fd/{number}"));
-        let passed = number.and_then(|number| open(number).ok());
+        let passed = number.and_then(|number| in_memory_of_predecessor(&format!("/proc/self/fd/{number}")));
         passed.map(Self::Predecessor).or_else(|| settings.file.clone().map(Self::File))
     }
 
@@ -318,6 +328,7 @@ mod tests {
 
     #[test]
     fn a_list_is_written_whole_and_for_the_owner_only() {
+        use std::os::fd::AsRawFd;
         use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().unwrap();
@@ -333,6 +344,8 @@ mod tests {
         let memory = File::from(in_memory(&list).unwrap());
         assert_eq!(Source::Predecessor(memory.try_clone().unwrap()).read().unwrap(), [one]);
         assert_eq!(memory.metadata().unwrap().len(), 0, "it takes no memory any more");
+        let opened = |file: &File| in_memory_of_predecessor(&format!("/proc/self/fd/{}", file.as_raw_fd()));
+        assert!(opened(&memory).is_some() && opened(&File::open(&file).unwrap()).is_none());
         assert!(Source::File(folder.path().to_owned()).read().is_err());
         fs::write(&file, "no list\n").unwrap();
         assert!(Source::File(file).read().is_err());
