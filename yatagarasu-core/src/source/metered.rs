@@ -172,6 +172,14 @@ impl Metered {
     }
 }
 
+/// Returns the place of an answer in [`RESULTS`].
+fn answered<T>(answer: &Answer<T>) -> usize {
+    match answer {
+        Answer::Object(_) => OK,
+        Answer::NotModified(_) => NOT_MODIFIED,
+    }
+}
+
 /// A request on its way. Dropping it counts its result and its time.
 struct Asked<'a> {
     meters: &'a SourceMeters,
@@ -230,11 +238,7 @@ impl Drop for BodyMeter {
 )]
 impl ObjectSource for Metered {
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
-        let ok = |answer: &Answer<Object>| match answer {
-            Answer::Object(_) => OK,
-            Answer::NotModified(_) => NOT_MODIFIED,
-        };
-        let (answer, running) = self.ask(Operation::Get, self.inner.get(key, request), ok).await?;
+        let (answer, running) = self.ask(Operation::Get, self.inner.get(key, request), answered).await?;
         Ok(match answer {
             Answer::Object(Object { meta, body }) => {
                 Answer::Object(Object { meta, body: body.metered(BodyMeter(running)) })
@@ -248,11 +252,7 @@ impl ObjectSource for Metered {
         key: &ObjectKey,
         request: &SourceRequest,
     ) -> Result<Answer<ObjectMeta>, SourceError> {
-        let ok = |answer: &Answer<ObjectMeta>| match answer {
-            Answer::Object(_) => OK,
-            Answer::NotModified(_) => NOT_MODIFIED,
-        };
-        self.ask(Operation::Head, self.inner.head(key, request), ok).await.map(|(answer, _)| answer)
+        self.ask(Operation::Head, self.inner.head(key, request), answered).await.map(|(answer, _)| answer)
     }
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {

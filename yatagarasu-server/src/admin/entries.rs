@@ -104,7 +104,7 @@ pub(super) async fn answer(
         Ok(order) => order,
         Err(refused) => return refused,
     };
-    let Some(bucket) = buckets.all().iter().find(|bucket| *bucket.name == *order.bucket) else {
+    let Some(bucket) = buckets.named(&order.bucket) else {
         return purge::no_such_bucket(buckets.all(), &order.bucket);
     };
     let selector = match (order.key, order.prefix, order.tag) {

@@ -18,7 +18,7 @@ use yatagarasu_core::source::list::Listing;
 use yatagarasu_core::{CacheKey, CacheStatus, Gateway, Method, ObjectKey, ReplyBody, Request};
 
 use crate::admin::{document, order, problem, purge};
-use crate::service::buckets::{Bucket, Buckets};
+use crate::service::buckets::Buckets;
 
 const EXPECTED: &str = "expected {\"bucket\": NAME, \"key\": KEY}";
 
@@ -83,7 +83,7 @@ pub(super) async fn answer(
         Err(refused) => return refused,
     };
     let buckets = buckets.load_full();
-    let Some(bucket) = named(&buckets, &order.bucket) else {
+    let Some(bucket) = buckets.named(&order.bucket) else {
         return purge::no_such_bucket(buckets.all(), &order.bucket);
     };
     let warmed = match ObjectKey::parse(&order.key) {
@@ -110,7 +110,7 @@ pub(super) async fn list(
             Err(refused) => return refused,
         };
     let buckets = buckets.load_full();
-    let Some(bucket) = named(&buckets, &name) else {
+    let Some(bucket) = buckets.named(&name) else {
         return purge::no_such_bucket(buckets.all(), &name);
     };
     let listing = Listing { prefix, delimiter: None, continuation, keys_max: PAGE };
@@ -125,10 +125,6 @@ pub(super) async fn list(
         }
         Err(error) => problem(StatusCode::BAD_GATEWAY, &format!("the objects cannot be listed: {error}")),
     }
-}
-
-fn named<'a>(buckets: &'a Buckets, name: &str) -> Option<&'a Arc<Bucket>> {
-    buckets.all().iter().find(|bucket| *bucket.name == *name)
 }
 
 /// Fetches an object into the cache, unless it is stored.

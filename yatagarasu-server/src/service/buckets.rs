@@ -79,6 +79,11 @@ impl Buckets {
         &self.all
     }
 
+    /// Returns the bucket with this name in the configuration.
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Bucket>> {
+        self.all.iter().find(|bucket| *bucket.name == *name)
+    }
+
     /// Returns the paths that no bucket is asked about.
     pub(crate) fn own(&self) -> &OwnAnswers {
         &self.own

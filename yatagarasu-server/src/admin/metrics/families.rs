@@ -26,10 +26,7 @@ impl<'a> Families<'a> {
         help: &str,
         samples: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
-        let mut samples = samples.into_iter().peekable();
-        if samples.peek().is_none() {
-            return Ok(());
-        }
+        let Some(samples) = present(samples) else { return Ok(()) };
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in samples {
             family.encode_family(&labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&value, None)?;
@@ -49,10 +46,7 @@ impl<'a> Families<'a> {
         help: &str,
         samples: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
-        let mut samples = samples.into_iter().peekable();
-        if samples.peek().is_none() {
-            return Ok(());
-        }
+        let Some(samples) = present(samples) else { return Ok(()) };
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in samples {
             // A limit may stand for none.
@@ -80,10 +74,8 @@ impl<'a> Families<'a> {
         help: &str,
         samples: impl IntoIterator<Item = (L, Distribution)>,
     ) -> fmt::Result {
-        let mut samples = samples.into_iter().filter(|(_, sample)| sample.count() > 0).peekable();
-        if samples.peek().is_none() {
-            return Ok(());
-        }
+        let counted = samples.into_iter().filter(|(_, sample)| sample.count() > 0);
+        let Some(samples) = present(counted) else { return Ok(()) };
         let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (labels, sample) in samples {
             let bounds = sample.bounds.iter().map(|nanos| seconds(*nanos)).chain([f64::INFINITY]);
@@ -103,6 +95,12 @@ impl<'a> Families<'a> {
     pub(super) fn info(&mut self, name: &str, help: &str, labels: &impl EncodeLabelSet) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(labels)
     }
+}
+
+/// Returns the samples, or `None` if there are none.
+fn present<S>(samples: impl IntoIterator<Item = S>) -> Option<impl Iterator<Item = S>> {
+    let mut samples = samples.into_iter().peekable();
+    samples.peek().is_some().then_some(samples)
 }
 
 /// Returns nanoseconds in seconds. Divides, because a product of the decimal fraction would not be the nearest number.
