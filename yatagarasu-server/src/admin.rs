@@ -59,7 +59,7 @@ use crate::listener::socket::ListeningSocket;
 use crate::listener::{Listener, accept};
 use crate::server::Phase;
 use crate::server::reload::Reloader;
-use crate::server::warm_restart::Awaited;
+use crate::server::warm_restart::PendingKeys;
 use crate::service::buckets::Buckets;
 use crate::telemetry::counters::Metrics;
 
@@ -80,8 +80,8 @@ pub struct Admin {
     /// Those who send notifications.
     senders: Senders,
     readiness: Readiness,
-    /// What the caches are still to be warmed with.
-    pub(crate) awaited: Awaited,
+    /// Keys that a warm restart has still to fetch.
+    pub(crate) pending: PendingKeys,
     /// When the server began.
     begun: Instant,
     /// Number of clients of `/live`.
@@ -109,7 +109,7 @@ impl Admin {
         let state = Arc::new(state);
         let (buckets, token) = (ArcSwap::new(buckets), ArcSwapOption::new(token.map(Arc::new)));
         let (reloader, begun) = (OnceLock::new(), Instant::now());
-        let (senders, awaited) = (Senders::default(), Awaited::default());
+        let (senders, pending) = (Senders::default(), PendingKeys::default());
         let (viewers, latest) = (Arc::default(), Latest::default());
         Self {
             buckets,
@@ -120,7 +120,7 @@ impl Admin {
             refusals,
             senders,
             readiness,
-            awaited,
+            pending,
             begun,
             viewers,
             latest,

@@ -283,9 +283,9 @@ impl Server {
                 "stopping: running responses have this long to end"
             );
             phase.send_replace(Phase::Stopping);
-            // Beside the last responses: nobody knows whether the time for these is all there is.
-            let keep = keep_keys(&admin, &parts.config, &handed_over);
-            let finish = async { tokio::join!(workers.finish(grace, http3.farewells()), keep).0 };
+            // Concurrently: the supervisor may kill the process before the grace period is over.
+            let save = save_keys(&admin, &parts.config, &handed_over);
+            let finish = async { tokio::join!(workers.finish(grace, http3.farewells()), save).0 };
             tokio::select! {
                 whole = finish => whole,
                 () = http3.refuse() => unreachable!("it refuses for ever"),
@@ -350,7 +350,7 @@ async fn accept_all(listeners: &[Listener], sockets: &[Arc<ListeningSocket>], ha
     join_all(accepting).await;
 }
 
-/// Fetches what the process before had stored, if it shall, and then waits for ever.
+/// Warms the caches if the configuration says so. Never returns.
 async fn warm_up(admin: &Arc<Admin>, config: &watch::Sender<Arc<Config>>) {
     let settings = config.borrow().server.warm_restart.clone();
     match warm_restart::Source::find(&settings) {
@@ -363,11 +363,11 @@ async fn warm_up(admin: &Arc<Admin>, config: &watch::Sender<Arc<Config>>) {
     pending::<()>().await;
 }
 
-/// Keeps the keys of what is stored for the next start. A process that has taken over keeps its own.
-async fn keep_keys(admin: &Admin, config: &watch::Sender<Arc<Config>>, handed_over: &watch::Sender<bool>) {
+/// Writes the list for the next start. After a handover the other process writes its own.
+async fn save_keys(admin: &Admin, config: &watch::Sender<Arc<Config>>, handed_over: &watch::Sender<bool>) {
     if !*handed_over.borrow() {
         let settings = config.borrow().server.warm_restart.clone();
-        warm_restart::keep(admin, settings).await;
+        warm_restart::save(admin, settings).await;
     }
 }
 

@@ -62,11 +62,11 @@ pub(super) struct Passed {
 #[derive(Clone)]
 pub struct Handover {
     listeners: Vec<Passed>,
-    /// Keys of stored objects for the caches of the other process.
+    /// The list that the other process warms its caches with.
     keys: Keys,
 }
 
-/// What knows the keys of stored objects.
+/// Makes the list of stored keys.
 #[derive(Clone)]
 pub(super) struct Keys {
     pub(super) admin: Weak<Admin>,
@@ -74,7 +74,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Returns the keys in memory that another process can read, if it shall have them. Without them it begins with empty caches.
+    /// Returns the list for the other process, in memory. Returns `None` if warming is off, or if making the list failed.
     async fn list(&self) -> Option<OwnedFd> {
         let settings = self.settings.borrow().server.warm_restart.clone();
         let admin = self.admin.upgrade().filter(|_| settings.rate > 0)?;
