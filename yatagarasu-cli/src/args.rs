@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Bucket(BucketCommand),
     /// Explains what a server would do with a request, and why, without asking S3.
     Explain(ExplainArguments),
-    /// Shows live what a server does: rates, hit ratios, times, hottest objects, streams and errors.
+    /// Shows a server's rates, hit ratios, times, hottest objects, streams and errors, updated each second.
     #[cfg(feature = "top")]
     Top {
         /// The server to connect to.
@@ -221,7 +221,7 @@ pub(crate) enum CacheCommand {
         /// Prints JSON instead of a table.
         #[arg(long)]
         json: bool,
-        /// Shows them again every so many seconds, 2 if left out, until it is interrupted.
+        /// Repeats at this interval in seconds, 2 by default, until it is interrupted.
         #[arg(
             long,
             value_name = "SECONDS",
@@ -254,7 +254,7 @@ pub(crate) struct ListArguments {
     /// Lists the objects with this tag only.
     #[arg(long, allow_hyphen_values = true, conflicts_with = "prefix")]
     pub(crate) tag: Option<String>,
-    /// Lists so many entries at most.
+    /// Maximum number of entries.
     #[arg(long, value_name = "NUMBER", default_value = "1000")]
     pub(crate) limit: usize,
     /// Prints JSON, a line for each entry.

@@ -46,7 +46,7 @@ pub(crate) enum BucketCheckError {
     Output(#[source] std::io::Error),
 }
 
-/// What was found about all sources.
+/// The reports about all sources.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Reports {
     pub(crate) reports: Vec<Report>,
@@ -83,7 +83,7 @@ async fn by_file(file: &Path, arguments: &CheckArguments) -> Result<Reports, Buc
     Ok(Reports { reports: check_all(chosen, key).await })
 }
 
-/// Returns what was found about one source, a line each.
+/// Returns the findings about one source, one a line.
 fn shown(report: &Report) -> String {
     let mut text = format!("{}  {}\n", without_orders(&report.bucket), without_orders(&report.url));
     for finding in &report.findings {

@@ -1,7 +1,7 @@
 //! The `cache` commands: ask a running server over its admin API.
 //!
 //! [`client`] sends one request over the [`connector`] and turns a refusal into an [`error`]. [`stats`] prints the
-//! answer as a [`table`], and [`watch`] does so again and again. [`entries`] lists what is stored. [`warm`] sends many, for
+//! answer as a [`table`], and [`watch`] repeats them. [`entries`] lists what is stored. [`warm`] sends many, for
 //! the pages of a [`sitemap`] as well, while [`progress`] shows how far it is.
 
 pub(crate) mod client;

@@ -1,4 +1,4 @@
-//! The `yatagarasu` command: checks configurations, inspects and purges the caches of a server, shows live what it does,
+//! The `yatagarasu` command: checks configurations, inspects and purges the caches of a server, shows its state live,
 //! checks whether buckets can be read, explains what requests get, asks for its health, and runs a demo.
 #![forbid(unsafe_code)]
 
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a command. Returns whether what it was to find out is as it should be.
+/// Runs a command. Returns `false` if a check found a fault.
 fn run(command: &Command) -> anyhow::Result<bool> {
     let text = match command {
         Command::Config(command) => runtime()?.block_on(config::run(command))?,

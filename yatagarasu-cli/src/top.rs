@@ -39,13 +39,13 @@ pub(crate) enum TopError {
     Terminal(#[source] std::io::Error),
 }
 
-/// Shows what a server does until somebody ends it.
+/// Shows a server's state until the user quits.
 pub(crate) async fn run(server: &AdminArguments) -> Result<(), TopError> {
     if !stdin().is_terminal() || !stdout().is_terminal() {
         return Err(TopError::NoTerminal);
     }
     let client = AdminClient::new(server)?;
-    // Whatever is wrong is said before the screen changes.
+    // Connects first, so that errors appear on the normal screen.
     let events = client.live().await?;
     let mut terminal = ratatui::try_init().map_err(TopError::Terminal)?;
     let keys = keys();
@@ -89,11 +89,11 @@ struct Connection {
 }
 
 impl Connection {
-    /// Waits for what the server says. Returns `None` if the connection is lost, or may be there again.
+    /// Waits for the next snapshot. Returns `None` if the connection is lost or was restored.
     ///
     /// # Cancel safety
     ///
-    /// Nothing that the server says is lost if the future is dropped.
+    /// No snapshot is lost if the future is dropped.
     async fn next(&mut self) -> Result<Option<Snapshot>, AdminError> {
         let Some(events) = &mut self.events else {
             sleep(AGAIN).await;
@@ -113,7 +113,7 @@ impl Connection {
     }
 }
 
-/// What somebody wants who has pressed a key.
+/// A key press, as a command.
 enum Key {
     Quit,
     /// The window has another size.

@@ -19,7 +19,7 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// Returns a text of somebody else's without what a terminal would obey.
+/// Returns untrusted text with control characters replaced.
 pub(crate) fn shown(text: &str) -> String {
     text.chars().map(|one| if one.is_control() { char::REPLACEMENT_CHARACTER } else { one }).collect()
 }

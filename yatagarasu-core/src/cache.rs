@@ -59,9 +59,9 @@ pub trait ObjectCache: Send + Sync + Debug {
     /// Returns the fill level.
     fn usage(&self) -> Usage;
 
-    /// Returns the entries that `selector` selects among the next ones after `after`, in the order of the objects' keys.
+    /// Returns the next entries after `after` that `selector` selects, ordered by object key.
     ///
-    /// A page may have few entries, or none, and not be the last one. An entry that is stored all the time is in one page.
+    /// A page may be empty and yet not the last one. An entry that stays stored appears in exactly one page.
     fn page(&self, selector: &Selector, after: Option<&Position>) -> Page;
 
     /// Returns the counters since the cache was created.
@@ -265,24 +265,24 @@ pub struct Position {
 pub struct Page {
     /// The entries with their keys.
     pub entries: Vec<(CacheKey, Arc<CacheEntry>)>,
-    /// The position to go on after, unless these are the last ones.
+    /// The position after which the next page begins. `None` on the last page.
     pub next: Option<Position>,
 }
 
-/// What a cache has counted.
+/// Counters of a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheCounters {
-    /// Entries that it took.
+    /// Inserted entries.
     pub stored: u64,
-    /// Entries that it did not take.
+    /// Rejected entries.
     pub declined: u64,
-    /// Entries that had to make room for others.
+    /// Evicted entries.
     pub evicted: u64,
-    /// Entries that gave way to another one under the same key.
+    /// Entries replaced by a newer one with the same key.
     pub replaced: u64,
     /// Entries that were removed, by purges among others.
     pub removed: u64,
-    /// How long before they were evicted the evicted entries had been received.
+    /// Ages of evicted entries, from receipt to eviction.
     pub eviction_ages: Distribution,
 }
 

@@ -79,7 +79,7 @@ pub struct Histogram<const N: usize> {
     sum: AtomicU64,
 }
 
-/// What a [`Histogram`] has counted.
+/// A snapshot of a [`Histogram`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distribution {
     /// Upper bounds in nanoseconds, ascending. A duration that equals a bound counts below it.

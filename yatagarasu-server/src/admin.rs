@@ -1,10 +1,12 @@
 //! The admin API for operators, on a listener of its own.
 //!
 //! [`token`] decides who may ask for more than health and readiness, and [`guesses`] slows down whoever has to guess it.
-//! [`ready`] asks the sources, [`stats`] and `metrics` show the counters, [`live`] sends them once a second, [`purge`] drops
-//! stored objects or marks them stale, [`events`] does so if a store tells of a change, [`entries`] lists them, [`warm`] has objects fetched, [`reload`] shows the
-//! configuration and has it read again, [`check`] finds out whether buckets can be read, and [`explain`] says what a request would get. Orders come in JSON, as [`order`]s.
-//! The [`dashboard`] is a page that uses all of this.
+//! - Health: [`ready`] asks the sources, [`check`] finds out whether buckets can be read.
+//! - State: [`stats`] and `metrics` show the counters, [`live`] streams them, [`entries`] lists stored objects, [`reload`] shows the
+//!   configuration, and [`explain`] predicts the response to a request.
+//! - Orders: [`purge`] drops stored objects or marks them stale, [`events`] purges what a store reports as changed, [`warm`] fetches
+//!   objects, and [`reload`] applies the configuration again. [`order`] reads the JSON of a body.
+//! - The [`dashboard`] is a page on top of all this.
 
 mod check;
 mod dashboard;
@@ -46,7 +48,7 @@ use tokio::time::Instant;
 use yatagarasu_core::http::validator::date_field;
 use yatagarasu_core::{Clock, LogLimit, SystemClock};
 
-use crate::admin::events::Senders;
+use crate::admin::events::EventAuthorization;
 use crate::admin::guesses::Guesses;
 use crate::admin::live::{AdminBody, Latest};
 use crate::admin::metrics::{Metered, exposition};
@@ -77,8 +79,8 @@ pub struct Admin {
     guesses: Guesses,
     /// For requests that are refused, by the reason: anybody can send them.
     refusals: [LogLimit; 3],
-    /// Those who send notifications.
-    senders: Senders,
+    /// Authorizes `POST /events`.
+    event_authorization: EventAuthorization,
     readiness: Readiness,
     /// Keys that a warm restart has still to fetch.
     pub(crate) pending: PendingKeys,
@@ -86,7 +88,7 @@ pub struct Admin {
     begun: Instant,
     /// Number of clients of `/live`.
     viewers: Arc<AtomicUsize>,
-    /// What they got last.
+    /// The latest event, shared by these clients.
     latest: Latest,
 }
 
@@ -109,7 +111,7 @@ impl Admin {
         let state = Arc::new(state);
         let (buckets, token) = (ArcSwap::new(buckets), ArcSwapOption::new(token.map(Arc::new)));
         let (reloader, begun) = (OnceLock::new(), Instant::now());
-        let (senders, pending) = (Senders::default(), PendingKeys::default());
+        let (event_authorization, pending) = (EventAuthorization::default(), PendingKeys::default());
         let (viewers, latest) = (Arc::default(), Latest::default());
         Self {
             buckets,
@@ -118,7 +120,7 @@ impl Admin {
             reloader,
             guesses,
             refusals,
-            senders,
+            event_authorization,
             readiness,
             pending,
             begun,
@@ -192,7 +194,7 @@ impl Admin {
         unauthorized_response(advice(token_configured, shown))
     }
 
-    /// Answers a request, with events if it is for these.
+    /// Answers a request. `GET /live` streams events.
     async fn respond(self: &Arc<Self>, request: Request<Incoming>, client: IpAddr) -> Response<AdminBody> {
         let asks_for_events = request.uri().path() == "/live" && request.method() == Method::GET;
         let response = self.answer(request, client).await;
@@ -202,7 +204,7 @@ impl Admin {
         response.map(Either::Left)
     }
 
-    /// Purges what a store says has changed. It has a token of its own.
+    /// Handles `POST /events`, which has a token of its own.
     async fn take_events(
         &self,
         buckets: &Arc<Buckets>,
@@ -214,7 +216,7 @@ impl Admin {
         if head.method != Method::POST {
             return not_allowed("POST");
         }
-        match self.senders.refuse(secret.as_ref(), head, client) {
+        match self.event_authorization.refuse(secret.as_ref(), head, client) {
             Some(refused) => refused,
             None => events::answer(buckets, body, client).await,
         }
@@ -225,13 +227,13 @@ impl Admin {
         let guesses = token.is_some() && head.headers.contains_key(header::AUTHORIZATION);
         let path = head.uri.path();
         if guesses && self.guesses.are_too_many(client) {
-            // Health checks may show a token, and must not fail because somebody else at their address has shown a wrong one.
+            // A health check may send a token. It must not fail because of wrong tokens from the same address.
             let is_open = matches!(path, "/health" | "/ready") && head.method != purge::METHOD;
             return is_open.then_some(false);
         }
         let trusted = token::shown(token, &head.headers);
         if path == "/ready" && guesses && !trusted {
-            // It says more to those who have the token.
+            // `/ready` reveals whether a token is right, so wrong ones count.
             self.guesses.note(client);
         }
         Some(trusted)
@@ -268,7 +270,7 @@ impl Admin {
                 let (state, reloader) = (Arc::clone(&self.state), self.reloader.get().cloned());
                 metrics(exposition(Metered { state, buckets, reloader }, &head.headers))
             }
-            // The events follow where this is answered.
+            // `respond` replaces this by the event stream.
             ("/live", true) => Response::new(Full::default()),
             ("/entries", false) if head.method == Method::POST => {
                 entries::answer(&buckets, &head.headers, body).await

@@ -1,7 +1,7 @@
 //! Checks whether the sources of a bucket can be read, and says what to do if not.
 //!
-//! A few requests go to S3, past the cache and past all that heals faults: for an object that nobody has, for a list of one
-//! object, and for a byte of an object. What each of them says is a [`Finding`].
+//! A few requests go to S3 without cache, retries and failover: for an object that does not exist, for a list of a few
+//! objects, and for a byte of an object. Each result is a [`Finding`].
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,7 +19,7 @@ use yatagarasu_s3::{Access, CredentialsStatus};
 use crate::build::origin::Origin;
 use crate::service::buckets::Bucket;
 
-/// A key that nobody has.
+/// A key that is assumed not to exist.
 const ABSENT: &str = ".yatagarasu-probe";
 
 /// Number of buckets that are checked at a time.
@@ -28,45 +28,45 @@ const AT_A_TIME: usize = 16;
 /// Longest wait for each answer.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A difference of the clocks that is worth a word. `Date` is some seconds old when it arrives.
+/// Clock difference from which there is a warning. `Date` is some seconds old when it arrives.
 const SKEW_SEEN: Duration = Duration::from_secs(60);
 
-/// What was found about one source of a bucket.
+/// The findings about one source of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The name of the bucket, with the number of the fallback if it is one.
     pub bucket: String,
     /// The URL of the bucket at S3.
     pub url: String,
-    /// What was found, in the order in which it was looked for.
+    /// The findings, in the order of the checks.
     pub findings: Vec<Finding>,
 }
 
-/// One thing that was looked for.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What it is about: `reach`, `tls`, `clock`, `credentials`, `bucket`, `region`, `list` or `read`.
+    /// The check: `reach`, `tls`, `clock`, `credentials`, `bucket`, `region`, `list` or `read`.
     pub about: String,
-    /// Whether it is as it should be.
+    /// The verdict.
     pub verdict: Verdict,
     /// What was found.
     pub found: String,
-    /// What to do, if it is not as it should be.
+    /// What to do about a warning or a fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 
-/// Whether something is as it should be.
+/// The verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It is.
     Good,
-    /// Objects can be read all the same.
+    /// A fault that does not keep objects from being read.
     Warning,
     /// It is not.
     Bad,
-    /// It could not be found out.
+    /// The check could not decide.
     Unknown,
 }
 
@@ -99,7 +99,7 @@ async fn check(bucket: &Bucket, key: Option<&ObjectKey>) -> Vec<Report> {
     reports
 }
 
-/// A check that goes on.
+/// A running check of one source.
 struct Check<'a> {
     origin: &'a Origin,
     findings: Vec<Finding>,
@@ -147,7 +147,7 @@ impl Check<'_> {
         meta
     }
 
-    /// Notes S3's time from a response that no cache has held.
+    /// Records the time of S3 from a response that no cache stored.
     fn note_date(&mut self, headers: &HeaderMap) {
         let date = headers.get(DATE).filter(|_| !headers.contains_key(AGE));
         let date = date.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
@@ -342,7 +342,7 @@ impl Check<'_> {
         }
     }
 
-    /// Says what the answer for a missing object tells, if no other is known.
+    /// Reports on reading by the response for the missing object, if no other object is known.
     fn read_nothing(&mut self, asked: &Result<ObjectMeta, SourceError>) {
         const NAME_ONE: &str = "name an object with --key to be sure";
         match asked.as_ref().map_err(SourceError::kind) {
@@ -354,7 +354,7 @@ impl Check<'_> {
                     Some(NAME_ONE),
                 );
             }
-            // Whoever may list or read is not told so for a missing object without a reason.
+            // Without s3:ListBucket, S3 answers 403 for missing objects, whether or not objects can be read.
             Err(ErrorKind::Denied | ErrorKind::Unexplained(_)) => {
                 let found =
                     "S3 denies a list and a missing object: it is not known whether it allows anything";

@@ -135,12 +135,11 @@ pub(crate) struct Memory {
     pub(crate) sockets: Arc<Budget>,
     /// The compressor of stored objects.
     compressor: Arc<dyn Compressor>,
-    /// The meters of all sources that there have been.
+    /// The meters of all present and earlier sources.
     pub(crate) sources: Sources,
 }
 
-/// The meters of sources by their names. Those of a bucket that a reload has removed stay: counters must not fall, and the
-/// bucket may come back.
+/// The meters of sources by name. Those of removed buckets stay: counters must not fall, and the bucket may come back.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sources(Arc<Mutex<BTreeMap<Arc<str>, Arc<SourceMeters>>>>);
 

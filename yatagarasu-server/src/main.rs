@@ -17,7 +17,7 @@ use yatagarasu_sys::process::raise_open_files_limit;
 /// Exit status of a start that failed: nothing was served.
 const NOT_STARTED: u8 = 2;
 
-/// Longest wait for threads that are still writing when the server ends.
+/// Time limit for blocking threads at exit.
 const BLOCKED_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -104,7 +104,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         }
         Ok(())
     });
-    // A thread may hang in a file system that does not answer. Others get the time to write what they have begun.
+    // A blocking thread may hang in a file system. Others get time to finish their writes.
     runtime.shutdown_timeout(BLOCKED_MAX);
     served
 }

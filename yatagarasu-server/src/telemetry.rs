@@ -1,6 +1,6 @@
-//! What operators see of requests: the [`log`], the [`access_log`], the [`counters`] behind the metrics and the
-//! [`traffic`] of each bucket, the [`failures`] of sources, and the [`request_id`] that ties a response to its lines. The dashboard
-//! shows the [`hottest`] objects, and what was [`recent`].
+//! Observability of requests: the [`log`] and the [`access_log`], the [`counters`] behind the metrics with the [`traffic`] of each
+//! bucket, the [`failures`] of sources, and the [`request_id`] that links a response to its log lines. The dashboard also shows the
+//! [`hottest`] objects and [`recent`] errors and streams.
 
 pub mod access_log;
 pub mod counters;

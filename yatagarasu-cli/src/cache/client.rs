@@ -156,7 +156,7 @@ impl AdminClient {
         self.ask(request, order.to_string().into()).await
     }
 
-    /// Begins to listen to what the server does.
+    /// Opens the stream of `GET /live`.
     #[cfg(feature = "top")]
     pub(crate) async fn live(&self) -> Result<Events, AdminError> {
         let mut request = Request::get(format!("{}/live", self.url));
@@ -315,7 +315,7 @@ impl AdminClient {
     }
 }
 
-/// What a server sends each second.
+/// The events of `GET /live`.
 #[cfg(feature = "top")]
 pub(crate) struct Events {
     url: String,

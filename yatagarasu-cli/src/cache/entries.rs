@@ -45,7 +45,7 @@ pub(super) async fn list(client: &AdminClient, arguments: &ListArguments) -> Res
     }
     let headings = ["KIND", "SIZE", "MEMORY", "AGE", "FRESH FOR"].map(str::to_owned).to_vec();
     let rows: Vec<_> = std::iter::once(headings).chain(listed.iter().map(row)).collect();
-    // Keys come last, so that a long one moves nothing.
+    // Keys come last: a long one widens no other column.
     let names = std::iter::once("KEY".to_owned()).chain(listed.iter().map(name));
     let mut text = String::new();
     for (line, name) in table(&rows, TEXT_COLUMNS).lines().zip(names) {
@@ -92,7 +92,7 @@ fn json_line(entry: &Entry) -> String {
     format!("{}\n", serde_json::to_string(entry).expect("its keys are texts"))
 }
 
-/// Returns the key, with what else makes the entry another one.
+/// Returns the key with the query and a mark for variants.
 fn name(entry: &Entry) -> String {
     let query = entry.query.as_ref().map(|query| format!("?{}", shown(query))).unwrap_or_default();
     let variant = if entry.variant.is_some() { " (variant)" } else { "" };
@@ -127,7 +127,7 @@ fn named(kind: Kind) -> &'static str {
     }
 }
 
-/// Returns all that is known of an entry, a line each.
+/// Returns a description of an entry, one property a line.
 fn described(entry: &Entry) -> String {
     let mut lines = vec![("key", shown(&entry.key)), ("kind", named(entry.kind).to_owned())];
     let texts = [

@@ -1,4 +1,4 @@
-//! `cache stats --watch`: the statistics again and again, in place on a terminal.
+//! `cache stats --watch`: prints the statistics at an interval, in place on a terminal.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::Duration;
@@ -15,7 +15,7 @@ const HOME: &str = "\u{1b}[H";
 const CLEAR_LINE: &str = "\u{1b}[K";
 const CLEAR_BELOW: &str = "\u{1b}[J";
 
-/// Prints the statistics every `seconds` until the command is interrupted, or nobody reads what it prints.
+/// Prints the statistics every `seconds`. Returns when the output is closed.
 pub(super) async fn run(
     client: &AdminClient,
     bucket: Option<&str>,
@@ -34,7 +34,7 @@ pub(super) async fn run(
         let mut stats = match client.stats().await {
             // The server may be restarted meanwhile.
             Err(error @ AdminError::Unreachable { .. }) if was_reached => {
-                // Nobody is left to tell if this fails.
+                // A closed standard error must not end the command.
                 let _ = writeln!(stderr(), "{error}; trying again");
                 continue;
             }

@@ -1,4 +1,4 @@
-//! The snapshots of the last minutes, and what their differences tell.
+//! Keeps the snapshots of the last minutes, and computes rates, ratios and quantiles from their differences.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,10 +10,10 @@ const KEPT: usize = 300;
 /// Number of seconds that ratios and quantiles are about.
 pub(super) const WINDOW: usize = 10;
 
-/// What the cache did for responses that S3 did not have to send: their objects were in memory, or on their way already.
+/// Cache outcomes that count as hits: the object was in memory, or another request was fetching it.
 const HITS: [&str; 4] = ["hit", "stale", "revalidated", "joined"];
 
-/// What the cache did for responses that are no objects.
+/// Cache outcome of the gateway's own responses.
 const OWN: &str = "own";
 
 /// The last snapshots, the latest one at the end.
@@ -37,7 +37,7 @@ impl History {
         self.0.back()
     }
 
-    /// Returns the snapshot so many seconds before the latest one, or the first.
+    /// Returns the snapshot `seconds` before the latest one, or the first.
     fn before(&self, seconds: usize) -> Option<&Snapshot> {
         self.0.get(self.0.len().saturating_sub(1 + seconds))
     }

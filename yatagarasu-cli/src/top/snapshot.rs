@@ -68,7 +68,7 @@ pub(super) struct Bucket {
     pub(super) credentials_valid: bool,
 }
 
-/// An object that is asked for often.
+/// A frequently requested object.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Hot {
     pub(super) bucket: String,

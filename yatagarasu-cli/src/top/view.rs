@@ -21,10 +21,10 @@ const FIELD: u16 = 25;
 /// A window with fewer lines has shorter parts.
 const LOW: u16 = 30;
 
-/// In a window with fewer columns, less is said of caches.
+/// A window with fewer columns shows less about caches.
 const NARROW: u16 = 100;
 
-/// How things are marked.
+/// Colours and emphasis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
     colours: bool,
@@ -45,7 +45,7 @@ impl Style {
     }
 }
 
-/// Draws all of it. A window that is too small loses what stands below.
+/// Draws the screen. A window that is too small cuts off the lower parts.
 pub(super) fn draw(frame: &mut Frame<'_>, history: &History, url: &str, is_lost: bool, style: Style) {
     let Some(now) = history.latest() else {
         frame.render_widget(Paragraph::new("waiting for the server ..."), frame.area());
@@ -87,7 +87,7 @@ fn heading(now: &Snapshot, url: &str, is_lost: bool, style: Style) -> Line<'stat
     Line::from(vec![name, state, Span::raw(format!("   {url}   q quits"))])
 }
 
-/// Returns the numbers with their names, which stand in as many columns as there is room for.
+/// Returns the numbers with their names. The caller places them in columns.
 fn fields(history: &History, now: &Snapshot, style: Style) -> Vec<Span<'static>> {
     let per_second = |total: fn(&Snapshot) -> u64| history.rate(total, SECONDS);
     let ratio = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{:.1}%", ratio * 100.0));

@@ -511,7 +511,7 @@ async fn warming_shows_a_bar_on_a_terminal_only() {
     assert!(!said.stdout.contains('\u{1b}') && !said.stderr.contains('\u{1b}'), "{said:?}");
 }
 
-/// A way to a server that can be cut, as when that is restarted.
+/// A proxy in front of a server that can drop its connections, as a restart does.
 struct Way {
     url: String,
     is_cut: watch::Sender<bool>,

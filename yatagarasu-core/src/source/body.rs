@@ -53,7 +53,7 @@ pub struct ObjectBody {
     ended: bool,
     /// Called with the error that ends the body, if one does.
     on_failure: Option<OnFailure>,
-    /// Counts what arrives, if anybody wants to know.
+    /// Counts received bytes, if set.
     meter: Option<BodyMeter>,
 }
 

@@ -38,7 +38,7 @@ pub enum Operation {
     Probe,
 }
 
-/// How requests end, as metrics name it. The last one is for requests that nobody waits for any more.
+/// Names of request results in metrics. The last one is for requests whose callers left.
 pub const RESULTS: [&str; 14] = [
     "ok",
     "not_modified",
@@ -56,7 +56,7 @@ pub const RESULTS: [&str; 14] = [
     "abandoned",
 ];
 
-/// Results that are no failure of the source or of the gateway, at the front of [`RESULTS`].
+/// Number of results at the front of [`RESULTS`] that are no failures of the source or the gateway.
 const ANSWERS: usize = 7;
 
 /// Returns `true` if a result is a failure of the source or of the gateway, or that nobody waited for it.
@@ -86,7 +86,7 @@ fn result(error: &SourceError) -> usize {
     RESULTS.iter().position(|result| *result == name).expect("all are listed")
 }
 
-/// What was counted for one source.
+/// Counters and histograms of one source.
 #[derive(Debug)]
 pub struct SourceMeters {
     /// Requests by operation and result.
@@ -112,7 +112,7 @@ impl SourceMeters {
         self.requests.each_ref().map(|results| results.each_ref().map(|count| count.load(Ordering::Relaxed)))
     }
 
-    /// Returns the number of requests, without probes, and of those among them that failed by no fault of the client.
+    /// Returns the numbers of all requests and of those that failed by no fault of the client. Probes are not included.
     pub fn totals(&self) -> (u64, u64) {
         let requests = self.requests();
         let clients = OPERATIONS.iter().zip(&requests).filter(|((one, _), _)| *one != Operation::Probe);
@@ -132,7 +132,7 @@ impl SourceMeters {
         self.body_bytes.load(Ordering::Relaxed)
     }
 
-    /// Returns the times from a request to its response head, to a failure, or to where nobody waited any more.
+    /// Returns the times from a request to its response head, its failure, or its cancellation.
     pub fn first_byte(&self) -> Distribution {
         self.first_byte.read()
     }

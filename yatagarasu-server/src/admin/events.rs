@@ -37,11 +37,11 @@ const READS: &str = "ObjectAccessed";
 struct Change {
     /// The name of the bucket at S3.
     bucket: String,
-    /// What its key may be.
+    /// Candidates for its key.
     keys: Vec<String>,
 }
 
-/// What a store sends: one of the forms.
+/// A notification, in one of the supported forms.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Notification {
@@ -54,7 +54,7 @@ enum Notification {
         #[serde(rename = "SubscribeURL")]
         url: String,
     },
-    /// What SNS has wrapped.
+    /// A notification wrapped by SNS.
     Wrapped {
         #[serde(rename = "Message")]
         message: String,
@@ -97,7 +97,7 @@ struct Keyed {
 ///
 /// # Errors
 ///
-/// Returns what is wrong with it.
+/// Returns the reason if the notification is malformed.
 fn read(notification: Notification) -> Result<Vec<Change>, String> {
     match notification {
         Notification::Records { records } => {
@@ -125,8 +125,8 @@ fn read(notification: Notification) -> Result<Vec<Change>, String> {
     }
 }
 
-/// Returns what the key of a record may mean. S3 and MinIO escape it as forms do: `a+b%2Fc` is `a b/c`. Ceph sends it as it is. One purge
-/// too many costs a request; one too few is an old object.
+/// Returns the candidates for the key of a record. S3 and MinIO escape keys like forms: `a+b%2Fc` is `a b/c`. Ceph does not escape
+/// them. A needless purge costs a request; a missing one serves an old object.
 fn spellings(key: String) -> Vec<String> {
     let spaced = key.replace('+', " ");
     let unescaped = percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned);
@@ -150,19 +150,18 @@ fn is_trusted(secret: &Secret, headers: &HeaderMap) -> bool {
         || password.is_some_and(is_secret)
 }
 
-/// Decides who may send notifications.
+/// Authorizes notifications.
 #[derive(Debug, Default)]
-pub(super) struct Senders {
-    /// Apart from those of operators: who errs here does not lock these out.
+pub(super) struct EventAuthorization {
+    /// Separate from those of the admin token, so that a misconfigured store locks no operator out.
     guesses: Guesses,
     /// For requests with a wrong token, and for those without one.
     refusals: [LogLimit; 2],
 }
 
-impl Senders {
-    /// Returns the response to a request that is refused, or `None` if its sender may send notifications. The right token is
-    /// taken however many wrong ones came from the same address: a proxy may stand before all senders, and a purge that
-    /// is refused is lost.
+impl EventAuthorization {
+    /// Returns the response to an unauthorized request, or `None` if the request is authorized. The right token always is, however
+    /// many wrong ones came from its address: a proxy may share that address, and a refused purge is lost.
     pub(super) fn refuse(
         &self,
         secret: Option<&Secret>,
@@ -222,7 +221,7 @@ pub(super) async fn answer(buckets: &Arc<Buckets>, body: Incoming, client: IpAdd
 /// Purges an object from all buckets that read it. Returns the number of entries that were objects, or `None` if no bucket
 /// does.
 async fn purge_changed(buckets: &Arc<Buckets>, change: &Change, client: IpAddr) -> Option<u64> {
-    // A key that the gateway does not serve is stored nowhere.
+    // Keys that the gateway does not serve are never stored.
     let keys: Vec<_> = change.keys.iter().filter_map(|key| ObjectKey::parse(key).ok()).collect();
     if keys.is_empty() {
         return None;
@@ -271,7 +270,7 @@ mod tests {
                 {"eventName":"s3:ObjectAccessed:Get","s3":{"bucket":{"name":"assets"},"object":{"key":"y"}}}]}"#,
             &[("assets", "x")],
         );
-        // Ceph does not escape keys, so that they may be no escaped ones.
+        // Ceph does not escape keys, and not every raw key can be unescaped.
         check(
             r#"{"Records":[{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"100%FF"}}}]}"#,
             &[("b", "100%FF")],

@@ -1,6 +1,6 @@
-//! `GET /live`: what the server does, once a second, as server-sent events.
+//! `GET /live`: the state of the server once a second, as server-sent events.
 //!
-//! The numbers are totals since the start of the process. Whoever reads them computes rates from the differences.
+//! The numbers are totals since the start of the process. Clients compute rates from the differences.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -36,7 +36,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Time for which clients share an event: making one takes longer than sending it to many.
 const SHARED: Duration = Duration::from_millis(500);
 
-/// Number of clients that may look at a time.
+/// Maximum number of concurrent clients.
 const VIEWERS_MAX: usize = 16;
 
 /// Number of objects, responses and errors in an event.
@@ -54,7 +54,7 @@ pub(super) fn answer(admin: &Arc<Admin>) -> Response<AdminBody> {
         return problem(StatusCode::SERVICE_UNAVAILABLE, &detail).map(Either::Left);
     };
     let mut ticks = interval(PERIOD);
-    // A client that takes nothing for a while gets what is true then.
+    // A slow client gets the current state, not a backlog.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let token = admin.token.load_full();
     let live = Live { admin: Arc::clone(admin), token, ticks, _viewer: viewer };
@@ -69,7 +69,7 @@ pub(super) fn answer(admin: &Arc<Admin>) -> Response<AdminBody> {
 #[derive(Debug)]
 pub(crate) struct Live {
     admin: Arc<Admin>,
-    /// The token that the client has shown.
+    /// The token that authorized the client.
     token: Option<Arc<Secret>>,
     ticks: Interval,
     _viewer: Viewer,
@@ -100,7 +100,7 @@ impl Body for Live {
 pub(super) struct Latest(Mutex<Option<(Instant, Bytes)>>);
 
 impl Latest {
-    /// Returns the latest event if it is of this second, or makes one of what `look` returns.
+    /// Returns the latest event if it is younger than [`SHARED`], else makes one from `look`.
     fn get(&self, look: impl FnOnce() -> Value) -> Bytes {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*latest {
@@ -131,7 +131,7 @@ impl Drop for Viewer {
     }
 }
 
-/// Returns what the server does now.
+/// Returns the state of the server.
 fn snapshot(admin: &Admin) -> Value {
     let (state, buckets) = (&admin.state, admin.buckets());
     let (metrics, traffic) = (&state.metrics, state.metrics.traffic());
@@ -243,7 +243,7 @@ fn of_bucket(bucket: &Bucket, traffic: Option<&TrafficSum>) -> Value {
     })
 }
 
-/// Returns the objects with the most requests. A bucket that is served no more has none.
+/// Returns the most requested objects of the present buckets.
 fn hottest(metrics: &Metrics, buckets: &Buckets) -> Value {
     let served: HashSet<&str> = buckets.all().iter().map(|bucket| &*bucket.name).collect();
     let mut sums: Vec<(String, u64)> = Vec::new();

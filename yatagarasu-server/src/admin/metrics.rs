@@ -26,7 +26,7 @@ use crate::service::buckets::Buckets;
 const OPEN_METRICS: &str = "application/openmetrics-text";
 const OPEN_METRICS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What metrics are read from.
+/// The sources of the metrics.
 #[derive(Debug)]
 pub(crate) struct Metered {
     pub(crate) state: Arc<State>,
@@ -48,7 +48,7 @@ impl Collector for Metered {
 pub(crate) fn exposition(metered: Metered, asked: &HeaderMap) -> (HeaderValue, String) {
     let mut registry = Registry::default();
     registry.sub_registry_with_prefix("yatagarasu").register_collector(Box::new(metered));
-    // These have the names that the libraries of Prometheus give them everywhere.
+    // Named as the Prometheus client libraries name them.
     registry.register_collector(Box::new(process::Process));
     let accepted = asked.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut rendered = String::new();

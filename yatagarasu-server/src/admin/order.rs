@@ -35,7 +35,7 @@ pub(super) async fn read<T: DeserializeOwned>(
     parse(body, expected).await
 }
 
-/// Reads JSON, whatever the request calls it.
+/// Parses the body as JSON, whatever its `Content-Type`.
 ///
 /// # Errors
 ///

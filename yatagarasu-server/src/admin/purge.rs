@@ -29,10 +29,10 @@ const SOFT_PURGE: HeaderName = HeaderName::from_static("soft-purge");
 const EXPECTED: &str = "expected {\"bucket\": NAME} and one of \"key\": KEY, \"prefix\": PREFIX, \"tag\": TAG or \
                         \"all\": true; \"soft\": true only marks objects stale, \"dry_run\": true only counts them";
 
-/// What purges may select, as metrics name it.
+/// Kinds of purges, by their names in metrics.
 pub(super) const WAYS: [&str; 5] = ["key", "prefix", "tag", "all", "event"];
 
-/// The place of the objects that a store has told of.
+/// Index of purges by notifications in [`WAYS`].
 const EVENT: usize = 4;
 
 /// Returns the place of a selector in [`WAYS`].
@@ -212,8 +212,8 @@ async fn purge(
     purging.await.expect("it does not panic, and nobody aborts it")
 }
 
-/// Purges an object that a store says has changed, under all keys that it may mean. Returns the number of objects. Runs in a task of
-/// its own, as [`purge`].
+/// Purges an object that a store reports as changed, under all candidates for its key. Returns the number of objects. Runs in a
+/// task of its own, as [`purge`].
 #[expect(clippy::disallowed_methods, reason = "ends when the purge is done")]
 pub(super) async fn purge_by_event(
     buckets: &Arc<Buckets>,
@@ -228,7 +228,7 @@ pub(super) async fn purge_by_event(
             objects += bucket.gateway.purge(&Selector::Key(key.clone()), Purge::Drop).await;
         }
         bucket.purges.count(EVENT, objects);
-        // There may be thousands in a second.
+        // Not `info`: a store may send thousands a second.
         tracing::debug!(%client, bucket = &*bucket.name, ?keys, objects, "purged because of an event");
         objects
     });

@@ -29,7 +29,7 @@ pub struct Origin {
     pub circuit: Guarded,
     /// The requests that were sent to it.
     pub meters: Arc<SourceMeters>,
-    /// The source without what heals its faults, but with its timeouts.
+    /// The source with its timeouts, without retries, hedging and circuit.
     pub(crate) asked_once: Arc<dyn ObjectSource>,
     /// The source, with the limits of requests to it.
     source: Arc<dyn ObjectSource>,

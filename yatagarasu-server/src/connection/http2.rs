@@ -52,7 +52,7 @@ pub(super) async fn serve(mut socket: ClientSocket, conversation: Arc<Conversati
     unless_left(&conversation, poll_fn(|cx| serving.poll(cx))).await;
 }
 
-/// Runs `conversing`. Returns `None` if the connection gets an order to end at once, but not for one to drain.
+/// Runs `conversing`. Returns `None` if the connection is told to end at once, not if it is told to drain.
 async fn unless_left<T>(conversation: &Conversation, conversing: impl Future<Output = T>) -> Option<T> {
     let mut conversing = pin!(conversing);
     poll_fn(|cx| match conversation.state.poll_order(cx) {

@@ -32,10 +32,10 @@ use crate::connection::limits::{ConnectionLimits, WIDE_UNSENT_BYTES};
 use crate::connection::transport::Transport;
 use crate::telemetry::access_log::Entry;
 
-/// Number of bytes that went past the process.
+/// Number of spliced bytes.
 static SPLICED: AtomicU64 = AtomicU64::new(0);
 
-/// Returns the number of bytes that went past the process so far.
+/// Returns the number of spliced bytes.
 pub(crate) fn spliced_bytes() -> u64 {
     SPLICED.load(Ordering::Relaxed)
 }

@@ -153,7 +153,7 @@ impl Handover {
     }
 }
 
-/// Returns the number that the descriptor at this place has in the other process.
+/// Returns the descriptor number that the other process has for this position.
 fn number_of(place: usize) -> String {
     (usize::from(FIRST) + place).to_string()
 }

@@ -54,7 +54,7 @@ pub struct Reloader {
     failed: AtomicBool,
 }
 
-/// What has come of the reloads so far.
+/// The history of reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct History {
     pub(crate) succeeded: u64,
@@ -169,7 +169,7 @@ impl Reloader {
         applied
     }
 
-    /// Returns what has come of the reloads so far.
+    /// Returns the history of reloads.
     pub(crate) fn history(&self) -> History {
         let [succeeded, failed] = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
         let (is_well, loaded_at) =

@@ -174,13 +174,13 @@ impl Entry {
         self
     }
 
-    /// Has the response listed while it is on its way, under the key of its object, if it is long.
+    /// Lists the response as running, under the key of its object, if it is long.
     pub(crate) fn listed_as(mut self, key: Arc<str>) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Records that the source is waited for, for whoever leaves meanwhile.
+    /// Records that the request waits for the source, in case the client leaves.
     pub(crate) fn awaits_source(&mut self) {
         self.origin = Origin::Source;
     }
@@ -264,7 +264,7 @@ impl Entry {
         self.bytes += bytes;
         if let (Some(stream), Some(traffic)) = (&self.stream, &self.traffic) {
             stream.set_sent(self.bytes);
-            // The bytes of a stream that takes hours count before its end.
+            // Counted as they go: a stream may take hours.
             let sure = self.bytes.saturating_sub(UNSENT_MAX);
             if sure >= self.counted + COUNTED_STEP {
                 traffic.sent(self.outcome, sure - self.counted);

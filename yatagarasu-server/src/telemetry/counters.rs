@@ -28,7 +28,7 @@ pub(crate) struct Counters {
     unrouted: Arc<Traffic>,
     /// Requests whose responses have not ended.
     running: Tally,
-    /// The objects that are asked for most.
+    /// The most requested objects.
     pub(crate) hottest: Hottest,
     /// The latest errors, and the long responses on their way.
     pub(crate) recent: Recent,

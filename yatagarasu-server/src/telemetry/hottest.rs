@@ -1,4 +1,4 @@
-//! Estimates which objects are asked for most, in bounded memory.
+//! Estimates the most requested objects, in bounded memory.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,13 +16,13 @@ const KEPT: usize = 32;
 const WIDTH: usize = 1024;
 const DEPTH: usize = 4;
 
-/// Of two objects in one place, the one with fewer requests is forgotten with this base (Gong et al., "HeavyKeeper", 2018).
+/// Base of the decay of a colliding object's count (Gong et al., "HeavyKeeper", 2018).
 const DECAY: f64 = 0.9;
 
-/// Time after which counting begins anew. The counts of the period before are kept for the time being.
+/// Length of a counting period. The counts of the previous period are kept.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Number of requests in a period that are all counted. After them, one in [`SAMPLED`] is, by chance, and counts for so many.
+/// Requests of a period that are counted one by one. After them, one in [`SAMPLED`] is, at random, with that weight.
 const EXACT: u64 = 1024;
 const SAMPLED: u64 = 8;
 
@@ -62,12 +62,12 @@ impl Hottest {
     /// Counts a request for an object that began at `begun`. Must be called by one thread only.
     pub(crate) fn count(&self, bucket: &str, key: &str, begun: Instant) {
         let weight = if self.requests.add(1) < EXACT { 1 } else { SAMPLED };
-        // Not each eighth one: clients that ask for the same objects in turn would always hit the same one.
+        // At random, not every eighth: clients that request objects in turn would always hit the same one.
         if weight > 1 && fastrand::u64(..SAMPLED) > 0 {
             return;
         }
         let name = [bucket, key].join("\0");
-        // Somebody who lists holds it for a moment. A hit does not wait for that.
+        // `list` holds the lock briefly. A hit must not wait for it.
         let Ok(mut periods) = self.periods.try_lock() else { return };
         if periods.turn(begun) {
             self.requests.add(self.requests.read().wrapping_neg());
@@ -109,7 +109,7 @@ impl Periods {
     }
 }
 
-/// The hasher has no secret: whoever makes keys collide only hides them here.
+/// The hasher needs no secret: colliding keys only hide each other here.
 fn sketch() -> TopK<Name, FixedState> {
     TopK::with_hasher(KEPT, WIDTH, DEPTH, DECAY, FixedState::default())
 }

@@ -1,4 +1,4 @@
-//! What operators see of requests besides their numbers: long responses on their way, and the latest errors.
+//! Running long responses and the latest errors, for the dashboard.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -85,10 +85,10 @@ impl Recent {
         let (id, sent) = (STREAMS.fetch_add(1, Ordering::Relaxed), AtomicU64::new(0));
         let stream = Arc::new(RunningStream { id, bucket, key, client, begun, length, sent });
         let mut streams = lock(&self.streams);
-        // Those that have ended go when there is no room, so that each of them costs a constant time on average.
+        // Ended responses are removed only when the list is full, which amortizes to constant time.
         if streams.len() == streams.capacity() {
             streams.retain(|stream| stream.strong_count() > 0);
-            // Room for as many as are left: the next look is as far away.
+            // Doubles the room, so that the next removal is as far away.
             let left = streams.len();
             streams.reserve(left.max(4));
             streams.shrink_to(4 * left + 4);
@@ -146,7 +146,7 @@ mod tests {
         let streams = recent.streams();
         assert_eq!((streams.len(), streams[0].sent(), streams[0].id), (1, 7, first.id));
         assert!(lock(&recent.streams).capacity() <= 8, "those that have ended take no room");
-        // Many that last do not make each new one look at all of them.
+        // Long-running responses must not make each new one scan the list.
         let lasting: Vec<_> = (0..1_000).map(|_| begin()).collect();
         begin();
         assert!(lock(&recent.streams).capacity() >= 1_001);

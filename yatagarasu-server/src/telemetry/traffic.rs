@@ -11,7 +11,7 @@ use yatagarasu_core::histogram::{Distribution, Histogram, REQUEST_TIMES};
 
 use crate::telemetry::counters::Tally;
 
-/// The part that the cache had in a response.
+/// How the cache took part in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CacheOutcome {
     /// Fresh from memory.
@@ -20,13 +20,13 @@ pub(crate) enum CacheOutcome {
     Stale,
     /// From memory, after S3 has confirmed the object.
     Revalidated,
-    /// Of a fill that another request has begun.
+    /// From a fill that another request started.
     Joined,
-    /// Of S3, and stored.
+    /// From S3, and stored.
     Miss,
-    /// Of S3, and not stored.
+    /// From S3, and not stored.
     Pass,
-    /// Of the gateway itself. Clients that left before their responses count here, too.
+    /// Made by the gateway. Includes clients that left before their response.
     Own,
 }
 
@@ -64,7 +64,7 @@ impl CacheOutcome {
     }
 }
 
-/// What a response has waited for.
+/// What a response waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// For nothing: the object was in memory.

@@ -1,4 +1,4 @@
-//! What each bucket stores, and what is asked of its sources.
+//! Metrics of buckets, their caches and their sources.
 
 use std::fmt;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ fn requests(families: &mut Families<'_>, origins: &[&Origin]) -> fmt::Result {
         let requests = origin.meters.requests();
         let operations = OPERATIONS.iter().zip(requests);
         operations.flat_map(move |((_, operation), results)| {
-            // A rule sees no growth from nothing: what may fail is there from the beginning.
+            // Series that alerts use exist from the start: `rate()` misses the step from absent to 1.
             let may_fail = *operation == "get";
             let results = RESULTS.iter().zip(results);
             let results = results.filter(move |(result, count)| *count > 0 || may_fail && is_failure(result));

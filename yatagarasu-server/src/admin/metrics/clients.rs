@@ -1,4 +1,4 @@
-//! What clients get: responses, connections, TLS.
+//! Metrics of responses, connections and TLS.
 
 use std::fmt;
 use std::time::SystemTime;

@@ -1,4 +1,4 @@
-//! What the process itself takes and has gone through.
+//! Metrics of the process.
 
 use std::fmt;
 

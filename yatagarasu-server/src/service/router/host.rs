@@ -18,7 +18,7 @@ impl HostPattern {
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with it.
+    /// Returns the reason if the notification is malformed.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let name = text.trim_end_matches('.').to_ascii_lowercase();
         match name.strip_prefix("*.") {
@@ -96,7 +96,7 @@ impl KeyPrefix {
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with it.
+    /// Returns the reason if the notification is malformed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some((before, from)) = rest.split_once('{') {

@@ -27,7 +27,7 @@ impl PathPattern {
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with it.
+    /// Returns the reason if the notification is malformed.
     pub(crate) fn new(parts: Vec<Part>) -> Result<Self, String> {
         let mut names: Vec<&str> = parts.iter().filter_map(Part::name).collect();
         if names.len() > CAPTURES_MAX {
@@ -51,7 +51,7 @@ impl PathPattern {
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with it.
+    /// Returns the reason if the notification is malformed.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut parts = parts(text)?;
         if let Some(last @ Part::Segment(_)) = parts.last_mut()

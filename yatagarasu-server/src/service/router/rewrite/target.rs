@@ -40,7 +40,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with it.
+    /// Returns the reason if the notification is malformed.
     pub(crate) fn new(parts: Vec<Part>, from: &PathPattern) -> Result<Self, String> {
         if parts.iter().filter_map(Part::name).count() > CAPTURES_MAX {
             return Err(format!("expected at most {CAPTURES_MAX} names"));
@@ -70,7 +70,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with it.
+    /// Returns the reason if the notification is malformed.
     pub(crate) fn parse(text: &str, from: &PathPattern) -> Result<Self, String> {
         Self::new(parts(text)?, from)
     }
