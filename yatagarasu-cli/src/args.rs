@@ -183,18 +183,13 @@ pub(crate) struct CacheArguments {
     pub(crate) command: CacheCommand,
 }
 
-/// The URL of a server's admin API and its token.
+/// The place of a server's admin API and its token.
 #[derive(Debug, Args)]
 pub(crate) struct AdminArguments {
-    /// The URL of the server's admin API.
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "YATAGARASU_ADMIN",
-        default_value = "http://127.0.0.1:9090"
-    )]
-    pub(crate) admin: String,
+    /// The URL of the server's admin API, or `unix:/PATH`. By default `unix:/run/yatagarasu/admin.sock` if a server listens
+    /// there, else `http://127.0.0.1:9090`.
+    #[arg(long, global = true, value_name = "URL", env = "YATAGARASU_ADMIN")]
+    pub(crate) admin: Option<String>,
     /// The token of the admin API, `admin.token` in the server's configuration.
     #[arg(
         long,

@@ -1,9 +1,10 @@
 //! The `cache` commands: ask a running server over its admin API.
 //!
-//! [`client`] sends one request over the [`connector`] and turns a refusal into an [`error`]. [`stats`] prints the
+//! [`client`] sends one request to the [`address`] of a server over the [`connector`] and turns a refusal into an [`error`]. [`stats`] prints the
 //! answer as a [`table`], and [`watch`] repeats them. [`entries`] lists what is stored. [`warm`] sends many, for
 //! the pages of a [`sitemap`] as well, while [`progress`] shows how far it is.
 
+mod address;
 pub(crate) mod client;
 mod connector;
 mod entries;

@@ -49,7 +49,8 @@ pub(crate) async fn run(server: &AdminArguments) -> Result<(), TopError> {
     let events = client.live().await?;
     let mut terminal = ratatui::try_init().map_err(TopError::Terminal)?;
     let keys = keys();
-    let shown = show(&mut terminal, Connection { client, events: Some(events) }, keys, &server.admin).await;
+    let url = client.shown().to_owned();
+    let shown = show(&mut terminal, Connection { client, events: Some(events) }, keys, &url).await;
     ratatui::restore();
     shown
 }

@@ -1,6 +1,7 @@
-//! The admin API for operators, on a listener of its own.
+//! The admin API for operators, on listeners of its own: an address of TCP, and a Unix socket if there is one.
 //!
 //! [`token`] decides who may ask for more than health and readiness, and [`guesses`] slows down whoever has to guess it.
+//! Whoever can open the Unix socket needs no token.
 //! - Health: [`ready`] asks the sources, [`check`] finds out whether buckets can be read.
 //! - State: [`stats`] and `metrics` show the counters, [`live`] streams them, [`entries`] lists stored objects, [`reload`] shows the
 //!   configuration, and [`explain`] predicts the response to a request.
@@ -92,6 +93,14 @@ pub struct Admin {
     latest: Latest,
 }
 
+/// Where an operator's connection comes from.
+#[derive(Debug, Clone, Copy)]
+struct Operator {
+    address: IpAddr,
+    /// Whether it came over a Unix socket: its permissions have decided already.
+    is_local: bool,
+}
+
 /// What the admin API shows of a server, besides its buckets.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -145,14 +154,15 @@ impl Admin {
         self.token.store(token.map(Arc::new));
     }
 
-    /// Accepts connections forever. Dropping the future ends them.
-    pub(crate) async fn serve(self: &Arc<Self>, listener: &ListeningSocket) {
+    /// Accepts connections forever. Dropping the future ends them. `key` names the setting of the socket in the log.
+    pub(crate) async fn serve(self: &Arc<Self>, key: &str, listener: &ListeningSocket) {
         let mut connections = JoinSet::new();
-        accept("admin.address", listener, |socket, client| {
+        let is_local = listener.is_local();
+        accept(key, listener, |socket, address| {
             while connections.try_join_next().is_some() {}
             match TcpStream::from_std(socket) {
                 Ok(socket) => {
-                    connections.spawn(Arc::clone(self).converse(socket, client));
+                    connections.spawn(Arc::clone(self).converse(socket, Operator { address, is_local }));
                 }
                 Err(error) => tracing::error!(%error, "an operator's connection cannot be served"),
             }
@@ -160,10 +170,10 @@ impl Admin {
         .await;
     }
 
-    async fn converse(self: Arc<Self>, socket: TcpStream, client: IpAddr) {
+    async fn converse(self: Arc<Self>, socket: TcpStream, operator: Operator) {
         let service = service_fn(move |request| {
             let admin = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(admin.respond(request, client).await) }
+            async move { Ok::<_, Infallible>(admin.respond(request, operator).await) }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -195,9 +205,13 @@ impl Admin {
     }
 
     /// Answers a request. `GET /live` streams events.
-    async fn respond(self: &Arc<Self>, request: Request<Incoming>, client: IpAddr) -> Response<AdminBody> {
+    async fn respond(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        operator: Operator,
+    ) -> Response<AdminBody> {
         let asks_for_events = request.uri().path() == "/live" && request.method() == Method::GET;
-        let response = self.answer(request, client).await;
+        let response = self.answer(request, operator).await;
         if asks_for_events && response.status() == StatusCode::OK {
             return live::answer(self);
         }
@@ -222,8 +236,12 @@ impl Admin {
         }
     }
 
-    /// Returns whether a request has the token, or `None` if too many wrong ones came from its address.
-    fn trusts(&self, token: Option<&Secret>, head: &Parts, client: IpAddr) -> Option<bool> {
+    /// Returns whether a request has the token or needs none, or `None` if too many wrong ones came from its address.
+    fn trusts(&self, token: Option<&Secret>, head: &Parts, operator: Operator) -> Option<bool> {
+        if operator.is_local {
+            return Some(true);
+        }
+        let client = operator.address;
         let guesses = token.is_some() && head.headers.contains_key(header::AUTHORIZATION);
         let path = head.uri.path();
         if guesses && self.guesses.are_too_many(client) {
@@ -239,13 +257,14 @@ impl Admin {
         Some(trusted)
     }
 
-    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, operator: Operator) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
+        let client = operator.address;
         let (token, buckets) = (self.token.load_full(), self.buckets.load_full());
         if head.uri.path() == "/events" && head.method != purge::METHOD {
             return self.take_events(&buckets, &head, body, client).await;
         }
-        let Some(trusted) = self.trusts(token.as_deref(), &head, client) else { return too_many_guesses() };
+        let Some(trusted) = self.trusts(token.as_deref(), &head, operator) else { return too_many_guesses() };
         if head.method == purge::METHOD {
             // PURGE has a path of the public listener, which may be `/stats` or any other.
             if !trusted {

@@ -41,7 +41,7 @@ use crate::connection::admission::Admission;
 use crate::connection::limits::ConnectionLimits;
 use crate::listener::given::Given;
 use crate::listener::renewal::renew;
-use crate::listener::socket::ListeningSocket;
+use crate::listener::socket::{ListeningSocket, SocketAccess};
 use crate::listener::terms::Terms;
 use crate::listener::{Listener, accept};
 use crate::service::handler::RequestHandler;
@@ -55,8 +55,8 @@ use http3::Http3;
 use reload::{Parts, Reloader};
 use worker::{Accepted, Arrived, Workers};
 
-/// The setting of the listener for operators, which is also its name for another process.
-const ADMIN: &str = "admin.address";
+/// The settings of the listeners for operators, which are also their names for another process.
+const ADMIN: [&str; 2] = ["admin.address", "admin.socket"];
 
 /// Number of attempts to find a port that is free for TCP and UDP, if any will do.
 const FREE_PORT_ATTEMPTS: u32 = 16;
@@ -93,7 +93,8 @@ pub struct Server {
     /// The sockets of the listeners.
     sockets: Vec<Arc<ListeningSocket>>,
     http3: Http3,
-    admin_listener: Arc<ListeningSocket>,
+    /// The sockets for operators: on `admin.address`, and on `admin.socket` if there is one.
+    admin_sockets: Vec<Arc<ListeningSocket>>,
     admin: Arc<Admin>,
     workers: Workers,
     admission: Arc<Admission>,
@@ -120,9 +121,9 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let mut given = Given::take()?;
-        let admin_address = ListenAddress::Tcp(config.admin.address);
+        let operators = [Some(ListenAddress::Tcp(config.admin.address)), config.admin.socket.clone()];
         let public = config.server.listeners.iter().map(|listener| listener.address.clone());
-        let wanted: Vec<_> = public.chain([admin_address.clone()]).collect();
+        let wanted: Vec<_> = public.chain(operators.iter().flatten().cloned()).collect();
         let (mut listeners, mut sockets, mut quic) = (Vec::new(), Vec::new(), Vec::new());
         for listener in &config.server.listeners {
             let (socket, datagrams) = listen(&mut given, listener, &wanted)?;
@@ -134,7 +135,10 @@ impl Server {
         }
         let listeners: Arc<[_]> = listeners.into();
         let http3 = Http3::start(&listeners, quic).map_err(StartError::Thread)?;
-        let admin_listener = Arc::new(given.listen(ADMIN, &admin_address, &wanted)?);
+        let mut admin_sockets = Vec::new();
+        for (key, address) in ADMIN.iter().zip(operators.iter().flatten()) {
+            admin_sockets.push(Arc::new(given.listen(key, address, &wanted, SocketAccess::Group)?));
+        }
         given.end()?;
         let (metrics, memory) = (Arc::new(Metrics::new(config.server.threads.max(1))), Memory::new(config));
         let buckets = buckets(config, &memory, &[]).await?;
@@ -171,7 +175,7 @@ impl Server {
             descriptors,
             config: running,
         });
-        Ok(Self { listeners, sockets, http3, admin_listener, admin, workers, admission, phase, parts })
+        Ok(Self { listeners, sockets, http3, admin_sockets, admin, workers, admission, phase, parts })
     }
 
     /// Returns a way to have another process take over the listeners.
@@ -183,10 +187,10 @@ impl Server {
         };
         let public = self.listeners.iter().zip(&self.sockets);
         let public = public.map(|(one, socket)| pass(&one.config().key, socket));
-        let admin = pass(ADMIN, &self.admin_listener);
+        let operators = ADMIN.iter().zip(&self.admin_sockets).map(|(key, socket)| pass(key, socket));
         let datagrams = self.http3.sockets(&self.listeners);
         let keys = Keys { admin: Arc::downgrade(&self.admin), settings: self.parts.config.subscribe() };
-        Handover::new(public.chain([admin]).chain(datagrams).collect(), keys)
+        Handover::new(public.chain(operators).chain(datagrams).collect(), keys)
     }
 
     /// Has the server read its configuration with `load` when it is told to reload, by the returned value or by its
@@ -215,7 +219,7 @@ impl Server {
 
     /// Returns the address of the admin listener.
     pub fn admin_address(&self) -> SocketAddr {
-        match self.admin_listener.address() {
+        match self.admin_sockets[0].address() {
             ListenAddress::Tcp(address) => address,
             ListenAddress::Unix(_) => unreachable!("its setting is an address of TCP"),
         }
@@ -224,14 +228,13 @@ impl Server {
     /// Serves until `until` resolves, and then stops. The admin API is served to the end. Returns `true` if all
     /// responses ended within the configured grace period.
     pub async fn run(self, until: impl Future<Output = Stop>) -> bool {
-        let Self { listeners, sockets, http3, admin_listener, admin, workers, admission, phase, parts } =
-            self;
+        let Self { listeners, sockets, http3, admin_sockets, admin, workers, admission, phase, parts } = self;
         let (handed_over, is_handed_over) = watch::channel(false);
         // From now on, the files of the Unix sockets that another process has passed on are those of this one.
-        for socket in &sockets {
+        for socket in sockets.iter().chain(&admin_sockets) {
             socket.leave(false);
         }
-        let operators = serve_operators(&admin, admin_listener, is_handed_over);
+        let operators = serve_operators(&admin, admin_sockets, is_handed_over);
         let served = async {
             {
                 let hand = |accepted| workers.hand(accepted, &admission, &parts.limits.borrow());
@@ -306,7 +309,7 @@ fn listen(
 ) -> Result<(ListeningSocket, Option<UdpSocket>), StartError> {
     let mut attempts = 1..=FREE_PORT_ATTEMPTS;
     loop {
-        let socket = given.listen(&listener.key, &listener.address, wanted)?;
+        let socket = given.listen(&listener.key, &listener.address, wanted, SocketAccess::All)?;
         let ListenAddress::Tcp(address) = socket.address() else { return Ok((socket, None)) };
         if !listener.tls.as_ref().is_some_and(|tls| tls.http3) {
             return Ok((socket, None));
@@ -323,14 +326,18 @@ fn listen(
 /// Serves operators, until another process does.
 async fn serve_operators(
     admin: &Arc<Admin>,
-    listener: Arc<ListeningSocket>,
+    sockets: Vec<Arc<ListeningSocket>>,
     mut is_handed_over: watch::Receiver<bool>,
 ) -> Infallible {
+    let serving = join_all(ADMIN.iter().zip(&sockets).map(|(key, socket)| admin.serve(key, socket)));
     tokio::select! {
-        () = admin.serve(&listener) => {}
+        _ = serving => {}
         _ = is_handed_over.wait_for(|handed_over| *handed_over) => {}
     }
-    drop(listener);
+    for socket in &sockets {
+        socket.leave(true);
+    }
+    drop(sockets);
     pending().await
 }
 

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Request, StatusCode, Uri, request};
+use http::{Request, StatusCode, request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +17,8 @@ use yatagarasu_server::admin::entries::Next;
 use yatagarasu_server::admin::warm::Warmed;
 use yatagarasu_server::service::explain::{Asked, Explanation};
 
-use super::connector::connector;
+use super::address::AdminAddress;
+use super::connector::{Dialer, connector};
 use super::entries::Entries;
 use super::error::AdminError;
 use super::stats::Stats;
@@ -42,10 +42,9 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A client of one server's admin API.
 pub(crate) struct AdminClient {
-    /// `http://HOST:PORT`, without a slash at the end.
-    url: String,
+    address: AdminAddress,
     authorization: Option<HeaderValue>,
-    pool: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pool: Client<HttpsConnector<Dialer>, Full<Bytes>>,
 }
 
 /// The problem details of an error response (RFC 9457).
@@ -92,30 +91,28 @@ struct Purged {
 impl AdminClient {
     /// Creates a client. Opens no connection.
     pub(crate) fn new(arguments: &AdminArguments) -> Result<Self, AdminError> {
-        let url = arguments.admin.trim_end_matches('/').to_owned();
-        let uri: Option<Uri> = url.parse().ok();
-        // A user with a password must not be printed.
-        let named =
-            uri.as_ref().and_then(Uri::authority).is_some_and(|authority| authority.as_str().contains('@'));
-        if named {
-            return Err(AdminError::Address("a URL with a user".to_owned()));
-        }
-        let usable = |uri: &Uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.host().is_some()
-                && uri.query().is_none()
-        };
-        let uri = uri.filter(usable).ok_or_else(|| AdminError::Address(format!("`{}`", arguments.admin)))?;
+        let address = AdminAddress::find(arguments.admin.as_deref())?;
         // The server trims its own token as well.
         let token = arguments.token.as_ref().map(|token| token.expose().trim());
         let authorization = token.filter(|token| !token.is_empty()).map(bearer).transpose()?;
-        let pool = Client::builder(TokioExecutor::new()).build(connector(&uri));
-        Ok(Self { url, authorization, pool })
+        let uri = address.base.parse().expect("it was parsed before");
+        let pool = Client::builder(TokioExecutor::new()).build(connector(&uri, address.socket.as_deref()));
+        Ok(Self { address, authorization, pool })
+    }
+
+    /// Returns the place of the server, as errors name it.
+    #[cfg(feature = "top")]
+    pub(crate) fn shown(&self) -> &str {
+        &self.address.shown
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.address.base)
     }
 
     /// Fetches the statistics of all buckets.
     pub(super) async fn stats(&self) -> Result<Stats, AdminError> {
-        self.ask(Request::get(format!("{}/stats", self.url)), Bytes::new()).await
+        self.ask(Request::get(self.url("/stats")), Bytes::new()).await
     }
 
     /// Purges caches. Returns the number of objects that were selected.
@@ -136,7 +133,7 @@ impl AdminClient {
         if arguments.dry_run {
             order["dry_run"] = json!(true);
         }
-        let request = Request::post(format!("{}/purge", self.url)).header(CONTENT_TYPE, "application/json");
+        let request = Request::post(self.url("/purge")).header(CONTENT_TYPE, "application/json");
         let Purged { purged } = self.ask(request, order.to_string().into()).await?;
         Ok(purged)
     }
@@ -152,41 +149,40 @@ impl AdminClient {
         if let (by, Some(value)) = selected {
             order[by] = json!(value);
         }
-        let request = Request::post(format!("{}/entries", self.url)).header(CONTENT_TYPE, "application/json");
+        let request = Request::post(self.url("/entries")).header(CONTENT_TYPE, "application/json");
         self.ask(request, order.to_string().into()).await
     }
 
     /// Opens the stream of `GET /live`.
     #[cfg(feature = "top")]
     pub(crate) async fn live(&self) -> Result<Events, AdminError> {
-        let mut request = Request::get(format!("{}/live", self.url));
+        let mut request = Request::get(self.url("/live"));
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
         let request = request.body(Full::default()).expect("the address was parsed before");
-        let url = self.url.clone();
+        let url = self.address.shown.clone();
         let answer = tokio::time::timeout(TIMEOUT, self.pool.request(request)).await;
         let answer = answer.map_err(|_| AdminError::Slow { url: url.clone(), seconds: TIMEOUT.as_secs() })?;
-        let response = answer
-            .map_err(|error| AdminError::Unreachable { url: url.clone(), reason: innermost(&error) })?;
+        let response = answer.map_err(|error| self.unreachable(innermost(&error)))?;
         let (head, body) = response.into_parts();
         if head.status == StatusCode::OK {
             return Ok(Events { url, body, received: Vec::new() });
         }
         let body = Limited::new(body, BYTES_MAX).collect().await;
-        let body = body.map_err(|error| AdminError::Unreachable { url, reason: innermost(&*error) })?;
+        let body = body.map_err(|error| self.unreachable(innermost(&*error)))?;
         Err(self.refusal(head.status, &body.to_bytes()))
     }
 
     /// Has the server read its configuration again.
     pub(crate) async fn reload(&self) -> Result<Reloaded, AdminError> {
-        let request = Request::post(format!("{}/reload", self.url)).header(CONTENT_TYPE, "application/json");
+        let request = Request::post(self.url("/reload")).header(CONTENT_TYPE, "application/json");
         self.ask(request, Bytes::new()).await
     }
 
     /// Returns what a request would get from the server.
     pub(crate) async fn explain(&self, asked: &Asked) -> Result<Explanation, AdminError> {
-        let request = Request::post(format!("{}/explain", self.url)).header(CONTENT_TYPE, "application/json");
+        let request = Request::post(self.url("/explain")).header(CONTENT_TYPE, "application/json");
         let order = serde_json::to_string(asked).expect("its keys are texts");
         self.ask(request, order.into()).await
     }
@@ -198,20 +194,20 @@ impl AdminClient {
         key: Option<&str>,
     ) -> Result<Reports, AdminError> {
         let order = json!({ "bucket": bucket, "key": key });
-        let request = Request::post(format!("{}/check", self.url)).header(CONTENT_TYPE, "application/json");
+        let request = Request::post(self.url("/check")).header(CONTENT_TYPE, "application/json");
         self.ask_within(BUCKETS_TIMEOUT, request, order.to_string().into()).await
     }
 
     /// Returns the configuration that the server runs with.
     pub(crate) async fn config(&self) -> Result<String, AdminError> {
-        let body = self.exchange(Request::get(format!("{}/config", self.url)), Bytes::new(), TIMEOUT).await?;
+        let body = self.exchange(Request::get(self.url("/config")), Bytes::new(), TIMEOUT).await?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
     /// Has an object fetched into the cache of a bucket.
     pub(super) async fn warm(&self, bucket: &str, key: &str) -> Result<Warmed, AdminError> {
         let order = json!({ "bucket": bucket, "key": key });
-        let request = Request::post(format!("{}/warm", self.url)).header(CONTENT_TYPE, "application/json");
+        let request = Request::post(self.url("/warm")).header(CONTENT_TYPE, "application/json");
         self.ask_within(WARM_TIMEOUT, request, order.to_string().into()).await
     }
 
@@ -223,18 +219,18 @@ impl AdminClient {
         continuation: Option<&str>,
     ) -> Result<Listed, AdminError> {
         let order = json!({ "bucket": bucket, "prefix": prefix, "continuation": continuation });
-        let request = Request::post(format!("{}/list", self.url)).header(CONTENT_TYPE, "application/json");
+        let request = Request::post(self.url("/list")).header(CONTENT_TYPE, "application/json");
         self.ask_within(WARM_TIMEOUT, request, order.to_string().into()).await
     }
 
     /// Checks that the server says 200 at `path`, which it does if it is in the `expected` state.
     pub(crate) async fn check(&self, path: &str, expected: &'static str) -> Result<(), AdminError> {
-        let request = Request::get(format!("{}{path}", self.url));
+        let request = Request::get(self.url(path));
         let (status, body) = self.send(request, Bytes::new(), CHECK_TIMEOUT).await?;
         match status {
             StatusCode::OK => Ok(()),
             StatusCode::SERVICE_UNAVAILABLE => Err(AdminError::Unwell {
-                url: self.url.clone(),
+                url: self.address.shown.clone(),
                 expected,
                 said: String::from_utf8_lossy(&body).trim().to_owned(),
             }),
@@ -260,7 +256,7 @@ impl AdminClient {
     ) -> Result<T, AdminError> {
         let body = self.exchange(request, body, limit).await?;
         let unreadable = |error: serde_json::Error| AdminError::Unreadable {
-            url: self.url.clone(),
+            url: self.address.shown.clone(),
             reason: error.to_string(),
         };
         serde_json::from_slice(&body).map_err(unreadable)
@@ -294,14 +290,22 @@ impl AdminClient {
             let body = Limited::new(body, BYTES_MAX).collect().await.map_err(|error| innermost(&*error))?;
             Ok::<_, String>((head.status, body.to_bytes()))
         };
-        let url = || self.url.clone();
+        let url = || self.address.shown.clone();
         let answer = tokio::time::timeout(limit, exchange).await;
         let answer = answer.map_err(|_| AdminError::Slow { url: url(), seconds: limit.as_secs() })?;
-        answer.map_err(|reason| AdminError::Unreachable { url: url(), reason })
+        answer.map_err(|reason| self.unreachable(reason))
+    }
+
+    fn unreachable(&self, mut reason: String) -> AdminError {
+        // The words of rustls for bytes that are none of TLS.
+        if reason.starts_with("received corrupt message") {
+            "no TLS is spoken there: use `http://`".clone_into(&mut reason);
+        }
+        AdminError::Unreachable { url: self.address.shown.clone(), reason }
     }
 
     fn refusal(&self, status: StatusCode, body: &[u8]) -> AdminError {
-        let url = self.url.clone();
+        let url = self.address.shown.clone();
         let refuses_operator = matches!(
             status,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS

@@ -3,8 +3,8 @@
 /// An error of a request to the admin API.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdminError {
-    /// The value of `--admin` is not a valid URL.
-    #[error("--admin: expected `http://HOST:PORT` or `https://HOST:PORT`, found {0}")]
+    /// The value of `--admin` is no place of a server.
+    #[error("--admin: expected `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`, found {0}")]
     Address(String),
     /// The token cannot be sent in a header field.
     #[error("--token: expected a token of printable ASCII characters")]

@@ -96,7 +96,7 @@ async fn get(url: &str) -> Result<Got, String> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err("expected a URL that begins with `http://` or `https://`".to_owned());
     }
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector(&uri));
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector(&uri, None));
     let request = Request::get(uri).body(Empty::new()).expect("the URL was parsed before");
     let exchange = async {
         let response = client.request(request).await.map_err(|error| innermost(&error))?;

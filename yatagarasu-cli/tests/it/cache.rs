@@ -193,6 +193,28 @@ async fn the_server_and_its_token_come_from_options_or_the_environment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_asked_on_its_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let site = Site::start(&format!("token: t0ken, socket: {path:?}")).await;
+    site.fetch(&["/static/a"]).await;
+    let url = format!("unix:{}", path.display());
+    let said = run(&["cache", "list", "--bucket", "assets", "--admin", &url]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""));
+    assert!(said.stdout.contains(" a\n"), "{}", said.stdout);
+    let mut by_variable = command(&["cache", "purge", "--bucket", "assets", "--all"]);
+    let said = finish(by_variable.env("YATAGARASU_ADMIN", &url));
+    assert_eq!(said.status, 0, "{said:?}");
+    assert_eq!(run(&["health", "--ready", "--admin", &url]).status, 0);
+    assert_eq!(run(&["health", "--admin", &site.admin]).status, 0);
+    let over_tcp = run(&["cache", "stats", "--admin", &site.admin]);
+    assert!(over_tcp.status == 1 && over_tcp.stderr.contains("refused the request"), "{over_tcp:?}");
+    let gone = run(&["cache", "stats", "--admin", "unix:/nowhere/admin.sock"]);
+    let expected = "cannot reach the admin API at unix:/nowhere/admin.sock: No such file or directory";
+    assert!(gone.status == 1 && gone.stderr.contains(expected), "{gone:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_cannot_be_reached_is_named() {
     let check_status = |status: i32, url: &str, words: &[&str]| {
         let said = run(&["cache", "stats", "--admin", url]);
@@ -211,7 +233,11 @@ async fn a_server_that_cannot_be_reached_is_named() {
     let site = Site::start("").await;
     check(
         &site.admin.replace("http:", "https:"),
-        &["cannot reach the admin API at https://127.0.0.1:", advice],
+        &[
+            "cannot reach the admin API at https://127.0.0.1:",
+            "no TLS is spoken there: use `http://`",
+            advice,
+        ],
     );
     check(&site.s3.endpoint(), &["is not the admin API", "403"]);
     for url in ["127.0.0.1:9090", "ftp://127.0.0.1", "http://127.0.0.1/?a", "nonsense here", ""] {

@@ -109,6 +109,8 @@ pub struct ListenerConfig {
 pub struct AdminConfig {
     /// The address to listen on for operators.
     pub address: SocketAddr,
+    /// The Unix socket for operators of this machine, who need no token.
+    pub socket: Option<ListenAddress>,
     /// The bearer token for the admin API (RFC 6750). `None` is allowed only if the address is loopback.
     pub token: Option<Secret>,
     /// What S3 costs.

@@ -222,6 +222,10 @@ rows! {
         /// The address of the admin API: health, readiness, metrics, statistics and purges.
         address: Address = "127.0.0.1:9090",
             bounds Bounds::rule("as `server.address`, but not the same address");
+        /// The path of a Unix socket for the admin API, besides `admin.address`. Whoever may open it needs no token: the owner
+        /// and the group of the process. Commands on this machine use `/run/yatagarasu/admin.sock` if nothing else is said.
+        socket: Option<String> = null, else Computed("none"), such as "/run/yatagarasu/admin.sock",
+            bounds Bounds::rule("an absolute path");
         /// The bearer token that operators send. It is required if `admin.address` is not a loopback address.
         token: Option<Secret> = null,
             else Computed("the variable `YATAGARASU_ADMIN_TOKEN`, or none"), such as "${YATAGARASU_ADMIN_TOKEN}",

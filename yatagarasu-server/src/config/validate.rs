@@ -17,6 +17,7 @@ mod routing;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -31,7 +32,7 @@ use crate::config::units::ByteSize;
 use crate::config::{
     AdminConfig, Config, Environment, EventConfig, LogConfig, Prices, Secret, ServerConfig, WarmRestart,
 };
-use crate::listener::socket::ListenAddress;
+use crate::listener::socket::{ADMIN_SOCKET, ListenAddress};
 use crate::service::client_address::{AddressSource, ClientAddress};
 use crate::telemetry::access_log::format::Format;
 use crate::telemetry::log::output::Destination;
@@ -61,6 +62,11 @@ pub(super) fn validate(
             "admin.address",
             "is the public address too, or one is a part of the other: choose another port for the admin API",
         );
+    }
+    if let (Some(server), Some(AdminConfig { socket: Some(socket), .. })) = (&server, &admin)
+        && let Some(listener) = server.listeners.iter().find(|listener| listener.address == *socket)
+    {
+        complain("admin.socket", &format!("is taken by {} already: choose another path", listener.key));
     }
     if settings.buckets.is_empty() {
         complain("buckets", "expected at least one bucket with `name` and `path_prefix`");
@@ -183,6 +189,14 @@ fn admin(
     complain: ErrorSink<'_>,
 ) -> Option<AdminConfig> {
     let address = address(&settings.address, "admin.address", complain)?;
+    let socket = match settings.socket.as_ref() {
+        Some(path) if !Path::new(path).is_absolute() => {
+            let message = format!("expected an absolute path such as \"{ADMIN_SOCKET}\", found `{path}`");
+            complain("admin.socket", &message);
+            return None;
+        }
+        path => path.map(|path| ListenAddress::Unix(path.into())),
+    };
     let given = settings.token.as_ref().map(Secret::expose);
     let token = given.or_else(|| environment.get(ADMIN_TOKEN));
     let token = token.map(trimmed).transpose().and_then(|token| {
@@ -204,7 +218,8 @@ fn admin(
         );
         return None;
     }
-    Some(AdminConfig { address, token: token.map(Secret::new), prices: prices(&settings.prices, complain)? })
+    let prices = prices(&settings.prices, complain)?;
+    Some(AdminConfig { address, socket, token: token.map(Secret::new), prices })
 }
 
 fn events(

@@ -9,7 +9,7 @@ use listenfd::ListenFd;
 use tokio::net::TcpListener;
 
 use crate::build::StartError;
-use crate::listener::socket::{ListenAddress, ListeningSocket, UnixSocket, bind_udp};
+use crate::listener::socket::{ListenAddress, ListeningSocket, SocketAccess, UnixSocket, bind_udp};
 
 /// The variable with the names of the Unix sockets whose files the supervisor keeps, as `LISTEN_FDNAMES` has them. A process
 /// sets it for the one that replaces it.
@@ -68,12 +68,13 @@ impl Given {
 
     /// Returns the listener for the setting `key`: the one on this address, else one with this name, else a new one. A
     /// listener on an address of `wanted` is for the setting with that address, whatever its name is: settings in a list
-    /// change their places.
+    /// change their places. `access` is for a new Unix socket.
     pub(crate) fn listen(
         &mut self,
         key: &str,
         address: &ListenAddress,
         wanted: &[ListenAddress],
+        access: SocketAccess,
     ) -> Result<ListeningSocket, StartError> {
         let is_at = |(_, listener): &(String, ListeningSocket)| listener.address() == *address;
         let is_named = |(name, listener): &(String, ListeningSocket)| {
@@ -83,7 +84,7 @@ impl Given {
         let place = self.listeners.iter().position(is_at);
         match place.or_else(|| self.listeners.iter().position(is_named)) {
             Some(index) => Ok(self.listeners.swap_remove(index).1),
-            None => ListeningSocket::bind(address).map_err(|cause| StartError::Bind {
+            None => ListeningSocket::bind(address, access).map_err(|cause| StartError::Bind {
                 key: key.to_owned(),
                 address: address.clone(),
                 cause,

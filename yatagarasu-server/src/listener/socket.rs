@@ -26,8 +26,26 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 /// Size of the buffers of a socket for datagrams, in bytes: those of many connections wait there.
 const DATAGRAM_BUFFER_BYTES: usize = 2 << 20;
 
-/// The permissions of a Unix socket. Those of its folder say who can reach it.
-const SOCKET_MODE: u32 = 0o666;
+/// The Unix socket of the admin API at which commands look for a server.
+pub const ADMIN_SOCKET: &str = "/run/yatagarasu/admin.sock";
+
+/// Who may open a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SocketAccess {
+    /// All who can reach it: the permissions of its folder say who that is.
+    All,
+    /// The owner and the group of this process.
+    Group,
+}
+
+impl SocketAccess {
+    fn mode(self) -> u32 {
+        match self {
+            Self::All => 0o666,
+            Self::Group => 0o660,
+        }
+    }
+}
 
 /// Where a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -39,6 +57,14 @@ pub enum ListenAddress {
 }
 
 impl ListenAddress {
+    /// Returns the path of a Unix socket, or `None` for an address of TCP.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(path) => Some(path),
+        }
+    }
+
     /// Returns the port, or `None` for a Unix socket.
     pub(crate) fn port(&self) -> Option<u16> {
         match self {
@@ -108,11 +134,13 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 impl ListeningSocket {
-    /// Binds `address` and listens on it. Accepts no connection yet.
-    pub(crate) fn bind(address: &ListenAddress) -> io::Result<Self> {
+    /// Binds `address` and listens on it. Accepts no connection yet. `access` is for a Unix socket.
+    pub(crate) fn bind(address: &ListenAddress, access: SocketAccess) -> io::Result<Self> {
         match address {
             ListenAddress::Tcp(address) => bind_tcp(*address).map(Self::Tcp),
-            ListenAddress::Unix(path) => UnixSocket::new(bind_unix(path)?, path.clone()).map(Self::Unix),
+            ListenAddress::Unix(path) => {
+                UnixSocket::new(bind_unix(path, access)?, path.clone()).map(Self::Unix)
+            }
         }
     }
 
@@ -195,15 +223,18 @@ pub(super) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
+fn bind_unix(path: &Path, access: SocketAccess) -> io::Result<StdUnixListener> {
     // A process that was killed has left its socket behind. Anything else at the path stays.
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     if is_socket && is_abandoned(path)? {
         fs::remove_file(path)?;
     }
-    let listener = StdUnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
-    Ok(listener)
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    // Nobody can connect before it listens.
+    fs::set_permissions(path, fs::Permissions::from_mode(access.mode()))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Returns `true` if nobody listens on a Unix socket. Does not wait for one who does not accept.

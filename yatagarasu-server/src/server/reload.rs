@@ -240,6 +240,7 @@ fn fixed(before: &Config, after: &Config) -> Vec<&'static str> {
         ("tls.http3 of server.listeners", speak_http3(before) != speak_http3(after)),
         ("server.threads", before.server.threads != after.server.threads),
         ("admin.address", before.admin.address != after.admin.address),
+        ("admin.socket", before.admin.socket != after.admin.socket),
     ];
     keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
 }

@@ -13,6 +13,7 @@ use yatagarasu_core::source::failover::FailoverCause;
 use yatagarasu_core::{ForwardedFields, ObjectKey};
 use yatagarasu_s3::{Access, Addressing};
 
+use crate::config::ListenAddress;
 use crate::config::keys::{
     ALL, AcmeSettings, Address, AdminSettings, Again, AnswerSettings, BucketSettings, CacheSettings,
     CertificateSettings, Choice, ClientAddressSettings, CompressionSettings, CorsMode, CorsSettings, Either,
@@ -82,6 +83,11 @@ fn settings(config: &Config) -> Settings {
         },
         admin: AdminSettings {
             address: Address(admin.address.to_string()),
+            socket: admin
+                .socket
+                .as_ref()
+                .and_then(ListenAddress::path)
+                .map(|path| path.display().to_string()),
             token: admin.token.clone(),
             prices: PriceSettings {
                 million_requests: Decimal(admin.prices.million_requests),

@@ -1,9 +1,15 @@
 //! Tests of the admin API: purges, readiness, the token, and metrics.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
-use yatagarasu_testing::client::Connection;
+use yatagarasu_testing::client::{Client, Connection};
 use yatagarasu_testing::origin::{ClosedPort, Origin};
 
 use crate::site::{Site, bucket, document, sum, until};
@@ -26,6 +32,43 @@ async fn purges_say_how_many_objects_went() {
     check(r#"{"bucket":"assets","prefix":"css/"}"#, 2).await;
     check(r#"{"bucket":"assets","all":true}"#, 2).await;
     check(r#"{"bucket":"videos","all":true}"#, 0).await;
+}
+
+/// Asks the admin API on a Unix socket. Returns the response as text.
+async fn ask(path: &Path, request: &str) -> String {
+    let mut operator = UnixStream::connect(path).await.unwrap();
+    let request = format!("{request} HTTP/1.1\r\nhost: gateway.example\r\nconnection: close\r\n\r\n");
+    operator.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, operator.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_open_the_unix_socket_needs_no_token() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("admin.sock");
+    let origin = Origin::start().await;
+    let entry = bucket(&origin.endpoint(), "assets", "/static", "", "");
+    let admin = format!("admin: {{ address: \"127.0.0.1:0\", token: \"t0ken\", socket: {path:?} }}");
+    let yaml = document("", &[entry]).replace("admin: { address: \"127.0.0.1:0\" }", &admin);
+    let mut site = Site::run(origin, &yaml).await;
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660, "the owner and the group");
+    site.put("k", &[], "hello");
+    site.client.get("/static/k").await;
+    for request in ["GET /stats", "GET /metrics", "GET /config", "PURGE /static/k"] {
+        let answer = ask(&path, request).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{request}: {answer}");
+        let (method, target) = request.split_once(' ').unwrap();
+        let answer = Client::new(site.admin.address()).send(method, target, &[], "".into()).await;
+        assert_eq!(answer.status, 401, "{request}, over TCP");
+    }
+    assert_eq!(site.client.get("/static/k").await.field("x-cache"), "MISS", "it was purged");
+    // Notifications have a token of their own. There is none here.
+    assert!(ask(&path, "POST /events").await.starts_with("HTTP/1.1 4"));
+    assert!(site.stop().await.unwrap());
+    assert!(!path.exists(), "it is removed");
 }
 
 #[tokio::test]

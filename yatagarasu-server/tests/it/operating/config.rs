@@ -663,6 +663,17 @@ fn overlapping_names_and_prefixes_are_refused() {
     let same =
         load("server: { address: \"127.0.0.1:9090\" }\nbuckets: [{ name: a, path_prefix: / }]").unwrap_err();
     assert!(same.contains("admin.address: is the public address too"), "{same}");
+    let socket = |path: &str| {
+        let server = "server: { listeners: [{ address: \"unix:/run/a.sock\" }] }";
+        load(&format!("{server}\nadmin: {{ socket: {path:?} }}\nbuckets: [{{ name: a, path_prefix: / }}]"))
+    };
+    let taken = socket("/run/a.sock").unwrap_err();
+    assert_eq!(taken, "f.yaml: admin.socket: is taken by server.listeners[0] already: choose another path");
+    for path in ["a.sock", "unix:/run/b.sock", ""] {
+        let relative = socket(path).unwrap_err();
+        assert!(relative.contains("admin.socket: expected an absolute path such as"), "{relative}");
+    }
+    socket("/run/b.sock").unwrap();
 }
 
 #[test]

@@ -143,6 +143,10 @@ async fn what_cannot_change_is_refused_as_a_whole() {
     let held = Connection::begin(process.address, "/static/k").await;
     let mut second = Connection::get(process.address, "/static/k").await;
     assert_eq!(second.head().await.status, 404, "the limit has not changed either");
+    process.rewrite(&other.replace("admin: {", "admin: { socket: \"/nowhere/admin.sock\","));
+    let (status, answer) = reload(&process).await;
+    let expected = "admin.socket cannot change while the server runs: restart it, or change back";
+    assert_eq!((status, &answer["detail"]), (422, &expected.into()));
     process.rewrite(&other);
     assert_eq!(reload(&process).await.0, 200);
     drop((held, second));

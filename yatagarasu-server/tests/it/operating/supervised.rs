@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -182,11 +182,12 @@ async fn another_process_is_the_unit_s_as_well() {
     let (_s3, yaml) = stored().await;
     let folder = TempDir::new().unwrap();
     let [notify, kept] = ["notify", "kept.sock"].map(|name| folder.path().join(name));
-    let own = folder.path().join("own.sock");
+    let [own, operators] = ["own.sock", "admin.sock"].map(|name| folder.path().join(name));
     let (told, listener) = (Told::at(&notify), UnixListener::bind(&kept).unwrap());
     let [first, second] = [&kept, &own].map(|path| format!("{{ address: \"unix:{}\" }}", path.display()));
     let listeners = format!("listeners: [{{ address: \"127.0.0.1:0\" }}, {first}, {second}], threads");
     let yaml = yaml.replacen("address: \"127.0.0.1:0\", threads", &listeners, 1);
+    let yaml = yaml.replace("admin: {", &format!("admin: {{ socket: {operators:?},"));
     let mut process = Process::start_as_unit(&yaml, |command| {
         let mapping = FdMapping { parent_fd: listener.into(), child_fd: 3 };
         command.fd_mappings(vec![mapping]).unwrap().env("LISTEN_FDS", "1");
@@ -201,11 +202,12 @@ async fn another_process_is_the_unit_s_as_well() {
     assert_eq!(spawn_blocking(move || process.ended()).await.unwrap(), Some(0));
     told.forget();
     told.next("WATCHDOG=1");
-    assert!(kept.exists() && own.exists());
+    assert!(kept.exists() && own.exists() && operators.exists());
+    UnixStream::connect(&operators).expect("the other process serves operators there");
     signal("-TERM", successor);
     told.next("STOPPING=1");
     let removed = async {
-        while own.exists() {
+        while own.exists() || operators.exists() {
             tokio::task::yield_now().await;
         }
     };
