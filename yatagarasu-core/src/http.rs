@@ -17,4 +17,5 @@ pub mod method;
 pub mod multipart;
 pub mod range;
 pub mod response_fields;
+pub mod trace_context;
 pub mod validator;

@@ -22,6 +22,7 @@ use crate::service::content_types::WithContentTypes;
 use crate::service::listing::{ListingFormat, WithListings};
 use crate::service::site::{SitePlace, Website};
 use crate::telemetry::failures::{Failures, Reported};
+use crate::telemetry::spans::Tracing;
 use crate::tls::setup::TlsError;
 
 /// The reason why a server does not start.
@@ -126,7 +127,7 @@ fn bind_reason(address: &ListenAddress, cause: &std::io::Error) -> String {
     }
 }
 
-/// Budgets, and what works on stored objects: shared by all buckets and all connections.
+/// Budgets, what works on stored objects, and what observes sources: shared by all buckets and all connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
     /// For objects that are being fetched.
@@ -137,6 +138,8 @@ pub(crate) struct Memory {
     compressor: Arc<dyn Compressor>,
     /// The meters of all present and earlier sources.
     pub(crate) sources: Sources,
+    /// The traces of requests, if they are on.
+    pub(crate) tracing: Arc<Tracing>,
 }
 
 /// The meters of sources by name. Those of removed buckets stay: counters must not fall, and the bucket may come back.
@@ -167,6 +170,7 @@ impl Memory {
             sockets: Arc::new(Budget::new(config.server.socket_memory)),
             compressor: Arc::new(Background::default()),
             sources: Sources::default(),
+            tracing: Arc::default(),
         }
     }
 
@@ -200,7 +204,7 @@ pub(crate) async fn buckets(
     let mut buckets = Vec::new();
     for settings in &config.buckets {
         let earlier = earlier.iter().find(|bucket| *bucket.name == *settings.name);
-        buckets.push(Arc::new(bucket(settings, &common, &memory.sources, earlier.map(Arc::as_ref)).await?));
+        buckets.push(Arc::new(bucket(settings, &common, memory, earlier.map(Arc::as_ref)).await?));
     }
     Ok(Arc::new(Buckets::new(buckets, config.server.own.clone())))
 }
@@ -213,7 +217,7 @@ pub(crate) fn store_alike(one: &BucketConfig, other: &BucketConfig) -> bool {
 async fn bucket(
     settings: &BucketConfig,
     common: &Common,
-    sources: &Sources,
+    memory: &Memory,
     earlier: Option<&Bucket>,
 ) -> Result<Bucket, StartError> {
     let failed = |cause| StartError::Source { bucket: settings.name.clone(), cause };
@@ -223,7 +227,7 @@ async fn bucket(
         iter::once(&settings.origin).chain(settings.fallbacks.iter().map(|fallback| &fallback.origin));
     for (index, config) in configs.enumerate() {
         let earlier = earlier.and_then(|earlier| earlier.origins.get(index));
-        let origin = Origin::build(config, &common.clock, sources, earlier).await.map_err(failed)?;
+        let origin = Origin::build(config, &common.clock, memory, earlier).await.map_err(failed)?;
         origin.announce(&settings.path_prefix, cache_bytes);
         origins.push(origin);
     }

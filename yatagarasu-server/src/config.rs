@@ -29,7 +29,7 @@ pub use crate::tls::setup::TlsConfig;
 pub(crate) use effective::SHORT_FORM;
 pub use effective::{
     AdminConfig, BucketCache, BucketConfig, Config, EventConfig, FallbackConfig, ListenerConfig, LogConfig,
-    OriginConfig, Prices, Secret, ServerConfig, StatusKey, WarmRestart,
+    OriginConfig, Prices, Secret, ServerConfig, StatusKey, TracingConfig, WarmRestart,
 };
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};

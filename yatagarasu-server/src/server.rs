@@ -140,7 +140,9 @@ impl Server {
             admin_sockets.push(Arc::new(given.listen(key, address, &wanted, SocketAccess::Group)?));
         }
         given.end()?;
-        let (metrics, memory) = (Arc::new(Metrics::new(config.server.threads.max(1))), Memory::new(config));
+        let memory = Memory::new(config);
+        memory.tracing.turn_to(&config.tracing).await;
+        let metrics = Arc::new(Metrics::new(config.server.threads.max(1), &memory.tracing));
         let buckets = buckets(config, &memory, &[]).await?;
         let log = AccessLog::start(&config.log)
             .map_err(|(output, cause)| StartError::Log { output: output.name(), cause })?;
@@ -289,10 +291,12 @@ impl Server {
             // Concurrently: the supervisor may kill the process before the grace period is over.
             let save = save_keys(&admin, &parts.config, &handed_over);
             let finish = async { tokio::join!(workers.finish(grace, http3.farewells()), save).0 };
-            tokio::select! {
+            let whole = tokio::select! {
                 whole = finish => whole,
                 () = http3.refuse() => unreachable!("it refuses for ever"),
-            }
+            };
+            parts.memory.tracing.stop().await;
+            whole
         };
         tokio::select! {
             whole = served => whole,

@@ -1,5 +1,5 @@
 //! Observability of requests: the [`log`] and the [`access_log`], the [`counters`] behind the metrics with the [`traffic`] of each
-//! bucket, the [`failures`] of sources, and the [`request_id`] that links a response to its log lines. The dashboard also shows the
+//! bucket, the [`failures`] of sources, and the [`request_id`] that links a response to its log lines. Sampled requests have [`spans`]. The dashboard also shows the
 //! [`hottest`] objects and [`recent`] errors and streams.
 
 pub mod access_log;
@@ -9,4 +9,9 @@ pub(crate) mod hottest;
 pub mod log;
 pub(crate) mod recent;
 pub(crate) mod request_id;
+#[cfg(feature = "otel")]
+pub(crate) mod spans;
+#[cfg(not(feature = "otel"))]
+#[path = "telemetry/no_spans.rs"]
+pub(crate) mod spans;
 pub(crate) mod traffic;

@@ -8,12 +8,10 @@ use crate::http::cors::Cors;
 use crate::http::fields::{CORS, is_cors, may_forward};
 use crate::http::method::Method;
 use crate::http::range::requested;
+use crate::http::trace_context::{TRACE_PARENT, TRACE_STATE, TraceContext};
 use crate::http::validator::{EntityTag, TagList, Validators, date, date_field};
 use crate::object::meta::ObjectMeta;
 use crate::source::{SourceRequest, Traffic};
-
-const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// How much of `tracestate` has to be passed on (W3C Trace Context 3.3.1.5). A longer one stays here.
 const TRACE_STATE_BYTES_MAX: usize = 512;
@@ -146,12 +144,8 @@ fn forwarded(request: &Request, policy: &BucketPolicy) -> SourceRequest {
 fn pass_trace(from: &HeaderMap, to: &mut HeaderMap) {
     to.remove(TRACE_PARENT);
     to.remove(TRACE_STATE);
-    let mut parents = from.get_all(&TRACE_PARENT).iter();
-    let (Some(parent), None) = (parents.next(), parents.next()) else { return };
     // A source must not refuse, because of what one client sends, a request that others wait for.
-    if !is_trace_parent(parent.as_bytes()) {
-        return;
-    }
+    let Some(parent) = from.get(TRACE_PARENT).filter(|_| TraceContext::of(from).is_some()) else { return };
     to.insert(TRACE_PARENT, parent.clone());
     let state = from.get_all(&TRACE_STATE);
     if state.iter().map(HeaderValue::len).sum::<usize>() <= TRACE_STATE_BYTES_MAX {
@@ -159,21 +153,6 @@ fn pass_trace(from: &HeaderMap, to: &mut HeaderMap) {
             to.append(TRACE_STATE, value.clone());
         }
     }
-}
-
-/// Returns `true` for a `traceparent` of a known form: version, trace, parent and flags in lower-case hexadecimal digits (W3C
-/// Trace Context 3.2.2).
-fn is_trace_parent(value: &[u8]) -> bool {
-    let is_dash = |index: usize| matches!(index, 2 | 35 | 52);
-    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    value.len() == 55
-        && !value.starts_with(b"ff")
-        && [3..35, 36..52].into_iter().all(|id| value[id].iter().any(|byte| *byte != b'0'))
-        && value.iter().enumerate().all(
-            |(index, &byte)| {
-                if is_dash(index) { byte == b'-' } else { is_digit(byte) }
-            },
-        )
 }
 
 #[cfg(test)]

@@ -68,9 +68,9 @@ const OK: usize = 0;
 const NOT_MODIFIED: usize = 1;
 const ABANDONED: usize = RESULTS.len() - 1;
 
-/// Returns the place of an error in [`RESULTS`].
-fn result(error: &SourceError) -> usize {
-    let name = match error.kind() {
+/// Returns the result of a request that ended in this error: one of [`RESULTS`].
+pub fn result_of(error: &SourceError) -> &'static str {
+    match error.kind() {
         ErrorKind::NotFound => "not_found",
         ErrorKind::Denied | ErrorKind::Unexplained(_) => "denied",
         ErrorKind::Archived => "archived",
@@ -82,7 +82,12 @@ fn result(error: &SourceError) -> usize {
         ErrorKind::TimedOut(_) => "timed_out",
         ErrorKind::Saturated | ErrorKind::Down | ErrorKind::Unavailable => "unavailable",
         ErrorKind::Broken => "broken",
-    };
+    }
+}
+
+/// Returns the place of an error in [`RESULTS`].
+fn result(error: &SourceError) -> usize {
+    let name = result_of(error);
     RESULTS.iter().position(|result| *result == name).expect("all are listed")
 }
 

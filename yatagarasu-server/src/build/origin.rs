@@ -13,7 +13,7 @@ use yatagarasu_core::source::timeout::Timed;
 use yatagarasu_core::{Clock, ObjectSource};
 use yatagarasu_s3::{Access, BuildError, BuiltSource};
 
-use crate::build::Sources;
+use crate::build::Memory;
 use crate::config::{FallbackConfig, OriginConfig};
 
 /// A source of a bucket, in use.
@@ -43,7 +43,7 @@ impl Origin {
     pub(super) async fn build(
         config: &OriginConfig,
         clock: &Arc<dyn Clock>,
-        sources: &Sources,
+        memory: &Memory,
         earlier: Option<&Self>,
     ) -> Result<Self, BuildError> {
         // A file of certificates may have another content under the same name.
@@ -58,8 +58,18 @@ impl Origin {
         // A retry counts for the circuit, and a body that goes on is a request like all others.
         let timed = Timed::new(Arc::clone(&built.source), config.response_timeout, config.idle_timeout);
         // Another configuration of the same bucket goes on counting.
-        let meters = sources.meters(&name);
+        let meters = memory.sources.meters(&name);
         let asked_once: Arc<dyn ObjectSource> = Arc::new(Metered::new(Arc::new(timed), Arc::clone(&meters)));
+        #[cfg(feature = "otel")]
+        let asked_once: Arc<dyn ObjectSource> = {
+            let (tracing, url) = (Arc::clone(&memory.tracing), built.url().clone());
+            Arc::new(crate::telemetry::spans::source::Traced::new(
+                asked_once,
+                tracing,
+                Arc::clone(&name),
+                url,
+            ))
+        };
         let circuit = Guarded::new(Arc::clone(&asked_once), Arc::clone(&name));
         let asked: Arc<dyn ObjectSource> = if config.hedging {
             Arc::new(Hedging::new(Arc::new(circuit.clone()), Arc::clone(&healing)))

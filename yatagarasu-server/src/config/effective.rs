@@ -12,7 +12,7 @@ use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::ResponseFields;
 use yatagarasu_core::source::failover::FailoverCause;
 use yatagarasu_core::source::healing::RetryPolicy;
-use yatagarasu_core::{CachePolicy, Clock, ForwardedFields, SystemClock};
+use yatagarasu_core::{CachePolicy, ClientControl, Clock, ForwardedFields, SystemClock};
 use yatagarasu_s3::SourceConfig;
 
 use crate::config::ForwardedQuery;
@@ -38,6 +38,8 @@ pub struct Config {
     pub events: EventConfig,
     /// The log and the access log.
     pub log: LogConfig,
+    /// The traces of requests.
+    pub tracing: TracingConfig,
     /// The buckets to serve, in the order of the file.
     pub buckets: Vec<BucketConfig>,
 }
@@ -115,6 +117,19 @@ pub struct AdminConfig {
     pub token: Option<Secret>,
     /// What S3 costs.
     pub prices: Prices,
+}
+
+/// The traces of requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TracingConfig {
+    /// The URL of the collector. `None` if nothing is traced.
+    pub endpoint: Option<String>,
+    /// The share of requests that are traced, from 0 to 1.
+    pub ratio: f64,
+    /// Whether the `traceparent` of a client counts.
+    pub parent: ClientControl,
+    /// The name of the gateway.
+    pub service: String,
 }
 
 /// What the caches begin with after a restart.

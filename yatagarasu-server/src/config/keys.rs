@@ -44,7 +44,7 @@ const TIME_LIMIT: Bounds = Bounds::from(10);
 
 rows! {
     /// The configuration of the gateway.
-    struct Settings, "the keys `server`, `admin`, `events`, `log` and `buckets`" {
+    struct Settings, "the keys `server`, `admin`, `events`, `log`, `tracing` and `buckets`" {
         /// The listener for clients, and the resources that all buckets share.
         server: ServerSettings = {};
         /// The listener for operators.
@@ -53,6 +53,8 @@ rows! {
         events: EventSettings = {};
         /// The log and the access log.
         log: LogSettings = {};
+        /// The traces of requests, for OpenTelemetry.
+        tracing: TracingSettings = {};
         /// The buckets to serve.
         buckets: Vec<BucketSettings> = [], else Required, bounds Bounds::rule("at least one");
     }
@@ -264,6 +266,19 @@ rows! {
         /// What a line of the access log looks like: `text`, `json`, `combined` as of Apache and nginx, or a pattern.
         access_format: Option<String> = null, else Computed("as the log: `--log-format`"), such as "combined",
             bounds Bounds::rule("`text`, `json`, `combined`, or fields in braces: `{client} {method} {path} {status}`");
+    }
+
+    /// The traces of requests, for OpenTelemetry.
+    struct TracingSettings, "the keys of `tracing`" {
+        /// The URL of a collector that takes OTLP over HTTP. Without a path, `/v1/traces` is added.
+        endpoint: Option<String> = null, else Computed("none: nothing is traced"), such as "http://127.0.0.1:4318",
+            bounds Bounds::rule("`http://` or `https://`, without a user");
+        /// The share of requests that are traced.
+        ratio: Decimal = 0.01, bounds Bounds::rule("from 0 to 1");
+        /// Whether the `traceparent` of a client decides instead whether its request is traced, in the client's trace.
+        parent: Choice<ClientControl> = "respect";
+        /// The name of the gateway in traces (`service.name`).
+        service: String = "yatagarasu", bounds Bounds::rule("not empty");
     }
 
     /// A bucket and the paths it is served under.

@@ -20,17 +20,19 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 
+use http::Uri;
 use ipnet::IpNet;
 
 use crate::config::error::ErrorSink;
 use crate::config::keys::{
     Address, AdminSettings, ClientAddressSettings, EventSettings, LogSettings, PriceSettings, ServerSettings,
-    Settings,
+    Settings, TracingSettings,
 };
 use crate::config::text::{check_field_value, trimmed};
 use crate::config::units::ByteSize;
 use crate::config::{
-    AdminConfig, Config, Environment, EventConfig, LogConfig, Prices, Secret, ServerConfig, WarmRestart,
+    AdminConfig, Config, Environment, EventConfig, LogConfig, Prices, Secret, ServerConfig, TracingConfig,
+    WarmRestart,
 };
 use crate::listener::socket::{ADMIN_SOCKET, ListenAddress};
 use crate::service::client_address::{AddressSource, ClientAddress};
@@ -52,6 +54,7 @@ pub(super) fn validate(
     let admin = admin(&settings.admin, environment, complain);
     let events = events(&settings.events, admin.as_ref(), complain);
     let log = log(&settings.log, complain);
+    let tracing = tracing(&settings.tracing, complain);
     if let (Some(server), Some(admin)) = (&server, &admin)
         && server.listeners.iter().any(|listener| match listener.address {
             ListenAddress::Tcp(address) => overlap(address, admin.address),
@@ -84,6 +87,7 @@ pub(super) fn validate(
         admin: admin?,
         events: events?,
         log: log?,
+        tracing: tracing?,
         buckets: buckets.into_iter().collect::<Option<_>>()?,
     })
 }
@@ -242,6 +246,42 @@ fn events(
     };
     complain("events.token", message);
     None
+}
+
+fn tracing(settings: &TracingSettings, complain: ErrorSink<'_>) -> Option<TracingConfig> {
+    let TracingSettings { endpoint, ratio, parent, service } = settings;
+    if let Some(url) = endpoint {
+        let uri = url.parse::<Uri>().ok();
+        let is_usable = uri.as_ref().is_some_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+        });
+        let message = if !cfg!(feature = "otel") {
+            "requests are not traced by this build: build with `--features otel`"
+        } else if !is_usable {
+            "expected a URL such as \"http://127.0.0.1:4318\", without a user"
+        } else {
+            ""
+        };
+        if !message.is_empty() {
+            complain("tracing.endpoint", message);
+            return None;
+        }
+    }
+    if !(0.0..=1.0).contains(&ratio.0) {
+        complain("tracing.ratio", &format!("expected a number from 0 to 1, found {}", ratio.0));
+        return None;
+    }
+    if service.is_empty() {
+        complain("tracing.service", "expected a name");
+        return None;
+    }
+    Some(TracingConfig {
+        endpoint: endpoint.clone(),
+        ratio: ratio.0,
+        parent: parent.0,
+        service: service.clone(),
+    })
 }
 
 fn prices(settings: &PriceSettings, complain: ErrorSink<'_>) -> Option<Prices> {

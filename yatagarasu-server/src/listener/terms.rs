@@ -35,6 +35,8 @@ pub(crate) struct Front {
     pub(crate) alt_svc: Option<HeaderValue>,
     /// The port of `https://` that every request is redirected to.
     pub(crate) https_redirect: Option<u16>,
+    /// Whether the listener speaks TLS.
+    pub(crate) is_secure: bool,
 }
 
 impl Front {
@@ -93,7 +95,8 @@ impl Terms {
             let value = format!("h3=\":{port}\"; ma={}", ALT_SVC_LIFETIME.as_secs());
             HeaderValue::try_from(value).expect("digits are a value")
         });
-        let front = Front { hsts, alt_svc, https_redirect: config.https_redirect };
+        let front =
+            Front { hsts, alt_svc, https_redirect: config.https_redirect, is_secure: config.tls.is_some() };
         Ok(Self { tls, stamps, port, front })
     }
 }

@@ -133,10 +133,11 @@ impl RequestHandler {
         rules: &ClientAddress,
         front: &Front,
     ) -> Answering {
-        let head = request.into_parts().0;
+        let mut head = request.into_parts().0;
         let headless = head.method == Method::HEAD;
         let secured = front.https_redirect;
         let front = front.clone();
+        let is_secure = front.is_secure;
         let finish = move |mut response: Response<ResponseBody>| {
             front.mark(response.headers_mut());
             // hyper would send the body of a response to HEAD over HTTP/2, against RFC 9110 9.3.2.
@@ -150,10 +151,12 @@ impl RequestHandler {
             version: head.version,
             authority: head.uri.authority().map(Authority::as_str),
             peer: Some((client, rules)),
+            is_secure,
             fields: Fields::Map(&head.headers),
             begun: Instant::now(),
         };
         let entry = Entry::begin(&asked, &request_id, &self.counters);
+        entry.mark(&mut head.headers);
         let context = ResponseContext { request_id, key: None, entry, waited: None, changes: None };
         let secured = secured.and_then(|port| Unrouted::secured(&head, port, &self.served.load().buckets));
         let routed = match (secured, routed) {
@@ -257,6 +260,7 @@ impl RequestHandler {
             version: Version::HTTP_11,
             authority: None,
             peer: Some((client, rules)),
+            is_secure: front.is_secure,
             fields: Fields::Head(head),
             begun,
         };
@@ -324,7 +328,17 @@ impl RequestHandler {
         let peer = Some((client, &rules));
         let (path, query, authority, version, fields) = ("", None, None, Version::HTTP_11, Fields::None);
         Entry::begin(
-            &Asked { method: &method, path, query, version, authority, peer, fields, begun: Instant::now() },
+            &Asked {
+                method: &method,
+                path,
+                query,
+                version,
+                authority,
+                peer,
+                is_secure: false,
+                fields,
+                begun: Instant::now(),
+            },
             request_id,
             &self.counters,
         )

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 use tracing::Level;
 use yatagarasu_core::{CacheStatus, Clock, GatewayError, SourceError, SourceTrace, SystemClock};
@@ -28,6 +28,7 @@ use crate::telemetry::log::output::Destination;
 use crate::telemetry::log::queue::Queue;
 use crate::telemetry::recent::{LONG_BYTES, RecentError, RunningStream};
 use crate::telemetry::request_id::RequestId;
+use crate::telemetry::spans::{EndedSpan, ServerSpan};
 use crate::telemetry::traffic::{CacheOutcome, Ended, Origin, Traffic, method_index};
 
 use field::{Field, Record};
@@ -99,6 +100,8 @@ pub(crate) struct Entry {
     counted: u64,
     /// Whether the body was cut off, other than by the client.
     broken: bool,
+    /// The span of the request, if it is recorded.
+    span: Option<Box<ServerSpan>>,
     /// `None` if the access log is off, so that nothing is collected in vain.
     line: Option<Box<Line>>,
 }
@@ -160,8 +163,14 @@ impl Entry {
             stream: None,
             counted: 0,
             broken: false,
+            span: counters.tracing.span(asked),
             line,
         }
+    }
+
+    /// Has the requests that are made for this one belong to its trace, if there is one.
+    pub(crate) fn mark(&self, headers: &mut HeaderMap) {
+        self.counters.tracing.mark(self.span.as_deref(), headers);
     }
 
     /// Records the bucket and the key that the request leads to.
@@ -309,6 +318,7 @@ impl Entry {
             Progress::Ended => true,
             Progress::Broken => false,
         };
+        let trace_id = self.span.as_ref().map(|span| span.trace_id());
         let record = Record {
             at: SystemClock.date(),
             client: line.client,
@@ -328,6 +338,7 @@ impl Entry {
             source: line.waited.as_ref().map(|waited| (waited.time, waited.trace.counts())),
             cache: line.cache,
             request_id: &self.request_id,
+            trace_id: trace_id.as_deref(),
             error: line.failure.as_deref(),
             whole,
         };
@@ -383,6 +394,20 @@ impl Drop for Entry {
         }
         if let Some(line) = &self.line {
             self.log(line, duration);
+        }
+        if let Some(span) = self.span.take() {
+            span.end(&EndedSpan {
+                status: self.status,
+                bytes: self.bytes,
+                bucket: self.traffic.as_ref().map(|traffic| &*traffic.bucket),
+                cache: self.outcome.name(),
+                from: self.origin.name(),
+                request_id: &self.request_id,
+                first_byte: self.head,
+                duration,
+                broken: self.broken,
+                error: self.line.as_ref().and_then(|line| line.failure.as_deref()),
+            });
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::connection::state::Look;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::hottest::Hottest;
 use crate::telemetry::recent::Recent;
+use crate::telemetry::spans::Tracing;
 use crate::telemetry::traffic::{Ended, Traffic, TrafficSum};
 
 /// The counters of all worker threads.
@@ -42,6 +43,8 @@ pub(crate) struct Counters {
     multiplexed: [AtomicU64; Multiplexed::ALL.len()],
     /// Connections by what the last look at them has found, in the order of [`Look::ALL`].
     looks: [AtomicU64; Look::ALL.len()],
+    /// The traces of requests, if they are on.
+    pub(crate) tracing: Arc<Tracing>,
     /// The access log of the thread, if it is on.
     pub(crate) access_log: ArcSwapOption<AccessLog>,
 }
@@ -65,9 +68,9 @@ impl Tally {
 }
 
 impl Metrics {
-    /// Creates counters for `threads` threads.
-    pub(crate) fn new(threads: usize) -> Self {
-        Self((0..threads).map(|_| Arc::new(Counters::new())).collect())
+    /// Creates counters for `threads` threads, whose requests are traced by `tracing`.
+    pub(crate) fn new(threads: usize, tracing: &Arc<Tracing>) -> Self {
+        Self((0..threads).map(|_| Arc::new(Counters::new(Arc::clone(tracing)))).collect())
     }
 
     /// Returns the counters of each thread.
@@ -139,7 +142,7 @@ impl Counters {
         self.handshakes[end as usize].add(1);
     }
 
-    fn new() -> Self {
+    fn new(tracing: Arc<Tracing>) -> Self {
         Self {
             buckets: ArcSwap::default(),
             unrouted: Arc::new(Traffic::new("".into())),
@@ -152,6 +155,7 @@ impl Counters {
             connections: AtomicU64::default(),
             multiplexed: Default::default(),
             looks: Default::default(),
+            tracing,
             access_log: ArcSwapOption::default(),
         }
     }

@@ -42,6 +42,11 @@ impl CacheOutcome {
         (Self::Own, "own"),
     ];
 
+    /// Returns its name in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
     /// Returns the outcome that a cache status stands for.
     pub(crate) fn of(status: &CacheStatus) -> Self {
         match *status {
@@ -79,6 +84,11 @@ impl Origin {
     /// All origins, with their names in metrics.
     pub(crate) const ALL: [(Self, &str); 3] =
         [(Self::Memory, "memory"), (Self::Source, "source"), (Self::Gateway, "gateway")];
+
+    /// Returns its name in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
 
     /// Returns the origin of a response with this cache status.
     pub(crate) fn of(status: &CacheStatus) -> Self {

@@ -14,4 +14,6 @@ pub(crate) mod process;
 mod reloading;
 mod stopping;
 mod supervised;
+#[cfg(feature = "otel")]
+mod tracing;
 mod warm_restart;

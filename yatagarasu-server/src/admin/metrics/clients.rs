@@ -11,6 +11,8 @@ use crate::connection::admission::Excess;
 use crate::connection::splice::spliced_bytes;
 use crate::connection::state::Look;
 use crate::telemetry::counters::{Counters, Handshake, Metrics, Multiplexed};
+#[cfg(feature = "otel")]
+use crate::telemetry::spans::{RESULTS, Tracing};
 use crate::telemetry::traffic::{CLASSES, CacheOutcome, METHODS, Origin, TrafficSum};
 use crate::tls::certificate::Certificate;
 
@@ -21,6 +23,8 @@ const ERRORS: [CacheOutcome; 3] = [CacheOutcome::Joined, CacheOutcome::Pass, Cac
 
 pub(super) fn write(families: &mut Families<'_>, state: &State) -> fmt::Result {
     responses(families, &state.metrics)?;
+    #[cfg(feature = "otel")]
+    traces(families, &state.memory.tracing)?;
     memory(families, state)?;
     connections(families, state)?;
     tls(families, state)
@@ -72,6 +76,16 @@ fn responses(families: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
     families.counter("spliced_bytes", help, spliced_bytes())?;
     let help = "Connections and streams ended because their clients took nothing.";
     families.counter("send_timeouts", help, metrics.sum(|thread| thread.send_timeouts.read()))
+}
+
+#[cfg(feature = "otel")]
+fn traces(families: &mut Families<'_>, tracing: &Tracing) -> fmt::Result {
+    let Some(counts) = tracing.counts() else { return Ok(()) };
+    let spans = RESULTS.iter().zip(counts.spans()).map(|(result, count)| ([("result", *result)], count));
+    families.counters("spans", "Spans of traced requests, by what has become of them.", spans)?;
+    let help =
+        "Time from the head of a traced request to the end of its response, with the trace as exemplar.";
+    families.counted_histograms("traced_request_duration", help, &counts.durations)
 }
 
 fn memory(families: &mut Families<'_>, state: &State) -> fmt::Result {

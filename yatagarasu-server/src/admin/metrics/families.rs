@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "otel")]
+use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
@@ -89,6 +91,22 @@ impl<'a> Families<'a> {
             )?;
         }
         Ok(())
+    }
+
+    /// Writes a family of histograms of seconds, as the library has counted it. `_seconds` is added to the name.
+    #[cfg(feature = "otel")]
+    pub(super) fn counted_histograms(
+        &mut self,
+        name: &str,
+        help: &str,
+        histograms: &impl EncodeMetric,
+    ) -> fmt::Result {
+        histograms.encode(self.0.encode_descriptor(
+            name,
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?)
     }
 
     /// Writes facts as labels of a metric that is 1. `_info` is added to the name.

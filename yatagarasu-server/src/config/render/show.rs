@@ -19,7 +19,7 @@ use crate::config::keys::{
     CertificateSettings, Choice, ClientAddressSettings, CompressionSettings, CorsMode, CorsSettings, Either,
     EventSettings, FallbackSettings, Fields, Lines, ListenerSettings, ListenerTlsSettings, LogSettings,
     Optional, PriceSettings, ResponseHeaderSettings, RewriteSettings, RewriteStatus, S3Settings,
-    ServerSettings, Settings, Several, SiteSettings, TlsSettings, WarmRestartSettings,
+    ServerSettings, Settings, Several, SiteSettings, TlsSettings, TracingSettings, WarmRestartSettings,
 };
 use crate::config::units::{ByteSize, Decimal, Span};
 use crate::config::{
@@ -100,6 +100,12 @@ fn settings(config: &Config) -> Settings {
             output: config.log.output.name(),
             access_output: Some(config.log.access_output.name()),
             access_format: config.log.access_format.as_ref().map(|format| format.written()),
+        },
+        tracing: TracingSettings {
+            endpoint: config.tracing.endpoint.clone(),
+            ratio: Decimal(config.tracing.ratio),
+            parent: Choice(config.tracing.parent),
+            service: config.tracing.service.clone(),
         },
         buckets: config.buckets.iter().map(bucket).collect(),
     }

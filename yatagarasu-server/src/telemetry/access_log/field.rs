@@ -30,6 +30,8 @@ pub(crate) struct Record<'a> {
     pub(crate) source: Option<(Duration, TraceCounts)>,
     pub(crate) cache: Option<CacheStatus>,
     pub(crate) request_id: &'a RequestId,
+    /// The trace, if the request is recorded in one.
+    pub(crate) trace_id: Option<&'a str>,
     pub(crate) error: Option<&'a str>,
     pub(crate) whole: bool,
 }
@@ -81,6 +83,8 @@ pub enum Field {
     Cache,
     /// The id of the request.
     RequestId,
+    /// The trace that the request is recorded in.
+    TraceId,
     /// The error.
     Error,
     /// Whether the client got the whole response.
@@ -88,7 +92,7 @@ pub enum Field {
 }
 
 /// The names of the fields. Those of lines in text and in JSON come first, in their order.
-pub(super) const FIELDS: [(&str, Field); 24] = [
+pub(super) const FIELDS: [(&str, Field); 25] = [
     ("client", Field::Client),
     ("method", Field::Method),
     ("path", Field::Path),
@@ -108,6 +112,7 @@ pub(super) const FIELDS: [(&str, Field); 24] = [
     ("referer", Field::Referer),
     ("user_agent", Field::UserAgent),
     ("request_id", Field::RequestId),
+    ("trace_id", Field::TraceId),
     ("error", Field::Error),
     ("whole", Field::Whole),
     ("time", Field::Time),
@@ -116,7 +121,7 @@ pub(super) const FIELDS: [(&str, Field); 24] = [
 ];
 
 /// Number of fields of a line in text or JSON.
-pub(super) const LISTED: usize = 21;
+pub(super) const LISTED: usize = 22;
 
 /// A value of a field.
 pub(super) enum Value<'a> {
@@ -175,6 +180,7 @@ impl Record<'_> {
             },
             Field::Cache => self.cache.map_or(Value::Absent, Value::Cache),
             Field::RequestId => Value::RequestId(self.request_id),
+            Field::TraceId => self.trace_id.map_or(Value::Absent, Value::Plain),
             Field::Error => text(self.error),
             Field::Whole => Value::Flag(self.whole),
             Field::Time | Field::CommonTime => Value::Absent,

@@ -269,6 +269,7 @@ mod tests {
             source: None,
             cache: Some(CacheStatus::Forwarded(Forwarding::new(ForwardReason::UriMiss))),
             request_id: &request_id,
+            trace_id: None,
             error: None,
             whole: true,
         };

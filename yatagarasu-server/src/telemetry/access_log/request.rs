@@ -21,6 +21,9 @@ pub(crate) struct Asked<'a> {
     pub(crate) authority: Option<&'a str>,
     /// The client as the connection tells it, and what else may.
     pub(crate) peer: Option<(IpAddr, &'a ClientAddress)>,
+    /// Whether it came over TLS.
+    #[cfg_attr(not(feature = "otel"), expect(dead_code, reason = "only traces have it"))]
+    pub(crate) is_secure: bool,
     pub(crate) fields: Fields<'a>,
     /// When its head was complete.
     pub(crate) begun: Instant,

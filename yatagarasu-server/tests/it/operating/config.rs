@@ -135,6 +135,7 @@ fn the_example_begins_with_the_short_configuration_and_says_the_defaults() {
                 "access_format:",
                 "health_path:",
                 "file:",
+                "socket:",
             ]
             .iter()
             .any(|key| line.trim_start().starts_with(key))
@@ -674,6 +675,23 @@ fn overlapping_names_and_prefixes_are_refused() {
         assert!(relative.contains("admin.socket: expected an absolute path such as"), "{relative}");
     }
     socket("/run/b.sock").unwrap();
+}
+
+#[cfg(feature = "otel")]
+#[test]
+fn what_a_collector_cannot_be_is_refused() {
+    let check = |tracing: &str, expected: &str| {
+        let yaml = format!("tracing: {{ {tracing} }}\nbuckets: [{{ name: a, path_prefix: / }}]");
+        let said = load(&yaml).err().unwrap_or_default();
+        assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{tracing}: {said}");
+    };
+    check("endpoint: \"https://collector.example/otlp\", ratio: 1", "");
+    for url in ["localhost:4318", "grpc://a:4317", "http://u:p@a", ""] {
+        check(&format!("endpoint: \"{url}\""), "tracing.endpoint: expected a URL such as");
+    }
+    check("ratio: 1.1", "tracing.ratio: expected a number from 0 to 1, found 1.1");
+    check("service: \"\"", "tracing.service: expected a name");
+    check("parent: \"maybe\"", "tracing.parent");
 }
 
 #[test]

@@ -1,0 +1,195 @@
+//! Sends spans to a collector, by OTLP over HTTP.
+
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use opentelemetry::KeyValue;
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+use yatagarasu_core::LogLimit;
+
+use super::{Counts, EXPORTED, FAILED};
+
+/// Maximum number of spans that wait. Further ones are dropped.
+const WAITING_MAX: usize = 4096;
+
+/// Maximum number of spans in a request to the collector.
+const BATCH_MAX: usize = 512;
+
+/// How long a span waits for others.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Time limit for a request to the collector.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time limit for the last requests to it.
+const LAST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Maximum size of an answer of the collector, in bytes.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// The path for traces, if the URL has none (OpenTelemetry Protocol Exporter, Endpoint URLs for OTLP/HTTP).
+const PATH: &str = "/v1/traces";
+
+/// Nothing can be sent to a collector.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoExporter {
+    /// The library does not take the settings, or those in the environment.
+    #[error(transparent)]
+    Settings(#[from] ExporterBuildError),
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
+
+/// What sends spans until it is told to finish.
+#[derive(Debug)]
+pub(super) struct Exporting(Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>);
+
+impl Exporting {
+    /// Sends what waits, if the collector takes it soon.
+    pub(super) async fn finish(&self) {
+        let taken = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some((told, mut task)) = taken {
+            let _ = told.send(());
+            if timeout(LAST_TIMEOUT, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+    }
+}
+
+/// Starts to send what is put into the returned queue to the collector at `url`.
+pub(super) fn start(
+    url: &str,
+    service: &str,
+    counts: &Arc<Counts>,
+) -> Result<(Sender<SpanData>, Exporting), NoExporter> {
+    let is_bare = url.parse::<Uri>().is_ok_and(|uri| uri.path() == "/");
+    let endpoint = if is_bare { format!("{}{PATH}", url.trim_end_matches('/')) } else { url.to_owned() };
+    let mut exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(Collector::new(endpoint.starts_with("https:"))?)
+        .with_protocol(Protocol::HttpBinary)
+        .with_timeout(TIMEOUT)
+        .with_endpoint(endpoint)
+        .build()?;
+    let attributes = [
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.instance.id", format!("{:016x}", fastrand::u64(..))),
+    ];
+    let resource = Resource::builder().with_attributes(attributes).with_service_name(service.to_owned());
+    exporter.set_resource(&resource.build());
+    let ((queue, waiting), (told, is_told)) = (channel(WAITING_MAX), oneshot::channel());
+    #[expect(clippy::disallowed_methods, reason = "`Exporting::finish` ends it, or the queue's end does")]
+    let task = tokio::spawn(run(exporter, waiting, is_told, Arc::clone(counts)));
+    Ok((queue, Exporting(Mutex::new(Some((told, task))))))
+}
+
+async fn run(
+    exporter: SpanExporter,
+    mut waiting: Receiver<SpanData>,
+    mut is_told: oneshot::Receiver<()>,
+    counts: Arc<Counts>,
+) {
+    let log = LogLimit::default();
+    loop {
+        let mut batch = Vec::new();
+        let is_last = gather(&mut waiting, &mut batch, &mut is_told).await;
+        if is_last {
+            waiting.close();
+            while let Ok(span) = waiting.try_recv() {
+                batch.push(span);
+            }
+        }
+        while !batch.is_empty() {
+            let rest = batch.split_off(batch.len().min(BATCH_MAX));
+            let count = batch.len() as u64;
+            let sent = exporter.export(mem::replace(&mut batch, rest)).await;
+            let result = if sent.is_ok() { EXPORTED } else { FAILED };
+            counts.add(result, count);
+            if let (Err(error), Some(failures)) = (sent, log.due()) {
+                tracing::warn!(%error, failures, "traces cannot be sent (`tracing.endpoint`)");
+            }
+        }
+        if is_last {
+            return;
+        }
+    }
+}
+
+/// Waits for spans until there are as many as a request has, or the first one has waited long enough. Returns `true` if there
+/// will be no more.
+async fn gather(
+    waiting: &mut Receiver<SpanData>,
+    batch: &mut Vec<SpanData>,
+    is_told: &mut oneshot::Receiver<()>,
+) -> bool {
+    tokio::select! {
+        _ = &mut *is_told => return true,
+        received = waiting.recv_many(batch, BATCH_MAX) => if received == 0 { return true },
+    }
+    let due = Instant::now() + PAUSE;
+    while batch.len() < BATCH_MAX {
+        let room = BATCH_MAX - batch.len();
+        tokio::select! {
+            _ = &mut *is_told => return true,
+            received = timeout_at(due, waiting.recv_many(batch, room)) => match received {
+                Err(_) => return false,
+                Ok(0) => return true,
+                Ok(_) => {}
+            },
+        }
+    }
+    false
+}
+
+/// The collector, as the library reaches it.
+#[derive(Debug)]
+struct Collector(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl Collector {
+    fn new(is_secure: bool) -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        if is_secure {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+    }
+
+    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (head, body) = self.0.request(request.map(Full::new)).await?.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    }
+}
+
+#[async_trait]
+impl HttpClient for Collector {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        timeout(TIMEOUT, self.exchange(request)).await?
+    }
+}

@@ -1,0 +1,152 @@
+//! Records the requests to a source that are made for recorded requests of clients.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanKind, Status};
+use tokio::time::Instant;
+use yatagarasu_core::http::trace_context::{TRACE_PARENT, TraceContext};
+use yatagarasu_core::source::list::{ListPage, Listing};
+use yatagarasu_core::source::metered::result_of;
+use yatagarasu_core::{
+    Answer, Clock, Object, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest, SystemClock,
+};
+
+use super::{Ended, Tracer, Tracing};
+
+/// A source, each of whose requests is a span below that of the client's request. The span ends with the head of the
+/// response.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    inner: Arc<dyn ObjectSource>,
+    tracing: Arc<Tracing>,
+    /// The name of the bucket in the configuration, and the URL of the bucket at S3.
+    bucket: Arc<str>,
+    url: String,
+}
+
+/// A request on its way. Dropping it ends its span: as one that nobody waited for, unless it was answered.
+struct Running<'a> {
+    source: &'a Traced,
+    tracer: Arc<Tracer>,
+    operation: &'static str,
+    key: &'a str,
+    context: TraceContext,
+    parent: u64,
+    begun: (SystemTime, Instant),
+    /// The kind of failure and its reason, if there is no answer.
+    result: Result<(), (&'static str, String)>,
+}
+
+impl Traced {
+    /// Wraps `inner`. `bucket` and `url` name it in spans.
+    pub(crate) fn new(
+        inner: Arc<dyn ObjectSource>,
+        tracing: Arc<Tracing>,
+        bucket: Arc<str>,
+        url: String,
+    ) -> Self {
+        Self { inner, tracing, bucket, url }
+    }
+
+    /// Starts the span of a request, if it is made for one that is recorded. Returns the request as it is to be sent.
+    fn begin<'a>(
+        &'a self,
+        operation: &'static str,
+        key: &'a str,
+        request: &'a SourceRequest,
+    ) -> (Option<Running<'a>>, Cow<'a, SourceRequest>) {
+        let parent = TraceContext::of(&request.headers).filter(|parent| parent.is_sampled);
+        let Some((parent, tracer)) = parent.and_then(|parent| Some((parent, self.tracing.tracer()?))) else {
+            return (None, Cow::Borrowed(request));
+        };
+        let context = TraceContext { parent_id: fastrand::u64(1..), ..parent };
+        let mut request = request.clone();
+        request.headers.insert(TRACE_PARENT, context.field());
+        let (begun, parent) = ((SystemClock.date(), Instant::now()), parent.parent_id);
+        let result = Err(("abandoned", "nobody waited for it any more".to_owned()));
+        let running = Running { source: self, tracer, operation, key, context, parent, begun, result };
+        (Some(running), Cow::Owned(request))
+    }
+}
+
+impl Running<'_> {
+    /// Ends a span, if there is one, with the answer to its request.
+    fn end<T>(running: Option<Self>, answer: Result<T, SourceError>) -> Result<T, SourceError> {
+        if let Some(mut running) = running {
+            running.result =
+                answer.as_ref().map(|_| ()).map_err(|error| (result_of(error), error.to_string()));
+        }
+        answer
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut attributes = vec![
+            KeyValue::new("rpc.system", "aws-api"),
+            KeyValue::new("rpc.service", "S3"),
+            KeyValue::new("rpc.method", self.operation),
+            KeyValue::new("url.full", self.source.url.clone()),
+            KeyValue::new("yatagarasu.bucket", self.source.bucket.to_string()),
+        ];
+        if !self.key.is_empty() {
+            attributes.push(KeyValue::new("aws.s3.key", self.key.to_owned()));
+        }
+        let status = match &self.result {
+            Ok(()) => Status::Unset,
+            Err((kind, reason)) => {
+                attributes.push(KeyValue::new("error.type", *kind));
+                Status::error(reason.clone())
+            }
+        };
+        self.tracer.take(Ended {
+            name: format!("S3/{}", self.operation),
+            kind: SpanKind::Client,
+            context: self.context,
+            parent: Some((self.parent, false)),
+            begun: self.begun.0,
+            duration: self.begun.1.elapsed(),
+            attributes,
+            status,
+        });
+    }
+}
+
+#[async_trait]
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a wrapper that inherits a method bypasses the wrapped value's"
+)]
+impl ObjectSource for Traced {
+    async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
+        let (running, request) = self.begin("GetObject", key.as_str(), request);
+        Running::end(running, self.inner.get(key, &request).await)
+    }
+
+    async fn head(
+        &self,
+        key: &ObjectKey,
+        request: &SourceRequest,
+    ) -> Result<Answer<ObjectMeta>, SourceError> {
+        let (running, request) = self.begin("HeadObject", key.as_str(), request);
+        Running::end(running, self.inner.head(key, &request).await)
+    }
+
+    async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
+        let (running, request) = self.begin("Options", key.as_str(), request);
+        Running::end(running, self.inner.preflight(key, &request).await)
+    }
+
+    async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
+        let (running, request) = self.begin("ListObjectsV2", "", request);
+        Running::end(running, self.inner.list(listing, &request).await)
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        self.inner.probe().await
+    }
+}
