@@ -44,6 +44,9 @@ impl BodyReader {
         let mut content =
             Self { early: None, connection: Some(connection), framing, turn: BodyTurn::default() };
         content.early = content.accept(chunk)?;
+        if let Some(connection) = content.connection.as_ref().filter(|connection| connection.reused) {
+            connection.socket.acknowledge_at_once();
+        }
         Ok(content)
     }
 

@@ -44,10 +44,6 @@ pub(super) async fn exchange(
     let reused = connection.reused;
     let socket = &mut connection.socket;
     socket.write_all(request).await.map_err(Failure::Unanswered)?;
-    if reused {
-        // Some servers send a small response in two packets, and the second one only when the first is acknowledged.
-        socket.acknowledge_at_once();
-    }
     let mut chunk = poll_fn(|cx| ReadBuffer::poll_read(socket, cx)).await.map_err(Failure::Unanswered)?;
     if chunk.is_empty() {
         return Err(Failure::Unanswered(closed()));
@@ -70,6 +66,9 @@ pub(super) async fn exchange(
             Parsed::Partial => {
                 if !chunk.make_room(HEAD_BYTES_MAX) {
                     return Err(Failure::Broken(too_large()));
+                }
+                if reused {
+                    socket.acknowledge_at_once();
                 }
                 let read = poll_fn(|cx| chunk.poll_more(socket, cx)).await;
                 if read.map_err(no_response).map_err(Failure::Broken)? == 0 {

@@ -1,7 +1,7 @@
 //! HTTP/1.1 client behavior: connection reuse, and the end of bodies (RFC 9112 6, 7, 9).
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use yatagarasu_core::{ErrorKind, SourceError};
@@ -104,6 +104,31 @@ async fn a_connection_that_says_more_than_was_asked_is_not_used_again() {
             let serve = async { (bed.answer(text).await, bed.answer(OK).await) };
             tokio::join!(serve, twice(&bed));
         }
+    }
+}
+
+/// A server that waits for an acknowledgement between two small packets (RFC 1122 4.2.3.4) would get it after 40 ms each time.
+#[tokio::test]
+async fn a_response_in_small_packets_does_not_wait_for_acknowledgements() {
+    const ROUNDS: u32 = 25;
+    for cut in [OK.len() - 2, 20] {
+        let bed = Bed::by_hand(SourceBackend::Native).await;
+        let (first, content) = tokio::join!(bed.answer(OK), bed.whole());
+        assert_eq!(content.unwrap(), "ok");
+        let mut exchange = first;
+        exchange.socket.set_nodelay(false).unwrap();
+        let begun = Instant::now();
+        for _ in 0..ROUNDS {
+            let serve = async {
+                exchange.next_request().await;
+                for part in [&OK[..cut], &OK[cut..]] {
+                    exchange.write(part).await;
+                }
+            };
+            let ((), content) = tokio::join!(serve, bed.whole());
+            assert_eq!(content.unwrap(), "ok");
+        }
+        assert!(begun.elapsed() < ROUNDS * Duration::from_millis(20), "{:?}", begun.elapsed());
     }
 }
 
