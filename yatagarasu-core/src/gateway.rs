@@ -195,7 +195,7 @@ impl Gateway {
     /// requests wait for it. Once the object is known to be small enough to store, the fill continues without
     /// readers.
     pub async fn finish(&self, pending: Box<PendingRequest>) -> Outcome {
-        let outcome = self.shared.finish(*pending).await;
+        let outcome = self.shared.finish(pending).await;
         self.shared.stats.count(&outcome);
         outcome
     }
@@ -215,7 +215,7 @@ impl Gateway {
             Ok(outcome) => outcome,
             Err(pending) => {
                 trace.join(pending.trace());
-                self.shared.finish(*pending).await
+                self.shared.finish(pending).await
             }
         }
     }
@@ -315,8 +315,8 @@ impl Gateway {
 }
 
 impl Shared {
-    async fn finish(self: &Arc<Self>, pending: PendingRequest) -> Outcome {
-        let PendingRequest { mut context, mut found, mut decision } = pending;
+    async fn finish(self: &Arc<Self>, pending: Box<PendingRequest>) -> Outcome {
+        let PendingRequest { mut context, mut found, mut decision } = *pending;
         if self.policy.cache.is_some() && found.stored.is_none() && self.settle_origin(&mut context).await {
             found = self.look(&context, None);
             decision = decide(self.facts(&context, &found, self.clock.now()));

@@ -14,3 +14,4 @@ pub(super) mod state;
 pub(super) mod table;
 pub(super) mod task;
 pub(super) mod tee;
+mod waiting;

@@ -1,5 +1,7 @@
 //! Passing a request to the source, and updating the cache from the source's answer.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -40,7 +42,18 @@ pub(super) enum Keep {
 impl Shared {
     /// Forwards the request with the client's own range and conditions, and answers with the source's response.
     /// Serves stale if the source fails and that is allowed.
-    pub(super) async fn pass(
+    ///
+    /// The future has a box of its own: a request waits for a fill far more often, and its future need not have room for this.
+    pub(super) fn pass<'a>(
+        self: &'a Arc<Self>,
+        attempt: &'a Attempt<'_>,
+        forwarding: Forwarding,
+        keep: Keep,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+        Box::pin(self.pass_alone(attempt, forwarding, keep))
+    }
+
+    async fn pass_alone(
         self: &Arc<Self>,
         attempt: &Attempt<'_>,
         mut forwarding: Forwarding,

@@ -131,6 +131,11 @@ impl ResponseFields {
 
     /// Returns the fields that a response for `key` with the fields `own` has besides them.
     pub(crate) fn added(&self, key: &str, own: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+        if self.rules.is_empty() && self.coded.is_none() {
+            let named = !self.drops(key, &header::VARY) && varies(own);
+            let lacks_origin = self.vary == VaryOrigin::Always && !named;
+            return if lacks_origin { vec![(header::VARY, ORIGIN)] } else { Vec::new() };
+        }
         let mut set = HeaderMap::new();
         for (name, value) in self.rules_for(key).flat_map(|rule| &rule.set) {
             set.insert(name, value.clone());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::object::key::ObjectKey;
 use crate::object::meta::ObjectMeta;
@@ -53,8 +53,7 @@ impl ObjectSource for Timed {
         Ok(match self.within(self.inner.get(key, request)).await? {
             Answer::Object(Object { meta, body }) => {
                 let length = body.remaining();
-                let body =
-                    TimedBody { body, idle: self.idle, timer: Box::pin(sleep(self.idle)), waiting: false };
+                let body = TimedBody { body, idle: self.idle, timer: None, waiting: false };
                 Answer::Object(Object { meta, body: ObjectBody::spliced(Box::pin(body), length) })
             }
             Answer::NotModified(meta) => Answer::NotModified(meta),
@@ -85,7 +84,8 @@ impl ObjectSource for Timed {
 struct TimedBody {
     body: ObjectBody,
     idle: Duration,
-    timer: Pin<Box<Sleep>>,
+    /// Made with the first wait: most short bodies come with their heads.
+    timer: Option<Pin<Box<Sleep>>>,
     /// Whether the timer is running for the chunk awaited now.
     waiting: bool,
 }
@@ -140,12 +140,13 @@ impl TimedBody {
             self.waiting = false;
             return polled;
         }
+        let deadline = Instant::now() + self.idle;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if !self.waiting {
-            let deadline = Instant::now() + self.idle;
-            self.timer.as_mut().reset(deadline);
+            timer.as_mut().reset(deadline);
             self.waiting = true;
         }
-        self.timer
+        timer
             .as_mut()
             .poll(cx)
             .map(|()| Some(Err(SourceError::timed_out(self.idle, "the body stopped (`idle_timeout`)"))))
@@ -201,7 +202,7 @@ mod tests {
         const IDLE: Duration = Duration::from_secs(1);
         for awaits_turn in [false, true] {
             let body = ObjectBody::spliced(Box::pin(Quiet { awaits_turn }), Some(1));
-            let mut timed = TimedBody { body, idle: IDLE, timer: Box::pin(sleep(IDLE)), waiting: false };
+            let mut timed = TimedBody { body, idle: IDLE, timer: None, waiting: false };
             let next = poll_fn(|cx| Pin::new(&mut timed).poll_next(cx));
             let ended = tokio::time::timeout(10 * IDLE, next).await;
             assert_eq!(ended.is_ok(), !awaits_turn, "{ended:?}");

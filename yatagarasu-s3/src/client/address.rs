@@ -1,5 +1,7 @@
 //! Builds request URIs from a bucket and a key.
 
+use std::borrow::Cow;
+
 use http::Uri;
 use http::uri::InvalidUri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -141,8 +143,13 @@ impl Address {
 
     /// Returns the URI of an object. `key` and `query` are percent-encoded.
     pub(crate) fn locate(&self, key: &str, query: Option<&str>) -> Result<Uri, InvalidUri> {
+        let mut url = String::with_capacity(self.base.len() + key.len() + query.map_or(0, str::len) + 2);
         let (mark, query) = query.map_or(("", ""), |query| ("?", query));
-        format!("{}/{key}{mark}{query}", self.base).parse()
+        for part in [&self.base, "/", key, mark, query] {
+            url.push_str(part);
+        }
+        // The URL takes the memory over.
+        Uri::try_from(url)
     }
 }
 
@@ -225,7 +232,8 @@ fn valid_bucket(bucket: &str) -> Result<&str, AddressError> {
 
 /// Percent-encodes a key once for the path of a URI, as S3 does for the signature.
 pub(crate) fn escape(key: &ObjectKey) -> String {
-    utf8_percent_encode(key.as_str(), KEY).to_string()
+    // Most keys have nothing to encode, and are copied at once.
+    Cow::from(utf8_percent_encode(key.as_str(), KEY)).into_owned()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Selects the header fields of an S3 response that belong to the object.
 
-use http::header::{CONTENT_ENCODING, ETAG, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, ETAG, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 use yatagarasu_core::http::fields::{HOP_BY_HOP, drop_hops};
 use yatagarasu_core::http::validator::EntityTag;
 
@@ -15,7 +16,10 @@ const AWS_CHUNKED: &[u8] = b"aws-chunked";
 /// their own way is put into the form of RFC 9110: entity tags without quotes, and content codings that are none.
 pub(crate) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     drop_hops(&mut headers);
-    for name in HOP_BY_HOP.into_iter().chain(OF_THE_REQUEST) {
+    let is_apart =
+        |name: &&HeaderName| HOP_BY_HOP.contains(&name.as_str()) || OF_THE_REQUEST.contains(&name.as_str());
+    let apart: SmallVec<[HeaderName; 4]> = headers.keys().filter(is_apart).cloned().collect();
+    for name in apart {
         headers.remove(name);
     }
     mend_tag(&mut headers);
@@ -39,6 +43,9 @@ fn mend_tag(headers: &mut HeaderMap) {
 
 /// Removes `aws-chunked` from `Content-Encoding`, and the field if no coding is left.
 fn mend_codings(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONTENT_ENCODING) {
+        return;
+    }
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let members =
         values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);

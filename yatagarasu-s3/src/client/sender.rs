@@ -92,7 +92,7 @@ impl BucketClient {
             asked.method = What::List;
         }
         let mut address = self.address();
-        let (mut tried, mut explaining) = (Vec::with_capacity(TRIES_MAX), true);
+        let (mut tried, mut explaining) = (Vec::new(), true);
         loop {
             let signing = self.credentials.current().await?;
             let signed_at = self.skew.corrected(self.clock.date());

@@ -97,8 +97,8 @@ impl Signer {
         for part in ["\n", date, "/", region, "/", service, "/aws4_request\n"] {
             mac.update(part.as_bytes());
         }
-        mac.update(hex::encode(canonical_request(request, &names)).as_bytes());
-        let signature = hex::encode(mac.finalize().into_bytes());
+        mac.update(&hexadecimal(&canonical_request(request, &names)));
+        let signature = hexadecimal(&mac.finalize().into_bytes());
 
         let id = credentials.access_key_id();
         let mut authorization = String::with_capacity(256);
@@ -113,7 +113,7 @@ impl Signer {
             authorization.push_str(name.as_str());
         }
         authorization.push_str(", Signature=");
-        authorization.push_str(&signature);
+        authorization.push_str(str::from_utf8(&signature).expect("digits"));
         let mut authorization = HeaderValue::try_from(authorization)?;
         authorization.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, authorization);
@@ -171,6 +171,13 @@ impl Stamp {
             .expect("a string takes what is written");
         Self(stamp)
     }
+}
+
+/// Returns a hash in hexadecimal digits.
+fn hexadecimal(hash: &[u8]) -> [u8; 64] {
+    let mut digits = [0; 64];
+    hex::encode_to_slice(hash, &mut digits).expect("a hash has 32 bytes");
+    digits
 }
 
 /// Returns the names of the fields to sign besides `host`, in order.

@@ -153,13 +153,13 @@ impl Pool {
     ///
     /// Returns an error if no other one ends in time, or if as many as may be on their way wait already.
     pub(super) async fn turn(&self, traffic: Traffic) -> Result<Turn, SourceError> {
-        let until = Instant::now() + self.wait;
         let (alone, one) = match traffic {
             Traffic::Probe => (OnceLock::new(), None),
-            Traffic::Shared => (OnceLock::new(), Some(self.one_of(&self.permits, until).await?)),
+            Traffic::Shared => (OnceLock::new(), Some(self.one_of(&self.permits, None).await?)),
             Traffic::Alone => {
-                let alone = self.one_of(&self.alone, until).await?;
-                (OnceLock::from(alone), Some(self.one_of(&self.permits, until).await?))
+                let until = Instant::now() + self.wait;
+                let alone = self.one_of(&self.alone, Some(until)).await?;
+                (OnceLock::from(alone), Some(self.one_of(&self.permits, Some(until)).await?))
             }
         };
         Ok(Turn(Arc::new(Permits { _one: one, alone })))
@@ -198,8 +198,12 @@ impl Pool {
         drop(closed);
     }
 
-    /// Waits until `until` for a permit. Permits go out first come, first served.
-    async fn one_of(&self, queue: &Queue, until: Instant) -> Result<OwnedSemaphorePermit, SourceError> {
+    /// Waits for a permit until `until`, or for the whole wait. Permits go out first come, first served.
+    async fn one_of(
+        &self,
+        queue: &Queue,
+        until: Option<Instant>,
+    ) -> Result<OwnedSemaphorePermit, SourceError> {
         if let Ok(permit) = Arc::clone(&queue.permits).try_acquire_owned() {
             return Ok(permit);
         }
@@ -210,6 +214,7 @@ impl Pool {
         if ahead >= count {
             return saturated(format!("all {count} are in use, and as many requests wait for one"));
         }
+        let until = until.unwrap_or_else(|| Instant::now() + wait);
         match timeout_at(until, Arc::clone(&queue.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => saturated(format!(

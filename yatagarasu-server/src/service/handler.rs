@@ -1,8 +1,7 @@
 //! The request handler: routes each request to a gateway and renders the outcome.
 
-use std::future::{Future, Ready, ready};
+use std::future::{Ready, ready};
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -34,7 +33,7 @@ use crate::service::problem::Problem;
 use crate::service::response::{self, Changes, ResponseContext};
 use crate::service::router::{decode, forwarded_query, without_port};
 use crate::service::site::{REDIRECT, Visit};
-use crate::service::task::{Task, settle};
+use crate::service::task::{Finish, Settling, Task, settle};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::access_log::request::{Asked, Fields};
 use crate::telemetry::counters::Counters;
@@ -63,8 +62,7 @@ pub(crate) struct Refused {
 }
 
 /// A response that is ready, as for a hit, or a future of one.
-pub(crate) type Answering =
-    Either<Ready<Response<ResponseBody>>, Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>>;
+pub(crate) type Answering = Either<Ready<Response<ResponseBody>>, Settling>;
 
 /// Answers the requests of one thread. The state that every request writes is not shared with other threads, because
 /// they would contend for its cache lines.
@@ -136,13 +134,8 @@ impl RequestHandler {
         let mut head = request.into_parts().0;
         let headless = head.method == Method::HEAD;
         let secured = front.https_redirect;
-        let front = front.clone();
         let is_secure = front.is_secure;
-        let finish = move |mut response: Response<ResponseBody>| {
-            front.mark(response.headers_mut());
-            // hyper would send the body of a response to HEAD over HTTP/2, against RFC 9110 9.3.2.
-            if headless { response::without_body(response) } else { response }
-        };
+        let finish = Finish { front: front.clone(), headless };
         let request_id = self.request_ids.of(&head.headers);
         let asked = Asked {
             method: &head.method,
@@ -167,21 +160,24 @@ impl RequestHandler {
         let routed = match routed {
             Ok(routed) => routed,
             Err(unrouted) => {
-                return Either::Left(ready(finish(self.answer_unrouted(unrouted, &head, context))));
+                let response = self.answer_unrouted(unrouted, &head, context);
+                return Either::Left(ready(finish.finish(response)));
             }
         };
-        match Self::answer_routed(routed, head, context) {
-            Either::Left(response) => Either::Left(ready(finish(response))),
-            Either::Right(settling) => Either::Right(Box::pin(async move { finish(settling.await) })),
+        match Self::answer_routed(routed, head, context, &finish) {
+            Either::Left(response) => Either::Left(ready(finish.finish(response))),
+            Either::Right(settling) => Either::Right(settling),
         }
     }
 
-    /// Answers a request for an object, or returns the future of the response if that takes more than the cache.
+    /// Answers a request for an object. Returns the response before its end, or the future of the response, finished, if that
+    /// takes more than the cache.
     fn answer_routed(
         routed: Routed,
         head: Parts,
         mut context: ResponseContext,
-    ) -> Either<Response<ResponseBody>, impl Future<Output = Response<ResponseBody>> + Send> {
+        finish: &Finish,
+    ) -> Either<Response<ResponseBody>, Settling> {
         let Routed { served: all, destination, looked } = routed;
         let Destination { bucket, question, method, key } = destination;
         let served = all.bucket(bucket);
@@ -225,7 +221,7 @@ impl RequestHandler {
         };
         let visit = visit.map(|visit| (visit, http_method));
         context.entry.awaits_source();
-        Either::Right(settle(served.gateway.clone(), task, visit, context))
+        Either::Right(settle(served.gateway.clone(), task, visit, context, finish.clone()))
     }
 
     /// Serves a plain GET of `target` if the whole object is stored and fresh.

@@ -10,13 +10,14 @@ use http::header::{
 };
 use http::{Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tokio::time::Instant;
 use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::hit::PlainHit;
 use yatagarasu_core::http::coding::{varies_by_coding, vary_by_coding};
 use yatagarasu_core::http::cors::CorsRules;
 use yatagarasu_core::http::response_fields::{ResponseFields, varies, vary_by_origin};
 use yatagarasu_core::http::validator::date_field;
-use yatagarasu_core::{CacheStatus, Clock, GatewayError, ObjectKey, Outcome, SystemClock};
+use yatagarasu_core::{CacheStatus, Clock, GatewayError, ObjectKey, Outcome, SourceTrace, SystemClock};
 
 use crate::listener::terms::Front;
 use crate::service::body::ResponseBody;
@@ -43,6 +44,9 @@ const CACHE_STATUS_BYTES_MAX: usize = 192;
 /// Capacity that most response heads fit in.
 const HEAD_BYTES: usize = 768;
 
+/// Capacity that most values of `Server-Timing` fit in.
+const SERVER_TIMING_BYTES: usize = 64;
+
 /// Maximum capacity of the buffer that a thread keeps for its next response head.
 const HEAD_BYTES_KEPT: usize = 4 * 1024;
 
@@ -64,6 +68,15 @@ pub(crate) struct ResponseContext {
     pub(crate) waited: Option<Waited>,
     /// What the bucket changes about the fields of the response. `None` if no bucket is meant.
     pub(crate) changes: Option<Changes>,
+}
+
+impl ResponseContext {
+    /// Records the wait for the source since `begun`, if the outcome is one of that.
+    pub(crate) fn note_wait(&mut self, outcome: &Outcome, begun: Instant, trace: Arc<SourceTrace>) {
+        if let CacheStatus::Forwarded(_) = outcome.handling {
+            self.waited = Some(Waited { time: begun.elapsed(), trace });
+        }
+    }
 }
 
 /// What a bucket changes about the fields of a response.
@@ -360,7 +373,8 @@ fn time(head: &mut HeaderMap, waited: Option<&Waited>) {
     let Some(Waited { time, trace }) = waited else { return };
     let counts = trace.counts();
     let separator = if counts.is_healed() { ", " } else { "" };
-    let mut metric = b"s3;dur=".to_vec();
+    let mut metric = Vec::with_capacity(SERVER_TIMING_BYTES);
+    metric.extend_from_slice(b"s3;dur=");
     millis(*time, &mut metric);
     write!(metric, ";desc=\"attempts={}{separator}{counts}\"", counts.sent).expect("a vector takes it");
     head.add(SERVER_TIMING, FieldValue::Bytes(&metric));

@@ -1,5 +1,7 @@
 //! What is still to do for a request that is not answered at once.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{Method, Response, StatusCode};
@@ -8,12 +10,12 @@ use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::PendingRequest;
 use yatagarasu_core::{CacheStatus, Gateway, Outcome, Request, SourceTrace};
 
+use crate::listener::terms::Front;
 use crate::service::body::ResponseBody;
 use crate::service::precompressed::Precompressed;
 use crate::service::problem::Problem;
 use crate::service::response::{self, ResponseContext};
 use crate::service::site::{Instead, Visit};
-use crate::telemetry::access_log::Waited;
 
 /// What a gateway still has to do for a request.
 pub(super) enum Task {
@@ -38,8 +40,62 @@ impl Task {
     }
 }
 
-/// Carries out a task. If a website has something to serve instead, serves that.
-pub(super) async fn settle(
+/// What every response gets at its end.
+#[derive(Debug, Clone)]
+pub(super) struct Finish {
+    pub(super) front: Front,
+    /// Whether the request is one for a head.
+    pub(super) headless: bool,
+}
+
+impl Finish {
+    /// Returns the response as it is sent.
+    pub(super) fn finish(&self, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+        self.front.mark(response.headers_mut());
+        // hyper would send the body of a response to HEAD over HTTP/2, against RFC 9110 9.3.2.
+        if self.headless { response::without_body(response) } else { response }
+    }
+}
+
+/// The future of a response, finished.
+pub(crate) type Settling = Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>;
+
+/// Returns a future that carries out a task. If a website has something to serve instead, serves that.
+///
+/// Each miss has such a future, on the heap: that of a plain object is small, and has no room for what few requests need.
+pub(super) fn settle(
+    gateway: Gateway,
+    task: Task,
+    visit: Option<(Visit, Method)>,
+    context: ResponseContext,
+    finish: Finish,
+) -> Settling {
+    match (task, visit) {
+        (Task::Object(pending), None) => Box::pin(settle_object(gateway, pending, context, finish)),
+        (task, visit) => Box::pin(async move {
+            let response = settle_rare(gateway, task, visit, context).await;
+            finish.finish(response)
+        }),
+    }
+}
+
+#[expect(clippy::manual_async_fn, reason = "an `async fn` has room for its arguments twice")]
+fn settle_object(
+    gateway: Gateway,
+    pending: Box<PendingRequest>,
+    mut context: ResponseContext,
+    finish: Finish,
+) -> impl Future<Output = Response<ResponseBody>> + Send {
+    async move {
+        let (begun, trace) = (Instant::now(), pending.trace());
+        let outcome = gateway.finish(pending).await;
+        context.note_wait(&outcome, begun, trace);
+        finish.finish(response::outcome(outcome, context))
+    }
+}
+
+/// Carries out a task other than that of a plain object.
+async fn settle_rare(
     gateway: Gateway,
     task: Task,
     mut visit: Option<(Visit, Method)>,
@@ -66,9 +122,7 @@ pub(super) async fn settle(
         (Task::Preflight(request, trace), _) => gateway.preflight(&request, &trace).await,
         (Task::Known(outcome), _) => outcome,
     };
-    if let CacheStatus::Forwarded(_) = outcome.handling {
-        context.waited = Some(Waited { time: begun.elapsed(), trace });
-    }
+    context.note_wait(&outcome, begun, trace);
     match visit.filter(|(visit, _)| visit.changes(&outcome, &gateway)) {
         Some((visit, method)) => served_instead(visit.instead(outcome, &gateway).await, &method, context),
         None => response::outcome(outcome, context),
@@ -124,5 +178,21 @@ fn served_instead(instead: Instead, method: &Method, mut context: ResponseContex
             }
             response::error_page(&error.into(), handling, &page, context)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the size of what a function of four arguments returns.
+    fn returned<A, B, C, D, R>(_: fn(A, B, C, D) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    #[test]
+    fn a_miss_has_a_small_future() {
+        let bytes = returned(settle_object);
+        assert!(bytes < 3072, "{bytes} bytes");
     }
 }

@@ -1,15 +1,17 @@
 //! Splits `Cache-Control` fields into directives.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap};
+use smallvec::SmallVec;
 
 use crate::caching::cache_control::DELTA_MAX;
 
 /// One directive: the name in lower case and the argument without quotes.
-pub(super) struct Directive {
-    pub(super) name: String,
-    pub(super) argument: Option<Vec<u8>>,
+pub(super) struct Directive<'a> {
+    pub(super) name: SmallVec<[u8; 24]>,
+    pub(super) argument: Option<Cow<'a, [u8]>>,
 }
 
 /// Returns `true` if a `Cache-Control` field ends within a quoted string. Its meaning is then unknown.
@@ -18,17 +20,19 @@ pub(super) fn is_cut(headers: &HeaderMap) -> bool {
 }
 
 /// Returns the directives of all `Cache-Control` fields, in field order.
-pub(super) fn directives(headers: &HeaderMap) -> impl Iterator<Item = Directive> {
+pub(super) fn directives(headers: &HeaderMap) -> impl Iterator<Item = Directive<'_>> {
     headers.get_all(header::CACHE_CONTROL).iter().flat_map(|field| members(field.as_bytes())).map(|member| {
         let (name, argument) = match member.iter().position(|&byte| byte == b'=') {
             Some(equals) => (&member[..equals], Some(unquoted(member[equals + 1..].trim_ascii()))),
             None => (member, None),
         };
-        Directive { name: String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase(), argument }
+        let mut name = SmallVec::from_slice(name.trim_ascii());
+        name.make_ascii_lowercase();
+        Directive { name, argument }
     })
 }
 
-impl Directive {
+impl Directive<'_> {
     /// Returns the argument as a number of seconds, at most [`DELTA_MAX`] (RFC 9111 1.2.2).
     ///
     /// Returns `None` if the argument is missing, empty or has anything but digits.
@@ -45,9 +49,9 @@ impl Directive {
 }
 
 /// Removes the quotes and escapes of a quoted string (RFC 9110 5.6.4). Returns a token unchanged.
-fn unquoted(argument: &[u8]) -> Vec<u8> {
+fn unquoted(argument: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = argument.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")) else {
-        return argument.to_vec();
+        return Cow::Borrowed(argument);
     };
     let mut escaped = false;
     let keep = |byte: &&u8| {

@@ -39,19 +39,19 @@ impl RequestControl {
         control
     }
 
-    fn add(&mut self, directive: &Directive) {
-        match directive.name.as_str() {
-            "no-cache" => self.no_cache = true,
-            "no-store" => self.no_store = true,
-            "only-if-cached" => self.only_if_cached = true,
-            "max-age" => least(&mut self.max_age, directive.seconds().unwrap_or_default()),
-            "min-fresh" => {
+    fn add(&mut self, directive: &Directive<'_>) {
+        match &*directive.name {
+            b"no-cache" => self.no_cache = true,
+            b"no-store" => self.no_store = true,
+            b"only-if-cached" => self.only_if_cached = true,
+            b"max-age" => least(&mut self.max_age, directive.seconds().unwrap_or_default()),
+            b"min-fresh" => {
                 let wanted = directive.seconds().unwrap_or(DELTA_MAX);
                 self.min_fresh = Some(self.min_fresh.map_or(wanted, |known| known.max(wanted)));
             }
-            "max-stale" if directive.argument.is_none() => least(&mut self.max_stale, DELTA_MAX),
-            "max-stale" => least(&mut self.max_stale, directive.seconds().unwrap_or_default()),
-            "stale-if-error" => least(&mut self.stale_if_error, directive.seconds().unwrap_or_default()),
+            b"max-stale" if directive.argument.is_none() => least(&mut self.max_stale, DELTA_MAX),
+            b"max-stale" => least(&mut self.max_stale, directive.seconds().unwrap_or_default()),
+            b"stale-if-error" => least(&mut self.stale_if_error, directive.seconds().unwrap_or_default()),
             _ => {}
         }
     }

@@ -61,19 +61,19 @@ impl CacheControl {
         }
     }
 
-    fn add(&mut self, directive: &Directive) {
-        match directive.name.as_str() {
-            "no-store" => self.no_store = true,
-            "no-cache" => self.no_cache |= named(directive).is_empty(),
-            "private" => self.private |= named(directive).is_empty(),
-            "public" => self.public = true,
-            "must-revalidate" => self.must_revalidate = true,
-            "proxy-revalidate" => self.proxy_revalidate = true,
-            "must-understand" => self.must_understand = true,
-            "max-age" => shorten(&mut self.max_age, directive),
-            "s-maxage" => shorten(&mut self.s_maxage, directive),
-            "stale-while-revalidate" => shorten(&mut self.stale_while_revalidate, directive),
-            "stale-if-error" => shorten(&mut self.stale_if_error, directive),
+    fn add(&mut self, directive: &Directive<'_>) {
+        match &*directive.name {
+            b"no-store" => self.no_store = true,
+            b"no-cache" => self.no_cache |= named(directive).is_empty(),
+            b"private" => self.private |= named(directive).is_empty(),
+            b"public" => self.public = true,
+            b"must-revalidate" => self.must_revalidate = true,
+            b"proxy-revalidate" => self.proxy_revalidate = true,
+            b"must-understand" => self.must_understand = true,
+            b"max-age" => shorten(&mut self.max_age, directive),
+            b"s-maxage" => shorten(&mut self.s_maxage, directive),
+            b"stale-while-revalidate" => shorten(&mut self.stale_while_revalidate, directive),
+            b"stale-if-error" => shorten(&mut self.stale_if_error, directive),
             _ => {}
         }
     }
@@ -102,7 +102,7 @@ impl CacheControl {
 /// 5.2.2.4, 5.2.2.7).
 pub fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
     directives(headers)
-        .filter(|directive| matches!(directive.name.as_str(), "private" | "no-cache"))
+        .filter(|directive| matches!(&*directive.name, b"private" | b"no-cache"))
         .flat_map(|directive| named(&directive))
         .collect()
 }
@@ -111,7 +111,7 @@ pub fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
 ///
 /// Returns an empty list if any name is malformed. The directive then applies to the whole response, as if it had no
 /// argument.
-fn named(directive: &Directive) -> Vec<HeaderName> {
+fn named(directive: &Directive<'_>) -> Vec<HeaderName> {
     let argument = directive.argument.as_deref().unwrap_or_default();
     let names: Result<_, _> = argument
         .split(|&byte| byte == b',')
@@ -122,7 +122,7 @@ fn named(directive: &Directive) -> Vec<HeaderName> {
     names.unwrap_or_default()
 }
 
-fn shorten(known: &mut Option<Duration>, directive: &Directive) {
+fn shorten(known: &mut Option<Duration>, directive: &Directive<'_>) {
     let new = directive.seconds().unwrap_or_default();
     *known = Some(known.map_or(new, |known| known.min(new)));
 }

@@ -101,7 +101,8 @@ impl Bucket {
         let entry =
             move |content| CacheEntry::new(ObjectMeta::default(), EntryKind::Full(content), exchange, terms);
         let object = entry(Segments::default());
-        let head = Head { private: None, length: LENGTH, is_part: false, object, selecting: None };
+        let head =
+            Head { received: Mutex::default(), length: LENGTH, is_part: false, object, selecting: None };
         fill.receive(Arc::new(head), reservation);
         let content = vec![u8::try_from(version).unwrap(); usize::try_from(LENGTH).unwrap()];
         for piece in content.chunks(PIECE) {

@@ -1,7 +1,7 @@
 //! Joining a fill: begins or joins the fetch of an object and answers one request from it.
 
 use crate::clock::Moment;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -344,8 +344,9 @@ impl Head {
     /// Returns the header fields for a reader's client. A late reader's fields include `Age`; only the beginner
     /// gets the fields that are not stored.
     fn seen_by(&self, reader: &FillReader, now: Moment) -> HeaderMap {
-        let private = self.private.as_ref().filter(|_| reader.is_beginner());
-        let mut headers = private.unwrap_or(self.object.meta()).headers().into_owned();
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let received = received.take_if(|_| reader.is_beginner());
+        let mut headers = received.unwrap_or_else(|| self.object.meta().clone()).into_headers();
         if reader.is_late() {
             headers.insert(header::AGE, HeaderValue::from(self.object.age(now).as_secs()));
         }

@@ -90,7 +90,7 @@ impl FillReader {
             let mut state = self.fill.state();
             Poll::Ready(match &mut state.stage {
                 Stage::Asking => {
-                    state.waiting.insert(self.id, cx.waker().clone());
+                    state.waiting.insert(self.id, cx.waker());
                     return Poll::Pending;
                 }
                 Stage::Receiving { head, .. } => Opened::Receiving(Arc::clone(head)),
@@ -117,7 +117,7 @@ impl FillReader {
         let mut state = fill.state();
         let bytes = match &state.stage {
             Stage::Receiving { bytes, .. } if bytes.length() <= self.rest.start => {
-                state.waiting.insert(self.id, cx.waker().clone());
+                state.waiting.insert(self.id, cx.waker());
                 return Poll::Pending;
             }
             // Only in its turn: it may be a copy.
@@ -150,7 +150,7 @@ impl Drop for FillReader {
     fn drop(&mut self) {
         let mut state = self.fill.state();
         state.readers -= 1;
-        state.waiting.remove(&self.id);
+        state.waiting.remove(self.id);
         state.beginner_left |= self.id == BEGINNER;
         let task = if state.readers == 0 { state.task.take() } else { None };
         let beginner_left = state.beginner_left;

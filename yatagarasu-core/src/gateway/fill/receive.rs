@@ -21,6 +21,7 @@ use crate::http::fields::drop_whole_only;
 use crate::object::meta::{ObjectMeta, Shape};
 use crate::source::body::ObjectBody;
 use crate::source::error::SourceError;
+use crate::sync::Mutex;
 
 /// An answer of the source that may be stored.
 pub(in crate::gateway) struct Fetched {
@@ -59,7 +60,7 @@ impl Receive {
         let fields = meta.to_store(&withheld, exchange.dated, &shape);
         let head = Arc::new(Head {
             object: CacheEntry::new(fields, EntryKind::Full(Segments::default()), exchange, *terms),
-            private: (!withheld.is_empty()).then_some(meta),
+            received: Mutex::new(Some(meta)),
             length: *length,
             is_part: part.is_some(),
             selecting,

@@ -1,10 +1,10 @@
 //! The state of one fill, shared between the task that fetches and the readers that wait for it.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::budget::Reservation;
@@ -12,12 +12,16 @@ use crate::cache::CacheKey;
 use crate::cache::entry::CacheEntry;
 use crate::cache::segments::SegmentsBuilder;
 use crate::caching::storability::NotStoredReason;
+use crate::gateway::fill::waiting::Waiting;
 use crate::gateway::lookup::Selecting;
 use crate::object::meta::ObjectMeta;
 use crate::source::Object;
 use crate::source::error::SourceError;
 use crate::source::trace::SourceTrace;
 use crate::sync::{Mutex, MutexGuard};
+
+/// The keys that a fill is listed under: mostly one.
+pub(in crate::gateway) type Keys = SmallVec<[CacheKey; 1]>;
 
 /// The id of the reader that began a fill.
 pub(in crate::gateway) const BEGINNER: u64 = 1;
@@ -29,7 +33,7 @@ pub(in crate::gateway) struct Fill {
     trace: Arc<SourceTrace>,
     state: Mutex<State>,
     /// The keys it is listed under. Changed only while the lock of the fill table is held.
-    keys: Mutex<Vec<CacheKey>>,
+    keys: Mutex<Keys>,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +42,7 @@ pub(in crate::gateway) struct State {
     /// The fill that it has replaced in the table. `None` once the source has answered.
     earlier: Option<Arc<Fill>>,
     /// Wakers of the readers that wait for the next stage or the next bytes, by reader id.
-    pub(in crate::gateway) waiting: HashMap<u64, Waker>,
+    pub(in crate::gateway) waiting: Waiting,
     pub(in crate::gateway) readers: usize,
     pub(in crate::gateway) last_reader: u64,
     /// Whether the reader that began the fill is gone.
@@ -72,8 +76,8 @@ pub(in crate::gateway) enum Stage {
 /// Everything known about an object once its response head has arrived.
 #[derive(Debug)]
 pub(in crate::gateway) struct Head {
-    /// The full fields for the client that began the fill. Set if some fields are not stored.
-    pub(in crate::gateway) private: Option<ObjectMeta>,
+    /// The fields as they were received, with those that are not stored, until the client that began the fill takes them.
+    pub(in crate::gateway) received: Mutex<Option<ObjectMeta>>,
     /// Length of the content in bytes.
     pub(in crate::gateway) length: u64,
     /// Whether the content is a part of the object, which was asked for by a range.
@@ -162,7 +166,7 @@ impl Fill {
     }
 
     /// Locks and returns the keys it is listed under.
-    pub(in crate::gateway) fn keys(&self) -> MutexGuard<'_, Vec<CacheKey>> {
+    pub(in crate::gateway) fn keys(&self) -> MutexGuard<'_, Keys> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -310,5 +314,5 @@ impl Fill {
 fn wake(mut state: MutexGuard<'_, State>) {
     let waiting = std::mem::take(&mut state.waiting);
     drop(state);
-    waiting.into_values().for_each(Waker::wake);
+    waiting.wake();
 }
