@@ -225,13 +225,14 @@ def free_port():
 class Gateway:
     """A running gateway."""
 
-    def __init__(self, program, folder, name, store, buckets):
-        """`buckets`: for each prefix, what differs from the common configuration."""
+    def __init__(self, program, folder, name, store, buckets, events=None):
+        """`buckets`: for each prefix, what differs from the common configuration. `events`: the section of that name."""
         self.address = ("127.0.0.1", free_port())
         self.admin = ("127.0.0.1", free_port())
         config = {
             "server": {"address": "%s:%d" % self.address, "shutdown_grace": 0},
             "admin": {"address": "%s:%d" % self.admin},
+            "events": events or {},
             "buckets": [],
         }
         for prefix, own in buckets.items():
@@ -437,7 +438,8 @@ class Checks:
         self.gateway = Gateway(self.program, self.folder, "gateway", self.store, buckets)
         try:
             groups = [self.whole_objects, self.keys, self.ranges, self.conditions, self.heads, self.metadata,
-                      self.errors, self.cors, self.versions, self.revalidation, self.parts, self.purges, self.crowd]
+                      self.errors, self.cors, self.versions, self.revalidation, self.parts, self.purges, self.events,
+                      self.crowd]
             for group in groups:
                 if self.options.only and group.__name__ not in self.options.only:
                     continue
@@ -1104,6 +1106,68 @@ class Checks:
 
         self.run("the method PURGE", method)
 
+    def events(self):
+        """The store tells a queue of changes, and the gateway reads it."""
+        if not self.options.queue:
+            return
+        store = self.store
+        queues = boto3.client("sqs", endpoint_url=store.endpoint, region_name=store.region,
+                              aws_access_key_id=store.access, aws_secret_access_key=store.secret)
+        url = queues.create_queue(QueueName=self.bucket)["QueueUrl"]
+        arn = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        store.client.put_bucket_notification_configuration(Bucket=self.bucket, NotificationConfiguration={
+            "QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}]})
+        sqs = {"url": url, "region": store.region, "access_key": store.access, "secret_key": store.secret}
+        cache = {"ttl": 3600, "negative_ttl": 3600, "stale_if_error": 0}
+        buckets = {"cached": {"s3": {"bucket": self.bucket}, "cache": cache}}
+        gateway = Gateway(self.program, self.folder, "events", store, buckets, {"sqs": sqs})
+
+        def until(what, key, is_right):
+            for _ in range(200):
+                answer = gateway.get("cached", key)
+                if is_right(answer):
+                    return
+                time.sleep(0.05)
+            raise Wrong(what, answer)
+
+        def stored(key, body):
+            store.put(self.bucket, key, body)
+            until("the object is not to be had", key, lambda answer: answer.body == body)
+            until("it is not stored", key, lambda answer: answer.get("x-cache") == "HIT")
+
+        def changed(key):
+            stored(key, b"old")
+            store.put(self.bucket, key, b"new")
+            until("the change did not arrive", key, lambda answer: answer.body == b"new")
+
+        def removed():
+            stored("e/gone", b"old")
+            store.client.delete_object(Bucket=self.bucket, Key="e/gone")
+            until("the removal did not arrive", "e/gone", lambda answer: answer.status == 404)
+
+        def made():
+            must(gateway.get("cached", "e/later").status == 404, "it is not there yet")
+            store.put(self.bucket, "e/later", b"new")
+            until("it is still missing", "e/later", lambda answer: answer.body == b"new")
+
+        def deleted():
+            names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+            for _ in range(200):
+                left = queues.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+                if all(left[name] == "0" for name in names):
+                    return
+                time.sleep(0.05)
+            raise Wrong("messages are left in the queue: %s" % left)
+
+        try:
+            self.run("an event for a changed object", changed, "e/one")
+            self.run("an event for an odd key", changed, "e/\u00e9 +%&\u65e5.css")
+            self.run("an event for a removed object", removed)
+            self.run("an event for a new object", made)
+            self.run("messages are deleted", deleted)
+        finally:
+            gateway.stop()
+
     def crowd(self):
         def together(prefix, key):
             if prefix == "cached":
@@ -1142,6 +1206,7 @@ def main():
     parser.add_argument("--only", action="append", help="one group of checks: a method of `Checks.all`")
     parser.add_argument("--longest-name", type=int, default=1024, metavar="BYTES",
                         help="do not store keys with a longer name between slashes: the store breaks down")
+    parser.add_argument("--queue", action="store_true", help="the store puts notifications into a queue of SQS")
     parser.add_argument("-v", "--verbose", action="store_true", help="print passed checks, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -9,8 +9,10 @@ pub mod client;
 mod config;
 mod credentials;
 mod http_client;
+pub mod https;
 #[cfg(feature = "native")]
 mod native;
+mod queue;
 #[cfg(feature = "rusoto")]
 mod rusoto;
 
@@ -24,3 +26,4 @@ pub use credentials::CredentialsStatus;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use http_client::fuzzing;
 pub use http_client::tls::TlsError;
+pub use queue::{Message, NotificationQueue, QueueConfig, QueueError};

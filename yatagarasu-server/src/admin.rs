@@ -12,7 +12,7 @@
 mod check;
 mod dashboard;
 pub mod entries;
-mod events;
+pub(crate) mod events;
 mod explain;
 mod guesses;
 mod live;
@@ -61,6 +61,7 @@ use crate::connection::limits::ConnectionLimits;
 use crate::listener::socket::ListeningSocket;
 use crate::listener::{Listener, accept};
 use crate::server::Phase;
+use crate::server::event_queue::QueueCounts;
 use crate::server::reload::Reloader;
 use crate::server::warm_restart::PendingKeys;
 use crate::service::buckets::Buckets;
@@ -85,6 +86,8 @@ pub struct Admin {
     readiness: Readiness,
     /// Keys that a warm restart has still to fetch.
     pub(crate) pending: PendingKeys,
+    /// What has come from the queue of `events.sqs`.
+    pub(crate) queue: QueueCounts,
     /// When the server began.
     begun: Instant,
     /// Number of clients of `/live`.
@@ -132,6 +135,7 @@ impl Admin {
             event_authorization,
             readiness,
             pending,
+            queue: QueueCounts::default(),
             begun,
             viewers,
             latest,
@@ -287,7 +291,9 @@ impl Admin {
             ("/stats", true) => document(StatusCode::OK, &stats::stats(&buckets, &self.state.memory)),
             ("/metrics", true) => {
                 let (state, reloader) = (Arc::clone(&self.state), self.reloader.get().cloned());
-                metrics(exposition(Metered { state, buckets, reloader }, &head.headers))
+                let has_queue = state.config.borrow().events.sqs.is_some();
+                let queue = has_queue.then(|| self.queue.read());
+                metrics(exposition(Metered { state, buckets, reloader, queue }, &head.headers))
             }
             // `respond` replaces this by the event stream.
             ("/live", true) => Response::new(Full::default()),

@@ -10,6 +10,7 @@
 //! A server stops in three [phases](Phase). A load balancer that asks `/ready` sends no more clients before the
 //! listener closes, connections are closed between two responses, and operators can watch until the end.
 
+pub(crate) mod event_queue;
 pub mod handover;
 #[cfg(feature = "http3")]
 mod http3;
@@ -253,7 +254,7 @@ impl Server {
                     () = trimming => Stop::Now,
                     () = renew(&listeners) => Stop::Now,
                     () = keep_certificates(&listeners) => Stop::Now,
-                    () = warm_up(&admin, &parts.config) => Stop::Now,
+                    () = keep_caches(&admin, &parts.config) => Stop::Now,
                     stop = until => stop,
                 };
                 let drain = parts.config.borrow().server.drain;
@@ -359,6 +360,11 @@ async fn accept_all(listeners: &[Listener], sockets: &[Arc<ListeningSocket>], ha
         accept(&listener.config().key, socket, take).await;
     });
     join_all(accepting).await;
+}
+
+/// Warms the caches, and purges what a queue tells of, if the configuration says so. Never returns.
+async fn keep_caches(admin: &Arc<Admin>, config: &watch::Sender<Arc<Config>>) {
+    tokio::join!(warm_up(admin, config), event_queue::read(Arc::clone(admin), config.subscribe()));
 }
 
 /// Warms the caches if the configuration says so. Never returns.

@@ -1,10 +1,11 @@
-//! `POST /events`: a store tells of changed objects, and they are purged.
+//! `POST /events` and the queue of `events.sqs`: a store tells of changed objects, and they are purged.
 //!
 //! The forms are those of S3's own notifications, which MinIO and Ceph send as well, of Amazon EventBridge, and of
 //! notifications by Amazon SNS. An object is purged for each event, in any order and as often as one comes: what
 //! is fetched then is what S3 has. A 404 that was remembered goes, too.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -39,6 +40,31 @@ struct Change {
     bucket: String,
     /// Candidates for its key.
     keys: Vec<String>,
+}
+
+/// Who tells of a changed object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Teller {
+    /// A client of `POST /events`.
+    Client(IpAddr),
+    /// The queue of `events.sqs`.
+    Queue,
+}
+
+impl fmt::Display for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(address) => address.fmt(f),
+            Self::Queue => f.write_str("the queue"),
+        }
+    }
+}
+
+/// The numbers of objects that were purged, and of changes in buckets that are not served.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Taken {
+    purged: u64,
+    ignored: u64,
 }
 
 /// A notification, in one of the supported forms.
@@ -204,23 +230,39 @@ pub(super) async fn answer(buckets: &Arc<Buckets>, body: Incoming, client: IpAdd
         Err(refused) => return refused,
     };
     let read = serde_json::from_value(notification).map_err(|_| EXPECTED.to_owned()).and_then(read);
-    let changes = match read {
-        Ok(changes) => changes,
-        Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
-    };
-    let (mut purged, mut ignored) = (0, 0);
+    match read {
+        Ok(changes) => {
+            let Taken { purged, ignored } = purge_all(buckets, &changes, Teller::Client(client)).await;
+            document(StatusCode::OK, &json!({ "purged": purged, "ignored": ignored }))
+        }
+        Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
+    }
+}
+
+/// Purges what a notification tells of.
+///
+/// # Errors
+///
+/// Returns the reason if it is malformed.
+pub(crate) async fn take(buckets: &Arc<Buckets>, text: &str, teller: Teller) -> Result<Taken, String> {
+    let changes = serde_json::from_str(text).map_err(|_| EXPECTED.to_owned()).and_then(read)?;
+    Ok(purge_all(buckets, &changes, teller).await)
+}
+
+async fn purge_all(buckets: &Arc<Buckets>, changes: &[Change], teller: Teller) -> Taken {
+    let mut taken = Taken::default();
     for change in changes {
-        match purge_changed(buckets, &change, client).await {
-            Some(objects) => purged += objects,
-            None => ignored += 1,
+        match purge_changed(buckets, change, teller).await {
+            Some(objects) => taken.purged += objects,
+            None => taken.ignored += 1,
         }
     }
-    document(StatusCode::OK, &json!({ "purged": purged, "ignored": ignored }))
+    taken
 }
 
 /// Purges an object from all buckets that read it. Returns the number of entries that were objects, or `None` if no bucket
 /// does.
-async fn purge_changed(buckets: &Arc<Buckets>, change: &Change, client: IpAddr) -> Option<u64> {
+async fn purge_changed(buckets: &Arc<Buckets>, change: &Change, teller: Teller) -> Option<u64> {
     // Keys that the gateway does not serve are never stored.
     let keys: Vec<_> = change.keys.iter().filter_map(|key| ObjectKey::parse(key).ok()).collect();
     if keys.is_empty() {
@@ -231,11 +273,11 @@ async fn purge_changed(buckets: &Arc<Buckets>, change: &Change, client: IpAddr) 
         if !bucket.origins.iter().any(|origin| *origin.config.source.bucket == *change.bucket) {
             continue;
         }
-        let objects = purge::purge_by_event(buckets, index, keys.clone(), client).await;
+        let objects = purge::purge_by_event(buckets, index, keys.clone(), teller).await;
         *purged.get_or_insert(0) += objects;
     }
     if purged.is_none() {
-        tracing::debug!(%client, bucket = change.bucket, "no bucket reads what an event is about");
+        tracing::debug!(client = %teller, bucket = change.bucket, "no bucket reads what an event is about");
     }
     purged
 }

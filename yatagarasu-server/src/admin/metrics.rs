@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 
 use crate::admin::State;
 use crate::admin::metrics::families::Families;
+use crate::server::event_queue::QueueRead;
 use crate::server::reload::Reloader;
 use crate::service::buckets::Buckets;
 
@@ -33,6 +34,8 @@ pub(crate) struct Metered {
     pub(crate) buckets: Arc<Buckets>,
     /// Reloads the configuration, if that comes from a file.
     pub(crate) reloader: Option<Arc<Reloader>>,
+    /// What has come from the queue of `events.sqs`, if there is one.
+    pub(crate) queue: Option<QueueRead>,
 }
 
 impl Collector for Metered {

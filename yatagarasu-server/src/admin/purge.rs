@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use yatagarasu_core::{ObjectKey, Purge, Selector};
 
+use crate::admin::events::Teller;
 use crate::admin::{document, entries, order, problem};
 use crate::service::buckets::{Bucket, Buckets};
 use crate::service::router::Route;
@@ -219,7 +220,7 @@ pub(super) async fn purge_by_event(
     buckets: &Arc<Buckets>,
     bucket: usize,
     keys: Vec<ObjectKey>,
-    client: IpAddr,
+    teller: Teller,
 ) -> u64 {
     let bucket = Arc::clone(&buckets.all()[bucket]);
     let purging = tokio::spawn(async move {
@@ -229,7 +230,7 @@ pub(super) async fn purge_by_event(
         }
         bucket.purges.count(EVENT, objects);
         // Not `info`: a store may send thousands a second.
-        tracing::debug!(%client, bucket = &*bucket.name, ?keys, objects, "purged because of an event");
+        tracing::debug!(client = %teller, bucket = &*bucket.name, ?keys, objects, "purged because of an event");
         objects
     });
     purging.await.expect("it does not panic, and nobody aborts it")

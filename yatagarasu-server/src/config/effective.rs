@@ -13,7 +13,7 @@ use yatagarasu_core::http::response_fields::ResponseFields;
 use yatagarasu_core::source::failover::FailoverCause;
 use yatagarasu_core::source::healing::RetryPolicy;
 use yatagarasu_core::{CachePolicy, ClientControl, Clock, ForwardedFields, SystemClock};
-use yatagarasu_s3::SourceConfig;
+use yatagarasu_s3::{QueueConfig, SourceConfig};
 
 use crate::config::ForwardedQuery;
 use crate::config::render::caching;
@@ -148,6 +148,8 @@ pub struct WarmRestart {
 pub struct EventConfig {
     /// The token of those who send them. `None` takes no notifications.
     pub token: Option<Secret>,
+    /// The queue that they are read from.
+    pub sqs: Option<QueueConfig>,
 }
 
 /// What S3 costs.

@@ -243,6 +243,24 @@ rows! {
         token: Option<Secret> = null, else Computed("none: no notifications are taken"),
             such as "${YATAGARASU_EVENTS_TOKEN}",
             bounds Bounds::rule("printable ASCII without spaces, other than `admin.token`");
+        /// A queue of Amazon SQS that the notifications of a store are read from.
+        sqs: SqsSettings = {};
+    }
+
+    /// A queue of Amazon SQS that the notifications of a store are read from.
+    struct SqsSettings, "the keys of `sqs`" {
+        /// The URL of the queue. Each gateway needs a queue of its own.
+        url: Option<String> = null, else Computed("none: no queue is read"),
+            such as "https://sqs.eu-central-1.amazonaws.com/123456789012/gateway-1",
+            bounds Bounds::rule("`http://` or `https://`, without a user");
+        /// The region that requests are signed for.
+        region: Option<String> = null, else Computed("that of the URL, else as for a bucket"), such as "eu-central-1";
+        /// The access key.
+        access_key: Option<Secret> = null, else Computed("the credential chain"), such as "${QUEUE_ACCESS_KEY}",
+            bounds Bounds::rule("together with `secret_key`; printable ASCII without spaces");
+        /// The secret key.
+        secret_key: Option<Secret> = null, else Computed("the credential chain"), such as "${QUEUE_SECRET_KEY}",
+            bounds Bounds::rule("together with `access_key`");
     }
 
     /// What S3 costs.

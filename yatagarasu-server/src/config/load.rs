@@ -85,7 +85,9 @@ impl Config {
         strip_nothing(&mut root);
         refuse_lists(&mut root, &Settings::SECTION, "", &mut errors);
         let settings = deserialize(root, &mut errors);
-        if settings.buckets.iter().any(credential_chain::is_used) {
+        if settings.buckets.iter().any(credential_chain::is_used)
+            || credential_chain::is_used_by(&settings.events)
+        {
             let wrong = &mut |variable: &str, message: &str| errors.list.push(of_variable(variable, message));
             credential_chain::check(environment, wrong);
         }

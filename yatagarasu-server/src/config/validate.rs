@@ -22,11 +22,12 @@ use std::sync::Arc;
 
 use http::Uri;
 use ipnet::IpNet;
+use yatagarasu_s3::{Access, QueueConfig};
 
 use crate::config::error::ErrorSink;
 use crate::config::keys::{
     Address, AdminSettings, ClientAddressSettings, EventSettings, LogSettings, PriceSettings, ServerSettings,
-    Settings, TracingSettings,
+    Settings, SqsSettings, TracingSettings,
 };
 use crate::config::text::{check_field_value, trimmed};
 use crate::config::units::ByteSize;
@@ -241,24 +242,50 @@ fn events(
         {
             "is `admin.token` too: a store needs one that allows nothing but notifications"
         }
-        Ok(_) => return Some(EventConfig { token: token.ok().flatten().map(Secret::new) }),
+        Ok(_) => {
+            let sqs = queue(&settings.sqs, complain)?;
+            return Some(EventConfig { token: token.ok().flatten().map(Secret::new), sqs });
+        }
         Err(message) => message,
     };
     complain("events.token", message);
     None
 }
 
+/// Returns the queue that notifications are read from, if there is one.
+#[expect(clippy::option_option, reason = "there is an error, or none; and then there is a queue, or none")]
+fn queue(settings: &SqsSettings, complain: ErrorSink<'_>) -> Option<Option<QueueConfig>> {
+    let SqsSettings { url, region, access_key, secret_key } = settings;
+    let access = bucket::access(false, [access_key, secret_key, &None], "events.sqs", complain)?;
+    let Some(url) = url else {
+        let is_set = region.is_some() || access != Access::Chain;
+        if is_set {
+            complain("events.sqs.url", "expected the URL of the queue that the other keys are for");
+        }
+        return (!is_set).then_some(None);
+    };
+    if !is_url(url) {
+        let message = "expected a URL such as \"https://sqs.eu-central-1.amazonaws.com/123456789012/gateway-1\", without a user";
+        complain("events.sqs.url", message);
+        return None;
+    }
+    Some(Some(QueueConfig { url: url.clone(), region: region.clone(), access }))
+}
+
+/// Returns `true` for a URL of HTTP without a user, whose password would be shown.
+fn is_url(url: &str) -> bool {
+    url.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+    })
+}
+
 fn tracing(settings: &TracingSettings, complain: ErrorSink<'_>) -> Option<TracingConfig> {
     let TracingSettings { endpoint, ratio, parent, service } = settings;
     if let Some(url) = endpoint {
-        let uri = url.parse::<Uri>().ok();
-        let is_usable = uri.as_ref().is_some_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-        });
         let message = if !cfg!(feature = "otel") {
             "requests are not traced by this build: build with `--features otel`"
-        } else if !is_usable {
+        } else if !is_url(url) {
             "expected a URL such as \"http://127.0.0.1:4318\", without a user"
         } else {
             ""

@@ -4,6 +4,7 @@ pub(crate) mod admin;
 mod bucket_check;
 pub(crate) mod config;
 mod credentials;
+mod event_queue;
 mod events;
 mod explain;
 mod live;

@@ -8,6 +8,7 @@ use yatagarasu_sys::process::usage;
 
 use crate::admin::metrics::Metered;
 use crate::admin::metrics::families::Families;
+use crate::server::event_queue::{QueueRead, RESULTS};
 use crate::telemetry::log::panics;
 use crate::telemetry::log::queue::lines_dropped;
 
@@ -23,6 +24,12 @@ pub(super) fn write(families: &mut Families<'_>, metered: &Metered) -> fmt::Resu
         families.gauge("config_last_reload_successful", help, u64::from(history.is_well))?;
         let help = "When the configuration that runs was loaded.";
         families.gauge("config_loaded_timestamp_seconds", help, history.loaded_at)?;
+    }
+    if let Some(QueueRead { messages, failures }) = metered.queue {
+        let messages = RESULTS.iter().zip(messages).map(|(result, count)| ([("result", *result)], count));
+        families.counters("event_queue_messages", "Messages of the queue of `events.sqs`.", messages)?;
+        let help = "Requests to the queue of `events.sqs` that failed.";
+        families.counter("event_queue_failures", help, failures)?;
     }
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     families.info("build", "The version of the program.", &version)

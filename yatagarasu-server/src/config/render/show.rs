@@ -11,7 +11,7 @@ use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::response_fields::FieldRule;
 use yatagarasu_core::source::failover::FailoverCause;
 use yatagarasu_core::{ForwardedFields, ObjectKey};
-use yatagarasu_s3::{Access, Addressing};
+use yatagarasu_s3::{Access, Addressing, QueueConfig, StaticCredentials};
 
 use crate::config::ListenAddress;
 use crate::config::keys::{
@@ -19,7 +19,8 @@ use crate::config::keys::{
     CertificateSettings, Choice, ClientAddressSettings, CompressionSettings, CorsMode, CorsSettings, Either,
     EventSettings, FallbackSettings, Fields, Lines, ListenerSettings, ListenerTlsSettings, LogSettings,
     Optional, PriceSettings, ResponseHeaderSettings, RewriteSettings, RewriteStatus, S3Settings,
-    ServerSettings, Settings, Several, SiteSettings, TlsSettings, TracingSettings, WarmRestartSettings,
+    ServerSettings, Settings, Several, SiteSettings, SqsSettings, TlsSettings, TracingSettings,
+    WarmRestartSettings,
 };
 use crate::config::units::{ByteSize, Decimal, Span};
 use crate::config::{
@@ -95,7 +96,7 @@ fn settings(config: &Config) -> Settings {
                 currency: admin.prices.currency.clone(),
             },
         },
-        events: EventSettings { token: config.events.token.clone() },
+        events: EventSettings { token: config.events.token.clone(), sqs: queue(config.events.sqs.as_ref()) },
         log: LogSettings {
             output: config.log.output.name(),
             access_output: Some(config.log.access_output.name()),
@@ -198,6 +199,23 @@ pub(in crate::config) fn caching(config: &BucketConfig) -> Value {
     ])
 }
 
+fn static_keys(access: &Access) -> Option<&StaticCredentials> {
+    match access {
+        Access::Static(keys) => Some(keys),
+        Access::Anonymous | Access::Chain => None,
+    }
+}
+
+fn queue(queue: Option<&QueueConfig>) -> SqsSettings {
+    let keys = queue.and_then(|queue| static_keys(&queue.access));
+    SqsSettings {
+        url: queue.map(|queue| queue.url.clone()),
+        region: queue.and_then(|queue| queue.region.clone()),
+        access_key: keys.map(|keys| Secret::new(&keys.access_key)),
+        secret_key: keys.map(|keys| Secret::new(&keys.secret_key)),
+    }
+}
+
 fn bucket(bucket: &BucketConfig) -> BucketSettings {
     BucketSettings {
         name: Some(bucket.name.clone()),
@@ -274,10 +292,7 @@ fn fallback(fallback: &FallbackConfig) -> FallbackSettings {
 /// Returns the settings of a source, without those that are for all sources of a bucket.
 fn s3(origin: &OriginConfig) -> S3Settings {
     let source = &origin.source;
-    let keys = match &source.access {
-        Access::Static(keys) => Some(keys),
-        Access::Anonymous | Access::Chain => None,
-    };
+    let keys = static_keys(&source.access);
     S3Settings {
         backend: Choice(source.backend),
         bucket: Some(source.bucket.clone()),

@@ -238,7 +238,8 @@ fn source(
         );
         return None;
     }
-    let access = access(settings, key, complain);
+    let keys = [&settings.access_key, &settings.secret_key, &settings.session_token];
+    let access = access(settings.anonymous, keys, key, complain);
     let request_headers =
         fields::request(&settings.request_headers, &format!("{key}.request_headers"), complain);
     if settings.connections_max == 0 {
@@ -291,11 +292,17 @@ fn source(
     access.and(request_headers).map(|_| config)
 }
 
-fn access(settings: &S3Settings, key: &str, complain: ErrorSink<'_>) -> Option<Access> {
-    let text = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
-    let (access_key, secret_key) = (text(&settings.access_key), text(&settings.secret_key));
+/// Returns what requests are signed with: `access_key`, `secret_key` and `session_token` of the section `key`, if they are set.
+pub(super) fn access(
+    anonymous: bool,
+    keys: [&Option<Secret>; 3],
+    key: &str,
+    complain: ErrorSink<'_>,
+) -> Option<Access> {
+    let [access_key, secret_key, session_token] =
+        keys.map(|secret| secret.as_ref().map(|secret| secret.expose().to_owned()));
     // `"${AWS_SESSION_TOKEN}"` expands to an empty string if the keys are not temporary.
-    let session_token = text(&settings.session_token).filter(|token| !token.is_empty());
+    let session_token = session_token.filter(|token| !token.is_empty());
     for (name, value) in [("access_key", &access_key), ("session_token", &session_token)] {
         if let Some(Err(message)) = value.as_deref().map(check_field_value) {
             complain(&format!("{key}.{name}"), &message);
@@ -308,7 +315,7 @@ fn access(settings: &S3Settings, key: &str, complain: ErrorSink<'_>) -> Option<A
             return None;
         }
     }
-    match (settings.anonymous, access_key, secret_key) {
+    match (anonymous, access_key, secret_key) {
         (true, None, None) if session_token.is_none() => Some(Access::Anonymous),
         (true, ..) => {
             complain(

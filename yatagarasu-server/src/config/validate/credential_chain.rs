@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Environment;
 use crate::config::error::ErrorSink;
-use crate::config::keys::BucketSettings;
+use crate::config::keys::{BucketSettings, EventSettings};
 
 /// The variables that name a file.
 const FILES: [&str; 4] = [
@@ -22,6 +22,11 @@ pub(in crate::config) fn is_used(bucket: &BucketSettings) -> bool {
     fallbacks
         .chain([&bucket.s3])
         .any(|s3| !s3.anonymous && s3.access_key.is_none() && s3.secret_key.is_none())
+}
+
+/// Returns `true` if the keys of the queue come from the chain.
+pub(in crate::config) fn is_used_by(events: &EventSettings) -> bool {
+    events.sqs.url.is_some() && events.sqs.access_key.is_none() && events.sqs.secret_key.is_none()
 }
 
 /// Reports each variable that is incomplete or names nothing to `complain`.

@@ -7,22 +7,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use opentelemetry::KeyValue;
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use yatagarasu_core::LogLimit;
+use yatagarasu_s3::https::HttpsClient;
 
 use super::{Counts, EXPORTED, FAILED};
 
@@ -83,9 +78,10 @@ pub(super) fn start(
 ) -> Result<(Sender<SpanData>, Exporting), NoExporter> {
     let is_bare = url.parse::<Uri>().is_ok_and(|uri| uri.path() == "/");
     let endpoint = if is_bare { format!("{}{PATH}", url.trim_end_matches('/')) } else { url.to_owned() };
+    let client = HttpsClient::new(endpoint.starts_with("https:"), TIMEOUT, ANSWER_BYTES_MAX)?;
     let mut exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Collector::new(endpoint.starts_with("https:"))?)
+        .with_http_client(Collector(client))
         .with_protocol(Protocol::HttpBinary)
         .with_timeout(TIMEOUT)
         .with_endpoint(endpoint)
@@ -162,34 +158,11 @@ async fn gather(
 
 /// The collector, as the library reaches it.
 #[derive(Debug)]
-struct Collector(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
-
-impl Collector {
-    fn new(is_secure: bool) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        if is_secure {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
-        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
-    }
-
-    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (head, body) = self.0.request(request.map(Full::new)).await?.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?;
-        Ok(Response::from_parts(head, body.to_bytes()))
-    }
-}
+struct Collector(HttpsClient);
 
 #[async_trait]
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        timeout(TIMEOUT, self.exchange(request)).await?
+        self.0.send(request).await
     }
 }

@@ -136,13 +136,15 @@ fn the_example_begins_with_the_short_configuration_and_says_the_defaults() {
                 "health_path:",
                 "file:",
                 "socket:",
+                "url:",
+                "region:",
             ]
             .iter()
             .any(|key| line.trim_start().starts_with(key))
         })
         .collect();
     let explicit = load(&uncommented.join("\n")).unwrap();
-    let shown = show(&explicit).replace("      region: us-east-1\n", "");
+    let shown = show(&explicit);
     assert_eq!(shown, show(&plain));
     for key in shown
         .lines()
@@ -675,6 +677,21 @@ fn overlapping_names_and_prefixes_are_refused() {
         assert!(relative.contains("admin.socket: expected an absolute path such as"), "{relative}");
     }
     socket("/run/b.sock").unwrap();
+}
+
+#[test]
+fn what_a_queue_cannot_be_is_refused() {
+    let check = |sqs: &str, expected: &str| {
+        let yaml = format!("events: {{ sqs: {{ {sqs} }} }}\nbuckets: [{{ name: a, path_prefix: / }}]");
+        let said = load(&yaml).err().unwrap_or_default();
+        assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{sqs}: {said}");
+    };
+    check("url: \"https://sqs.eu-central-1.amazonaws.com/1/q\"", "");
+    check("url: \"http://u:p@a/1/q\"", "events.sqs.url: expected a URL such as");
+    check("url: \"changes\"", "events.sqs.url: expected a URL such as");
+    check("region: r", "events.sqs.url: expected the URL of the queue that the other keys are for");
+    check("url: \"http://a/1/q\", access_key: a", "events.sqs.secret_key: expected the secret");
+    check("url: \"http://a/1/q\", access_key: \"\", secret_key: s", "events.sqs.access_key: is empty");
 }
 
 #[cfg(feature = "otel")]

@@ -163,7 +163,7 @@ fn the_schema_accepts_whatever_loads() {
     for place in pointers(&schema, "") {
         for value in &values {
             let mut tree = json!({ "server": { "client_address": {}, "warm_restart": {} }, "admin": { "prices": {} },
-                "events": {}, "log": {}, "tracing": {}, "buckets": [
+                "events": { "sqs": {} }, "log": {}, "tracing": {}, "buckets": [
                 { "name": "a", "path_prefix": "/a", "site": {}, "compression": {}, "s3": { "tls": {} }, "cache": {} },
             ]});
             let (section, name) = place.rsplit_once('/').unwrap();

@@ -1,0 +1,216 @@
+//! Tests of the queue that notifications are read from.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4::SigningParams;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use time::PrimitiveDateTime;
+use time::macros::format_description;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use yatagarasu_testing::PATIENCE;
+use yatagarasu_testing::client::Client;
+use yatagarasu_testing::origin::Origin;
+
+use crate::operating::process::Process;
+use crate::site::{Site, bucket, document, until_metric};
+
+const ACCESS_KEY: &str = "AKIDQUEUE";
+const SECRET_KEY: &str = "queue/secret";
+const REGION: &str = "eu-central-1";
+
+/// A request: its operation and its body.
+type Asked = (String, Value);
+
+/// A server of the protocol of SQS. It checks signatures, and answers `ReceiveMessage` as a test says; without an answer it waits.
+struct Sqs {
+    address: SocketAddr,
+    answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Sqs {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (answers, asked) = (Arc::default(), Arc::default());
+        let sqs = Self { address, answers: Arc::clone(&answers), asked: Arc::clone(&asked) };
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (answers, asked) = (Arc::clone(&answers), Arc::clone(&asked));
+                let service = service_fn(move |request| {
+                    serve(request, address, Arc::clone(&answers), Arc::clone(&asked))
+                });
+                let http = hyper::server::conn::http1::Builder::new();
+                tokio::spawn(http.serve_connection(TokioIo::new(socket), service));
+            }
+        });
+        sqs
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/123456789012/changes", self.address)
+    }
+
+    fn settings(&self) -> String {
+        format!(
+            "sqs: {{ url: \"{}\", region: {REGION}, access_key: {ACCESS_KEY}, secret_key: {SECRET_KEY:?} }}",
+            self.url()
+        )
+    }
+
+    fn answer(&self, status: u16, answer: Value) {
+        self.answers.lock().unwrap().push_back((status, answer));
+    }
+
+    /// Has messages received, with receipts `r0` and so on.
+    fn say(&self, bodies: &[&str]) {
+        let messages = bodies.iter().enumerate().map(|(index, body)| {
+            json!({ "Body": body, "ReceiptHandle": format!("r{index}"), "MessageId": "m", "MD5OfBody": "x" })
+        });
+        self.answer(200, json!({ "Messages": messages.collect::<Vec<_>>() }));
+    }
+
+    /// Waits for a number of requests, and returns them.
+    async fn asked(&self, count: usize) -> Vec<Asked> {
+        let there = async {
+            while self.asked.lock().unwrap().len() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, there).await.expect("the queue is asked");
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn serve(
+    request: Request<Incoming>,
+    address: SocketAddr,
+    answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let field = |name: &str| head.headers[name].to_str().unwrap().to_owned();
+    assert_eq!((head.method.as_str(), head.uri.path()), ("POST", "/"));
+    assert_eq!(field("content-type"), "application/x-amz-json-1.0");
+    let target = field("x-amz-target");
+    let signed = authorization(&format!("http://{address}/"), &field("x-amz-date"), &target, &body);
+    assert_eq!(field("authorization"), signed);
+    let operation = target.strip_prefix("AmazonSQS.").unwrap().to_owned();
+    asked.lock().unwrap().push((operation.clone(), serde_json::from_slice(&body).unwrap()));
+    let (status, answer) = if operation == "ReceiveMessage" {
+        loop {
+            if let Some(answer) = answers.lock().unwrap().pop_front() {
+                break answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    } else {
+        (200, json!({ "Successful": [], "Failed": [] }))
+    };
+    let mut response = Response::new(Full::from(answer.to_string()));
+    *response.status_mut() = status.try_into().unwrap();
+    Ok(response)
+}
+
+/// Returns what the SDK signs such a request with.
+fn authorization(uri: &str, date: &str, target: &str, body: &[u8]) -> String {
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    let at: SystemTime = PrimitiveDateTime::parse(date, format).unwrap().assume_utc().into();
+    assert!(at.elapsed().unwrap() < Duration::from_secs(60), "it is signed now");
+    let identity = Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test").into();
+    let settings = SigningSettings::default();
+    let parameters = SigningParams::builder().identity(&identity).region(REGION).name("sqs").time(at);
+    let parameters = parameters.settings(settings).build().unwrap().into();
+    let fields = [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", target)];
+    let request = SignableRequest::new("POST", uri, fields.into_iter(), SignableBody::Bytes(body)).unwrap();
+    let (fields, _) = sign(request, &parameters).unwrap().into_parts().0.into_parts();
+    fields.iter().find(|field| field.name() == "authorization").unwrap().value().to_owned()
+}
+
+fn configured(origin: &Origin, events: &str) -> String {
+    let entry = bucket(&origin.endpoint(), "assets", "/static", "", "negative_ttl: 1h");
+    document("", &[entry]).replace("buckets:\n", &format!("events: {{ {events} }}\nbuckets:\n"))
+}
+
+fn record(key: &str) -> String {
+    let s3 = json!({ "bucket": { "name": "bucket" }, "object": { "key": key } });
+    json!({ "Records": [{ "eventName": "ObjectCreated:Put", "s3": s3 }] }).to_string()
+}
+
+/// The numbers of messages that were taken or not, and of requests that failed.
+async fn until_counted(admin: &Client, counts: [u64; 3]) {
+    let names =
+        ["messages_total{result=\"taken\"}", "messages_total{result=\"unreadable\"}", "failures_total"];
+    for (name, count) in names.iter().zip(counts) {
+        until_metric(admin, &format!("yatagarasu_event_queue_{name}"), |found| found == count).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_queue_tells_is_purged_and_deleted() {
+    let (origin, sqs) = (Origin::start().await, Sqs::start().await);
+    origin.objects().put("a b", &[], "old");
+    let yaml = configured(&origin, &sqs.settings());
+    let mut site = Site::run(origin, &yaml).await;
+    site.store("/static/a%20b").await;
+    assert_eq!(site.client.get("/static/new").await.status, 404);
+    for key in ["a b", "new"] {
+        site.put(key, &[], "now");
+    }
+    let by_sns = json!({ "Type": "Notification", "Message": record("new") }).to_string();
+    let test = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"bucket"}"#;
+    sqs.say(&[&record("a+b"), &by_sns, "nonsense", test]);
+    until_counted(&site.admin, [3, 1, 0]).await;
+    let asked = sqs.asked(3).await;
+    let expected = json!({ "QueueUrl": sqs.url(), "MaxNumberOfMessages": 10, "WaitTimeSeconds": 20 });
+    assert_eq!(asked[0], ("ReceiveMessage".to_owned(), expected.clone()));
+    let entries: Vec<_> = (0..4)
+        .map(|index| json!({ "Id": index.to_string(), "ReceiptHandle": format!("r{index}") }))
+        .collect();
+    let deleted = json!({ "QueueUrl": sqs.url(), "Entries": entries });
+    assert_eq!(asked[1], ("DeleteMessageBatch".to_owned(), deleted));
+    assert_eq!(asked[2], ("ReceiveMessage".to_owned(), expected), "it waits for more");
+    for path in ["/static/a%20b", "/static/new"] {
+        assert_eq!(site.client.get(path).await.body, "now", "{path}");
+    }
+    // Nothing is deleted if there was nothing.
+    sqs.answer(200, json!({}));
+    assert_eq!(sqs.asked(4).await[3].0, "ReceiveMessage");
+    assert!(timeout(PATIENCE, site.stop()).await.expect("it does not wait for the queue").unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_refuses_is_asked_again_and_another_one_after_a_reload() {
+    let (origin, refusing, other) = (Origin::start().await, Sqs::start().await, Sqs::start().await);
+    origin.objects().put("k", &[], "old");
+    let fault = json!({ "__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "there is none" });
+    refusing.answer(400, fault);
+    refusing.answer(200, json!({}));
+    let process = Process::start(&configured(&origin, &refusing.settings()), &[]);
+    let (client, admin) = (Client::new(process.address), Client::new(process.admin));
+    let warned = process.log().find(|line| line["level"] == "WARN").expect("a warning");
+    assert_eq!(warned["error"], "400 Bad Request: QueueDoesNotExist: there is none");
+    refusing.asked(3).await;
+    until_counted(&admin, [0, 0, 1]).await;
+    while client.get("/static/k").await.field("x-cache") != "HIT" {}
+    other.say(&[&record("k")]);
+    process.rewrite(&configured(&origin, &other.settings()));
+    let json = [("content-type", "application/json")];
+    assert_eq!(admin.send("POST", "/reload", &json, "".into()).await.status, 200);
+    until_counted(&admin, [1, 0, 1]).await;
+    origin.objects().put("k", &[], "now");
+    assert_eq!(client.get("/static/k").await.field("x-cache"), "MISS", "it was purged");
+}
