@@ -5,6 +5,7 @@ mod documented;
 
 #[cfg(feature = "demo")]
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::builder::{StringValueParser, TypedValueParser};
@@ -251,7 +252,7 @@ pub(crate) struct ListArguments {
     pub(crate) tag: Option<String>,
     /// Maximum number of entries.
     #[arg(long, value_name = "NUMBER", default_value = "1000")]
-    pub(crate) limit: usize,
+    pub(crate) limit: NonZero<usize>,
     /// Prints JSON, a line for each entry.
     #[arg(long)]
     pub(crate) json: bool,

@@ -28,12 +28,12 @@ pub(super) async fn list(client: &AdminClient, arguments: &ListArguments) -> Res
     loop {
         let page = client.entries(&arguments.bucket, &arguments.selected(), after.as_ref()).await?;
         listed.extend(page.entries);
-        if listed.len() > arguments.limit {
-            listed.truncate(arguments.limit);
+        if listed.len() > arguments.limit.get() {
+            listed.truncate(arguments.limit.get());
             more = true;
         }
         after = page.next;
-        if more || after.is_none() || listed.len() == arguments.limit {
+        if more || after.is_none() || listed.len() == arguments.limit.get() {
             break;
         }
     }
@@ -73,16 +73,14 @@ pub(super) async fn inspect(
             break;
         }
     }
+    if entries.is_empty() {
+        // A path of a URL is no key.
+        let hint = client.stats().await?.only(bucket)?.hint(key);
+        let hint = hint.map(|hint| format!("\n{}", hint.trim_end())).unwrap_or_default();
+        return Err(AdminError::NotStored { key: key.clone(), bucket: bucket.clone(), hint });
+    }
     if *json {
         return Ok(entries.iter().map(json_line).collect());
-    }
-    if entries.is_empty() {
-        let mut text = format!("`{key}` is not stored in bucket {bucket}\n");
-        // A path of a URL is no key.
-        if let Some(hint) = client.stats().await?.only(bucket)?.hint(key) {
-            text.push_str(&hint);
-        }
-        return Ok(text);
     }
     let texts: Vec<_> = entries.iter().map(described).collect();
     Ok(texts.join("\n"))

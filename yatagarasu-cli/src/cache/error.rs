@@ -69,6 +69,16 @@ pub(crate) enum AdminError {
         /// What it said.
         said: String,
     },
+    /// Nothing is stored for a key.
+    #[error("`{key}` is not stored in bucket {bucket}{hint}")]
+    NotStored {
+        /// The key.
+        key: String,
+        /// The bucket.
+        bucket: String,
+        /// A line about what may be meant. Empty if there is none.
+        hint: String,
+    },
     /// A sitemap cannot be read.
     #[error("--sitemap: {url} cannot be read: {reason}")]
     Sitemap {
@@ -118,6 +128,7 @@ impl AdminError {
             | Self::Unauthorized { .. }
             | Self::Public { .. }
             | Self::Unwell { .. }
+            | Self::NotStored { .. }
             | Self::Sitemap { .. }
             | Self::Output(_)
             | Self::Incomplete(_)

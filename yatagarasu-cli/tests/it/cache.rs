@@ -489,8 +489,13 @@ async fn what_is_stored_is_listed_and_inspected() {
     assert!(said.contains("x-amz-meta-cache-tag: styles\n"), "{said}");
     let said = inspected(&["css/1", "--json"]).stdout;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&said).unwrap()["key"], "css/1");
-    let said = inspected(&["/static/css/1"]).stdout;
-    assert!(said.contains("is not stored") && said.contains("did you mean `css/1`?"), "{said}");
+    let said = inspected(&["/static/css/1"]);
+    assert_eq!((said.status, said.stdout.as_str()), (1, ""));
+    assert!(
+        said.stderr.contains("is not stored") && said.stderr.contains("did you mean `css/1`?"),
+        "{said:?}"
+    );
+    assert_eq!(inspected(&["none", "--json"]).status, 1);
 
     let said = site.cache(&["purge", "--bucket", "assets", "--prefix", "css/", "--dry-run"]);
     assert_eq!(said.stdout, "2 objects would be purged from bucket assets\n");

@@ -262,8 +262,24 @@ impl Config {
         };
         let buckets = self.buckets.iter().enumerate();
         let buckets = buckets.clone().filter_map(too_long).chain(buckets.filter_map(asks_on));
-        buckets.chain(self.server.listeners.iter().flat_map(certificate_warnings)).collect()
+        let listeners = self.server.listeners.iter().flat_map(certificate_warnings);
+        buckets.chain(listeners).chain(warm_restart_warning(&self.server.warm_restart)).collect()
     }
+}
+
+/// Returns why a file of keys will not be written.
+fn warm_restart_warning(settings: &WarmRestart) -> Option<String> {
+    let file = settings.file.as_ref()?;
+    if settings.rate == 0 {
+        return Some("server.warm_restart.file: nothing is written or fetched without `rate`".to_owned());
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    (!folder.is_dir()).then(|| {
+        format!(
+            "server.warm_restart.file: there is no folder {}: the keys cannot be written",
+            folder.display()
+        )
+    })
 }
 
 /// Returns what clients will say about the certificates of a listener.

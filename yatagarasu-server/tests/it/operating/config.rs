@@ -574,6 +574,22 @@ fn what_asks_s3_on_and_on_is_warned_of() {
     assert!(said.len() == 1 && said[0].starts_with("buckets[0].compression.precompressed: "), "{said:?}");
     assert!(warnings("compression: { precompressed: true }, cache: { negative_ttl: 10s }").is_empty());
     assert!(warnings("compression: {}").is_empty());
+    let warnings = |keys: &str| {
+        let yaml =
+            format!("server: {{ warm_restart: {{ {keys} }} }}\nbuckets: [{{ name: a, path_prefix: / }}]");
+        load(&yaml).unwrap().warnings().concat()
+    };
+    for (keys, expected) in [
+        ("rate: 10, file: /keys", ""),
+        ("rate: 10, file: keys", ""),
+        ("file: /keys", "server.warm_restart.file: nothing is written or fetched without `rate`"),
+        (
+            "rate: 10, file: /nowhere/keys",
+            "server.warm_restart.file: there is no folder /nowhere: the keys cannot be written",
+        ),
+    ] {
+        assert_eq!(warnings(keys), expected, "{keys}");
+    }
 }
 
 /// A pattern that was left out showed the fields that it was to hide.
