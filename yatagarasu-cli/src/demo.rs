@@ -195,6 +195,7 @@ fn not_started(error: StartError) -> DemoError {
             DemoError::Address { option: settings::option(key).to_owned(), cause: error }
         }
         StartError::Given(_)
+        | StartError::OpenToAll { .. }
         | StartError::Unserved(_)
         | StartError::Tls { .. }
         | StartError::Source { .. }

@@ -111,7 +111,7 @@ impl Credentials {
     pub(crate) fn accepted(&self) {
         // Nearly every request ends here. So the value is written only if it changes.
         if self.is_refused.load(Ordering::Relaxed) && self.is_refused.swap(false, Ordering::Relaxed) {
-            tracing::info!(bucket = &*self.bucket, "S3 accepts the credentials again");
+            tracing::info!(bucket = &*self.bucket, "the credentials are accepted again");
         }
     }
 
@@ -129,7 +129,7 @@ impl Credentials {
                     %error,
                     bucket = &*self.bucket,
                     access_key = used.access_key_id(),
-                    "S3 refuses the credentials: check the keys, or the clock of this machine"
+                    "the credentials are refused: check the keys, or the clock of this machine"
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! A client for what is no object store: queues, and collectors of traces.
+//! An HTTP client for small requests: to queues and collectors of traces.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use yatagarasu_core::{Clock, ErrorKind, SourceError, innermost};
 
+use crate::client::skew::Skew;
 use crate::config::Access;
 use crate::credentials::Credentials;
 use crate::https::HttpsClient;
@@ -63,11 +64,15 @@ pub struct NotificationQueue {
     credentials: Credentials,
     client: HttpsClient,
     clock: Arc<dyn Clock>,
+    skew: Skew,
 }
 
 /// A message that was received. It comes again after the queue's visibility timeout unless it is deleted.
 #[derive(Debug, Deserialize)]
 pub struct Message {
+    /// Its number, by which the queue's own log names it.
+    #[serde(rename = "MessageId", default)]
+    pub id: String,
     /// Its content.
     #[serde(rename = "Body")]
     pub body: String,
@@ -79,6 +84,21 @@ pub struct Message {
 struct Received {
     #[serde(rename = "Messages", default)]
     messages: Vec<Message>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Deleted {
+    #[serde(rename = "Failed", default)]
+    failed: Vec<NotDeleted>,
+}
+
+/// A message that was not deleted.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NotDeleted {
+    code: String,
+    #[serde(default)]
+    message: String,
 }
 
 /// An error response of SQS.
@@ -99,6 +119,19 @@ pub enum QueueError {
     /// The request cannot be signed.
     #[error("the request cannot be signed: {0}")]
     Unsigned(String),
+    /// The URL of the queue cannot be used.
+    #[error("the URL cannot be used: {0}")]
+    Url(String),
+    /// Messages were not deleted. They come again.
+    #[error("{count} messages were not deleted: {code}: {message}")]
+    NotDeleted {
+        /// The number of messages.
+        count: usize,
+        /// The name of the error of one of them.
+        code: String,
+        /// Its reason.
+        message: String,
+    },
     /// There was no response.
     #[error("no response: {0}")]
     Unreachable(String),
@@ -113,18 +146,22 @@ pub enum QueueError {
         message: String,
     },
     /// The response is none of SQS.
-    #[error("the response is none of SQS: {0}")]
+    #[error("the response is not one of SQS: {0}")]
     Unreadable(String),
 }
 
-/// Returns the region in the host of a queue of AWS: `sqs.REGION.amazonaws.com`, and with other names around it.
+/// Returns the region in the host of a queue of AWS: `sqs.REGION.amazonaws.com` with other names around it,
+/// `sqs.REGION.api.aws`, or `REGION.queue.amazonaws.com`.
 fn region_of(url: &Uri) -> Option<&str> {
-    let mut labels = url.host()?.split('.');
-    let region = match labels.next()? {
-        "sqs" | "sqs-fips" => labels.next()?,
-        _ => return None,
-    };
-    url.host()?.contains(".amazonaws.").then_some(region)
+    let host = url.host()?;
+    if !host.contains(".amazonaws.") && !host.ends_with(".api.aws") {
+        return None;
+    }
+    let labels: Vec<_> = host.split('.').collect();
+    let at = labels.iter().position(|label| matches!(*label, "sqs" | "sqs-fips" | "queue"))?;
+    let region = if labels[at] == "queue" { at.checked_sub(1)? } else { at + 1 };
+    // The oldest queues, in us-east-1, are at `queue.amazonaws.com`.
+    labels.get(region).copied()
 }
 
 impl NotificationQueue {
@@ -132,22 +169,30 @@ impl NotificationQueue {
     ///
     /// # Errors
     ///
-    /// Returns an error if TLS cannot be spoken, or the URL is none.
+    /// Returns an error if TLS cannot be spoken, or the URL cannot be used.
     pub async fn new(config: &QueueConfig, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
         let url: Uri =
-            config.url.parse().map_err(|_| QueueError::Unreachable("the URL is none".to_owned()))?;
+            config.url.parse().map_err(|error: http::uri::InvalidUri| QueueError::Url(error.to_string()))?;
         let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else {
-            return Err(QueueError::Unreachable("the URL has no host".to_owned()));
+            return Err(QueueError::Url("it has no host".to_owned()));
         };
         let region = match config.region.as_deref().or_else(|| region_of(&url)) {
             Some(region) => region.to_owned(),
             None => crate::credentials::region::find().await,
         };
         let client = HttpsClient::new(scheme == "https", LIMIT, ANSWER_BYTES_MAX)
-            .map_err(|error| QueueError::Unreachable(error.to_string()))?;
+            .map_err(|error| QueueError::Url(error.to_string()))?;
         let credentials = Credentials::new(&Arc::from("events.sqs"), &config.access, Arc::clone(&clock));
         let endpoint = format!("{scheme}://{authority}/");
-        Ok(Self { url: config.url.clone(), endpoint, region, credentials, client, clock })
+        Ok(Self {
+            url: config.url.clone(),
+            endpoint,
+            region,
+            credentials,
+            client,
+            clock,
+            skew: Skew::default(),
+        })
     }
 
     /// Waits for messages, 20 seconds at most. Returns none if there are none.
@@ -166,20 +211,28 @@ impl NotificationQueue {
     }
 
     /// Deletes messages, so that they do not come again.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if some were not deleted, too.
     pub async fn delete(&self, messages: &[Message]) -> Result<(), QueueError> {
         let entry = |(index, message): (usize, &Message)| json!({ "Id": index.to_string(), "ReceiptHandle": message.receipt });
         let entries: Vec<_> = messages.iter().enumerate().map(entry).collect();
         let order = json!({ "QueueUrl": self.url, "Entries": entries });
-        // What cannot be deleted comes again, which does no harm.
-        let _: Value = self.ask("AmazonSQS.DeleteMessageBatch", &order).await?;
-        Ok(())
+        let Deleted { failed } = self.ask("AmazonSQS.DeleteMessageBatch", &order).await?;
+        let count = failed.len();
+        match failed.into_iter().next() {
+            None => Ok(()),
+            Some(NotDeleted { code, message }) => Err(QueueError::NotDeleted { count, code, message }),
+        }
     }
 
     async fn ask<T: DeserializeOwned>(&self, target: &str, order: &Value) -> Result<T, QueueError> {
-        let mut renewed = false;
+        let (mut is_renewed, mut is_on_time) = (false, false);
         loop {
             let signing = self.credentials.current().await?;
-            let request = self.request(target, order, signing.as_ref(), self.clock.date())?;
+            let signed_at = self.skew.corrected(self.clock.date());
+            let request = self.request(target, order, signing.as_ref(), signed_at)?;
             let response = self.client.send(request).await;
             let response = response.map_err(|error| QueueError::Unreachable(innermost(&*error)))?;
             if response.status().is_success() {
@@ -188,15 +241,19 @@ impl NotificationQueue {
                 return parsed.map_err(|error| QueueError::Unreadable(error.to_string()));
             }
             let refused = refusal(response.status(), response.body());
-            let (QueueError::Refused { code, message, .. }, Some(signing), false) =
-                (&refused, &signing, renewed)
-            else {
+            let (QueueError::Refused { code, message, .. }, Some(signing)) = (&refused, &signing) else {
                 return Err(refused);
             };
+            if !is_on_time && Skew::explains(response.headers(), signed_at) {
+                is_on_time = true;
+                if self.skew.learn("events.sqs", response.headers(), self.clock.date()) {
+                    continue;
+                }
+            }
             let error = SourceError::new(ErrorKind::Unauthenticated).because(format!("{code}: {message}"));
-            renewed = true;
-            if !CREDENTIALS_CODES.contains(&code.as_str()) || !self.credentials.refused(signing, &error).await
-            {
+            let is_theirs = CREDENTIALS_CODES.contains(&code.as_str()) && !is_renewed;
+            is_renewed = true;
+            if !is_theirs || !self.credentials.refused(signing, &error).await {
                 return Err(refused);
             }
         }
@@ -255,6 +312,10 @@ mod tests {
             ("https://sqs.eu-central-1.amazonaws.com/123456789012/changes", Some("eu-central-1")),
             ("https://sqs.cn-north-1.amazonaws.com.cn/1/q", Some("cn-north-1")),
             ("https://sqs-fips.us-gov-west-1.amazonaws.com/1/q", Some("us-gov-west-1")),
+            ("https://vpce-0a1b.sqs.eu-west-1.vpce.amazonaws.com/1/q", Some("eu-west-1")),
+            ("https://sqs.eu-west-1.api.aws/1/q", Some("eu-west-1")),
+            ("https://eu-west-1.queue.amazonaws.com/1/q", Some("eu-west-1")),
+            ("https://queue.amazonaws.com/1/q", None),
             ("http://localhost:9324/1/q", None),
             ("http://sqs.example:9324/1/q", None),
         ] {
@@ -268,6 +329,6 @@ mod tests {
         let error = refusal(StatusCode::BAD_REQUEST, body);
         assert_eq!(error.to_string(), "400 Bad Request: QueueDoesNotExist: there is none");
         let other = refusal(StatusCode::BAD_GATEWAY, b"<html>");
-        assert_eq!(other.to_string(), "the response is none of SQS: it has the status 502 Bad Gateway");
+        assert_eq!(other.to_string(), "the response is not one of SQS: it has the status 502 Bad Gateway");
     }
 }

@@ -50,6 +50,17 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
+    /// A Unix socket for operators was given, and it is not for the owner and the group only.
+    #[error(
+        "{key}: everybody on this machine may open {address}, which was given: let only the owner and the group \
+         (`SocketMode=0660`), at a path"
+    )]
+    OpenToAll {
+        /// The configuration key of the listener.
+        key: String,
+        /// The socket.
+        address: ListenAddress,
+    },
     /// A listener cannot speak TLS.
     #[error("{key}.tls: {cause}")]
     Tls {

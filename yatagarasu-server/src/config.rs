@@ -19,7 +19,7 @@ mod text;
 mod units;
 mod validate;
 
-pub use crate::listener::socket::{ADMIN_SOCKET, ListenAddress};
+pub use crate::listener::socket::{ADMIN_SOCKET, ListenAddress, is_served};
 pub use crate::service::listing::ListingFormat;
 pub use crate::service::router::{HostPattern, KeyPrefix};
 pub use crate::service::site::{ErrorClass, Site};

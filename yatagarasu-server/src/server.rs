@@ -142,7 +142,7 @@ impl Server {
         }
         given.end()?;
         let memory = Memory::new(config);
-        memory.tracing.turn_to(&config.tracing).await;
+        memory.tracing.turn_to(&config.tracing);
         let metrics = Arc::new(Metrics::new(config.server.threads.max(1), &memory.tracing));
         let buckets = buckets(config, &memory, &[]).await?;
         let log = AccessLog::start(&config.log)
@@ -260,13 +260,12 @@ impl Server {
                 let drain = parts.config.borrow().server.drain;
                 match stop {
                     Stop::Drain if !drain.is_zero() => {
-                        tracing::info!(
-                            seconds = drain.as_secs_f32(),
-                            "draining: not ready, but still serving"
-                        );
+                        let seconds = drain.as_secs_f32();
+                        tracing::info!(seconds, "draining: not ready, but still serving");
                         phase.send_replace(Phase::Draining);
-                        // It has ended if it times out, too.
-                        let _ = timeout(drain, accepting).await;
+                        // They have ended if it times out, too. What clients still get has to be purged.
+                        let reading = event_queue::read(Arc::clone(&admin), parts.config.subscribe());
+                        let _ = timeout(drain, async { tokio::join!(accepting, reading) }).await;
                     }
                     Stop::HandedOver => {
                         http3.leave();

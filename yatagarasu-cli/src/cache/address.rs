@@ -1,10 +1,9 @@
 //! Where the admin API of a server is.
 
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
-use yatagarasu_server::config::ADMIN_SOCKET;
+use yatagarasu_server::config::{ADMIN_SOCKET, is_served};
 
 use super::error::AdminError;
 
@@ -36,7 +35,7 @@ impl AdminAddress {
     }
 
     fn unnamed(socket: &Path) -> Self {
-        if UnixStream::connect(socket).is_ok() { Self::unix(socket) } else { Self::tcp(DEFAULT) }
+        if is_served(socket) { Self::unix(socket) } else { Self::tcp(DEFAULT) }
     }
 
     fn unix(path: &Path) -> Self {

@@ -14,7 +14,7 @@ pub const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 const BYTES: usize = 55;
 
 /// The flag of a trace that is recorded.
-const SAMPLED: u8 = 1;
+pub const SAMPLED: u8 = 1;
 
 /// The value of a `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub struct TraceContext {
     pub trace_id: u128,
     /// The number of the span that has caused the request, not zero.
     pub parent_id: u64,
-    /// Whether the caller records the trace.
-    pub is_sampled: bool,
+    /// The flags, of which the lowest says whether the caller records the trace.
+    pub flags: u8,
 }
 
 impl TraceContext {
@@ -49,14 +49,18 @@ impl TraceContext {
         let trace_id = u128::from_str_radix(&value[3..35], 16).ok().filter(|id| *id != 0)?;
         let parent_id = u64::from_str_radix(&value[36..52], 16).ok().filter(|id| *id != 0)?;
         let flags = u8::from_str_radix(&value[53..], 16).ok()?;
-        Some(Self { trace_id, parent_id, is_sampled: flags & SAMPLED != 0 })
+        Some(Self { trace_id, parent_id, flags })
+    }
+
+    /// Returns whether the caller records the trace.
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
     }
 
     /// Returns the value of a `traceparent` of version 00.
     pub fn field(&self) -> HeaderValue {
         let mut value = String::with_capacity(BYTES);
-        let Self { trace_id, parent_id, is_sampled } = *self;
-        let flags = u8::from(is_sampled) * SAMPLED;
+        let Self { trace_id, parent_id, flags } = *self;
         write!(value, "00-{trace_id:032x}-{parent_id:016x}-{flags:02x}").expect("a string takes it");
         HeaderValue::try_from(value).expect("digits and dashes")
     }
@@ -72,11 +76,16 @@ mod tests {
     fn a_context_is_read_and_written() {
         let context = TraceContext::parse(VALUE.as_bytes()).expect("valid");
         assert_eq!(context.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
-        assert_eq!((context.parent_id, context.is_sampled), (0x00f0_67aa_0ba9_02b7, true));
+        assert_eq!((context.parent_id, context.is_sampled()), (0x00f0_67aa_0ba9_02b7, true));
         assert_eq!(context.field(), VALUE);
-        let unsampled = VALUE.replace("-01", "-00");
-        let context = TraceContext::parse(unsampled.as_bytes()).expect("valid");
-        assert_eq!((context.is_sampled, context.field().to_str().unwrap()), (false, unsampled.as_str()));
+        for (flags, is_sampled) in [("-00", false), ("-03", true), ("-fe", false)] {
+            let value = VALUE.replace("-01", flags);
+            let context = TraceContext::parse(value.as_bytes()).expect("valid");
+            assert_eq!(
+                (context.is_sampled(), context.field().to_str().unwrap()),
+                (is_sampled, value.as_str())
+            );
+        }
     }
 
     #[test]

@@ -23,7 +23,9 @@ pub(super) fn show_running(config: &Config) -> Response<Full<Bytes>> {
     response
 }
 
-/// Reloads the configuration. Returns what has changed, or the reasons for which nothing has.
+/// Reloads the configuration. Returns what has changed, or the reasons for which nothing has. Runs in a task of its own: a client
+/// that leaves must not stop it half-way.
+#[expect(clippy::disallowed_methods, reason = "ends when the configuration is applied")]
 pub(super) async fn answer(
     reloader: Option<&Arc<Reloader>>,
     headers: &HeaderMap,
@@ -35,7 +37,9 @@ pub(super) async fn answer(
     let Some(reloader) = reloader else {
         return problem(StatusCode::CONFLICT, "the configuration of this server comes from no file");
     };
-    match reloader.reload(&client.to_string()).await {
+    let reloader = Arc::clone(reloader);
+    let reloading = tokio::spawn(async move { reloader.reload(&client.to_string()).await });
+    match reloading.await.expect("it does not panic, and nobody aborts it") {
         Ok(reloaded) => document(StatusCode::OK, &json!({ "reloaded": true, "buckets": reloaded.buckets })),
         Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
     }

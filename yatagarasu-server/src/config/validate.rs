@@ -256,6 +256,7 @@ fn events(
 #[expect(clippy::option_option, reason = "there is an error, or none; and then there is a queue, or none")]
 fn queue(settings: &SqsSettings, complain: ErrorSink<'_>) -> Option<Option<QueueConfig>> {
     let SqsSettings { url, region, access_key, secret_key } = settings;
+    let region = bucket::region(region.as_deref(), "events.sqs", complain)?;
     let access = bucket::access(false, [access_key, secret_key, &None], "events.sqs", complain)?;
     let Some(url) = url else {
         let is_set = region.is_some() || access != Access::Chain;
@@ -269,7 +270,7 @@ fn queue(settings: &SqsSettings, complain: ErrorSink<'_>) -> Option<Option<Queue
         complain("events.sqs.url", message);
         return None;
     }
-    Some(Some(QueueConfig { url: url.clone(), region: region.clone(), access }))
+    Some(Some(QueueConfig { url: url.clone(), region, access }))
 }
 
 /// Returns `true` for a URL of HTTP without a user, whose password would be shown.

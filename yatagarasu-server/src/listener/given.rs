@@ -68,7 +68,7 @@ impl Given {
 
     /// Returns the listener for the setting `key`: the one on this address, else one with this name, else a new one. A
     /// listener on an address of `wanted` is for the setting with that address, whatever its name is: settings in a list
-    /// change their places. `access` is for a new Unix socket.
+    /// change their places. A Unix socket has to have this `access`.
     pub(crate) fn listen(
         &mut self,
         key: &str,
@@ -83,7 +83,13 @@ impl Given {
         };
         let place = self.listeners.iter().position(is_at);
         match place.or_else(|| self.listeners.iter().position(is_named)) {
-            Some(index) => Ok(self.listeners.swap_remove(index).1),
+            Some(index) => {
+                let listener = self.listeners.swap_remove(index).1;
+                if access == SocketAccess::Group && listener.is_open_to_all() {
+                    return Err(StartError::OpenToAll { key: key.to_owned(), address: listener.address() });
+                }
+                Ok(listener)
+            }
             None => ListeningSocket::bind(address, access).map_err(|cause| StartError::Bind {
                 key: key.to_owned(),
                 address: address.clone(),

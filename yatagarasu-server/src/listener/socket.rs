@@ -172,6 +172,12 @@ impl ListeningSocket {
         }
     }
 
+    /// Returns `true` for a Unix socket that others than its owner and its group may open, or that has no file.
+    pub(crate) fn is_open_to_all(&self) -> bool {
+        let Self::Unix(socket) = self else { return false };
+        fs::metadata(&socket.path).map_or(true, |found| found.permissions().mode() & 0o007 != 0)
+    }
+
     /// Returns whether it is a Unix socket.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self, Self::Unix(_))
@@ -239,8 +245,18 @@ fn bind_unix(path: &Path, access: SocketAccess) -> io::Result<StdUnixListener> {
 
 /// Returns `true` if nobody listens on a Unix socket. Does not wait for one who does not accept.
 fn is_abandoned(path: &Path) -> io::Result<bool> {
+    Ok(connected(path)?.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
+}
+
+/// Returns `true` if a server listens on a Unix socket that this user may open. Does not wait for one who does not accept.
+pub fn is_served(path: &Path) -> bool {
+    // With a full queue it would have to wait.
+    connected(path)
+        .is_ok_and(|done| done.map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |()| true))
+}
+
+fn connected(path: &Path) -> io::Result<io::Result<()>> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    let connected = socket.connect(&SockAddr::unix(path)?);
-    Ok(connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
+    Ok(socket.connect(&SockAddr::unix(path)?))
 }

@@ -68,9 +68,21 @@ pub(super) async fn read(admin: Arc<Admin>, mut config: watch::Receiver<Arc<Conf
 async fn read_on(admin: &Admin, settings: Option<&QueueConfig>) {
     let Some(settings) = settings else { return std::future::pending().await };
     let (failures, unreadable) = (LogLimit::default(), LogLimit::default());
-    let mut pause = PAUSE;
+    let (mut pause, mut queue) = (PAUSE, None);
     loop {
-        let Err(error) = read_until_failure(admin, settings, &mut pause, &unreadable).await;
+        // Made once: it keeps its connections, its credentials, and what it has learned.
+        let made = match queue.take() {
+            Some(made) => Ok(made),
+            None => NotificationQueue::new(settings, Arc::new(SystemClock)).await,
+        };
+        let error = match made {
+            Ok(made) => {
+                let Err(error) = read_until_failure(admin, &made, &mut pause, &unreadable).await;
+                queue = Some(made);
+                error
+            }
+            Err(error) => error,
+        };
         admin.queue.failures.fetch_add(1, Ordering::Relaxed);
         if let Some(failures) = failures.due() {
             let url = settings.url.as_str();
@@ -84,24 +96,28 @@ async fn read_on(admin: &Admin, settings: Option<&QueueConfig>) {
 /// Reads a queue until a request fails. Resets `pause` after each that succeeds.
 async fn read_until_failure(
     admin: &Admin,
-    settings: &QueueConfig,
+    queue: &NotificationQueue,
     pause: &mut Duration,
     unreadable: &LogLimit,
 ) -> Result<std::convert::Infallible, QueueError> {
-    let queue = NotificationQueue::new(settings, Arc::new(SystemClock)).await?;
     loop {
         let messages = queue.receive().await?;
-        *pause = PAUSE;
-        for Message { body, .. } in &messages {
+        for Message { id, body, .. } in &messages {
             let taken = take(&admin.buckets(), body, Teller::Queue).await;
             admin.queue.messages[usize::from(taken.is_err())].fetch_add(1, Ordering::Relaxed);
             // It would come again and again.
             if let (Err(reason), Some(messages)) = (taken, unreadable.due()) {
-                tracing::warn!(reason, messages, "a message of the queue is no notification: it is deleted");
+                tracing::warn!(
+                    reason,
+                    id,
+                    messages,
+                    "a message of the queue is not a notification: it is deleted"
+                );
             }
         }
         if !messages.is_empty() {
             queue.delete(&messages).await?;
         }
+        *pause = PAUSE;
     }
 }

@@ -194,7 +194,7 @@ impl Reloader {
         let log = AccessLog::start(&config.log)
             .map_err(|(output, cause)| StartError::Log { output: output.name(), cause })?;
         metrics.log_to(log.as_ref());
-        memory.tracing.turn_to(&config.tracing).await;
+        memory.tracing.turn_to(&config.tracing);
         memory.limit(&config);
         limits.send_replace(Arc::new(ConnectionLimits::new(&config.server, &memory.sockets, *descriptors)));
         for ((listener, terms), config) in listeners.iter().zip(terms).zip(&config.server.listeners) {

@@ -100,6 +100,8 @@ pub(crate) struct Entry {
     counted: u64,
     /// Whether the body was cut off, other than by the client.
     broken: bool,
+    /// What went wrong, if somebody wants to know.
+    failure: Option<String>,
     /// The span of the request, if it is recorded.
     span: Option<Box<ServerSpan>>,
     /// `None` if the access log is off, so that nothing is collected in vain.
@@ -121,7 +123,6 @@ struct Line {
     client: Option<IpAddr>,
     texts: Texts,
     cache: Option<CacheStatus>,
-    failure: Option<String>,
     body: Progress,
 }
 
@@ -163,12 +164,14 @@ impl Entry {
             stream: None,
             counted: 0,
             broken: false,
+            failure: None,
             span: counters.tracing.span(asked),
             line,
         }
     }
 
-    /// Has the requests that are made for this one belong to its trace, if there is one.
+    /// Has the requests that are made for this one belong to its span. Without one, removes the trace of a client that does not
+    /// count.
     pub(crate) fn mark(&self, headers: &mut HeaderMap) {
         self.counters.tracing.mark(self.span.as_deref(), headers);
     }
@@ -215,9 +218,7 @@ impl Entry {
 
     /// Records why the request itself is at fault.
     pub(crate) fn invalid(mut self, reason: &str) -> Self {
-        if let Some(line) = &mut self.line {
-            line.failure = Some(reason.to_owned());
-        }
+        self.note(|| reason.to_owned());
         self
     }
 
@@ -255,9 +256,7 @@ impl Entry {
 
     /// Records that the response was cut off, for this reason.
     pub(crate) fn cut(&mut self, reason: &str) {
-        if let Some(line) = &mut self.line {
-            line.failure = Some(reason.to_owned());
-        }
+        self.note(|| reason.to_owned());
         self.broken = true;
         self.progress(Progress::Broken);
     }
@@ -292,8 +291,13 @@ impl Entry {
     }
 
     fn failed(&mut self, error: &SourceError) {
-        if let Some(line) = &mut self.line {
-            line.failure = Some(error.to_string());
+        self.note(|| error.to_string());
+    }
+
+    /// Keeps what went wrong for the log and the span, if there is either.
+    fn note(&mut self, failure: impl FnOnce() -> String) {
+        if self.line.is_some() || self.span.is_some() {
+            self.failure = Some(failure());
         }
     }
 
@@ -306,7 +310,7 @@ impl Entry {
             bucket: self.traffic.as_ref().map(|traffic| Arc::clone(&traffic.bucket)),
             method: line.map(|line| line.method.to_string()),
             path: line.and_then(|line| line.texts.get(Text::Path)).map(str::to_owned),
-            error: line.and_then(|line| line.failure.clone()),
+            error: self.failure.clone(),
         }
     }
 
@@ -339,7 +343,7 @@ impl Entry {
             cache: line.cache,
             request_id: &self.request_id,
             trace_id: trace_id.as_deref(),
-            error: line.failure.as_deref(),
+            error: self.failure.as_deref(),
             whole,
         };
         log.format.with_line(&record, |line| log.queue.push(line));
@@ -370,7 +374,6 @@ impl Line {
             client: if format.has(&[Field::Client]) { asked.client() } else { None },
             texts,
             cache: None,
-            failure: None,
             body: Progress::Promised(None),
         }
     }
@@ -406,7 +409,7 @@ impl Drop for Entry {
                 first_byte: self.head,
                 duration,
                 broken: self.broken,
-                error: self.line.as_ref().and_then(|line| line.failure.as_deref()),
+                error: self.failure.as_deref(),
             });
         }
     }

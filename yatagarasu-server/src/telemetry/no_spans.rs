@@ -34,8 +34,7 @@ pub(crate) struct EndedSpan<'a> {
 
 impl Tracing {
     /// Does nothing: a configuration with a collector is refused.
-    #[expect(clippy::unused_async, reason = "as with the feature")]
-    pub(crate) async fn turn_to(&self, _: &TracingConfig) {}
+    pub(crate) fn turn_to(&self, _: &TracingConfig) {}
 
     /// Does nothing.
     #[expect(clippy::unused_async, reason = "as with the feature")]

@@ -24,7 +24,7 @@ use prometheus_client::metrics::family::Family;
 use tokio::sync::mpsc::Sender;
 use yatagarasu_core::ClientControl;
 use yatagarasu_core::histogram::REQUEST_TIMES;
-use yatagarasu_core::http::trace_context::{TRACE_PARENT, TRACE_STATE, TraceContext};
+use yatagarasu_core::http::trace_context::{SAMPLED, TRACE_PARENT, TRACE_STATE, TraceContext};
 
 use crate::config::TracingConfig;
 use crate::telemetry::access_log::request::Asked;
@@ -96,9 +96,13 @@ struct Ended {
 }
 
 impl Tracing {
-    /// Turns to the tracing of a configuration. What has been traced before is sent, if the collector takes it soon. Needs the
-    /// runtime of the thread.
-    pub(crate) async fn turn_to(&self, config: &TracingConfig) {
+    /// Turns to the tracing of a configuration. What has been traced before is still sent, if the collector takes it soon. Needs
+    /// the runtime of the thread.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ends with the last requests to the collector, which have a time limit"
+    )]
+    pub(crate) fn turn_to(&self, config: &TracingConfig) {
         let running = self.tracer.load_full();
         if running.as_ref().map_or_else(|| config.endpoint.is_none(), |running| running.config == *config) {
             return;
@@ -109,7 +113,7 @@ impl Tracing {
         });
         self.tracer.store(next.map(Arc::new));
         if let Some(earlier) = running {
-            earlier.exporting.finish().await;
+            tokio::spawn(async move { earlier.exporting.finish().await });
         }
     }
 
@@ -179,10 +183,10 @@ impl Tracer {
         if let Some(parent) = parent {
             return (TraceContext { parent_id: own_id(), ..parent }, Some(parent.parent_id));
         }
-        let is_sampled = fastrand::f64() < self.config.ratio;
+        let flags = if fastrand::f64() < self.config.ratio { SAMPLED } else { 0 };
         // Only the last bits of a number decide whether systems further on sample it, so all of them are random.
         let trace_id = (u128::from(own_id()) << 64) | u128::from(fastrand::u64(..));
-        (TraceContext { trace_id, parent_id: own_id(), is_sampled }, None)
+        (TraceContext { trace_id, parent_id: own_id(), flags }, None)
     }
 
     /// Takes a span that has ended. Drops it if the exporter has no room for it.

@@ -45,6 +45,27 @@ async fn a_get_joins_before_the_head_is_there() {
     assert!(answer.body == content(10_000));
 }
 
+/// RFC 9111 5.2.2.7: a field named by `private` is for the client that the response was requested for.
+#[tokio::test]
+async fn what_is_for_the_beginner_alone_reaches_no_one_who_joins() {
+    let site = Site::start().await;
+    let gate = Gate::default();
+    let answer =
+        tagged(content(10_000)).with("cache-control", "max-age=60, private=\"x-mine\"").with("x-mine", "1");
+    site.origin.answer("k", [answer.head_at(&gate)]);
+    let mut crowd = Http2::connect(site.address).await;
+    let first = crowd.get("/static/k");
+    site.origin.wait_asked("k", 1).await;
+    let second = crowd.get("/static/k");
+    crowd.begun().await;
+    gate.open();
+    // In either order, whoever takes the fields first.
+    let (second, first) = (second.await.unwrap(), first.await.unwrap());
+    assert_eq!((first.field("x-mine"), second.field("x-mine")), ("1", ""));
+    assert_eq!(site.client.get("/static/k").await.field("x-mine"), "");
+    assert_eq!(site.origin.asked("k").len(), 1);
+}
+
 #[tokio::test]
 async fn a_head_joins_a_fetch() {
     let answer = joined("HEAD", &[]).await;

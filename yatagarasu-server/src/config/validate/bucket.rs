@@ -228,16 +228,7 @@ fn source(
     key: &str,
     complain: ErrorSink<'_>,
 ) -> Option<SourceConfig> {
-    let region = settings.region.clone().filter(|region| !region.is_empty());
-    if let Some(region) = &region
-        && !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-    {
-        complain(
-            &format!("{key}.region"),
-            &format!("expected a region such as `us-east-1`, found `{region}`"),
-        );
-        return None;
-    }
+    let region = region(settings.region.as_deref(), key, complain)?;
     let keys = [&settings.access_key, &settings.secret_key, &settings.session_token];
     let access = access(settings.anonymous, keys, key, complain);
     let request_headers =
@@ -290,6 +281,18 @@ fn source(
         }
     }
     access.and(request_headers).map(|_| config)
+}
+
+/// Returns the region of the section `key`, if it names one.
+#[expect(clippy::option_option, reason = "there is an error, or none; and then there is a region, or none")]
+pub(super) fn region(given: Option<&str>, key: &str, complain: ErrorSink<'_>) -> Option<Option<String>> {
+    let Some(region) = given.filter(|region| !region.is_empty()) else { return Some(None) };
+    if !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        let message = format!("expected a region such as `us-east-1`, found `{region}`");
+        complain(&format!("{key}.region"), &message);
+        return None;
+    }
+    Some(Some(region.to_owned()))
 }
 
 /// Returns what requests are signed with: `access_key`, `secret_key` and `session_token` of the section `key`, if they are set.

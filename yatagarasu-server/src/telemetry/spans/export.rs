@@ -16,13 +16,13 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
-use yatagarasu_core::LogLimit;
+use yatagarasu_core::{LogLimit, innermost};
 use yatagarasu_s3::https::HttpsClient;
 
 use super::{Counts, EXPORTED, FAILED};
 
-/// Maximum number of spans that wait. Further ones are dropped.
-const WAITING_MAX: usize = 4096;
+/// Maximum number of spans that wait. Further ones are dropped. Each takes 4 KiB at most.
+const WAITING_MAX: usize = 2048;
 
 /// Maximum number of spans in a request to the collector.
 const BATCH_MAX: usize = 512;
@@ -32,6 +32,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Time limit for a request to the collector.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time limit for a request and the attempts after it.
+const ATTEMPTS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time limit for the last requests to it.
 const LAST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -79,11 +82,12 @@ pub(super) fn start(
     let is_bare = url.parse::<Uri>().is_ok_and(|uri| uri.path() == "/");
     let endpoint = if is_bare { format!("{}{PATH}", url.trim_end_matches('/')) } else { url.to_owned() };
     let client = HttpsClient::new(endpoint.starts_with("https:"), TIMEOUT, ANSWER_BYTES_MAX)?;
+    let failure = Failure::default();
     let mut exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Collector(client))
+        .with_http_client(Collector { client, failure: Arc::clone(&failure) })
         .with_protocol(Protocol::HttpBinary)
-        .with_timeout(TIMEOUT)
+        .with_timeout(ATTEMPTS_TIMEOUT)
         .with_endpoint(endpoint)
         .build()?;
     let attributes = [
@@ -94,7 +98,7 @@ pub(super) fn start(
     exporter.set_resource(&resource.build());
     let ((queue, waiting), (told, is_told)) = (channel(WAITING_MAX), oneshot::channel());
     #[expect(clippy::disallowed_methods, reason = "`Exporting::finish` ends it, or the queue's end does")]
-    let task = tokio::spawn(run(exporter, waiting, is_told, Arc::clone(counts)));
+    let task = tokio::spawn(run(exporter, waiting, is_told, Arc::clone(counts), failure));
     Ok((queue, Exporting(Mutex::new(Some((told, task))))))
 }
 
@@ -103,6 +107,7 @@ async fn run(
     mut waiting: Receiver<SpanData>,
     mut is_told: oneshot::Receiver<()>,
     counts: Arc<Counts>,
+    failure: Failure,
 ) {
     let log = LogLimit::default();
     loop {
@@ -121,7 +126,9 @@ async fn run(
             let result = if sent.is_ok() { EXPORTED } else { FAILED };
             counts.add(result, count);
             if let (Err(error), Some(failures)) = (sent, log.due()) {
-                tracing::warn!(%error, failures, "traces cannot be sent (`tracing.endpoint`)");
+                let reason = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let error = reason.unwrap_or_else(|| error.to_string());
+                tracing::warn!(error, failures, "traces cannot be sent (`tracing.endpoint`)");
             }
         }
         if is_last {
@@ -158,11 +165,20 @@ async fn gather(
 
 /// The collector, as the library reaches it.
 #[derive(Debug)]
-struct Collector(HttpsClient);
+struct Collector {
+    client: HttpsClient,
+    /// Why the latest request failed without a response. The library keeps that to itself.
+    failure: Failure,
+}
+
+type Failure = Arc<Mutex<Option<String>>>;
 
 #[async_trait]
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        self.0.send(request).await
+        let sent = self.client.send(request).await;
+        let failure = sent.as_ref().err().map(|error| innermost(&**error));
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        sent
     }
 }

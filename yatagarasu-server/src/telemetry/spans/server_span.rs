@@ -19,6 +19,14 @@ use super::{Ended, Tracer};
 /// Methods that are named as they are (OpenTelemetry Semantic Conventions for HTTP, `http.request.method`).
 const METHODS: [&str; 9] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT"];
 
+/// Maximum length of a text in a span, in bytes: clients write some of them.
+pub(super) const TEXT_BYTES_MAX: usize = 512;
+
+/// Returns the beginning of a text that is too long for a span.
+pub(super) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}
+
 /// The span of a client's request that is recorded, on its way.
 #[derive(Debug)]
 pub(crate) struct ServerSpan {
@@ -54,35 +62,37 @@ impl ServerSpan {
         let given = asked.fields.all(&TRACE_PARENT);
         let given = if let [one] = given[..] { TraceContext::parse(one) } else { None };
         let (context, parent) = tracer.context(given);
-        if !context.is_sampled {
+        if !context.is_sampled() {
             return None;
         }
         let method = METHODS.iter().find(|one| **one == asked.method.as_str());
         let mut attributes = Vec::with_capacity(16);
-        let mut add = |name: &'static str, value: String| attributes.push(KeyValue::new(name, value));
-        add("http.request.method", (*method.unwrap_or(&"_OTHER")).to_owned());
+        let mut add =
+            |name: &'static str, value: &str| attributes.push(KeyValue::new(name, cut(value).to_owned()));
+        add("http.request.method", method.unwrap_or(&"_OTHER"));
         if method.is_none() {
-            add("http.request.method_original", asked.method.to_string());
+            add("http.request.method_original", asked.method.as_str());
         }
-        add("url.scheme", if asked.is_secure { "https" } else { "http" }.to_owned());
-        add("url.path", asked.path.to_owned());
+        add("url.scheme", if asked.is_secure { "https" } else { "http" });
+        add("url.path", asked.path);
         if let Some(query) = asked.query {
-            add("url.query", redacted(query));
+            add("url.query", &redacted(query));
         }
         if let Some(host) = asked.host() {
             let (name, port) = split_port(&host);
-            add("server.address", name.to_owned());
+            add("server.address", name);
             if let Some(port) = port {
                 attributes.push(KeyValue::new("server.port", i64::from(port)));
             }
         }
-        let mut add = |name: &'static str, value: String| attributes.push(KeyValue::new(name, value));
-        add("network.protocol.version", version(asked.version).to_owned());
+        let mut add =
+            |name: &'static str, value: &str| attributes.push(KeyValue::new(name, cut(value).to_owned()));
+        add("network.protocol.version", version(asked.version));
         if let Some(client) = asked.client() {
-            add("client.address", client.to_string());
+            add("client.address", &client.to_string());
         }
         if let Some(agent) = asked.fields.get(&header::USER_AGENT) {
-            add("user_agent.original", agent.into_owned());
+            add("user_agent.original", &agent);
         }
         let (tracer, begun) = (Arc::clone(tracer), SystemClock.date());
         Some(Box::new(Self { tracer, context, parent, begun, method: method.unwrap_or(&"HTTP"), attributes }))
@@ -126,7 +136,7 @@ impl ServerSpan {
         let status = if has_failed {
             let kind = if ended.broken { "broken".to_owned() } else { status.to_string() };
             attributes.push(KeyValue::new("error.type", kind));
-            Status::error(ended.error.unwrap_or_default().to_owned())
+            Status::error(cut(ended.error.unwrap_or_default()).to_owned())
         } else {
             Status::Unset
         };

@@ -15,6 +15,7 @@ use yatagarasu_core::{
     Answer, Clock, Object, ObjectKey, ObjectMeta, ObjectSource, SourceError, SourceRequest, SystemClock,
 };
 
+use super::server_span::cut;
 use super::{Ended, Tracer, Tracing};
 
 /// A source, each of whose requests is a span below that of the client's request. The span ends with the head of the
@@ -59,7 +60,7 @@ impl Traced {
         key: &'a str,
         request: &'a SourceRequest,
     ) -> (Option<Running<'a>>, Cow<'a, SourceRequest>) {
-        let parent = TraceContext::of(&request.headers).filter(|parent| parent.is_sampled);
+        let parent = TraceContext::of(&request.headers).filter(TraceContext::is_sampled);
         let Some((parent, tracer)) = parent.and_then(|parent| Some((parent, self.tracing.tracer()?))) else {
             return (None, Cow::Borrowed(request));
         };
@@ -94,13 +95,13 @@ impl Drop for Running<'_> {
             KeyValue::new("yatagarasu.bucket", self.source.bucket.to_string()),
         ];
         if !self.key.is_empty() {
-            attributes.push(KeyValue::new("aws.s3.key", self.key.to_owned()));
+            attributes.push(KeyValue::new("aws.s3.key", cut(self.key).to_owned()));
         }
         let status = match &self.result {
             Ok(()) => Status::Unset,
             Err((kind, reason)) => {
                 attributes.push(KeyValue::new("error.type", *kind));
-                Status::error(reason.clone())
+                Status::error(cut(reason).to_owned())
             }
         };
         self.tracer.take(Ended {

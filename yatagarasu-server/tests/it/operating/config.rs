@@ -705,6 +705,8 @@ fn what_a_queue_cannot_be_is_refused() {
     check("url: \"https://sqs.eu-central-1.amazonaws.com/1/q\"", "");
     check("url: \"http://u:p@a/1/q\"", "events.sqs.url: expected a URL such as");
     check("url: \"changes\"", "events.sqs.url: expected a URL such as");
+    check("url: \"http://a/1/q\", region: \"\"", "");
+    check("url: \"http://a/1/q\", region: \"eu west\"", "events.sqs.region: expected a region such as");
     check("region: r", "events.sqs.url: expected the URL of the queue that the other keys are for");
     check("url: \"http://a/1/q\", access_key: a", "events.sqs.secret_key: expected the secret");
     check("url: \"http://a/1/q\", access_key: \"\", secret_key: s", "events.sqs.access_key: is empty");

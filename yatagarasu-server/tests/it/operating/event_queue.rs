@@ -37,6 +37,8 @@ type Asked = (String, Value);
 struct Sqs {
     address: SocketAddr,
     answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
+    /// Answers to `DeleteMessageBatch`. Without one, all are deleted.
+    deletions: Arc<Mutex<VecDeque<(u16, Value)>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
@@ -44,13 +46,19 @@ impl Sqs {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (answers, asked) = (Arc::default(), Arc::default());
-        let sqs = Self { address, answers: Arc::clone(&answers), asked: Arc::clone(&asked) };
+        let (answers, deletions, asked) = (Arc::default(), Arc::default(), Arc::default());
+        let sqs = Self {
+            address,
+            answers: Arc::clone(&answers),
+            deletions: Arc::clone(&deletions),
+            asked: Arc::clone(&asked),
+        };
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let (answers, asked) = (Arc::clone(&answers), Arc::clone(&asked));
+                let (answers, deletions, asked) =
+                    (Arc::clone(&answers), Arc::clone(&deletions), Arc::clone(&asked));
                 let service = service_fn(move |request| {
-                    serve(request, address, Arc::clone(&answers), Arc::clone(&asked))
+                    serve(request, address, Arc::clone(&answers), Arc::clone(&deletions), Arc::clone(&asked))
                 });
                 let http = hyper::server::conn::http1::Builder::new();
                 tokio::spawn(http.serve_connection(TokioIo::new(socket), service));
@@ -98,6 +106,7 @@ async fn serve(
     request: Request<Incoming>,
     address: SocketAddr,
     answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
+    deletions: Arc<Mutex<VecDeque<(u16, Value)>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
@@ -118,7 +127,11 @@ async fn serve(
             tokio::task::yield_now().await;
         }
     } else {
-        (200, json!({ "Successful": [], "Failed": [] }))
+        deletions
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or_else(|| (200, json!({ "Successful": [], "Failed": [] })))
     };
     let mut response = Response::new(Full::from(answer.to_string()));
     *response.status_mut() = status.try_into().unwrap();
@@ -213,4 +226,41 @@ async fn a_queue_that_refuses_is_asked_again_and_another_one_after_a_reload() {
     until_counted(&admin, [1, 0, 1]).await;
     origin.objects().put("k", &[], "now");
     assert_eq!(client.get("/static/k").await.field("x-cache"), "MISS", "it was purged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_deleted_was_purged_and_is_named() {
+    let (origin, sqs) = (Origin::start().await, Sqs::start().await);
+    origin.objects().put("k", &[], "old");
+    let process = Process::start(&configured(&origin, &sqs.settings()), &[]);
+    let (client, admin) = (Client::new(process.address), Client::new(process.admin));
+    while client.get("/static/k").await.field("x-cache") != "HIT" {}
+    origin.objects().put("k", &[], "now");
+    let failed =
+        json!({ "Id": "0", "SenderFault": true, "Code": "ReceiptHandleIsInvalid", "Message": "too old" });
+    sqs.deletions.lock().unwrap().push_back((200, json!({ "Successful": [], "Failed": [failed] })));
+    sqs.say(&[&record("k")]);
+    until_counted(&admin, [1, 0, 1]).await;
+    assert_eq!(client.get("/static/k").await.body, "now");
+    let warned = process.log().find(|line| line["level"] == "WARN").expect("a warning");
+    assert_eq!(warned["error"], "1 messages were not deleted: ReceiptHandleIsInvalid: too old");
+    // It is asked again after a second.
+    sqs.asked(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_drains_goes_on_reading() {
+    let (origin, sqs) = (Origin::start().await, Sqs::start().await);
+    origin.objects().put("k", &[], "old");
+    let yaml = configured(&origin, &sqs.settings()).replace("threads: 2,", "threads: 2, drain: 20s,");
+    let mut site = Site::run(origin, &yaml).await;
+    site.store("/static/k").await;
+    site.put("k", &[], "now");
+    sqs.asked(1).await;
+    let stopped = site.drain();
+    while site.admin.get("/ready").await.status == 200 {}
+    sqs.say(&[&record("k")]);
+    until_counted(&site.admin, [1, 0, 0]).await;
+    assert_eq!(site.client.get("/static/k").await.body, "now", "clients are still served");
+    stopped.abort();
 }

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -113,6 +114,33 @@ async fn sockets_of_a_supervisor_are_served() {
     let process = Process::start_by(&here, |command| pass(command, &[&public]));
     assert_eq!(Client::new(addresses[0]).get("/static/k").await.body, "hello");
     drop(process);
+    // One for operators, without a token, that everybody may open.
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("admin.sock");
+    let given = UnixListener::bind(&path).unwrap();
+    let file = folder.path().join("operators.yaml");
+    std::fs::write(&file, yaml.replace("admin: {", &format!("admin: {{ socket: {path:?},"))).unwrap();
+    for (mode, is_refused) in [(0o666, true), (0o660, false)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = crate::operating::process::command(&file);
+        let mapping = FdMapping { parent_fd: given.try_clone().unwrap().into(), child_fd: 3 };
+        command.fd_mappings(vec![mapping]).unwrap().env("LISTEN_FDS", "1");
+        if is_refused {
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.code() == Some(2) && said.contains("everybody on this machine may open"),
+                "{said}"
+            );
+        } else {
+            let process = Process::start_by(&std::fs::read_to_string(&file).unwrap(), |command| {
+                let mapping = FdMapping { parent_fd: given.try_clone().unwrap().into(), child_fd: 3 };
+                command.fd_mappings(vec![mapping]).unwrap().env("LISTEN_FDS", "1");
+            });
+            UnixStream::connect(&path).unwrap();
+            drop(process);
+        }
+    }
     // One that nobody serves.
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("yatagarasu.yaml");

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -181,6 +182,23 @@ async fn a_request_and_what_is_asked_of_s3_for_it_are_spans_of_the_client_s_trac
     }
     assert_eq!(collector.resources.lock().unwrap().first().map(String::as_str), Some("edge"));
 
+    // What is not recorded is passed on as it is.
+    site.client.get_with("/static/other", &[("traceparent", UNSAMPLED)]).await;
+    assert_eq!(site.origin.asked("other")[0].field("traceparent"), UNSAMPLED);
+    site.client.get("/static/third").await;
+    assert_eq!(site.origin.asked("third")[0].field("traceparent"), "");
+    // Its end sends what it has, and no more than that.
+    site.client.get_with("/nowhere", &[("traceparent", SAMPLED)]).await;
+    assert!(site.stop().await.unwrap());
+    let last = collector.spans(1).await;
+    assert_eq!((last[0].name.as_str(), attribute(&last[0], "url.path").as_str()), ("GET", "/nowhere"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hits_and_errors_are_spans() {
+    let collector = Collector::start().await;
+    let site = site(&collector.url(), "ratio: 0").await;
+    site.store("/static/k").await;
     // A hit, by the fast path, asks nobody.
     let answer = site.client.get_with("/static/k", &[("traceparent", SAMPLED)]).await;
     assert_eq!(answer.field("x-cache"), "HIT");
@@ -192,16 +210,18 @@ async fn a_request_and_what_is_asked_of_s3_for_it_are_spans_of_the_client_s_trac
     let none = collector.spans(2).await;
     assert_eq!(none[0].status.clone().unwrap_or_default().code(), SpanStatus::Unset);
     assert_eq!(attribute(&none[1], "error.type"), "not_found");
-    // What is not recorded is passed on as it is.
-    site.client.get_with("/static/other", &[("traceparent", UNSAMPLED)]).await;
-    assert_eq!(site.origin.asked("other")[0].field("traceparent"), UNSAMPLED);
-    site.client.get("/static/third").await;
-    assert_eq!(site.origin.asked("third")[0].field("traceparent"), "");
-    // Its end sends what it has, and no more than that.
-    site.client.get_with("/nowhere", &[("traceparent", SAMPLED)]).await;
-    assert!(site.stop().await.unwrap());
-    let last = collector.spans(1).await;
-    assert_eq!((last[0].name.as_str(), attribute(&last[0], "url.path").as_str()), ("GET", "/nowhere"));
+    // Clients write long texts. The error is there, though no access log is.
+    let long = "a".repeat(8000);
+    site.origin.answer("broken", [Reply::status(500)]);
+    let headers = [("traceparent", SAMPLED), ("user-agent", long.as_str())];
+    assert_eq!(site.client.get_with("/static/broken", &headers).await.status, 502);
+    let broken = &collector.spans(4).await[0];
+    assert_eq!(
+        (attribute(broken, "user_agent.original"), attribute(broken, "error.type")),
+        (long[..512].to_owned(), "502".to_owned())
+    );
+    let status = broken.status.clone().unwrap();
+    assert!(status.code() == SpanStatus::Error && !status.message.is_empty(), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,7 +290,10 @@ async fn a_collector_that_is_not_there_costs_nobody_anything() {
     let (client, admin) = (Client::new(process.address), Client::new(process.admin));
     assert_eq!(client.get("/static/k").await.status, 200);
     until_metric(&admin, "yatagarasu_spans_total{result=\"failed\"}", |spans| spans == 2).await;
-    let refused = |line: &serde_json::Value| line["message"] == "traces cannot be sent (`tracing.endpoint`)";
+    let refused = |line: &serde_json::Value| {
+        line["message"] == "traces cannot be sent (`tracing.endpoint`)"
+            && line["error"].as_str().is_some_and(|error| error.starts_with("Connection refused"))
+    };
     assert!(process.log().any(|line| refused(&line)), "it is in the log");
     // A reload turns to another one, and to none.
     let reload = async || {
@@ -288,4 +311,25 @@ async fn a_collector_that_is_not_there_costs_nobody_anything() {
     let metrics = admin.get("/metrics").await;
     assert!(!metrics.text().contains("yatagarasu_spans_total"), "{}", metrics.text());
     assert!(collector.spans.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_whole_though_its_client_leaves_and_a_collector_hangs() {
+    // It accepts, and never answers.
+    let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", hanging.local_addr().unwrap());
+    let origin = Origin::start().await;
+    origin.objects().put("k", &[], "hello");
+    let process = Process::start(&configured(&origin, &url, "ratio: 1", ""), &[]);
+    let (client, admin) = (Client::new(process.address), Client::new(process.admin));
+    client.get("/static/k").await;
+    let _held = hanging.accept().await.unwrap();
+    let other = configured(&origin, &url, "ratio: 1", "").replace("/static", "/other");
+    process.rewrite(other.split_once('\n').unwrap().1);
+    let json = [("content-type", "application/json")];
+    // It takes far less, or else the client leaves.
+    let _ = timeout(Duration::from_secs(1), admin.send("POST", "/reload", &json, "".into())).await;
+    until_metric(&admin, "yatagarasu_config_reloads_total{result=\"success\"}", |reloads| reloads == 1).await;
+    assert_eq!(client.get("/other/k").await.body, "hello");
+    assert!(admin.get("/config").await.text().contains("path_prefix: /other"));
 }
