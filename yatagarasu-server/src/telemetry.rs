@@ -1,6 +1,6 @@
 //! Observability of requests: the [`log`] and the [`access_log`], the [`counters`] behind the metrics with the [`traffic`] of each
-//! bucket, the [`failures`] of sources, and the [`request_id`] that links a response to its log lines. Sampled requests have [`spans`]. The dashboard also shows the
-//! [`hottest`] objects and [`recent`] errors and streams.
+//! bucket, the [`failures`] of sources, the [`spans`] of traces, and the [`request_id`] that links a response to its log lines.
+//! The dashboard also shows the [`hottest`] objects and [`recent`] errors and streams.
 
 pub mod access_log;
 pub mod counters;

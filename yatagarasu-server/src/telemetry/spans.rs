@@ -129,8 +129,8 @@ impl Tracing {
         self.tracer.load().as_ref().and_then(|tracer| ServerSpan::begin(tracer, asked))
     }
 
-    /// Has the requests that are made for a request belong to its span. One without a span is no part of a trace if the traces of
-    /// clients do not count.
+    /// Sets the `traceparent` of a request to its span, which the requests to S3 for it then belong to. Without a span, removes that
+    /// of the client if the traces of clients do not count.
     pub(crate) fn mark(&self, span: Option<&ServerSpan>, headers: &mut HeaderMap) {
         match (span, &*self.tracer.load()) {
             (Some(span), _) => span.mark(headers),
@@ -184,7 +184,7 @@ impl Tracer {
             return (TraceContext { parent_id: own_id(), ..parent }, Some(parent.parent_id));
         }
         let flags = if fastrand::f64() < self.config.ratio { SAMPLED } else { 0 };
-        // Only the last bits of a number decide whether systems further on sample it, so all of them are random.
+        // All bits are random: systems further on may decide by some of them whether they record the trace.
         let trace_id = (u128::from(own_id()) << 64) | u128::from(fastrand::u64(..));
         (TraceContext { trace_id, parent_id: own_id(), flags }, None)
     }

@@ -68,6 +68,7 @@ impl Exporting {
             let _ = told.send(());
             if timeout(LAST_TIMEOUT, &mut task).await.is_err() {
                 task.abort();
+                tracing::warn!("the collector has not taken the last traces in time (`tracing.endpoint`)");
             }
         }
     }

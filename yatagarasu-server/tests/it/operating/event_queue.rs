@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +24,7 @@ use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Client;
 use yatagarasu_testing::origin::Origin;
 
-use crate::operating::process::Process;
+use crate::operating::process::{Process, signal};
 use crate::site::{Site, bucket, document, until_metric};
 
 const ACCESS_KEY: &str = "AKIDQUEUE";
@@ -36,30 +37,44 @@ type Asked = (String, Value);
 /// A server of the protocol of SQS. It checks signatures, and answers `ReceiveMessage` as a test says; without an answer it waits.
 struct Sqs {
     address: SocketAddr,
-    answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    answers: Mutex<VecDeque<(u16, Value)>>,
     /// Answers to `DeleteMessageBatch`. Without one, all are deleted.
-    deletions: Arc<Mutex<VecDeque<(u16, Value)>>>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    deletions: Mutex<VecDeque<(u16, Value)>>,
+    asked: Mutex<Vec<Asked>>,
+    /// The number of those who wait for messages.
+    waiting: AtomicUsize,
+}
+
+/// One who waits for messages. Dropped if it leaves.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Sqs {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (answers, deletions, asked) = (Arc::default(), Arc::default(), Arc::default());
-        let sqs = Self {
-            address,
-            answers: Arc::clone(&answers),
-            deletions: Arc::clone(&deletions),
-            asked: Arc::clone(&asked),
-        };
+        let sqs = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
+        let (address, state) = (sqs.address, Arc::clone(&sqs.state));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let (answers, deletions, asked) =
-                    (Arc::clone(&answers), Arc::clone(&deletions), Arc::clone(&asked));
-                let service = service_fn(move |request| {
-                    serve(request, address, Arc::clone(&answers), Arc::clone(&deletions), Arc::clone(&asked))
-                });
+                let state = Arc::clone(&state);
+                let service = service_fn(move |request| serve(request, address, Arc::clone(&state)));
                 let http = hyper::server::conn::http1::Builder::new();
                 tokio::spawn(http.serve_connection(TokioIo::new(socket), service));
             }
@@ -79,7 +94,7 @@ impl Sqs {
     }
 
     fn answer(&self, status: u16, answer: Value) {
-        self.answers.lock().unwrap().push_back((status, answer));
+        self.state.answers.lock().unwrap().push_back((status, answer));
     }
 
     /// Has messages received, with receipts `r0` and so on.
@@ -93,21 +108,19 @@ impl Sqs {
     /// Waits for a number of requests, and returns them.
     async fn asked(&self, count: usize) -> Vec<Asked> {
         let there = async {
-            while self.asked.lock().unwrap().len() < count {
+            while self.state.asked.lock().unwrap().len() < count {
                 tokio::task::yield_now().await;
             }
         };
         timeout(PATIENCE, there).await.expect("the queue is asked");
-        self.asked.lock().unwrap().clone()
+        self.state.asked.lock().unwrap().clone()
     }
 }
 
 async fn serve(
     request: Request<Incoming>,
     address: SocketAddr,
-    answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
-    deletions: Arc<Mutex<VecDeque<(u16, Value)>>>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    state: Arc<State>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -118,16 +131,18 @@ async fn serve(
     let signed = authorization(&format!("http://{address}/"), &field("x-amz-date"), &target, &body);
     assert_eq!(field("authorization"), signed);
     let operation = target.strip_prefix("AmazonSQS.").unwrap().to_owned();
-    asked.lock().unwrap().push((operation.clone(), serde_json::from_slice(&body).unwrap()));
+    state.asked.lock().unwrap().push((operation.clone(), serde_json::from_slice(&body).unwrap()));
     let (status, answer) = if operation == "ReceiveMessage" {
+        let _one = Waiting::begin(&state.waiting);
         loop {
-            if let Some(answer) = answers.lock().unwrap().pop_front() {
+            if let Some(answer) = state.answers.lock().unwrap().pop_front() {
                 break answer;
             }
             tokio::task::yield_now().await;
         }
     } else {
-        deletions
+        state
+            .deletions
             .lock()
             .unwrap()
             .pop_front()
@@ -238,7 +253,7 @@ async fn what_cannot_be_deleted_was_purged_and_is_named() {
     origin.objects().put("k", &[], "now");
     let failed =
         json!({ "Id": "0", "SenderFault": true, "Code": "ReceiptHandleIsInvalid", "Message": "too old" });
-    sqs.deletions.lock().unwrap().push_back((200, json!({ "Successful": [], "Failed": [failed] })));
+    sqs.state.deletions.lock().unwrap().push_back((200, json!({ "Successful": [], "Failed": [failed] })));
     sqs.say(&[&record("k")]);
     until_counted(&admin, [1, 0, 1]).await;
     assert_eq!(client.get("/static/k").await.body, "now");
@@ -263,4 +278,31 @@ async fn a_server_that_drains_goes_on_reading() {
     until_counted(&site.admin, [1, 0, 0]).await;
     assert_eq!(site.client.get("/static/k").await.body, "now", "clients are still served");
     stopped.abort();
+}
+
+/// What the queue tells from then on is for the cache of the other process.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_hands_over_stops_reading() {
+    let (origin, sqs) = (Origin::start().await, Sqs::start().await);
+    origin.objects().put("k", &[], "old");
+    let yaml = configured(&origin, &sqs.settings()).replace("threads: 2,", "threads: 2, drain: 20s,");
+    let process = Process::start(&yaml, &[]);
+    sqs.asked(1).await;
+    process.signal("-USR2");
+    let line = process.log().find(|line| line["process"].is_u64()).expect("it is handed over");
+    let other = u32::try_from(line["process"].as_u64().unwrap()).unwrap();
+    sqs.asked(2).await;
+    let one_waits = async {
+        while sqs.state.waiting.load(Ordering::Relaxed) != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, one_waits).await.expect("only the other one reads");
+    let (client, admin) = (Client::unpooled(process.address), Client::unpooled(process.admin));
+    while client.get("/static/k").await.field("x-cache") != "HIT" {}
+    origin.objects().put("k", &[], "now");
+    sqs.say(&[&record("k")]);
+    until_counted(&admin, [1, 0, 0]).await;
+    assert_eq!(client.get("/static/k").await.body, "now");
+    signal("-TERM", other);
 }
