@@ -7,7 +7,7 @@ use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::origin::{MemoryObjects, Origin};
 
 use super::client::{Dial, Exchange, Http3};
-use crate::operating::process::{Process, signal};
+use crate::operating::process::Process;
 use crate::site::{bucket, document, metric, until_metric};
 use crate::tls::{Files, TlsSite};
 
@@ -105,15 +105,6 @@ async fn read(stream: &mut Exchange, from: u64, length: u64) -> u64 {
     offset
 }
 
-/// A process that has taken over, which ends with the test.
-struct Successor(u32);
-
-impl Drop for Successor {
-    fn drop(&mut self) {
-        signal("-KILL", self.0);
-    }
-}
-
 /// The kernel knows no connections of QUIC: without care, the datagrams of running downloads would go to the successor.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_process_takes_over_and_no_download_breaks_off() {
@@ -136,9 +127,7 @@ async fn another_process_takes_over_and_no_download_breaks_off() {
         clients.push(client);
         streams.push((stream, offset));
     }
-    first.signal("-USR2");
-    let line = first.log().find(|line| line["process"].is_u64()).expect("it is handed over");
-    let _successor = Successor(u32::try_from(line["process"].as_u64().unwrap()).unwrap());
+    let _successor = first.hand_over();
     // New clients get to the successor, and all of them are served.
     for _ in 0..10 {
         let mut client = dial().http3(first.address).await.unwrap();

@@ -24,7 +24,7 @@ use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Client;
 use yatagarasu_testing::origin::Origin;
 
-use crate::operating::process::{Process, signal};
+use crate::operating::process::Process;
 use crate::site::{Site, bucket, document, until_metric};
 
 const ACCESS_KEY: &str = "AKIDQUEUE";
@@ -288,9 +288,7 @@ async fn a_process_that_hands_over_stops_reading() {
     let yaml = configured(&origin, &sqs.settings()).replace("threads: 2,", "threads: 2, drain: 20s,");
     let process = Process::start(&yaml, &[]);
     sqs.asked(1).await;
-    process.signal("-USR2");
-    let line = process.log().find(|line| line["process"].is_u64()).expect("it is handed over");
-    let other = u32::try_from(line["process"].as_u64().unwrap()).unwrap();
+    let _other = process.hand_over();
     sqs.asked(2).await;
     let one_waits = async {
         while sqs.state.waiting.load(Ordering::Relaxed) != 1 {
@@ -304,5 +302,4 @@ async fn a_process_that_hands_over_stops_reading() {
     sqs.say(&[&record("k")]);
     until_counted(&admin, [1, 0, 0]).await;
     assert_eq!(client.get("/static/k").await.body, "now");
-    signal("-TERM", other);
 }

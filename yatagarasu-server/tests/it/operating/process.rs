@@ -162,6 +162,19 @@ impl Process {
         signal(name, self.child.id());
     }
 
+    /// Has another process take over, and waits until that one serves.
+    pub(crate) fn hand_over(&self) -> Successor {
+        self.signal("-USR2");
+        self.successor()
+    }
+
+    /// Waits until another process serves that was asked to take over.
+    pub(crate) fn successor(&self) -> Successor {
+        let line = self.log().find(|line| line["process"].is_u64()).expect("it is handed over");
+        assert_eq!(line["message"], "handed over: another process serves from now on");
+        Successor(u32::try_from(line["process"].as_u64().unwrap()).unwrap())
+    }
+
     /// Waits until the process has ended by itself.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
@@ -170,6 +183,22 @@ impl Process {
     fn terminate(mut self) -> Option<i32> {
         self.signal("-TERM");
         self.child.wait().unwrap().code()
+    }
+}
+
+/// A process that has taken over. It ends with the test: what waits for the output of a test would wait for it, too.
+pub(crate) struct Successor(u32);
+
+impl Successor {
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, self.0);
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        // It may have ended, or handed over itself.
+        let _ = Command::new("kill").args(["-KILL", &self.0.to_string()]).stderr(Stdio::null()).status();
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 use yatagarasu_testing::client::Client;
 use yatagarasu_testing::origin::Origin;
 
-use crate::operating::process::{Process, signal};
+use crate::operating::process::Process;
 use crate::site::{bucket, document, metric, until_metric};
 
 const STORED: &str = "yatagarasu_cache_objects{bucket=\"assets\"}";
@@ -105,14 +105,11 @@ async fn what_is_not_fetched_before_the_next_stop_is_not_forgotten() {
 async fn a_process_that_takes_over_begins_with_what_the_other_one_has_stored() {
     let (s3, mut first, _) = stored("rate: 1000").await;
     s3.forget();
-    first.signal("-USR2");
-    let line = first.log().find(|line| line["process"].is_u64()).expect("it is handed over");
-    let second = u32::try_from(line["process"].as_u64().unwrap()).unwrap();
+    let _second = first.hand_over();
     let admin = Client::unpooled(first.admin);
     assert_eq!(spawn_blocking(move || first.ended()).await.unwrap(), Some(0));
     until_metric(&admin, STORED, |stored| stored == 10).await;
     assert_eq!(s3.requests().len(), 10);
-    signal("-KILL", second);
 }
 
 #[tokio::test(flavor = "multi_thread")]

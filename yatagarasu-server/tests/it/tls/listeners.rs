@@ -164,10 +164,7 @@ async fn a_successor_gets_each_listener_by_its_address() {
     };
     let mut process = Process::start(&yaml([&secure, &redirecting, &unix]), &[]);
     process.rewrite(&yaml([&redirecting, &unix, &secure]));
-    process.signal("-USR2");
-    let line =
-        process.log().find(|line| line["message"].as_str().unwrap_or_default().starts_with("handed over"));
-    let successor: u32 = line.expect("a successor")["process"].as_u64().unwrap().try_into().unwrap();
+    let successor = process.hand_over();
     timeout(PATIENCE, async {
         while process.ended().is_none() {
             tokio::task::yield_now().await;
@@ -185,7 +182,7 @@ async fn a_successor_gets_each_listener_by_its_address() {
     let mut status = [0; 12];
     timeout(PATIENCE, local.read_exact(&mut status)).await.unwrap().unwrap();
     assert_eq!(&status, b"HTTP/1.1 200");
-    crate::operating::process::signal("-TERM", successor);
+    successor.signal("-TERM");
     timeout(PATIENCE, async {
         while path.exists() {
             tokio::task::yield_now().await;
