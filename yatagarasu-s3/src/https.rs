@@ -16,6 +16,22 @@ use tokio::time::timeout;
 /// An error of a request: without a response, or with one that is too long.
 pub type HttpsError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Returns a configuration that trusts the authorities of the system. Loads their certificates only if `is_secure`; without any, no
+/// server is trusted.
+///
+/// # Errors
+///
+/// Returns an error if TLS cannot be spoken.
+pub fn tls_config(is_secure: bool) -> Result<ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    if is_secure {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
 /// Sends small requests over HTTP or HTTPS, and reads the whole responses.
 #[derive(Debug, Clone)]
 pub struct HttpsClient {
@@ -32,15 +48,7 @@ impl HttpsClient {
     ///
     /// Returns an error if TLS cannot be spoken.
     pub fn new(is_secure: bool, limit: Duration, bytes_max: usize) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        if is_secure {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = tls_config(is_secure)?;
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
         Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), limit, bytes_max })

@@ -48,7 +48,7 @@ const CREDENTIALS_CODES: [&str; 5] = [
 pub struct QueueConfig {
     /// Its URL.
     pub url: String,
-    /// The region that requests are signed for. `None` for that of the URL, or of the environment.
+    /// The region for signatures. `None` takes the one of the URL, or else of the environment.
     pub region: Option<String>,
     /// The credentials.
     pub access: Access,
@@ -58,7 +58,7 @@ pub struct QueueConfig {
 #[derive(Debug)]
 pub struct NotificationQueue {
     url: String,
-    /// Where requests go: the URL without its path.
+    /// The URL without its path. Requests are sent there.
     endpoint: String,
     region: String,
     credentials: Credentials,

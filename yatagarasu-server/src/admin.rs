@@ -86,7 +86,7 @@ pub struct Admin {
     readiness: Readiness,
     /// Keys that a warm restart has still to fetch.
     pub(crate) pending: PendingKeys,
-    /// What has come from the queue of `events.sqs`.
+    /// The messages of the queue of `events.sqs`.
     pub(crate) queue: QueueCounts,
     /// When the server began.
     begun: Instant,

@@ -361,7 +361,7 @@ async fn accept_all(listeners: &[Listener], sockets: &[Arc<ListeningSocket>], ha
     join_all(accepting).await;
 }
 
-/// Warms the caches, and purges what a queue tells of, if the configuration says so. Never returns.
+/// Warms the caches, and purges the objects that a queue names, if the configuration says so. Never returns.
 async fn keep_caches(admin: &Arc<Admin>, config: &watch::Sender<Arc<Config>>) {
     tokio::join!(warm_up(admin, config), event_queue::read(Arc::clone(admin), config.subscribe()));
 }

@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod counters;
+pub(crate) mod ended_span;
 pub(crate) mod failures;
 pub(crate) mod hottest;
 pub mod log;

@@ -18,7 +18,7 @@ const UNIX: &str = "unix:";
 pub(super) struct AdminAddress {
     /// As errors name it.
     pub(super) shown: String,
-    /// What the paths of requests follow, without a slash at its end.
+    /// The beginning of the URLs of requests, without a slash at its end.
     pub(super) base: String,
     /// The Unix socket that requests go to, unless they go to the host of `base`.
     pub(super) socket: Option<PathBuf>,

@@ -6,16 +6,15 @@ use std::net::TcpStream as StdTcpStream;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
+use yatagarasu_s3::https::tls_config;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -62,16 +61,8 @@ async fn dial_unix(path: &Path) -> io::Result<TcpStream> {
 ///
 /// The certificates of the operating system are loaded only for `https`. If there are none, no server is trusted.
 pub(super) fn connector(uri: &Uri, socket: Option<&Path>) -> HttpsConnector<Dialer> {
-    let mut roots = RootCertStore::empty();
-    if uri.scheme_str() == Some("https") {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the library has what the default versions of TLS need")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = tls_config(uri.scheme_str() == Some("https"));
+    let config = config.expect("the library has the ciphers of its default versions of TLS");
     let mut over_tcp = HttpConnector::new();
     over_tcp.enforce_http(false);
     let dialer = socket.map_or(Dialer::Tcp(over_tcp), |path| Dialer::Unix(path.to_owned()));

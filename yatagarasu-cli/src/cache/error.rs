@@ -76,7 +76,7 @@ pub(crate) enum AdminError {
         key: String,
         /// The bucket.
         bucket: String,
-        /// A line about what may be meant. Empty if there is none.
+        /// A line with a similar key. Empty if there is none.
         hint: String,
     },
     /// A sitemap cannot be read.

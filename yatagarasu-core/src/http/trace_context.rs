@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// The trace of a request, and the span that has caused the request.
 pub const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What tracing systems add to it.
+/// The additions of tracing systems.
 pub const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Length of a `traceparent` of version 00, in bytes.

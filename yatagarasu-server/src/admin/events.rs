@@ -42,7 +42,7 @@ struct Change {
     keys: Vec<String>,
 }
 
-/// Who tells of a changed object.
+/// The sender of a notification.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Teller {
     /// A client of `POST /events`.
@@ -222,7 +222,7 @@ impl EventAuthorization {
     }
 }
 
-/// Purges what a notification tells of.
+/// Answers `POST /events`.
 pub(super) async fn answer(buckets: &Arc<Buckets>, body: Incoming, client: IpAddr) -> Response<Full<Bytes>> {
     // SNS calls it plain text. No page in a browser can send the token to another origin.
     let notification: Value = match order::parse(body, EXPECTED).await {
@@ -239,7 +239,7 @@ pub(super) async fn answer(buckets: &Arc<Buckets>, body: Incoming, client: IpAdd
     }
 }
 
-/// Purges what a notification tells of.
+/// Reads a notification, and purges the changed objects.
 ///
 /// # Errors
 ///

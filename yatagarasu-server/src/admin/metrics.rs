@@ -34,7 +34,7 @@ pub(crate) struct Metered {
     pub(crate) buckets: Arc<Buckets>,
     /// Reloads the configuration, if that comes from a file.
     pub(crate) reloader: Option<Arc<Reloader>>,
-    /// What has come from the queue of `events.sqs`, if there is one.
+    /// The messages of the queue of `events.sqs`, if there is one.
     pub(crate) queue: Option<QueueRead>,
 }
 

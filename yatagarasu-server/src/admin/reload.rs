@@ -23,8 +23,8 @@ pub(super) fn show_running(config: &Config) -> Response<Full<Bytes>> {
     response
 }
 
-/// Reloads the configuration. Returns what has changed, or the reasons for which nothing has. Runs in a task of its own: a client
-/// that leaves must not stop it half-way.
+/// Reloads the configuration. Returns the buckets and the fates of their caches, or the reasons if nothing has changed. Runs in a
+/// task of its own, so that a client that leaves does not stop it half-way.
 #[expect(clippy::disallowed_methods, reason = "ends when the configuration is applied")]
 pub(super) async fn answer(
     reloader: Option<&Arc<Reloader>>,

@@ -29,10 +29,10 @@ const DATAGRAM_BUFFER_BYTES: usize = 2 << 20;
 /// The Unix socket of the admin API at which commands look for a server.
 pub const ADMIN_SOCKET: &str = "/run/yatagarasu/admin.sock";
 
-/// Who may open a Unix socket.
+/// The users that may open a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SocketAccess {
-    /// All who can reach it: the permissions of its folder say who that is.
+    /// All users, as far as the permissions of its folder let them.
     All,
     /// The owner and the group of this process.
     Group,

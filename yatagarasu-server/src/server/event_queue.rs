@@ -1,4 +1,4 @@
-//! Reads what stores put into a queue of Amazon SQS about changed objects, and has it purged.
+//! Reads the notifications in a queue of Amazon SQS, and purges the objects that they name.
 //!
 //! A message is deleted when its objects are purged. A process that another one replaces stops reading at once: what it has
 //! received and not deleted comes again, and goes to the other one.
@@ -20,10 +20,10 @@ use crate::config::Config;
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// What has become of messages, with names in metrics.
+/// The results of messages, with their names in metrics.
 pub(crate) const RESULTS: [&str; 2] = ["taken", "unreadable"];
 
-/// Counts what has come from the queue.
+/// Counts the messages of the queue, and the failed requests to it.
 #[derive(Debug, Default)]
 pub(crate) struct QueueCounts {
     /// Messages in the order of [`RESULTS`].
@@ -40,7 +40,7 @@ pub(crate) struct QueueRead {
 }
 
 impl QueueCounts {
-    /// Returns what was counted so far.
+    /// Returns the current counts.
     pub(crate) fn read(&self) -> QueueRead {
         QueueRead {
             messages: self.messages.each_ref().map(|count| count.load(Ordering::Relaxed)),
@@ -70,7 +70,7 @@ async fn read_on(admin: &Admin, settings: Option<&QueueConfig>) {
     let (failures, unreadable) = (LogLimit::default(), LogLimit::default());
     let (mut pause, mut queue) = (PAUSE, None);
     loop {
-        // Made once: it keeps its connections, its credentials, and what it has learned.
+        // Made once: it keeps its connections, its credentials, and the time of the queue.
         let made = match queue.take() {
             Some(made) => Ok(made),
             None => NotificationQueue::new(settings, Arc::new(SystemClock)).await,

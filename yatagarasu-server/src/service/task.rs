@@ -40,7 +40,7 @@ impl Task {
     }
 }
 
-/// What every response gets at its end.
+/// Completes the heads of responses.
 #[derive(Debug, Clone)]
 pub(super) struct Finish {
     pub(super) front: Front,
@@ -62,7 +62,7 @@ pub(crate) type Settling = Pin<Box<dyn Future<Output = Response<ResponseBody>> +
 
 /// Returns a future that carries out a task. If a website has something to serve instead, serves that.
 ///
-/// Each miss has such a future, on the heap: that of a plain object is small, and has no room for what few requests need.
+/// Each miss has such a future, on the heap: the future of a plain object is small. The rest of the work has boxes of its own.
 pub(super) fn settle(
     gateway: Gateway,
     task: Task,
@@ -185,7 +185,7 @@ fn served_instead(instead: Instead, method: &Method, mut context: ResponseContex
 mod tests {
     use super::*;
 
-    /// Returns the size of what a function of four arguments returns.
+    /// Returns the size of the value that a function of four arguments returns.
     fn returned<A, B, C, D, R>(_: fn(A, B, C, D) -> R) -> usize {
         size_of::<R>()
     }

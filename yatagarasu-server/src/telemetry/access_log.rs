@@ -23,12 +23,13 @@ use yatagarasu_core::{CacheStatus, Clock, GatewayError, SourceError, SourceTrace
 
 use crate::config::LogConfig;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::ended_span::EndedSpan;
 use crate::telemetry::log;
 use crate::telemetry::log::output::Destination;
 use crate::telemetry::log::queue::Queue;
 use crate::telemetry::recent::{LONG_BYTES, RecentError, RunningStream};
 use crate::telemetry::request_id::RequestId;
-use crate::telemetry::spans::{EndedSpan, ServerSpan};
+use crate::telemetry::spans::ServerSpan;
 use crate::telemetry::traffic::{CacheOutcome, Ended, Origin, Traffic, method_index};
 
 use field::{Field, Record};
@@ -100,7 +101,7 @@ pub(crate) struct Entry {
     counted: u64,
     /// Whether the body was cut off, other than by the client.
     broken: bool,
-    /// What went wrong, if somebody wants to know.
+    /// The failure, if the log or a span needs it.
     failure: Option<String>,
     /// The span of the request, if it is recorded.
     span: Option<Box<ServerSpan>>,
@@ -294,7 +295,7 @@ impl Entry {
         self.note(|| error.to_string());
     }
 
-    /// Keeps what went wrong for the log and the span, if there is either.
+    /// Keeps the failure for the log and the span, if there is either.
     fn note(&mut self, failure: impl FnOnce() -> String) {
         if self.line.is_some() || self.span.is_some() {
             self.failure = Some(failure());

@@ -1,12 +1,10 @@
 //! No traces: this build has no feature `otel`.
 
-use std::time::Duration;
-
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 
 use crate::config::TracingConfig;
 use crate::telemetry::access_log::request::Asked;
-use crate::telemetry::request_id::RequestId;
+use crate::telemetry::ended_span::EndedSpan;
 
 /// Nothing is traced.
 #[derive(Debug, Default)]
@@ -15,22 +13,6 @@ pub(crate) struct Tracing;
 /// There is none.
 #[derive(Debug)]
 pub(crate) enum ServerSpan {}
-
-/// What is known of a response that has ended.
-#[derive(Debug)]
-#[expect(dead_code, reason = "there is no span that it ends")]
-pub(crate) struct EndedSpan<'a> {
-    pub(crate) status: StatusCode,
-    pub(crate) bytes: u64,
-    pub(crate) bucket: Option<&'a str>,
-    pub(crate) cache: &'static str,
-    pub(crate) from: &'static str,
-    pub(crate) request_id: &'a RequestId,
-    pub(crate) first_byte: Option<Duration>,
-    pub(crate) duration: Duration,
-    pub(crate) broken: bool,
-    pub(crate) error: Option<&'a str>,
-}
 
 impl Tracing {
     /// Does nothing: a configuration with a collector is refused.

@@ -30,7 +30,7 @@ use crate::config::TracingConfig;
 use crate::telemetry::access_log::request::Asked;
 
 use export::Exporting;
-pub(crate) use server_span::{EndedSpan, ServerSpan};
+pub(crate) use server_span::ServerSpan;
 
 /// The results of spans, with their names in metrics.
 pub(crate) const RESULTS: [&str; 3] = ["exported", "dropped", "failed"];
@@ -46,7 +46,7 @@ pub(crate) struct Tracing {
     counts: Arc<Counts>,
 }
 
-/// What has become of spans.
+/// The results of spans.
 #[derive(Debug)]
 pub(crate) struct Counts {
     /// Spans in the order of [`RESULTS`].
@@ -77,11 +77,11 @@ pub(crate) struct Tracer {
     queue: Sender<SpanData>,
     counts: Arc<Counts>,
     scope: InstrumentationScope,
-    /// What sends the spans.
+    /// The task that sends the spans.
     exporting: Exporting,
 }
 
-/// What a span is, besides its attributes.
+/// A span that has ended.
 #[derive(Debug)]
 struct Ended {
     name: String,
@@ -142,19 +142,19 @@ impl Tracing {
         }
     }
 
-    /// Returns what starts spans, if requests are traced.
+    /// Returns the tracer, if requests are traced.
     fn tracer(&self) -> Option<Arc<Tracer>> {
         self.tracer.load_full()
     }
 
-    /// Returns what has become of spans, or `None` if requests are not traced.
+    /// Returns the results of spans, or `None` if requests are not traced.
     pub(crate) fn counts(&self) -> Option<&Counts> {
         self.tracer.load().as_ref().map(|_| &*self.counts)
     }
 }
 
 impl Counts {
-    /// Returns the number of spans by what has become of them, in the order of [`RESULTS`].
+    /// Returns the number of spans by result, in the order of [`RESULTS`].
     pub(crate) fn spans(&self) -> [u64; RESULTS.len()] {
         self.spans.each_ref().map(|count| count.load(Ordering::Relaxed))
     }

@@ -56,12 +56,12 @@ pub(super) enum NoExporter {
     Tls(#[from] rustls::Error),
 }
 
-/// What sends spans until it is told to finish.
+/// The task that sends spans, until it is told to finish.
 #[derive(Debug)]
 pub(super) struct Exporting(Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>);
 
 impl Exporting {
-    /// Sends what waits, if the collector takes it soon.
+    /// Sends the spans that wait, if the collector takes them soon.
     pub(super) async fn finish(&self) {
         let taken = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some((told, mut task)) = taken {
@@ -74,7 +74,7 @@ impl Exporting {
     }
 }
 
-/// Starts to send what is put into the returned queue to the collector at `url`.
+/// Starts a task that sends the spans in the returned queue to the collector at `url`.
 pub(super) fn start(
     url: &str,
     service: &str,

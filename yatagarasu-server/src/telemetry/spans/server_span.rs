@@ -1,10 +1,10 @@
 //! The span of a client's request.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use http::Version;
 use http::header::{self, HeaderMap};
-use http::{StatusCode, Version};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanKind, Status};
 use yatagarasu_core::http::trace_context::{TRACE_PARENT, TRACE_STATE, TraceContext};
@@ -12,7 +12,7 @@ use yatagarasu_core::{Clock, SystemClock};
 
 use crate::telemetry::access_log::redact::redacted;
 use crate::telemetry::access_log::request::Asked;
-use crate::telemetry::request_id::RequestId;
+use crate::telemetry::ended_span::EndedSpan;
 
 use super::{Ended, Tracer};
 
@@ -27,7 +27,11 @@ pub(super) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
 }
 
-/// The span of a client's request that is recorded, on its way.
+fn text(name: &'static str, value: &str) -> KeyValue {
+    KeyValue::new(name, cut(value).to_owned())
+}
+
+/// The span of a client's request, from its head to the end of the response.
 #[derive(Debug)]
 pub(crate) struct ServerSpan {
     tracer: Arc<Tracer>,
@@ -37,23 +41,6 @@ pub(crate) struct ServerSpan {
     begun: SystemTime,
     method: &'static str,
     attributes: Vec<KeyValue>,
-}
-
-/// What is known of a response that has ended.
-#[derive(Debug)]
-pub(crate) struct EndedSpan<'a> {
-    pub(crate) status: StatusCode,
-    pub(crate) bytes: u64,
-    pub(crate) bucket: Option<&'a str>,
-    /// What the cache did, and where the response came from, as in metrics.
-    pub(crate) cache: &'static str,
-    pub(crate) from: &'static str,
-    pub(crate) request_id: &'a RequestId,
-    pub(crate) first_byte: Option<Duration>,
-    pub(crate) duration: Duration,
-    /// Whether the body was cut off, other than by the client.
-    pub(crate) broken: bool,
-    pub(crate) error: Option<&'a str>,
 }
 
 impl ServerSpan {
@@ -67,32 +54,28 @@ impl ServerSpan {
         }
         let method = METHODS.iter().find(|one| **one == asked.method.as_str());
         let mut attributes = Vec::with_capacity(16);
-        let mut add =
-            |name: &'static str, value: &str| attributes.push(KeyValue::new(name, cut(value).to_owned()));
-        add("http.request.method", method.unwrap_or(&"_OTHER"));
+        attributes.push(text("http.request.method", method.unwrap_or(&"_OTHER")));
         if method.is_none() {
-            add("http.request.method_original", asked.method.as_str());
+            attributes.push(text("http.request.method_original", asked.method.as_str()));
         }
-        add("url.scheme", if asked.is_secure { "https" } else { "http" });
-        add("url.path", asked.path);
+        attributes.push(text("url.scheme", if asked.is_secure { "https" } else { "http" }));
+        attributes.push(text("url.path", asked.path));
         if let Some(query) = asked.query {
-            add("url.query", &redacted(query));
+            attributes.push(text("url.query", &redacted(query)));
         }
         if let Some(host) = asked.host() {
             let (name, port) = split_port(&host);
-            add("server.address", name);
+            attributes.push(text("server.address", name));
             if let Some(port) = port {
                 attributes.push(KeyValue::new("server.port", i64::from(port)));
             }
         }
-        let mut add =
-            |name: &'static str, value: &str| attributes.push(KeyValue::new(name, cut(value).to_owned()));
-        add("network.protocol.version", version(asked.version));
+        attributes.push(text("network.protocol.version", version(asked.version)));
         if let Some(client) = asked.client() {
-            add("client.address", &client.to_string());
+            attributes.push(text("client.address", &client.to_string()));
         }
         if let Some(agent) = asked.fields.get(&header::USER_AGENT) {
-            add("user_agent.original", &agent);
+            attributes.push(text("user_agent.original", &agent));
         }
         let (tracer, begun) = (Arc::clone(tracer), SystemClock.date());
         Some(Box::new(Self { tracer, context, parent, begun, method: method.unwrap_or(&"HTTP"), attributes }))
