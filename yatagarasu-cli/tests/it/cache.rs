@@ -521,10 +521,13 @@ async fn statistics_are_shown_again_and_again() {
     assert!(child.wait().unwrap().success());
 
     let mut terminal = Terminal::start(&mut watch(&[]));
-    terminal.until(|text| text.contains("\u{1b}[H") && text.contains("50.0%"));
+    // Each screen begins at the top and ends by clearing what was below.
+    let shown = |rate| {
+        move |text: &str| text.contains("\u{1b}[H") && text.contains(rate) && text.ends_with("\u{1b}[J")
+    };
+    terminal.until(shown("50.0%"));
     site.fetch(&["/static/a", "/static/a"]).await;
-    let text = terminal.until(|text| text.contains("75.0%"));
-    assert!(text.contains("\u{1b}[J"), "what was there before is cleared: {text:?}");
+    terminal.until(shown("75.0%"));
     terminal.interrupt();
     assert!(!terminal.end().0.success());
 }
