@@ -29,6 +29,10 @@ use cache::error::AdminError;
 use config::ConfigCommandError;
 use explain::ExplainError;
 
+/// The server's, which the demo is.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit status of a `cache` command that the server, or what is at its URL, did not carry out.
 const FAILED: u8 = 1;
 

@@ -14,6 +14,10 @@ use yatagarasu_server::telemetry::log::Log;
 use yatagarasu_server::{Config, Handover, Reloader, Server, Stop, supervisor, tell_predecessor};
 use yatagarasu_sys::process::raise_open_files_limit;
 
+/// Costs less than the C library's (docs/src/benchmarks.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit status of a start that failed: nothing was served.
 const NOT_STARTED: u8 = 2;
 

@@ -1,8 +1,7 @@
 //! Returns memory to the system after a burst of connections.
 //!
-//! The allocator keeps freed memory between allocations that are still used, which after thousands of connections is
-//! most of it. Looking for whole free pages holds up other threads that allocate, for tens of milliseconds if a cache
-//! has left many holes. So a thread of its own does it, and seldom.
+//! The allocator keeps freed pages for later, which after thousands of connections is most of its memory. Looking for
+//! all of them takes milliseconds. So a thread of its own does it, and seldom.
 
 use std::time::Duration;
 

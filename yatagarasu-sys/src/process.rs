@@ -34,10 +34,11 @@ pub fn is_out_of_files(error: &std::io::Error) -> bool {
     [libc::EMFILE, libc::ENFILE].map(Some).contains(&error.raw_os_error())
 }
 
-/// Makes the allocator return whole free pages to the system (glibc only). It may take tens of milliseconds, in which
-/// other threads that allocate wait.
+/// Makes mimalloc, the allocator of both programs, return whole free pages to the system.
+#[expect(unsafe_code, reason = "the crate has no safe wrapper")]
 pub fn release_free_memory() {
-    system::release_free_memory();
+    // SAFETY: it asks nothing of its caller, and touches only memory that nothing uses.
+    unsafe { libmimalloc_sys::mi_collect(true) };
 }
 
 /// Lets all other threads run before the calling one, where threads have priorities of their own (Linux).

@@ -168,9 +168,9 @@ async fn a_stream_over_http2_is_bounded_alike() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_comes_back_when_clients_that_do_not_read_leave() {
-    // So many streams that, with 30 KiB each, they hold more than may be left.
+    // So many streams that, with 20 KiB each, they hold much more than may be left.
     const STREAMS: u64 = 1000;
-    const LEFT: u64 = 10_000_000;
+    const LEFT: u64 = 8_000_000;
     raise_open_files_limit();
     let (s3, process) = serving(1 << 30).await;
     let idle = process.memory();
