@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use http::StatusCode;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanKind, Status};
 use tokio::time::Instant;
@@ -40,6 +41,8 @@ struct Running<'a> {
     begun: (SystemTime, Instant),
     /// The kind of failure and its reason, if there is no answer.
     result: Result<(), (&'static str, String)>,
+    /// The status that the source answered with, if it answered.
+    status: Option<StatusCode>,
 }
 
 impl Traced {
@@ -69,15 +72,22 @@ impl Traced {
         request.headers.insert(TRACE_PARENT, context.field());
         let (begun, parent) = ((SystemClock.date(), Instant::now()), parent.parent_id);
         let result = Err(("abandoned", "nobody waited for it any more".to_owned()));
-        let running = Running { source: self, tracer, operation, key, context, parent, begun, result };
+        let status = None;
+        let running =
+            Running { source: self, tracer, operation, key, context, parent, begun, result, status };
         (Some(running), Cow::Owned(request))
     }
 }
 
 impl Running<'_> {
-    /// Ends a span, if there is one, with the answer to its request.
-    fn end<T>(running: Option<Self>, answer: Result<T, SourceError>) -> Result<T, SourceError> {
+    /// Ends a span, if there is one, with the answer to its request. `status` tells that of an answer that is no error.
+    fn end<T>(
+        running: Option<Self>,
+        answer: Result<T, SourceError>,
+        status: impl Fn(&T) -> StatusCode,
+    ) -> Result<T, SourceError> {
         if let Some(mut running) = running {
+            running.status = answer.as_ref().map_or_else(SourceError::status, |answer| Some(status(answer)));
             running.result =
                 answer.as_ref().map(|_| ()).map_err(|error| (result_of(error), error.to_string()));
         }
@@ -96,6 +106,9 @@ impl Drop for Running<'_> {
         ];
         if !self.key.is_empty() {
             attributes.push(KeyValue::new("aws.s3.key", cut(self.key).to_owned()));
+        }
+        if let Some(status) = self.status {
+            attributes.push(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
         }
         let status = match &self.result {
             Ok(()) => Status::Unset,
@@ -117,6 +130,11 @@ impl Drop for Running<'_> {
     }
 }
 
+/// Returns the status that came with these fields.
+fn status_of(meta: &ObjectMeta) -> StatusCode {
+    if meta.is_partial() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK }
+}
+
 #[async_trait]
 #[deny(
     clippy::missing_trait_methods,
@@ -125,7 +143,10 @@ impl Drop for Running<'_> {
 impl ObjectSource for Traced {
     async fn get(&self, key: &ObjectKey, request: &SourceRequest) -> Result<Answer<Object>, SourceError> {
         let (running, request) = self.begin("GetObject", key.as_str(), request);
-        Running::end(running, self.inner.get(key, &request).await)
+        Running::end(running, self.inner.get(key, &request).await, |answer| match answer {
+            Answer::Object(object) => status_of(&object.meta),
+            Answer::NotModified(_) => StatusCode::NOT_MODIFIED,
+        })
     }
 
     async fn head(
@@ -134,17 +155,20 @@ impl ObjectSource for Traced {
         request: &SourceRequest,
     ) -> Result<Answer<ObjectMeta>, SourceError> {
         let (running, request) = self.begin("HeadObject", key.as_str(), request);
-        Running::end(running, self.inner.head(key, &request).await)
+        Running::end(running, self.inner.head(key, &request).await, |answer| match answer {
+            Answer::Object(meta) => status_of(meta),
+            Answer::NotModified(_) => StatusCode::NOT_MODIFIED,
+        })
     }
 
     async fn preflight(&self, key: &ObjectKey, request: &SourceRequest) -> Result<ObjectMeta, SourceError> {
         let (running, request) = self.begin("Options", key.as_str(), request);
-        Running::end(running, self.inner.preflight(key, &request).await)
+        Running::end(running, self.inner.preflight(key, &request).await, |_| StatusCode::OK)
     }
 
     async fn list(&self, listing: &Listing, request: &SourceRequest) -> Result<ListPage, SourceError> {
         let (running, request) = self.begin("ListObjectsV2", "", request);
-        Running::end(running, self.inner.list(listing, &request).await)
+        Running::end(running, self.inner.list(listing, &request).await, |_| StatusCode::OK)
     }
 
     async fn probe(&self) -> Result<(), SourceError> {

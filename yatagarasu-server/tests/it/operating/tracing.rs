@@ -169,7 +169,8 @@ async fn a_request_and_what_is_asked_of_s3_for_it_are_spans_of_the_client_s_trac
     assert!(attribute(server, "yatagarasu.first_byte").parse::<f64>().unwrap() > 0.0);
     // Each attempt has a span of its own, which S3 is told of.
     let asked = site.origin.asked("k");
-    for ((span, asked), error) in [first, second].into_iter().zip(&asked).zip(["throttled", ""]) {
+    let answers = [("503", "throttled"), ("200", "")];
+    for ((span, asked), (status, error)) in [first, second].into_iter().zip(&asked).zip(answers) {
         assert_eq!((span.kind(), span.name.as_str()), (SpanKind::Client, "S3/GetObject"));
         assert_eq!(span.parent_span_id, server.span_id);
         let expected = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", hex(&span.span_id));
@@ -177,6 +178,7 @@ async fn a_request_and_what_is_asked_of_s3_for_it_are_spans_of_the_client_s_trac
         assert_eq!(asked.field("tracestate"), "a=1");
         assert_eq!(attribute(span, "aws.s3.key"), "k");
         assert_eq!(attribute(span, "error.type"), error);
+        assert_eq!(attribute(span, "http.response.status_code"), status);
         let has_failed = span.status.as_ref().is_some_and(|status| status.code() == SpanStatus::Error);
         assert_eq!(has_failed, !error.is_empty());
     }
