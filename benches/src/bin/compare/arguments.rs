@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// Number of samples of each figure; the report shows their median. [default: 5, quick: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=99))]
     samples: Option<u32>,
-    /// Length of a sample in seconds. [default: 1, quick: 0.5]
+    /// Length of a sample in seconds. [default: 0.5]
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
     /// Also writes `compare.md` and `compare.svg` into this folder.
@@ -46,7 +46,7 @@ impl Arguments {
 
     /// Returns the length of a sample.
     pub(crate) fn duration(&self) -> Duration {
-        self.seconds.unwrap_or(Duration::from_millis(if self.quick { 500 } else { 1000 }))
+        self.seconds.unwrap_or(Duration::from_millis(500))
     }
 }
 

@@ -120,8 +120,7 @@ impl Row {
                 let measured = if self == Self::Crowd { 3 } else { 2 };
                 (Duration::from_secs(5) + Duration::from_secs(3) * samples) * peers.min(measured)
             }
-            Self::Idle => Duration::from_secs(6) * peers,
-            Self::Start => Duration::from_secs(12) * peers,
+            Self::Idle | Self::Start => Duration::from_secs(6) * peers,
         }
     }
 }

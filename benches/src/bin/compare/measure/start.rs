@@ -11,7 +11,7 @@ use crate::report::Outcome;
 use crate::statistics::real;
 
 /// Starts of each proxy.
-const STARTS: usize = 10;
+const STARTS: usize = 5;
 
 /// Time from the first response to the reading of the memory.
 const REST: Duration = Duration::from_millis(200);
