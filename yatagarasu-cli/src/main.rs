@@ -29,7 +29,7 @@ use cache::error::AdminError;
 use config::ConfigCommandError;
 use explain::ExplainError;
 
-/// The server's, which the demo is.
+/// The server's allocator: the demo runs the server in this process.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

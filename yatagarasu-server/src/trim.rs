@@ -1,7 +1,7 @@
 //! Returns memory to the system after a burst of connections.
 //!
-//! The allocator keeps freed pages for later, which after thousands of connections is most of its memory. Looking for
-//! all of them takes milliseconds. So a thread of its own does it, and seldom.
+//! The allocator keeps freed pages for later, which after thousands of connections is most of its memory. Finding
+//! all of them is work. So a thread of its own does it, and seldom.
 
 use std::time::Duration;
 

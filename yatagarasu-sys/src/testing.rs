@@ -19,7 +19,7 @@ impl CountingAllocator {
     }
 }
 
-/// Returns what mimalloc, the allocator of both programs, takes for an allocation: the size of its class.
+/// Returns the bytes that mimalloc takes for an allocation. Both programs use it.
 #[expect(unsafe_code, reason = "the crate has no safe wrapper")]
 fn gross(layout: Layout) -> usize {
     // SAFETY: it only computes.

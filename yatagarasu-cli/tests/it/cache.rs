@@ -521,7 +521,7 @@ async fn statistics_are_shown_again_and_again() {
     assert!(child.wait().unwrap().success());
 
     let mut terminal = Terminal::start(&mut watch(&[]));
-    // Each screen begins at the top and ends by clearing what was below.
+    // The command moves to the top, writes the table, and clears the rest of the screen last.
     let shown = |rate| {
         move |text: &str| text.contains("\u{1b}[H") && text.contains(rate) && text.ends_with("\u{1b}[J")
     };
