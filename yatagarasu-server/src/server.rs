@@ -234,9 +234,7 @@ impl Server {
         let Self { listeners, sockets, http3, admin_sockets, admin, workers, admission, phase, parts } = self;
         let (handed_over, is_handed_over) = watch::channel(false);
         // From now on, the files of the Unix sockets that another process has passed on are those of this one.
-        for socket in sockets.iter().chain(&admin_sockets) {
-            socket.leave(false);
-        }
+        leave(sockets.iter().chain(&admin_sockets), false);
         let operators = serve_operators(&admin, admin_sockets, is_handed_over);
         let served = async {
             {
@@ -248,35 +246,38 @@ impl Server {
                     );
                 };
                 let (mut accepting, trimming) = (pin!(accepting), keep_small(|| workers.connections()));
+                // Boxed to end it before the rest. Never begun anew: the queue may give a message to a request that was given up.
+                let mut reading = Box::pin(event_queue::read(Arc::clone(&admin), parts.config.subscribe()));
                 let stop = tokio::select! {
                     never = watch_over(|| workers.beat()) => match never {},
                     () = &mut accepting => Stop::Now,
                     () = trimming => Stop::Now,
                     () = renew(&listeners) => Stop::Now,
                     () = keep_certificates(&listeners) => Stop::Now,
-                    () = keep_caches(&admin, &parts.config) => Stop::Now,
+                    () = warm_up(&admin, &parts.config) => Stop::Now,
+                    () = &mut reading => Stop::Now,
                     stop = until => stop,
                 };
                 let drain = parts.config.borrow().server.drain;
                 match stop {
                     Stop::Drain if !drain.is_zero() => {
-                        let seconds = drain.as_secs_f32();
-                        tracing::info!(seconds, "draining: not ready, but still serving");
+                        tracing::info!(
+                            seconds = drain.as_secs_f32(),
+                            "draining: not ready, but still serving"
+                        );
                         phase.send_replace(Phase::Draining);
                         // They have ended if it times out, too. What clients still get has to be purged.
-                        let reading = event_queue::read(Arc::clone(&admin), parts.config.subscribe());
                         let _ = timeout(drain, async { tokio::join!(accepting, reading) }).await;
                     }
                     Stop::HandedOver => {
+                        drop(reading);
                         http3.leave();
                         handed_over.send_replace(true);
                         phase.send_replace(Phase::HandedOver);
                         // Clients of HTTP/3 that are still served here get nowhere else with their next connections.
                         let accepting = http3.accept(&listeners, &admission, &parts.limits, hand);
                         let _ = timeout(drain, accepting).await;
-                        for socket in &sockets {
-                            socket.leave(true);
-                        }
+                        leave(&sockets, true);
                     }
                     Stop::Drain | Stop::Now => {}
                 }
@@ -327,6 +328,13 @@ fn listen(
     }
 }
 
+/// Records whether another process serves these sockets from now on.
+fn leave<'a>(sockets: impl IntoIterator<Item = &'a Arc<ListeningSocket>>, is_left: bool) {
+    for socket in sockets {
+        socket.leave(is_left);
+    }
+}
+
 /// Serves operators, until another process does.
 async fn serve_operators(
     admin: &Arc<Admin>,
@@ -338,9 +346,7 @@ async fn serve_operators(
         _ = serving => {}
         _ = is_handed_over.wait_for(|handed_over| *handed_over) => {}
     }
-    for socket in &sockets {
-        socket.leave(true);
-    }
+    leave(&sockets, true);
     drop(sockets);
     pending().await
 }
@@ -359,11 +365,6 @@ async fn accept_all(listeners: &[Listener], sockets: &[Arc<ListeningSocket>], ha
         accept(&listener.config().key, socket, take).await;
     });
     join_all(accepting).await;
-}
-
-/// Warms the caches, and purges the objects that a queue names, if the configuration says so. Never returns.
-async fn keep_caches(admin: &Arc<Admin>, config: &watch::Sender<Arc<Config>>) {
-    tokio::join!(warm_up(admin, config), event_queue::read(Arc::clone(admin), config.subscribe()));
 }
 
 /// Warms the caches if the configuration says so. Never returns.

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::Client;
@@ -48,21 +49,38 @@ struct State {
     asked: Mutex<Vec<Asked>>,
     /// The number of those who wait for messages.
     waiting: AtomicUsize,
+    /// Notified after each change of the rest.
+    changed: Notify,
+}
+
+impl State {
+    /// Waits until `look` finds something.
+    async fn find<T>(&self, look: impl Fn(&Self) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(found) = look(self) {
+                return found;
+            }
+            changed.await;
+        }
+    }
 }
 
 /// One who waits for messages. Dropped if it leaves.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a State);
 
 impl<'a> Waiting<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+    fn begin(state: &'a State) -> Self {
+        state.waiting.fetch_add(1, Ordering::Relaxed);
+        state.changed.notify_waiters();
+        Self(state)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.notify_waiters();
     }
 }
 
@@ -95,6 +113,7 @@ impl Sqs {
 
     fn answer(&self, status: u16, answer: Value) {
         self.state.answers.lock().unwrap().push_back((status, answer));
+        self.state.changed.notify_waiters();
     }
 
     /// Has messages received, with receipts `r0` and so on.
@@ -107,13 +126,11 @@ impl Sqs {
 
     /// Waits for a number of requests, and returns them.
     async fn asked(&self, count: usize) -> Vec<Asked> {
-        let there = async {
-            while self.state.asked.lock().unwrap().len() < count {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, there).await.expect("the queue is asked");
-        self.state.asked.lock().unwrap().clone()
+        let there = self.state.find(|state| {
+            let asked = state.asked.lock().unwrap();
+            (asked.len() >= count).then(|| asked.clone())
+        });
+        timeout(PATIENCE, there).await.expect("the queue is asked")
     }
 }
 
@@ -132,14 +149,10 @@ async fn serve(
     assert_eq!(field("authorization"), signed);
     let operation = target.strip_prefix("AmazonSQS.").unwrap().to_owned();
     state.asked.lock().unwrap().push((operation.clone(), serde_json::from_slice(&body).unwrap()));
+    state.changed.notify_waiters();
     let (status, answer) = if operation == "ReceiveMessage" {
-        let _one = Waiting::begin(&state.waiting);
-        loop {
-            if let Some(answer) = state.answers.lock().unwrap().pop_front() {
-                break answer;
-            }
-            tokio::task::yield_now().await;
-        }
+        let _one = Waiting::begin(&state);
+        state.find(|state| state.answers.lock().unwrap().pop_front()).await
     } else {
         state
             .deletions
@@ -276,6 +289,9 @@ async fn a_server_that_drains_goes_on_reading() {
     while site.admin.get("/ready").await.status == 200 {}
     sqs.say(&[&record("k")]);
     until_counted(&site.admin, [1, 0, 0]).await;
+    // A second request would be one too many: the first one's answer may hold messages.
+    let asked: Vec<_> = sqs.asked(2).await.into_iter().map(|(operation, _)| operation).collect();
+    assert_eq!(asked[..2], ["ReceiveMessage", "DeleteMessageBatch"]);
     assert_eq!(site.client.get("/static/k").await.body, "now", "clients are still served");
     stopped.abort();
 }
@@ -290,11 +306,7 @@ async fn a_process_that_hands_over_stops_reading() {
     sqs.asked(1).await;
     let _other = process.hand_over();
     sqs.asked(2).await;
-    let one_waits = async {
-        while sqs.state.waiting.load(Ordering::Relaxed) != 1 {
-            tokio::task::yield_now().await;
-        }
-    };
+    let one_waits = sqs.state.find(|state| (state.waiting.load(Ordering::Relaxed) == 1).then_some(()));
     timeout(PATIENCE, one_waits).await.expect("only the other one reads");
     let (client, admin) = (Client::unpooled(process.address), Client::unpooled(process.admin));
     while client.get("/static/k").await.field("x-cache") != "HIT" {}
