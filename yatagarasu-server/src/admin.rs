@@ -48,6 +48,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use yatagarasu_core::http::validator::date_field;
 use yatagarasu_core::{Clock, LogLimit, SystemClock};
+use yatagarasu_sys::tcp::end_if_stalled;
 
 use crate::admin::events::EventAuthorization;
 use crate::admin::guesses::Guesses;
@@ -175,6 +176,10 @@ impl Admin {
     }
 
     async fn converse(self: Arc<Self>, socket: TcpStream, operator: Operator) {
+        // Else whoever looks at `/live` and stops reading keeps a place for ever.
+        if let Some(time) = self.state.limits.borrow().send_timeout {
+            end_if_stalled(&socket, time);
+        }
         let service = service_fn(move |request| {
             let admin = Arc::clone(&self);
             async move { Ok::<_, Infallible>(admin.respond(request, operator).await) }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use socket2::SockRef;
 
@@ -52,6 +53,12 @@ pub fn set_notsent_lowat(socket: &impl AsFd, bytes: u32) {
 /// nothing on a system without that option.
 pub fn acknowledge_at_once(socket: &impl AsFd) {
     system::acknowledge_at_once(socket.as_fd());
+}
+
+/// Makes the system end the connection if the peer takes nothing, or acknowledges nothing, for `time` while bytes wait for
+/// it (`TCP_USER_TIMEOUT`, RFC 5482). Does nothing on a system without that option, or on a socket that is not TCP's.
+pub fn end_if_stalled(socket: &impl AsFd, time: Duration) {
+    system::end_if_stalled(socket.as_fd(), time);
 }
 
 /// Returns the bytes that the kernel has taken for the peer and that the peer has not acknowledged. Returns `None` if

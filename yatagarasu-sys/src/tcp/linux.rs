@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use libc::{IPPROTO_TCP, TCP_WINDOW_CLAMP, getsockopt, setsockopt, socklen_t};
 use rustix::ioctl::{Getter, Opcode, ioctl};
@@ -43,6 +44,10 @@ pub(super) fn set_notsent_lowat(socket: BorrowedFd<'_>, bytes: u32) {
 
 pub(super) fn acknowledge_at_once(socket: BorrowedFd<'_>) {
     let _ = SockRef::from(&socket).set_tcp_quickack(true);
+}
+
+pub(super) fn end_if_stalled(socket: BorrowedFd<'_>, time: Duration) {
+    let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(time));
 }
 
 #[expect(unsafe_code, reason = "rustix has no name for this request of ioctl(2)")]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 /// Does nothing: the window follows the buffer.
 pub(super) fn lift_window_clamp(_socket: BorrowedFd<'_>) -> io::Result<()> {
@@ -15,6 +16,8 @@ pub(super) fn window_clamp(_socket: BorrowedFd<'_>) -> io::Result<usize> {
 pub(super) fn set_notsent_lowat(_socket: BorrowedFd<'_>, _bytes: u32) {}
 
 pub(super) fn acknowledge_at_once(_socket: BorrowedFd<'_>) {}
+
+pub(super) fn end_if_stalled(_socket: BorrowedFd<'_>, _time: Duration) {}
 
 pub(super) fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<u32> {
     None

@@ -169,6 +169,22 @@ async fn only_so_many_clients_look() {
 }
 
 #[tokio::test]
+async fn a_client_that_stops_reading_loses_its_place() {
+    let site = Site::configured("send_timeout: \"1s\"", "", "").await;
+    let mut viewers = Vec::new();
+    for _ in 0..16 {
+        let request = "GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+        // So small that the first event closes its window.
+        let mut viewer = Connection::buffered(site.admin.address(), 2048, request).await;
+        assert_eq!(viewer.head().await.status, 200);
+        viewers.push(viewer);
+    }
+    let again = async { while Viewer::begin(&site, "").await.0.status != 200 {} };
+    timeout(PATIENCE, again).await.expect("one has lost its place");
+    drop(viewers);
+}
+
+#[tokio::test]
 async fn the_dashboard_has_all_of_its_files_and_a_strict_policy() {
     let site = Site::start().await;
     let page = site.admin.get("/").await;
