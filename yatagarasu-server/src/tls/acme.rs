@@ -14,7 +14,9 @@ mod order;
 mod storage;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+#[cfg(feature = "acme")]
+use std::time::SystemTime;
 
 use crate::tls::certificate::{Certificate, CertificateError, CertificateFiles};
 
