@@ -46,6 +46,7 @@ pub(crate) async fn all(bench: &Bench, outcomes: &mut Vec<Outcome>) {
     for row in bench.rows.iter().copied().filter(|row| !row.is_shared()) {
         say(row);
         outcomes.extend(match row {
+            Row::Misses => vec![misses::measure(bench).await],
             Row::StreamTls => stream::over_tls(bench).await,
             Row::Ratio => vec![ratio::measure(bench).await],
             Row::Stalled => stalled::measure(bench).await,
@@ -67,7 +68,6 @@ pub(crate) async fn all(bench: &Bench, outcomes: &mut Vec<Outcome>) {
             | Row::Tls
             | Row::Miss
             | Row::Threads
-            | Row::Misses
             | Row::Bare
             | Row::Log => Vec::new(),
         });
@@ -92,10 +92,10 @@ async fn together(bench: &Bench, outcomes: &mut Vec<Outcome>) {
             Row::Tls => tls::measure(bench, &running).await,
             Row::Miss => miss::measure(bench, &running).await,
             Row::Threads => threads::measure(bench, &running).await,
-            Row::Misses => vec![misses::measure(bench, &running).await],
             Row::Bare => bare::measure(bench).await,
             Row::Log => vec![log::measure(bench, &running).await],
-            Row::StreamTls
+            Row::Misses
+            | Row::StreamTls
             | Row::Ratio
             | Row::Stalled
             | Row::Crowd

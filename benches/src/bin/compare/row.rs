@@ -40,7 +40,7 @@ pub(crate) enum Row {
     Miss,
     /// Hits with two threads of the server, compared with one
     Threads,
-    /// 64 misses at once: rate
+    /// 64 misses at once, into a full cache: rate
     Misses,
     /// CPU of hits of 1 and 10 KiB beside a bare loop of epoll, recv and send
     Bare,
@@ -80,10 +80,10 @@ impl Row {
             | Self::Tls
             | Self::Miss
             | Self::Threads
-            | Self::Misses
             | Self::Bare
             | Self::Log => true,
-            Self::StreamTls
+            Self::Misses
+            | Self::StreamTls
             | Self::Ratio
             | Self::Stalled
             | Self::Crowd
@@ -106,8 +106,8 @@ impl Row {
             | Self::Mixed
             | Self::P99
             | Self::Stream1
-            | Self::Stream8
-            | Self::Misses => taken * peers * samples,
+            | Self::Stream8 => taken * peers * samples,
+            Self::Misses => (Duration::from_secs(3) + taken * samples) * peers,
             Self::Http2 => taken * 2 * 2 * samples,
             Self::Tls => taken * 4 * peers * samples,
             Self::StreamTls => taken * peers * samples + Duration::from_secs(2) * peers,

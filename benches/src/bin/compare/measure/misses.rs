@@ -1,17 +1,27 @@
-//! Misses per second, many at once.
+//! Misses per second, many at once, into a full cache.
+//!
+//! A cache that misses at these rates is full after seconds, and each object that it takes puts others out. While it
+//! fills, what the kernel takes for fresh pages is measured instead.
 
 use anyhow::{Context, ensure};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::hits::{CONNECTIONS, cores};
-use super::{WARM, in_turn, median_of, outcome};
+use super::{SLACK, WARM, bounded, failed, in_turn, median_of, outcome};
 use crate::bench::{Bench, Unseen};
 use crate::case::Case;
 use crate::load::{Checking, Connection, Spent, Wanted, Window, spent};
-use crate::process::Running;
+use crate::peer::Installed;
+use crate::process::{Running, Setting};
 use crate::report::Outcome;
 use crate::statistics::real;
+
+/// Bound of the caches in MiB.
+const CACHE_MB: u64 = 64;
+
+/// Number of misses that fill a cache.
+const FILLING: u64 = CACHE_MB * 1024 / 10;
 
 /// A sample.
 #[derive(Debug)]
@@ -22,9 +32,31 @@ struct Misses {
 }
 
 /// Measures requests for objects of 10 KiB that have not been requested before.
-pub(super) async fn measure(bench: &Bench, running: &[Running]) -> Outcome {
-    let taken = in_turn(bench, running, async |running: &Running| sample(bench, running).await).await;
-    outcome(Case::Misses, &taken, |misses| misses.per_second, detail)
+pub(super) async fn measure(bench: &Bench) -> Outcome {
+    let (mut running, mut absent) = (Vec::new(), Vec::new());
+    for installed in &bench.peers {
+        match bounded(bench, SLACK, full(bench, installed)).await {
+            Ok(full) => running.push(full),
+            Err(error) => absent.push((installed.peer, format!("{error:#}"))),
+        }
+    }
+    let taken = in_turn(bench, &running, async |running: &Running| sample(bench, running).await).await;
+    let mut outcome = outcome(Case::Misses, &taken, |misses| misses.per_second, detail);
+    failed(std::slice::from_mut(&mut outcome), &absent);
+    outcome
+}
+
+/// Starts a proxy and fills its cache.
+async fn full(bench: &Bench, installed: &Installed) -> anyhow::Result<Running> {
+    let setting = Setting { cache_mb: Some(CACHE_MB), ..bench.setting() };
+    let running = Running::start(installed, &setting).await?;
+    let mut filled = 0;
+    while filled < FILLING {
+        let connections = Connection::open_many(running.address, CONNECTIONS).await?;
+        let window = Window::after(WARM, bench.duration);
+        filled += load(connections, bench.unseen(), window).await?.all;
+    }
+    Ok(running)
 }
 
 async fn sample(bench: &Bench, running: &Running) -> anyhow::Result<Misses> {

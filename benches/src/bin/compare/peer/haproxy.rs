@@ -14,7 +14,7 @@ global
     nbthread 1
 
 cache objects
-    total-max-size 256
+    total-max-size CACHE_MB
     max-object-size 2097152
     max-age 3600
 
@@ -43,6 +43,7 @@ backend source
 pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Command> {
     let file = place.folder.join("haproxy.cfg");
     let configuration = CONFIGURATION
+        .replace("CACHE_MB", &place.cache_mb.unwrap_or(256).to_string())
         .replace("ADDRESS", &place.address.to_string())
         .replace("SECURE", &place.tls.to_string())
         .replace("BOTH", &place.identity.both_file.display().to_string())

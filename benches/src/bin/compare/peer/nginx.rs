@@ -35,7 +35,7 @@ http {
     open_file_cache max=10000 inactive=1h;
     open_file_cache_valid 1h;
     open_file_cache_min_uses 1;
-    proxy_cache_path FOLDER/objects levels=1:2 keys_zone=objects:10m max_size=512m inactive=1h use_temp_path=off;
+    proxy_cache_path FOLDER/objects levels=1:2 keys_zone=objects:10m max_size=CACHE_MBm inactive=1h use_temp_path=off;
     map $upstream_http_content_length $streamed {
         default 0;
         "~^[0-9]{8,}$" 1;
@@ -74,6 +74,7 @@ pub(super) fn command(program: &Path, place: Place<'_>) -> anyhow::Result<Comman
         AccessLog::Off => "off",
     };
     let configuration = CONFIGURATION
+        .replace("CACHE_MB", &place.cache_mb.unwrap_or(512).to_string())
         .replace("LOG", log)
         .replace("FOLDER", &place.folder.display().to_string())
         .replace("ADDRESS", &place.address.to_string())
