@@ -342,9 +342,11 @@ async fn serve_operators(
     mut is_handed_over: watch::Receiver<bool>,
 ) -> Infallible {
     let serving = join_all(ADMIN.iter().zip(&sockets).map(|(key, socket)| admin.serve(key, socket)));
+    // In this order: a connection that is accepted now would be dropped at once.
     tokio::select! {
-        _ = serving => {}
+        biased;
         _ = is_handed_over.wait_for(|handed_over| *handed_over) => {}
+        _ = serving => {}
     }
     leave(&sockets, true);
     drop(sockets);

@@ -184,8 +184,9 @@ impl Counters {
 
     /// Counts a response that has ended, in the traffic of its bucket, if there is one.
     pub(crate) fn ended(&self, traffic: Option<&Traffic>, ended: &Ended) {
-        self.running.add(u64::MAX);
         traffic.unwrap_or(&self.unrouted).record(ended);
+        // Whoever sees that it runs no more finds it counted.
+        self.running.add(u64::MAX);
     }
 
     /// Returns the number of requests whose responses have not ended.

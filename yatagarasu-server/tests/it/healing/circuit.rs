@@ -49,10 +49,8 @@ async fn a_source_that_is_down_is_not_asked_until_it_is_back() {
     assert!(probes as u64 <= began.elapsed().as_secs() + 1, "{probes} in {:?}", began.elapsed());
     assert!(metric(&site, "yatagarasu_source_refused_total", "assets").await >= 200);
     down.store(false, Ordering::SeqCst);
-    let began = Instant::now();
     let back = async { while site.client.get("/static/cold").await.status != 200 {} };
     timeout(PATIENCE, back).await.expect("it is asked again");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(site.client.get("/static/other").await.status, 404);
 }
 

@@ -31,18 +31,26 @@ async fn a_stale_object_is_served_if_s3_takes_long_and_then_at_once() {
     assert!(began.elapsed() >= Duration::from_millis(300));
     assert_eq!((first.field("x-cache"), &first.body[..]), ("STALE", &b"old"[..]));
     assert!(first.field("cache-status").contains(SLOW), "{}", first.field("cache-status"));
-    // Nobody waits as long again.
-    let began = Instant::now();
-    for method in ["GET", "HEAD", "GET"] {
-        let later = site.client.send(method, "/static/k", &[], Bytes::new()).await;
-        assert!(later.field("cache-status").contains(SLOW), "{}", later.field("cache-status"));
+    // Nobody waits as long again. A busy machine may take as long, but not each time.
+    let (mut sent, ranged) = (1, [("range", "bytes=1-")]);
+    for (method, fields) in [("GET", &[][..]), ("HEAD", &[]), ("GET", &ranged)] {
+        let at_once = async {
+            loop {
+                let began = Instant::now();
+                let later = site.client.send(method, "/static/k", fields, Bytes::new()).await;
+                assert!(later.field("cache-status").contains(SLOW), "{}", later.field("cache-status"));
+                assert_eq!(later.status, if fields.is_empty() { 200 } else { 206 });
+                sent += 1;
+                if began.elapsed() < Duration::from_millis(300) {
+                    break;
+                }
+            }
+        };
+        timeout(PATIENCE, at_once).await.expect("nobody waits");
     }
-    let ranged = site.client.get_with("/static/k", &[("range", "bytes=1-")]).await;
-    assert_eq!((ranged.status, &ranged.body[..]), (206, &b"ld"[..]));
-    assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
     assert_eq!(site.origin.asked("k").len(), 2, "one validation for all");
     let stale = "yatagarasu_requests_total{bucket=\"assets\",cache=\"stale\"}";
-    crate::site::until_metric(&site.admin, stale, |count| count == 5).await;
+    crate::site::until_metric(&site.admin, stale, |count| count == sent).await;
     // The answer comes at last, though nobody waits for it.
     gate.open();
     let hit = async { while site.client.get("/static/k").await.body != "new" {} };
@@ -81,7 +89,7 @@ async fn what_must_not_be_served_stale_is_waited_for() {
 #[tokio::test]
 async fn what_was_purged_meanwhile_is_not_served() {
     let gate = Gate::default();
-    let site = stale("300ms", &[], Reply::ok("new").head_at(&gate)).await;
+    let site = stale("3s", &[], Reply::ok("new").head_at(&gate)).await;
     let waiting = site.begin("/static/k");
     site.origin.wait_asked("k", 2).await;
     let purged = site.purge(r#"{"bucket":"assets","all":true}"#).await;

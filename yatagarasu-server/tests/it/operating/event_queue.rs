@@ -148,10 +148,11 @@ async fn serve(
     let signed = authorization(&format!("http://{address}/"), &field("x-amz-date"), &target, &body);
     assert_eq!(field("authorization"), signed);
     let operation = target.strip_prefix("AmazonSQS.").unwrap().to_owned();
-    state.asked.lock().unwrap().push((operation.clone(), serde_json::from_slice(&body).unwrap()));
+    // Before it can be seen that it asks.
+    let waiting = (operation == "ReceiveMessage").then(|| Waiting::begin(&state));
+    state.asked.lock().unwrap().push((operation, serde_json::from_slice(&body).unwrap()));
     state.changed.notify_waiters();
-    let (status, answer) = if operation == "ReceiveMessage" {
-        let _one = Waiting::begin(&state);
+    let (status, answer) = if waiting.is_some() {
         state.find(|state| state.answers.lock().unwrap().pop_front()).await
     } else {
         state

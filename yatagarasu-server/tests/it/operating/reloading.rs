@@ -60,6 +60,7 @@ async fn good_and_bad_files_are_reloaded_under_load_and_no_request_fails() {
         }
     }
     let client = Client::new(process.address);
+    while client.get("/static/k").await.field("x-cache") != "HIT" {}
     for _ in 0..5 {
         process.rewrite(&good);
         process.signal("-HUP");

@@ -19,9 +19,9 @@ async fn a_server_that_drains_is_not_ready_serves_on_and_ends_connections_betwee
     let mut idle = Connection::get(site.address, "/static/k").await;
     assert_eq!(idle.head().await.field("connection"), "");
     assert_eq!(idle.take(5).await, b"hello");
+    let begun = Instant::now();
     let running = site.drain();
     while site.admin.get("/ready").await.status == 200 {}
-    let begun = Instant::now();
     idle.get_again("/static/k").await;
     let last = idle.head().await;
     assert_eq!((last.status, last.field("connection"), last.field("x-cache")), (200, "close", "HIT"));
