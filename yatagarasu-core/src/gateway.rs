@@ -37,7 +37,7 @@ use crate::cache::{CacheCounters, KeyRef, ObjectCache, Page, Position, Purge, Se
 use crate::caching::cache_status::{CacheStatus, Detail, ForwardReason, Forwarding, Provenance};
 use crate::caching::compression::{Compressor, NoCompressor};
 use crate::caching::origins::Origins;
-use crate::caching::policy::BucketPolicy;
+use crate::caching::policy::{BucketPolicy, ForwardedFields};
 use crate::clock::{Clock, Moment};
 use crate::gateway::decision::{Decision, decide};
 use crate::gateway::explain::Explanation;
@@ -238,6 +238,11 @@ impl Gateway {
         let hit = self.shared.try_plain_hit(key, accepted)?;
         self.shared.stats.count_handling(&hit.handling);
         Ok(hit)
+    }
+
+    /// Returns `true` if the source gets no field of a client's request as it is, except its trace.
+    pub fn forwards_no_fields(&self) -> bool {
+        self.shared.policy.forward_headers == ForwardedFields::default()
     }
 
     /// Explains what the gateway would do with a request now. Asks no source, and counts nothing.

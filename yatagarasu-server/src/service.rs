@@ -24,4 +24,4 @@ pub(crate) mod response;
 pub(crate) mod router;
 pub(crate) mod site;
 pub(crate) mod target;
-mod task;
+pub(crate) mod task;

@@ -33,6 +33,13 @@ pub struct PlainHit {
 #[derive(Debug)]
 pub struct Looked(pub(super) Option<Arc<CacheEntry>>);
 
+impl Looked {
+    /// Returns `true` if nothing is stored under the key.
+    pub fn is_miss(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 impl Shared {
     pub(super) fn try_hit(
         self: &Arc<Self>,

@@ -1,8 +1,9 @@
-//! The fast path: answers plain requests for stored objects below hyper.
+//! The fast path: answers plain requests below hyper.
 //!
 //! Most requests are GETs of a stored object without a condition, a range or a cache directive. Building one header map
 //! for such a request and one for its response takes as long as all decisions about it. The fast path recognizes
-//! such a request in the raw bytes and writes the response to the socket.
+//! such a request in the raw bytes and writes the response to the socket. If nothing is stored, it waits for the response, and
+//! sends it if it is a whole object that was stored meanwhile. Any other one goes to hyper, with the head of its request.
 //!
 //! All other requests go to hyper, one head at a time and without a byte of the next one. hyper gets the next head only
 //! when its last response has left its buffers. It therefore has nothing to write while the fast path answers a
@@ -35,11 +36,13 @@ use crate::connection::fast_path::hit_writer::HitWriter;
 use crate::connection::fast_path::refusal::Refusal;
 use crate::connection::fast_path::request_head::{Invalidity, RequestHead, escaped, without_upgrade};
 use crate::connection::limits::ConnectionLimits;
-use crate::connection::state::ConnectionState;
+use crate::connection::state::{ConnectionState, InFlight};
 use crate::connection::transport::Transport;
 use crate::connection::{Place, Unserved};
 use crate::listener::terms::{Front, Terms};
-use crate::service::handler::{RequestHandler, Routed};
+use crate::service::handler::{Found, Hit, Plain, RequestHandler};
+use crate::service::response;
+use crate::service::task::Settling;
 
 /// Maximum number of bytes per read.
 const READ_BYTES: usize = 16 * 1024;
@@ -72,6 +75,7 @@ pub(super) struct FastPath {
     /// Held until the connection ends.
     _slot: Slot,
     received: Vec<u8>,
+    missing: Option<Missing>,
     sending: Option<HitWriter>,
     refusing: Option<Refusal>,
     /// Whether the client has closed its side.
@@ -87,6 +91,14 @@ pub(super) struct FastPath {
     turn: Turn,
     /// Number of request heads handed to hyper.
     handed: usize,
+}
+
+/// A plain request for an object that is not stored, until there is a response.
+struct Missing {
+    answering: Settling,
+    running: InFlight,
+    /// Length of the request head, which is the first of the received bytes.
+    length: usize,
 }
 
 /// The side that handles the connection now.
@@ -118,6 +130,7 @@ impl FastPath {
             terms,
             _slot: slot,
             received,
+            missing: None,
             sending: None,
             refusing,
             half_closed: false,
@@ -140,7 +153,7 @@ impl FastPath {
     pub(super) fn poll_read(
         &mut self,
         transport: &mut Transport,
-        state: &ConnectionState,
+        state: &Arc<ConnectionState>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
@@ -153,6 +166,10 @@ impl FastPath {
                 self.received.clear();
                 ready!(Pin::new(&mut *transport).poll_shutdown(cx))?;
                 return self.poll_linger(transport, state, cx);
+            }
+            if self.missing.is_some() {
+                ready!(self.poll_missing(transport, state, cx))?;
+                continue;
             }
             match self.turn {
                 Turn::Pass => return self.poll_pass(transport, state, cx, buffer),
@@ -174,7 +191,7 @@ impl FastPath {
 
     /// Begins the answer to the request at the front of the received bytes, or decides who gives it. Returns `true` if
     /// its head is incomplete.
-    fn take_head(&mut self, state: &ConnectionState) -> bool {
+    fn take_head(&mut self, state: &Arc<ConnectionState>) -> bool {
         let (limits, front) = (&self.limits, &self.terms.front);
         let refusal = match RequestHead::of(&self.received) {
             RequestHead::Partial if self.received.len() < limits.header_size => return true,
@@ -184,13 +201,15 @@ impl FastPath {
             // hyper closes the connection after the last response.
             RequestHead::Plain(target, length) if !state.is_last() && !state.has_one_left(limits) => {
                 let (client, head) = (state.client(), &self.received[..length]);
-                match self.handler.try_hit(target, client, &limits.client_address, head, front) {
-                    Ok(hit) => {
-                        state.count(limits);
-                        self.sending = Some(HitWriter::new(hit));
-                        self.taken(length);
+                match self.handler.answer_plain(target, client, &limits.client_address, head, front) {
+                    Ok(Plain::Hit(hit)) => self.begin_sending(hit, length, state),
+                    Ok(Plain::Miss(answering)) => {
+                        self.missing = Some(Missing { answering, running: state.begin(), length });
+                        self.handed += 1;
+                        // It has to be answered before the connection may end.
+                        state.set_sending(true);
                     }
-                    Err(routed) => self.hand_over(routed, length, state),
+                    Err(routed) => self.hand_over(routed.map(Found::Routed), length, state),
                 }
                 return false;
             }
@@ -226,9 +245,46 @@ impl FastPath {
     }
 
     /// Lets hyper have the next head, of `length` bytes.
-    fn hand_over(&mut self, routed: Option<Box<Routed>>, length: usize, state: &ConnectionState) {
-        state.hand(routed);
+    fn hand_over(&mut self, found: Option<Found>, length: usize, state: &ConnectionState) {
+        state.hand(found);
         self.turn = Turn::Hand(length);
+    }
+
+    /// Begins to send the response to a request with a head of `length` bytes.
+    fn begin_sending(&mut self, hit: Hit, length: usize, state: &ConnectionState) {
+        state.count(&self.limits);
+        self.sending = Some(HitWriter::new(hit));
+        self.taken(length);
+    }
+
+    /// Waits for the response to a request for an object that was not stored, if there is one. Sends it if the whole object
+    /// is stored by then, and hands any other response to hyper. Returns an error if the client leaves before.
+    fn poll_missing(
+        &mut self,
+        transport: &mut Transport,
+        state: &ConnectionState,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(missing) = &mut self.missing else { return Poll::Ready(Ok(())) };
+        let answered = missing.answering.as_mut().poll(cx);
+        if answered.is_pending() {
+            // Only reading on tells that the client has left.
+            ready!(self.poll_end(transport, state, cx))?;
+        }
+        let missing = self.missing.take();
+        self.timer = None;
+        state.set_sending(false);
+        let (Poll::Ready(response), Some(Missing { mut running, length, .. })) = (answered, missing) else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        };
+        running.end();
+        // hyper says in a last response that it is the last one.
+        let hit = if state.is_last() { Err(Box::new(response)) } else { response::plain(response) };
+        match hit {
+            Ok(hit) => self.begin_sending(hit, length, state),
+            Err(response) => self.hand_over(Some(Found::Answered(response)), length, state),
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Sends the response of the fast path, if there is one.

@@ -14,7 +14,7 @@ use crate::connection::admission::Excess;
 use crate::connection::held::HeldObject;
 use crate::connection::limits::ConnectionLimits;
 use crate::connection::stream::{Stream, Streams};
-use crate::service::handler::Routed;
+use crate::service::handler::Found;
 
 /// Value of `unacknowledged` if the socket was not queried since bytes began to wait.
 const NOT_ASKED: u32 = u32::MAX;
@@ -60,7 +60,7 @@ pub(crate) struct ConnectionState {
     /// The streams of HTTP/2 and HTTP/3. Set when the client begins with the preface of the former, or a stream of the latter.
     streams: OnceLock<Box<Streams>>,
     /// What the fast path found for the request that hyper gets next.
-    routed: Mutex<Option<Box<Routed>>>,
+    found: Mutex<Option<Found>>,
     order: AtomicU8,
     /// Wakes the connection's task.
     waker: OnceLock<Waker>,
@@ -174,13 +174,13 @@ impl ConnectionState {
     }
 
     /// Keeps what the fast path found for the request that hyper gets next, if it found anything.
-    pub(super) fn hand(&self, routed: Option<Box<Routed>>) {
-        *self.routed.lock().unwrap_or_else(PoisonError::into_inner) = routed;
+    pub(super) fn hand(&self, found: Option<Found>) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
 
     /// Returns what the fast path found for the request that hyper has just got.
-    pub(super) fn handed(&self) -> Option<Box<Routed>> {
-        self.routed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(super) fn handed(&self) -> Option<Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Returns the stored object that the response in progress sends over HTTP/1.

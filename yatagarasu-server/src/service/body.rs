@@ -1,13 +1,13 @@
 //! Bodies of public responses, with the access log entries that they complete.
 
 use std::pin::Pin;
-
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use yatagarasu_core::gateway::outcome::held::Held;
-use yatagarasu_core::{ObjectBody, ReplyBody, SourceError};
+use yatagarasu_core::{CacheEntry, ObjectBody, ReplyBody, SourceError};
 
 use crate::telemetry::access_log::Entry;
 
@@ -64,6 +64,14 @@ impl ResponseBody {
         match &self.content {
             Content::Document(_) => None,
             Content::Reply(reply) => reply.held(),
+        }
+    }
+
+    /// Returns the stored object if the body is all of it, and nothing was read yet.
+    pub(crate) fn whole(&self) -> Option<&Arc<CacheEntry>> {
+        match &self.content {
+            Content::Document(_) => None,
+            Content::Reply(reply) => reply.whole(),
         }
     }
 

@@ -51,6 +51,14 @@ pub struct Bucket {
     pub config: BucketConfig,
 }
 
+impl Bucket {
+    /// Returns `true` if the fields of a plain GET may matter to a request for an object that is not stored: they go on to
+    /// the source, or choose what a website or a compressed object is.
+    pub(crate) fn has_rules(&self) -> bool {
+        self.site.is_some() || self.config.compression.is_some() || !self.gateway.forwards_no_fields()
+    }
+}
+
 /// All buckets and the routes to them.
 #[derive(Debug)]
 pub struct Buckets {

@@ -17,6 +17,7 @@ use yatagarasu_core::gateway::hit::{Looked, PlainHit};
 use yatagarasu_core::http::coding::Accepted;
 use yatagarasu_core::http::cors::Cors;
 use yatagarasu_core::http::fields::drop_hops;
+use yatagarasu_core::http::trace_context::TRACE_PARENT;
 use yatagarasu_core::{CacheEntry, CacheKey, CacheStatus, KeyRef, ObjectKey, Request as ObjectRequest};
 
 use crate::config::StatusKey;
@@ -41,7 +42,25 @@ use crate::telemetry::recent::LONG_BYTES;
 use crate::telemetry::request_id::{RequestId, RequestIds};
 use crate::telemetry::traffic::Traffic;
 
-/// The response to a plain GET of a stored object, for the fast path to send.
+/// What the fast path does with a plain GET.
+#[expect(clippy::large_enum_variant, reason = "most are hits, which a box would cost an allocation")]
+pub(crate) enum Plain {
+    /// It sends this.
+    Hit(Hit),
+    /// It waits for this response: nothing is stored.
+    Miss(Settling),
+}
+
+/// What the fast path has found for a request that it leaves to hyper.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The object that is meant.
+    Routed(Box<Routed>),
+    /// The response.
+    Answered(Box<Response<ResponseBody>>),
+}
+
+/// The response to a plain GET of an object that is stored as a whole, for the fast path to send.
 #[derive(Debug)]
 pub(crate) struct Hit {
     /// The response head as it goes over the wire. [`head_sent`](response::head_sent) takes its memory back.
@@ -119,18 +138,23 @@ impl RequestHandler {
         &self.counters
     }
 
-    /// Answers one request. Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 3.2). `routed` is what
-    /// [`try_hit`](Self::try_hit) returned for it, if that has read it.
+    /// Answers one request. Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 3.2). `found` is what the
+    /// fast path has found for it, if it has read it.
     ///
     /// `client` is the client as the connection tells it, and `rules` say what else may. `front` is what the listener adds.
     pub(crate) fn answer<B>(
         self: &Arc<Self>,
         request: Request<B>,
-        routed: Option<Box<Routed>>,
+        found: Option<Found>,
         client: IpAddr,
         rules: &ClientAddress,
         front: &Front,
     ) -> Answering {
+        let routed = match found {
+            Some(Found::Answered(response)) => return Either::Left(ready(*response)),
+            Some(Found::Routed(routed)) => Some(routed),
+            None => None,
+        };
         let mut head = request.into_parts().0;
         let headless = head.method == Method::HEAD;
         let secured = front.https_redirect;
@@ -224,20 +248,21 @@ impl RequestHandler {
         Either::Right(settle(served.gateway.clone(), task, visit, context, finish.clone()))
     }
 
-    /// Serves a plain GET of `target` if the whole object is stored and fresh.
+    /// Serves a plain GET of `target` if the whole object is stored and fresh, or nothing is stored and the rest of the
+    /// request does not matter.
     ///
     /// # Errors
     ///
-    /// If it cannot, the request has to go through [`answer`](Self::answer). Returns what that needs, if the target
+    /// If it does not, the request has to go through [`answer`](Self::answer). Returns what that needs, if the target
     /// leads to an object.
-    pub(crate) fn try_hit(
+    pub(crate) fn answer_plain(
         &self,
         target: &str,
         client: IpAddr,
         rules: &ClientAddress,
         head: &[u8],
         front: &Front,
-    ) -> Result<Hit, Option<Box<Routed>>> {
+    ) -> Result<Plain, Option<Box<Routed>>> {
         if front.https_redirect.is_some() {
             return Err(None);
         }
@@ -287,14 +312,34 @@ impl RequestHandler {
                 Ok(hit) if bucket.site.is_some() && hit.stored.meta().values(REDIRECT).next().is_some() => {
                     None
                 }
-                Ok(hit) => return Ok(self.hit(&served.traffic[index], &asked, object, hit, front)),
+                Ok(hit) => {
+                    return Ok(Plain::Hit(self.hit(&served.traffic[index], &asked, object, hit, front)));
+                }
                 Err(looked) => Some(looked),
             },
         };
         let key = CacheKey::new(ObjectKey::parse(object).map_err(|_| None)?, query);
         let (question, method) = (Question::Object, yatagarasu_core::Method::Get);
         let destination = Destination { bucket: index, question, method, key };
-        Err(Some(Box::new(Routed { served: Arc::clone(&served), destination, looked })))
+        // The trace goes on to the source.
+        let matters = || bucket.has_rules() || asked.fields.get(&TRACE_PARENT).is_some();
+        let is_miss = looked.as_ref().is_some_and(Looked::is_miss) && !matters();
+        let routed = Routed { served: Arc::clone(&served), destination, looked };
+        if is_miss { Ok(Plain::Miss(self.miss(routed, &asked, front))) } else { Err(Some(Box::new(routed))) }
+    }
+
+    /// Answers a plain GET for an object that is not stored, as if it had no fields.
+    fn miss(&self, routed: Routed, asked: &Asked<'_>, front: &Front) -> Settling {
+        let request_id = self.request_ids.make();
+        let entry = Entry::begin(asked, &request_id, &self.counters);
+        let mut head = Request::new(()).into_parts().0;
+        entry.mark(&mut head.headers);
+        let context = ResponseContext { request_id, key: None, entry, waited: None, changes: None };
+        let finish = Finish { front: front.clone(), headless: false };
+        match Self::answer_routed(routed, head, context, &finish) {
+            Either::Left(response) => Box::pin(ready(finish.finish(response))),
+            Either::Right(settling) => settling,
+        }
     }
 
     /// Returns the response to bytes that are no request.

@@ -21,6 +21,7 @@ use yatagarasu_core::{CacheStatus, Clock, GatewayError, ObjectKey, Outcome, Sour
 
 use crate::listener::terms::Front;
 use crate::service::body::ResponseBody;
+use crate::service::handler::Hit;
 use crate::service::own::OwnAnswer;
 use crate::service::problem::{ALLOW, Problem};
 use crate::service::site::Page;
@@ -396,6 +397,32 @@ pub(crate) fn head(hit: &PlainHit, front: &Front, request_id: &RequestId) -> Vec
     sign(&mut head, &hit.handling, None, request_id);
     head.extend_from_slice(b"\r\n");
     head
+}
+
+/// Returns the response for the fast path to send, if it is one with a whole stored object.
+///
+/// # Errors
+///
+/// Returns any other response.
+pub(crate) fn plain(response: Response<ResponseBody>) -> Result<Hit, Box<Response<ResponseBody>>> {
+    let (fields, mut body) = response.into_parts();
+    let stored = body.whole().filter(|_| fields.status == StatusCode::OK).map(Arc::clone);
+    let hit = stored.and_then(|stored| Some((stored, body.take_entry()?)));
+    let Some((stored, entry)) = hit else {
+        return Err(Box::new(Response::from_parts(fields, body)));
+    };
+    let mut head = ROOM.take();
+    head.reserve(HEAD_BYTES);
+    head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    for (name, value) in fields.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH) {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.set(CONTENT_LENGTH, FieldValue::Bytes(itoa::Buffer::new().format(stored.length()).as_bytes()));
+    head.extend_from_slice(b"\r\n");
+    Ok(Hit { head, stored, entry })
 }
 
 /// Keeps the buffer of a sent response head for the next one.

@@ -1,11 +1,13 @@
 //! The body of a reply: from the cache, a running fill or the source.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
 
+use crate::cache::entry::CacheEntry;
 use crate::gateway::fill::reader::FillReader;
 use crate::gateway::outcome::held::Held;
 use crate::gateway::outcome::multipart::MultipartBody;
@@ -47,6 +49,14 @@ impl ReplyBody {
             Self::Filling(reader) => Some(Held::filling(&reader.fill())),
             Self::Multipart(body) => Some(body.held()),
             Self::Empty | Self::Streamed(_) => None,
+        }
+    }
+
+    /// Returns the stored object if the body is all of it, and nothing was read yet.
+    pub fn whole(&self) -> Option<&Arc<CacheEntry>> {
+        match self {
+            Self::Stored(body) if body.is_whole() => Some(body.object()),
+            Self::Stored(_) | Self::Empty | Self::Filling(_) | Self::Multipart(_) | Self::Streamed(_) => None,
         }
     }
 

@@ -28,6 +28,11 @@ impl StoredBody {
         &self.object
     }
 
+    /// Returns `true` if all bytes of the object are still to come.
+    pub(super) fn is_whole(&self) -> bool {
+        self.object.whole().is_some() && self.rest == (0..self.object.length())
+    }
+
     /// Returns the number of bytes still to come.
     pub(super) fn remaining(&self) -> u64 {
         self.rest.end - self.rest.start
