@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,9 +14,10 @@ use aws_sigv4::sign::v4::SigningParams;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 use tokio::net::TcpListener;
@@ -49,6 +51,8 @@ struct State {
     asked: Mutex<Vec<Asked>>,
     /// The number of those who wait for messages.
     waiting: AtomicUsize,
+    /// The access key that is in force, other than the usual one. The secret key stays.
+    access_key: Mutex<Option<String>>,
     /// Notified after each change of the rest.
     changed: Notify,
 }
@@ -145,8 +149,18 @@ async fn serve(
     assert_eq!((head.method.as_str(), head.uri.path()), ("POST", "/"));
     assert_eq!(field("content-type"), "application/x-amz-json-1.0");
     let target = field("x-amz-target");
-    let signed = authorization(&format!("http://{address}/"), &field("x-amz-date"), &target, &body);
-    assert_eq!(field("authorization"), signed);
+    let access_key = state.access_key.lock().unwrap().clone().unwrap_or_else(|| ACCESS_KEY.to_owned());
+    let uri = format!("http://{address}/");
+    let signed = authorization(&access_key, &uri, &field("x-amz-date"), &target, &body);
+    if field("authorization") != signed {
+        let fault =
+            json!({ "__type": "com.amazon.coral.service#InvalidClientTokenId", "message": "it has ended" });
+        state.asked.lock().unwrap().push(("refused".to_owned(), fault.clone()));
+        state.changed.notify_waiters();
+        let mut response = Response::new(Full::from(fault.to_string()));
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        return Ok(response);
+    }
     let operation = target.strip_prefix("AmazonSQS.").unwrap().to_owned();
     // Before it can be seen that it asks.
     let waiting = (operation == "ReceiveMessage").then(|| Waiting::begin(&state));
@@ -168,11 +182,11 @@ async fn serve(
 }
 
 /// Returns what the SDK signs such a request with.
-fn authorization(uri: &str, date: &str, target: &str, body: &[u8]) -> String {
+fn authorization(access_key: &str, uri: &str, date: &str, target: &str, body: &[u8]) -> String {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     let at: SystemTime = PrimitiveDateTime::parse(date, format).unwrap().assume_utc().into();
     assert!(at.elapsed().unwrap() < Duration::from_secs(60), "it is signed now");
-    let identity = Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test").into();
+    let identity = Credentials::new(access_key, SECRET_KEY, None, None, "test").into();
     let settings = SigningSettings::default();
     let parameters = SigningParams::builder().identity(&identity).region(REGION).name("sqs").time(at);
     let parameters = parameters.settings(settings).build().unwrap().into();
@@ -295,6 +309,38 @@ async fn a_server_that_drains_goes_on_reading() {
     assert_eq!(asked[..2], ["ReceiveMessage", "DeleteMessageBatch"]);
     assert_eq!(site.client.get("/static/k").await.body, "now", "clients are still served");
     stopped.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_refused_are_fetched_anew() {
+    let (origin, sqs) = (Origin::start().await, Sqs::start().await);
+    origin.objects().put("k", &[], "old");
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("credentials");
+    let write = |access_key: &str| {
+        let keys =
+            format!("[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {SECRET_KEY}\n");
+        fs::write(&file, keys).unwrap();
+    };
+    write(ACCESS_KEY);
+    let events = format!("sqs: {{ url: \"{}\", region: {REGION} }}", sqs.url());
+    let file_name = file.to_str().unwrap();
+    let process =
+        Process::start(&configured(&origin, &events), &[("AWS_SHARED_CREDENTIALS_FILE", file_name)]);
+    let (client, admin) = (Client::new(process.address), Client::new(process.admin));
+    while client.get("/static/k").await.field("x-cache") != "HIT" {}
+    origin.objects().put("k", &[], "now");
+    sqs.asked(1).await;
+    write("AKIDNEXT");
+    *sqs.state.access_key.lock().unwrap() = Some("AKIDNEXT".to_owned());
+    // The next request has the keys of before.
+    sqs.answer(200, json!({}));
+    sqs.asked(3).await;
+    sqs.say(&[&record("k")]);
+    until_counted(&admin, [1, 0, 0]).await;
+    assert_eq!(client.get("/static/k").await.body, "now");
+    let asked: Vec<_> = sqs.asked(4).await.into_iter().map(|(operation, _)| operation).collect();
+    assert_eq!(asked[..4], ["ReceiveMessage", "refused", "ReceiveMessage", "DeleteMessageBatch"]);
 }
 
 /// What the queue tells from then on is for the cache of the other process.
