@@ -94,8 +94,8 @@ impl Accepted {
     }
 }
 
-/// Parses a weight (RFC 9110 12.4.2) into thousandths.
-fn weight(parameter: &[u8]) -> Option<u16> {
+/// Parses a weight (RFC 9110 12.4.2), such as `q=0.5`, into thousandths. Returns `None` if it is none.
+pub fn weight(parameter: &[u8]) -> Option<u16> {
     let text = std::str::from_utf8(parameter).ok()?;
     let value = text.strip_prefix("q=").or_else(|| text.strip_prefix("Q="))?.trim();
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));

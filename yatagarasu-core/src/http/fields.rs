@@ -21,12 +21,36 @@ pub const HOP_BY_HOP: [&str; 10] = [
     "upgrade",
 ];
 
-/// Returns `true` for a field of a response that the gateway writes itself, or that is for one hop only. The others say
-/// something that an operator or a website may say otherwise.
+/// Returns `true` for a field of a response that the gateway writes itself or goes by, or that is for one hop only. The
+/// others say something that an operator or a website may say otherwise.
 pub fn is_own_of_responses(name: &HeaderName) -> bool {
-    let own = [header::AGE, header::CONTENT_LENGTH, header::CONTENT_RANGE, header::DATE, header::VIA];
-    own.contains(name) || name.as_str() == "cache-status" || HOP_BY_HOP.contains(&name.as_str())
+    let own = [
+        header::ACCEPT_RANGES,
+        header::AGE,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::DATE,
+        header::ETAG,
+        header::LAST_MODIFIED,
+        header::LOCATION,
+        header::VIA,
+    ];
+    let named = ["cache-status", "x-cache", "x-request-id"];
+    own.contains(name) || named.contains(&name.as_str()) || HOP_BY_HOP.contains(&name.as_str())
 }
+
+/// Fields that tell how long an object may be kept, or how it is coded. On an error they would be those of what is not
+/// there.
+pub const OF_OBJECTS: [HeaderName; 8] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::EXPIRES,
+    header::PRAGMA,
+    HeaderName::from_static("cdn-cache-control"),
+    HeaderName::from_static("surrogate-control"),
+    HeaderName::from_static("x-accel-expires"),
+];
 
 /// More fields that are never forwarded, even if a bucket asks for them: the client's identity, and fields that the
 /// gateway sets itself.

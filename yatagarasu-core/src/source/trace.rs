@@ -66,7 +66,8 @@ impl SourceTrace {
     /// Returns the counts so far, with those of the fill that was joined.
     pub fn counts(&self) -> TraceCounts {
         let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (own, joined) = (self.own(), joined.map_or_else(TraceCounts::default, |joined| joined.own()));
+        // A request of the gateway itself, such as one for a page, has joined a fill in its turn.
+        let (own, joined) = (self.own(), joined.map_or_else(TraceCounts::default, |joined| joined.counts()));
         TraceCounts {
             sent: own.sent + joined.sent,
             retried: own.retried + joined.retried,
@@ -127,6 +128,15 @@ mod tests {
         second.resumed();
         let expected = TraceCounts { sent: 2, retried: 1, resumed: 1, ..TraceCounts::default() };
         assert_eq!(own.counts(), expected);
+    }
+
+    #[test]
+    fn a_fill_that_what_was_joined_has_joined_counts_too() {
+        let (own, made, fill) = (SourceTrace::default(), Arc::default(), Arc::new(SourceTrace::default()));
+        own.join(Arc::clone(&made));
+        made.join(Arc::clone(&fill));
+        fill.sent();
+        assert_eq!(own.counts().sent, 1);
     }
 
     #[test]

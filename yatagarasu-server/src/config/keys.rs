@@ -444,7 +444,7 @@ rows! {
         keys: String = "*", bounds Bounds::rule("a glob: `*`, `?`, `[abc]`");
         /// The fields that are removed. `*` stands for any characters.
         remove: Vec<String> = [], such as ["x-amz-meta-internal-*"], bounds Bounds::rule("names of fields, with `*`");
-        /// The fields that are set, with their values. They are on errors, too.
+        /// The fields that are set, with their values. They are on errors, too, except those that tell how long an object may be kept or how it is coded.
         set: Fields = {}, bounds Bounds::rule("names and values; not those that frame a message or say how it was cached");
     }
 

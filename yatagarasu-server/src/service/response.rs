@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use http::header::{
-    AGE, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap,
-    HeaderName, HeaderValue, LOCATION, VIA,
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE,
+    DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, VIA,
 };
 use http::{Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -15,6 +15,7 @@ use yatagarasu_core::caching::cache_status::Detail;
 use yatagarasu_core::gateway::hit::PlainHit;
 use yatagarasu_core::http::coding::{varies_by_coding, vary_by_coding};
 use yatagarasu_core::http::cors::CorsRules;
+use yatagarasu_core::http::fields::OF_OBJECTS;
 use yatagarasu_core::http::response_fields::{ResponseFields, varies, vary_by_origin};
 use yatagarasu_core::http::validator::date_field;
 use yatagarasu_core::{CacheStatus, Clock, GatewayError, ObjectKey, Outcome, SourceTrace, SystemClock};
@@ -94,7 +95,32 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    fn apply(&self, headers: &mut HeaderMap) {
+    /// Changes the fields of a response with an object, or of a redirect to one.
+    ///
+    /// On an error, the fields of objects stay as they are: browsers would keep for a year that there is nothing.
+    fn apply(&self, status: StatusCode, headers: &mut HeaderMap) {
+        if status.as_u16() >= 400 {
+            self.apply_but(&OF_OBJECTS, headers);
+        } else {
+            self.apply_all(headers);
+        }
+    }
+
+    /// Changes the fields of a response whose content the gateway has written.
+    fn apply_to_document(&self, headers: &mut HeaderMap) {
+        self.apply_but(&[&OF_OBJECTS[..], &[CONTENT_LANGUAGE, CONTENT_TYPE]].concat(), headers);
+    }
+
+    fn apply_but(&self, kept: &[HeaderName], headers: &mut HeaderMap) {
+        let own: HeaderMap = kept.iter().flat_map(|name| fields(headers, name)).collect();
+        self.apply_all(headers);
+        for name in kept {
+            headers.remove(name);
+        }
+        headers.extend(own);
+    }
+
+    fn apply_all(&self, headers: &mut HeaderMap) {
         self.fields.apply(Some(self.key.as_str()), headers);
         if let Some(fields) = &self.of_site {
             let (by_coding, by_origin) = (varies_by_coding(headers), varies(headers));
@@ -113,6 +139,11 @@ impl Changes {
     }
 }
 
+/// Returns the fields of a name.
+fn fields(headers: &HeaderMap, name: &HeaderName) -> Vec<(HeaderName, HeaderValue)> {
+    headers.get_all(name).iter().map(|value| (name.clone(), value.clone())).collect()
+}
+
 /// Returns the response for an outcome.
 pub(crate) fn outcome(outcome: Outcome, context: ResponseContext) -> Response<ResponseBody> {
     let Outcome { handling, reply } = outcome;
@@ -125,8 +156,8 @@ pub(crate) fn outcome(outcome: Outcome, context: ResponseContext) -> Response<Re
             *response.status_mut() = reply.status;
             *response.headers_mut() = reply.headers;
             if let Some(changes) = changes {
-                changes.apply(response.headers_mut());
-                if let Some(disposition) = changes.disposition {
+                changes.apply(reply.status, response.headers_mut());
+                if let Some(disposition) = changes.disposition.filter(|_| reply.status.as_u16() < 400) {
                     response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
                 }
             }
@@ -183,7 +214,7 @@ fn local(
     let ResponseContext { request_id, key, entry, waited, changes } = context;
     let entry = entry.waited(waited.as_ref()).answered(response.status(), handling);
     let mut response = response.map(|document| ResponseBody::document(document, entry));
-    changes.inspect(|changes| changes.apply(response.headers_mut()));
+    changes.inspect(|changes| changes.apply_to_document(response.headers_mut()));
     sign(response.headers_mut(), &handling, key.as_deref(), &request_id);
     time(response.headers_mut(), waited.as_ref());
     response
@@ -268,7 +299,7 @@ pub(crate) fn redirect(
     let mut response = Response::new(ResponseBody::document(bytes::Bytes::new(), entry));
     *response.status_mut() = status;
     response.headers_mut().insert(LOCATION, location);
-    changes.inspect(|changes| changes.apply(response.headers_mut()));
+    changes.inspect(|changes| changes.apply(status, response.headers_mut()));
     sign(response.headers_mut(), &handling, None, &request_id);
     response
 }

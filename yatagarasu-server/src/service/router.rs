@@ -153,7 +153,10 @@ impl Routes {
     fn paths(&self, host: Option<&str>) -> impl Iterator<Item = &Paths> {
         let host = host.filter(|_| self.is_by_host);
         let exact = host.and_then(|host| self.exact.get(host));
-        let below = host.and_then(|host| self.below.get(host.split_once('.')?.1));
+        let below = host.and_then(|host| {
+            let (label, parent) = host.split_once('.')?;
+            self.below.get(parent).filter(|_| !label.is_empty())
+        });
         exact.into_iter().chain(below).chain(Some(&self.any).filter(|any| !any.is_empty()))
     }
 }
@@ -281,6 +284,7 @@ mod tests {
             ("b.example.org", "/img/k", Some((2, "sites/b/img/k")), None),
             ("b.c.example.org", "/k", None, Some((5, "k"))),
             ("example.org", "/k", None, Some((5, "k"))),
+            (".example.org", "/k", None, Some((5, "k"))),
             ("x.example.net", "/img/k", Some((4, "x.example.net/k")), None),
             ("x.example.net", "/k", None, Some((5, "k"))),
             ("nobody.example", "/k", None, Some((5, "k"))),

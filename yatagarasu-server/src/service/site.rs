@@ -79,7 +79,7 @@ impl ErrorClass {
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "4xx" | "5xx" => text[..1].parse().ok().map(Self::Hundred),
-            "404" => None,
+            "404" | "412" | "416" => None,
             _ => text.parse().ok().filter(|status| (400..600).contains(status)).map(Self::Status),
         }
     }

@@ -207,15 +207,26 @@ async fn rewritten_paths_lead_to_other_objects_or_redirect() {
     assert_eq!(get(&site, "any", "/static/shop/../k").await.0, 400);
 }
 
+/// Returns the errors of a configuration with these buckets.
+fn errors(buckets: &[&str]) -> Result<(), String> {
+    let buckets: Vec<_> =
+        buckets.iter().map(|keys| format!("  - {{ path_prefix: \"/a/\", {keys} }}\n")).collect();
+    let loaded = Config::from_yaml("f.yaml", &document("", &buckets), &Environment::default());
+    loaded.map(|_| ()).map_err(|errors| errors.to_string())
+}
+
+/// Checks that each of these keys of a bucket leads to an error that begins so.
+#[track_caller]
+fn check_errors(cases: &[(&str, &str)]) {
+    for (keys, expected) in cases {
+        let found = errors(&[&format!("name: a, {keys}")]).unwrap_err();
+        assert!(found.starts_with(&format!("f.yaml: {expected}")), "{keys}: {found}");
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_an_error() {
-    let errors = |buckets: &[&str]| {
-        let buckets: Vec<_> =
-            buckets.iter().map(|keys| format!("  - {{ path_prefix: \"/a/\", {keys} }}\n")).collect();
-        let loaded = Config::from_yaml("f.yaml", &document("", &buckets), &Environment::default());
-        loaded.map(|_| ()).map_err(|errors| errors.to_string())
-    };
-    for (keys, expected) in [
+    check_errors(&[
         (
             "hosts: [\"https://a\"]",
             "buckets[0].hosts[0]: expected a host without `https://`; found `https://a`",
@@ -228,6 +239,28 @@ fn what_does_not_fit_is_an_error() {
         ),
         ("key_prefix: \"a/../b/\"", "buckets[0].key_prefix: expected a folder with a `/` at its end"),
         ("key_prefix: \"sites\"", "buckets[0].key_prefix: expected a folder with a `/` at its end"),
+        (
+            "response_headers: { keys: \"*\", set: { ETag: x } }",
+            "buckets[0].response_headers.set.ETag: `etag` is the gateway's or the object's own",
+        ),
+        (
+            "compression: {}, response_headers: { keys: \"*\", set: { Content-Encoding: gzip } }",
+            "buckets[0].response_headers.set.Content-Encoding: `content-encoding` is the gateway's",
+        ),
+        ("hosts: [\"::1\"]", "buckets[0].hosts[0]: expected an address in brackets, such as `[::1]`"),
+        ("key_prefix: \"a}/\"", "buckets[0].key_prefix: expected `{` before `}`"),
+        ("key_prefix: \"{name}/\"", "buckets[0].key_prefix: expected `{host}` or `{label}`, found `{name}`"),
+        (
+            "key_prefix: \"{label}/\"",
+            "buckets[0].key_prefix: `{label}` is what the `*` in `hosts` stands for",
+        ),
+        ("hosts: [\"*.a\", \"b.a\"], key_prefix: \"{label}/\"", "buckets[0].key_prefix: `{label}` is"),
+    ]);
+}
+
+#[test]
+fn rewrites_that_cannot_be_are_errors() {
+    check_errors(&[
         (
             "rewrite: { from: \"/b/{x}\", to: \"/a/\" }",
             "buckets[0].rewrite.from: expected a path below `/a/`, which is the bucket's; found `/b/{x}`",
@@ -249,17 +282,31 @@ fn what_does_not_fit_is_an_error() {
             "rewrite: { from: \"/a/b\", to: \"/\", status: 200 }",
             "buckets[0].rewrite.status: expected `none`, `301`, `302`",
         ),
-        ("key_prefix: \"a}/\"", "buckets[0].key_prefix: expected `{` before `}`"),
-        ("key_prefix: \"{name}/\"", "buckets[0].key_prefix: expected `{host}` or `{label}`, found `{name}`"),
         (
-            "key_prefix: \"{label}/\"",
-            "buckets[0].key_prefix: `{label}` is what the `*` in `hosts` stands for",
+            "rewrite: { from: \"/a/b?c=1\", to: \"/a/c\" }",
+            "buckets[0].rewrite.from: expected a path without a query or a fragment; found `/a/b?c=1`",
         ),
-        ("hosts: [\"*.a\", \"b.a\"], key_prefix: \"{label}/\"", "buckets[0].key_prefix: `{label}` is"),
-    ] {
-        let found = errors(&[&format!("name: a, {keys}")]).unwrap_err();
-        assert!(found.starts_with(&format!("f.yaml: {expected}")), "{keys}: {found}");
-    }
+        (
+            "rewrite: { from: \"/a/b%20c\", to: \"/a/c\" }",
+            "buckets[0].rewrite.from: expected a path that is not escaped; found `/a/b%20c`",
+        ),
+        (
+            "rewrite: { from: \"/a/b\", to: \"/a/c?d\" }",
+            "buckets[0].rewrite.to: expected a path without a query or a fragment, which no `status` redirects to",
+        ),
+        (
+            "rewrite: { from: \"/a/b\", to: \"/a/../c\" }",
+            "buckets[0].rewrite.to: expected a path without `.` and `..`, which no `status` redirects to",
+        ),
+        (
+            "rewrite: [{ from: \"/a/b\", to: \"/a/c\" }, { from: \"/a/b\", to: \"/a/d\" }]",
+            "buckets[0].rewrite[1].from: `/a/b` is taken by a rule before",
+        ),
+    ]);
+}
+
+#[test]
+fn two_buckets_have_not_the_same_place() {
     for (first, second, expected) in [
         ("", "", Some("buckets[1].path_prefix: `/a` is taken by buckets[0] already")),
         (

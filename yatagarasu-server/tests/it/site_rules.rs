@@ -9,6 +9,8 @@ use crate::site::{Site, bucket, document};
 
 const PAGE: (&str, &str) = ("content-type", "text/html");
 
+const PROBLEM: &str = "application/problem+json";
+
 const REDIRECTS: &str = "# moved
 /old/* /new/:splat
 /there /index.html
@@ -27,6 +29,10 @@ const FIELDS: &str = "/*
   ! x-amz-meta-secret
 /app.js
   Cache-Control: public, max-age=31536000, immutable
+/files/*
+  Cache-Control: max-age=9
+  Content-Type: text/x
+  X-File: 1
 ";
 
 /// Starts a gateway with a website with rules, and further keys of its bucket.
@@ -137,6 +143,32 @@ async fn keys_may_have_the_prefix_of_the_paths() {
     site.put("docs/app.html", &[PAGE], "docs/app.html");
     assert_eq!(get(&site, "/docs/app/x").await.text(), "docs/app.html");
     assert_eq!(get(&site, "/docs/old/x").await.field("location"), "/docs/new/x");
+}
+
+/// Browsers would keep for a year that there is nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_error_is_kept_as_long_as_files_are() {
+    let rules =
+        "download: true\n    response_headers: [{ keys: \"*\", set: { Expires: \"0\", X-All: \"1\" } }]";
+    let site = website("/", rules).await;
+    let out_of_order = Reply::status(503);
+    site.origin.decide(move |request| request.target.contains("/down").then(|| out_of_order.clone()));
+    for (path, field, status, content_type) in [
+        ("/app.js", ("range", "bytes=100-"), 416, PROBLEM),
+        ("/app.js", ("if-match", "\"q\""), 412, PROBLEM),
+        ("/files/none?download", ("accept", "*/*"), 404, "text/x"),
+        ("/files/down", ("accept", "*/*"), 503, PROBLEM),
+    ] {
+        let answer = site.client.get_with(path, &[field]).await;
+        assert_eq!((answer.status, answer.field("content-type")), (status, content_type), "{path}");
+        assert_eq!((answer.field("cache-control"), answer.field("expires")), ("no-store", ""), "{path}");
+        assert_eq!(answer.field("content-disposition"), "", "{path}");
+        assert_eq!(answer.field("x-all"), "1", "other fields are on errors, too: {path}");
+    }
+    let found = get(&site, "/app.js?download").await;
+    assert_eq!((found.status, found.field("expires")), (200, "0"));
+    assert_eq!(found.field("cache-control"), "public, max-age=31536000, immutable");
+    assert!(found.field("content-disposition").starts_with("attachment"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

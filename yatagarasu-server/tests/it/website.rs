@@ -224,6 +224,14 @@ fn what_does_not_fit_is_an_error() {
     for (site, expected) in [
         ("index: \"a/b\"", "site.index: expected a name without `/` such as \"index.html\", found `a/b`"),
         ("not_found: \"../x\"", "site.not_found: expected the key of an object at S3"),
+        (
+            "not_found: \"/404.html\"",
+            "site.not_found: expected the key of an object at S3, without `/` at its front: `404.html`",
+        ),
+        (
+            "errors: { 416: \"a\" }",
+            "site.errors.416: expected a status such as `403`, or `4xx` or `5xx`, found `416`; those about conditions",
+        ),
         ("spa: \"\"", "site.spa: expected the key of an object at S3"),
         (
             "errors: { 404: \"a\" }",
@@ -233,6 +241,11 @@ fn what_does_not_fit_is_an_error() {
         ("index: \"\", listing: html", "site.listing: needs `index`"),
         ("listing: xml", "site.listing: expected `off`, `html` or `json`, found `xml`"),
         ("errors: { 200: \"a\" }", "site.errors.200: expected a status such as `403`"),
+        (
+            "errors: { 200: \"a\", abc: \"b\" }",
+            "site.errors.200: expected a status such as `403`, or `4xx` or `5xx`, found `200`\n\
+             f.yaml: buckets[0].site.errors.abc: expected a status",
+        ),
         ("errors: { 5xx: \"../a\" }", "site.errors.5xx: expected the key of an object at S3"),
         (
             "indx: \"x\"",

@@ -53,7 +53,12 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
         Some(given) => given.map(Some),
     };
     let coded = compression.clone().flatten().map(|compression| Arc::clone(&compression.types));
-    let response_fields = fields::response(&settings.hide_headers, &settings.response_headers, key, complain);
+    let response_fields = fields::response(
+        (&settings.hide_headers, &settings.response_headers),
+        section.is_some(),
+        key,
+        complain,
+    );
     Some(BucketConfig {
         name: name?,
         hosts: hosts?,
@@ -96,9 +101,14 @@ fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<S
         complain(&format!("{key}.index"), &message);
     }
     let mut page = |given: &str, name: &str| {
-        ObjectKey::parse(given).map_err(|error| {
-            complain(&format!("{key}.{name}"), &format!("expected the key of an object at S3: {error}"));
-        })
+        let key = format!("{key}.{name}");
+        if let Some(rest) = given.strip_prefix('/') {
+            let message = format!("expected the key of an object at S3, without `/` at its front: `{rest}`");
+            complain(&key, &message);
+            return Err(());
+        }
+        ObjectKey::parse(given)
+            .map_err(|error| complain(&key, &format!("expected the key of an object at S3: {error}")))
     };
     let spa = spa.as_deref().map(|given| page(given, "spa")).transpose();
     let not_found = not_found.as_deref().map(|given| page(given, "not_found")).transpose();
@@ -108,16 +118,20 @@ fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<S
         Some((ErrorClass::parse(status), page(given, &format!("errors.{status}")).ok()?, status))
     });
     let errors: Vec<_> = errors.collect();
-    let mut classes = Vec::new();
+    let (mut classes, mut good) = (Vec::new(), true);
     for (class, page, status) in errors.into_iter().collect::<Option<Vec<_>>>()? {
-        let Some(class) = class else {
-            let hint = if status == "404" { "; the page for 404 is `not_found`" } else { "" };
-            let message =
-                format!("expected a status such as `403`, or `4xx` or `5xx`, found `{status}`{hint}");
-            complain(&format!("{key}.errors.{status}"), &message);
-            return None;
+        if let Some(class) = class {
+            classes.push((class, page));
+            continue;
+        }
+        let hint = match status.as_str() {
+            "404" => "; the page for 404 is `not_found`",
+            "412" | "416" => "; those about conditions and ranges are for programs, and have no page",
+            _ => "",
         };
-        classes.push((class, page));
+        let message = format!("expected a status such as `403`, or `4xx` or `5xx`, found `{status}`{hint}");
+        complain(&format!("{key}.errors.{status}"), &message);
+        good = false;
     }
     let index = Some(index.clone()).filter(|index| !index.is_empty());
     let (spa, not_found, redirects, headers) = (spa.ok()?, not_found.ok()?, redirects.ok()?, headers.ok()?);
@@ -128,7 +142,7 @@ fn site(settings: &SiteSettings, key: &str, complain: ErrorSink<'_>) -> Option<S
         );
         return None;
     }
-    is_name.then_some(Site {
+    (is_name && good).then_some(Site {
         index,
         clean_urls: *clean_urls,
         spa,

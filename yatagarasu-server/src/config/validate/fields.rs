@@ -28,14 +28,18 @@ pub(super) fn request(given: &Fields, key: &str, complain: ErrorSink<'_>) -> Opt
     map(given, key, &own, complain)
 }
 
-/// Parses the changes to the fields of responses. `place` is the path of the bucket. Returns `None` on an error.
+/// Parses the changes to the fields of responses. `is_coded` says whether objects are
+/// compressed. `place` is the path of the bucket. Returns `None` on an error.
 pub(super) fn response(
-    hidden: &[String],
-    rules: &Several<ResponseHeaderSettings>,
+    (hidden, rules): (&[String], &Several<ResponseHeaderSettings>),
+    is_coded: bool,
     place: &str,
     complain: ErrorSink<'_>,
 ) -> Option<ResponseFields> {
     let hidden = patterns(hidden, &format!("{place}.hide_headers"), complain);
+    // What is compressed here says so itself.
+    let is_own =
+        |name: &HeaderName| is_own_of_responses(name) || (is_coded && *name == header::CONTENT_ENCODING);
     let mut parsed = Vec::new();
     for (index, rule) in rules.0.iter().enumerate() {
         let place = match rules.0.len() {
@@ -44,7 +48,7 @@ pub(super) fn response(
         };
         let keys = pattern(&rule.keys, &format!("{place}.keys"), complain);
         let remove = patterns(&rule.remove, &format!("{place}.remove"), complain);
-        let set = map(&rule.set, &format!("{place}.set"), &is_own_of_responses, complain);
+        let set = map(&rule.set, &format!("{place}.set"), &is_own, complain);
         parsed.push((|| Some(FieldRule { keys: keys?, remove: remove?, set: set? }))());
     }
     Some(ResponseFields::new(hidden?, parsed.into_iter().collect::<Option<_>>()?))
@@ -94,7 +98,7 @@ fn map(
             (Err(_), _) => format!("`{name}` is no name of a header field"),
             (_, Err(_)) => "expected printable ASCII characters".to_owned(),
             (Ok(name), _) if is_own(&name) || HOP_BY_HOP.contains(&name.as_str()) => {
-                format!("the gateway writes `{name}` itself")
+                format!("`{name}` is the gateway's or the object's own")
             }
             (Ok(name), Ok(value)) => {
                 headers.insert(name, value);

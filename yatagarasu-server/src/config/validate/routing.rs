@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use percent_encoding::percent_decode_str;
 use yatagarasu_core::ObjectKey;
 
 use crate::config::error::ErrorSink;
@@ -68,6 +69,11 @@ pub(super) fn rewrites(
     // All errors, and not the first only.
     let rules: Vec<_> = rules.collect();
     let rules: Vec<_> = rules.into_iter().collect::<Option<_>>()?;
+    let repeated = |index: &usize| rules[..*index].iter().any(|before| before.from == rules[*index].from);
+    if let Some(index) = (1..rules.len()).find(repeated) {
+        let message = format!("`{}` is taken by a rule before", rules[index].from);
+        complain(&format!("{key}[{index}].from"), &message);
+    }
     if let Some(index) = endless(&rules) {
         let rule = &rules[index];
         complain(key, &format!("redirects without an end: `{}` leads to `{}`, and on", rule.from, rule.to));
@@ -88,6 +94,14 @@ fn rewrite(rule: &RewriteSettings, path_prefix: &str, key: &str, complain: Error
     };
     let pattern = PathPattern::parse(from).map_err(|reason| complain(&from_key, &reason)).ok()?;
     let target = Target::parse(to, &pattern).map_err(|reason| complain(&to_key, &reason)).ok()?;
+    if let Some(reason) = no_path(from) {
+        complain(&from_key, &format!("expected a path {reason}; found `{from}`"));
+        return None;
+    }
+    if let Some(reason) = no_path(to).filter(|_| status.code().is_none()) {
+        complain(&to_key, &format!("expected a path {reason}, which no `status` redirects to; found `{to}`"));
+        return None;
+    }
     let folder = format!("{}/", path_prefix.trim_end_matches('/'));
     if !pattern.beginning().starts_with(&folder) {
         complain(
@@ -104,6 +118,17 @@ fn rewrite(rule: &RewriteSettings, path_prefix: &str, key: &str, complain: Error
         return None;
     }
     Some(Rewrite { from: pattern, to: target, status: status.code() })
+}
+
+/// Returns what a text should be like to be a decoded path, if it is none.
+fn no_path(text: &str) -> Option<&'static str> {
+    if text.contains(['?', '#']) {
+        return Some("without a query or a fragment");
+    }
+    if percent_decode_str(text).ne(text.bytes()) {
+        return Some("that is not escaped");
+    }
+    text.split('/').any(|segment| matches!(segment, "." | "..")).then_some("without `.` and `..`")
 }
 
 /// Reports buckets that others hide: with the same prefix for the same host.

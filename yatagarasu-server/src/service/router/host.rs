@@ -18,16 +18,22 @@ impl HostPattern {
     ///
     /// # Errors
     ///
-    /// Returns the reason if the notification is malformed.
+    /// Returns what is expected instead.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let name = text.trim_end_matches('.').to_ascii_lowercase();
         match name.strip_prefix("*.") {
             Some(parent) if is_name(parent) => Ok(Self::Below(parent.to_owned())),
+            _ if !name.is_ascii() => Err(
+                "expected a name in the form of DNS, such as `xn--bcher-kva.example` for `bücher.example`",
+            ),
             Some(_) => Err("expected a name after `*.`, as in `*.example.org`"),
             None if name.contains('*') => Err("expected `*` as the first label only, as in `*.example.org`"),
             None if is_name(&name) => Ok(Self::Exact(name)),
             None if name.starts_with('[') => {
                 ipv6(&name).map(Self::Exact).ok_or("expected an address such as `[::1]`")
+            }
+            None if name.parse::<Ipv6Addr>().is_ok() => {
+                Err("expected an address in brackets, such as `[::1]`")
             }
             None if text.contains("//") => Err("expected a host without `https://`"),
             None if text.contains(':') => Err("expected a host without a port"),
@@ -59,8 +65,8 @@ fn ipv6(text: &str) -> Option<String> {
     inner.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"))
 }
 
-/// Returns a host as it stands in a request in the form of the patterns: without a port, without a dot at its end, and in
-/// lower case.
+/// Returns a host as it stands in a request in the form of the patterns: without a port, without a dot at its end, in lower
+/// case, and an address in its shortest form.
 pub(crate) fn without_port(host: &str) -> Cow<'_, str> {
     let host = host.trim();
     let end = match host.rfind(']') {
@@ -68,6 +74,9 @@ pub(crate) fn without_port(host: &str) -> Cow<'_, str> {
         None => host.find(':').unwrap_or(host.len()),
     };
     let name = host[..end].trim_end_matches('.');
+    if let Some(address) = ipv6(name) {
+        return Cow::Owned(address);
+    }
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
@@ -185,6 +194,7 @@ mod tests {
             "a/b",
             "::1",
             "[::1]:80",
+            "b\u{fc}cher.example",
             "a b",
         ] {
             assert!(HostPattern::parse(text).is_err(), "{text}");
@@ -199,6 +209,8 @@ mod tests {
             (" a ", "a"),
             ("[::1]:80", "[::1]"),
             ("[::1]", "[::1]"),
+            ("[0:0:0:0:0:0:0:1]:80", "[::1]"),
+            ("[FE80::A]", "[fe80::a]"),
             (":80", ""),
             ("", ""),
         ] {

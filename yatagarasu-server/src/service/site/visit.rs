@@ -13,13 +13,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use yatagarasu_core::caching::cache_control::RequestControl;
 use yatagarasu_core::caching::cache_status::Detail;
+use yatagarasu_core::http::coding::weight;
 use yatagarasu_core::http::fields::drop_hops;
 use yatagarasu_core::{
     CacheKey, CacheStatus, ErrorKind, Gateway, GatewayError, Method, ObjectKey, Outcome, Request, SourceError,
 };
 
 use crate::service::listing::{ListingFormat, ListingRequest};
-use crate::service::router::without_port;
+use crate::service::router::{decode, without_dots, without_port};
 use crate::service::site::rules::redirects::Precedence;
 use crate::service::site::{Page, REDIRECT, SiteRules, Website, folder, is_missing, is_refused};
 use crate::service::target::host_of;
@@ -87,12 +88,9 @@ impl Visit {
     ) -> Self {
         let host = host_of(head).map(|host| without_port(host).into_owned());
         let site = &website.site;
-        let accepts = |media_type| {
-            let has = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains(media_type));
-            head.headers.get_all(ACCEPT).iter().any(has)
-        };
-        let is_navigation = accepts("text/html");
-        let wants_json = !is_navigation && accepts("application/json");
+        let html = weight_of(&head.headers, "text/html");
+        let is_navigation = html > 0;
+        let wants_json = weight_of(&head.headers, "application/json") > html;
         let mut headers = HeaderMap::new();
         let has_pages = site.clean_urls || site.spa.is_some() || site.redirects.is_some();
         if has_pages || site.listing != ListingFormat::Off {
@@ -126,7 +124,7 @@ impl Visit {
 
     /// Looks for what is served in the place of the object.
     pub(in crate::service) async fn instead(self, outcome: Outcome, gateway: &Gateway) -> Instead {
-        if let Some(moved) = redirect(&outcome) {
+        if let Some(moved) = self.redirect(&outcome) {
             return moved;
         }
         if is_missing(&outcome) {
@@ -144,7 +142,7 @@ impl Visit {
         }
         // A redirect usually has no content that a range or a condition could be about.
         match self.look(gateway, key, Method::Head, HeaderMap::new()).await {
-            Found::Object(object) => redirect(&object).unwrap_or(Instead::Nothing(outcome)),
+            Found::Object(object) => self.redirect(&object).unwrap_or(Instead::Nothing(outcome)),
             Found::Missing(_) | Found::Failed(_) => Instead::Nothing(outcome),
         }
     }
@@ -180,6 +178,11 @@ impl Visit {
         path.rsplit('/').next() == self.key.as_str().rsplit('/').next()
     }
 
+    /// Returns whether the path is one of a folder, as it was for the choice of the key.
+    fn is_folder(&self) -> bool {
+        decode(self.target.path()).is_ok_and(|path| without_dots(path).ends_with('/'))
+    }
+
     /// Looks for what is served in the place of an object that is not there. Goes on only where S3 says that there is no
     /// object.
     async fn of_missing(self, missing: Outcome, gateway: &Gateway) -> Instead {
@@ -189,13 +192,12 @@ impl Visit {
         let page = ObjectKey::parse(&format!("{key}.html")).ok().filter(|_| site.clean_urls && !is_file);
         if let Some(page) = page {
             match self.look(gateway, &page, self.method, self.headers.clone()).await {
-                Found::Object(outcome) => return page_or_redirect(outcome, page),
+                Found::Object(outcome) => return self.page_or_redirect(outcome, page),
                 Found::Failed(outcome) => return self.of_object(&page, outcome, gateway).await,
                 Found::Missing(_) => {}
             }
         }
-        if let Some(index) =
-            site.index.as_ref().filter(|_| !path.ends_with('/') && self.is_named_like_its_key())
+        if let Some(index) = site.index.as_ref().filter(|_| !self.is_folder() && self.is_named_like_its_key())
             && let Some(location) = folder(path, self.target.query())
             && let Ok(page) = ObjectKey::parse(&format!("{key}/{index}"))
         {
@@ -216,7 +218,7 @@ impl Visit {
                 Some(Found::Failed(_) | Found::Missing(_)) | None => {}
             }
         }
-        if path.ends_with('/') {
+        if self.is_folder() {
             match self.listing(&self.key, self.method, self.headers.clone(), gateway).await {
                 Some(Found::Object(outcome)) => return Instead::Page(outcome, self.key),
                 Some(Found::Failed(outcome)) => return self.of_failed(outcome, gateway).await,
@@ -227,7 +229,7 @@ impl Visit {
             return self.follow(ruled, gateway).await;
         }
         if self.is_navigation
-            && (!is_file || path.ends_with('/'))
+            && (!is_file || self.is_folder())
             && let Some(page) = site.spa.as_ref()
             && let Some(page) = self.website.page(self.host.as_deref(), page)
         {
@@ -318,6 +320,26 @@ impl Visit {
         Ok(Instead::Page(outcome, page.clone()))
     }
 
+    /// Returns the redirect that an object with metadata of one asks for. A path is one of the website.
+    fn redirect(&self, outcome: &Outcome) -> Option<Instead> {
+        let headers = &outcome.reply.as_ref().ok()?.headers;
+        let location = headers.get(REDIRECT)?;
+        let text = location.to_str().ok()?;
+        let is_url = ["http://", "https://", "/"].iter().any(|beginning| text.starts_with(beginning));
+        let of_lifetime = [CACHE_CONTROL, EXPIRES, AGE, DATE].into_iter();
+        let lifetime =
+            of_lifetime.filter_map(|name| Some((name.clone(), headers.get(&name)?.clone()))).collect();
+        let location = self.website.reference(location.clone());
+        is_url.then_some(Instead::Moved { location, lifetime, handling: outcome.handling })
+    }
+
+    fn page_or_redirect(&self, outcome: Outcome, page: ObjectKey) -> Instead {
+        match self.redirect(&outcome) {
+            Some(moved) => moved,
+            None => Instead::Page(outcome, page),
+        }
+    }
+
     /// Looks for another object. One with rules is not there.
     async fn look(&self, gateway: &Gateway, key: &ObjectKey, method: Method, headers: HeaderMap) -> Found {
         if self.website.is_rules(self.host.as_deref(), key.as_str()) {
@@ -327,11 +349,27 @@ impl Visit {
     }
 }
 
-/// Returns the page of a list that a query names.
+/// Returns the page of a list that a query names. S3 refuses one that it has not named: the first page in its place would
+/// be read for ever.
 fn continuation(query: Option<&str>) -> Option<String> {
     let value = query?.split('&').find_map(|pair| pair.strip_prefix("continuation="))?;
-    let token = percent_decode_str(value).decode_utf8().ok()?;
-    Some(token.into_owned()).filter(|token| token.len() <= CONTINUATION_BYTES_MAX)
+    let mut token = percent_decode_str(value).decode_utf8_lossy().into_owned();
+    token.truncate(token.floor_char_boundary(CONTINUATION_BYTES_MAX));
+    Some(token)
+}
+
+/// Returns how much a client wants a media type that it names, in thousandths (RFC 9110 12.5.1). A range such as `*/*` names
+/// none.
+fn weight_of(headers: &HeaderMap, media_type: &str) -> u16 {
+    let members =
+        headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let weights = members.filter_map(|member| {
+        let mut parts = member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let is_meant = parts.next()?.eq_ignore_ascii_case(media_type.as_bytes());
+        let is_weight = |part: &&[u8]| part.get(..2).is_some_and(|name| name.eq_ignore_ascii_case(b"q="));
+        is_meant.then(|| parts.find(is_weight).map_or(Some(1000), weight))?
+    });
+    weights.max().unwrap_or(0)
 }
 
 async fn look_for(gateway: &Gateway, key: CacheKey, method: Method, headers: HeaderMap) -> Found {
@@ -343,25 +381,6 @@ async fn look_for(gateway: &Gateway, key: CacheKey, method: Method, headers: Hea
         Found::Missing(outcome)
     } else {
         Found::Failed(outcome)
-    }
-}
-
-/// Returns the redirect that an object with metadata of one asks for.
-fn redirect(outcome: &Outcome) -> Option<Instead> {
-    let headers = &outcome.reply.as_ref().ok()?.headers;
-    let location = headers.get(REDIRECT)?;
-    let text = location.to_str().ok()?;
-    let is_url = ["http://", "https://", "/"].iter().any(|beginning| text.starts_with(beginning));
-    let of_lifetime = [CACHE_CONTROL, EXPIRES, AGE, DATE].into_iter();
-    let lifetime = of_lifetime.filter_map(|name| Some((name.clone(), headers.get(&name)?.clone()))).collect();
-    let location = location.clone();
-    is_url.then_some(Instead::Moved { location, lifetime, handling: outcome.handling })
-}
-
-fn page_or_redirect(outcome: Outcome, page: ObjectKey) -> Instead {
-    match redirect(&outcome) {
-        Some(moved) => moved,
-        None => Instead::Page(outcome, page),
     }
 }
 
@@ -393,5 +412,27 @@ fn without_ranges(mut headers: HeaderMap) -> HeaderMap {
 fn by_accept(outcome: &mut Outcome) {
     if let Ok(reply) = &mut outcome.reply {
         reply.headers.append(VARY, HeaderValue::from_static("Accept"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_wanted_as_much_as_the_client_says() {
+        for (accept, html) in [
+            ("text/html", 1000),
+            ("application/xml, TEXT/HTML ; q=0.5", 500),
+            ("text/html;level=1;Q=0.3, text/html;q=0.7", 700),
+            ("text/html;q=0, */*", 0),
+            ("nottext/html-x, text/html5", 0),
+            ("text/html;q=x", 0),
+            ("*/*", 0),
+            ("", 0),
+        ] {
+            let headers: HeaderMap = [(ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
+            assert_eq!(weight_of(&headers, "text/html"), html, "{accept}");
+        }
     }
 }

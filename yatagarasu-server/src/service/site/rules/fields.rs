@@ -1,6 +1,7 @@
 //! `_headers`: paths, and below each the header fields of its responses.
 
 use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use yatagarasu_core::ObjectKey;
 use yatagarasu_core::http::fields::is_own_of_responses;
@@ -99,7 +100,10 @@ impl FieldRules {
         let parsed = HeaderName::from_bytes(name.as_bytes());
         let parsed = parsed.map_err(|_| format!("`{name}` is no name of a header field"))?;
         if is_own_of_responses(&parsed) {
-            return Err(format!("the gateway writes `{name}` itself"));
+            return Err(format!("`{name}` is the gateway's or the object's own"));
+        }
+        if parsed == CONTENT_ENCODING {
+            return Err(format!("`{name}` has to be set at S3, with the object"));
         }
         rule.changes.push((parsed, change));
         Ok(())
@@ -210,10 +214,11 @@ mod tests {
     #[test]
     fn a_line_that_cannot_be_read_is_named() {
         let text = "X-A: 1\n/a\n  no field\n  content-length: 5\n  connection: close\n  b c: d\n  X-B: \u{1}\n\
-                    https://a.example/*\n  X-C: left out with its path\n/b/*/c\n/d\n  X-D: 1";
+                    https://a.example/*\n  X-C: left out with its path\n/b/*/c\n/d\n  X-D: 1\n  ETag: e\n  \
+                    Content-Encoding: gzip";
         let rules = FieldRules::parse(text);
         let lines: Vec<_> = rules.bad.first().iter().map(|bad| bad.line).collect();
-        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 10], "{:#?}", rules.bad.first());
+        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 10, 13, 14], "{:#?}", rules.bad.first());
         assert_eq!(rules.len(), 2);
         assert!(rules.are_for("/d") && !rules.are_for("/b"));
     }

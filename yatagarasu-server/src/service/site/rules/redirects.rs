@@ -155,6 +155,11 @@ impl Rule {
         };
         let precedence = if status.ends_with('!') { Precedence::RuleFirst } else { Precedence::ObjectsFirst };
         let action = action(status.trim_end_matches('!'))?;
+        if from.contains('?') {
+            return Err(format!(
+                "expected a path without a query, found `{from}`: query parameters are not supported"
+            ));
+        }
         let from = pattern(from)?;
         let to = target(to, action, &from)?;
         Ok(Self { line, from, to, action, precedence })
@@ -191,7 +196,7 @@ fn action(status: &str) -> Result<Action, String> {
         Some(status) => match status.as_u16() {
             301 | 302 | 303 | 307 | 308 => Ok(Action::Redirect(status)),
             200 | 404 | 410 => Ok(Action::Page(status)),
-            _ => Err(format!("expected 301, 302, 303, 307, 308, 200, 404 or 410, found `{status}`")),
+            number => Err(format!("expected 301, 302, 303, 307, 308, 200, 404 or 410, found `{number}`")),
         },
         None => Err(format!(
             "expected a status such as 301, or `301!`, found `{status}`; conditions are not supported"
@@ -340,10 +345,11 @@ mod tests {
                     /s /s/ 301!\n\
                     /t /u/ 301!\n\
                     /u /t/ 301!\n\
-                    /w/* /:splat/:splat/:splat 301!";
+                    /w/* /:splat/:splat/:splat 301!\n\
+                    /q?x=1 /b";
         let redirects = Redirects::parse(text);
         let lines: Vec<_> = redirects.bad.first().iter().map(|bad| bad.line).collect();
-        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 19], "{:#?}", redirects.bad);
+        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 22, 15, 16, 19], "{:#?}", redirects.bad);
         assert_eq!(redirects.len(), 5);
         assert_eq!(redirects.find("/good", Precedence::ObjectsFirst).unwrap().0.line, 12);
     }

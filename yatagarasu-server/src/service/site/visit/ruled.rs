@@ -9,7 +9,7 @@ use crate::service::router::{decode, without_dots};
 use crate::service::site::is_missing;
 use crate::service::site::rules::fields::PathFields;
 use crate::service::site::rules::redirects::{Precedence, Ruled};
-use crate::service::site::visit::{Found, Instead, Visit, no_object, page_or_redirect};
+use crate::service::site::visit::{Found, Instead, Visit, no_object};
 
 impl Visit {
     /// Returns whether rules that the website brings with it have to be [read](Self::read_rules), or
@@ -91,7 +91,7 @@ impl Visit {
             };
         }
         match self.look(gateway, &key, self.method, self.headers.clone()).await {
-            Found::Object(outcome) => page_or_redirect(outcome, key),
+            Found::Object(outcome) => self.page_or_redirect(outcome, key),
             Found::Failed(outcome) => self.of_object(&key, outcome, gateway).await,
             Found::Missing(outcome) => self.not_found(outcome, gateway).await,
         }
