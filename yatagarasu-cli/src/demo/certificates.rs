@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use yatagarasu_core::{Clock, SystemClock};
 
 /// How long they are valid. Clocks of other machines may differ from this one's.
-const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The files of the certificates. [`remove`](Self::remove) removes them.
 pub(super) struct Certificates {

@@ -10,6 +10,7 @@ use crate::gateway::decision::{Decision, decide};
 use crate::gateway::lookup::{Attempt, LookupResult, RequestContext};
 use crate::gateway::request::Request;
 use crate::gateway::{Shared, forward};
+use crate::object::meta::ObjectMeta;
 use crate::source::SourceRequest;
 
 /// The gateway's answer to a request, as it would be now.
@@ -21,6 +22,8 @@ pub struct Explanation {
     pub is_filling: bool,
     /// The entry that was looked at.
     pub stored: Option<StoredState>,
+    /// The fields of the entry, if it is an object.
+    pub meta: Option<ObjectMeta>,
     /// What the source would be asked.
     pub asked: Option<SourceRequest>,
 }
@@ -82,6 +85,7 @@ impl Shared {
             })
         };
         let stored = found.stored.as_deref().and_then(state);
+        let meta = found.object().map(|stored| stored.meta().clone());
         let is_filling = match decision {
             Decision::Fill(reason) | Decision::Join(reason) => {
                 let attempt = Attempt { context: &context, found, reason };
@@ -89,7 +93,7 @@ impl Shared {
             }
             _ => false,
         };
-        Explanation { decision, is_filling, stored, asked }
+        Explanation { decision, is_filling, stored, meta, asked }
     }
 
     /// Returns what the source would be asked for a decision.

@@ -183,7 +183,11 @@ pub fn explain<'a>(
             if let Unrouted::Problem(Problem::NoSuchPrefix | Problem::Misdirected) = unrouted {
                 explanation.notes.extend(buckets.all().iter().map(|bucket| place(bucket)));
             }
+            let own =
+                buckets.own().answers.get(head.uri.path()).filter(|_| matches!(unrouted, Unrouted::Own));
+            let status = own.map(|answer| answer.status.as_u16());
             explanation.refused(unrouted, "the folder of a website has a slash at its end", &head.method);
+            explanation.status = status.or(explanation.status);
         }
     }
     Ok(explanation)

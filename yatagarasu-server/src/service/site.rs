@@ -12,7 +12,7 @@ mod visit;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use yatagarasu_core::{ErrorKind, Gateway, GatewayError, ObjectKey, Outcome, SourceError};
 
 use crate::service::listing::ListingFormat;
@@ -148,6 +148,15 @@ impl Website {
     /// Returns the part of a decoded path that begins at the root of the website.
     fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
         path.strip_prefix(self.prefix()).filter(|rest| rest.starts_with('/'))
+    }
+
+    /// Returns where an object with these fields redirects to. A path is one of the website. Returns `None` if it is no
+    /// redirect.
+    pub(super) fn redirect_of(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let location = headers.get(REDIRECT)?;
+        let text = location.to_str().ok()?;
+        let is_url = ["http://", "https://", "/"].iter().any(|beginning| text.starts_with(beginning));
+        is_url.then(|| self.reference(location.clone()))
     }
 
     /// Returns the reference for clients to a path that begins at the root of the website. A URL stays as it is.

@@ -74,9 +74,17 @@ pub enum CertificateError {
         reason: String,
     },
     /// The key is that of another certificate.
-    #[error("`{}` is not the key of the certificate in `{}`", .0.key.display(), .0.cert.display())]
+    #[error(
+        "`{}` is not the key of the certificate in `{}`, of which the first counts if there are several",
+        .0.key.display(),
+        .0.cert.display()
+    )]
     Mismatch(CertificateFiles),
 }
+
+/// What is wrong with a key that the library does not take.
+const UNSUPPORTED: &str =
+    "its key cannot be used: RSA of 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519 is needed";
 
 impl CertificateError {
     /// Returns `true` if the key is at fault, and not the certificate.
@@ -115,6 +123,7 @@ impl Certificate {
                 CertificateError::Mismatch(files.clone())
             }
             Error::InvalidCertificate(_) => malformed(&files.cert, error.to_string()),
+            Error::General(_) => malformed(&files.key, UNSUPPORTED.to_owned()),
             error => malformed(&files.key, error.to_string()),
         })?;
         Ok(Self {
@@ -192,7 +201,7 @@ pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Certifi
     match chain {
         Ok(chain) if chain.is_empty() => Err(CertificateError::NoCertificate(path.to_owned())),
         Ok(chain) => Ok(chain),
-        Err(error) => Err(CertificateError::Malformed { path: path.to_owned(), reason: error.to_string() }),
+        Err(error) => Err(CertificateError::Malformed { path: path.to_owned(), reason: explained(&error) }),
     }
 }
 
@@ -204,8 +213,22 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
     }
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
         pem::Error::NoItemsFound => CertificateError::NoKey(path.to_owned()),
-        error => CertificateError::Malformed { path: path.to_owned(), reason: error.to_string() },
+        error => CertificateError::Malformed { path: path.to_owned(), reason: explained(&error) },
     })
+}
+
+/// Returns what is wrong with the text of a file.
+fn explained(error: &pem::Error) -> String {
+    let text = |line: &[u8]| String::from_utf8_lossy(line).trim().to_owned();
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("it is cut off: the line `-----END {}-----` is missing", text(end_marker))
+        }
+        pem::Error::IllegalSectionStart { line } => {
+            format!("`{}` is no line that begins a section", text(line))
+        }
+        error => error.to_string(),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {

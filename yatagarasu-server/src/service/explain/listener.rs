@@ -30,6 +30,15 @@ pub(super) fn of<'a>(
     };
     let exact = all.iter().find(|listener| speaks(listener) && has_port(listener));
     let alike = || all.iter().find(speaks);
+    if let (None, Some(other)) = (exact, all.iter().find(has_port)) {
+        let speaks = if other.tls.is_some() {
+            "TLS: clients without it get 400"
+        } else {
+            "no TLS: its handshake fails"
+        };
+        let note = Some(format!("the listener with this port speaks {speaks}"));
+        return Arrival { finding: Some(finding(other)), note, secure_port: None };
+    }
     let (listener, note) = match (exact, alike(), all.first()) {
         (Some(exact), ..) => (exact, None),
         (None, Some(alike), _) => {
@@ -41,7 +50,32 @@ pub(super) fn of<'a>(
         }
         (None, None, None) => return Arrival { finding: None, note: None, secure_port: None },
     };
+    Arrival { finding: Some(finding(listener)), note, secure_port: listener.https_redirect }
+}
+
+fn finding(listener: &ListenerConfig) -> Finding {
     let kind = if listener.tls.is_some() { "with TLS" } else { "without TLS" };
-    let finding = Finding::new(listener.address.to_string(), format!("`{}`, {kind}", listener.key));
-    Arrival { finding: Some(finding), note, secure_port: listener.https_redirect }
+    Finding::new(listener.address.to_string(), format!("`{}`, {kind}", listener.key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment};
+
+    #[test]
+    fn a_port_without_tls_is_not_taken_for_another_one() {
+        let yaml = "server: { address: \"127.0.0.1:8080\" }\nbuckets: [{ name: a, path_prefix: / }]\n";
+        let config = Config::from_yaml("f.yaml", yaml, &Environment::default()).expect("it is valid");
+        for (scheme, port, expected) in [
+            ("http", 8080, None),
+            ("https", 8080, Some("the listener with this port speaks no TLS: its handshake fails")),
+            ("http", 80, Some("no listener has the port 80: another port has to lead to it")),
+            ("https", 443, Some("no listener speaks https: a proxy in front has to do it")),
+        ] {
+            let arrival = of(config.server.listeners.iter(), Some(scheme), Some(port));
+            assert_eq!(arrival.note.as_deref(), expected, "{scheme} {port}");
+            assert_eq!(arrival.finding.expect("the one there is").is, "127.0.0.1:8080");
+        }
+    }
 }

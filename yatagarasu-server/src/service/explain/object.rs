@@ -10,7 +10,7 @@ use yatagarasu_core::gateway::decision::Decision;
 use yatagarasu_core::gateway::explain::{StoredContent, StoredState};
 use yatagarasu_core::http::coding::Accepted;
 use yatagarasu_core::http::fields::drop_hops;
-use yatagarasu_core::{CachePolicy, Method, ObjectControl, Request, SourceRequest};
+use yatagarasu_core::{CachePolicy, Method, ObjectControl, ObjectMeta, Request, SourceRequest};
 
 use crate::service::buckets::Bucket;
 use crate::service::destination::Destination;
@@ -18,7 +18,7 @@ use crate::service::explain::{Explanation, Finding, RuleFile, Sent, Stored, show
 use crate::service::precompressed::Precompressed;
 use crate::service::router::{decode, without_dots, without_port};
 use crate::service::site::rules::redirects::Ruled;
-use crate::service::site::{RulesSeen, SeenFile};
+use crate::service::site::{RulesSeen, SeenFile, Website};
 use crate::service::target::host_of;
 
 /// Completes the explanation of a request for an object.
@@ -53,6 +53,9 @@ pub(super) fn explain(
     let filling = if found.is_filling { "; it joins the fill that runs" } else { "" };
     let (is, because) = decided(found.decision);
     explanation.decision = Finding::new(is, format!("{because}{filling}"));
+    if let (Decision::Serve, Some(site)) = (found.decision, &bucket.site) {
+        served_by_site(explanation, site, found.meta.as_ref());
+    }
     if found.decision == Decision::Decline {
         explanation.status = Some(StatusCode::GATEWAY_TIMEOUT.as_u16());
     }
@@ -111,6 +114,21 @@ fn site(explanation: &mut Explanation, bucket: &Bucket, key: &str, head: &Parts)
         explanation.notes.push(format!("if there is no such object: {}", instead.join("; else ")));
     }
     false
+}
+
+/// Records what a website makes of what is stored.
+fn served_by_site(explanation: &mut Explanation, site: &Website, meta: Option<&ObjectMeta>) {
+    if explanation.status == Some(404) {
+        let because = "it is stored that there is no such object: see what is served then";
+        explanation.decision = Finding::new("instead", because);
+        explanation.status = None;
+    }
+    if let Some(location) = meta.and_then(|meta| site.redirect_of(&meta.headers())) {
+        let because = "the stored object is a redirect (`x-amz-website-redirect-location`)";
+        explanation.decision = Finding::new("redirect", because);
+        explanation.status = Some(301);
+        explanation.location = Some(shown(&location));
+    }
 }
 
 fn rule_file(file: SeenFile) -> RuleFile {

@@ -3,6 +3,7 @@
 use yatagarasu_core::ObjectKey;
 
 use crate::service::listing::ListingFormat;
+use crate::service::router::{decode, without_dots};
 use crate::service::site::kept::Known;
 use crate::service::site::rules::BadLines;
 use crate::service::site::rules::redirects::{Precedence, Ruled};
@@ -80,11 +81,17 @@ impl Website {
         if site.clean_urls && !is_file {
             instead.push(format!("`{key}.html` (`site.clean_urls`)"));
         }
-        if let (Some(index), false, Some(location)) = (&site.index, path.ends_with('/'), folder(path, None)) {
+        let decoded = decode(path).map(without_dots).unwrap_or_default();
+        // A rewritten path says nothing about folders.
+        let is_named_alike = decoded.rsplit('/').next() == key.rsplit('/').next();
+        let is_folder = decoded.ends_with('/');
+        let location = folder(path, None).filter(|_| is_named_alike && !is_folder);
+        if let (Some(index), Some(location)) = (&site.index, location) {
             let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
-            instead.push(format!("a redirect to `{location}`, if there is `{key}/{index}`"));
+            let or_list = if site.listing == ListingFormat::Off { "" } else { " or the folder has objects" };
+            instead.push(format!("a redirect to `{location}`, if there is `{key}/{index}`{or_list}"));
         }
-        if path.ends_with('/') && site.listing != ListingFormat::Off {
+        if is_folder && site.listing != ListingFormat::Off {
             instead.push("the list of the folder (`site.listing`)".to_owned());
         }
         instead

@@ -323,14 +323,11 @@ impl Visit {
     /// Returns the redirect that an object with metadata of one asks for. A path is one of the website.
     fn redirect(&self, outcome: &Outcome) -> Option<Instead> {
         let headers = &outcome.reply.as_ref().ok()?.headers;
-        let location = headers.get(REDIRECT)?;
-        let text = location.to_str().ok()?;
-        let is_url = ["http://", "https://", "/"].iter().any(|beginning| text.starts_with(beginning));
+        let location = self.website.redirect_of(headers)?;
         let of_lifetime = [CACHE_CONTROL, EXPIRES, AGE, DATE].into_iter();
         let lifetime =
             of_lifetime.filter_map(|name| Some((name.clone(), headers.get(&name)?.clone()))).collect();
-        let location = self.website.reference(location.clone());
-        is_url.then_some(Instead::Moved { location, lifetime, handling: outcome.handling })
+        Some(Instead::Moved { location, lifetime, handling: outcome.handling })
     }
 
     fn page_or_redirect(&self, outcome: Outcome, page: ObjectKey) -> Instead {

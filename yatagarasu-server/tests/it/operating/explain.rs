@@ -121,6 +121,31 @@ async fn what_is_stored_and_the_rules_that_were_read_are_shown() {
 }
 
 #[tokio::test]
+async fn what_a_website_makes_of_what_is_stored_is_explained() {
+    let origin = Origin::start().await;
+    origin.objects().put("old", &[("x-amz-website-redirect-location", "/new")], "");
+    origin.objects().put("404.html", &[], "nothing");
+    let cache = "max_item_size: \"1MB\", max_size: \"64MB\", negative_ttl: \"1h\"";
+    let mut www = bucket(&origin.endpoint(), "www", "/app", "", cache);
+    www.push_str("    site: { listing: html, not_found: \"404.html\" }\n");
+    let site = Site::run(origin, &document("", &[www])).await;
+    site.store("/app/old").await;
+    let answer = site.client.get("/app/old").await;
+    let found = explain(&site, &json!({ "url": "/app/old" })).await;
+    assert_eq!((answer.status, answer.field("location")), (301, "/app/new"));
+    assert_eq!(
+        (&found["decision"]["is"], &found["status"], &found["location"]),
+        (&json!("redirect"), &json!(301), &json!("/app/new"))
+    );
+    assert_eq!(site.client.get("/app/none").await.text(), "nothing");
+    let found = explain(&site, &json!({ "url": "/app/none" })).await;
+    assert_eq!((&found["decision"]["is"], &found["status"]), (&json!("instead"), &Value::Null));
+    let notes = found["notes"].to_string();
+    assert!(notes.contains("if there is `none/index.html` or the folder has objects"), "{notes}");
+    assert!(notes.contains("`404.html` with 404"), "{notes}");
+}
+
+#[tokio::test]
 async fn what_is_for_no_object_is_explained_as_it_is_answered() {
     let site = start().await;
     let host = [("host", "www.example.com")];
@@ -129,7 +154,7 @@ async fn what_is_for_no_object_is_explained_as_it_is_answered() {
         (www("/c?x"), "redirect", Some(308), Some("/d?x")),
         (www("/gone"), "redirect", Some(302), Some("/index.html")),
         (www("/_headers"), "not_found", Some(404), None),
-        (www("/robots.txt"), "own_answer", None, None),
+        (www("/robots.txt"), "own_answer", Some(200), None),
         (www("/up"), "own_answer", None, None),
         (www("/../x"), "refuse", Some(400), None),
         (json!({ "url": "http://nobody.example/" }), "refuse", Some(404), None),

@@ -227,6 +227,8 @@ fn what_is_wrong_with_certificates_is_said_where_it_is() {
             "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
         ),
         ("broken", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "good"),
+        ("cut", "-----BEGIN CERTIFICATE-----\nAAAA\n", "good"),
+        ("odd", "good", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
     ] {
         for (end, text) in [("pem", cert), ("key", key)] {
             let file = format!("{name}.{end}");
@@ -245,6 +247,8 @@ fn what_is_wrong_with_certificates_is_said_where_it_is() {
         ("nokey", "key", "has no private key in PEM"),
         ("encrypted", "key", "is encrypted: decrypt it"),
         ("broken", "cert", "it has no certificate of X.509"),
+        ("cut", "cert", "it is cut off: the line `-----END CERTIFICATE-----` is missing"),
+        ("odd", "key", "its key cannot be used: RSA of 2048 to 8192 bits, P-256,"),
     ] {
         let found = errors(&files.listener(&["good", name], ""));
         let place = format!("{tls}.certificates[1].{key}: ");
