@@ -248,6 +248,16 @@ async fn only_folders_are_listed_whatever_a_path_is_rewritten_to() {
     assert_eq!(get(&site, "/manual").await.status, 301);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_may_lead_to_a_list() {
+    let site = lists("/", "", "listing: json, redirects: \"_redirects\", not_found: \"a.txt\"", "").await;
+    site.put("_redirects", &[], "/l /of/ 200\n/none /nothing/ 200\n");
+    site.put("of/x", &[], "x");
+    let list = get(&site, "/l").await;
+    assert_eq!((list.status, &list.json()["path"]), (200, &serde_json::json!("of/")), "{}", list.text());
+    assert_eq!(get(&site, "/none").await.status, 404);
+}
+
 /// S3 says nothing about other origins in a list. The gateway took that for a refusal of all objects.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_teaches_nothing_about_other_origins() {

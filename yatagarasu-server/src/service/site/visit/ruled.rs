@@ -93,6 +93,13 @@ impl Visit {
         match self.look(gateway, &key, self.method, self.headers.clone()).await {
             Found::Object(outcome) => self.page_or_redirect(outcome, key),
             Found::Failed(outcome) => self.of_object(&key, outcome, gateway).await,
+            Found::Missing(outcome) if path.ends_with('/') => {
+                match self.listing(&key, self.method, self.headers.clone(), gateway).await {
+                    Some(Found::Object(list)) => Instead::Page(list, key),
+                    Some(Found::Failed(failed)) => self.of_failed(failed, gateway).await,
+                    Some(Found::Missing(_)) | None => self.not_found(outcome, gateway).await,
+                }
+            }
             Found::Missing(outcome) => self.not_found(outcome, gateway).await,
         }
     }
