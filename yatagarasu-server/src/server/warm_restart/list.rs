@@ -131,8 +131,27 @@ pub(in crate::server) async fn save(admin: &Admin, settings: WarmRestart) {
     }
 }
 
+/// Returns `true` if a file has something else than a list, which must not be lost to a wrong path.
+fn has_something_else(file: &Path) -> bool {
+    if !file.is_file() {
+        return false;
+    }
+    let first_line = File::open(file).and_then(|opened| {
+        let mut line = String::new();
+        BufReader::new(opened.take(LIST_BYTES_MAX)).read_line(&mut line).map(|_| line)
+    });
+    match first_line {
+        Ok(line) => !line.is_empty() && serde_json::from_str::<StoredKey>(&line).is_err(),
+        Err(error) => error.kind() == io::ErrorKind::InvalidData,
+    }
+}
+
 /// Replaces a file by a list, atomically. Only the owner can read it, because keys can be confidential.
 fn write(list: &str, file: &Path) -> io::Result<()> {
+    if has_something_else(file) {
+        let reason = "it is no list of keys, and stays as it is: name another file, or remove it";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
+    }
     let mut name = file.as_os_str().to_owned();
     name.push(".new");
     let beside = PathBuf::from(name);
@@ -189,10 +208,16 @@ impl Source {
         if !opened.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "expected a regular file"));
         }
-        let lines = BufReader::new(opened.take(LIST_BYTES_MAX)).lines();
-        let keys = lines.map(|line| serde_json::from_str(&line?).map_err(io::Error::from)).collect();
+        let mut text = String::new();
+        let read = opened.take(LIST_BYTES_MAX).read_to_string(&mut text);
         self.forget();
-        keys
+        read?;
+        // The last line may have been cut off by a full disk.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        if whole.is_empty() && !text.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it has no whole line"));
+        }
+        whole.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
     }
 }
 
@@ -221,8 +246,16 @@ mod tests {
         let opened = |file: &File| in_memory_of_predecessor(&format!("/proc/self/fd/{}", file.as_raw_fd()));
         assert!(opened(&memory).is_some() && opened(&File::open(&file).unwrap()).is_none());
         assert!(Source::File(folder.path().to_owned()).read().is_err());
-        fs::write(&file, "no list\n").unwrap();
-        assert!(Source::File(file).read().is_err());
+        fs::write(&file, format!("{list}{{\"bucket\":\"ass")).unwrap();
+        assert_eq!(Source::File(file.clone()).read().unwrap().len(), 1, "the last line is cut off");
+        for other in ["no list\n", "no list", "\u{0}\n"] {
+            fs::write(&file, other).unwrap();
+            assert!(Source::File(file.clone()).read().is_err(), "{other}");
+            assert!(write(&list, &file).is_err(), "{other}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), other, "it stays");
+        }
+        fs::write(&file, "").unwrap();
+        write(&list, &file).unwrap();
         assert_eq!(Source::File(folder.path().join("none")).read().unwrap(), []);
     }
 }

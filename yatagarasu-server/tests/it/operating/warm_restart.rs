@@ -126,6 +126,7 @@ async fn a_list_that_cannot_be_read_keeps_no_server_from_starting() {
         assert_eq!(spawn_blocking(move || process.ended()).await.unwrap(), Some(0));
     };
     check().await;
+    assert_eq!(fs::read_to_string(&file).unwrap(), "no list\n", "what somebody else has written stays");
     // Nobody writes into a pipe.
     fs::remove_file(&file).unwrap();
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
