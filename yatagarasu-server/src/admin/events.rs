@@ -72,8 +72,9 @@ pub(crate) struct Taken {
 #[serde(untagged)]
 enum Notification {
     Records {
+        /// Each is read for itself: what one tells is not lost with another.
         #[serde(rename = "Records")]
-        records: Vec<Record>,
+        records: Vec<Value>,
     },
     /// SNS asks whether it may send notifications.
     Subscription {
@@ -127,6 +128,20 @@ struct Keyed {
 fn read(notification: Notification) -> Result<Vec<Change>, String> {
     match notification {
         Notification::Records { records } => {
+            let count = records.len();
+            let records: Vec<Record> =
+                records.into_iter().filter_map(|record| serde_json::from_value(record).ok()).collect();
+            let unread = count - records.len();
+            if unread > 0 && records.is_empty() {
+                return Err(EXPECTED.to_owned());
+            }
+            if unread > 0 {
+                tracing::warn!(
+                    unread,
+                    count,
+                    "records of a notification tell of no object, and are left out"
+                );
+            }
             let changes = records.into_iter().filter(|record| !record.event_name.contains(READS));
             let change = |Record { s3: Detail { bucket, object }, .. }| Change {
                 bucket: bucket.name,

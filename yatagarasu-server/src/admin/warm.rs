@@ -86,6 +86,10 @@ pub(super) async fn answer(
     let Some(bucket) = buckets.named(&order.bucket) else {
         return purge::no_such_bucket(buckets.all(), &order.bucket);
     };
+    if bucket.config.cache.is_none() {
+        let detail = format!("the bucket {} has no cache (`cache.enabled: false`)", order.bucket);
+        return problem(StatusCode::CONFLICT, &detail);
+    }
     let warmed = match ObjectKey::parse(&order.key) {
         Ok(key) => {
             // Only closing it is an error.

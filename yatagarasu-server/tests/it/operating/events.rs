@@ -1,6 +1,6 @@
 //! Tests of the notifications of changed objects.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use yatagarasu_testing::client::Response;
 use yatagarasu_testing::origin::Origin;
 
@@ -70,6 +70,22 @@ async fn changed_objects_are_purged_from_all_buckets_that_read_them() {
     assert_eq!(answer.json()["purged"], 1, "{}", answer.text());
     let event_bridge = json!({ "source": "aws.s3", "detail": { "bucket": { "name": "bucket" }, "object": { "key": "other" } } });
     assert_eq!(told(&site, "s3cret", &event_bridge.to_string()).await.json()["purged"], 1);
+}
+
+#[tokio::test]
+async fn a_record_that_tells_of_no_object_does_not_hide_the_others() {
+    let site = site().await;
+    site.put("a", &[], "old");
+    site.store("/one/a").await;
+    let good: Value = serde_json::from_str(&record("ObjectCreated:Put", "bucket", "a")).unwrap();
+    for bad in [json!(7), json!({ "eventName": "ObjectCreated:Put" }), json!({ "eventName": 1, "s3": {} })] {
+        let alone = json!({ "Records": [bad] }).to_string();
+        assert_eq!(told(&site, "s3cret", &alone).await.status, 400, "{bad}");
+        site.store("/one/a").await;
+        let both = json!({ "Records": [bad, good["Records"][0]] }).to_string();
+        let answer = told(&site, "s3cret", &both).await;
+        assert_eq!((answer.status, &answer.json()["purged"]), (200, &json!(1)), "{bad}");
+    }
 }
 
 #[tokio::test]
