@@ -13,6 +13,7 @@ use crate::args::{AdminArguments, ConfigCommand};
 use crate::cache::client::{AdminClient, Reloaded, ReloadedBucket};
 use crate::cache::error::AdminError;
 use crate::cache::progress::say;
+use crate::stdout;
 use crate::words::counted;
 use migrate::Migrated;
 
@@ -93,19 +94,32 @@ fn migrated(file: &Path, write: bool) -> Result<String, ConfigCommandError> {
     let unwritable = |cause| ConfigCommandError::Unwritable { file: file.to_owned(), cause };
     let before = fs::read_to_string(file).map_err(unreadable)?;
     let Migrated { text, notes } = migrate::migrate(&before);
-    if !write {
+    let is_toml = file.extension().is_some_and(|extension| extension == "toml");
+    // The names are found in the text, so that comments stay. What that has missed is an error here.
+    let loaded = Config::from_yaml(&file.display().to_string(), &text, &Environment::of_process());
+    let invalid = loaded.err().filter(|_| !is_toml);
+    if !write || invalid.is_some() {
         for note in notes {
             say(&format!("{}: {note}", file.display()));
         }
-        return Ok(text);
+        return match invalid {
+            None => Ok(text),
+            Some(errors) if write => Err(errors.into()),
+            Some(errors) => {
+                let unwritable = |error| AdminError::Output(format!("{}: {error}", stdout::FAILED));
+                stdout::print(&text).map_err(unwritable)?;
+                Err(errors.into())
+            }
+        };
     }
     let mut said = notes;
     if text == before {
         said.push("no key has another name now".to_owned());
         return Ok(lines(file, &said));
     }
-    let mut old = file.as_os_str().to_owned();
-    old.push(".old");
+    // Of a link, what it leads to is written.
+    let file = &fs::canonicalize(file).map_err(unreadable)?;
+    let old = backup(file);
     // The old one stays under its name until the new one is whole.
     let permissions = fs::metadata(file).map_err(unreadable)?.permissions();
     let mut new = file.as_os_str().to_owned();
@@ -114,8 +128,22 @@ fn migrated(file: &Path, write: bool) -> Result<String, ConfigCommandError> {
     fs::set_permissions(&new, permissions).map_err(unwritable)?;
     fs::copy(file, &old).map_err(unwritable)?;
     fs::rename(&new, file).map_err(unwritable)?;
-    said.push(format!("written; the one before is {}", PathBuf::from(old).display()));
+    said.push(format!("written; the one before is {}", old.display()));
     Ok(lines(file, &said))
+}
+
+/// Returns a name beside a file that nothing has.
+fn backup(file: &Path) -> PathBuf {
+    let named = |number: u32| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(if number == 1 { ".old".to_owned() } else { format!(".old{number}") });
+        PathBuf::from(name)
+    };
+    let mut number = 1;
+    while named(number).exists() {
+        number += 1;
+    }
+    named(number)
 }
 
 /// Loads a configuration as the server would, with this process's environment.

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             let mut stderr = std::io::stderr();
             for line in format!("{error:#}").lines() {
                 // If standard error cannot be written, the exit status still reports the failure.
-                let _ = writeln!(stderr, "yatagarasu: {line}");
+                let _ = writeln!(stderr, "yatagarasu: {}", words::shown(line));
             }
             ExitCode::from(failure_status(&error))
         }

@@ -19,9 +19,13 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// Returns untrusted text with control characters replaced.
+/// Returns untrusted text with control characters replaced, and those that change the direction of what follows.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { char::REPLACEMENT_CHARACTER } else { one }).collect()
+    let is_harmless = |one: char| {
+        !one.is_control()
+            && !matches!(one, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|one| if is_harmless(one) { one } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 /// Returns a number of seconds in its two largest units.

@@ -7,9 +7,10 @@ use yatagarasu_server::admin::entries::{Entry, Kind, Next};
 
 use super::client::AdminClient;
 use super::error::AdminError;
+use super::progress::say;
 use super::table::table;
 use crate::args::{InspectArguments, ListArguments};
-use crate::words::{counted, duration, shown, size};
+use crate::words::{duration, shown, size};
 
 /// Number of leading columns of the table that hold text.
 const TEXT_COLUMNS: usize = 1;
@@ -37,11 +38,15 @@ pub(super) async fn list(client: &AdminClient, arguments: &ListArguments) -> Res
             break;
         }
     }
+    if more || after.is_some() {
+        say("there are more: see --limit");
+    }
     if arguments.json {
         return Ok(listed.iter().map(json_line).collect());
     }
     if listed.is_empty() {
-        return Ok(format!("nothing of it is stored in bucket {}\n", arguments.bucket));
+        say(&format!("nothing such is stored in bucket {}", arguments.bucket));
+        return Ok(String::new());
     }
     let headings = ["KIND", "SIZE", "MEMORY", "AGE", "FRESH FOR"].map(str::to_owned).to_vec();
     let rows: Vec<_> = std::iter::once(headings).chain(listed.iter().map(row)).collect();
@@ -50,9 +55,6 @@ pub(super) async fn list(client: &AdminClient, arguments: &ListArguments) -> Res
     let mut text = String::new();
     for (line, name) in table(&rows, TEXT_COLUMNS).lines().zip(names) {
         writeln!(text, "{line}  {name}").expect("a string takes what is written");
-    }
-    if more || after.is_some() {
-        text.push_str("\nthere are more: see --limit\n");
     }
     Ok(text)
 }
@@ -137,7 +139,8 @@ fn described(entry: &Entry) -> String {
     lines.extend(
         texts.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?.trim().to_owned()))),
     );
-    lines.push(("size", format!("{} ({})", size(entry.bytes), counted(entry.bytes, "byte"))));
+    let exact = if entry.bytes < 1000 { String::new() } else { format!(" ({} bytes)", entry.bytes) };
+    lines.push(("size", size(entry.bytes) + &exact));
     lines.push(("memory", size(entry.memory)));
     lines.push(("age", duration(entry.age)));
     lines.push(match u64::try_from(entry.ttl) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
-use crate::words::{counted, size};
+use crate::words::{counted, shown, size};
 
 /// Time between two lines.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -74,9 +74,10 @@ impl Progress {
     }
 }
 
-/// Writes a line to standard error. If that cannot be written, the output and the exit status still tell.
+/// Writes a line to standard error, harmless for a terminal whatever keys and servers say. If it cannot be written, the output and the
+/// exit status still tell.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(stderr(), "{line}");
+    let _ = writeln!(stderr(), "{}", shown(line));
 }
 
 impl Drop for Progress {

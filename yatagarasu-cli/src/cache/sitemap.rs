@@ -39,19 +39,35 @@ struct Sitemap {
     sitemaps: Vec<String>,
 }
 
+/// What a sitemap names, and the sitemaps that it names.
+#[derive(Debug, Default)]
+pub(super) struct Sitemaps {
+    /// The URLs of the pages.
+    pub(super) pages: Vec<String>,
+    /// The sitemaps among them that cannot be read, each with the reason.
+    pub(super) unread: Vec<(String, String)>,
+}
+
 /// Returns the URLs of the pages that the sitemap at `url` names, and of those in the sitemaps that it names.
 ///
 /// # Errors
 ///
-/// Returns the sitemap that cannot be read, and why.
-pub(super) async fn pages(url: &str) -> Result<Vec<String>, (String, String)> {
-    let mut pages = Vec::new();
+/// Returns the first sitemap, and why it cannot be read.
+pub(super) async fn pages(url: &str) -> Result<Sitemaps, (String, String)> {
+    let mut found = Sitemaps::default();
     let (mut sitemaps, mut next) = (vec![url.to_owned()], 0);
     while let Some(url) = sitemaps.get(next) {
         let read = fetch(url).await.and_then(|xml| parse(&xml));
-        let read = read.map_err(|reason| (url.clone(), reason))?;
         next += 1;
-        pages.extend(read.pages);
+        let read = match read {
+            Ok(read) => read,
+            Err(reason) if next == 1 => return Err((url.clone(), reason)),
+            Err(reason) => {
+                found.unread.push((url.clone(), reason));
+                continue;
+            }
+        };
+        found.pages.extend(read.pages);
         for sitemap in read.sitemaps {
             // They may name each other.
             if !sitemaps.contains(&sitemap) {
@@ -65,7 +81,7 @@ pub(super) async fn pages(url: &str) -> Result<Vec<String>, (String, String)> {
             ));
         }
     }
-    Ok(pages)
+    Ok(found)
 }
 
 /// Returns the content at a URL, or at the one that it redirects to.

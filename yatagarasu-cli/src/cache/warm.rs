@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fmt::{Display, Write as _};
 use std::fs::{self, File, OpenOptions};
 use std::future::ready;
-use std::io::{BufRead, BufReader, ErrorKind, Write, stdin};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write, stdin};
 use std::path::Path;
 use std::pin::pin;
 use std::thread;
@@ -24,7 +24,7 @@ use yatagarasu_server::service::explain::{Asked, Explanation};
 use super::client::AdminClient;
 use super::error::AdminError;
 use super::progress::{Progress, say};
-use super::sitemap;
+use super::sitemap::{self, Sitemaps};
 use crate::args::WarmArguments;
 use crate::stdout;
 use crate::words::{counted, size};
@@ -57,7 +57,7 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
         None => HashSet::new(),
     };
     let left_out = Cell::new(0);
-    let (keys, total) = keys(client, arguments).await?;
+    let (keys, total) = keys(client, arguments, &done).await?;
     let keys = keys.filter(|key| {
         let is_done = key.as_ref().is_ok_and(|wanted| done.contains(&wanted.key));
         left_out.set(left_out.get() + u64::from(is_done));
@@ -70,7 +70,7 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
     let mut journal = arguments.journal.as_deref().map(|file| Journal::open(file, bucket)).transpose()?;
     let mut progress = Progress::begin(arguments.json);
     if let Some(total) = total {
-        progress.know_total(total.saturating_sub(done.len() as u64));
+        progress.know_total(total);
     }
     let fetching = paced(keys.boxed_local(), arguments.rate).map(async |wanted| {
         let Wanted { key, missing } = wanted?;
@@ -102,10 +102,11 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
         progress.advance(bytes);
         if arguments.json {
             print(&json!({ "key": key, "result": result, "bytes": bytes, "reason": reason }))?;
-        } else if result == Warmth::Failed {
-            progress.say(&format!("failed: {key}: {reason}"));
+        } else if let Some(what) = named(result) {
+            progress.say(&format!("{what}: {key}: {reason}"));
         }
-        if let Some(journal) = journal.as_mut().filter(|_| result != Warmth::Failed) {
+        // The next run tries the others again: their reason may be gone.
+        if let Some(journal) = journal.as_mut().filter(|_| named(result).is_none()) {
             journal.note(&key)?;
         }
     }
@@ -118,16 +119,29 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
     outcome.map(|()| text)
 }
 
-/// Returns the keys that the command line names, and their number if that is known before.
+/// Returns what is said of an object that is not in the cache.
+fn named(result: Warmth) -> Option<&'static str> {
+    match result {
+        Warmth::Stored | Warmth::Present => None,
+        Warmth::NotStored => Some("not stored"),
+        Warmth::Failed => Some("failed"),
+    }
+}
+
+/// Returns the keys that the command line names, and the number of those that are not `done` if it is known before.
 async fn keys<'a>(
     client: &'a AdminClient,
     arguments: &'a WarmArguments,
+    done: &HashSet<String>,
 ) -> Result<(Keys<'a>, Option<u64>), AdminError> {
     if let Some(url) = &arguments.objects.sitemap {
-        let pages = sitemap::pages(url).await;
-        let pages = pages.map_err(|(url, reason)| AdminError::Sitemap { url, reason })?;
-        let total = pages.len() as u64;
-        return Ok((routed(client, &arguments.bucket, pages), Some(total)));
+        let read = sitemap::pages(url).await;
+        let Sitemaps { pages, unread } = read.map_err(|(url, reason)| AdminError::Sitemap { url, reason })?;
+        let total = (pages.len() + unread.len()) as u64;
+        let unread = unread.into_iter().map(|(key, reason)| Ok(Wanted { key, missing: Some(reason) }));
+        let keys = stream::iter(unread).chain(routed(client, &arguments.bucket, pages));
+        // Which of the pages are done is not known before their keys are.
+        return Ok((keys.boxed_local(), Some(total).filter(|_| done.is_empty())));
     }
     match (&arguments.objects.from, &arguments.objects.prefix) {
         (Some(file), _) if file.as_os_str() == "-" => Ok((lines(BufReader::new(stdin()), file), None)),
@@ -138,7 +152,7 @@ async fn keys<'a>(
             let is_file = opened.metadata().is_ok_and(|metadata| metadata.is_file());
             let total = if is_file {
                 let lines = BufReader::new(open()?).lines().map_while(Result::ok);
-                Some(lines.filter(|line| !line.is_empty()).count() as u64)
+                Some(lines.filter(|line| !line.is_empty() && !done.contains(line)).count() as u64)
             } else {
                 None
             };
@@ -253,7 +267,12 @@ async fn print_keys(
         count += 1;
         if as_json { print(&json!({ "key": key }))? } else { print(&key)? }
     }
-    Ok(if as_json { String::new() } else { format!("{} would be fetched\n", counted(count, "object")) })
+    if as_json {
+        return Ok(format!("{}\n", json!({ "objects": count })));
+    }
+    // Not among the keys, which another command may read.
+    say(&format!("{} would be fetched", counted(count, "object")));
+    Ok(String::new())
 }
 
 /// Prints a line.
@@ -333,14 +352,31 @@ impl<'a> Journal<'a> {
         };
         // A line may have been cut off: its object is fetched again.
         let lines = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+        let lines: Vec<[String; 2]> = lines.collect();
+        if lines.is_empty() && !text.trim_ascii().is_empty() {
+            let reason = "it is no journal: name a file that is not there yet".to_owned();
+            return Err(AdminError::File { option: "--journal", file: name.display().to_string(), reason });
+        }
         let of_bucket = |[of, key]: [String; 2]| (of == bucket).then_some(key);
-        Ok(lines.filter_map(of_bucket).collect())
+        Ok(lines.into_iter().filter_map(of_bucket).collect())
     }
 
     /// Opens or makes the file.
     fn open(name: &'a Path, bucket: &'a str) -> Result<Self, AdminError> {
-        let file = OpenOptions::new().append(true).create(true).open(name);
-        let file = file.map_err(|error| of_file("--journal", name, &error))?;
+        let open = || {
+            let mut file = OpenOptions::new().read(true).append(true).create(true).open(name)?;
+            let mut last = [b'\n'];
+            if file.metadata()?.len() > 0 {
+                file.seek(SeekFrom::End(-1))?;
+                file.read_exact(&mut last)?;
+            }
+            // A line that was cut off would swallow the next one.
+            if last != [b'\n'] {
+                file.write_all(b"\n")?;
+            }
+            Ok(file)
+        };
+        let file = open().map_err(|error| of_file("--journal", name, &error))?;
         Ok(Self { file, name, bucket })
     }
 

@@ -348,11 +348,8 @@ async fn objects_are_fetched_before_clients_ask_for_them() {
     std::fs::write(&keys, "a\r\n\nb c\nmissing\n").unwrap();
 
     let said = warm(&["assets", "--from", &keys, "--dry-run"]);
-    assert_eq!(
-        (said.status, said.stdout.as_str()),
-        (0, "a\nb c\nmissing\n3 objects would be fetched\n"),
-        "{said:?}"
-    );
+    assert_eq!((said.status, said.stdout.as_str()), (0, "a\nb c\nmissing\n"), "{said:?}");
+    assert_eq!(said.stderr, "3 objects would be fetched\n");
     assert!(site.s3.requests().is_empty(), "nothing is fetched");
 
     let journal = file("journal");
@@ -380,9 +377,9 @@ async fn objects_are_fetched_before_clients_ask_for_them() {
     assert_eq!((said.status, lines.len()), (0, 3), "{said:?}");
     assert_eq!((&lines[0]["key"], &lines[0]["result"]), (&"css/1".into(), &"stored".into()));
     assert_eq!((&lines[2]["stored"], &lines[2]["failed"]), (&2.into(), &0.into()));
-    // An empty prefix is everything. This bucket has no cache.
-    let said = warm(&["videos", "--prefix", ""]);
-    assert!(said.status == 0 && said.stdout.contains(": 0 stored (0 B), 0 there already, 5 not"), "{said:?}");
+    // An empty prefix is everything.
+    let said = warm(&["assets", "--prefix", ""]);
+    assert!(said.status == 0 && said.stdout.contains(": 0 stored (0 B), 5 there already, 0 not"), "{said:?}");
 
     // One bad key is not the end of the others.
     std::fs::write(&keys, "\u{feff}a/../b\nb c\n").unwrap();
@@ -394,7 +391,10 @@ async fn objects_are_fetched_before_clients_ask_for_them() {
     assert!(said.stderr.starts_with("failed: a/../b: the key has a `.` or `..` segment"), "{said:?}");
     // The journal is for one bucket; nothing to fetch is a mistake.
     let said = warm(&["videos", "--from", &keys, "--journal", &journal]);
-    assert!(said.status == 1 && said.stdout.contains("1 not stored, 1 failed\n"), "{said:?}");
+    assert!(said.status == 1 && said.stderr.contains("the bucket videos has no cache"), "{said:?}");
+    let said = warm(&["assets", "--from", &keys, "--journal", &keys]);
+    assert!(said.status == 2 && said.stderr.contains("it is no journal: "), "{said:?}");
+    assert_eq!(std::fs::read_to_string(&keys).unwrap(), "\u{feff}a/../b\nb c\n", "it stays as it is");
     let said = warm(&["assets", "--prefix", "nowhere/"]);
     assert!(said.status == 1 && said.stderr.contains("there was nothing to fetch"), "{said:?}");
     let said = warm(&["assets", "--from", &keys, "--rate", "2000000000"]);
@@ -432,6 +432,14 @@ async fn the_pages_of_a_sitemap_are_fetched() {
         "{said:?}"
     );
     assert_eq!(site.x_cache("/static/page").await, "HIT");
+    let sitemaps = ["none.xml", "pages.xml"].map(|key| format!("<sitemap><loc>{}</loc></sitemap>", url(key)));
+    site.s3.objects().put("both.xml", &[], format!("<sitemapindex>{}</sitemapindex>", sitemaps.concat()));
+    let said = warm(&[&url("both.xml")]);
+    assert!(
+        said.status == 1 && said.stdout.contains(", 1 there already, 0 not stored, 3 failed"),
+        "{said:?}"
+    );
+    assert!(said.stderr.contains("/none.xml: the server answered 404"), "{said:?}");
     let said = warm(&[&url("none.xml")]);
     assert!(
         said.status == 1 && said.stderr.contains("none.xml cannot be read: the server answered 404"),
@@ -443,7 +451,7 @@ async fn the_pages_of_a_sitemap_are_fetched() {
     let said = warm(&[&url("pages.xml.gz")]);
     assert!(said.status == 0 && said.stdout.contains(", 1 there already,"), "{said:?}");
     let said = warm(&[&url("index.xml"), "--dry-run"]);
-    assert_eq!((said.status, said.stdout.as_str()), (0, "page\n1 object would be fetched\n"));
+    assert_eq!((said.status, said.stdout.as_str()), (0, "page\n"));
     assert!(said.stderr.contains("failed: https://www.example.com/nowhere: "), "{said:?}");
 }
 
@@ -472,15 +480,24 @@ async fn what_is_stored_is_listed_and_inspected() {
     assert_eq!(keys, ["KEY", "a", "css/1", "css/2"]);
     assert!(said.stdout.lines().nth(1).unwrap().contains("object"), "{}", said.stdout);
     assert_eq!(listed(&["assets", "--tag", "styles"]).stdout.lines().count(), 3);
-    let said = listed(&["assets", "--prefix", "css/", "--limit", "1"]).stdout;
-    assert!(said.ends_with("\nthere are more: see --limit\n"), "{said}");
+    for json in [&[][..], &["--json"]] {
+        let said = listed(&[&["assets", "--prefix", "css/", "--limit", "1"][..], json].concat());
+        assert_eq!(said.stderr, "there are more: see --limit\n");
+    }
     let said = listed(&["assets", "--json", "--limit", "3"]).stdout;
     let lines: Vec<serde_json::Value> =
         said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), &lines[2]["key"], &lines[2]["bytes"]), (3, &"css/2".into(), &5.into()));
-    assert_eq!(listed(&["videos"]).stdout, "nothing of it is stored in bucket videos\n");
+    let said = listed(&["videos"]);
+    assert_eq!(
+        (said.stdout.as_str(), said.stderr.as_str()),
+        ("", "nothing such is stored in bucket videos\n")
+    );
     let said = listed(&["x"]);
     assert!(said.status == 1 && said.stderr.contains("there are: assets, videos"), "{said:?}");
+    // Neither colours the terminal nor turns the direction of what follows.
+    let said = listed(&["\u{1b}[31mx\u{202e}"]);
+    assert!(said.status == 1 && said.stderr.contains("`\u{fffd}[31mx\u{fffd}`"), "{said:?}");
 
     let inspected =
         |arguments: &[&str]| site.cache(&[&["inspect", "--bucket", "assets"][..], arguments].concat());
