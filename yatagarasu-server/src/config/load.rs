@@ -1,5 +1,6 @@
 //! Parses a configuration file and collects all of its errors.
 
+mod growth;
 mod repeated_key;
 
 use std::collections::HashMap;
@@ -52,6 +53,10 @@ impl Config {
         environment: &Environment,
     ) -> Result<Self, ConfigErrors> {
         let mut errors = Errors { file: name.to_owned(), overridden: HashMap::new(), list: Vec::new() };
+        if let Some(message) = growth::exceeded(text).filter(|_| format == FileFormat::Yaml) {
+            errors.add("", &message);
+            return Err(errors.end());
+        }
         let table = match Format::parse(&format, Some(&name.to_owned()), text.trim_start_matches('\u{feff}'))
         {
             Ok(table) => table,
@@ -194,7 +199,7 @@ fn strip_nothing(value: &mut Value) {
 /// Reports lists in the place of a section. serde would take their entries for the values of the keys, in order.
 fn refuse_lists(value: &mut Value, section: &Section, place: &str, errors: &mut Errors) {
     if let ValueKind::Array(_) = value.kind {
-        errors.add(place, &format!("invalid type: sequence, expected {}", section.expecting));
+        errors.add(place, &format!("invalid type: list, expected {}", section.expecting));
         value.kind = ValueKind::Table(Map::new());
     }
     let ValueKind::Table(table) = &mut value.kind else { return };
@@ -231,7 +236,7 @@ fn deserialize(mut root: Value, errors: &mut Errors) -> Settings {
             }
             Err(error) => {
                 let segments: Vec<_> = error.path().iter().cloned().collect();
-                errors.add(&key_of(&segments), &bare(error.inner()));
+                errors.add(&key_of(&segments), &in_our_words(&bare(error.inner())));
                 if !remove(&mut root, &segments) {
                     return Settings::default();
                 }
@@ -273,6 +278,13 @@ fn bare(error: &Cause) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// Returns a message of serde in the words of the documentation.
+fn in_our_words(message: &str) -> String {
+    let message = message.replace("invalid type: sequence,", "invalid type: list,");
+    let message = message.replace("invalid type: map,", "invalid type: section,");
+    message.replace("expected a sequence", "expected a list in brackets, such as `[a, b]`")
 }
 
 /// Removes the value at `path`. Returns `true` if the tree has changed.

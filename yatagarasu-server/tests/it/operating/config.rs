@@ -398,7 +398,10 @@ fn wrong_caching_rules_say_what_is_expected() {
         check(&format!("{key}: soon"), &format!("{key}: invalid value: string \"soon\", {expected}"));
     }
     check("negative_statuses: [404, 500]", "negative_statuses[1]: expected 404 or 403, found 500");
-    check("negative_statuses: 404", "negative_statuses: invalid type: integer `404`, expected a sequence");
+    check(
+        "negative_statuses: 404",
+        "negative_statuses: invalid type: integer `404`, expected a list in brackets, such as `[a, b]`",
+    );
     let said = one("", "negative_statuses: [404, many]").unwrap_err();
     let expected = "negative_statuses[1]: invalid type: string \"many\", expected an integer";
     assert_eq!(said, format!("f.yaml: buckets[0].cache.{expected}"));
@@ -736,9 +739,9 @@ fn a_list_in_the_place_of_a_section_is_refused() {
     assert_eq!(
         said.unwrap_err().lines().collect::<Vec<_>>(),
         [
-            "f.yaml: buckets[0]: invalid type: sequence, expected a bucket: `name`, `path_prefix` and more",
-            "f.yaml: buckets[1].cache: invalid type: sequence, expected the keys of `cache`",
-            "f.yaml: server: invalid type: sequence, expected the keys of `server`",
+            "f.yaml: buckets[0]: invalid type: list, expected a bucket: `name`, `path_prefix` and more",
+            "f.yaml: buckets[1].cache: invalid type: list, expected the keys of `cache`",
+            "f.yaml: server: invalid type: list, expected the keys of `server`",
         ]
     );
 }
