@@ -176,12 +176,16 @@ impl Check<'_> {
             Err(error) if error.response().is_some() => None,
             Err(error) => Some(error),
         };
-        if let (Err(asked), Some(Err(listed))) = (asked, listed)
-            && !is_of_s3(asked)
+        // A website answers 200 to everything.
+        let told = match asked {
+            Ok(_) => Some(format!("an object `{ABSENT}` is there, and a list is not")),
+            Err(asked) => (!is_of_s3(asked)).then(|| asked.to_string()),
+        };
+        if let (Some(told), Some(Err(listed))) = (told, listed)
             && !is_of_s3(listed)
         {
             let advice = "check `s3.endpoint`: it may be that of another program, or of a proxy. A store in trouble may answer so, too";
-            let found = format!("what answers is no S3, or not well: {asked}");
+            let found = format!("what answers is no S3, or not well: {told}");
             self.add("reach", Verdict::Bad, found, Some(advice));
             return false;
         }

@@ -110,7 +110,8 @@ async fn a_wrong_clock_and_a_store_in_trouble_are_named() {
     let page = || {
         Reply::ok("<html><title>Not found</title></html>").of_status(404).with("content-type", "text/html")
     };
-    for reply in [|| Reply::status(503), || Reply::status(404), page] {
+    let application = || Reply::ok("<!doctype html>").with("content-type", "text/html");
+    for reply in [|| Reply::status(503), || Reply::status(404), page, application] {
         site.origin.decide(move |_| Some(reply()));
         let report = &checked(&site, r#"{"bucket":"assets"}"#).await[0];
         check(report, "reach", "bad", "what answers is no S3");
