@@ -26,6 +26,7 @@ mod token;
 pub mod warm;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
@@ -99,10 +100,17 @@ pub struct Admin {
 
 /// Where an operator's connection comes from.
 #[derive(Debug, Clone, Copy)]
-struct Operator {
+pub(crate) struct Operator {
     address: IpAddr,
     /// Whether it came over a Unix socket: its permissions have decided already.
     is_local: bool,
+}
+
+/// As it stands in the log.
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_local { f.write_str("unix") } else { fmt::Display::fmt(&self.address, f) }
+    }
 }
 
 /// What the admin API shows of a server, besides its buckets.
@@ -192,10 +200,10 @@ impl Admin {
     }
 
     /// Refuses a request without the token, and logs who sent it.
-    fn unauthorized(&self, head: &Parts, client: IpAddr) -> Response<Full<Bytes>> {
+    fn unauthorized(&self, head: &Parts, client: Operator) -> Response<Full<Bytes>> {
         let shown = head.headers.contains_key(header::AUTHORIZATION);
         if shown {
-            self.guesses.note(client);
+            self.guesses.note(client.address);
         }
         let token_configured = self.token.load().is_some();
         let (log, reason) = match (token_configured, shown) {
@@ -233,7 +241,7 @@ impl Admin {
         buckets: &Arc<Buckets>,
         head: &Parts,
         body: Incoming,
-        client: IpAddr,
+        client: Operator,
     ) -> Response<Full<Bytes>> {
         let secret = self.state.config.borrow().events.token.clone();
         if head.method != Method::POST {
@@ -266,14 +274,13 @@ impl Admin {
         Some(trusted)
     }
 
-    async fn answer(&self, request: Request<Incoming>, operator: Operator) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, client: Operator) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        let client = operator.address;
         let (token, buckets) = (self.token.load_full(), self.buckets.load_full());
         if head.uri.path() == "/events" && head.method != purge::METHOD {
             return self.take_events(&buckets, &head, body, client).await;
         }
-        let Some(trusted) = self.trusts(token.as_deref(), &head, operator) else { return too_many_guesses() };
+        let Some(trusted) = self.trusts(token.as_deref(), &head, client) else { return too_many_guesses() };
         if head.method == purge::METHOD {
             // PURGE has a path of the public listener, which may be `/stats` or any other.
             if !trusted {

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use serde_json::json;
+use yatagarasu_core::{Clock, SystemClock};
 use yatagarasu_server::arguments::Arguments;
 use yatagarasu_server::config::Environment;
 use yatagarasu_server::signals::{Further, Ignored, Signals};
-use yatagarasu_server::telemetry::log::Log;
+use yatagarasu_server::telemetry::log::{Format, Log};
 use yatagarasu_server::{Config, Handover, Reloader, Server, Stop, supervisor, tell_predecessor};
 use yatagarasu_sys::process::raise_open_files_limit;
 
@@ -28,22 +30,31 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let log = match Log::start(&arguments.log, arguments.log_format) {
         Ok(log) => log,
-        Err(error) => return not_started(&error.into()),
+        Err(error) => return not_started(&error.into(), arguments.log_format),
     };
     let served = serve(&arguments);
     drop(log);
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => not_started(&error),
+        Err(error) => not_started(&error, arguments.log_format),
     }
 }
 
-/// Prints the reason to standard error and returns the exit status. Ignores write errors, because a closed standard
-/// error or a full disk must not change the exit status.
-fn not_started(error: &anyhow::Error) -> ExitCode {
+/// Prints the reason to standard error, in the format of the log, and returns the exit status. No log filter and no output of the log
+/// hides it. Ignores write errors, because a closed standard error or a full disk must not change the exit status.
+fn not_started(error: &anyhow::Error, format: Format) -> ExitCode {
     let mut stderr = std::io::stderr();
+    let timestamp = humantime::format_rfc3339_micros(SystemClock.date()).to_string();
     for line in format!("{error:#}").lines() {
-        let _ = writeln!(stderr, "yatagarasu-server: {line}");
+        let _ = match format {
+            Format::Text => writeln!(stderr, "yatagarasu-server: {line}"),
+            Format::Json => {
+                let line = json!({
+                    "timestamp": timestamp, "level": "ERROR", "message": line, "target": "yatagarasu_server",
+                });
+                writeln!(stderr, "{line}")
+            }
+        };
     }
     ExitCode::from(NOT_STARTED)
 }

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ use serde_json::{Value, json};
 use yatagarasu_core::{LogLimit, ObjectKey};
 
 use crate::admin::guesses::Guesses;
-use crate::admin::{document, order, problem, purge, token, too_many_guesses};
+use crate::admin::{Operator, document, order, problem, purge, token, too_many_guesses};
 use crate::config::Secret;
 use crate::service::buckets::Buckets;
 
@@ -46,7 +45,7 @@ struct Change {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Teller {
     /// A client of `POST /events`.
-    Client(IpAddr),
+    Client(Operator),
     /// The queue of `events.sqs`.
     Queue,
 }
@@ -207,7 +206,7 @@ impl EventAuthorization {
         &self,
         secret: Option<&Secret>,
         head: &Parts,
-        client: IpAddr,
+        client: Operator,
     ) -> Option<Response<Full<Bytes>>> {
         let Some(secret) = secret else {
             return Some(problem(StatusCode::NOT_FOUND, "no notifications are taken: set `events.token`"));
@@ -216,13 +215,13 @@ impl EventAuthorization {
             return None;
         }
         let shown = [AUTHORIZATION, API_KEY].iter().any(|name| head.headers.contains_key(name));
-        if shown && self.guesses.are_too_many(client) {
+        if shown && self.guesses.are_too_many(client.address) {
             return Some(too_many_guesses());
         }
         let (log, reason) =
             if shown { (&self.refusals[0], "a wrong token") } else { (&self.refusals[1], "no token") };
         if shown {
-            self.guesses.note(client);
+            self.guesses.note(client.address);
         }
         if let Some(refused) = log.due() {
             tracing::warn!(%client, reason, refused, "a notification was refused");
@@ -238,7 +237,11 @@ impl EventAuthorization {
 }
 
 /// Answers `POST /events`.
-pub(super) async fn answer(buckets: &Arc<Buckets>, body: Incoming, client: IpAddr) -> Response<Full<Bytes>> {
+pub(super) async fn answer(
+    buckets: &Arc<Buckets>,
+    body: Incoming,
+    client: Operator,
+) -> Response<Full<Bytes>> {
     // SNS calls it plain text. No page in a browser can send the token to another origin.
     let notification: Value = match order::parse(body, EXPECTED).await {
         Ok(notification) => notification,

@@ -1,6 +1,5 @@
 //! Purges stored objects: `POST /purge` with a JSON body, and the method PURGE.
 
-use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +15,7 @@ use serde_json::json;
 use yatagarasu_core::{ObjectKey, Purge, Selector};
 
 use crate::admin::events::Teller;
-use crate::admin::{document, entries, order, problem};
+use crate::admin::{Operator, document, entries, order, problem};
 use crate::service::buckets::{Bucket, Buckets};
 use crate::service::router::Route;
 use crate::service::target::host_of;
@@ -126,7 +125,7 @@ pub(super) async fn answer(
     buckets: &ArcSwap<Buckets>,
     headers: &HeaderMap,
     body: Incoming,
-    client: IpAddr,
+    client: Operator,
 ) -> Response<Full<Bytes>> {
     let order: Order = match order::read(headers, body, EXPECTED).await {
         Ok(order) => order,
@@ -167,7 +166,7 @@ pub(super) async fn answer(
 pub(super) async fn answer_method(
     buckets: &Arc<Buckets>,
     head: &Parts,
-    client: IpAddr,
+    client: Operator,
 ) -> Response<Full<Bytes>> {
     let (bucket, key) = match buckets.route(host_of(head), head.uri.path()) {
         Route::Object(index, key) => (index, key),
@@ -196,7 +195,7 @@ async fn purge(
     chosen: Range<usize>,
     selector: Selector,
     how: Purge,
-    client: IpAddr,
+    client: Operator,
 ) -> u64 {
     let buckets = Arc::clone(buckets);
     let purging = tokio::spawn(async move {

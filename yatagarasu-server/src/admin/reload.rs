@@ -1,6 +1,5 @@
 //! `GET /config` shows the configuration that runs. `POST /reload` has the file read again.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use http_body_util::Full;
 use serde_json::json;
 
 use crate::admin::order::{is_json, not_json};
-use crate::admin::{document, problem};
+use crate::admin::{Operator, document, problem};
 use crate::config::{Config, show};
 use crate::server::reload::Reloader;
 
@@ -29,7 +28,7 @@ pub(super) fn show_running(config: &Config) -> Response<Full<Bytes>> {
 pub(super) async fn answer(
     reloader: Option<&Arc<Reloader>>,
     headers: &HeaderMap,
-    client: IpAddr,
+    client: Operator,
 ) -> Response<Full<Bytes>> {
     if !is_json(headers) {
         return not_json();

@@ -35,7 +35,7 @@ async fn purges_say_how_many_objects_went() {
 }
 
 /// Asks the admin API on a Unix socket. Returns the response as text.
-async fn ask(path: &Path, request: &str) -> String {
+pub(crate) async fn ask(path: &Path, request: &str) -> String {
     let mut operator = UnixStream::connect(path).await.unwrap();
     let request = format!("{request} HTTP/1.1\r\nhost: gateway.example\r\nconnection: close\r\n\r\n");
     operator.write_all(request.as_bytes()).await.unwrap();

@@ -197,16 +197,14 @@ fn a_filter_that_would_silence_everything_is_refused() {
     for (filter, message) in [
         (
             "loud",
-            "yatagarasu-server: --log or YATAGARASU_LOG: `loud` is no level: expected off, error, warn, info, debug, trace",
+            "--log or YATAGARASU_LOG: `loud` is no level: expected off, error, warn, info, debug, trace",
         ),
-        (
-            "info,yatagarasu::acess=off",
-            "yatagarasu-server: --log or YATAGARASU_LOG: `yatagarasu::acess` cannot be filtered",
-        ),
+        ("info,yatagarasu::acess=off", "--log or YATAGARASU_LOG: `yatagarasu::acess` cannot be filtered"),
     ] {
         let output = command(&file).env("YATAGARASU_LOG", filter).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.starts_with(message) && said.lines().count() == 1, "{said}");
+        let said: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert!(said["message"].as_str().unwrap().starts_with(message), "{said}");
+        assert_eq!((&said["level"], &said["target"]), (&"ERROR".into(), &"yatagarasu_server".into()));
         assert_eq!(output.status.code(), Some(2));
     }
 }

@@ -1,7 +1,7 @@
 //! Tests of the server as a process: its start, signals, log, credentials and TLS.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,7 @@ use yatagarasu_testing::PATIENCE;
 use yatagarasu_testing::client::{Client, Connection};
 use yatagarasu_testing::origin::{ACCESS_KEY, Origin, SECRET_KEY};
 
+use crate::operating::admin::ask;
 use crate::site::{bucket, document};
 use crate::tls_front::{TlsFront, self_signed};
 
@@ -93,13 +94,8 @@ impl Process {
         let (lines, log) = mpsc::channel::<serde_json::Value>();
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                let line = match serde_json::from_str(&line) {
-                    Ok(line) => line,
-                    // Of a process that was to take over and does not start.
-                    Err(_) if line.starts_with("yatagarasu-server: ") => serde_json::json!({ "start": line }),
-                    Err(error) => panic!("not JSON: {line}: {error}"),
-                };
-                if lines.send(line).is_err() {
+                let line = serde_json::from_str(&line);
+                if lines.send(line.unwrap_or_else(|error| panic!("not JSON: {error}"))).is_err() {
                     return;
                 }
             }
@@ -223,10 +219,14 @@ fn refused(yaml: &str) -> String {
 
 fn refused_file(file: &Path) -> String {
     let mut child = command(file).spawn().unwrap();
-    let mut words = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut words).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(2), "{words}");
-    words
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let messages = lines.map(|line| {
+        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        line["message"].as_str().expect("a message").to_owned() + "\n"
+    });
+    let messages: String = messages.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(2), "{messages}");
+    messages
 }
 
 #[test]
@@ -420,7 +420,10 @@ async fn s3_is_reached_over_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_purges_and_who_is_refused_is_logged() {
     let s3 = Origin::start().await;
+    let folder = TempDir::new().unwrap();
+    let socket = folder.path().join("admin.sock");
     let yaml = document("", &[bucket(&s3.endpoint(), "assets", "/static", "", "")]);
+    let yaml = yaml.replace("admin: {", &format!("admin: {{ socket: {socket:?},"));
     let process = Process::start(&yaml, &[("YATAGARASU_ADMIN_TOKEN", "t0ken")]);
     let admin = Client::new(process.admin);
     // One line a minute for each reason: anybody can send these.
@@ -430,7 +433,9 @@ async fn who_purges_and_who_is_refused_is_logged() {
     assert_eq!(admin.get_with("/stats", &[("authorization", "Bearer guess")]).await.status, 401);
     let shown = [("authorization", "Bearer t0ken")];
     assert_eq!(admin.send("PURGE", "/static/k", &shown, bytes::Bytes::new()).await.status, 200);
-    let lines: Vec<_> = process.log().take(3).collect();
+    assert!(ask(&socket, "PURGE /static/k").await.starts_with("HTTP/1.1 200 "));
+    let lines: Vec<_> = process.log().take(4).collect();
+    assert_eq!((&lines[3]["message"], &lines[3]["client"]), (&"purged".into(), &"unix".into()));
     for (line, message, reason) in [
         (&lines[0], "an admin request was refused", "no token"),
         (&lines[1], "an admin request was refused", "a wrong token"),

@@ -76,11 +76,11 @@ async fn a_process_that_does_not_start_takes_nothing_over() {
     let process = Process::start(&yaml, &[]);
     process.rewrite("nonsense: true");
     process.signal("-USR2");
-    let reason =
-        process.log().find_map(|line| line["start"].as_str().map(str::to_owned)).expect("the reason");
-    assert!(reason.contains("yatagarasu.yaml"), "{reason}");
-    let line = process.log().find(|line| line["level"] == "ERROR").expect("the consequence");
-    assert_eq!(line["message"], "not handed over: this process still serves");
+    // Of the other process.
+    let reason = process.log().find(|line| line["level"] == "ERROR").expect("the reason");
+    assert!(reason["message"].as_str().unwrap().contains("yatagarasu.yaml"), "{reason}");
+    let message = "not handed over: this process still serves";
+    let line = process.log().find(|line| line["message"] == message).expect("the consequence");
     assert!(line["error"].as_str().unwrap().contains("did not begin to serve"), "{line}");
     assert_eq!(Client::new(process.address).get("/static/k").await.status, 200);
 }
