@@ -185,7 +185,7 @@ fn pattern(parts: &[Part], record: &Record<'_>, line: &mut Vec<u8>) {
             Part::Text(text) => line.extend_from_slice(text.as_bytes()),
             Part::Field(Field::Time) => write::timestamp(record.at, line),
             Part::Field(Field::CommonTime) => common_time(record.at, line),
-            Part::Field(Field::Target) => {
+            Part::Field(Field::Target) if !record.path.is_empty() => {
                 write::escaped(record.path, line);
                 if let Some(query) = record.query {
                     line.push(b'?');
@@ -317,6 +317,12 @@ mod tests {
             "192.0.2.7 - - [29/Nov/2026:10:30:22 +0000] \"GET /static/a%20b?v=1 HTTP/1.1\" 200 10 \"-\" \
              \"curl/8 \\x22x\\x22\\x1B\\xC2\\x9B\""
         );
+    }
+
+    #[test]
+    fn a_head_that_cannot_be_read_has_all_words_of_a_combined_line() {
+        let unread = line("combined", |record| (record.path, record.query) = ("", None));
+        assert!(unread.contains("\"GET - HTTP/1.1\""), "{unread}");
     }
 
     #[test]
