@@ -225,7 +225,8 @@ impl RequestHandler {
         let asked = target.query().filter(|_| served.config.download);
         let disposition = download::disposition(asked, key.object.as_str());
         let of_site = visit.as_ref().and_then(Visit::fields);
-        context.changes = Some(Changes { fields, key: key.object.clone(), of_site, disposition, cors });
+        context.changes =
+            Some(Changes { fields, key: key.object.clone(), is_list: false, of_site, disposition, cors });
         drop_hops(&mut headers);
         let coded = Precompressed::of(served, key.object.as_str(), &headers);
         let request = ObjectRequest { method, key, headers };

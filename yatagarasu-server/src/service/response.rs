@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use http::header::{
-    AGE, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE,
-    DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, VIA,
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, VIA,
 };
 use http::{Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -60,6 +60,9 @@ thread_local! {
 /// The gateway's entry in `Via` (RFC 9110 7.6.3).
 const PSEUDONYM: &str = "1.1 yatagarasu";
 
+/// Further fields of a list that stay as they are. Its policy allows its own style only.
+const OF_LISTS: [HeaderName; 3] = [CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE];
+
 /// What a response needs to know of its request.
 pub(crate) struct ResponseContext {
     pub(crate) request_id: RequestId,
@@ -86,6 +89,8 @@ pub(crate) struct Changes {
     pub(crate) fields: Arc<ResponseFields>,
     /// The object's key.
     pub(crate) key: ObjectKey,
+    /// Whether the content is a list of a folder.
+    pub(crate) is_list: bool,
     /// What the rules of a website change about the fields.
     pub(crate) of_site: Option<PathFields>,
     /// The `Content-Disposition` that the client has asked for.
@@ -95,12 +100,20 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
+    /// Has a list served in the place of the object, under the key of the folder's page.
+    pub(crate) fn turn_to_list(&mut self, key: ObjectKey) {
+        (self.key, self.is_list, self.disposition) = (key, true, None);
+    }
+
     /// Changes the fields of a response with an object, or of a redirect to one.
     ///
-    /// On an error, the fields of objects stay as they are: browsers would keep for a year that there is nothing.
+    /// On an error, the fields of objects stay as they are: browsers would keep for a year that there is nothing. So do those of a list,
+    /// which is no file that a rule could be meant for.
     fn apply(&self, status: StatusCode, headers: &mut HeaderMap) {
         if status.as_u16() >= 400 {
             self.apply_but(&OF_OBJECTS, headers);
+        } else if self.is_list {
+            self.apply_but(&[&OF_OBJECTS[..], &OF_LISTS].concat(), headers);
         } else {
             self.apply_all(headers);
         }

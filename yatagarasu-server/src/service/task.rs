@@ -172,6 +172,12 @@ fn served_instead(instead: Instead, method: &Method, mut context: ResponseContex
             }
             response::outcome(page, context)
         }
+        Instead::List(list, key) => {
+            if let Some(changes) = &mut context.changes {
+                changes.turn_to_list(key);
+            }
+            response::outcome(list, context)
+        }
         Instead::Error(handling, error, page) => {
             if let Some(changes) = &mut context.changes {
                 changes.key = page.key.clone();

@@ -296,3 +296,29 @@ async fn nothing_of_the_client_reaches_s3_with_a_list() {
         assert_eq!(lists[0].field(name), "", "{name}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_for_files_leave_a_list_its_lifetime_and_its_policy() {
+    let origin = Origin::start().await;
+    origin.objects().put("docs/a.txt", &[("content-type", "text/plain")], "a");
+    origin.objects().put("_headers", &[], "/*\n  Expires: never\n  X-Site: 1");
+    let mut entry = bucket(&origin.endpoint(), "files", "/", "", "max_size: \"64MB\"");
+    let set =
+        "Cache-Control: \"max-age=31536000\", Content-Security-Policy: \"default-src 'self'\", X-All: \"1\"";
+    writeln!(entry, "    download: true\n    response_headers: {{ keys: \"*\", set: {{ {set} }} }}").unwrap();
+    writeln!(entry, "    site: {{ listing: html, headers: \"_headers\" }}").unwrap();
+    let site = Site::run(origin, &document("", &[entry])).await;
+    for path in ["/docs/", "/docs/?download"] {
+        let list = get(&site, path).await;
+        let policy = "default-src 'none'; style-src 'unsafe-inline'";
+        assert_eq!(
+            (list.field("cache-control"), list.field("content-security-policy")),
+            ("max-age=10", policy)
+        );
+        assert_eq!((list.field("x-all"), list.field("x-site")), ("1", "1"));
+        assert!(!list.headers.contains_key("expires") && !list.headers.contains_key("content-disposition"));
+    }
+    let file = get(&site, "/docs/a.txt?download").await;
+    assert_eq!((file.field("cache-control"), file.field("expires")), ("max-age=31536000", "never"));
+    assert_eq!(file.field("content-disposition").split(';').next(), Some("attachment"));
+}

@@ -63,6 +63,8 @@ pub(in crate::service) enum Instead {
     Redirect(StatusCode, HeaderValue),
     /// Another object, with its key, or the reason why it cannot be served.
     Page(Outcome, ObjectKey),
+    /// A list of a folder, with the key of its page.
+    List(Outcome, ObjectKey),
     /// A document that says that it is gone for good.
     Gone,
     /// A page for an error.
@@ -220,7 +222,7 @@ impl Visit {
         }
         if self.is_folder() {
             match self.listing(&self.key, self.method, self.headers.clone(), gateway).await {
-                Some(Found::Object(outcome)) => return Instead::Page(outcome, self.key),
+                Some(Found::Object(list)) => return Instead::List(list, self.key),
                 Some(Found::Failed(outcome)) => return self.of_failed(outcome, gateway).await,
                 Some(Found::Missing(_)) | None => {}
             }

@@ -52,7 +52,7 @@ impl Visit {
             return Some(self.not_found(no_object(), gateway).await);
         }
         let instead = self.follow(self.rule(Precedence::RuleFirst)?, gateway).await;
-        if let Instead::Page(outcome, _) | Instead::Nothing(outcome) = &instead {
+        if let Instead::Page(outcome, _) | Instead::List(outcome, _) | Instead::Nothing(outcome) = &instead {
             gateway.count(outcome);
         }
         Some(instead)
@@ -95,7 +95,7 @@ impl Visit {
             Found::Failed(outcome) => self.of_object(&key, outcome, gateway).await,
             Found::Missing(outcome) if path.ends_with('/') => {
                 match self.listing(&key, self.method, self.headers.clone(), gateway).await {
-                    Some(Found::Object(list)) => Instead::Page(list, key),
+                    Some(Found::Object(list)) => Instead::List(list, key),
                     Some(Found::Failed(failed)) => self.of_failed(failed, gateway).await,
                     Some(Found::Missing(_)) | None => self.not_found(outcome, gateway).await,
                 }
