@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt::{Display, Write as _};
 use std::fs::{self, File, OpenOptions};
-use std::future::ready;
+use std::future::{pending, ready};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write, stdin};
 use std::path::Path;
 use std::pin::pin;
@@ -16,6 +16,7 @@ use futures_util::{Stream, StreamExt};
 use http::Uri;
 use http::uri::Parts;
 use serde_json::{Value, json};
+use tokio::signal::ctrl_c;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use yatagarasu_server::admin::warm::{Warmed, Warmth};
@@ -88,8 +89,14 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
         Ok::<_, AdminError>((key, warmed))
     });
     let mut fetched = pin!(fetching.buffer_unordered(arguments.jobs.into()));
+    let mut interrupted = pin!(interrupted(journal.is_some()));
     let (mut sums, mut ended) = (Sums::default(), Ok(()));
-    while let Some(one) = fetched.next().await {
+    loop {
+        let next = tokio::select! {
+            next = fetched.next() => next,
+            error = &mut interrupted => Some(Err(error)),
+        };
+        let Some(one) = next else { break };
         let (key, Warmed { result, bytes, reason }) = match one {
             Ok(one) => one,
             // The next ones would fail as well. More keys may never come, so that nothing is waited for.
@@ -117,6 +124,16 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
         print(&text.trim_end())?;
     }
     outcome.map(|()| text)
+}
+
+/// Returns an error once the command is interrupted, so that it says how far it was.
+async fn interrupted(has_journal: bool) -> AdminError {
+    if ctrl_c().await.is_err() {
+        // The signal ends the process, as it does without this.
+        pending::<()>().await;
+    }
+    let how = if has_journal { "the" } else { "with --journal, the" };
+    AdminError::Incomplete(format!("interrupted: {how} same command goes on from there"))
 }
 
 /// Returns what is said of an object that is not in the cache.

@@ -1,12 +1,13 @@
 //! `cache stats --watch`: prints the statistics at an interval, in place on a terminal.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{IsTerminal, Write, stdout};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::client::AdminClient;
 use super::error::AdminError;
+use super::progress::say;
 use super::stats::Form;
 
 /// Moves to the upper left corner.
@@ -34,8 +35,7 @@ pub(super) async fn run(
         let mut stats = match client.stats().await {
             // The server may be restarted meanwhile.
             Err(error @ AdminError::Unreachable { .. }) if was_reached => {
-                // A closed standard error must not end the command.
-                let _ = writeln!(stderr(), "{error}; trying again");
+                say(&format!("{error}; trying again"));
                 continue;
             }
             asked => asked?,

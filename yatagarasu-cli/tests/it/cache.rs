@@ -562,6 +562,23 @@ async fn warming_shows_a_bar_on_a_terminal_only() {
     assert!(!said.stdout.contains('\u{1b}') && !said.stderr.contains('\u{1b}'), "{said:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn warming_that_is_interrupted_says_how_far_it_was() {
+    let site = Site::start("").await;
+    (0..100).for_each(|n| site.s3.objects().put(&format!("many/{n}"), &[], "x"));
+    let arguments =
+        ["cache", "--admin", &site.admin, "warm", "--bucket", "assets", "--prefix", "many/", "--rate", "1"];
+    let mut terminal = Terminal::start(command(&arguments).env("TERM", "xterm"));
+    terminal.until(|text| text.contains("1 object, "));
+    terminal.interrupt();
+    let (status, text) = terminal.end();
+    assert_eq!(status.code(), Some(1), "{text:?}");
+    assert!(
+        text.contains(" stored (") && text.contains("yatagarasu: interrupted: with --journal, the same"),
+        "{text:?}"
+    );
+}
+
 /// A proxy in front of a server that can drop its connections, as a restart does.
 struct Way {
     url: String,

@@ -23,13 +23,15 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts `command` on a new terminal.
     pub(crate) fn start(command: &mut Command) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let size = Winsize { ws_row: 40, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&master, size).unwrap();
         let path = ptsname(&master, Vec::new()).unwrap();
-        let slave = File::from(open(path, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap());
+        // Nor may a command that another test starts hold it.
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let slave = File::from(open(path, flags, Mode::empty()).unwrap());
         let [stdin, stdout, stderr] = [(); 3].map(|()| slave.try_clone().unwrap());
         let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().unwrap();
         // This process must not hold the other end: reading would never end.
