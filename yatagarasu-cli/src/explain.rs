@@ -104,26 +104,36 @@ fn shown(explanation: &Explanation) -> String {
     if let Some(Finding { is, because }) = lifetime {
         line("lifetime", &format!("{is}  ({because})"));
     }
-    for RuleFile { key, rules, matching, left_out, more_left_out } in rules {
-        let count = rules.map_or("not read yet".to_owned(), |rules| format!("{rules} rules"));
-        let lines: Vec<_> = matching.iter().map(ToString::to_string).collect();
-        let matching = if lines.is_empty() {
-            String::new()
-        } else {
-            format!(", for the path: line {}", lines.join(", "))
-        };
-        line("rules", &format!("{key}: {count}{matching}"));
-        for (number, reason) in left_out {
-            line("", &format!("line {number} is left out: {reason}"));
-        }
-        if *more_left_out > 0 {
-            line("", &format!("{more_left_out} further lines are left out"));
+    for file in rules {
+        for (index, said) in rule_lines(file).iter().enumerate() {
+            line(if index == 0 { "rules" } else { "" }, said);
         }
     }
     for note in notes {
         line("note", note);
     }
     text
+}
+
+/// Returns what is known of an object with rules.
+fn rule_lines(file: &RuleFile) -> Vec<String> {
+    let RuleFile { key, rules, matching, left_out, more_left_out, endless } = file;
+    let numbers = |lines: &[usize]| lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let count = rules.map_or("not read yet".to_owned(), |rules| format!("{rules} rules"));
+    let for_path = match matching.as_slice() {
+        [] => String::new(),
+        lines => format!(", for the path: line {}", numbers(lines)),
+    };
+    let mut said = vec![format!("{key}: {count}{for_path}")];
+    said.extend(left_out.iter().map(|(number, reason)| format!("line {number} is left out: {reason}")));
+    if *more_left_out > 0 {
+        said.push(format!("{more_left_out} further lines are left out"));
+    }
+    if !endless.is_empty() {
+        let lines = numbers(endless);
+        said.push(format!("redirects that lead on and on where there are no objects: line {lines}"));
+    }
+    said
 }
 
 fn stored_line(stored: &Stored) -> String {

@@ -141,6 +141,8 @@ pub struct RuleFile {
     pub left_out: Vec<(usize, String)>,
     /// How many further lines are left out.
     pub more_left_out: usize,
+    /// The numbers of the lines of redirects that lead on and on where there are no objects.
+    pub endless: Vec<usize>,
 }
 
 impl Finding {

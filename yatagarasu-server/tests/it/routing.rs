@@ -279,6 +279,10 @@ fn rewrites_that_cannot_be_are_errors() {
             "buckets[0].rewrite: redirects without an end: `/a/b` leads to `/a/b?c`, and on",
         ),
         (
+            "hosts: [w.example], rewrite: { from: \"/a/{b}\", to: \"https://w.example/a/{b}\", status: 301 }",
+            "buckets[0].rewrite: redirects without an end: `/a/{b}` leads to `https://w.example/a/{b}`, and on",
+        ),
+        (
             "rewrite: { from: \"/a/b\", to: \"/\", status: 200 }",
             "buckets[0].rewrite.status: expected `none`, `301`, `302`",
         ),

@@ -37,12 +37,13 @@ function storedLines(stored) {
   ];
 }
 
-function ruleLines({ key, rules, matching, left_out: leftOut, more_left_out: more }) {
+function ruleLines({ key, rules, matching, left_out: leftOut, more_left_out: more, endless }) {
   return [
     rules === null ? `\`${key}\` has not been read yet` : `\`${key}\` has ${rules} rules`,
     matching.length > 0 ? `for this path: line ${matching.join(", ")}` : "none is for this path",
     ...leftOut.map(([line, why]) => `line ${line} is left out: ${why}`),
     ...(more > 0 ? [`${more} further lines are left out`] : []),
+    ...(endless.length > 0 ? [`redirects that lead on and on where there are no objects: line ${endless.join(", ")}`] : []),
   ];
 }
 

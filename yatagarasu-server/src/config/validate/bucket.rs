@@ -28,8 +28,8 @@ pub(super) fn bucket(settings: BucketSettings, key: &str, complain: ErrorSink<'_
     let hosts = routing::hosts(&settings.hosts, &format!("{key}.hosts"), complain);
     let key_prefix =
         routing::key_prefix(&settings.key_prefix, hosts.as_deref(), &format!("{key}.key_prefix"), complain);
-    let rewrites =
-        routing::rewrites(&settings.rewrite, path_prefix.as_deref(), &format!("{key}.rewrite"), complain);
+    let place = (hosts.as_deref(), path_prefix.as_deref());
+    let rewrites = routing::rewrites(&settings.rewrite, place, &format!("{key}.rewrite"), complain);
     let site = settings.site.0.as_ref().map(|settings| site(settings, &format!("{key}.site"), complain));
     let s3 = &settings.s3;
     let forward_headers =

@@ -58,7 +58,7 @@ pub(super) fn key_prefix(
 /// Returns the rules that lead the paths of a bucket to others.
 pub(super) fn rewrites(
     given: &Several<RewriteSettings>,
-    path_prefix: Option<&str>,
+    (hosts, path_prefix): (Option<&[HostPattern]>, Option<&str>),
     key: &str,
     complain: ErrorSink<'_>,
 ) -> Option<Vec<Rewrite>> {
@@ -74,7 +74,12 @@ pub(super) fn rewrites(
         let message = format!("`{}` is taken by a rule before", rules[index].from);
         complain(&format!("{key}[{index}].from"), &message);
     }
-    if let Some(index) = endless(&rules) {
+    // A pattern with `*` may have a more specific host beside it.
+    let is_own = |host: &str| {
+        let is_host = |own: &HostPattern| matches!(own, HostPattern::Exact(name) if name == host);
+        hosts.into_iter().flatten().any(is_host)
+    };
+    if let Some(index) = endless(&rules, is_own) {
         let rule = &rules[index];
         complain(key, &format!("redirects without an end: `{}` leads to `{}`, and on", rule.from, rule.to));
     }

@@ -138,6 +138,7 @@ fn rule_file(file: SeenFile) -> RuleFile {
         matching: file.matching,
         left_out: file.bad.first().iter().map(|bad| (bad.line, bad.reason.clone())).collect(),
         more_left_out: file.bad.others,
+        endless: file.endless,
     }
 }
 

@@ -105,7 +105,7 @@ impl KeyPrefix {
     ///
     /// # Errors
     ///
-    /// Returns the reason if the notification is malformed.
+    /// Returns the reason if the text is malformed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some((before, from)) = rest.split_once('{') {

@@ -32,11 +32,6 @@ pub(crate) enum Rewritten {
 }
 
 impl Rewrite {
-    /// Returns where it leads from, and where to if it is a redirect.
-    fn hop(&self) -> Hop<'_> {
-        (&self.from, self.status.map(|_| &self.to))
-    }
-
     /// Returns what the rule makes of a decoded path. Returns `None` if it is not for it.
     pub(crate) fn apply(&self, path: &str) -> Option<Rewritten> {
         let captures = self.from.captures(path)?;
@@ -52,10 +47,13 @@ pub(crate) fn rewritten(rules: &[Rewrite], path: &str) -> Option<Rewritten> {
     rules.iter().find_map(|rule| rule.apply(path))
 }
 
-/// Returns the number of the first redirect that leads back to itself, or on and on.
-pub(crate) fn endless(rules: &[Rewrite]) -> Option<usize> {
-    let hops: Vec<_> = rules.iter().map(Rewrite::hop).collect();
-    endless_hops(&hops, |_| String::new(), SamePath::LeadsOn)
+/// Returns the number of the first redirect that leads back to itself, or on and on. `is_own` says of a host whether its requests
+/// come back to the same rules.
+pub(crate) fn endless(rules: &[Rewrite], is_own: impl Fn(&str) -> bool) -> Option<usize> {
+    let targets: Vec<_> = rules.iter().map(|rule| rule.to.without_host(&is_own)).collect();
+    let hops = rules.iter().zip(&targets).map(|(rule, target)| (&rule.from, rule.status.map(|_| &**target)));
+    let hops: Vec<Hop<'_>> = hops.collect();
+    endless_hops(&hops, |_| String::new(), SamePath::LeadsOn, usize::MAX).next()
 }
 
 /// Returns a reference with the query of the request, unless it has one of its own.
@@ -166,11 +164,15 @@ mod tests {
             (vec![rule("/a/{rest}", "/{rest}", 301)], None),
             (vec![rule("/a", "/b", 301), rule("/b", "/a", 0)], None),
             (vec![rule("/a", "https://b.example/a", 301)], None),
+            (vec![rule("/a", "https://a.example/a", 301)], Some(0)),
+            (vec![rule("/a", "http://A.example:80/b", 301), rule("/b", "/a", 302)], Some(0)),
+            (vec![rule("/{rest}", "https://a.example/x/{rest}", 301)], Some(0)),
+            (vec![rule("/a", "https://a.example", 301), rule("/b", "https://a.example/c", 301)], None),
             (vec![rule("/a", "/b?x", 301), rule("/b", "/a#y", 301)], Some(0)),
             (vec![rule("/a b", "/a%20b", 301)], Some(0)),
             (vec![rule("/{rest}", "/x{rest}/{rest}/{rest}", 301)], Some(0)),
         ] {
-            assert_eq!(endless(&rules), expected, "{rules:?}");
+            assert_eq!(endless(&rules, |host| host == "a.example"), expected, "{rules:?}");
         }
     }
 

@@ -31,11 +31,13 @@ pub(in crate::service) struct SeenFile {
     /// The lines that are for the path.
     pub(in crate::service) matching: Vec<usize>,
     pub(in crate::service) bad: BadLines,
+    /// The lines of redirects that lead on and on where there are no objects.
+    pub(in crate::service) endless: Vec<usize>,
 }
 
 impl SeenFile {
     fn unread(key: ObjectKey) -> Self {
-        Self { key, rules: None, matching: Vec::new(), bad: BadLines::default() }
+        Self { key, rules: None, matching: Vec::new(), bad: BadLines::default(), endless: Vec::new() }
     }
 
     fn missing(key: ObjectKey) -> Self {
@@ -59,7 +61,8 @@ impl Website {
                 };
                 (first, otherwise) = (find(Precedence::RuleFirst), find(Precedence::ObjectsFirst));
                 let matching = [&first, &otherwise].into_iter().flatten().map(|(line, _)| *line).collect();
-                SeenFile { key, rules: Some(rules.len()), matching, bad: rules.bad.clone() }
+                let (bad, endless) = (rules.bad.clone(), rules.endless.clone());
+                SeenFile { key, rules: Some(rules.len()), matching, bad, endless }
             }
         });
         let fields = fields.map(|key| match self.fields.peek(&key) {
@@ -67,7 +70,7 @@ impl Website {
             Known::Nothing => SeenFile::missing(key),
             Known::Object(rules) => {
                 let (matching, bad) = (rules.lines_for(path), rules.bad.clone());
-                SeenFile { key, rules: Some(rules.len()), matching, bad }
+                SeenFile { key, rules: Some(rules.len()), matching, bad, endless: Vec::new() }
             }
         });
         RulesSeen { redirects, fields, first, otherwise, is_hidden: self.is_rules(host, key) }

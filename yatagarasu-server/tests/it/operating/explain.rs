@@ -11,7 +11,7 @@ async fn start() -> Site {
     let origin = Origin::start().await;
     for (key, content) in [
         ("www/index.html", "home"),
-        ("www/_redirects", "/gone /index.html 302!\n/moved https://b.example/\nbad\n/* /x 999"),
+        ("www/_redirects", "/gone /index.html 302!\n/moved https://b.example/\nbad\n/* /x 999\n/p /q\n/q /p"),
         ("www/_headers", "/*\n  X-A: 1\n  Date: now"),
     ] {
         origin.objects().put(key, &[("cache-control", "max-age=60, stale-if-error=5")], content);
@@ -99,8 +99,9 @@ async fn what_is_stored_and_the_rules_that_were_read_are_shown() {
     assert_eq!((&stored["lifetime"], &stored["stale_if_error"]), (&json!(60), &json!(5)));
     assert!(stored["fresh_for"].as_u64().unwrap() <= 60 && stored["stale_for"].is_null());
     let redirects = &found["rules"][0];
-    assert_eq!((&redirects["key"], &redirects["rules"]), (&json!("www/_redirects"), &json!(2)));
+    assert_eq!((&redirects["key"], &redirects["rules"]), (&json!("www/_redirects"), &json!(4)));
     assert_eq!((&redirects["left_out"][0][0], &redirects["left_out"][1][0]), (&json!(3), &json!(4)));
+    assert_eq!(redirects["endless"], json!([5, 6]));
     let fields = &found["rules"][1];
     assert_eq!((&fields["matching"], &fields["left_out"][0][0]), (&json!([1]), &json!(3)));
     let validated = json!({ "url": "http://www.example.com/", "headers": [["Cache-Control", "no-cache"]] });

@@ -20,17 +20,23 @@ pub(crate) enum SamePath {
     Ends,
 }
 
-/// Returns the number of the first redirect that leads back to itself, or on and on. A path that no pattern is for may have
-/// another form.
+/// Returns the numbers of the redirects that lead back to themselves, or on and on. A path that no pattern is for may have
+/// another form. At most `compared_max` paths are compared with patterns: what is beyond that counts as ending.
 pub(crate) fn endless_hops(
     hops: &[Hop<'_>],
     other_form: impl Fn(&str) -> String,
     same_path: SamePath,
-) -> Option<usize> {
+    compared_max: usize,
+) -> impl Iterator<Item = usize> {
     let is_redirect = |to: Option<&Target>| to.is_some_and(Target::is_path);
-    (0..hops.len()).filter(|&index| is_redirect(hops[index].1)).find(|&index| {
+    let mut left = compared_max;
+    (0..hops.len()).filter(move |&index| is_redirect(hops[index].1)).filter(move |&index| {
         let mut path = hops[index].0.sample();
         for _ in 0..=REDIRECTS_MAX {
+            left = left.saturating_sub(hops.len());
+            if left == 0 {
+                return false;
+            }
             let other = other_form(&path);
             let matching = hops.iter().find_map(|(from, to)| {
                 let captured = from.captures(&path).or_else(|| from.captures(&other))?;

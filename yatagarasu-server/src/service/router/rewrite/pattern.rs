@@ -27,7 +27,7 @@ impl PathPattern {
     ///
     /// # Errors
     ///
-    /// Returns the reason if the notification is malformed.
+    /// Returns the reason if the text is malformed.
     pub(crate) fn new(parts: Vec<Part>) -> Result<Self, String> {
         let mut names: Vec<&str> = parts.iter().filter_map(Part::name).collect();
         if names.len() > CAPTURES_MAX {
@@ -51,7 +51,7 @@ impl PathPattern {
     ///
     /// # Errors
     ///
-    /// Returns the reason if the notification is malformed.
+    /// Returns the reason if the text is malformed.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut parts = parts(text)?;
         if let Some(last @ Part::Segment(_)) = parts.last_mut()
@@ -108,7 +108,7 @@ impl PathPattern {
     }
 
     /// Returns a path that matches, with a sign in the place of each capture that no rule names.
-    pub(super) fn sample(&self) -> String {
+    pub(crate) fn sample(&self) -> String {
         self.0.iter().map(|part| if let Part::Text(text) = part { text } else { "\u{1}" }).collect()
     }
 

@@ -1,10 +1,12 @@
 //! What captures are put into: a path, or the reference of a redirect.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::service::router::host::without_port;
 use crate::service::router::rewrite::pattern::{
     CAPTURES_MAX, Captures, Part, PathPattern, beginning, parts, show,
 };
@@ -40,7 +42,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Returns the reason if the notification is malformed.
+    /// Returns the reason if the text is malformed.
     pub(crate) fn new(parts: Vec<Part>, from: &PathPattern) -> Result<Self, String> {
         if parts.iter().filter_map(Part::name).count() > CAPTURES_MAX {
             return Err(format!("expected at most {CAPTURES_MAX} names"));
@@ -70,7 +72,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Returns the reason if the notification is malformed.
+    /// Returns the reason if the text is malformed.
     pub(crate) fn parse(text: &str, from: &PathPattern) -> Result<Self, String> {
         Self::new(parts(text)?, from)
     }
@@ -102,6 +104,17 @@ impl Target {
             }
         }
         Some(filled)
+    }
+
+    /// Returns the path of a URL whose host `is_own`. The host is in lower case, without a port. Returns other targets as they are.
+    pub(super) fn without_host(&self, is_own: impl Fn(&str) -> bool) -> Cow<'_, Self> {
+        let Some((_, rest)) = beginning(&self.0).split_once("://") else { return Cow::Borrowed(self) };
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if !is_own(&without_port(host).to_ascii_lowercase()) {
+            return Cow::Borrowed(self);
+        }
+        let path = Part::Text(if path.is_empty() { "/" } else { path }.to_owned());
+        Cow::Owned(Self([path].into_iter().chain(self.0[1..].iter().cloned()).collect()))
     }
 
     /// Returns whether it is a path, and not a URL.

@@ -1,5 +1,7 @@
 //! `_redirects`: each line has a path, where it leads, and a status.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::{CONTROLS, percent_decode, percent_decode_str, utf8_percent_encode};
@@ -15,6 +17,9 @@ const RULES_MAX: usize = 2000;
 /// Maximum number of rules that count before objects do: every request is compared with them.
 const RULES_FIRST_MAX: usize = 100;
 
+/// Most paths that are compared with patterns in search of endless redirects: some milliseconds.
+const COMPARED_MAX: usize = 100_000;
+
 /// The name under which `*` is put into a target.
 const SPLAT: &str = "splat";
 
@@ -26,6 +31,8 @@ pub(crate) struct Redirects {
     /// Those that count if there is no object.
     otherwise: Vec<Rule>,
     pub(crate) bad: BadLines,
+    /// The lines of redirects that lead on and on where there are no objects.
+    pub(crate) endless: Vec<usize>,
 }
 
 /// A rule about a path.
@@ -76,6 +83,7 @@ impl Redirects {
             }
         }
         redirects.drop_endless();
+        redirects.find_endless();
         redirects
     }
 
@@ -91,14 +99,24 @@ impl Redirects {
         Ok(())
     }
 
-    /// Leaves out the rules that lead on and on. A rule that counts only if there is no object ends where one is.
+    /// Leaves out the rules that lead on and on whatever objects there are.
     fn drop_endless(&mut self) {
         loop {
             let hops: Vec<_> = self.first.iter().map(Rule::hop).collect();
-            let Some(index) = endless_hops(&hops, other_form, SamePath::Ends) else { return };
+            let found = endless_hops(&hops, other_form, SamePath::Ends, usize::MAX).next();
+            let Some(index) = found else { return };
             let line = self.first.remove(index).line;
             self.bad.add(line, "the redirect leads back to itself, or on and on".to_owned());
         }
+    }
+
+    /// Records the others that may lead on and on. They stay: they end where an object is.
+    fn find_endless(&mut self) {
+        let rules = || self.first.iter().chain(&self.otherwise);
+        let hops: Vec<_> = rules().map(Rule::hop).collect();
+        let endless: HashSet<_> = endless_hops(&hops, other_form, SamePath::Ends, COMPARED_MAX).collect();
+        let lines = rules().enumerate().filter(|(index, _)| endless.contains(index));
+        self.endless = lines.map(|(_, rule)| rule.line).collect();
     }
 
     /// Returns the number of rules.
@@ -129,6 +147,10 @@ impl KeptObject for Redirects {
 
     fn announce(&self, key: &ObjectKey) {
         self.bad.announce(key);
+        if !self.endless.is_empty() {
+            let (key, lines) = (key.as_str(), &self.endless);
+            tracing::warn!(key, ?lines, "redirects of a website lead on and on where there are no objects");
+        }
     }
 }
 
@@ -162,6 +184,9 @@ impl Rule {
         }
         let from = pattern(from)?;
         let to = target(to, action, &from)?;
+        if matches!(action, Action::Redirect(_)) && leads_to_itself(&from, &to) {
+            return Err("the redirect leads to the path that it is for".to_owned());
+        }
         Ok(Self { line, from, to, action, precedence })
     }
 
@@ -172,12 +197,23 @@ impl Rule {
             Action::Redirect(status) => {
                 let reference = self.to.reference(&captures)?;
                 // Clients would come back with the same path.
-                let is_same = percent_decode(reference.as_bytes()).eq(path.bytes());
-                (!is_same).then_some(Ruled::Redirect(status, reference))
+                (!is_path(&reference, path)).then_some(Ruled::Redirect(status, reference))
             }
             Action::Page(status) => Some(Ruled::Page(status, self.to.path(&captures)?)),
         }
     }
+}
+
+/// Returns whether a redirect leads to any path that it is for.
+fn leads_to_itself(from: &PathPattern, to: &Target) -> bool {
+    let path = from.sample();
+    let reference = from.captures(&path).and_then(|captures| to.reference(&captures));
+    reference.is_some_and(|reference| is_path(&reference, &path))
+}
+
+/// Returns whether a reference is this decoded path.
+fn is_path(reference: &HeaderValue, path: &str) -> bool {
+    percent_decode(reference.as_bytes()).eq(path.bytes())
 }
 
 /// Returns a path with a slash at its end without it, and with it otherwise.
@@ -318,7 +354,6 @@ mod tests {
         // With and without a slash it is the same page, which leads nowhere else.
         check("/blog /blog/ 301", "/blog", Some((301, "/blog/")));
         check("/blog /blog/ 301", "/blog/", None);
-        check("/a%20b /a%20b 301", "/a b", None);
         // An object is there, and ends it.
         check("/* /index.html 302", "/x", Some((302, "/index.html")));
     }
@@ -346,12 +381,38 @@ mod tests {
                     /t /u/ 301!\n\
                     /u /t/ 301!\n\
                     /w/* /:splat/:splat/:splat 301!\n\
-                    /q?x=1 /b";
+                    /q?x=1 /b\n\
+                    /a%20b /a%20b 301\n\
+                    /v/* /v/:splat 302!";
         let redirects = Redirects::parse(text);
         let lines: Vec<_> = redirects.bad.first().iter().map(|bad| bad.line).collect();
-        assert_eq!(lines, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 22, 15, 16, 19], "{:#?}", redirects.bad);
+        assert_eq!(
+            lines,
+            [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 22, 23, 24, 15, 16, 19],
+            "{:#?}",
+            redirects.bad
+        );
         assert_eq!(redirects.len(), 5);
         assert_eq!(redirects.find("/good", Precedence::ObjectsFirst).unwrap().0.line, 12);
+    }
+
+    #[test]
+    fn redirects_that_only_objects_end_are_named() {
+        for (text, expected) in [
+            ("/a /b\n/b /a", &[1, 2][..]),
+            ("/x /y\n/a/* /a/b/:splat", &[2]),
+            ("/a /b\n/b /c", &[]),
+            ("/* /index.html 302", &[]),
+            ("/blog /blog/", &[]),
+            ("/a /b 301!\n/b /a", &[1, 2]),
+            ("/a /b\n/b /a 200", &[]),
+        ] {
+            let redirects = Redirects::parse(text);
+            assert_eq!((redirects.endless.as_slice(), redirects.bad.first()), (expected, &[][..]), "{text}");
+        }
+        // The search ends: a file of this kind takes no longer than others.
+        let many: Vec<_> = (0..RULES_MAX).map(|n| format!("/{n} /{}", (n + 1) % RULES_MAX)).collect();
+        assert!(Redirects::parse(&many.join("\n")).endless.len() < RULES_MAX);
     }
 
     #[test]
