@@ -1,6 +1,7 @@
 """Orders and renews certificates at Pebble. Called by `run` with the server to test."""
 
 import json
+import os
 import pathlib
 import shutil
 import socket
@@ -11,18 +12,14 @@ import tempfile
 import time
 import urllib.request
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # pylint: disable=wrong-import-position
+
 SERVER = pathlib.Path(sys.argv[1]).resolve()
 NAMES = ["www.gateway.example", "gateway.example"]
 LIFETIME = 45  # seconds of a certificate
 WORK = pathlib.Path(tempfile.mkdtemp())
 processes = []
-
-
-def free_port():
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def start(name, *command, **environment):

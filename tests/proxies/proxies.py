@@ -18,10 +18,14 @@ import re
 import shutil
 import signal
 import socket
+import sys
 import time
 import urllib.parse
 
 import processes
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # pylint: disable=wrong-import-position
 
 # How long a proxy waits for the rest of a message. Many messages have none.
 PATIENCE = 500  # ms
@@ -78,13 +82,6 @@ class Proxy:
     def listeners_for(self, _message):
         """Returns the listeners that can take a message."""
         return self.listeners
-
-
-def free_port():
-    """Returns a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def accepts(port):

@@ -67,20 +67,22 @@ class Clock:
         async with clients.connection() as connection:
             asked = asking.Asked("lasting", BRIEF, "OPTIONS", pace="")
             await clients.send(connection, [asked])
-            late = self._lateness(await connection.head())
+            late = self._lateness(await connection.head(), clients)
             if abs(late) > DATE_SLACK:
                 clients.report.complain("dates", f"{late:.1f} s behind, in the answer to OPTIONS")
             await connection.send(b"no request\r\n\r\n")
             head = await connection.head()
-            if abs(late := self._lateness(head)) > DATE_SLACK:
+            if abs(late := self._lateness(head, clients)) > DATE_SLACK:
                 clients.report.complain("dates", f"{late:.1f} s behind, after a step to {self._offset:+d} s: {head}")
             else:
                 clients.report.count("steps seen")
                 clients.report.count("steps back seen", is_back)
 
-    def _lateness(self, head):
-        """Returns by how many seconds the `Date` of a response is behind the date that was set."""
-        return time.time() + self._offset - content.seconds(head.get("date"))
+    def _lateness(self, head, clients):
+        """Returns by how many seconds the `Date` of a response is behind the date that was set, without stalls of the machine."""
+        late = time.time() + self._offset - content.seconds(head.get("date"))
+        now = asyncio.get_running_loop().time()
+        return late - clients.judge.stalls.within(now - max(late, 0), now)
 
     async def _look(self, clients):
         """Asks for the objects."""

@@ -55,8 +55,8 @@ class Body:
 class Judge:
     """Judges responses and reports what is wrong."""
 
-    def __init__(self, versions, trouble, report, wrong):
-        self.versions, self.trouble, self.report = versions, trouble, report
+    def __init__(self, versions, trouble, report, stalls, wrong):
+        self.versions, self.trouble, self.report, self.stalls = versions, trouble, report, stalls
         # The deliberate fault: bodies are taken to be one byte longer.
         self.longer = 1 if wrong == "short" else 0
         # Failures whose fault the origin may not have reported yet: (check, request, when, what).
@@ -78,7 +78,8 @@ class Judge:
             now = asyncio.get_running_loop().time()
             is_excused = self.trouble.explains(asked.key, asked.begun, now)
             self.slowest[is_excused] = max(self.slowest[is_excused], waited)
-            if waited > (HIT_MAX_AFTER_FAULT if is_excused else HIT_MAX):
+            bound = HIT_MAX_AFTER_FAULT if is_excused else HIT_MAX
+            if waited > bound + self.stalls.within(now - waited, now):
                 self.complain("hits", asked, head, f"it came after {waited:.1f} s")
 
     def head(self, asked, head, now):
@@ -225,7 +226,8 @@ class Judge:
         if check == "slow" and asked.pace and error.is_reset:
             # Where the origin breaks off, the gateway closes the connection. It resets it to cut a client off.
             quiet = now - asked.arrived
-            if quiet < QUIET_MAX:
+            # Bytes that arrived during a stall were read after it.
+            if quiet + self.stalls.within(asked.arrived - QUIET_MAX, now) < QUIET_MAX:
                 self.report.complain("slow", f"{asked}: {text}, {quiet:.1f} s after bytes arrived", asked.number)
         elif asked.pace:
             self.pending.append((check, asked, now, text))
@@ -234,7 +236,7 @@ class Judge:
         """Judges the failures that are some seconds old, by the faults that the origin has reported."""
         waiting = []
         for check, asked, when, what in self.pending:
-            if now < when + 2:
+            if now < when + 2 + self.stalls.within(when, now):
                 waiting.append((check, asked, when, what))
             elif not self.trouble.explains(asked.key, asked.begun, when):
                 self.report.complain(check, f"{asked}: {what}, without a fault of the origin", asked.number or None)

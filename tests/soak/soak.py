@@ -37,6 +37,7 @@ from clients import CROWD, Clients, holding
 from judge import Judge
 from report import CHECKS, Report
 from server import Server
+from stalls import Stalls
 from truth import Control, Trouble, Versions
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -81,7 +82,8 @@ class Soak:
         self.clock = clock.Clock(options.faketime, folder) if options.faketime else None
         self.versions, self.trouble, self.samples = Versions(), Trouble(), []
         self.control = Control(self.versions, self.trouble)
-        self.judge = Judge(self.versions, self.trouble, self.report, options.wrong)
+        self.stalls = Stalls()
+        self.judge = Judge(self.versions, self.trouble, self.report, self.stalls, options.wrong)
         self.log = AccessLog(self.report)
         self.server = self.clients = self.reloads = None
 
@@ -130,6 +132,7 @@ class Soak:
             watching.faulting(control, self.rng("faults"), report),
             watching.probing(self.server, self.judge),
             watching.sampling(self.server, self.samples),
+            self.stalls.watching(),
         ]
         if self.clock:
             work.append(self.clock.stepping(self.clients, control, self.rng("clock")))
@@ -168,7 +171,9 @@ class Soak:
         faults = ", ".join(f"{number} {kind}" for kind, number in sorted(self.trouble.counts.items()))
         self.report.note("traffic", f"{counts['requests']} requests, {counts['hit']} hits; faults: {faults}")
         slowest, after_fault = (f"{seconds * 1000:.0f} ms" for seconds in self.judge.slowest)
-        self.report.note("hits", f"the slowest after {slowest}, and {after_fault} if the object met a fault before")
+        stalled = f"; everything stood still for up to {longest:.1f} s" if (longest := self.stalls.longest()) else ""
+        hits = f"the slowest after {slowest}, and {after_fault} if the object met a fault before{stalled}"
+        self.report.note("hits", hits)
         self.report.note("ages", f"{counts['ages of hits']} hits")
         cut, timeouts = counts["stalled clients cut"], metrics.get("yatagarasu_send_timeouts_total", 0)
         by_memory = metrics.get("yatagarasu_response_memory_cuts_total", 0)

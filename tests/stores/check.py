@@ -33,6 +33,9 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # pylint: disable=wrong-import-position
+
 # The fields that must be the same with and without a cache.
 FIELDS = [
     "accept-ranges", "cache-control", "content-disposition", "content-encoding", "content-language", "content-length",
@@ -214,12 +217,6 @@ class Store:
         if answer.status != 200:
             raise OSError("the store answers %d to the PUT" % answer.status)
         return answer
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class Gateway:

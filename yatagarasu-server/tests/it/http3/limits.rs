@@ -22,8 +22,10 @@ async fn refused(secure: &TlsSite, limit: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_are_refused() {
-    let secure = TlsSite::of_http3("connections_max: 2").await;
-    let (first, _second) = (secure.http3().await, secure.http3().await);
+    let secure = TlsSite::of_http3_by_hand("connections_max: 2").await;
+    let (mut first, mut second) = (secure.http3().await, secure.http3().await);
+    // Idle ones would make room.
+    let _running = [first.begin("GET", "/media/a", &[]).await, second.begin("GET", "/media/b", &[]).await];
     let error = secure.dial().quic(secure.secure).await.unwrap_err().to_string();
     assert!(error.contains("refused"), "{error}");
     assert_eq!(refused(&secure, "connections_max").await, 1);
@@ -62,8 +64,9 @@ async fn clients_show_that_they_are_at_their_addresses_if_these_count() {
     assert!(!asks_for_a_proof(&TlsSite::of_http3("").await).await);
     assert!(asks_for_a_proof(&TlsSite::of_http3("connections_per_client: 100").await).await);
     // Most connections are taken.
-    let secure = TlsSite::of_http3("connections_max: 2").await;
-    let _first = secure.http3().await;
+    let secure = TlsSite::of_http3_by_hand("connections_max: 2").await;
+    let mut first = secure.http3().await;
+    let _running = first.begin("GET", "/media/a", &[]).await;
     assert!(asks_for_a_proof(&secure).await);
 }
 
