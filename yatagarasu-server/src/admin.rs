@@ -201,10 +201,11 @@ impl Admin {
 
     /// Refuses a request without the token, and logs who sent it.
     fn unauthorized(&self, head: &Parts, client: Operator) -> Response<Full<Bytes>> {
-        let shown = head.headers.contains_key(header::AUTHORIZATION);
-        if shown {
-            self.guesses.note(client.address);
+        let guess = head.headers.get(header::AUTHORIZATION);
+        if let Some(guess) = guess {
+            self.guesses.note(client.address, guess.as_bytes());
         }
+        let shown = guess.is_some();
         let token_configured = self.token.load().is_some();
         let (log, reason) = match (token_configured, shown) {
             (true, true) => (&self.refusals[0], "a wrong token"),
@@ -259,17 +260,17 @@ impl Admin {
             return Some(true);
         }
         let client = operator.address;
-        let guesses = token.is_some() && head.headers.contains_key(header::AUTHORIZATION);
+        let guess = head.headers.get(header::AUTHORIZATION).filter(|_| token.is_some());
         let path = head.uri.path();
-        if guesses && self.guesses.are_too_many(client) {
+        if guess.is_some() && self.guesses.are_too_many(client) {
             // A health check may send a token. It must not fail because of wrong tokens from the same address.
             let is_open = matches!(path, "/health" | "/ready") && head.method != purge::METHOD;
             return is_open.then_some(false);
         }
         let trusted = token::shown(token, &head.headers);
-        if path == "/ready" && guesses && !trusted {
+        if let Some(guess) = guess.filter(|_| path == "/ready" && !trusted) {
             // `/ready` reveals whether a token is right, so wrong ones count.
-            self.guesses.note(client);
+            self.guesses.note(client, guess.as_bytes());
         }
         Some(trusted)
     }

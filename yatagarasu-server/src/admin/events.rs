@@ -214,14 +214,15 @@ impl EventAuthorization {
         if is_trusted(secret, &head.headers) {
             return None;
         }
-        let shown = [AUTHORIZATION, API_KEY].iter().any(|name| head.headers.contains_key(name));
+        let guess = [AUTHORIZATION, API_KEY].iter().find_map(|name| head.headers.get(name));
+        let shown = guess.is_some();
         if shown && self.guesses.are_too_many(client.address) {
             return Some(too_many_guesses());
         }
         let (log, reason) =
             if shown { (&self.refusals[0], "a wrong token") } else { (&self.refusals[1], "no token") };
-        if shown {
-            self.guesses.note(client.address);
+        if let Some(guess) = guess {
+            self.guesses.note(client.address, guess.as_bytes());
         }
         if let Some(refused) = log.due() {
             tracing::warn!(%client, reason, refused, "a notification was refused");

@@ -111,8 +111,8 @@ async fn notifications_need_a_token_that_allows_nothing_else() {
         let challenges: Vec<_> = asked.headers.get_all("www-authenticate").iter().collect();
         assert_eq!(challenges, ["Bearer", "Basic realm=\"events\""]);
     }
-    for _ in 0..10 {
-        told(&site, "Bearer wrong", "{}").await;
+    for guess in 0..10 {
+        told(&site, &format!("Bearer wrong{guess}"), "{}").await;
     }
     assert_eq!(told(&site, "Bearer wrong", "{}").await.status, 429);
     assert_eq!(told(&site, "Bearer s3cret", "{}").await.status, 400, "who errs keeps nobody else out");
