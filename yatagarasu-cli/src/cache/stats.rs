@@ -140,6 +140,13 @@ impl Stats {
     }
 }
 
+impl Stats {
+    /// Returns the bytes that the cache of a bucket may take. Returns `None` if there is no such bucket.
+    pub(super) fn capacity(&self, bucket: &str) -> Option<u64> {
+        self.buckets.iter().find(|stats| stats.bucket == bucket).map(|stats| stats.max_bytes)
+    }
+}
+
 impl Memory {
     fn words(&self) -> String {
         format!("{} of {}", size(self.bytes), size(self.max_bytes))

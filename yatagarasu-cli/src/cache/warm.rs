@@ -73,21 +73,7 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
     if let Some(total) = total {
         progress.know_total(total);
     }
-    let fetching = paced(keys.boxed_local(), arguments.rate).map(async |wanted| {
-        let Wanted { key, missing } = wanted?;
-        let warmed = match missing {
-            None => match client.warm(bucket, &key).await {
-                // It concerns this object alone.
-                Err(AdminError::Slow { seconds, .. }) => {
-                    let reason = format!("it was not there within {seconds} s");
-                    Warmed { result: Warmth::Failed, bytes: 0, reason }
-                }
-                warmed => warmed?,
-            },
-            Some(reason) => Warmed { result: Warmth::Failed, bytes: 0, reason },
-        };
-        Ok::<_, AdminError>((key, warmed))
-    });
+    let fetching = paced(keys.boxed_local(), arguments.rate).map(|wanted| fetch(client, bucket, wanted));
     let mut fetched = pin!(fetching.buffer_unordered(arguments.jobs.into()));
     let mut interrupted = pin!(interrupted(journal.is_some()));
     let (mut sums, mut ended) = (Sums::default(), Ok(()));
@@ -119,11 +105,44 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
     }
     let text = sums.text(left_out.get(), progress.elapsed(), arguments.json);
     drop(progress);
+    tell_if_too_many(client, bucket, &sums).await;
     let outcome = ended.and_then(|()| sums.verdict(left_out.get()));
     if outcome.is_err() && sums.objects() > 0 {
         print(&text.trim_end())?;
     }
     outcome.map(|()| text)
+}
+
+/// Has an object fetched. Returns its key, and what became of it.
+async fn fetch(
+    client: &AdminClient,
+    bucket: &str,
+    wanted: Result<Wanted, AdminError>,
+) -> Result<(String, Warmed), AdminError> {
+    let Wanted { key, missing } = wanted?;
+    let failed = |reason| Warmed { result: Warmth::Failed, bytes: 0, reason };
+    let warmed = match missing {
+        None => match client.warm(bucket, &key).await {
+            // It concerns this object alone.
+            Err(AdminError::Slow { seconds, .. }) => failed(format!("it was not there within {seconds} s")),
+            warmed => warmed?,
+        },
+        Some(reason) => failed(reason),
+    };
+    Ok((key, warmed))
+}
+
+/// Says so if the objects do not fit into the cache together.
+async fn tell_if_too_many(client: &AdminClient, bucket: &str, sums: &Sums) {
+    let bytes = sums.cached_bytes();
+    // Without the statistics nothing is said: the objects were fetched.
+    let capacity = client.stats().await.ok().and_then(|stats| stats.capacity(bucket));
+    if let Some(capacity) = capacity.filter(|capacity| *capacity < bytes) {
+        let (asked, held) = (size(bytes), size(capacity));
+        say(&format!(
+            "the objects have {asked}, and the cache holds {held}: it has let go of the first ones (`cache.max_size`)"
+        ));
+    }
 }
 
 /// Returns an error once the command is interrupted, so that it says how far it was.
@@ -314,6 +333,11 @@ impl Sums {
 
     fn objects(&self) -> u64 {
         self.0.iter().map(|(objects, _)| objects).sum()
+    }
+
+    /// Returns the bytes of the objects that are or were stored.
+    fn cached_bytes(&self) -> u64 {
+        [Warmth::Stored, Warmth::Present].iter().map(|result| self.0[*result as usize].1).sum()
     }
 
     /// Returns an error if objects have failed, or there were none.

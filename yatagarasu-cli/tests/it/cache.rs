@@ -28,6 +28,11 @@ struct Site {
 
 impl Site {
     async fn start(admin: &str) -> Self {
+        Self::with_cache(admin, "").await
+    }
+
+    /// Starts one whose bucket `assets` has these settings of its cache.
+    async fn with_cache(admin: &str, cache: &str) -> Self {
         let s3 = Origin::start().await;
         for key in ["a", "b c", "css/1", "css/2"] {
             let tags: &[_] =
@@ -43,7 +48,7 @@ impl Site {
             "server: {{ address: \"127.0.0.1:0\", threads: 1 }}\n\
              admin: {{ address: \"127.0.0.1:0\", {admin} }}\n\
              buckets:\n  \
-             - {{ name: assets, path_prefix: /static, s3: {source} }}\n  \
+             - {{ name: assets, path_prefix: /static, s3: {source}, cache: {{ {cache} }} }}\n  \
              - {{ name: videos, path_prefix: /media, s3: {source}, cache: {{ enabled: false }} }}\n"
         );
         let config = Config::from_yaml("test.yaml", &yaml, &Environment::default()).unwrap();
@@ -577,6 +582,17 @@ async fn warming_that_is_interrupted_says_how_far_it_was() {
         text.contains(" stored (") && text.contains("yatagarasu: interrupted: with --journal, the same"),
         "{text:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warming_more_than_fits_is_told() {
+    let site = Site::with_cache("", "max_size: \"1MB\", max_item_size: \"100KB\"").await;
+    (0..20).for_each(|n| site.s3.objects().put(&format!("many/{n}"), &[], "x".repeat(90_000)));
+    let told = "the objects have 1.8 MB, and the cache holds 1 MB: ";
+    let said = site.cache(&["warm", "--bucket", "assets", "--prefix", "many/"]);
+    assert!(said.status == 0 && said.stderr.contains(told), "{said:?}");
+    let said = site.cache(&["warm", "--bucket", "assets", "--prefix", "css/"]);
+    assert!(said.status == 0 && !said.stderr.contains("the cache holds"), "{said:?}");
 }
 
 /// A proxy in front of a server that can drop its connections, as a restart does.
