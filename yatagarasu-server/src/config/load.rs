@@ -53,12 +53,14 @@ impl Config {
         environment: &Environment,
     ) -> Result<Self, ConfigErrors> {
         let mut errors = Errors { file: name.to_owned(), overridden: HashMap::new(), list: Vec::new() };
-        if let Some(message) = growth::exceeded(text).filter(|_| format == FileFormat::Yaml) {
+        let text = text.trim_start_matches('\u{feff}');
+        if format == FileFormat::Yaml
+            && let Some(message) = growth::exceeded(text)
+        {
             errors.add("", &message);
             return Err(errors.end());
         }
-        let table = match Format::parse(&format, Some(&name.to_owned()), text.trim_start_matches('\u{feff}'))
-        {
+        let table = match Format::parse(&format, Some(&name.to_owned()), text) {
             Ok(table) => table,
             Err(error) => {
                 errors.add("", &syntax_error(error.to_string().trim_end_matches(&format!(" in {name}"))));

@@ -59,6 +59,7 @@ pub(super) fn exceeded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Environment};
 
     #[test]
     fn aliases_repeat_a_little_only() {
@@ -70,11 +71,9 @@ mod tests {
             (1..9).map(|level| format!("l{level}: &l{level} {}", doubled(&format!("*l{}", level - 1))));
         let lines: Vec<_> = std::iter::once("l0: &l0 x".to_owned()).chain(lists).collect();
         let bomb = lines.join("\n");
-        assert!(
-            exceeded(&bomb).unwrap().starts_with("the aliases up to line 6 repeat"),
-            "{:?}",
-            exceeded(&bomb)
-        );
+        let refused = Config::from_yaml("f.yaml", &format!("\u{feff}{bomb}"), &Environment::default());
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.starts_with("f.yaml: the aliases up to line 6 repeat"), "{refused}");
         let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), ["*a"; 11].join(", "));
         assert!(exceeded(&long).is_some());
         let text = format!("a: {}\n", "x".repeat(2 << 20));
