@@ -94,10 +94,8 @@ fn migrated(file: &Path, write: bool) -> Result<String, ConfigCommandError> {
     let unwritable = |cause| ConfigCommandError::Unwritable { file: file.to_owned(), cause };
     let before = fs::read_to_string(file).map_err(unreadable)?;
     let Migrated { text, notes } = migrate::migrate(&before);
-    let is_toml = file.extension().is_some_and(|extension| extension == "toml");
-    // The names are found in the text, so that comments stay. What that has missed is an error here.
-    let loaded = Config::from_yaml(&file.display().to_string(), &text, &Environment::of_process());
-    let invalid = loaded.err().filter(|_| !is_toml);
+    // The names are replaced in the text, so that comments stay. A wrong replacement is an error here.
+    let invalid = Config::from_text(file, &text, &Environment::of_process()).err();
     if !write || invalid.is_some() {
         for note in notes {
             say(&format!("{}: {note}", file.display()));
@@ -117,7 +115,7 @@ fn migrated(file: &Path, write: bool) -> Result<String, ConfigCommandError> {
         said.push("no key has another name now".to_owned());
         return Ok(lines(file, &said));
     }
-    // Of a link, what it leads to is written.
+    // The target of a link is written, not the link.
     let file = &fs::canonicalize(file).map_err(unreadable)?;
     let old = backup(file);
     // The old one stays under its name until the new one is whole.
@@ -132,7 +130,7 @@ fn migrated(file: &Path, write: bool) -> Result<String, ConfigCommandError> {
     Ok(lines(file, &said))
 }
 
-/// Returns a name beside a file that nothing has.
+/// Returns the first unused name for a copy of a file.
 fn backup(file: &Path) -> PathBuf {
     let named = |number: u32| {
         let mut name = file.as_os_str().to_owned();

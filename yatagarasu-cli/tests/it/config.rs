@@ -115,7 +115,7 @@ fn migrate_renames_keys_and_keeps_the_file_before() {
     let said = run(&["config", "migrate", path, "--write"]);
     assert!(said.stdout.contains("no key has another name now"), "{said:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
-    // Through a link, and with a file before that stays.
+    // It follows a link, and keeps the first copy.
     let link = folder.path().join("link.yaml");
     std::os::unix::fs::symlink(&file, &link).unwrap();
     std::fs::write(&file, old.replace(": 7", ": 8")).unwrap();
@@ -124,6 +124,10 @@ fn migrate_renames_keys_and_keeps_the_file_before() {
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(std::fs::read_to_string(&file).unwrap().contains("connections_max: 8"));
     assert_eq!(std::fs::read_to_string(folder.path().join("c.yaml.old")).unwrap(), old);
+    let toml = folder.path().join("c.toml");
+    std::fs::write(&toml, "bucket = []\n").unwrap();
+    let said = run(&["config", "migrate", toml.to_str().unwrap(), "--write"]);
+    assert!(said.status == 2 && said.stderr.contains("bucket: unknown key"), "{said:?}");
     for (text, reason) in [("buckets: [", "c.yaml"), ("bucket: []\n", "bucket: unknown key")] {
         std::fs::write(&file, text).unwrap();
         for write in [&[][..], &["--write"]] {

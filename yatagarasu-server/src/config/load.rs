@@ -4,6 +4,7 @@ mod growth;
 mod repeated_key;
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 
 use config::{ConfigError as Cause, FileFormat, Format, Map, Value, ValueKind};
@@ -22,6 +23,23 @@ impl Config {
     ///
     /// Returns all errors at once.
     pub fn load(file: &Path, environment: &Environment) -> Result<Self, ConfigErrors> {
+        Self::with_text(file, || std::fs::read_to_string(file), environment)
+    }
+
+    /// Validates `text` as if it were the content of a file.
+    ///
+    /// # Errors
+    ///
+    /// Returns all errors at once.
+    pub fn from_text(file: &Path, text: &str, environment: &Environment) -> Result<Self, ConfigErrors> {
+        Self::with_text(file, || Ok(text.to_owned()), environment)
+    }
+
+    fn with_text(
+        file: &Path,
+        read: impl FnOnce() -> io::Result<String>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigErrors> {
         let name = file.display().to_string();
         let alone = |message: String| {
             ConfigErrors(vec![ConfigError { file: name.clone(), key: String::new(), message }])
@@ -32,8 +50,7 @@ impl Config {
             Some("json") => FileFormat::Json,
             _ => return Err(alone("expected a file that ends in .yaml, .yml, .toml or .json".to_owned())),
         };
-        let text =
-            std::fs::read_to_string(file).map_err(|error| alone(format!("cannot be read: {error}")))?;
+        let text = read().map_err(|error| alone(format!("cannot be read: {error}")))?;
         Self::parse(&name, &text, format, environment)
     }
 
