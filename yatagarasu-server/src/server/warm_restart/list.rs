@@ -131,7 +131,7 @@ pub(in crate::server) async fn save(admin: &Admin, settings: WarmRestart) {
     }
 }
 
-/// Returns `true` if a file has something else than a list, which must not be lost to a wrong path.
+/// Returns `true` if a file exists and is no list. A wrong path must not destroy it.
 fn has_something_else(file: &Path) -> bool {
     if !file.is_file() {
         return false;
@@ -208,16 +208,17 @@ impl Source {
         if !opened.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "expected a regular file"));
         }
-        let mut text = String::new();
-        let read = opened.take(LIST_BYTES_MAX).read_to_string(&mut text);
+        let mut text = Vec::new();
+        let read = opened.take(LIST_BYTES_MAX).read_to_end(&mut text);
         self.forget();
         read?;
-        // The last line may have been cut off by a full disk.
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        if whole.is_empty() && !text.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it has no whole line"));
-        }
-        whole.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
+        // A line that the limit or a bad copy has cut off is dropped.
+        let Some(end) = text.iter().rposition(|&byte| byte == b'\n') else {
+            let reason = io::Error::new(io::ErrorKind::InvalidData, "it has no whole line");
+            return if text.is_empty() { Ok(VecDeque::new()) } else { Err(reason) };
+        };
+        let lines = text[..end].split(|&byte| byte == b'\n');
+        lines.map(|line| serde_json::from_slice(line).map_err(io::Error::from)).collect()
     }
 }
 
