@@ -106,7 +106,7 @@ pub(crate) struct Operator {
     is_local: bool,
 }
 
-/// As it stands in the log.
+/// Writes the value of `client` in the log.
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_local { f.write_str("unix") } else { fmt::Display::fmt(&self.address, f) }

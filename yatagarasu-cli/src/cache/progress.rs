@@ -74,8 +74,7 @@ impl Progress {
     }
 }
 
-/// Writes a line to standard error, harmless for a terminal whatever keys and servers say. If it cannot be written, the output and the
-/// exit status still tell.
+/// Writes a line to standard error, without control characters. Ignores write errors: the output and the exit status still tell.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(stderr(), "{}", shown(line));
 }

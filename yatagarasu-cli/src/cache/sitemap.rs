@@ -39,12 +39,12 @@ struct Sitemap {
     sitemaps: Vec<String>,
 }
 
-/// What a sitemap names, and the sitemaps that it names.
+/// The result of reading a sitemap with all sitemaps that it names.
 #[derive(Debug, Default)]
 pub(super) struct Sitemaps {
     /// The URLs of the pages.
     pub(super) pages: Vec<String>,
-    /// The sitemaps among them that cannot be read, each with the reason.
+    /// The URL of each named sitemap that cannot be read, with the reason.
     pub(super) unread: Vec<(String, String)>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Sitemaps {
 ///
 /// # Errors
 ///
-/// Returns the first sitemap, and why it cannot be read.
+/// Returns the URL of a sitemap and the reason if the first one cannot be read, or if one names too many others.
 pub(super) async fn pages(url: &str) -> Result<Sitemaps, (String, String)> {
     let mut found = Sitemaps::default();
     let (mut sitemaps, mut next) = (vec![url.to_owned()], 0);

@@ -138,9 +138,7 @@ impl Stats {
             "keys of bucket {bucket} are what follows `{prefix}/` in a URL: did you mean `{key}`?\n"
         ))
     }
-}
 
-impl Stats {
     /// Returns the bytes that the cache of a bucket may take. Returns `None` if there is no such bucket.
     pub(super) fn capacity(&self, bucket: &str) -> Option<u64> {
         self.buckets.iter().find(|stats| stats.bucket == bucket).map(|stats| stats.max_bytes)

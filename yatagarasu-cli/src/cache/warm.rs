@@ -113,7 +113,7 @@ pub(super) async fn run(client: &AdminClient, arguments: &WarmArguments) -> Resu
     outcome.map(|()| text)
 }
 
-/// Has an object fetched. Returns its key, and what became of it.
+/// Asks the server to fetch an object. Returns its key and the result.
 async fn fetch(
     client: &AdminClient,
     bucket: &str,
@@ -132,7 +132,7 @@ async fn fetch(
     Ok((key, warmed))
 }
 
-/// Says so if the objects do not fit into the cache together.
+/// Prints a hint if the objects together are larger than the cache.
 async fn tell_if_too_many(client: &AdminClient, bucket: &str, sums: &Sums) {
     let bytes = sums.cached_bytes();
     // Without the statistics nothing is said: the objects were fetched.
@@ -145,17 +145,17 @@ async fn tell_if_too_many(client: &AdminClient, bucket: &str, sums: &Sums) {
     }
 }
 
-/// Returns an error once the command is interrupted, so that it says how far it was.
+/// Waits for Ctrl-C. Returns the error to end with.
 async fn interrupted(has_journal: bool) -> AdminError {
     if ctrl_c().await.is_err() {
-        // The signal ends the process, as it does without this.
+        // Without a handler, the signal ends the process.
         pending::<()>().await;
     }
     let how = if has_journal { "the" } else { "with --journal, the" };
     AdminError::Incomplete(format!("interrupted: {how} same command goes on from there"))
 }
 
-/// Returns what is said of an object that is not in the cache.
+/// Returns the word for an object that is not in the cache, or `None` if it is.
 fn named(result: Warmth) -> Option<&'static str> {
     match result {
         Warmth::Stored | Warmth::Present => None,

@@ -31,7 +31,7 @@ impl Site {
         Self::with_cache(admin, "").await
     }
 
-    /// Starts one whose bucket `assets` has these settings of its cache.
+    /// Starts a server. `cache` has the cache settings of the bucket `assets`.
     async fn with_cache(admin: &str, cache: &str) -> Self {
         let s3 = Origin::start().await;
         for key in ["a", "b c", "css/1", "css/2"] {

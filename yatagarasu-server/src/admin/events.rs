@@ -71,7 +71,7 @@ pub(crate) struct Taken {
 #[serde(untagged)]
 enum Notification {
     Records {
-        /// Each is read for itself: what one tells is not lost with another.
+        /// Parsed one by one, so that a malformed record does not hide the others.
         #[serde(rename = "Records")]
         records: Vec<Value>,
     },

@@ -100,7 +100,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Has a list served in the place of the object, under the key of the folder's page.
+    /// Applies the changes to a list instead of an object. `key` is that of the folder's page.
     pub(crate) fn turn_to_list(&mut self, key: ObjectKey) {
         (self.key, self.is_list, self.disposition) = (key, true, None);
     }

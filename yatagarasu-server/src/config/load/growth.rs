@@ -5,20 +5,20 @@ use std::collections::HashMap;
 use yaml_rust2::Event;
 use yaml_rust2::parser::Parser;
 
-/// Largest depth of sections and lists. The deepest key of a configuration has eight.
+/// Largest depth of sections and lists. A configuration needs far fewer.
 const DEPTH_MAX: usize = 64;
 
 /// Most that all aliases together may repeat, in bytes of text, with [`NODE_BYTES`] for each value.
 const REPEATED_BYTES_MAX: usize = 1 << 20;
 
-/// About what a value takes without its text.
+/// The size of a value without its text, roughly.
 const NODE_BYTES: usize = 64;
 
 /// Returns a message if the document exceeds a bound, or `None`. Returns `None` for text that is not YAML, too.
 pub(super) fn exceeded(text: &str) -> Option<String> {
     let mut parser = Parser::new(text.chars());
     let mut sizes = HashMap::new();
-    // The open sections and lists: their anchors, and the bytes in them.
+    // The anchor and the size of each open section and list.
     let mut open: Vec<(usize, usize)> = Vec::new();
     let mut repeated = 0_usize;
     loop {
@@ -41,8 +41,10 @@ pub(super) fn exceeded(text: &str) -> Option<String> {
                 let bytes = sizes.get(&anchor).copied().unwrap_or(NODE_BYTES);
                 repeated = repeated.saturating_add(bytes);
                 if repeated > REPEATED_BYTES_MAX {
-                    let message = "the aliases up to line {line} repeat more than 1 MiB: write less of it, or without them";
-                    return Some(message.replace("{line}", &place.line().to_string()));
+                    let line = place.line();
+                    return Some(format!(
+                        "the aliases up to line {line} repeat more than 1 MiB: repeat less, or write it out"
+                    ));
                 }
                 // 0 stands for no anchor.
                 (0, bytes)

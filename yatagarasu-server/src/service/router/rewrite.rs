@@ -47,8 +47,8 @@ pub(crate) fn rewritten(rules: &[Rewrite], path: &str) -> Option<Rewritten> {
     rules.iter().find_map(|rule| rule.apply(path))
 }
 
-/// Returns the number of the first redirect that leads back to itself, or on and on. `is_own` says of a host whether its requests
-/// come back to the same rules.
+/// Returns the number of the first redirect that leads back to itself, or on and on. `is_own` returns whether
+/// requests for a host come to the same rules.
 pub(crate) fn endless(rules: &[Rewrite], is_own: impl Fn(&str) -> bool) -> Option<usize> {
     let targets: Vec<_> = rules.iter().map(|rule| rule.to.without_host(&is_own)).collect();
     let hops = rules.iter().zip(&targets).map(|(rule, target)| (&rule.from, rule.status.map(|_| &**target)));

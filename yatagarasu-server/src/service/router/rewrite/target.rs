@@ -106,7 +106,7 @@ impl Target {
         Some(filled)
     }
 
-    /// Returns the path of a URL whose host `is_own`. The host is in lower case, without a port. Returns other targets as they are.
+    /// Removes the scheme and host of a URL if `is_own` returns `true` for its host, in lower case and without a port.
     pub(super) fn without_host(&self, is_own: impl Fn(&str) -> bool) -> Cow<'_, Self> {
         let Some((_, rest)) = beginning(&self.0).split_once("://") else { return Cow::Borrowed(self) };
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
